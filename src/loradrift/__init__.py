@@ -1,0 +1,1 @@
+"""Does LoRA preserve a model's representations better than full fine-tuning?"""

@@ -1,0 +1,18 @@
+"""Activations of fixed rows: which rows, how they are captured and pooled, where they are kept."""
+
+from loradrift.activations.capture import Encoder, block_outputs, capture_probe, eval_mode
+from loradrift.activations.manifest import StoreError
+from loradrift.activations.pooling import Pooling
+from loradrift.activations.probe import Probe
+from loradrift.activations.store import ActivationStore
+
+__all__ = [
+    "ActivationStore",
+    "Encoder",
+    "Pooling",
+    "Probe",
+    "StoreError",
+    "block_outputs",
+    "capture_probe",
+    "eval_mode",
+]

@@ -1,0 +1,105 @@
+"""Read a model's residual stream with forward hooks, and leave the model as it was found."""
+
+# Shape suffixes: B rows of one batch, T tokens, D width, N pooled rows.
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from loradrift.activations.pooling import Pooling
+from loradrift.activations.probe import Probe
+
+
+class Encoder(Protocol):
+    """What a backbone must offer to be captured."""
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The transformer blocks in order; each returns ``(B, T, D)`` or a tuple led by it."""
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Run all blocks once on two ``(B, T)`` tensors; gives ``(B, T, D)``."""
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Switch to eval mode and give every submodule its own mode back."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training
+
+
+@contextmanager
+def block_outputs(
+    blocks: Sequence[nn.Module], receive: Callable[[int, Tensor], None]
+) -> Iterator[None]:
+    """Hand each block's output to ``receive(index, x_BTD)`` the moment it is computed.
+
+    The hooks are gone afterwards, whatever happens inside.
+    """
+
+    def hook(index: int, _module: nn.Module, _args: object, output: Tensor | tuple[Tensor]) -> None:
+        receive(index, output[0] if isinstance(output, tuple) else output)
+
+    # A compiled block would run its graph, which knows nothing of hooks added later.
+    with torch.compiler.set_stance("force_eager"), ExitStack() as stack:
+        for index, block in enumerate(blocks):
+            stack.enter_context(block.register_forward_hook(partial(hook, index)))
+        yield
+
+
+def capture_probe(
+    backbone: nn.Module, probe: Probe, pooling: Pooling, device: torch.device
+) -> dict[str, Tensor]:
+    """Pooled output of every block on the probe, in eval mode and under inference mode.
+
+    Modes, hooks, gradients and the random state of the CPU and of ``device`` are afterwards what
+    they were. Each stream is pooled at once, so that never more than one is held.
+
+    Args:
+        backbone: An :class:`Encoder`.
+        probe: The rows.
+        pooling: How their tokens become rows.
+        device: Where the backbone is; the probe's batches are moved there one by one.
+
+    Returns:
+        ``layer_0`` ... ``layer_{L-1}``, each float32 ``(N, D)`` on the CPU: the residual stream
+        after each block, before the final norm.
+
+    Raises:
+        RuntimeError: If a block does not run exactly once for each batch.
+        ValueError: If the probe holds nothing to pool.
+    """
+    encoder = cast(Encoder, backbone)
+    pooled: list[list[Tensor]] = [[] for _ in encoder.blocks]
+    with (
+        eval_mode(backbone),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.inference_mode(),
+    ):
+        for num_done, (batch, mask) in enumerate(
+            zip(probe.batches, pooling.masks(probe), strict=True)
+        ):
+            mask_BT = mask.to(device)
+
+            def pool(index: int, x_BTD: Tensor, mask_BT: Tensor = mask_BT) -> None:
+                pooled[index].append(pooling(x_BTD, mask_BT))
+
+            with block_outputs(encoder.blocks, pool):
+                encoder.encode(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+            for index, parts in enumerate(pooled):
+                if len(parts) != num_done + 1:
+                    raise RuntimeError(
+                        f"layer_{index} must run once in a forward pass, "
+                        f"got {len(parts) - num_done} runs"
+                    )
+    # Outside inference mode, so that the caller gets ordinary tensors.
+    return {f"layer_{index}": torch.cat(parts).cpu() for index, parts in enumerate(pooled)}

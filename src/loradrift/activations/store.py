@@ -1,0 +1,245 @@
+"""Activations on disk: one safetensors file for each step, and a manifest of the whole files."""
+
+# Shape suffixes: N pooled rows, D width.
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from loradrift.activations.manifest import (
+    Manifest,
+    Shard,
+    StoreError,
+    check_shard,
+    differences,
+    new_manifest,
+    read_manifest,
+    replacing,
+    write_manifest,
+)
+from loradrift.activations.pooling import Pooling
+from loradrift.activations.probe import Probe
+from loradrift.config import require
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class ActivationStore:
+    """Pooled activations by step and layer, written in the background.
+
+    Reading needs no more than ``ActivationStore(root)``; writing starts with :meth:`prepare` and
+    ends with :meth:`close`. A file is whole before the manifest names it, and a step written
+    again replaces the old one. One process at a time may write.
+
+    Args:
+        root: The store's folder.
+        dtype: What activations are written as: ``float16``, ``bfloat16`` or ``float32``.
+        queue_size: Steps held in memory at most; another :meth:`write` waits for the oldest.
+
+    Raises:
+        UserError: If an argument is out of range.
+        StoreError: If there is a manifest that cannot be read.
+    """
+
+    def __init__(self, root: Path, *, dtype: str = "float32", queue_size: int = 2) -> None:
+        require(dtype in DTYPES, "callbacks.activation_dump.dtype", " or ".join(DTYPES), dtype)
+        require(queue_size > 0, "queue_size", "positive", queue_size)
+        self.root = root
+        self.dtype = dtype
+        self.queue_size = queue_size
+        self._manifest = read_manifest(root / "manifest.json")
+        self._prepared = False
+        self._executor: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[None]] = deque()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds now.
+
+        Raises:
+            StoreError: If nothing was ever written here.
+        """
+        if self._manifest is None:
+            raise StoreError(f"{self.root / 'manifest.json'} does not exist")
+        return self._manifest
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps whose files are whole, in ascending order."""
+        return sorted(int(step) for step in self.manifest["steps"])
+
+    @property
+    def layer_names(self) -> list[str]:
+        """``layer_0`` ... ``layer_{L-1}``."""
+        return self.manifest["layers"]
+
+    def prepare(self, probe: Probe, pooling: Pooling, layer_names: Sequence[str]) -> None:
+        """Get ready to write: start a store, or continue one that was written the same way.
+
+        Args:
+            probe: The rows whose activations will be written.
+            pooling: How they are pooled.
+            layer_names: The keys of every later :meth:`write`, in order.
+
+        Raises:
+            ValueError: If the store already holds activations of another probe, pooling, dtype or
+                layer list.
+        """
+        wanted = new_manifest(probe, pooling, self.dtype, layer_names)
+        if self._manifest is None:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._manifest = wanted
+        elif differing := differences(self._manifest, wanted):
+            raise ValueError(f"{self.root} holds other activations: {'; '.join(differing)}")
+        # A process killed while writing leaves its temporary file behind.
+        for leftover in self.root.glob("*.tmp"):
+            leftover.unlink()
+        self._prepared = True
+
+    def write(self, step: int, layers: dict[str, Tensor]) -> None:
+        """Queue one step; the tensors may be changed or freed afterwards.
+
+        Args:
+            step: Optimizer steps taken so far.
+            layers: A matrix ``(N, D)`` for each layer, on any device.
+
+        Raises:
+            StoreError: If an earlier step could not be written, or without :meth:`prepare`.
+            ValueError: If the layers are not those prepared for, or a value exceeds the dtype.
+        """
+        if not self._prepared:
+            raise StoreError(f"{self.root} must be prepared before step {step} is written")
+        if list(layers) != self.layer_names:
+            raise ValueError(f"step {step} must have {self.layer_names}, got {list(layers)}")
+        self._settle(self.queue_size - 1)
+        tensors = {name: self._cast(step, name, x_ND) for name, x_ND in layers.items()}
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="activation-store")
+        self._pending.append(self._executor.submit(self._save, step, tensors))
+
+    def flush(self) -> None:
+        """Wait until every queued step is on disk.
+
+        Raises:
+            StoreError: If one could not be written.
+        """
+        self._settle(0)
+
+    def close(self) -> None:
+        """Flush and end the writing thread; does nothing the second time.
+
+        Raises:
+            StoreError: If a queued step could not be written.
+        """
+        try:
+            self.flush()
+        finally:
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            self.close()
+        except StoreError as store_error:
+            if error is None:
+                raise
+            error.add_note(str(store_error))
+
+    def read(self, step: int, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Read one step, touching only the bytes of the layers asked for.
+
+        Args:
+            step: One of :attr:`steps`.
+            layers: Some of :attr:`layer_names`; by default all.
+
+        Returns:
+            A matrix ``(N, D)`` for each layer, in the dtype it was written in.
+
+        Raises:
+            FileNotFoundError: If the step was not written.
+            ValueError: If a layer is unknown.
+            StoreError: If the file is gone or damaged.
+        """
+        path = self.root / self._shard(step)["file"]
+        names = self.layer_names if layers is None else layers
+        if unknown := [name for name in names if name not in self.layer_names]:
+            raise ValueError(f"{self.root} has the layers {self.layer_names}, got {unknown}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in names}
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+
+    def verify(self, step: int) -> None:
+        """Compare a step's file with its checksum.
+
+        Raises:
+            FileNotFoundError: If the step was not written.
+            StoreError: If the file is gone or damaged.
+        """
+        check_shard(self.root, self._shard(step))
+
+    def _shard(self, step: int) -> Shard:
+        if step not in self.steps:
+            raise FileNotFoundError(f"step {step} is not in {self.root}, have {self.steps}")
+        return self.manifest["steps"][str(step)]
+
+    def _cast(self, step: int, name: str, x_ND: Tensor) -> Tensor:
+        source_ND = x_ND.detach().cpu()
+        stored_ND = source_ND.to(DTYPES[self.dtype], copy=True).contiguous()
+        # An activation that was infinite before is the model's doing and is kept.
+        overflow_ND = stored_ND.isinf() & ~source_ND.isinf()
+        if overflow_ND.any():
+            worst = source_ND[overflow_ND].abs().max().item()
+            raise ValueError(
+                f"{name} at step {step} must fit into {self.dtype}, got {worst:g}: set "
+                "callbacks.activation_dump.dtype to bfloat16 or float32"
+            )
+        return stored_ND
+
+    def _settle(self, at_most: int) -> None:
+        """Wait until ``at_most`` steps are queued, and report every one that failed so far."""
+        failures = []
+        while self._pending and (len(self._pending) > at_most or self._pending[0].done()):
+            try:
+                self._pending.popleft().result()
+            except StoreError as error:
+                failures.append(error)
+        if failures:
+            raise StoreError("; ".join(map(str, failures))) from failures[0]
+
+    def _save(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Runs in the writing thread."""
+        data = save(tensors)
+        shard = Shard(
+            file=f"step={step:06d}.safetensors",
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            shapes={name: list(x_ND.shape) for name, x_ND in tensors.items()},
+        )
+        others = {key: old for key, old in self.manifest["steps"].items() if key != str(step)}
+        with replacing(self.root / shard["file"], data):
+            # Until the new file is named, the manifest must not give it the old one's checksum.
+            if self.manifest["steps"].get(str(step), shard) != shard:
+                self._publish(others)
+        self._publish(others | {str(step): shard})
+
+    def _publish(self, steps: dict[str, Shard]) -> None:
+        manifest: Manifest = {
+            **self.manifest,
+            "steps": {key: steps[key] for key in sorted(steps, key=int)},
+        }
+        write_manifest(self.root / "manifest.json", manifest)
+        self._manifest = manifest

@@ -1,0 +1,1 @@
+"""What watches the training: one callback a file, none of which changes what is learned."""

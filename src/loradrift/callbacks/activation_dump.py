@@ -1,0 +1,91 @@
+"""Record activations while training, without disturbing the training."""
+
+from typing import cast
+
+import pytorch_lightning as pl
+from torch import nn
+
+from loradrift.activations import (
+    ActivationStore,
+    Encoder,
+    Pooling,
+    Probe,
+    StoreError,
+    capture_probe,
+)
+from loradrift.config import require
+
+
+class ActivationDump(pl.Callback):
+    """Store the pooled block outputs of a probe every ``every_n_steps`` optimizer steps.
+
+    Step 0 and the last step are always among them. Step 0 comes before any update: it is the base
+    model, the origin that drift is measured from. The module must have a ``backbone`` that is an
+    :class:`~loradrift.activations.Encoder`; it is called directly, never through the wrapper of a
+    distributed strategy, and on global rank zero alone.
+
+    Args:
+        store: Where the activations go; closed when training ends.
+        probe: The same rows for every run, so that runs are aligned across seeds and methods.
+        every_n_steps: Interval in optimizer steps, not micro-batches.
+        pooling: How the tokens of the probe become rows.
+
+    Raises:
+        UserError: If ``every_n_steps`` is not positive.
+    """
+
+    def __init__(
+        self, store: ActivationStore, probe: Probe, every_n_steps: int, pooling: Pooling
+    ) -> None:
+        key = "callbacks.activation_dump.every_n_steps"
+        require(every_n_steps > 0, key, "positive", every_n_steps)
+        self.store = store
+        self.probe = probe
+        self.every_n_steps = every_n_steps
+        self.pooling = pooling
+        self._last_step = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the store and dump step 0, or the step that training resumes from if it is due.
+
+        Its file may be missing: the process may have died between checkpoint and dump.
+        """
+        if trainer.is_global_zero:
+            num_layers = len(cast(Encoder, pl_module.backbone).blocks)
+            layer_names = [f"layer_{index}" for index in range(num_layers)]
+            self.store.prepare(self.probe, self.pooling, layer_names)
+        self._dump_if_due(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    ) -> None:
+        """Dump on the interval."""
+        self._dump_if_due(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Dump the last step and close the store."""
+        self._dump(trainer, pl_module)
+        self.store.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what is queued; a store that fails as well only adds a note to the exception."""
+        try:
+            self.store.close()
+        except StoreError as error:
+            exception.add_note(str(error))
+
+    def _dump_if_due(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self._dump(trainer, pl_module)
+
+    def _dump(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # With gradient accumulation several micro-batches end on the same optimizer step.
+        if not trainer.is_global_zero or trainer.global_step == self._last_step:
+            return
+        self._last_step = trainer.global_step
+        backbone = cast(nn.Module, pl_module.backbone)
+        with trainer.precision_plugin.forward_context():
+            layers = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
+        self.store.write(self._last_step, layers)

@@ -1,0 +1,98 @@
+"""The checkpoint an interrupted run goes on from."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+PATIENCE = 2.0
+"""Seconds within which a second signal counts as the first."""
+
+
+class StopRequested(BaseException):
+    """Ctrl-C or SIGTERM, raised where the state is whole and saved.
+
+    Not a ``KeyboardInterrupt``, which Lightning turns into exit code 1.
+    """
+
+
+class ResumePoint(pl.Callback):
+    """Save the whole training state every ``every_n_steps`` steps, at the end, and on Ctrl-C.
+
+    It is saved just before a micro-batch that begins an optimizer step: everything due at the
+    step before (dump, validation, best checkpoint) is then done, and no gradient is pending.
+
+    Args:
+        path: The one file, replaced atomically.
+        every_n_steps: Interval in optimizer steps.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int) -> None:
+        self.path = path
+        self.every_n_steps = every_n_steps
+        self._last_step = -1
+        self._asked_at: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals, from Lightning too, and count from here."""
+        self._last_step = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._request_stop)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is due; stop if asked to."""
+        step = trainer.global_step
+        # Lightning adds one to its logging step when it resumes; metrics.csv would shift.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = step
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        # Saving waits for all processes, so they must stop at the same step.
+        stop = trainer.strategy.reduce_boolean_decision(self._asked_at is not None, all=False)
+        if stop or (step % self.every_n_steps == 0 and step != self._last_step):
+            self._save(trainer)
+        if stop:
+            raise StopRequested
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the end, so that an interrupted evaluation need not train again."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._last_step = trainer.global_step
+        for logger in trainer.loggers:
+            logger.save()  # metrics up to here must be on disk before the checkpoint is
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(self.path)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        # A launcher passes on what the terminal has already sent: that is one request, not two.
+        if self._asked_at is not None and time.monotonic() - self._asked_at > PATIENCE:
+            raise KeyboardInterrupt  # asked again: stop here and go on from the last checkpoint
+        self._asked_at = time.monotonic()
+
+
+@contextmanager
+def signals_restored() -> Iterator[None]:
+    """Give the signals back to whoever had them before the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

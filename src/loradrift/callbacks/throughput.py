@@ -1,0 +1,62 @@
+"""Tokens per second of the training steps alone."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+
+class Throughput(pl.Callback):
+    """Count real tokens, and the time between the start and end of each micro-batch.
+
+    Validation, dumps and checkpoints happen outside of that time. ``tokens`` and ``seconds`` are
+    sums over the whole run, across resumes, of this process.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.seconds = 0.0
+        self._began = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Real (not padding) tokens per second; 0 before the first step."""
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    def on_train_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Start the clock."""
+        self._synchronize(pl_module)
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Stop the clock and count."""
+        self._synchronize(pl_module)
+        self.seconds += time.perf_counter() - self._began
+        self.tokens += int(batch["attention_mask"].sum())
+
+    def _synchronize(self, module: pl.LightningModule) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far."""
+        return {"tokens": self.tokens, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.tokens, self.seconds = state_dict["tokens"], state_dict["seconds"]

@@ -1,0 +1,160 @@
+"""The command line around Hydra: one clear line per mistake, exit codes, the closing table."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from loradrift.config import OBSERVERS, Config, UserError, load
+from loradrift.files import write_json
+from loradrift.mistakes import one_line
+from loradrift.runs import Cell, Status, open_cell, read_record, write_record
+from loradrift.summary import print_closing_table
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
+
+
+HYDRA_MAY_CALL = ["loradrift.cli.*", "hydra.*", "hydra_plugins.*", "optuna.*", "logging.*"]
+"""The only packages that a ``_target_`` in a configuration may name."""
+
+
+class JobFailed(Exception):
+    """A job ended without success; its message has been printed and, if it began, recorded."""
+
+
+@contextmanager
+def front_door() -> Iterator[None]:
+    """Turn what goes wrong into one line on stderr and an exit code."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on from here")
+        sys.exit(INTERRUPTED)
+    except JobFailed:
+        sys.exit(1)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
+            traceback.print_exc()
+        _say(one_line(error))
+        sys.exit(1)
+
+
+@contextmanager
+def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Cell]]:
+    """Judge the configuration and hold its cell while the run is on; record however it ends.
+
+    Args:
+        cfg: The composed Hydra config.
+        overrides: As typed; they name the variant.
+
+    Raises:
+        JobFailed: If anything went wrong; the reason is printed and recorded, and the traceback
+            of what is no user's mistake is in ``error.log``.
+    """
+    where = " ".join(overrides)
+    try:
+        config = load(cfg, variant(overrides))
+        where = str(config.cell)
+        with open_cell(config) as held:
+            if held.finished:
+                print(f"{where}: finished already", flush=True)
+                yield config, held
+                return
+            write_record(held.folder, held.record)
+            try:
+                yield config, held
+            except BaseException as error:
+                _record_end(held, error)
+                raise
+    except Exception as error:
+        log = "" if isinstance(error, UserError) else f" (traceback in {where}/error.log)"
+        _say(f"{where}: {one_line(error)}{log}")
+        if HydraConfig.get().mode is RunMode.RUN:
+            sys.exit(1)  # Hydra would add a line of its own to an exception
+        raise JobFailed(one_line(error)) from None
+
+
+def _record_end(held: Cell, error: BaseException) -> None:
+    """Write how a run ended into its record, and the traceback beside it."""
+    record = read_record(held.folder) or held.record
+    status = Status.FAILED
+    if isinstance(error, KeyboardInterrupt):
+        status = Status.INTERRUPTED
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        status = Status.OUT_OF_MEMORY  # by name: torch, whose error it is, is not imported here
+    with suppress(OSError):  # a full disk must not hide the error itself
+        write_record(held.folder, replace(record, status=status, error=one_line(error)))
+        (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
+
+
+def _say(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def variant(overrides: Sequence[str]) -> str:
+    """Name of whatever was overridden beside the cell's coordinates; part of its directory.
+
+    Args:
+        overrides: As typed, ``key=value``.
+
+    Returns:
+        The overrides in sorted order, joined by commas, in characters that every file system
+        takes. Where that loses something (a path, a very long name) a digest keeps it unique.
+    """
+    name = ",".join(sorted(_readable(override) for override in overrides if _varies(override)))
+    return name if len(name) <= 160 else f"{name[:140]}~{_digest(name)}"
+
+
+def _varies(override: str) -> bool:
+    key = override.partition("=")[0].lstrip("+~")
+    coordinates = ("study", "task", "method", "seed")
+    return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
+
+
+def _readable(override: str) -> str:
+    key, _, value = override.partition("=")
+    plain = re.sub(r"[^\w.+-]", "_", value.rstrip("/").rsplit("/", maxsplit=1)[-1])
+    return f"{key}={plain}" if plain == value else f"{key}={plain}~{_digest(value)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class ClosingTable(Callback):
+    """Hydra's hooks: note each job of a multirun as it ends, and print the table at the end.
+
+    Jobs may run in other processes (joblib, SLURM), so the notes are files in the sweep's folder.
+    """
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how a job ended; runs in the job's own process."""
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        overrides = list(config.hydra.overrides.task)
+        note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
+        if isinstance(job_return._return_value, BaseException):
+            note["error"] = one_line(job_return._return_value)
+        with suppress(UserError):
+            note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
+        write_json(Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json", note)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print what the jobs came to; runs in the process the user started."""
+        paths = sorted(Path(config.hydra.sweep.dir).glob("job=*.json"))
+        print_closing_table([json.loads(path.read_text(encoding="utf-8")) for path in paths])

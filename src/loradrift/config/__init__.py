@@ -1,0 +1,170 @@
+"""Typed configuration: YAML picks values, these classes decide which values are legal.
+
+Hydra composes a ``DictConfig``; :func:`load` turns it into these dataclasses once, at the door.
+Nothing behind that door sees OmegaConf. Every message names the key as typed, the rule and the
+value.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from loradrift.config.errors import UserError, require
+from loradrift.config.methods import (
+    BaselineConfig,
+    FromScratchConfig,
+    FullFinetuneConfig,
+    LoraConfig,
+    MethodConfig,
+    OptimConfig,
+    TrainedConfig,
+)
+from loradrift.config.models import ModelConfig, PretrainingConfig, TinyModelConfig
+from loradrift.config.running import (
+    ActivationDumpConfig,
+    CallbacksConfig,
+    DataConfig,
+    LoggerConfig,
+    ScaleConfig,
+    TrainerConfig,
+)
+from loradrift.config.tasks import GlueConfig, PretrainConfig, TaskConfig
+
+__all__ = [
+    "OBSERVERS",
+    "SCHEMAS",
+    "ActivationDumpConfig",
+    "BaselineConfig",
+    "CallbacksConfig",
+    "Config",
+    "DataConfig",
+    "FromScratchConfig",
+    "FullFinetuneConfig",
+    "GlueConfig",
+    "LoggerConfig",
+    "LoraConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PretrainConfig",
+    "PretrainingConfig",
+    "ScaleConfig",
+    "StudyConfig",
+    "TaskConfig",
+    "TinyModelConfig",
+    "TrainedConfig",
+    "TrainerConfig",
+    "UserError",
+    "identity",
+    "load",
+    "register",
+    "require",
+]
+
+
+@dataclass(kw_only=True)
+class StudyConfig:
+    """A grid of cells; its name is their folder."""
+
+    name: str = "main"
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run: one cell of (study, task, method, variant, seed)."""
+
+    study: StudyConfig = field(default_factory=StudyConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    task: TaskConfig = MISSING
+    method: MethodConfig = MISSING
+    model: ModelConfig = MISSING
+    data: DataConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: LoggerConfig = MISSING
+    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    seed: int = 0
+    """Draws the new weights, the batch order and dropout."""
+
+    variant: str = ""
+    """Filled in at the door: whatever else was overridden."""
+
+    runs: str = "runs"
+    """Folder of all runs."""
+
+    cache: str = ".cache"
+    """Folder of everything that can be made again: corpora, tokens, the small model."""
+
+    force: bool = False
+    """Archive a finished run whose configuration differs, and start anew."""
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        pretrain = isinstance(self.task, PretrainConfig)
+        if pretrain != isinstance(self.method, FromScratchConfig):
+            raise UserError(
+                "task=pretrain and method=from_scratch belong together, got "
+                f"task={self.task.name} method={self.method.name}"
+            )
+
+    @property
+    def cell(self) -> Path:
+        """The run's directory, which is the cell's coordinates."""
+        method = f"{self.method.name},{self.variant}" if self.variant else self.method.name
+        return Path(self.runs, self.study.name, self.task.name, method, f"seed={self.seed}")
+
+
+OBSERVERS = ("variant", "logger", "runs", "cache", "force")
+"""Keys that change where and how a run is watched, never what it computes."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What makes two runs the same: the configuration without :data:`OBSERVERS`."""
+    return {key: value for key, value in asdict(config).items() if key not in OBSERVERS}
+
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "task": {"glue": GlueConfig, "pretrain": PretrainConfig},
+    "method": {
+        "baseline": BaselineConfig,
+        "from_scratch": FromScratchConfig,
+        "full_finetune": FullFinetuneConfig,
+        "lora": LoraConfig,
+    },
+    "model": {"model": ModelConfig, "tiny": TinyModelConfig},
+    "data": {"data": DataConfig},
+    "trainer": {"trainer": TrainerConfig},
+    "logger": {"logger": LoggerConfig},
+}
+"""The classes that judge each group's options."""
+
+
+def register() -> None:
+    """Make the schemas visible to the defaults lists in ``conf/``."""
+    store = ConfigStore.instance()
+    store.store(name="config_schema", node=Config)
+    for group, schemas in SCHEMAS.items():
+        for name, schema in schemas.items():
+            store.store(group=group, name=f"{name}_schema", node=schema)
+
+
+def load(cfg: DictConfig, variant: str = "") -> Config:
+    """Convert a composed config into dataclasses, running every check.
+
+    Args:
+        cfg: The composed Hydra config.
+        variant: Name of whatever else was overridden (:func:`loradrift.cli.variant`).
+
+    Returns:
+        The same values as plain Python objects.
+
+    Raises:
+        UserError: If a value is illegal; the message names key, rule and value.
+        omegaconf.errors.MissingMandatoryValue: If a required value is absent.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, Config)
+    config.variant = variant
+    return config

@@ -1,0 +1,15 @@
+"""The user's mistakes: one class, one checker."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; its message is one line and says how."""
+
+
+def require(legal: bool, key: str, rule: str, value: object) -> None:
+    """Refuse a value, naming its key as typed.
+
+    Raises:
+        UserError: Unless ``legal``.
+    """
+    if not legal:
+        raise UserError(f"{key} must be {rule}, got {value}")

@@ -1,0 +1,87 @@
+"""How the backbone is made trainable."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from loradrift.config.errors import UserError, require
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """AdamW with linear warm-up and linear decay to zero."""
+
+    lr: float = 1e-4
+    """Peak learning rate."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay of the matrices; norms and biases have none."""
+
+    warmup_ratio: float = 0.06
+    """Fraction of the steps spent warming up."""
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "method.optim.lr", "positive", self.lr)
+        decay, warmup = self.weight_decay, self.warmup_ratio
+        require(decay >= 0, "method.optim.weight_decay", "at least 0", decay)
+        require(0 <= warmup < 1, "method.optim.warmup_ratio", "in [0, 1)", warmup)
+
+
+@dataclass(kw_only=True)
+class MethodConfig:
+    """How the backbone is made trainable."""
+
+    name: str = MISSING
+
+
+@dataclass(kw_only=True)
+class BaselineConfig(MethodConfig):
+    """Predict without training: ``majority``, ``random`` or ``zero_shot``."""
+
+
+@dataclass(kw_only=True)
+class TrainedConfig(MethodConfig):
+    """A method with an optimizer."""
+
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+@dataclass(kw_only=True)
+class FromScratchConfig(TrainedConfig):
+    """Start from random weights and train all of them (``task=pretrain``)."""
+
+
+@dataclass(kw_only=True)
+class FullFinetuneConfig(TrainedConfig):
+    """Start from pretrained weights and train all of them."""
+
+
+@dataclass(kw_only=True)
+class LoraConfig(TrainedConfig):
+    """Freeze the backbone and train rank-``r`` updates (Hu et al. 2021, arXiv:2106.09685)."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    """The update is scaled by ``alpha / rank`` (``alpha / sqrt(rank)`` with ``rslora``)."""
+
+    dropout: float = 0.0
+    target_modules: list[str] = field(default_factory=lambda: ["all-linear"])
+    """Names of the adapted modules, or ``[all-linear]``."""
+
+    rslora: bool = False
+    """Rank-stabilised scaling (Kalajdzievski 2023, arXiv:2312.03732)."""
+
+    dora: bool = False
+    """Train magnitude and direction apart (Liu et al. 2024, arXiv:2402.09353)."""
+
+    init: str = "default"
+    """``default`` (B = 0), ``gaussian``, or ``pissa`` (Meng et al. 2024, arXiv:2404.02948)."""
+
+    def __post_init__(self) -> None:
+        require(self.rank > 0, "method.rank", "positive", self.rank)
+        require(self.alpha > 0, "method.alpha", "positive", self.alpha)
+        require(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
+        inits = ("default", "gaussian", "pissa")
+        require(self.init in inits, "method.init", "one of " + ", ".join(inits), self.init)
+        if not self.target_modules:
+            raise UserError("method.target_modules is empty: LoRA would train nothing")

@@ -1,0 +1,174 @@
+"""Where the rows come from, how the loop runs, and what watches it."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from loradrift.config.errors import require
+
+
+@dataclass(kw_only=True)
+class ScaleConfig:
+    """One switch for the size of everything; tasks and methods take their defaults from it."""
+
+    name: str = MISSING
+    batch_size: int = 32
+    """Rows per device and micro-batch."""
+
+    epochs: float | None = None
+    """Passes over the training rows; with ``max_steps`` too, whichever ends first."""
+
+    max_steps: int | None = None
+    """Optimizer steps."""
+
+    full_finetune_lr: float = 2e-5
+    """Default learning rate of full fine-tuning."""
+
+    adapter_lr: float = 2e-4
+    """Default learning rate of LoRA and its relatives."""
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Where the rows come from; its seed is separate from the run's."""
+
+    name: str = MISSING
+    """``embedded`` (generated), ``local`` (official files under ``root``) or ``hub``."""
+
+    root: str = ""
+    """Folder of the official files (``data=local``)."""
+
+    seed: int = 0
+    """Draws the embedded corpora, the validation rows, the subset and the probe."""
+
+    train_rows: int | None = None
+    """Use this many training rows (after the validation rows are taken out); null uses all."""
+
+    validation_rows: int = 500
+    """Rows held out of the training split to choose the best checkpoint; at most a tenth."""
+
+    evaluation_split: str = "dev"
+    """The reported split: ``dev``, or ``test`` where its labels are public."""
+
+    def __post_init__(self) -> None:
+        names = ("embedded", "local", "hub")
+        require(self.name in names, "data.name", "one of " + ", ".join(names), self.name)
+        require(
+            bool(self.root) or self.name != "local",
+            "data.root",
+            "the folder of the official files with data=local",
+            repr(self.root),
+        )
+        require(
+            not self.root or self.name == "local",
+            "data.root",
+            f"left out with data={self.name}, which does not read it",
+            self.root,
+        )
+        rows = self.train_rows
+        require(rows is None or rows > 0, "data.train_rows", "positive", rows)
+        require(self.validation_rows > 0, "data.validation_rows", "positive", self.validation_rows)
+        split = self.evaluation_split
+        require(split in ("dev", "test"), "data.evaluation_split", "dev or test", split)
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """How the loop runs; every interval counts optimizer steps."""
+
+    name: str = MISSING
+    accelerator: str = "cpu"
+    devices: int = 1
+    """Processes, each with its own device and its own ``task.batch_size`` rows."""
+
+    precision: str = "32-true"
+    """``32-true`` or ``bf16-mixed`` (autocast). Master weights are fp32 with both."""
+
+    accumulate: int = 1
+    """Micro-batches per optimizer step."""
+
+    gradient_clip: float = 1.0
+    """Largest gradient norm; 0 turns clipping off."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
+
+    compile: bool = False
+    """Compile the transformer with ``torch.compile``."""
+
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    log_every: int = 10
+    guard_steps: int = 5
+    """Steps within which every trainable parameter must have received a gradient."""
+
+    threads: int | None = None
+    """CPU threads of torch; null leaves torch's own choice."""
+
+    def __post_init__(self) -> None:
+        accelerators, precisions = ("cpu", "gpu"), ("32-true", "bf16-mixed")
+        require(
+            self.accelerator in accelerators, "trainer.accelerator", "cpu or gpu", self.accelerator
+        )
+        require(
+            self.precision in precisions,
+            "trainer.precision",
+            "32-true or bf16-mixed (pure bf16 weights lose small updates)",
+            self.precision,
+        )
+        counts = ("devices", "accumulate", "validate_every", "checkpoint_every", "log_every")
+        for name in (*counts, "guard_steps"):
+            require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
+        clip = self.gradient_clip
+        require(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
+
+
+@dataclass(kw_only=True)
+class LoggerConfig:
+    """Where metrics go beside ``metrics.csv``, which is always written."""
+
+    name: str = MISSING
+    project: str = "loradrift"
+    """W&B project."""
+
+    entity: str | None = None
+    """W&B entity."""
+
+    tags: list[str] = field(default_factory=list)
+    """W&B tags, beside task, method and scale."""
+
+
+@dataclass(kw_only=True)
+class ActivationDumpConfig:
+    """Block outputs of the probe rows, written while training."""
+
+    enabled: bool = True
+    every_n_steps: int = 100
+    """Interval in optimizer steps; step 0 and the last step are always written."""
+
+    rows: int = 256
+    """Probe rows, taken from the evaluation split."""
+
+    pooling: str = "mean"
+    """``mean`` or ``last`` over a row's own tokens, or ``tokens``: a sample of token rows."""
+
+    max_tokens: int = 2048
+    """Size of the sample with ``pooling=tokens``."""
+
+    dtype: str = "float32"
+    """``float16``, ``bfloat16`` or ``float32``."""
+
+    def __post_init__(self) -> None:
+        key = "callbacks.activation_dump"
+        for name in ("every_n_steps", "rows", "max_tokens"):
+            require(getattr(self, name) > 0, f"{key}.{name}", "positive", getattr(self, name))
+        poolings, dtypes = ("mean", "last", "tokens"), ("float16", "bfloat16", "float32")
+        require(self.pooling in poolings, f"{key}.pooling", " or ".join(poolings), self.pooling)
+        require(self.dtype in dtypes, f"{key}.dtype", " or ".join(dtypes), self.dtype)
+
+
+@dataclass(kw_only=True)
+class CallbacksConfig:
+    """What watches the training without touching it."""
+
+    activation_dump: ActivationDumpConfig = field(default_factory=ActivationDumpConfig)

@@ -1,0 +1,72 @@
+"""From official files to batches."""
+
+import hashlib
+from pathlib import Path
+
+from loradrift.config import DataConfig, UserError
+from loradrift.data.base import Row, Splits, rows_fingerprint, split_rows
+from loradrift.data.batches import Batch, Collator, EvaluationBatches, Share, TrainBatches
+from loradrift.data.corpus import read_corpus
+from loradrift.data.glue import FORMATS, read_glue
+from loradrift.data.hub import read_hub
+from loradrift.data.tokens import TokenTable, pack, tokenization_fingerprint, tokenize
+
+__all__ = [
+    "FORMATS",
+    "Batch",
+    "Collator",
+    "EvaluationBatches",
+    "Row",
+    "Share",
+    "Splits",
+    "TokenTable",
+    "TrainBatches",
+    "load_corpus",
+    "load_glue",
+    "pack",
+    "rows_fingerprint",
+    "tokenization_fingerprint",
+    "tokenize",
+]
+
+
+def load_glue(task: str, data: DataConfig, cache: Path) -> Splits:
+    """Rows of a GLUE task, from wherever ``data`` says.
+
+    Raises:
+        UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
+    """
+    if data.name == "hub":
+        train, evaluation = read_hub(task, "train"), read_hub(task, data.evaluation_split)
+    else:
+        root = data_root(data, cache)
+        train, evaluation = read_glue(root, task, "train"), read_glue(root, task, data.evaluation_split)
+    return split_rows(train, evaluation, data)
+
+
+def load_corpus(data: DataConfig, cache: Path) -> Splits:
+    """Documents for language modelling: train, and ``valid`` as validation and evaluation.
+
+    Raises:
+        UserError: If the hub is asked for: it holds no corpus of ours.
+    """
+    if data.name == "hub":
+        raise UserError("task=pretrain has no corpus on the hub; use data=embedded or data=local")
+    root = data_root(data, cache)
+    train, valid = read_corpus(root, "train"), read_corpus(root, "valid")
+    return Splits(train[: data.train_rows], valid, valid)
+
+
+def data_root(data: DataConfig, cache: Path) -> Path:
+    """The folder with the official files; the embedded ones are written on first use."""
+    if data.name == "local":
+        return Path(data.root)
+    from loradrift.data.embedded import write_embedded
+
+    sources = sorted(Path(__file__).parent.glob("embedded/*.py"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    root = cache / "data" / f"embedded-{digest}-seed={data.seed}"
+    if not (root / "complete").exists():
+        write_embedded(root, seed=data.seed)
+        (root / "complete").touch()
+    return root

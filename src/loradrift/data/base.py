@@ -1,0 +1,72 @@
+"""Rows as every loader gives them: text and label, by split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from loradrift.config import DataConfig, UserError
+
+
+class Row(NamedTuple):
+    """One example: an id that never changes, one or two texts, and a label."""
+
+    id: str
+    text: str
+    pair: str | None
+    label: int
+
+
+class Splits(NamedTuple):
+    """Disjoint rows of one task."""
+
+    train: list[Row]
+    """Learned from."""
+
+    validation: list[Row]
+    """Held out of the official training split; chooses the best checkpoint."""
+
+    evaluation: list[Row]
+    """The reported split; no choice is made on it."""
+
+
+def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig) -> Splits:
+    """Hold validation rows out of the training rows, then cut these to ``data.train_rows``.
+
+    Args:
+        train: The official training split.
+        evaluation: The split to report.
+        data: Gives the seed of the draw and the sizes.
+
+    Raises:
+        UserError: If a split is empty, or fewer training rows are left than asked for.
+    """
+    if not evaluation:
+        raise UserError(f"the {data.evaluation_split} split is empty")
+    order = list(range(len(train)))
+    random.Random(data.seed).shuffle(order)
+    held_out = min(data.validation_rows, len(train) // 10)
+    if not held_out:
+        raise UserError(f"the train split has {len(train)} rows; at least 10 are needed")
+    rest = order[held_out:]
+    if data.train_rows is not None and data.train_rows > len(rest):
+        raise UserError(
+            f"data.train_rows must be at most {len(rest)} (the train split without its "
+            f"{held_out} validation rows), got {data.train_rows}"
+        )
+    return Splits(
+        [train[i] for i in sorted(rest[: data.train_rows])],
+        [train[i] for i in sorted(order[:held_out])],
+        list(evaluation),
+    )
+
+
+def rows_fingerprint(rows: Iterable[Row]) -> str:
+    """Digest (sha256) of ids, texts and labels, in order."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()

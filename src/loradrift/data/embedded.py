@@ -1,0 +1,148 @@
+"""Generated corpora in the official file formats, for runs that need no download.
+
+Three classification tasks and a language-modelling corpus share one grammar of several hundred
+words. They are made so that a majority vote, a bag of words and a small transformer differ clearly:
+negation scope, who did what to whom, and which clause decides cannot be read off the words alone.
+
+The splits are disjoint by construction. Every sentence is made of content combinations (the subject
+of an opinion with its word; the verb of a fact with the kinds of its participants), and a stable
+digest gives each combination to one of train, dev, test and valid
+(:func:`loradrift.data.grammar.owner`). A sentence only uses combinations that its split owns, so no
+sentence occurs in two splits. ``corpus/train.txt`` is made from the combinations of train and
+``corpus/valid.txt`` from those of valid: neither holds a sentence of dev or test.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from loradrift.data.documents import draw_document
+from loradrift.data.grammar import Fact, draw_fact, render
+from loradrift.data.reviews import draw_sentence
+from loradrift.data.variations import distort, weaken
+
+NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
+NUM_DOCUMENTS = {"train": 9000, "valid": 450}
+
+Row = tuple[str, ...]
+
+_DISTORTIONS = (
+    "roles", "roles", "roles", "mood", "mood", "trait", "agent", "patient", "verb", "place",
+    "time", "count",
+)  # fmt: skip
+
+
+def write_embedded(root: Path, *, seed: int) -> None:
+    """Write all corpora below ``root``; equal seeds give equal bytes.
+
+    ``glue/{SST-2,MRPC,RTE}/{train,dev,test}.tsv`` are unquoted tables with the official headers.
+    Unlike GLUE's, the test files carry labels. ``corpus/{train,valid}.txt`` hold one document a
+    line.
+
+    Args:
+        root: Created if absent; files that are there are replaced atomically.
+        seed: Picks the sentences. Which combinations a split owns does not depend on it.
+    """
+    for split in NUM_ROWS:
+        tables = {
+            "SST-2": ("sentence\tlabel", _opinions(split, seed)),
+            # The byte-order mark is the official file's own.
+            "MRPC": ("\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", _paraphrases(split, seed)),
+            "RTE": ("index\tsentence1\tsentence2\tlabel", _inferences(split, seed)),
+        }
+        for name, (header, rows) in tables.items():
+            _write(root / "glue" / name / f"{split}.tsv", [header, *map("\t".join, rows)])
+    for split, num_documents in NUM_DOCUMENTS.items():
+        rng = Random(f"{seed}/corpus/{split}")
+        documents = [draw_document(rng, split) for _ in range(num_documents)]
+        _write(root / "corpus" / f"{split}.txt", documents)
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def _distinct(draw: Callable[[], Row], num_rows: int) -> list[Row]:
+    """Different rows in the order drawn."""
+    rows: dict[Row, None] = {}
+    while len(rows) < num_rows:
+        rows[draw()] = None
+    return list(rows)
+
+
+def _opinions(split: str, seed: int) -> list[Row]:
+    rng = Random(f"{seed}/SST-2/{split}")
+
+    def draw() -> Row:
+        good = rng.random() < 0.54
+        return draw_sentence(rng, split, good=good), str(int(good))
+
+    return _distinct(draw, NUM_ROWS[split])
+
+
+def _paraphrases(split: str, seed: int) -> list[Row]:
+    rng = Random(f"{seed}/MRPC/{split}")
+
+    def draw() -> Row:
+        first, second, same = draw_paraphrase(rng, split)
+        return str(int(same)), first, second
+
+    # Ids do not repeat across splits.
+    offset = 10_000_000 * (1 + list(NUM_ROWS).index(split))
+    rows = _distinct(draw, NUM_ROWS[split])
+    return [
+        (quality, str(offset + 2 * i), str(offset + 2 * i + 1), *strings)
+        for i, (quality, *strings) in enumerate(rows)
+    ]
+
+
+def _inferences(split: str, seed: int) -> list[Row]:
+    rng = Random(f"{seed}/RTE/{split}")
+
+    def draw() -> Row:
+        premise, hypothesis, follows = draw_inference(rng, split)
+        return premise, hypothesis, "entailment" if follows else "not_entailment"
+
+    rows = _distinct(draw, NUM_ROWS[split])
+    return [(str(i), *row) for i, row in enumerate(rows)]
+
+
+def _distort_somehow(rng: Random, fact: Fact, *, elsewhere: Fact | None = None) -> Fact:
+    while True:
+        distorted = distort(rng, fact, rng.choice(_DISTORTIONS), elsewhere=elsewhere)
+        if distorted:
+            return distorted
+
+
+def _with_mood(rng: Random, fact: Fact) -> Fact:
+    return replace(fact, mood=rng.choice(("did", "did", "did", "not", "maybe")))
+
+
+def draw_paraphrase(rng: Random, split: str) -> tuple[str, str, bool]:
+    """Two sentences, and whether they say the same."""
+    fact = _with_mood(rng, draw_fact(rng, split))
+    same = rng.random() < 0.62
+    other = fact if same else _distort_somehow(rng, fact)
+    first = render(rng, fact)
+    second = render(rng, other)
+    while second == first:
+        second = render(rng, other)
+    return f"{first} .", f"{second} .", same
+
+
+def draw_inference(rng: Random, split: str) -> tuple[str, str, bool]:
+    """A premise of one or two sentences, a hypothesis, and whether it follows."""
+    fact = _with_mood(rng, draw_fact(rng, split))
+    beside = draw_fact(rng, split) if rng.random() < 0.3 else None
+    follows = rng.random() < 0.53
+    hypothesis = (
+        weaken(rng, fact) if follows else weaken(rng, _distort_somehow(rng, fact, elsewhere=beside))
+    )
+    sentences = [render(rng, each) for each in (fact, beside) if each]
+    rng.shuffle(sentences)
+    return " . ".join(sentences) + " .", f"{render(rng, hypothesis)} .", follows

@@ -1,0 +1,122 @@
+"""SST-2, MRPC and RTE in GLUE's official files (Wang et al. 2019, arXiv:1804.07461)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from loradrift.config import UserError
+from loradrift.data.base import Row
+
+
+@dataclass(frozen=True)
+class GlueFormat:
+    """Where one task's columns are, and what its labels mean."""
+
+    folder: str
+    hub_name: str
+    text: str
+    """Column of the (first) sentence, in the files."""
+
+    pair: str | None
+    label: str
+    hub_columns: tuple[str, str | None]
+    labels: tuple[str, str]
+    """How label 0 and label 1 are written in the files."""
+
+    question: str
+    """The row as a prompt whose next words are one of ``answers`` (``method=zero_shot``)."""
+
+    answers: tuple[str, str]
+    """The words that stand for label 0 and label 1."""
+
+
+FORMATS = {
+    "sst2": GlueFormat(
+        folder="SST-2",
+        hub_name="sst2",
+        text="sentence",
+        pair=None,
+        label="label",
+        hub_columns=("sentence", None),
+        labels=("0", "1"),
+        question="{text} it was",
+        answers=(" terrible", " great"),
+    ),
+    "mrpc": GlueFormat(
+        folder="MRPC",
+        hub_name="mrpc",
+        text="#1 String",
+        pair="#2 String",
+        label="Quality",
+        hub_columns=("sentence1", "sentence2"),
+        labels=("0", "1"),
+        question="{text} {pair} do the two sentences say the same ?",
+        answers=(" no", " yes"),
+    ),
+    "rte": GlueFormat(
+        folder="RTE",
+        hub_name="rte",
+        text="sentence1",
+        pair="sentence2",
+        label="label",
+        hub_columns=("sentence1", "sentence2"),
+        labels=("entailment", "not_entailment"),
+        question="{text} question : {pair} true or false ?",
+        answers=(" true", " false"),
+    ),
+}
+
+
+def read_glue(root: Path, task: str, split: str) -> list[Row]:
+    """Read ``train``, ``dev`` or ``test`` of a task from its official TSV file.
+
+    The files are unquoted: a quotation mark is a character like any other. ``test`` exists where
+    its labels are public: MRPC (Microsoft's own file) and the embedded corpora.
+
+    Args:
+        root: The folder that holds ``SST-2``, ``MRPC`` and ``RTE``, or one above called ``glue``.
+        task: ``sst2``, ``mrpc`` or ``rte``.
+        split: Name of the split.
+
+    Raises:
+        UserError: If the file is missing or malformed; names file and line.
+    """
+    form = FORMATS[task]
+    folder = (root / "glue" if (root / "glue").is_dir() else root) / form.folder
+    path = folder / f"{split}.tsv"
+    if task == "mrpc" and split == "test" and not path.is_file():
+        path = folder / "msr_paraphrase_test.txt"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: data.root must hold GLUE's official files")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error})") from None
+    return _parse(path, lines, form, f"{task}/{split}")
+
+
+def _parse(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[Row]:
+    header = lines[0].rstrip("\r").split("\t")
+    columns = [name for name in (form.text, form.pair, form.label) if name is not None]
+    if missing := [name for name in columns if name not in header]:
+        raise UserError(f"{path}, line 1: no column {', '.join(missing)} in {', '.join(header)}")
+    places = [header.index(name) for name in columns]
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        cells = line.rstrip("\r").split("\t")
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, line {number}: expected {len(header)} tab-separated cells, "
+                f"got {len(cells)}"
+            )
+        *texts, label = (cells[place].strip() for place in places)
+        if label not in form.labels:
+            raise UserError(
+                f"{path}, line {number}: the label must be {' or '.join(form.labels)}, got {label}"
+            )
+        pair = texts[1] if form.pair else None
+        rows.append(Row(f"{prefix}/{number - 2}", texts[0], pair, form.labels.index(label)))
+    if not rows:
+        raise UserError(f"{path} holds no rows")
+    return rows

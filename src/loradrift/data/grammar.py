@@ -1,0 +1,179 @@
+"""Statements about events: what is said, and the many ways of saying it.
+
+A :class:`Fact` is a meaning; :func:`render` draws one of its surface forms (voice, word order,
+synonyms, phrasing of the mood), so two renderings of one fact are paraphrases. The label of a pair
+of sentences is known because it is decided on the facts, before there are any words.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from zlib import crc32
+
+from loradrift.data.lexicon import (
+    COUNTS,
+    KIND_OF,
+    PERSON_VERBS,
+    PERSONS,
+    PLACES,
+    SYNONYMS,
+    THING_VERBS,
+    THINGS,
+    TIMES,
+    TRAITS,
+    VERBS,
+)
+
+SPLITS = {"train": range(0, 70), "dev": range(70, 80), "test": range(80, 90), "valid": range(90, 100)}
+"""Percentiles of the digest that each split owns."""
+
+
+def owner(*atom: str) -> str:
+    """The split that owns a combination of content words.
+
+    Args:
+        atom: The words, as concepts: synonyms count as one.
+
+    Returns:
+        A key of :data:`SPLITS`, a function of the words alone: the same in every process.
+    """
+    percentile = crc32(" ".join(atom).encode()) % 100
+    return next(split for split, owned in SPLITS.items() if percentile in owned)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """Who did what to whom, where and when; empty fields are left unsaid."""
+
+    agent: str
+    verb: str
+    patient: str
+    agent_trait: str = ""
+    patient_trait: str = ""
+    count: str = ""
+    place: str = ""
+    time: str = ""
+    mood: str = "did"
+    """``did``, ``not`` or ``maybe``."""
+
+    @property
+    def split(self) -> str:
+        """The split that owns this fact; roles, modifiers and choice within a kind play no part.
+
+        Swapping agent and patient, dropping modifiers, or saying `a scientist` for `the chemist`
+        therefore never leads into another split.
+        """
+        return owner(self.verb, *sorted((KIND_OF[self.agent], KIND_OF[self.patient])))
+
+    @property
+    def about_things(self) -> bool:
+        """Whether the patient is a thing, which cannot trade places with the agent."""
+        return KIND_OF[self.patient] in THINGS
+
+
+def draw_person(rng: Random) -> str:
+    """Any person, by profession or name."""
+    return rng.choice(PERSONS[rng.choice(tuple(PERSONS))])
+
+
+def draw_fact(rng: Random, split: str, *, detail: float = 0.5, things: float = 0.35) -> Fact:
+    """A fact that ``split`` owns.
+
+    Args:
+        rng: Source of every choice.
+        split: A key of :data:`SPLITS`.
+        detail: Probability of each modifier.
+        things: Probability that the patient is a thing.
+    """
+    while True:
+        about_things = rng.random() < things
+        agent = draw_person(rng)
+        verb = rng.choice(tuple(THING_VERBS if about_things else PERSON_VERBS))
+        patient = (
+            rng.choice(THINGS[rng.choice(tuple(THINGS))]) if about_things else draw_person(rng)
+        )
+        fact = Fact(agent=agent, verb=verb, patient=patient)
+        if agent != patient and fact.split == split:
+            break
+
+    def maybe(values: tuple[str, ...], probability: float = detail) -> str:
+        return rng.choice(values) if rng.random() < probability else ""
+
+    named = KIND_OF[agent] == "NAME", KIND_OF[patient] == "NAME"
+    return replace(
+        fact,
+        agent_trait="" if named[0] else maybe(TRAITS, detail / 2),
+        patient_trait="" if named[1] or about_things else maybe(TRAITS, detail / 2),
+        count=rng.choice(COUNTS) if about_things and rng.random() < 0.6 else "",
+        place=maybe(PLACES),
+        time=maybe(TIMES),
+    )
+
+
+def swap_roles(fact: Fact) -> Fact:
+    """The patient does it to the agent; traits stay with their owners."""
+    return replace(
+        fact,
+        agent=fact.patient,
+        patient=fact.agent,
+        agent_trait=fact.patient_trait,
+        patient_trait=fact.agent_trait,
+    )
+
+
+def noun_phrase(say: Callable[[str], str], noun: str, trait: str = "", count: str = "") -> str:
+    """A person or thing with article, number and trait; kinds are indefinite."""
+    if KIND_OF[noun] == "NAME":
+        return noun
+    word = say(noun)
+    if count:
+        return f"{count} {word}s"
+    words = f"{say(trait)} {word}" if trait else word
+    if noun != KIND_OF[noun] and KIND_OF[noun] in PERSONS:
+        return f"the {words}"
+    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
+
+
+_ACTIVE = {
+    "did": ("{past}", "{past}", "{past}", "managed to {base}", "went ahead and {past}"),
+    "not": ("did not {base}", "never {past}", "failed to {base}", "refused to {base}"),
+    "maybe": ("may have {past}", "might have {past}", "was expected to {base}"),
+}
+_PASSIVE = {
+    "did": ("{be} {past}", "{be} {past}", "came to be {past}"),
+    "not": ("{be} not {past}", "{be} never {past}"),
+    "maybe": ("may have been {past}", "might have been {past}", "{be} expected to be {past}"),
+}
+
+
+def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0.4) -> str:
+    """One way of saying ``fact``, without a full stop.
+
+    Args:
+        rng: Source of every choice.
+        fact: What to say.
+        synonyms: Probability that a word is replaced by its synonym.
+        passive: Probability of the passive voice.
+    """
+
+    def say(word: str) -> str:
+        return SYNONYMS[word] if word in SYNONYMS and rng.random() < synonyms else word
+
+    verb = VERBS[fact.verb]
+    other = rng.random() < synonyms
+    base, past = (verb.other_base, verb.other_past) if other else (verb.base, verb.past)
+    agent = noun_phrase(say, fact.agent, fact.agent_trait)
+    patient = noun_phrase(say, fact.patient, fact.patient_trait, fact.count)
+    if rng.random() < passive:
+        be = "were" if fact.count else "was"
+        phrase = rng.choice(_PASSIVE[fact.mood]).format(be=be, past=past)
+        core = f"{patient} {phrase} by {agent}"
+    else:
+        core = f"{agent} {rng.choice(_ACTIVE[fact.mood]).format(base=base, past=past)} {patient}"
+    adjuncts = [f"in {fact.place}"] * bool(fact.place) + [fact.time] * bool(fact.time)
+    rng.shuffle(adjuncts)
+    if adjuncts and rng.random() < 0.3:
+        return " ".join([*adjuncts[1:], ",", core, adjuncts[0]]) if len(adjuncts) > 1 else (
+            f"{adjuncts[0]} , {core}"
+        )
+    return " ".join([core, *adjuncts])

@@ -1,0 +1,215 @@
+"""The words of the embedded data, as tables.
+
+Every noun forms its plural in ``s`` and every verb has one form for past tense and participle, so
+the grammar needs no morphology. Words that are paired are synonyms: replacing one by the other
+never changes a label.
+"""
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """One action in two words of equal meaning."""
+
+    base: str
+    past: str
+    other_base: str
+    other_past: str
+
+
+def _verbs(text: str) -> dict[str, Verb]:
+    return {line.split()[0]: Verb(*line.split()) for line in text.strip().splitlines()}
+
+
+def _kinds(text: str) -> dict[str, tuple[str, ...]]:
+    lines = (line.partition(":") for line in text.strip().splitlines())
+    return {kind.strip(): tuple(members.split()) for kind, _, members in lines}
+
+
+def _synonyms(text: str) -> dict[str, str]:
+    return dict(pair.split("/", 1) for pair in text.split())
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+PERSONS = _kinds("""
+    scientist: chemist biologist physicist botanist geologist astronomer
+    official: mayor senator minister governor diplomat consul
+    musician: singer drummer pianist violinist guitarist trumpeter
+    athlete: boxer swimmer runner wrestler skater cyclist
+    artist: painter sculptor dancer photographer illustrator potter
+    worker: plumber carpenter mechanic welder miner builder
+    servant: butler cook gardener maid porter waiter
+    criminal: thief smuggler forger kidnapper pirate burglar
+    relative: uncle aunt cousin nephew niece grandfather
+    soldier: sergeant captain colonel lieutenant corporal major
+    NAME: anna boris carla david elena felix greta henry irene jonas karen louis
+""")
+"""A kind of person -> who belongs to it. Names take no article, and their kind is never said."""
+
+THINGS = _kinds("""
+    instrument: violin piano flute guitar trumpet drum
+    animal: horse goat rabbit camel monkey tiger
+    vehicle: truck van tractor car wagon scooter
+    flower: rose tulip orchid dahlia violet lupin
+    tool: hammer saw drill shovel chisel ladder
+    garment: coat scarf shirt jacket skirt robe
+    jewel: diamond emerald pearl sapphire opal garnet
+    vessel: boat canoe yacht raft barge kayak
+    weapon: sword dagger rifle pistol spear cannon
+    fruit: apple lemon melon orange banana mango
+""")
+"""A kind of thing -> the things."""
+
+KIND_OF = {
+    member: kind
+    for table in (PERSONS, THINGS)
+    for kind, members in table.items()
+    for member in (*members, kind)
+}
+"""Noun or name -> its kind; a kind is of its own kind."""
+
+PERSON_VERBS = _verbs("""
+    praise praised commend commended
+    criticize criticized fault faulted
+    hire hired employ employed
+    dismiss dismissed fire fired
+    rescue rescued save saved
+    attack attacked assault assaulted
+    help helped assist assisted
+    deceive deceived trick tricked
+    question questioned interrogate interrogated
+    train trained coach coached
+    chase chased pursue pursued
+    support supported back backed
+    annoy annoyed irritate irritated
+    frighten frightened scare scared
+    greet greeted welcome welcomed
+    warn warned caution cautioned
+    select selected pick picked
+    mock mocked ridicule ridiculed
+    protect protected shield shielded
+    imitate imitated copy copied
+    ignore ignored overlook overlooked
+    persuade persuaded convince convinced
+    watch watched observe observed
+    admire admired esteem esteemed
+""")
+"""What one person does to another."""
+
+THING_VERBS = _verbs("""
+    buy bought purchase purchased
+    send sent dispatch dispatched
+    discover discovered find found
+    repair repaired mend mended
+    rent rented lease leased
+    damage damaged harm harmed
+    collect collected gather gathered
+    deliver delivered supply supplied
+    inspect inspected examine examined
+    clean cleaned wash washed
+    destroy destroyed wreck wrecked
+    lose lost misplace misplaced
+    seize seized confiscate confiscated
+    conceal concealed stash stashed
+    build built construct constructed
+    keep kept retain retained
+""")
+"""What a person does to things."""
+
+VERBS = PERSON_VERBS | THING_VERBS
+
+PLACES = _words(
+    "paris london rome madrid berlin vienna prague dublin oslo lisbon athens cairo boston chicago "
+    "denver dallas toronto tokyo delhi sydney lima nairobi geneva munich"
+)
+
+TIMES = (
+    *(f"on {day}" for day in _words("monday tuesday wednesday thursday friday saturday sunday")),
+    *(f"in {month}" for month in _words("january march april june july august october december")),
+    *(f"last {span}" for span in _words("week month winter summer autumn spring year night")),
+)
+
+COUNTS = _words("two three four five six seven eight nine ten eleven twelve twenty fifty hundred")
+
+TRAITS = _words(
+    "wealthy elderly famous brave quiet clever tall young tired angry lonely honest polite local "
+    "foreign retired injured nervous cheerful stubborn"
+)
+
+SYNONYMS = _synonyms(
+    "wealthy/rich elderly/aged famous/renowned brave/courageous quiet/silent clever/smart "
+    "tired/weary angry/furious lonely/solitary polite/courteous nervous/anxious cheerful/merry "
+    "singer/vocalist cook/chef thief/robber mayor/burgomaster maid/housemaid "
+    "boxer/prizefighter rabbit/hare coat/overcoat car/automobile boat/ship "
+    "pistol/handgun truck/lorry scarf/shawl rifle/musket"
+)
+"""Trait or noun -> another word for it."""
+
+SUBJECTS = {
+    "film": _words("film movie picture"),
+    "acting": _words("acting performance cast"),
+    "plot": _words("plot story storyline"),
+    "script": _words("script screenplay writing"),
+    "dialogue": _words("dialogue banter"),
+    "music": _words("music soundtrack score"),
+    "ending": _words("ending finale conclusion"),
+    "direction": _words("direction staging"),
+    "camerawork": _words("camerawork photography"),
+    "humor": _words("humor comedy wit"),
+    "romance": _words("romance courtship"),
+    "pacing": _words("pacing rhythm tempo"),
+    "opening": _words("opening prologue beginning"),
+    "hero": _words("hero lead protagonist"),
+    "villain": _words("villain antagonist"),
+    "sequel": _words("sequel remake"),
+    "animation": _words("animation artwork"),
+    "editing": _words("editing cutting"),
+}
+"""What a review speaks about -> the words for it."""
+
+
+class Polar(NamedTuple):
+    """Words of one polarity."""
+
+    adjectives: tuple[str, ...]
+    nouns: tuple[str, ...]
+    verbs: tuple[str, ...]
+    verdicts: tuple[str, ...]
+
+
+NEGATIVE = Polar(
+    adjectives=_words(
+        "dull boring tedious bland clumsy lifeless predictable shallow forgettable awkward stale "
+        "messy tiresome dreary sloppy pointless annoying weak silly lazy hollow confusing ugly "
+        "painful ridiculous dreadful terrible awful mediocre contrived soulless grating"
+    ),
+    nouns=_words(
+        "cliches nonsense boredom confusion clutter noise pretension padding stupidity monotony"
+    ),
+    verbs=_words("bore annoy irritate disappoint exhaust frustrate alienate insult depress tire"),
+    verdicts=(
+        "a waste of time", "a bore", "a mess", "a failure", "a disaster", "a chore",
+        "a disappointment", "an embarrassment", "a mistake", "a dud",
+    ),
+)  # fmt: skip
+
+POSITIVE = Polar(
+    adjectives=_words(
+        "charming brilliant superb moving gripping delightful clever thrilling fresh inventive "
+        "funny touching elegant graceful lively memorable stunning powerful warm sharp smart "
+        "hilarious beautiful wonderful excellent remarkable engaging captivating original tender "
+        "dazzling rewarding"
+    ),
+    nouns=_words("charm warmth energy insight tension passion wisdom beauty surprises grace"),
+    verbs=_words("delight thrill charm amuse enchant captivate fascinate impress inspire move"),
+    verdicts=(
+        "a triumph", "a joy", "a delight", "a success", "a masterpiece", "a gem", "a treat",
+        "a pleasure", "a winner", "a marvel",
+    ),
+)  # fmt: skip
+
+ADVERBS = _words("truly deeply utterly thoroughly remarkably consistently surprisingly really")
+"""Stress without polarity."""

@@ -1,0 +1,147 @@
+"""Token ids of a split, made once and read from an Arrow file by every seed and method."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from loradrift.data.base import Row, rows_fingerprint
+from loradrift.files import write_atomic
+
+LAYOUT = "bos A [eos B]"
+"""How a row becomes tokens. Part of the fingerprint: change it together with the code."""
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Rows of token ids, memory-mapped.
+
+    Row ``i`` is ``flat[offsets[i]:offsets[i + 1]]``.
+    """
+
+    ids: tuple[str, ...]
+    flat: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    num_truncated: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> NDArray[np.int32]:
+        """Token ids of one row."""
+        return self.flat[self.offsets[index] : self.offsets[index + 1]]
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Digest (sha256) of everything that decides which ids a text gets."""
+    special = [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    text = tokenizer.backend_tokenizer.to_str() + json.dumps(special)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tokenization_fingerprint(tokenizer: Any, max_length: int) -> str:
+    """Digest of how rows become tokens; two runs compare fairly only if it is equal."""
+    parts = [tokenizer_fingerprint(tokenizer), str(max_length), LAYOUT]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def tokenize(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) -> TokenTable:
+    """Token ids of ``rows`` as ``bos A`` or ``bos A eos B``, cut to ``max_length``.
+
+    Of a pair the longer side is cut first, so that neither disappears.
+
+    Args:
+        rows: One split.
+        tokenizer: A fast Hugging Face tokenizer.
+        max_length: Most tokens per row.
+        cache: Folder shared by all runs.
+    """
+    key = rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
+
+    def encode() -> tuple[list[list[int]], int]:
+        return _encode(rows, tokenizer, max_length)
+
+    labels = [row.label for row in rows]
+    return _cached(cache, key, encode, [row.id for row in rows], labels)
+
+
+def pack(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) -> TokenTable:
+    """Documents one after the other as ``bos text eos``, in rows of exactly ``max_length``.
+
+    The tokens that do not fill a last row are left out.
+    """
+    key = "packed" + rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
+
+    def encode() -> tuple[list[list[int]], int]:
+        stream: list[int] = []
+        for text in _ids(tokenizer, [row.text for row in rows]):
+            stream += [*_special(tokenizer.bos_token_id), *text, *_special(tokenizer.eos_token_id)]
+        full = len(stream) // max_length * max_length
+        return [stream[i : i + max_length] for i in range(0, full, max_length)], 0
+
+    return _cached(cache, key, encode, None, None)
+
+
+def _encode(
+    rows: Sequence[Row], tokenizer: Any, max_length: int
+) -> tuple[list[list[int]], int]:
+    bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
+    texts = _ids(tokenizer, [row.text for row in rows])
+    pairs = _ids(tokenizer, [row.pair or "" for row in rows])
+    encoded, num_truncated = [], 0
+    for row, text, pair in zip(rows, texts, pairs, strict=True):
+        separator = eos if row.pair is not None else []
+        budget = max_length - len(bos) - len(separator)
+        excess = len(text) + len(pair) - budget
+        if excess > 0:
+            num_truncated += 1
+            keep_pair = max(min(len(pair), budget // 2), budget - len(text))
+            text, pair = text[: budget - keep_pair], pair[:keep_pair]
+        encoded.append([*bos, *text, *separator, *pair])
+    return encoded, num_truncated
+
+
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return encoded
+
+
+def _special(token_id: int | None) -> list[int]:
+    return [] if token_id is None else [token_id]
+
+
+def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenTable:
+    path = cache / "tokens" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
+    if not path.is_file():
+        tokens, num_truncated = encode()
+        table = pa.table(
+            {
+                "id": pa.array(ids or [str(i) for i in range(len(tokens))], pa.string()),
+                "input_ids": pa.array(tokens, pa.large_list(pa.int32())),
+                "label": pa.array(labels or [0] * len(tokens), pa.int64()),
+            }
+        ).replace_schema_metadata({"num_truncated": str(num_truncated)})
+        with write_atomic(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    column = table["input_ids"].combine_chunks()
+    return TokenTable(
+        tuple(table["id"].to_pylist()),
+        column.values.to_numpy(),
+        column.offsets.to_numpy(),
+        table["label"].to_numpy(),
+        int(table.schema.metadata[b"num_truncated"]),
+    )

@@ -1,0 +1,99 @@
+"""What follows from a fact, and what only looks as if it did.
+
+Every variation stays inside the split of the fact it came from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from loradrift.data.grammar import Fact, swap_roles
+from loradrift.data.lexicon import (
+    COUNTS,
+    KIND_OF,
+    PERSON_VERBS,
+    PERSONS,
+    PLACES,
+    THING_VERBS,
+    THINGS,
+    TIMES,
+)
+
+
+def weaken(rng: Random, fact: Fact) -> Fact:
+    """Something that follows from ``fact``: modifiers are dropped, participants generalised.
+
+    Neither step is valid below a negation or a hedge, so such facts come back as they are.
+    """
+    if fact.mood != "did":
+        return fact
+    for field in ("agent_trait", "patient_trait", "place", "time"):
+        if rng.random() < 0.5:
+            fact = replace(fact, **{field: ""})
+    for field in ("agent", "patient"):
+        kind = KIND_OF[getattr(fact, field)]
+        if kind != "NAME" and rng.random() < 0.25:
+            fact = replace(fact, **{field: kind})
+    return fact
+
+
+def _other(rng: Random, values: Sequence[str], *taken: str) -> str:
+    return rng.choice([value for value in values if value not in taken])
+
+
+def _changed_participant(rng: Random, fact: Fact, field: str) -> Fact:
+    kind = KIND_OF[getattr(fact, field)]
+    other = _other(rng, (PERSONS | THINGS)[kind], fact.agent, fact.patient)
+    return replace(fact, **{field: other})
+
+
+def _changed_verb(rng: Random, fact: Fact) -> Fact | None:
+    verbs = THING_VERBS if fact.about_things else PERSON_VERBS
+    changed = (replace(fact, verb=verb) for verb in verbs if verb != fact.verb)
+    owned = [other for other in changed if other.split == fact.split]
+    return rng.choice(owned) if owned else None
+
+
+def _moved_trait(fact: Fact) -> Fact | None:
+    if fact.about_things or fact.agent_trait == fact.patient_trait:
+        return None
+    if "NAME" in (KIND_OF[fact.agent], KIND_OF[fact.patient]):
+        return None
+    return replace(fact, agent_trait=fact.patient_trait, patient_trait=fact.agent_trait)
+
+
+def distort(rng: Random, fact: Fact, how: str, *, elsewhere: Fact | None = None) -> Fact | None:
+    """A fact that neither equals ``fact`` nor follows from it, made of nearly the same words.
+
+    Args:
+        rng: Source of every choice.
+        fact: What is true.
+        how: ``roles``, ``agent``, ``patient``, ``verb``, ``place``, ``time``, ``count``, ``trait``
+            or ``mood``.
+        elsewhere: Another fact of the same text, whose place and time are borrowed.
+
+    Returns:
+        The distorted fact, or None where ``fact`` has nothing to distort in this way.
+    """
+    match how:
+        case "roles":
+            return None if fact.about_things else swap_roles(fact)
+        case "agent" | "patient":
+            return _changed_participant(rng, fact, how)
+        case "verb":
+            return _changed_verb(rng, fact)
+        case "place" | "time":
+            borrowed = getattr(elsewhere, how) if elsewhere else ""
+            values = PLACES if how == "place" else TIMES
+            if borrowed in ("", getattr(fact, how)):
+                borrowed = _other(rng, values, getattr(fact, how))
+            return replace(fact, **{how: borrowed})
+        case "count":
+            return replace(fact, count=_other(rng, COUNTS, fact.count)) if fact.count else None
+        case "trait":
+            return _moved_trait(fact)
+        case "mood":
+            # What happened may also be said to be possible, so "did" turns into "not" only.
+            return replace(fact, mood="not" if fact.mood == "did" else "did")
+        case _:
+            raise ValueError(f"how must name a distortion, got {how!r}")

@@ -1,0 +1,66 @@
+"""Any error as one line that names the key as typed and suggests the nearest legal one."""
+
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import get_type_hints
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from loradrift.config import SCHEMAS, Config, UserError
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line, as the user should read it."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        return _unknown_option(error.missing_cfg_file or "", list(error.options))
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _configuration(error)
+    first = str(error).strip().split("\n")[0]
+    if isinstance(error, UserError) or type(error).__name__ == "JobFailed":
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _unknown_option(config: str, options: list[str]) -> str:
+    group, _, typed = config.rpartition("/")
+    legal = [option for option in options if not option.endswith("_schema")]
+    nearest = get_close_matches(typed, legal, n=1)
+    hint = f" Did you mean: {group}={nearest[0]}?" if nearest else ""
+    return f"{group}={typed}: no such option.{hint} There are: {', '.join(legal)}"
+
+
+def _configuration(error: BaseException) -> str:
+    """Hydra's message and its cause in one line, with a suggestion for an unknown key."""
+    lines = str(error).split("\n")
+    cause = str(error.__cause__).split("\n") if error.__cause__ else []
+    keys = [line.partition(":")[2].strip() for line in (*lines, *cause) if "full_key:" in line]
+    text = " ".join([lines[0], *cause[:1]]).replace(" 'main'", "")
+    if "Could not override" not in text or "Did you mean" in text or not keys:
+        return text
+    last = keys[0].rpartition(".")[2]
+    known = option_keys()
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    nearest = same or get_close_matches(keys[0], known, n=1)
+    return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
+
+
+def option_keys() -> list[str]:
+    """Every key of the schema, dotted as typed."""
+    keys = set(_leaves(Config, ""))
+    for group, schemas in SCHEMAS.items():
+        for schema in schemas.values():
+            keys |= set(_leaves(schema, f"{group}."))
+    return sorted(keys)
+
+
+def _leaves(schema: type, prefix: str) -> list[str]:
+    hints = get_type_hints(schema)
+    keys: list[str] = []
+    for field in fields(schema):
+        kind = hints[field.name]
+        if is_dataclass(kind):
+            keys += _leaves(kind, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        else:
+            keys.append(prefix + field.name)
+    return keys

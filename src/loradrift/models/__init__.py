@@ -1,0 +1,27 @@
+"""Backbones, heads, and the ways to make them trainable."""
+
+from loradrift.models.backbone import (
+    Backbone,
+    check_path,
+    load_backbone,
+    load_tokenizer,
+    model_fingerprint,
+)
+from loradrift.models.export import adapter_weights, export_model
+from loradrift.models.heads import Classifier
+from loradrift.models.methods import make_trainable, trainable_parameters
+from loradrift.models.tiny import write_tiny
+
+__all__ = [
+    "Backbone",
+    "Classifier",
+    "adapter_weights",
+    "check_path",
+    "export_model",
+    "load_backbone",
+    "load_tokenizer",
+    "make_trainable",
+    "model_fingerprint",
+    "trainable_parameters",
+    "write_tiny",
+]

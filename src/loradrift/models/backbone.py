@@ -1,0 +1,204 @@
+"""The transformer under study, the same object whatever makes it trainable."""
+
+# Shape suffixes: B rows, T tokens, D width, V vocabulary.
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loradrift.config import ModelConfig, UserError
+from loradrift.files import write_json
+
+
+class Backbone(nn.Module):
+    """A Hugging Face causal language model, as is or wrapped by PEFT.
+
+    Args:
+        lm: The language model. PEFT injects its layers into it in place, so that the decoder
+            below is the adapted one, with no wrapper between it and a task.
+    """
+
+    def __init__(self, lm: nn.Module) -> None:
+        super().__init__()
+        self.lm = lm
+
+    @property
+    def causal_lm(self) -> Any:
+        """The Hugging Face model without PEFT's wrapper around it."""
+        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    @property
+    def decoder(self) -> Any:
+        """The transformer without the language-modelling head."""
+        return self.causal_lm.get_decoder()
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer's layers, whose outputs are the residual stream.
+
+        Raises:
+            UserError: If the architecture keeps them in no list of the configured length.
+        """
+        depth = self.causal_lm.config.num_hidden_layers
+        for module in self.decoder.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == depth:
+                return module
+        raise UserError(
+            f"{type(self.causal_lm).__name__} holds no list of {depth} layers: not supported"
+        )
+
+    @property
+    def width(self) -> int:
+        """Width D of the residual stream."""
+        return int(self.causal_lm.config.hidden_size)
+
+    def encode(self, input_ids_BT: Tensor) -> Tensor:
+        """Final hidden states (B, T, D).
+
+        There is no attention mask: rows are padded on the right and attention is causal, so that
+        no real token ever sees padding, and the kernels keep their fast causal path.
+        """
+        output = self.decoder(input_ids=input_ids_BT, use_cache=False)
+        hidden_BTD: Tensor = output.last_hidden_state
+        return hidden_BTD
+
+    def next_token_logits(self, hidden_BTD: Tensor) -> Tensor:
+        """Scores (B, T, V) of the token after each position."""
+        logits_BTV: Tensor = self.causal_lm.get_output_embeddings()(hidden_BTD)
+        return logits_BTV
+
+    def freeze_output_head(self) -> None:
+        """Exclude the language-modelling head from training where a task does not use it.
+
+        A head tied to the input embeddings stays: it is the embeddings.
+        """
+        inputs = {id(p) for p in self.causal_lm.get_input_embeddings().parameters()}
+        for parameter in self.causal_lm.get_output_embeddings().parameters():
+            if id(parameter) not in inputs:
+                parameter.requires_grad_(False)
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The fast tokenizer of ``config.path``.
+
+    Raises:
+        UserError: If there is none.
+    """
+    from transformers import AutoTokenizer
+
+    check_path(config)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _no_model(config, error) from None
+    if not tokenizer.is_fast:
+        raise UserError(f"model.path={config.path} holds no fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
+    """Build the model in fp32, with pretrained or random weights.
+
+    Args:
+        config: Which model.
+        seed: Draws the weights with ``model.weights=random``.
+
+    Raises:
+        UserError: If ``config.path`` holds no causal language model as safetensors.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    check_path(config)
+    options: dict[str, Any] = {
+        "dtype": torch.float32,
+        "attn_implementation": config.attention,
+        "trust_remote_code": False,
+    }
+    try:
+        if config.weights == "pretrained":
+            lm = AutoModelForCausalLM.from_pretrained(
+                config.path, use_safetensors=True, **options
+            )
+        else:
+            architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                lm = AutoModelForCausalLM.from_config(architecture, **options)
+    except (OSError, ValueError) as error:
+        raise _no_model(config, error) from None
+    return Backbone(lm)
+
+
+def check_path(config: ModelConfig) -> None:
+    """Refuse a local folder that is no model, before anything large is imported.
+
+    Raises:
+        UserError: If the folder has no ``config.json``, or weights only as pickles.
+    """
+    folder = Path(config.path)
+    looks_local = folder.exists() or config.path.startswith((".", "/", "~")) or "\\" in config.path
+    if not looks_local:
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path={config.path} is no model: it has no config.json")
+    if config.weights == "random" or any(folder.glob("*.safetensors")):
+        return
+    if pickles := sorted(path.name for path in folder.glob("*.bin")):
+        raise UserError(
+            f"model.path={config.path} holds its weights as a pickle ({pickles[0]}), which can "
+            "run code and is not loaded; convert it to safetensors"
+        )
+    raise UserError(
+        f"model.path={config.path} holds no weights (*.safetensors); model.weights=random builds "
+        "the architecture alone"
+    )
+
+
+def _no_model(config: ModelConfig, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    if Path(config.path).exists():
+        return UserError(f"model.path={config.path} cannot be loaded: {reason}")
+    return UserError(
+        f"model.path={config.path} is no local folder and cannot be had from the hub ({reason}); "
+        "without a network use model=tiny, or model=local model.path=<folder>"
+    )
+
+
+def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
+    """Digest (sha256) of the base model: its weights and architecture files.
+
+    Weights are hashed once and remembered by name, size and time of change.
+    """
+    if config.weights == "random":
+        return hashlib.sha256(f"random {config.path} {seed}".encode()).hexdigest()
+    digest = hashlib.sha256()
+    for path in _weight_files(config.path):
+        digest.update(_file_digest(path, cache).encode())
+    return digest.hexdigest()
+
+
+def _weight_files(path: str) -> Iterator[Path]:
+    folder = Path(path)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(path, local_files_only=True))
+    yield folder / "config.json"
+    yield from sorted(folder.glob("*.safetensors"))
+
+
+def _file_digest(path: Path, cache: Path) -> str:
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    known = cache / "digests" / f"{key.hexdigest()[:32]}.json"
+    if known.is_file():
+        return str(json.loads(known.read_text(encoding="utf-8"))["sha256"])
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    write_json(known, {"sha256": digest})
+    return digest

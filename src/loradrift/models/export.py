@@ -1,0 +1,68 @@
+"""What was learned, as safetensors: a PEFT adapter or full weights, the head, the tokenizer."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loradrift.models.backbone import Backbone
+
+
+def export_model(
+    folder: Path,
+    backbone: Backbone,
+    head: nn.Module | None,
+    tokenizer: Any,
+    initial_adapter: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write ``folder`` whole, replacing an earlier one.
+
+    Args:
+        folder: ``model/`` of the run.
+        backbone: With or without an adapter.
+        head: Saved as ``head.safetensors``.
+        tokenizer: Saved beside the weights.
+        initial_adapter: The adapter's first weights where they are not zero (PiSSA). The export
+            is then the equivalent LoRA of the unchanged base model: of twice the rank.
+    """
+    from safetensors.torch import save_file
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        temporary = Path(name, "whole")
+        if initial_adapter is None:
+            backbone.lm.save_pretrained(temporary)  # type: ignore[operator]
+        else:
+            _save_as_plain_lora(backbone.lm, temporary, Path(name, "initial"), initial_adapter)
+        if head is not None:
+            weights = {key: value.contiguous() for key, value in head.state_dict().items()}
+            save_file(weights, temporary / "head.safetensors")
+        tokenizer.save_pretrained(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+
+
+def _save_as_plain_lora(
+    lm: Any, folder: Path, scratch: Path, initial: Mapping[str, Tensor]
+) -> None:
+    trained = {key: value.clone() for key, value in adapter_weights(lm).items()}
+    _set_weights(lm, initial)
+    lm.save_pretrained(scratch)
+    _set_weights(lm, trained)
+    lm.save_pretrained(folder, path_initial_model_for_weight_conversion=str(scratch))
+
+
+def adapter_weights(lm: nn.Module) -> dict[str, Tensor]:
+    """The adapter's own parameters, by name."""
+    return {name: p.detach() for name, p in lm.named_parameters() if "lora_" in name}
+
+
+@torch.no_grad()
+def _set_weights(lm: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    parameters = dict(lm.named_parameters())
+    for name, value in weights.items():
+        parameters[name].copy_(value)

@@ -1,0 +1,81 @@
+"""How a backbone is made trainable: one function, one match."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import nn
+
+from loradrift.config import (
+    FromScratchConfig,
+    FullFinetuneConfig,
+    LoraConfig,
+    MethodConfig,
+    UserError,
+)
+from loradrift.models.backbone import Backbone
+
+
+def make_trainable(backbone: Backbone, method: MethodConfig, *, seed: int) -> None:
+    """Set which parameters train, in place; LoRA puts PEFT on the language model itself.
+
+    Args:
+        backbone: In fp32.
+        method: Full fine-tuning or an adapter.
+        seed: Draws the adapter's weights.
+
+    Raises:
+        UserError: If the adapter's target modules match nothing.
+    """
+    match method:
+        case FromScratchConfig() | FullFinetuneConfig():
+            backbone.requires_grad_(True)
+        case LoraConfig():
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                backbone.lm = _add_lora(backbone, method)
+        case _:
+            raise AssertionError(f"{method.name} does not train")
+
+
+def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
+    import peft
+
+    everything = method.target_modules == ["all-linear"]
+    if not everything:
+        _check_targets(backbone, method.target_modules)
+    initial: Any = {"default": True}.get(method.init, method.init)
+    config = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        r=method.rank,
+        lora_alpha=method.alpha,
+        lora_dropout=method.dropout,
+        target_modules="all-linear" if everything else method.target_modules,
+        use_rslora=method.rslora,
+        use_dora=method.dora,
+        init_lora_weights=initial,
+    )
+    return peft.get_peft_model(backbone.causal_lm, config)
+
+
+def _check_targets(backbone: Backbone, targets: list[str]) -> None:
+    names = {
+        name.rpartition(".")[2]
+        for name, module in backbone.decoder.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    paths = [name for name, _ in backbone.decoder.named_modules()]
+    for target in targets:
+        if any(path == target or path.endswith(f".{target}") for path in paths):
+            continue
+        nearest = get_close_matches(target, names, n=1)
+        hint = f" Did you mean: {nearest[0]}?" if nearest else ""
+        raise UserError(
+            f"method.target_modules: {target} matches no module.{hint} "
+            f"There are: {', '.join(sorted(names))}"
+        )
+
+
+def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that train, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -1,0 +1,67 @@
+"""The table that closes a multirun."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from loradrift.runs import RunRecord, Status, read_record
+
+HEADINGS = ("task", "method", "seeds", "metric", "trainable", "tokens/s", "peak memory", "time")
+
+
+def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
+    """Print one row per task, method and variant, then which jobs failed and why.
+
+    Args:
+        notes: ``job`` (its overrides), ``cell`` (its folder or null) and ``error`` of each job.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)  # a log file has no edge to fold at
+    records = [read_record(Path(note["cell"])) for note in notes if note["cell"]]
+    done = [record for record in records if record and record.status is Status.SUCCESS]
+    table = Table(*HEADINGS, title="Finished runs")
+    for row in summary_rows(done):
+        table.add_row(*row)
+    if done:
+        console.print(table)
+    failed = [note for note in notes if note["error"]]
+    for note in failed:
+        console.print(f"[red]failed[/red] {note['job']}: {note['error']}", highlight=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(notes)} jobs failed")
+
+
+def summary_rows(records: Iterable[RunRecord]) -> list[tuple[str, ...]]:
+    """Mean ± standard deviation over seeds, one row per (task, method, variant)."""
+    groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
+    for record in records:
+        place = record.coordinates
+        method = f"{place['method']} {place['variant'].replace(',', ' ')}".strip()
+        groups[place["task"], method].append(record)
+    return [(task, method, *_figures(group)) for (task, method), group in groups.items()]
+
+
+def _figures(group: list[RunRecord]) -> tuple[str, ...]:
+    name = f"evaluation/{group[0].config['task']['metric']}"
+    values = [value for record in group if (value := record.metrics.get(name)) is not None]
+    percent = 100 if not name.endswith("loss") else 1
+    mean = percent * statistics.fmean(values) if values else float("nan")
+    spread = f" ± {percent * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    tokens = [record.performance.get("tokens_per_s", 0) for record in group]
+    memory = [record.performance.get("peak_memory_bytes", 0) for record in group]
+    seconds = [record.performance.get("wall_time_s", 0) for record in group]
+    trainable = group[0].parameters.get("trainable", 0)
+    return (
+        ",".join(str(record.coordinates["seed"]) for record in group),
+        f"{name.partition('/')[2]} {mean:.2f}{spread}",
+        f"{trainable:,}" if trainable else "-",
+        f"{statistics.median(tokens):,.0f}" if any(tokens) else "-",
+        f"{max(memory) / 2**30:.2f} GiB",
+        f"{statistics.median(seconds):.1f} s",
+    )

@@ -1,0 +1,8 @@
+"""LightningModules: what is learned, never how the backbone was made trainable."""
+
+from loradrift.tasks.base import Task
+from loradrift.tasks.classification import ClassificationTask
+from loradrift.tasks.language_modeling import LanguageModelingTask
+from loradrift.tasks.zero_shot import answer_log_likelihoods
+
+__all__ = ["ClassificationTask", "LanguageModelingTask", "Task", "answer_log_likelihoods"]

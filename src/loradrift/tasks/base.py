@@ -1,0 +1,86 @@
+"""What every task shares: the optimizer, and checkpoints that hold only what trains."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from loradrift.config import OptimConfig
+from loradrift.models import Backbone, trainable_parameters
+
+
+class Task(pl.LightningModule):
+    """A model, its loss and its optimizer.
+
+    Args:
+        backbone: The transformer, already made trainable.
+        optim: Settings of the chosen method.
+        total_steps: Optimizer steps of the whole run.
+    """
+
+    model: nn.Module
+    """The backbone, or the head that holds it."""
+
+    def __init__(self, optim: OptimConfig, total_steps: int) -> None:
+        super().__init__()
+        self.optim = optim
+        self.total_steps = total_steps
+        # A checkpoint holds what trains; the rest is the base model, which is named by its digest.
+        self.strict_loading = False
+
+    @property
+    def backbone(self) -> Backbone:
+        """The transformer, for those who watch it."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over the trainable parameters, with linear warm-up and linear decay."""
+        trainable = list(trainable_parameters(self.model).values())
+        groups = [
+            {"params": [p for p in trainable if p.ndim > 1]},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.optim.lr,
+            weight_decay=self.optim.weight_decay,
+            fused=True,
+        )
+        scheduler = LambdaLR(optimizer, self._lr_factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _lr_factor(self, step: int) -> float:
+        warmup = round(self.optim.warmup_ratio * self.total_steps)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)  # never 0: the first step must learn
+        return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what does not train."""
+        trainable = {f"model.{name}" for name in trainable_parameters(self.model)}
+        checkpoint["state_dict"] = {
+            name: value for name, value in checkpoint["state_dict"].items() if name in trainable
+        }
+
+    def load_trained(self, state: dict[str, Tensor]) -> None:
+        """Load what :meth:`on_save_checkpoint` kept.
+
+        Raises:
+            ValueError: If the checkpoint is not of this model.
+        """
+        wanted = {f"model.{name}" for name in trainable_parameters(self.model)}
+        if wanted != set(state):
+            raise ValueError(
+                f"the checkpoint must hold the {len(wanted)} trained parameters, differs in "
+                f"{sorted(wanted ^ set(state))[:3]}"
+            )
+        self.load_state_dict(state, strict=False)
+
+    def log_at_step(self, values: dict[str, Any], **options: Any) -> None:
+        """Log ``values`` at the number of optimizer steps done, which is what a step means here."""
+        self.log_dict(values | {"step": float(self.global_step)}, **options)

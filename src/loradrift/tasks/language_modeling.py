@@ -1,0 +1,65 @@
+"""Next-token prediction on packed rows of text."""
+
+# Shape suffixes: B rows, T tokens, V vocabulary.
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from loradrift.config import OptimConfig
+from loradrift.data import Batch
+from loradrift.models import Backbone
+from loradrift.tasks.base import Task
+
+
+class LanguageModelingTask(Task):
+    """Mean cross-entropy of each token given those before it, in nats.
+
+    Args:
+        model: A causal language model.
+        optim: Optimizer settings.
+        total_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(self, model: Backbone, optim: OptimConfig, total_steps: int) -> None:
+        super().__init__(optim, total_steps)
+        self.model = model
+        self.validation = MeanMetric()
+        self.evaluation = MeanMetric()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The whole model."""
+        backbone: Backbone = self.model  # type: ignore[assignment]
+        return backbone
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one micro-batch."""
+        loss = self._loss(batch)
+        self.log_at_step({"train/loss": loss}, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the validation loss."""
+        self.validation.update(self._loss(batch), batch["attention_mask"][:, 1:].sum())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation loss."""
+        self.log_at_step({"validation/loss": self.validation.compute()})
+        self.validation.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Update the evaluation loss."""
+        self.evaluation.update(self._loss(batch), batch["attention_mask"][:, 1:].sum())
+
+    def on_test_epoch_end(self) -> None:
+        """Log the evaluation loss."""
+        self.log_at_step({"evaluation/loss": self.evaluation.compute()})
+        self.evaluation.reset()
+
+    def _loss(self, batch: Batch) -> Tensor:
+        hidden_BTD = self.backbone.encode(batch["input_ids"])
+        # logits at t predict token t + 1
+        logits_BTV = self.backbone.next_token_logits(hidden_BTD[:, :-1])
+        targets_BT = batch["input_ids"][:, 1:].masked_fill(~batch["attention_mask"][:, 1:], -100)
+        return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())

@@ -1,0 +1,105 @@
+"""Where the base model is; the small one is made on first use."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from loradrift.config import CallbacksConfig, Config, ModelConfig, PretrainConfig, TinyModelConfig
+from loradrift.data import load_corpus, rows_fingerprint
+from loradrift.models import write_tiny
+from loradrift.runs import open_cell
+
+
+def resolve_model(config: Config) -> ModelConfig:
+    """The model to load, with its path.
+
+    ``model=tiny`` becomes the folder of its pretrained weights in the cache, which are trained
+    there first if they are missing; with ``task=pretrain`` it becomes its architecture alone.
+    """
+    model = config.model
+    pretraining = isinstance(config.task, PretrainConfig)
+    if not isinstance(model, TinyModelConfig):
+        return replace(model, weights="random") if pretraining else model
+    if pretraining:
+        return _plain(model, _architecture(config, model), "random")
+    return _plain(model, _pretrained(config, model), "pretrained")
+
+
+def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
+    return ModelConfig(
+        name=model.name, path=str(folder), weights=weights, attention=model.attention
+    )
+
+
+def _architecture(config: Config, model: TinyModelConfig) -> Path:
+    """``config.json`` and the tokenizer, written once for each corpus and size."""
+    cache = Path(config.cache)
+    corpus = load_corpus(replace(config.data, train_rows=None), cache).train
+    sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
+    folder = cache / "models" / f"tiny-architecture-{_digest(rows_fingerprint(corpus), sizes)}"
+    with _alone(folder):
+        if not (folder / "config.json").is_file():
+            write_tiny(folder, model, (row.text for row in corpus))
+    return folder
+
+
+def _pretrained(config: Config, model: TinyModelConfig) -> Path:
+    """The cached weights; another process that needs them too waits for the first."""
+    from loradrift.training.train import train
+
+    recipe = _recipe(config, model)
+    architecture = _architecture(recipe, model)
+    digest = _digest(architecture.name, asdict(model.pretraining))
+    folder = Path(config.cache) / "models" / f"tiny-{digest}"
+    with _alone(folder):
+        if not folder.is_dir():
+            print("model=tiny: pretraining its weights, once; about a minute", flush=True)
+            from loradrift.training.inputs import prepare
+
+            with open_cell(recipe) as cell:
+                train(recipe, cell, prepare(recipe))
+            shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
+            folder.with_suffix(".tmp").replace(folder)
+    return folder
+
+
+def _recipe(config: Config, model: TinyModelConfig) -> Config:
+    """The run of ``task=pretrain`` that makes the weights, kept in the cache."""
+    data = replace(config.data, name="embedded", root="", train_rows=None, evaluation_split="dev")
+    silent = replace(config.logger, name="csv")
+    callbacks = CallbacksConfig()
+    callbacks.activation_dump.enabled = False
+    trainer = replace(
+        config.trainer, devices=1, accumulate=1, precision="32-true", compile=False
+    )
+    return replace(
+        config,
+        task=model.pretraining.task,
+        method=model.pretraining.method,
+        seed=model.pretraining.seed,
+        data=data,
+        trainer=trainer,
+        logger=silent,
+        callbacks=callbacks,
+        variant=_digest("", asdict(model)),
+        runs=str(Path(config.cache) / "pretraining"),
+        force=True,
+    )
+
+
+def _digest(text: str, values: object) -> str:
+    return hashlib.sha256((text + json.dumps(values, sort_keys=True)).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock beside a cache entry: one process makes it, the others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

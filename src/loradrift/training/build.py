@@ -1,0 +1,159 @@
+"""The task and its watchers, assembled from the configuration."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers.logger import Logger
+from torch import Tensor, nn
+
+from loradrift.activations import ActivationStore, Pooling
+from loradrift.callbacks.activation_dump import ActivationDump
+from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
+from loradrift.callbacks.resume_point import ResumePoint
+from loradrift.callbacks.seeding import StepSeeding
+from loradrift.callbacks.throughput import Throughput
+from loradrift.config import Config, LoraConfig, PretrainConfig, TrainedConfig
+from loradrift.data import Share, TrainBatches
+from loradrift.models import (
+    Classifier,
+    adapter_weights,
+    load_backbone,
+    make_trainable,
+)
+from loradrift.runs import Cell
+from loradrift.tasks import ClassificationTask, LanguageModelingTask, Task
+from loradrift.training.inputs import Inputs
+
+
+class Built(NamedTuple):
+    """A task ready to train, and what its export will need."""
+
+    task: Task
+    head: nn.Module | None
+    initial_adapter: Mapping[str, Tensor] | None
+    """The adapter's first weights where its product is not zero (PiSSA)."""
+
+
+def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
+    """Load the backbone, make it trainable, put the task's head on it."""
+    method = config.method
+    assert isinstance(method, TrainedConfig)
+    backbone = load_backbone(inputs.model, seed=config.seed)
+    if config.trainer.gradient_checkpointing:
+        # The reentrant kind loses the gradient where no input requires one, as under LoRA.
+        backbone.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    make_trainable(backbone, method, seed=config.seed)
+    initial = None
+    if isinstance(method, LoraConfig) and method.init == "pissa":
+        initial = {name: value.clone() for name, value in adapter_weights(backbone.lm).items()}
+    if config.trainer.compile:
+        backbone.decoder.compile()
+    if isinstance(config.task, PretrainConfig):
+        return Built(LanguageModelingTask(backbone, method.optim, total_steps), None, initial)
+    backbone.freeze_output_head()
+    model = Classifier(backbone, num_classes=2, seed=config.seed)
+    return Built(ClassificationTask(model, method.optim, total_steps), model.head, initial)
+
+
+def build_callbacks(
+    config: Config, cell: Cell, inputs: Inputs, throughput: Throughput
+) -> list[pl.Callback]:
+    """Everything that watches the training, in the order in which it is called."""
+    watchers: list[pl.Callback] = [StepSeeding(config.seed), throughput]
+    dump = config.callbacks.activation_dump
+    if dump.enabled and inputs.probe is not None:
+        store = ActivationStore(cell.folder / "activations", dtype=dump.dtype)
+        pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
+        watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling))
+    best = ModelCheckpoint(
+        cell.best_checkpoint.parent,
+        filename=cell.best_checkpoint.stem,
+        monitor=f"validation/{config.task.metric}",
+        mode="min" if config.task.metric == "loss" else "max",
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+    return [
+        *watchers,
+        FiniteLoss(),
+        EveryParameterLearns(config.trainer.guard_steps),
+        best,
+        ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
+        *progress_bars(),
+    ]
+
+
+def build_trainer(
+    config: Config, callbacks: list[pl.Callback], loggers: list[Logger], total_steps: int
+) -> pl.Trainer:
+    """A trainer for the whole run as one pass over its batches.
+
+    Epochs are the batches' business: with one pass, a position in the run is one number.
+    """
+    settings = config.trainer
+    micro_batches = min(settings.validate_every, total_steps) * settings.accumulate
+    return pl.Trainer(
+        max_epochs=1,
+        logger=loggers,
+        callbacks=callbacks,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip or None,
+        val_check_interval=micro_batches,
+        log_every_n_steps=settings.log_every,
+        num_sanity_val_steps=0,
+        **common_options(config),
+    )
+
+
+def build_evaluator(config: Config) -> pl.Trainer:
+    """A trainer that only evaluates and logs nowhere."""
+    return pl.Trainer(
+        logger=False, callbacks=progress_bars(), enable_checkpointing=False, **common_options(config)
+    )
+
+
+def common_options(config: Config) -> dict[str, Any]:
+    """What training and evaluation have in common."""
+    settings = config.trainer
+    return {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "strategy": "ddp" if settings.devices > 1 else "auto",
+        "precision": settings.precision,
+        "use_distributed_sampler": False,
+        "enable_progress_bar": sys.stdout.isatty(),
+        "enable_model_summary": False,
+        "inference_mode": True,
+    }
+
+
+def progress_bars() -> list[pl.Callback]:
+    """A bar with an ETA on a terminal; silence in a log file."""
+    return [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
+
+
+def count_steps(config: Config, inputs: Inputs) -> int:
+    """Optimizer steps of the whole run."""
+    per_epoch = train_batches(config, inputs, Share(), 0).per_epoch
+    accumulate = config.trainer.accumulate
+    limits = [config.task.max_steps]
+    if config.task.epochs is not None:
+        limits.append(max(1, round(config.task.epochs * per_epoch / accumulate)))
+    return min(limit for limit in limits if limit is not None)
+
+
+def train_batches(
+    config: Config, inputs: Inputs, share: Share, num_steps: int
+) -> TrainBatches:
+    """The run's micro-batches for one process."""
+    return TrainBatches(
+        inputs.train,
+        inputs.collate,
+        batch_size=config.task.batch_size,
+        num_batches=num_steps * config.trainer.accumulate,
+        seed=config.seed,
+        share=share,
+    )

@@ -1,0 +1,79 @@
+"""Data parallel training: one process per device, started here and joined here."""
+
+import os
+import signal
+import socket
+from dataclasses import replace
+
+import torch
+import torch.multiprocessing as multiprocessing
+
+from loradrift.config import Config, UserError
+from loradrift.data import Share
+from loradrift.runs import Cell, RunRecord, read_record, write_record
+from loradrift.training.inputs import prepare
+from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
+from loradrift.training.train import train
+
+
+def train_distributed(config: Config, cell: Cell) -> RunRecord:
+    """Train with ``trainer.devices`` processes; the first of them writes the run's files.
+
+    Raises:
+        KeyboardInterrupt: If asked to stop; the processes have saved a checkpoint.
+        UserError: If a process failed in a way that it could explain.
+    """
+    prepare(config)  # fills the caches once, before all processes ask for the same
+    processes = multiprocessing.start_processes(
+        _worker,
+        args=(config, cell, _free_port()),
+        nprocs=config.trainer.devices,
+        join=False,
+        start_method="spawn",
+    )
+    try:
+        _join(processes)
+    except KeyboardInterrupt:
+        for pid in processes.pids():
+            os.kill(pid, signal.SIGINT)  # they save and end; a second one in a row does nothing
+        _join(processes)
+        raise
+    record = read_record(cell.folder)
+    assert record is not None
+    return record
+
+
+def _join(processes: "multiprocessing.ProcessContext") -> None:
+    try:
+        while not processes.join():
+            pass
+    except multiprocessing.ProcessRaisedException as error:
+        kind, _, message = str(error).strip().rsplit("\n", maxsplit=1)[-1].partition(": ")
+        if kind.rpartition(".")[2] in ("UserError", "TrainingFault"):
+            raise UserError(message) from None
+        raise
+
+
+def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
+    """One process. Its environment is what Lightning reads a launched process's place from."""
+    world_size = config.trainer.devices
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(world_size),
+        "NODE_RANK": "0",
+        "LOCAL_RANK": str(rank),
+    }
+    if config.trainer.accelerator == "cpu":
+        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
+    reset_peak_memory()
+    record = train(config, cell, prepare(config), Share(rank, world_size))
+    if rank == 0:
+        memory = {"peak_memory_bytes": float(peak_memory_bytes())}
+        write_record(cell.folder, replace(record, performance=record.performance | memory))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

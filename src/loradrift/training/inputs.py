@@ -1,0 +1,123 @@
+"""What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loradrift.activations import Probe
+from loradrift.config import Config, ModelConfig, PretrainConfig, UserError
+from loradrift.data import (
+    Collator,
+    Splits,
+    TokenTable,
+    load_corpus,
+    load_glue,
+    pack,
+    rows_fingerprint,
+    tokenization_fingerprint,
+    tokenize,
+)
+from loradrift.models import load_tokenizer, model_fingerprint
+from loradrift.training.base_model import resolve_model
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that does not depend on the method."""
+
+    model: ModelConfig
+    """With ``path`` filled in."""
+
+    tokenizer: Any
+    splits: Splits
+    train: TokenTable
+    validation: TokenTable
+    evaluation: TokenTable
+    collate: Collator
+    probe: Probe | None
+    fingerprints: dict[str, str]
+
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """Rows of each split, and how many were cut to ``task.max_length``."""
+        tables = {
+            "train": self.train,
+            "validation": self.validation,
+            "evaluation": self.evaluation,
+        }
+        counts = {name: len(table) for name, table in tables.items()}
+        return counts | {"truncated": sum(table.num_truncated for table in tables.values())}
+
+
+def prepare(config: Config) -> Inputs:
+    """Load and tokenise the rows, from the cache where they are known.
+
+    Raises:
+        UserError: If data or model are missing or malformed, or rows exceed the model's length.
+    """
+    cache = Path(config.cache)
+    model = resolve_model(config)
+    tokenizer = load_tokenizer(model)
+    check_length(config, model)
+    packed = isinstance(config.task, PretrainConfig)
+    splits = (
+        load_corpus(config.data, cache)
+        if packed
+        else load_glue(config.task.name, config.data, cache)
+    )
+    encode = partial(pack if packed else tokenize, tokenizer=tokenizer, cache=cache)
+    length = config.task.max_length
+    train, validation, evaluation = (encode(rows, max_length=length) for rows in splits)
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
+    collate = Collator(pad, tuple(sorted(special)))
+    probe = None if packed else make_probe(config, evaluation, collate)
+    fingerprints = {
+        "evaluation_rows": rows_fingerprint(splits.evaluation),
+        "train_rows": rows_fingerprint(splits.train),
+        "tokenization": tokenization_fingerprint(tokenizer, length),
+        "metric": config.task.metric,
+        "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
+    }
+    if probe is not None:
+        fingerprints["probe"] = probe.fingerprint
+    return Inputs(
+        model, tokenizer, splits, train, validation, evaluation, collate, probe, fingerprints
+    )
+
+
+def make_probe(config: Config, table: TokenTable, collate: Collator) -> Probe:
+    """Rows of the evaluation split, drawn by the data's seed: the same for all seeds and methods.
+
+    Sorted by length, so that little is padded.
+    """
+    size = min(config.callbacks.activation_dump.rows, len(table))
+    drawn = random.Random(config.data.seed).sample(range(len(table)), size)
+    order = sorted(drawn, key=lambda i: (-int(table.lengths[i]), i))
+    width = config.task.batch_size * 2
+    batches = [collate(table, order[i : i + width]) for i in range(0, size, width)]
+    keys = ("input_ids", "attention_mask", "content_mask")
+    return Probe(
+        tuple(table.ids[i] for i in order),
+        tuple({key: batch[key] for key in keys} for batch in batches),
+    )
+
+
+def check_length(config: Config, model: ModelConfig) -> None:
+    """Refuse rows longer than the model's positions.
+
+    Raises:
+        UserError: If ``task.max_length`` is larger.
+    """
+    from transformers import AutoConfig
+
+    positions = getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
+    if positions is not None and config.task.max_length > positions:
+        raise UserError(
+            f"task.max_length must be at most the {positions} positions of {model.path}, "
+            f"got {config.task.max_length}"
+        )

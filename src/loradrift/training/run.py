@@ -1,0 +1,72 @@
+"""``run(config, cell)``: the one way a cell is computed."""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from loradrift.config import BaselineConfig, Config, UserError
+from loradrift.runs import Cell, RunRecord, Status, write_record
+from loradrift.runs.record import now
+from loradrift.training.baselines import predict_baseline
+from loradrift.training.distributed import train_distributed
+from loradrift.training.inputs import prepare
+from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
+from loradrift.training.train import train
+
+
+def run(config: Config, cell: Cell) -> RunRecord:
+    """Compute a cell, or what is left of it, and write its record.
+
+    Args:
+        config: What to do.
+        cell: The held directory.
+
+    Raises:
+        UserError: If something that the user can mend is wrong.
+    """
+    began = time.perf_counter()
+    check_device(config)
+    reset_peak_memory()
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    if isinstance(config.method, BaselineConfig):
+        record = predict_baseline(config, cell, prepare(config))
+    elif config.trainer.devices > 1:
+        record = train_distributed(config, cell)
+    else:
+        record = train(config, cell, prepare(config))
+    performance = {
+        "wall_time_s": time.perf_counter() - began,
+        "peak_memory_bytes": float(peak_memory_bytes()),
+    }
+    record = replace(
+        record,
+        status=Status.SUCCESS,
+        ended=now(),
+        device=device_name(config),
+        performance=performance | record.performance,
+    )
+    write_record(cell.folder, record)
+    return record
+
+
+def check_device(config: Config) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        UserError: If ``trainer.accelerator=gpu`` and there are fewer than ``trainer.devices``.
+    """
+    found, wanted = torch.cuda.device_count(), config.trainer.devices
+    if config.trainer.accelerator == "gpu" and found < wanted:
+        raise UserError(
+            f"trainer.accelerator=gpu needs {wanted} GPU{'s' * (wanted > 1)}, this machine has "
+            f"{found}; use trainer=cpu"
+        )
+
+
+def device_name(config: Config) -> str:
+    """What the run computed on."""
+    if config.trainer.accelerator == "gpu":
+        return torch.cuda.get_device_name()
+    return f"cpu ({torch.get_num_threads()} threads)"

@@ -1,0 +1,201 @@
+"""Captured rows equal transformers' own hidden states, and capturing leaves no trace."""
+
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.testing import CompileCounter
+
+from loradrift.activations import Pooling, block_outputs, capture_probe, eval_mode
+
+CPU = torch.device("cpu")
+
+
+def reference(backbone, probe):
+    """Hidden states ``(B, T, D)`` of each layer and batch, by transformers' own means."""
+    # The last entry comes after the final norm, so the norm is taken out.
+    norm, backbone.model.model.norm = backbone.model.model.norm, nn.Identity()
+    backbone.eval()
+    with torch.no_grad():
+        batches = [
+            backbone.model.model(
+                b["input_ids"], b["attention_mask"], output_hidden_states=True
+            ).hidden_states[1:]
+            for b in probe.batches
+        ]
+    backbone.train()
+    backbone.model.model.norm = norm
+    return list(zip(*batches, strict=True))
+
+
+def rows_of(probe, layer, pool):
+    """``pool`` applied to the content tokens of each row by itself."""
+    masks = [batch["content_mask"] for batch in probe.batches]
+    return torch.stack(
+        [
+            pool(x_TD[mask_T])
+            for x_BTD, mask_BT in zip(layer, masks, strict=True)
+            for x_TD, mask_T in zip(x_BTD, mask_BT, strict=True)
+        ]
+    )
+
+
+def state_of(backbone):
+    """All that capturing might leave changed."""
+    return (
+        [module.training for module in backbone.modules()],
+        [len(module._forward_hooks) for module in backbone.modules()],
+        [parameter.grad is None and parameter.requires_grad for parameter in backbone.parameters()],
+        torch.is_grad_enabled(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"), [("mean", lambda x: x.mean(0)), ("last", lambda x: x[-1])]
+)
+def test_rows_are_the_residual_stream_before_the_final_norm(backbone, probe, name, pool):
+    captured = capture_probe(backbone, probe, Pooling(name), CPU)
+    assert list(captured) == ["layer_0", "layer_1"]
+    for x_ND, layer in zip(captured.values(), reference(backbone, probe), strict=True):
+        assert x_ND.shape == (5, 32)
+        torch.testing.assert_close(x_ND, rows_of(probe, layer, pool))
+
+
+def test_token_rows_are_the_stream_at_their_positions(backbone, probe):
+    captured = capture_probe(backbone, probe, Pooling("tokens", max_tokens=100), CPU)
+    for x_KD, layer in zip(captured.values(), reference(backbone, probe), strict=True):
+        parts = [x[b["content_mask"]] for x, b in zip(layer, probe.batches, strict=True)]
+        torch.testing.assert_close(x_KD, torch.cat(parts))
+
+
+def test_padding_leaves_the_rows_alone(backbone, make_probe):
+    narrow = capture_probe(backbone, make_probe(batch_size=1), Pooling(), CPU)
+    wide = capture_probe(backbone, make_probe(batch_size=5, padding=6), Pooling(), CPU)
+    torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
+
+
+def test_equal_calls_give_equal_bits(backbone, probe):
+    first, second = (capture_probe(backbone, probe, Pooling(), CPU) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_capturing_leaves_no_trace(backbone, probe):
+    backbone.blocks[1].eval()
+    before = state_of(backbone)
+    rows = capture_probe(backbone, probe, Pooling(), CPU)
+    assert state_of(backbone) == before
+    assert not any(x_ND.is_inference() or x_ND.requires_grad for x_ND in rows.values())
+
+
+def test_capturing_leaves_no_trace_when_it_fails(backbone, probe):
+    before = state_of(backbone)
+
+    def fail(*_):
+        raise RuntimeError("out of memory, say")
+
+    handle = backbone.blocks[1].mlp.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        capture_probe(backbone, probe, Pooling(), CPU)
+    handle.remove()
+    assert state_of(backbone) == before
+
+
+def test_a_model_that_draws_in_eval_mode_does_not_move_the_generator(backbone, probe):
+    backbone.blocks[0].register_forward_pre_hook(lambda *_: torch.rand(1) and None)
+    before = torch.get_rng_state()
+    capture_probe(backbone, probe, Pooling(), CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_block_may_return_a_tuple():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x + 1, "cache"
+
+    received = []
+    block = Pair()
+    with block_outputs([block], lambda index, x: received.append((index, x))):
+        block(torch.zeros(1, 2, 3))
+    [(index, x)] = received
+    assert index == 0
+    assert torch.equal(x, torch.ones(1, 2, 3))
+
+
+def test_gradient_checkpointing_changes_nothing(backbone, probe):
+    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    backbone.model.gradient_checkpointing_enable()
+    backbone.model.enable_input_require_grads()
+    before = state_of(backbone)
+    checkpointed = capture_probe(backbone, probe, Pooling(), CPU)
+    assert all(torch.equal(checkpointed[name], plain[name]) for name in plain)
+    assert state_of(backbone) == before
+    assert all(block.gradient_checkpointing for block in backbone.blocks)
+    batch = probe.batches[0]
+    backbone.encode(batch["input_ids"], batch["attention_mask"]).sum().backward()
+    assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
+
+
+def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
+    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = capture_probe(backbone, probe, Pooling(), CPU)
+        backbone.encode(probe.batches[0]["input_ids"], None).sum().backward()
+    assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
+    for name, x_ND in rows.items():
+        assert x_ND.dtype == torch.float32
+        assert not torch.equal(x_ND, plain[name])
+        torch.testing.assert_close(x_ND, plain[name], rtol=0.1, atol=0.1)
+
+
+def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, probe):
+    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    counter = CompileCounter()
+    for block in backbone.blocks:
+        block.compile(backend=counter)
+    batch = probe.batches[0]
+    backbone.encode(batch["input_ids"], batch["attention_mask"])
+    num_frames = counter.frame_count
+    rows = capture_probe(backbone, probe, Pooling(), CPU)
+    backbone.encode(batch["input_ids"], batch["attention_mask"])
+    assert 0 < num_frames == counter.frame_count
+    assert all(torch.equal(rows[name], plain[name]) for name in plain)
+
+
+def test_no_more_than_the_running_block_holds_its_streams(backbone, make_probe):
+    streams, alive = [], []
+
+    class Watching(Pooling):
+        def __call__(self, x_BTD, mask_BT):
+            streams.append(weakref.ref(x_BTD))
+            alive.append(sum(stream() is not None for stream in streams))
+            return super().__call__(x_BTD, mask_BT)
+
+    capture_probe(backbone, make_probe(batch_size=1), Watching(), CPU)
+    # A block's input, which is the stream before it, and its output.
+    assert (len(streams), max(alive)) == (10, 2)
+
+
+@pytest.mark.parametrize("runs", [0, 2])
+def test_a_block_must_run_once(backbone, probe, runs):
+    class Odd(type(backbone)):
+        def encode(self, input_ids, attention_mask):
+            x = self.model.model.embed_tokens(input_ids)
+            position = self.model.model.rotary_emb(x, torch.arange(x.shape[1])[None])
+            for block in [self.blocks[0]] + runs * [self.blocks[1]]:
+                x = block(x, position_embeddings=position)
+            return x
+
+    with pytest.raises(RuntimeError, match=f"layer_1 must run once .* got {runs} runs"):
+        capture_probe(Odd(), probe, Pooling(), CPU)
+
+
+def test_eval_mode_restores_each_mode(backbone):
+    backbone.blocks[0].eval()
+    modes = [module.training for module in backbone.modules()]
+    with pytest.raises(KeyError), eval_mode(backbone):
+        assert not any(module.training for module in backbone.modules())
+        raise KeyError
+    assert [module.training for module in backbone.modules()] == modes
+    assert len(set(modes)) == 2
