@@ -40,9 +40,13 @@ def _configuration(error: BaseException) -> str:
         return text
     last = keys[0].rpartition(".")[2]
     known = option_keys()
-    same = [key for key in known if key.rpartition(".")[2] == last]
+    same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
     nearest = same or get_close_matches(keys[0], known, n=1)
     return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
+
+
+def _depth(key: str) -> int:
+    return key.count(".")
 
 
 def option_keys() -> list[str]:

@@ -21,8 +21,8 @@ class Encoder(Protocol):
     def blocks(self) -> Sequence[nn.Module]:
         """The transformer blocks in order; each returns ``(B, T, D)`` or a tuple led by it."""
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Run all blocks once on two ``(B, T)`` tensors; gives ``(B, T, D)``."""
+    def encode(self, input_ids: Tensor) -> Tensor:
+        """Run all blocks once on right-padded ids ``(B, T)``; gives ``(B, T, D)``."""
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def capture_probe(
                 pooled[index].append(pooling(x_BTD, mask_BT))
 
             with block_outputs(encoder.blocks, pool):
-                encoder.encode(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+                encoder.encode(batch["input_ids"].to(device))
             for index, parts in enumerate(pooled):
                 if len(parts) != num_done + 1:
                     raise RuntimeError(

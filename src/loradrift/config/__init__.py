@@ -109,6 +109,14 @@ class Config:
                 f"task={self.task.name} method={self.method.name}"
             )
 
+        if isinstance(self.model, TinyModelConfig):
+            require(
+                self.task.max_length <= self.model.max_positions,
+                "task.max_length",
+                f"at most model.max_positions={self.model.max_positions}",
+                self.task.max_length,
+            )
+
     @property
     def cell(self) -> Path:
         """The run's directory, which is the cell's coordinates."""

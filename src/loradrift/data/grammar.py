@@ -60,10 +60,10 @@ class Fact:
     def split(self) -> str:
         """The split that owns this fact; roles, modifiers and choice within a kind play no part.
 
-        Swapping agent and patient, dropping modifiers, or saying `a scientist` for `the chemist`
+        Swapping agent and patient, turning the verb into its opposite, dropping modifiers, or saying `a scientist` for `the chemist`
         therefore never leads into another split.
         """
-        return owner(self.verb, *sorted((KIND_OF[self.agent], KIND_OF[self.patient])))
+        return owner(VERBS[self.verb].pair, *sorted((KIND_OF[self.agent], KIND_OF[self.patient])))
 
     @property
     def about_things(self) -> bool:
@@ -76,7 +76,7 @@ def draw_person(rng: Random) -> str:
     return rng.choice(PERSONS[rng.choice(tuple(PERSONS))])
 
 
-def draw_fact(rng: Random, split: str, *, detail: float = 0.5, things: float = 0.35) -> Fact:
+def draw_fact(rng: Random, split: str, *, detail: float = 0.35, things: float = 0.35) -> Fact:
     """A fact that ``split`` owns.
 
     Args:
@@ -107,6 +107,7 @@ def draw_fact(rng: Random, split: str, *, detail: float = 0.5, things: float = 0
         count=rng.choice(COUNTS) if about_things and rng.random() < 0.6 else "",
         place=maybe(PLACES),
         time=maybe(TIMES),
+        mood=rng.choice(("did", "did", "did", "not", "maybe")),
     )
 
 
@@ -135,18 +136,18 @@ def noun_phrase(say: Callable[[str], str], noun: str, trait: str = "", count: st
 
 
 _ACTIVE = {
-    "did": ("{past}", "{past}", "{past}", "managed to {base}", "went ahead and {past}"),
-    "not": ("did not {base}", "never {past}", "failed to {base}", "refused to {base}"),
-    "maybe": ("may have {past}", "might have {past}", "was expected to {base}"),
+    "did": ("{past}", "{past}", "managed to {base}"),
+    "not": ("did not {base}", "failed to {base}"),
+    "maybe": ("may have {past}", "was said to have {past}"),
 }
 _PASSIVE = {
-    "did": ("{be} {past}", "{be} {past}", "came to be {past}"),
-    "not": ("{be} not {past}", "{be} never {past}"),
-    "maybe": ("may have been {past}", "might have been {past}", "{be} expected to be {past}"),
+    "did": ("{be} {past}",),
+    "not": ("{be} not {past}",),
+    "maybe": ("may have been {past}", "{be} said to have been {past}"),
 }
 
 
-def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0.4) -> str:
+def render(rng: Random, fact: Fact, *, synonyms: float = 0.2, passive: float = 0.3) -> str:
     """One way of saying ``fact``, without a full stop.
 
     Args:
@@ -172,8 +173,6 @@ def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0
         core = f"{agent} {rng.choice(_ACTIVE[fact.mood]).format(base=base, past=past)} {patient}"
     adjuncts = [f"in {fact.place}"] * bool(fact.place) + [fact.time] * bool(fact.time)
     rng.shuffle(adjuncts)
-    if adjuncts and rng.random() < 0.3:
-        return " ".join([*adjuncts[1:], ",", core, adjuncts[0]]) if len(adjuncts) > 1 else (
-            f"{adjuncts[0]} , {core}"
-        )
+    if adjuncts and rng.random() < 0.2:
+        core = f"{adjuncts.pop()} , {core}"
     return " ".join([core, *adjuncts])

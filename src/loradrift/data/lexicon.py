@@ -9,16 +9,25 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """One action in two words of equal meaning."""
+    """One action in two words of equal meaning, and the opposite action."""
 
     base: str
     past: str
     other_base: str
     other_past: str
+    opposite: str
+    pair: str
+    """Names this action together with its opposite."""
 
 
 def _verbs(text: str) -> dict[str, Verb]:
-    return {line.split()[0]: Verb(*line.split()) for line in text.strip().splitlines()}
+    verbs = {}
+    for line in text.strip().splitlines():
+        first, second = (side.split() for side in line.split("|"))
+        pair = f"{first[0]}/{second[0]}"
+        for one, other in ((first, second), (second, first)):
+            verbs[one[0]] = Verb(*one, opposite=other[0], pair=pair)
+    return verbs
 
 
 def _kinds(text: str) -> dict[str, tuple[str, ...]]:
@@ -72,52 +81,32 @@ KIND_OF = {
 """Noun or name -> its kind; a kind is of its own kind."""
 
 PERSON_VERBS = _verbs("""
-    praise praised commend commended
-    criticize criticized fault faulted
-    hire hired employ employed
-    dismiss dismissed fire fired
-    rescue rescued save saved
-    attack attacked assault assaulted
-    help helped assist assisted
-    deceive deceived trick tricked
-    question questioned interrogate interrogated
-    train trained coach coached
-    chase chased pursue pursued
-    support supported back backed
-    annoy annoyed irritate irritated
-    frighten frightened scare scared
-    greet greeted welcome welcomed
-    warn warned caution cautioned
-    select selected pick picked
-    mock mocked ridicule ridiculed
-    protect protected shield shielded
-    imitate imitated copy copied
-    ignore ignored overlook overlooked
-    persuade persuaded convince convinced
-    watch watched observe observed
-    admire admired esteem esteemed
+    praise praised commend commended | criticize criticized fault faulted
+    hire hired employ employed | dismiss dismissed fire fired
+    rescue rescued save saved | abandon abandoned desert deserted
+    help helped assist assisted | hinder hindered obstruct obstructed
+    support supported back backed | oppose opposed resist resisted
+    protect protected shield shielded | attack attacked assault assaulted
+    welcome welcomed greet greeted | insult insulted offend offended
+    admire admired esteem esteemed | despise despised loathe loathed
+    calm calmed soothe soothed | frighten frightened scare scared
+    amuse amused entertain entertained | annoy annoyed irritate irritated
+    follow followed trail trailed | avoid avoided evade evaded
+    reward rewarded compensate compensated | punish punished penalize penalized
 """)
-"""What one person does to another."""
+"""What one person does to another, and the opposite."""
 
 THING_VERBS = _verbs("""
-    buy bought purchase purchased
-    send sent dispatch dispatched
-    discover discovered find found
-    repair repaired mend mended
-    rent rented lease leased
-    damage damaged harm harmed
-    collect collected gather gathered
-    deliver delivered supply supplied
-    inspect inspected examine examined
-    clean cleaned wash washed
-    destroy destroyed wreck wrecked
-    lose lost misplace misplaced
-    seize seized confiscate confiscated
-    conceal concealed stash stashed
-    build built construct constructed
-    keep kept retain retained
+    buy bought purchase purchased | sell sold auction auctioned
+    find found discover discovered | lose lost misplace misplaced
+    repair repaired mend mended | damage damaged harm harmed
+    clean cleaned wash washed | soil soiled stain stained
+    conceal concealed bury buried | display displayed exhibit exhibited
+    keep kept retain retained | discard discarded dump dumped
+    send sent dispatch dispatched | receive received get got
+    request requested demand demanded | refuse refused decline declined
 """)
-"""What a person does to things."""
+"""What a person does to things, and the opposite."""
 
 VERBS = PERSON_VERBS | THING_VERBS
 
@@ -183,16 +172,16 @@ class Polar(NamedTuple):
 NEGATIVE = Polar(
     adjectives=_words(
         "dull boring tedious bland clumsy lifeless predictable shallow forgettable awkward stale "
-        "messy tiresome dreary sloppy pointless annoying weak silly lazy hollow confusing ugly "
+        "messy tiresome dreary sloppy pointless irritating weak silly lazy hollow confusing ugly "
         "painful ridiculous dreadful terrible awful mediocre contrived soulless grating"
     ),
     nouns=_words(
         "cliches nonsense boredom confusion clutter noise pretension padding stupidity monotony"
     ),
-    verbs=_words("bore annoy irritate disappoint exhaust frustrate alienate insult depress tire"),
+    verbs=_words("bore annoy disappoint exhaust frustrate insult depress"),
     verdicts=(
         "a waste of time", "a bore", "a mess", "a failure", "a disaster", "a chore",
-        "a disappointment", "an embarrassment", "a mistake", "a dud",
+        "a disappointment", "a dud",
     ),
 )  # fmt: skip
 
@@ -204,10 +193,10 @@ POSITIVE = Polar(
         "dazzling rewarding"
     ),
     nouns=_words("charm warmth energy insight tension passion wisdom beauty surprises grace"),
-    verbs=_words("delight thrill charm amuse enchant captivate fascinate impress inspire move"),
+    verbs=_words("delight thrill amuse captivate fascinate impress inspire"),
     verdicts=(
         "a triumph", "a joy", "a delight", "a success", "a masterpiece", "a gem", "a treat",
-        "a pleasure", "a winner", "a marvel",
+        "a pleasure", "a marvel",
     ),
 )  # fmt: skip
 

@@ -14,45 +14,28 @@ _ASSERTING = (
     "{s} is {a}",
     "{s} is {x} {a}",
     "{s} feels {a} from start to finish",
-    "{s} is not just {a}",
     "there is something {a} about {s}",
-    "{s} is nothing if not {a}",
     "{s} is full of {n}",
-    "{s} has plenty of {n}",
-    "{s} never fails to {v}",
     "{s} will {v} most people",
     "{s} is {d}",
 )
 _DENYING = (
     "{s} is not {a}",
-    "{s} is not at all {a}",
-    "{s} is never {a}",
     "{s} is far from {a}",
-    "{s} is anything but {a}",
     "there is nothing {a} about {s}",
-    "nobody could call {s} {a}",
-    "{s} lacks {n}",
     "{s} is free of {n}",
-    "{s} fails to {v}",
-    "{s} will not {v} anyone",
+    "{s} fails to {v} anyone",
     "{s} is not {d}",
 )
 
-_PLAIN = ("{m}", "{m} and {m2}", "{m} , and {m2}", "in the end {m}")
+_PLAIN = ("{m}", "{m} and {m2}", "in the end {m}")
 _DISTRACTED = (
     "although {o} , {m}",
-    "while {o} , {m}",
     "{o} , but {m}",
     "{m} , although {o}",
-    "{m} even if {o}",
-    "granted , {o} , yet {m}",
     "{m} despite the fact that {o}",
     "critics say that {o} , but {m}",
-    "do not believe those who say that {o}",
-    "contrary to the rumor that {o} , {m}",
-    "i wish i could say that {o}",
     "it is simply wrong that {o}",
-    "i expected that {o} , but {m}",
 )
 
 
@@ -65,7 +48,7 @@ class Clause(NamedTuple):
 
 
 def draw_clause(
-    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.4
+    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.2
 ) -> Clause:
     """An opinion of the given polarity from a word combination that ``split`` owns.
 
@@ -95,7 +78,7 @@ def draw_clause(
 
 
 def draw_sentence(
-    rng: Random, split: str, *, good: bool, distracted: float = 0.5, denying: float = 0.4
+    rng: Random, split: str, *, good: bool, distracted: float = 0.3, denying: float = 0.2
 ) -> str:
     """A sentence whose deciding clause has the given polarity, without a full stop.
 
@@ -119,5 +102,11 @@ def draw_sentence(
 
 def draw_verdict(rng: Random, *, good: bool) -> str:
     """A few closing words that only name the polarity."""
-    verdict = rng.choice((POSITIVE if good else NEGATIVE).verdicts)
-    return rng.choice(("overall , {} .", "in short , {} .", "all in all {} .")).format(verdict)
+    polar = POSITIVE if good else NEGATIVE
+    first, second, third, fourth = rng.sample(polar.adjectives, 4)
+    return rng.choice(
+        (
+            f"overall , {rng.choice(polar.verdicts)} : {first} , {second} and {third} .",
+            f"so {first} , so {second} , so {third} , so {fourth} !",
+        )
+    )

@@ -11,13 +11,17 @@ from loradrift.data.grammar import Fact, swap_roles
 from loradrift.data.lexicon import (
     COUNTS,
     KIND_OF,
-    PERSON_VERBS,
     PERSONS,
     PLACES,
-    THING_VERBS,
     THINGS,
     TIMES,
+    VERBS,
 )
+
+_DISTORTIONS = (
+    "opposite", "opposite", "opposite", "mood", "mood", "mood", "roles", "roles", "agent",
+    "patient", "place", "time",
+)  # fmt: skip
 
 
 def weaken(rng: Random, fact: Fact) -> Fact:
@@ -47,29 +51,14 @@ def _changed_participant(rng: Random, fact: Fact, field: str) -> Fact:
     return replace(fact, **{field: other})
 
 
-def _changed_verb(rng: Random, fact: Fact) -> Fact | None:
-    verbs = THING_VERBS if fact.about_things else PERSON_VERBS
-    changed = (replace(fact, verb=verb) for verb in verbs if verb != fact.verb)
-    owned = [other for other in changed if other.split == fact.split]
-    return rng.choice(owned) if owned else None
-
-
-def _moved_trait(fact: Fact) -> Fact | None:
-    if fact.about_things or fact.agent_trait == fact.patient_trait:
-        return None
-    if "NAME" in (KIND_OF[fact.agent], KIND_OF[fact.patient]):
-        return None
-    return replace(fact, agent_trait=fact.patient_trait, patient_trait=fact.agent_trait)
-
-
 def distort(rng: Random, fact: Fact, how: str, *, elsewhere: Fact | None = None) -> Fact | None:
     """A fact that neither equals ``fact`` nor follows from it, made of nearly the same words.
 
     Args:
         rng: Source of every choice.
         fact: What is true.
-        how: ``roles``, ``agent``, ``patient``, ``verb``, ``place``, ``time``, ``count``, ``trait``
-            or ``mood``.
+        how: ``roles``, ``agent``, ``patient``, ``opposite``, ``place``, ``time``, ``count`` or
+            ``mood``.
         elsewhere: Another fact of the same text, whose place and time are borrowed.
 
     Returns:
@@ -80,8 +69,8 @@ def distort(rng: Random, fact: Fact, how: str, *, elsewhere: Fact | None = None)
             return None if fact.about_things else swap_roles(fact)
         case "agent" | "patient":
             return _changed_participant(rng, fact, how)
-        case "verb":
-            return _changed_verb(rng, fact)
+        case "opposite":
+            return replace(fact, verb=VERBS[fact.verb].opposite)
         case "place" | "time":
             borrowed = getattr(elsewhere, how) if elsewhere else ""
             values = PLACES if how == "place" else TIMES
@@ -90,10 +79,16 @@ def distort(rng: Random, fact: Fact, how: str, *, elsewhere: Fact | None = None)
             return replace(fact, **{how: borrowed})
         case "count":
             return replace(fact, count=_other(rng, COUNTS, fact.count)) if fact.count else None
-        case "trait":
-            return _moved_trait(fact)
         case "mood":
             # What happened may also be said to be possible, so "did" turns into "not" only.
             return replace(fact, mood="not" if fact.mood == "did" else "did")
         case _:
             raise ValueError(f"how must name a distortion, got {how!r}")
+
+
+def distort_somehow(rng: Random, fact: Fact, *, elsewhere: Fact | None = None) -> Fact:
+    """A distortion of a random sort; role swaps are the most frequent."""
+    while True:
+        distorted = distort(rng, fact, rng.choice(_DISTORTIONS), elsewhere=elsewhere)
+        if distorted:
+            return distorted

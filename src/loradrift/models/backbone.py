@@ -111,8 +111,11 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     Raises:
         UserError: If ``config.path`` holds no causal language model as safetensors.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     check_path(config)
     options: dict[str, Any] = {
         "dtype": torch.float32,
@@ -129,7 +132,7 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 lm = AutoModelForCausalLM.from_config(architecture, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise _no_model(config, error) from None
     return Backbone(lm)
 

@@ -58,15 +58,15 @@ def prepare(config: Config) -> Inputs:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
     cache = Path(config.cache)
-    model = resolve_model(config)
-    tokenizer = load_tokenizer(model)
-    check_length(config, model)
     packed = isinstance(config.task, PretrainConfig)
     splits = (
         load_corpus(config.data, cache)
         if packed
         else load_glue(config.task.name, config.data, cache)
     )
+    model = resolve_model(config)
+    tokenizer = load_tokenizer(model)
+    check_length(config, model)
     encode = partial(pack if packed else tokenize, tokenizer=tokenizer, cache=cache)
     length = config.task.max_length
     train, validation, evaluation = (encode(rows, max_length=length) for rows in splits)

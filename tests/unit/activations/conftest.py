@@ -61,8 +61,8 @@ class Backbone(nn.Module):
     def blocks(self) -> nn.ModuleList:
         return self.model.model.layers
 
-    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model.model(input_ids, attention_mask).last_hidden_state
+    def encode(self, input_ids: Tensor) -> Tensor:
+        return self.model.model(input_ids).last_hidden_state
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_gradient_checkpointing_changes_nothing(backbone, probe):
     assert state_of(backbone) == before
     assert all(block.gradient_checkpointing for block in backbone.blocks)
     batch = probe.batches[0]
-    backbone.encode(batch["input_ids"], batch["attention_mask"]).sum().backward()
+    backbone.encode(batch["input_ids"]).sum().backward()
     assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
 
 
@@ -141,7 +141,7 @@ def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
     plain = capture_probe(backbone, probe, Pooling(), CPU)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rows = capture_probe(backbone, probe, Pooling(), CPU)
-        backbone.encode(probe.batches[0]["input_ids"], None).sum().backward()
+        backbone.encode(probe.batches[0]["input_ids"]).sum().backward()
     assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
     for name, x_ND in rows.items():
         assert x_ND.dtype == torch.float32
@@ -155,10 +155,10 @@ def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, 
     for block in backbone.blocks:
         block.compile(backend=counter)
     batch = probe.batches[0]
-    backbone.encode(batch["input_ids"], batch["attention_mask"])
+    backbone.encode(batch["input_ids"])
     num_frames = counter.frame_count
     rows = capture_probe(backbone, probe, Pooling(), CPU)
-    backbone.encode(batch["input_ids"], batch["attention_mask"])
+    backbone.encode(batch["input_ids"])
     assert 0 < num_frames == counter.frame_count
     assert all(torch.equal(rows[name], plain[name]) for name in plain)
 
@@ -180,7 +180,7 @@ def test_no_more_than_the_running_block_holds_its_streams(backbone, make_probe):
 @pytest.mark.parametrize("runs", [0, 2])
 def test_a_block_must_run_once(backbone, probe, runs):
     class Odd(type(backbone)):
-        def encode(self, input_ids, attention_mask):
+        def encode(self, input_ids):
             x = self.model.model.embed_tokens(input_ids)
             position = self.model.model.rotary_emb(x, torch.arange(x.shape[1])[None])
             for block in [self.blocks[0]] + runs * [self.blocks[1]]:

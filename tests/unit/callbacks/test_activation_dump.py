@@ -39,10 +39,8 @@ class Backbone(nn.Module):
         lora = LoraConfig(r=4, lora_dropout=0.3, target_modules=["q_proj", "v_proj"])
         self.model = get_peft_model(llama, lora) if method == "lora" else llama
 
-    def encode(self, input_ids, attention_mask):
-        return self.model(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-        ).last_hidden_state
+    def encode(self, input_ids):
+        return self.model(input_ids=input_ids, use_cache=False).last_hidden_state
 
 
 class Task(pl.LightningModule):
@@ -57,7 +55,7 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.seen += batch["label"].tolist()
-        x_BTD = self.backbone.encode(batch["input_ids"], torch.ones_like(batch["input_ids"]))
+        x_BTD = self.backbone.encode(batch["input_ids"])
         return nn.functional.cross_entropy(self.head(x_BTD.mean(1)), batch["label"] % 2)
 
     def configure_optimizers(self):

@@ -1,0 +1,207 @@
+"""What a user types, and what it leaves behind."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from loradrift.activations import ActivationStore
+
+from .conftest import ROOT, cells
+
+
+def only(runs: Path) -> tuple[Path, dict]:
+    [(name, record)] = cells(runs).items()
+    return runs / name, record
+
+
+def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, tmp_path):
+    typed = ("task=sst2", "method=lora", "-m", "seed=1,2")
+    first = train(*typed)
+    assert first.returncode == 0, first.stderr
+    records = cells(tmp_path / "runs")
+    assert [Path(name).name for name in records] == ["seed=1", "seed=2"]
+    table = first.stdout[first.stdout.index("Finished runs") :]
+    assert re.search(r"sst2\s.*1,2\s.*accuracy \d+\.\d+ ± \d+\.\d+", table)
+    for name, record in records.items():
+        assert (record["status"], record["steps"]) == ("success", 12)
+        assert record["metrics"]["evaluation/accuracy"] > 0.3
+        assert record["performance"]["tokens_per_s"] > 0
+        check_files(tmp_path / "runs" / name, record)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/main").rglob("*.*")}
+    again = train(*typed)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("finished already") == 2
+    assert table[: table.index("\n\n") if "\n\n" in table else None] in again.stdout
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "runs/main").rglob("*.*")}
+
+
+def check_files(folder: Path, record: dict) -> None:
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len({row["id"] for row in rows}) == record["rows"]["evaluation"] == len(rows)
+    right = sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+    assert right == pytest.approx(record["metrics"]["evaluation/accuracy"], abs=1e-6)
+    with (folder / "metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == list(range(13))
+    store = ActivationStore(folder / "activations")
+    assert store.steps == [0, 4, 8, 12]
+    assert store.manifest["probe"]["fingerprint"] == record["fingerprints"]["probe"]
+    assert store.read(12)["layer_1"].shape == (16, 32)
+    with safe_open(folder / "model" / "adapter_model.safetensors", framework="pt") as file:
+        assert all(key.startswith("base_model.model.model.layers.") for key in file.keys())
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert (folder / "config.yaml").is_file()
+
+
+def weights(runs: Path) -> dict:
+    folder, _ = only(runs)
+    return load_file(folder / "model" / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("moment", ["checkpoints/last.ckpt", "activations/step=000008.safetensors"])
+def test_a_killed_run_resumes_to_the_same_bits(train, command, tmp_path, moment):
+    typed = ("task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2", "seed=7")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train(*typed, runs=whole).returncode == 0
+    process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
+    while process.poll() is None and not list(killed.rglob(moment)):
+        os.sched_yield()
+    process.kill()
+    process.wait()
+    folder, record = only(killed)
+    assert record["status"] == "running"
+    resumed = train(*typed, runs=killed)
+    assert resumed.returncode == 0, resumed.stderr
+    assert only(killed)[1]["resumed"] == 1
+    one, other = weights(whole), weights(killed)
+    assert all((one[name] == other[name]).all() for name in one | other)
+    for file in ("metrics.csv", "predictions.jsonl", "activations/step=000012.safetensors"):
+        assert (only(whole)[0] / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+def test_ctrl_c_leaves_a_checkpoint_a_status_and_exit_code_130(train, command, tmp_path):
+    typed = ("method=full_finetune", "task.max_steps=400")
+    process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list((tmp_path / "runs").rglob("last.ckpt")):
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on from here" in stderr
+    folder, record = only(tmp_path / "runs")
+    assert record["status"] == "interrupted"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_failing_job_does_not_end_the_others(train, tmp_path):
+    result = train("-m", "task=sst2", "method.target_modules=[nothing],[q_proj]", "seed=1")
+    assert result.returncode == 1
+    message = "method.target_modules: nothing matches no module."
+    assert message in result.stderr  # at once
+    table = result.stdout[result.stdout.index("Finished runs") :]
+    assert re.search(rf"failed .*target_modules=\[nothing\].*: {message}", table)
+    assert "1 of 2 jobs failed" in table
+    statuses = [record["status"] for record in cells(tmp_path / "runs").values()]
+    assert sorted(statuses) == ["failed", "success"]
+
+
+def test_the_sanity_check_passes_or_fails_by_exit_code(train, tmp_path):
+    impossible = train("experiment=overfit", "data.train_rows=100", runs=tmp_path / "short")
+    assert impossible.returncode == 1
+    assert "did not learn its own training rows by heart: accuracy" in impossible.stderr
+    assert only(tmp_path / "short")[1]["status"] == "failed"
+    enough = ("task.max_steps=250", "task.batch_size=25", "method.optim.lr=0.01")
+    learned = train("experiment=overfit", "data.train_rows=100", *enough)
+    assert learned.returncode == 0, learned.stderr
+    assert only(tmp_path / "runs")[1]["metrics"]["train/accuracy"] >= 0.99
+
+
+@pytest.mark.parametrize("method", ["majority", "random", "zero_shot"])
+def test_a_baseline_writes_the_same_record(train, tmp_path, method):
+    result = train(f"method={method}", "task=rte")
+    assert result.returncode == 0, result.stderr
+    folder, record = only(tmp_path / "runs")
+    assert record["status"] == "success"
+    assert {"evaluation/accuracy", "validation/f1"} < set(record["metrics"])
+    assert set(record["fingerprints"]) > {"evaluation_rows", "tokenization", "probe"}
+    assert len((folder / "predictions.jsonl").read_text().splitlines()) == (
+        record["rows"]["evaluation"]
+    )
+
+
+def test_wandb_offline_gives_each_job_its_own_closed_run(train, tmp_path):
+    key = "0123456789" * 4
+    env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key}
+    result = train("logger=wandb", "-m", "seed=1,2", env=env)
+    assert result.returncode == 0, result.stderr
+    folders = sorted((tmp_path / "runs").rglob("offline-run-*"))
+    assert len([f for f in folders if f.is_dir()]) == 2
+    assert all(list(folder.glob("run-*.wandb")) for folder in folders if folder.is_dir())
+    written = [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+    assert not written
+
+
+def test_tensorboard_writes_its_events(train, tmp_path):
+    assert train("logger=tensorboard").returncode == 0
+    assert list((tmp_path / "runs").rglob("tensorboard/events.*"))
+
+
+def test_two_processes_give_the_loss_curve_of_one_with_the_doubled_batch(train, tmp_path):
+    curves, dumps = [], []
+    settings = {"one": ["task.batch_size=8"], "two": ["task.batch_size=4", "trainer=ddp"]}
+    for name, overrides in settings.items():
+        runs = tmp_path / name
+        result = train("method=lora", "method.init=gaussian", *overrides, runs=runs)
+        assert result.returncode == 0, result.stderr
+        folder, record = only(runs)
+        with (folder / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["train/loss"]]
+        curves.append([float(row["train/loss"]) for row in rows])
+        dumps.append(ActivationStore(folder / "activations").steps)
+        assert len((folder / "predictions.jsonl").read_text().splitlines()) == 800
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+    assert dumps[0] == dumps[1] == [0, 4, 8, 12]
+
+
+def test_help_and_completion_say_what_there_is(train):
+    shown = train("--help", small=False)
+    assert shown.returncode == 0
+    assert "task        sst2 | mrpc | rte | pretrain" in shown.stdout
+    composed = train("--cfg", "job", "method=full_finetune", small=False)
+    assert "name: full_finetune" in composed.stdout
+    env = {"COMP_LINE": "python train.py method=l", "COMP_POINT": "24"}
+    completed = train("-sc", "query=bash", small=False, env=env)
+    assert "method=lora" in completed.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task=sst3"], "task=sst3: no such option. Did you mean: task=sst2?"),
+        (["method.rnak=3"], "Did you mean: 'rank'?"),
+        (["method.rank=0"], "method.rank must be positive, got 0"),
+        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
+        (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
+        (["model=local", "model.path=./nowhere"], "is no model: it has no config.json"),
+        (["trainer=gpu"], "trainer.accelerator=gpu needs 1 GPU, this machine has 0"),
+        (["data=local", "data.root=tests", "task=pretrain"], "tests/corpus/train.txt is missing"),
+        (["data=hub"], "data=hub cannot load nyu-mll/glue"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(train, overrides, message):
+    import torch
+
+    if "trainer=gpu" in overrides and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    result = train(*overrides, small=False)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines

@@ -1,0 +1,132 @@
+"""Every combination a user can type must compose, and a wrong one must say why."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from loradrift.config import UserError
+from loradrift.mistakes import one_line, option_keys
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("task", sorted(set(choices("task")) - {"pretrain"}))
+@pytest.mark.parametrize("method", sorted(set(choices("method")) - {"from_scratch"}))
+def test_every_pair_composes(load, task, method):
+    run = load(f"task={task}", f"method={method}")
+    assert (run.task.name, run.method.name) == (task, method)
+
+
+@pytest.mark.parametrize("group", ["scale", "model", "trainer", "logger", "experiment", "study"])
+def test_every_option_of_the_other_groups_composes(load, group):
+    for option in choices(group):
+        extra = ["model.path=somewhere"] if (group, option) == ("model", "local") else []
+        load(f"{group}={option}", *extra)
+
+
+def test_pretraining_brings_its_method(load):
+    assert load("task=pretrain").method.name == "from_scratch"
+
+
+def test_the_small_model_carries_the_recipe_of_task_pretrain(load):
+    assert load().model.pretraining.task == load("task=pretrain").task
+
+
+def test_scale_sets_model_data_and_trainer_together(load):
+    paper = load("scale=paper")
+    assert (paper.model.name, paper.data.name, paper.trainer.name) == ("tinyllama", "hub", "gpu")
+    assert paper.trainer.precision == "bf16-mixed"
+    assert (paper.method.optim.lr, load().method.optim.lr) == (2e-4, 4e-3)
+
+
+def test_the_command_line_wins_over_the_scale(load):
+    assert load("scale=paper", "data=embedded").data.name == "embedded"
+
+
+def test_there_are_few_files_and_they_are_flat():
+    files = list(CONF.rglob("*.yaml"))
+    assert len(files) <= 40
+    assert max(len(path.relative_to(CONF).parts) for path in files) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method.rank=0"], "method.rank must be positive, got 0"),
+        (["method.alpha=-1"], "method.alpha must be positive, got -1.0"),
+        (["method.dropout=1"], r"method.dropout must be in \[0, 1\), got 1.0"),
+        (["method.target_modules=[]"], "method.target_modules is empty"),
+        (["method.init=random"], "method.init must be one of default, gaussian, pissa, got random"),
+        (["method.optim.lr=-1"], "method.optim.lr must be positive, got -1.0"),
+        (["method.optim.warmup_ratio=1"], r"method.optim.warmup_ratio must be in \[0, 1\)"),
+        (["method.optim.weight_decay=-1"], "method.optim.weight_decay must be at least 0"),
+        (["task.max_length=1"], "task.max_length must be at least 2, got 1"),
+        (["task.batch_size=0"], "task.batch_size must be positive, got 0"),
+        (["task.max_steps=0"], "task.max_steps must be positive, got 0"),
+        (["task.epochs=-1"], "task.epochs must be positive, got -1.0"),
+        (["task.max_steps=null"], "task.epochs and task.max_steps are both null"),
+        (["task.metric=loss"], "task.metric must be accuracy or f1, got loss"),
+        (["task.min_train_accuracy=2"], r"task.min_train_accuracy must be in \(0, 1\], got 2.0"),
+        (["task=pretrain", "task.metric=f1"], "task.metric must be loss for task=pretrain, got f1"),
+        (["task=pretrain", "task.min_train_accuracy=1"], "task.min_train_accuracy must be null"),
+        (["task=pretrain", "method=lora"], "task=pretrain and method=from_scratch belong together"),
+        (["method=from_scratch"], "task=pretrain and method=from_scratch belong together"),
+        (["model.path=x"], "model.path must be left out with model=tiny, got x"),
+        (["model.hidden_size=100"], "model.hidden_size must be 32 x model.num_heads"),
+        (["model.num_kv_heads=3"], "model.num_kv_heads must be a divisor of model.num_heads=4"),
+        (["model.weights=none"], "model.weights must be pretrained or random, got none"),
+        (["model.attention=flash"], "model.attention must be sdpa or eager, got flash"),
+        (["data=local"], "data.root must be the folder of the official files"),
+        (["data.root=x"], "data.root must be left out with data=embedded"),
+        (["data.name=web"], "data.name must be one of embedded, local, hub, got web"),
+        (["data.train_rows=0"], "data.train_rows must be positive, got 0"),
+        (["data.validation_rows=0"], "data.validation_rows must be positive, got 0"),
+        (["data.evaluation_split=train"], "data.evaluation_split must be dev or test, got train"),
+        (["trainer.precision=bf16-true"], "trainer.precision must be 32-true or bf16-mixed"),
+        (["trainer.accelerator=tpu"], "trainer.accelerator must be cpu or gpu, got tpu"),
+        (["trainer.devices=0"], "trainer.devices must be positive, got 0"),
+        (["trainer.gradient_clip=-1"], "trainer.gradient_clip must be at least 0, got -1.0"),
+        (["callbacks.activation_dump.every_n_steps=0"], "every_n_steps must be positive, got 0"),
+        (["callbacks.activation_dump.pooling=max"], "pooling must be mean or last or tokens"),
+        (["callbacks.activation_dump.dtype=int8"], "dtype must be float16 or bfloat16 or float32"),
+        (["seed=-1"], "seed must be at least 0, got -1"),
+    ],
+)
+def test_an_illegal_value_names_the_key_the_rule_and_the_value(load, overrides, message):
+    with pytest.raises(UserError, match=message):
+        load(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "suggestion"),
+    [
+        ("task=sst3", "task=sst3: no such option. Did you mean: task=sst2?"),
+        ("method.rnak=4", "Did you mean: 'rank'?"),
+        ("lr=1", "Did you mean: method.optim.lr"),
+        ("trainer.batch_size=1", "Did you mean: scale.batch_size or task.batch_size?"),
+    ],
+)
+def test_an_unknown_option_or_key_suggests_the_nearest(load, override, suggestion):
+    with pytest.raises(ConfigCompositionException) as caught:
+        load(override)
+    line = one_line(caught.value)
+    assert suggestion in line
+    assert "\n" not in line and "_schema" not in line
+
+
+def test_every_suggested_key_exists_in_the_schema():
+    keys = option_keys()
+    assert {"seed", "method.rank", "method.optim.lr", "model.pretraining.task.max_steps"} <= {*keys}
+
+
+def test_the_help_lists_the_axes():
+    template = (CONF / "train.yaml").read_text()
+    listed = dict(re.findall(r"^ {6}(\w+) +([\w |]+?)$", template, flags=re.MULTILINE))
+    for group in ("task", "method", "scale", "model", "data", "trainer", "logger", "study"):
+        assert set(listed[group].split(" | ")) == set(choices(group)), group

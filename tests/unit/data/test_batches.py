@@ -1,0 +1,157 @@
+"""Batches are a pure function of rows, seed and position; tokens are cut and cached as told."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from loradrift.config import UserError
+from loradrift.data import (
+    Collator,
+    EvaluationBatches,
+    Row,
+    Share,
+    TokenTable,
+    TrainBatches,
+    pack,
+    tokenize,
+)
+
+
+@pytest.fixture(scope="module")
+def table() -> TokenTable:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(3, 40, 103)
+    flat = draw.integers(4, 99, lengths.sum()).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = tuple(f"r/{i}" for i in range(103))
+    return TokenTable(ids, flat, offsets, np.arange(103) % 2, 0)
+
+
+COLLATE = Collator(pad_id=3, special_ids=(1, 2))
+
+
+def batches(table, **changes):
+    settings = {"batch_size": 8, "num_batches": 30, "seed": 1}
+    return TrainBatches(table, COLLATE, **(settings | changes))
+
+
+def indices(loader):
+    return [batch["index"].tolist() for batch in loader]
+
+
+def test_each_epoch_is_a_new_permutation(table):
+    order = indices(batches(table, num_batches=24))
+    first, second = order[:12], order[12:]
+    assert max(Counter(sum(first, [])).values()) == max(Counter(sum(second, [])).values()) == 1
+    assert len(sum(first, [])) == 96
+    assert first != second
+
+
+@pytest.mark.parametrize("start", [0, 5, 12, 13, 29])
+def test_a_resumed_run_sees_exactly_the_rest(table, start):
+    resumed = batches(table)
+    resumed.start = start
+    assert indices(resumed) == indices(batches(table))[start:]
+    assert len(resumed) == 30  # the length of the whole run
+
+
+def test_seeds_differ_and_repeat(table):
+    assert indices(batches(table)) == indices(batches(table))
+    assert indices(batches(table)) != indices(batches(table, seed=2))
+
+
+def test_processes_share_out_the_doubled_batch(table):
+    halves = [indices(batches(table, batch_size=4, share=Share(rank, 2))) for rank in (0, 1)]
+    whole = indices(batches(table))
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(b) for b in whole]
+
+
+def padded_share(loader):
+    masks = [batch["attention_mask"] for batch in loader]
+    return 1 - sum(m.sum().item() for m in masks) / sum(m.numel() for m in masks)
+
+
+def test_grouping_by_length_saves_padding(table):
+    grouped = padded_share(batches(table))
+    assert grouped < 0.5 * padded_share(batches(table, group_by_length=False))
+
+
+def test_more_rows_in_a_batch_than_there_are_is_an_error(table):
+    with pytest.raises(UserError, match="must be at most the 103 training rows, got 208"):
+        batches(table, batch_size=104, share=Share(0, 2))
+
+
+def test_evaluation_sees_every_row_once(table):
+    parts = [indices(EvaluationBatches(table, COLLATE, batch_size=10, share=s)) for s in
+             (Share(0, 2), Share(1, 2))]
+    assert sorted(sum(parts[0] + parts[1], [])) == list(range(103))
+
+
+def test_a_batch_is_padded_right_and_says_what_is_content(table):
+    rows = TokenTable(
+        ("a", "b"),
+        np.array([1, 9, 2, 9, 1, 9], dtype=np.int32),
+        np.array([0, 4, 6]),
+        np.array([0, 1]),
+        0,
+    )
+    batch = COLLATE(rows, [0, 1])
+    assert batch["input_ids"].tolist() == [[1, 9, 2, 9, 3, 3, 3, 3], [1, 9, 3, 3, 3, 3, 3, 3]]
+    assert batch["attention_mask"].sum(1).tolist() == [4, 2]
+    assert batch["content_mask"].int().tolist() == [[0, 1, 0, 1, 0, 0, 0, 0], [0, 1] + [0] * 6]
+    assert batch["labels"].tolist() == [0, 1]
+    assert Collator(3, (1, 2), fixed_length=16)(rows, [0])["input_ids"].shape == (1, 16)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(shared):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(shared / "models" / "base-3M")
+
+
+def test_rows_become_bos_a_eos_b(tokenizer, tmp_path):
+    row = Row("r", "one film", "two films", 1)
+    table = tokenize([row, row._replace(pair=None)], tokenizer, 32, tmp_path)
+    a, b = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in row[1:3])
+    assert table.row(0).tolist() == [1, *a, 2, *b]
+    assert table.row(1).tolist() == [1, *a]
+    assert (table.ids, table.labels.tolist(), table.num_truncated) == (("r", "r"), [1, 1], 0)
+
+
+def test_of_a_long_pair_the_longer_side_is_cut(tokenizer, tmp_path):
+    long, short = "film " * 50, "a good film"
+    rows = [Row("0", long, short, 0), Row("1", short, long, 0), Row("2", long, long, 0)]
+    table = tokenize(rows, tokenizer, 20, tmp_path)
+    kept = len(tokenizer(short, add_special_tokens=False)["input_ids"])
+    sides = [np.split(table.row(i)[1:], np.flatnonzero(table.row(i)[1:] == 2)) for i in range(3)]
+    assert [(len(a), len(b) - 1) for a, b in sides] == [(18 - kept, kept), (kept, 18 - kept), (9, 9)]
+    assert table.num_truncated == 3
+
+
+def test_tokens_come_from_the_cache_the_second_time(tokenizer, tmp_path, monkeypatch):
+    rows = [Row("0", "a good film", None, 0)]
+    first = tokenize(rows, tokenizer, 20, tmp_path)
+    monkeypatch.setattr("loradrift.data.tokens._encode", None)
+    assert tokenize(rows, tokenizer, 20, tmp_path).flat.tolist() == first.flat.tolist()
+    with pytest.raises(TypeError):  # another length is another entry
+        tokenize(rows, tokenizer, 19, tmp_path)
+
+
+def test_documents_are_packed_without_a_gap(tokenizer, tmp_path):
+    rows = [Row(str(i), "a good film about a bad film", None, 0) for i in range(9)]
+    text = tokenizer(rows[0].text, add_special_tokens=False)["input_ids"]
+    table = pack(rows, tokenizer, 16, tmp_path)
+    stream = [1, *text, 2] * 9
+    assert set(table.lengths) == {16}
+    assert table.flat.tolist() == stream[: len(table) * 16]
+    assert len(stream) - len(table.flat) < 16
+
+
+def test_content_never_touches_padding(table):
+    for batch in batches(table):
+        assert not (batch["content_mask"] & ~batch["attention_mask"]).any()
+        assert batch["input_ids"].dtype == torch.int64
+        assert batch["input_ids"].shape[1] % 8 == 0

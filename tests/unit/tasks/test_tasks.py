@@ -1,0 +1,125 @@
+"""Losses and scores against formulas that share no code; what a checkpoint holds."""
+
+import math
+
+import pytest
+import torch
+
+from loradrift.config import LoraConfig, OptimConfig
+from loradrift.models import Classifier, load_backbone, load_tokenizer, make_trainable
+from loradrift.tasks import ClassificationTask, LanguageModelingTask, answer_log_likelihoods
+
+IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
+BATCH = {
+    "input_ids": IDS,
+    "attention_mask": IDS != 3,
+    "labels": torch.tensor([0, 1]),
+    "index": torch.tensor([4, 2]),
+}
+OPTIM = OptimConfig(lr=0.1, warmup_ratio=0.1, weight_decay=0.5)
+
+
+@pytest.fixture
+def backbone(model):
+    return load_backbone(model, seed=0).eval()
+
+
+@pytest.fixture
+def classification(backbone):
+    task = ClassificationTask(Classifier(backbone, 2, seed=0), OPTIM, total_steps=100)
+    task.log_at_step = lambda values, **_: task.logged.update(values)
+    task.logged = {}
+    return task
+
+
+def test_scores_are_those_of_the_definition(classification, backbone):
+    classification.validation_step(BATCH, 0)
+    classification.on_validation_epoch_end()
+    logits = classification.model(IDS, IDS != 3)
+    probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
+    chosen = probabilities[:, 1] > 0.5
+    accuracy = ((chosen == torch.tensor([False, True])).float()).mean()
+    loss = -(probabilities[0, 0].log() + probabilities[1, 1].log()) / 2
+    logged = classification.logged
+    torch.testing.assert_close(logged["validation/loss"], loss)
+    assert logged["validation/accuracy"] == accuracy
+    true_positives = float(chosen[1])
+    assert logged["validation/f1"] == 2 * true_positives / (chosen.sum() + 1)
+
+
+def test_predictions_come_in_row_order(classification):
+    classification.on_test_start()
+    classification.test_step(BATCH, 0)
+    classification.on_test_epoch_end()
+    assert [row.index for row in classification.predictions] == [2, 4]
+    assert all(row.label == (row.score > 0.5) for row in classification.predictions)
+
+
+def test_scores_start_anew_at_each_evaluation(classification):
+    for _ in range(2):
+        classification.validation_step(BATCH, 0)
+        classification.on_validation_epoch_end()
+        first = first if _ else dict(classification.logged)  # noqa: F821
+    assert classification.logged == first
+
+
+def test_logits_at_t_predict_token_t_plus_1(backbone):
+    task = LanguageModelingTask(backbone, OPTIM, total_steps=10)
+    loss = task._loss(BATCH)
+    logits = backbone.causal_lm(input_ids=IDS).logits
+    terms = [
+        -logits[row, place].log_softmax(0)[IDS[row, place + 1]]
+        for row, length in ((0, 5), (1, 8))
+        for place in range(length - 1)
+    ]
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+
+
+def test_zero_shot_sums_the_answers_tokens(backbone):
+    prompts, answers = [[1, 40, 41], [1, 50, 51, 52, 53]], [[60], [61, 62]]
+    scores = answer_log_likelihoods(backbone, prompts, answers, pad_id=3, batch_size=1)
+    for i, prompt in enumerate(prompts):
+        for j, answer in enumerate(answers):
+            logits = backbone.causal_lm(input_ids=torch.tensor([prompt + answer])).logits[0]
+            expected = sum(
+                logits[len(prompt) - 1 + k].log_softmax(0)[token] for k, token in enumerate(answer)
+            )
+            torch.testing.assert_close(scores[i, j], expected)
+    together = answer_log_likelihoods(backbone, prompts, answers, pad_id=3, batch_size=2)
+    torch.testing.assert_close(together, scores)
+
+
+def test_the_learning_rate_warms_up_and_decays_to_zero(classification):
+    factors = [classification._lr_factor(step) for step in range(101)]
+    assert factors[0] == pytest.approx(1 / 11)  # not 0: the first step must learn
+    assert factors[10] == 1 and factors[100] == 0
+    assert factors[55] == pytest.approx(0.5)
+    assert max(factors) == 1
+
+
+def test_norms_and_biases_are_not_decayed(classification):
+    matrices, others = classification.configure_optimizers()["optimizer"].param_groups
+    assert {p.ndim for p in matrices["params"]} == {2} and matrices["weight_decay"] == 0.5
+    assert {p.ndim for p in others["params"]} == {1} and others["weight_decay"] == 0
+
+
+def test_a_checkpoint_holds_what_trains_and_loads_into_nothing_else(model):
+    backbone = load_backbone(model, seed=0)
+    make_trainable(backbone, LoraConfig(name="lora", rank=2), seed=0)
+    task = ClassificationTask(Classifier(backbone, 2, seed=0), OPTIM, total_steps=10)
+    checkpoint = {"state_dict": dict(task.state_dict())}
+    task.on_save_checkpoint(checkpoint)
+    state = checkpoint["state_dict"]
+    assert all("lora_" in name or "head" in name for name in state)
+    assert {"model.head.weight", "model.head.bias"} < set(state)
+    task.load_trained({name: torch.full_like(value, 2.0) for name, value in state.items()})
+    assert all((p == 2).all() for p in task.model.parameters() if p.requires_grad)
+    del state["model.head.bias"]
+    with pytest.raises(ValueError, match="must hold the 30 trained parameters"):
+        task.load_trained(state)
+
+
+def test_label_words_have_tokens_in_the_small_models_vocabulary(model):
+    tokenizer = load_tokenizer(model)
+    assert tokenizer(" great", add_special_tokens=False)["input_ids"]
+    assert math.isfinite(tokenizer.pad_token_id)
