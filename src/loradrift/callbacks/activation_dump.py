@@ -1,6 +1,6 @@
 """Record activations while training, without disturbing the training."""
 
-from typing import cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from torch import nn
@@ -61,6 +61,12 @@ class ActivationDump(pl.Callback):
     ) -> None:
         """Dump on the interval."""
         self._dump_if_due(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have every dump on disk before a checkpoint is: a resumed run does not go behind it."""
+        self.store.flush()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Dump the last step and close the store."""

@@ -1,0 +1,308 @@
+"""The training loop, side by side with what a user would write instead.
+
+Every figure is a ratio of medians over rounds in which the candidates take turns, on one thread,
+in CPU time (which other processes disturb little). Run with ``make bench``, or::
+
+    python benchmarks/training.py [--model FOLDER] [--data FOLDER] [--rounds 5] [--steps 40]
+
+Without ``--model`` and ``--data`` it measures ``model=tiny`` (random weights) on the embedded data.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import transformers
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from loradrift import config as configuration
+from loradrift.activations import ActivationStore, Pooling
+from loradrift.callbacks.activation_dump import ActivationDump
+from loradrift.config import Config
+from loradrift.data import Batch
+from loradrift.runs import Cell
+from loradrift.runs.record import new_record
+from loradrift.training import build
+from loradrift.training.inputs import Inputs, prepare
+from loradrift.training.metrics_file import MetricsFile
+from loradrift.training.train import quiet
+
+ROOT = Path(__file__).parents[1]
+
+Seconds = float
+
+
+def main() -> None:
+    """Measure everything and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="a Hugging Face model folder")
+    parser.add_argument("--data", help="a folder with GLUE's official files")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    quiet()
+    transformers.utils.logging.set_verbosity_error()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = compose_config(options, folder)
+        inputs = prepare(config)
+        print(f"{inputs.model.path}, {config.data.name} SST-2, {options.rounds} rounds of "
+              f"{options.steps} steps, batch {config.task.batch_size}, 1 thread\n")
+        print("| what | measured | wanted |\n|---|---|---|")
+        bench_loops(config, inputs, folder, options.rounds)
+        bench_padding(config, inputs, folder, options.rounds)
+        bench_dump(config, inputs, folder, options.rounds)
+        bench_front_door(options.rounds)
+
+
+def compose_config(options: argparse.Namespace, folder: Path) -> Config:
+    """A LoRA run on SST-2."""
+    configuration.register()
+    overrides = [f"task.max_steps={options.steps}", "task.max_length=128", "trainer.log_every=10"]
+    overrides += [f"runs={folder}/runs", "trainer.guard_steps=5"]
+    if options.model:
+        overrides += ["model=local", f"model.path={options.model}"]
+    else:
+        overrides += ["model.pretraining.task.max_steps=1"]
+    if options.data:
+        overrides += ["data=local", f"data.root={options.data}"]
+    with initialize_config_dir(str(ROOT / "conf")):
+        return configuration.load(compose("train", overrides))
+
+
+def bench_loops(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+    """Ours against transformers' Trainer and a bare PyTorch loop, on the very same batches."""
+    batches = list(build.train_batches(config, inputs, build.Share(), config.task.max_steps or 0))
+    candidates = {
+        "ours": lambda: time_ours(config, inputs, folder, batches),
+        "trainer": lambda: time_trainer(config, inputs, folder, batches),
+        "bare": lambda: time_bare(config, inputs, batches),
+    }
+    seconds = take_turns(candidates, rounds)
+    row("training tokens/s, ours / transformers Trainer", seconds["trainer"] / seconds["ours"],
+        ">= 1.00")
+    row("time of our loop / a bare PyTorch loop", seconds["ours"] / seconds["bare"], "<= 1.05")
+
+
+def bench_padding(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+    """The same rows in length-grouped batches and padded to 128."""
+    order = build.train_batches(config, inputs, build.Share(), config.task.max_steps or 0)
+    grouped = list(order)
+    fixed = build.Collator(inputs.collate.pad_id, inputs.collate.special_ids, fixed_length=128)
+    padded = [fixed(inputs.train, batch["index"].tolist()) for batch in grouped]
+    candidates = {
+        "grouped": lambda: time_ours(config, inputs, folder, grouped),
+        "padded": lambda: time_ours(config, inputs, folder, padded),
+    }
+    seconds = take_turns(candidates, rounds)
+    row("tokens/s on SST-2, length-grouped / padded to 128",
+        seconds["padded"] / seconds["grouped"], ">= 1.50")
+
+
+def bench_dump(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+    """One dump of the callback against the bare forwards it needs, and against the usual way."""
+    task = build.build_task(config, inputs, 1).task.eval()
+    probe = inputs.probe
+    assert probe is not None
+    folders = iter(range(10**6))
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True, precision_plugin=pl.plugins.Precision(), global_step=0
+    )
+    usual = folder / "all-tokens.pt"
+
+    def dump() -> None:
+        store = ActivationStore(folder / f"dump-{next(folders)}")
+        callback = ActivationDump(store, probe, 1, Pooling())
+        callback.on_train_start(trainer, task)
+        callback.on_train_end(trainer, task)
+
+    @torch.inference_mode()
+    def forwards() -> None:
+        for batch in probe.batches:
+            task.backbone.encode(batch["input_ids"])
+
+    @torch.inference_mode()
+    def output_hidden_states() -> None:
+        states = [
+            task.backbone.decoder(input_ids=batch["input_ids"], output_hidden_states=True)
+            .hidden_states
+            for batch in probe.batches
+        ]
+        torch.save(states, usual)
+
+    candidates = {"dump": dump, "forwards": forwards, "usual": output_hidden_states}
+    seconds = take_turns({k: lambda f=f: timed(f) for k, f in candidates.items()}, 3 * rounds)
+    written = folder / "dump-0" / "step=000000.safetensors"
+    row("time of one dump / bare probe forwards", seconds["dump"] / seconds["forwards"], "<= 1.15")
+    row("time of output_hidden_states + torch.save / one dump",
+        seconds["usual"] / seconds["dump"], "")
+    row("bytes of output_hidden_states + torch.save / one dump",
+        usual.stat().st_size / written.stat().st_size, "")
+
+
+def bench_front_door(rounds: int) -> None:
+    """Seconds from the command to its answer."""
+    for arguments in (["--help"], ["--cfg", "job"]):
+        times = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            command = [sys.executable, "train.py", *arguments]
+            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - began)
+        row(f"`train.py {' '.join(arguments)}`, seconds", statistics.median(times), "<= 1.00")
+
+
+def take_turns(candidates: dict[str, Callable[[], Seconds]], rounds: int) -> dict[str, Seconds]:
+    """Median CPU seconds of each candidate; one round more than asked warms up."""
+    times: dict[str, list[Seconds]] = {name: [] for name in candidates}
+    for _ in range(rounds + 1):
+        for name, measure in candidates.items():
+            times[name].append(measure())
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def timed(function: Callable[[], None]) -> Seconds:
+    """CPU seconds of all threads."""
+    began = time.process_time()
+    function()
+    return time.process_time() - began
+
+
+@contextmanager
+def clock(times: list[Seconds]) -> Iterator[None]:
+    """Append the CPU seconds of the block."""
+    began = time.process_time()
+    yield
+    times.append(time.process_time() - began)
+
+
+class LoopClock(pl.Callback):
+    """CPU seconds from the first training batch to the end of training."""
+
+    began = seconds = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start."""
+        self.began = time.process_time()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop."""
+        self.seconds = time.process_time() - self.began
+
+
+def time_ours(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
+    """Our task and guards in Lightning's loop; no dump, no validation, no checkpoint inside."""
+    cell = Cell(folder / "cell", new_record(config))
+    task = build.build_task(config, inputs, len(batches)).task
+    throughput = build.Throughput()
+    kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.EveryParameterLearns)
+    callbacks = [
+        callback
+        for callback in build.build_callbacks(config, cell, inputs, throughput)
+        if isinstance(callback, kept)
+    ]
+    stopwatch = LoopClock()
+    loggers: Any = [MetricsFile(folder / "metrics.csv", 0)]
+    trainer = build.build_trainer(config, [*callbacks, stopwatch], loggers, len(batches))
+    trainer.fit(task, torch.utils.data.DataLoader(batches, batch_size=None))
+    return stopwatch.seconds
+
+
+def time_bare(config: Config, inputs: Inputs, batches: list[Batch]) -> Seconds:
+    """What anybody would write down, with the same optimizer, schedule and clipping."""
+    task = build.build_task(config, inputs, len(batches)).task.train()
+    optimizers: Any = task.configure_optimizers()
+    optimizer, scheduler = optimizers["optimizer"], optimizers["lr_scheduler"]["scheduler"]
+    trained = [p for p in task.model.parameters() if p.requires_grad]
+    times: list[Seconds] = []
+    with clock(times):
+        for batch in batches:
+            logits = task.model(batch["input_ids"], batch["attention_mask"])
+            nn.functional.cross_entropy(logits, batch["labels"]).backward()
+            nn.utils.clip_grad_norm_(trained, config.trainer.gradient_clip)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+    return times[0]
+
+
+class WithLoss(nn.Module):
+    """Our classifier as transformers' Trainer wants a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Loss and logits."""
+        logits = self.model(input_ids, attention_mask)
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+class TrainerClock(transformers.TrainerCallback):
+    """CPU seconds from the first training step to the end of training."""
+
+    began = seconds = 0.0
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start."""
+        self.began = time.process_time()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Stop."""
+        self.seconds = time.process_time() - self.began
+
+
+def time_trainer(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
+    """transformers' Trainer on the same batches, model and PEFT set-up."""
+    task = build.build_task(config, inputs, len(batches)).task
+    names = ("input_ids", "attention_mask", "labels")
+    data = [{name: batch[name] for name in names} for batch in batches]
+    stopwatch = TrainerClock()
+    optim: Any = task.optim
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder / "trainer"),
+        per_device_train_batch_size=1,
+        max_steps=len(batches),
+        learning_rate=optim.lr,
+        max_grad_norm=config.trainer.gradient_clip,
+        logging_steps=config.trainer.log_every,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        log_level="error",
+    )
+    trainer = transformers.Trainer(
+        model=WithLoss(task.model),
+        args=arguments,
+        train_dataset=data,
+        data_collator=lambda rows: rows[0],
+        callbacks=[stopwatch],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    return stopwatch.seconds
+
+
+def row(what: str, value: float, wanted: str) -> None:
+    """One line of the table."""
+    print(f"| {what} | {value:.2f} | {wanted} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
