@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from loradrift.config import UserError
-from loradrift.files import write_atomic
 
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
@@ -131,12 +130,16 @@ def replacing(path: Path, data: bytes) -> Iterator[None]:
         StoreError: If the disk is full or the folder cannot be written; the temporary file is
             removed and the file at ``path`` is as before.
     """
+    # Not files.write_atomic: the data must be on disk before the block, which relies on it.
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with write_atomic(path) as temporary:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # before the block, which relies on the data being there
-            yield
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield
+        os.replace(temporary, path)
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
