@@ -74,7 +74,7 @@ def _opinions(split: str, seed: int) -> list[Row]:
 
     def draw() -> Row:
         good = rng.random() < 0.54
-        return draw_sentence(rng, split, good=good), str(int(good))
+        return f"{draw_sentence(rng, split, good=good)} .", str(int(good))
 
     return _distinct(draw, NUM_ROWS[split])
 

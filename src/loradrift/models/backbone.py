@@ -4,7 +4,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,23 +175,27 @@ def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
     """Digest (sha256) of the base model: its weights and architecture files.
 
     Weights are hashed once and remembered by name, size and time of change.
+
+    Raises:
+        UserError: If the model is neither here nor on the hub.
     """
     if config.weights == "random":
         return hashlib.sha256(f"random {config.path} {seed}".encode()).hexdigest()
-    digest = hashlib.sha256()
-    for path in _weight_files(config.path):
-        digest.update(_file_digest(path, cache).encode())
-    return digest.hexdigest()
-
-
-def _weight_files(path: str) -> Iterator[Path]:
-    folder = Path(path)
+    folder = Path(config.path)
     if not folder.is_dir():
-        from huggingface_hub import snapshot_download
+        folder = _download(config)
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(_file_digest(path, cache) for path in files).encode()).hexdigest()
 
-        folder = Path(snapshot_download(path, local_files_only=True))
-    yield folder / "config.json"
-    yield from sorted(folder.glob("*.safetensors"))
+
+def _download(config: ModelConfig) -> Path:
+    """The hub's snapshot of a model: every file that is loaded, and no pickle."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(config.path, allow_patterns=["*.json", "*.safetensors"]))
+    except (OSError, ValueError) as error:
+        raise _no_model(config, error) from None
 
 
 def _file_digest(path: Path, cache: Path) -> str:
