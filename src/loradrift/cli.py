@@ -113,10 +113,11 @@ def variant(overrides: Sequence[str]) -> str:
         overrides: As typed, ``key=value``.
 
     Returns:
-        The overrides in sorted order, joined by commas, in characters that every file system
-        takes. Where that loses something (a path, a very long name) a digest keeps it unique.
+        The overrides (of a key typed twice, the last, as in Hydra) in sorted order, joined by
+        commas, in characters that every file system takes. Where that loses something (a path, a very long name) a digest keeps it unique.
     """
-    name = ",".join(sorted(_readable(override) for override in overrides if _varies(override)))
+    last = {override.partition("=")[0]: override for override in overrides if _varies(override)}
+    name = ",".join(sorted(map(_readable, last.values())))
     return name if len(name) <= 160 else f"{name[:140]}~{_digest(name)}"
 
 

@@ -25,25 +25,39 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
         console = Console(width=140)  # a log file has no edge to fold at
     records = [read_record(Path(note["cell"])) for note in notes if note["cell"]]
     done = [record for record in records if record and record.status is Status.SUCCESS]
-    table = Table(*HEADINGS, title="Finished runs")
-    for row in summary_rows(done):
-        table.add_row(*row)
     if done:
+        shared = shared_overrides(done)
+        caption = f"all with {' '.join(sorted(shared))}" if shared else None
+        table = Table(*HEADINGS, title="Finished runs", caption=caption)
+        for row in summary_rows(done, shared):
+            table.add_row(*row)
         console.print(table)
     failed = [note for note in notes if note["error"]]
     for note in failed:
-        console.print(f"[red]failed[/red] {note['job']}: {note['error']}", highlight=False)
+        line = f"failed {note['job']}: {note['error']}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failed:
         console.print(f"{len(failed)} of {len(notes)} jobs failed")
 
 
-def summary_rows(records: Iterable[RunRecord]) -> list[tuple[str, ...]]:
-    """Mean ± standard deviation over seeds, one row per (task, method, variant)."""
+def shared_overrides(records: Iterable[RunRecord]) -> set[str]:
+    """The part of the variant that all runs have in common, which tells no row from another."""
+    variants = [set(record.coordinates["variant"].split(",")) for record in records]
+    return set.intersection(*variants) - {""}
+
+
+def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[str, ...]]:
+    """Mean ± standard deviation over seeds, one row per (task, method, variant).
+
+    Args:
+        records: Finished runs.
+        hidden: Overrides to leave out of the rows.
+    """
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         place = record.coordinates
-        method = f"{place['method']} {place['variant'].replace(',', ' ')}".strip()
-        groups[place["task"], method].append(record)
+        own = [part for part in place["variant"].split(",") if part and part not in hidden]
+        groups[place["task"], " ".join([place["method"], *own])].append(record)
     return [(task, method, *_figures(group)) for (task, method), group in groups.items()]
 
 

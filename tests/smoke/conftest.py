@@ -44,7 +44,7 @@ def command(cache, tmp_path) -> Callable[..., list[str]]:
     def build(*overrides: str, small: bool = True, runs: Path = tmp_path / "runs") -> list[str]:
         places = [f"cache={cache}", f"runs={runs}"]
         sizes = SMALL if small else ()
-        return [sys.executable, "train.py", *overrides, *sizes, *places]
+        return [sys.executable, "train.py", *sizes, *overrides, *places]
 
     return build
 

@@ -68,4 +68,4 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
         exit_code = 0
     finally:
         if rank_zero_only.rank == 0:
-            wandb.finish(exit_code=exit_code, quiet=True)
+            wandb.finish(exit_code=exit_code)

@@ -32,6 +32,10 @@ def test_what_only_watches_is_no_variant_and_no_part_of_the_identity(load, watch
     assert identity(load(watched)) == identity(load())
 
 
+def test_of_a_key_typed_twice_the_last_counts():
+    assert variant(["a=1", "a=2"]) == "a=2"
+
+
 def test_paths_become_readable_and_stay_apart():
     one, other = variant(["model.path=/a/base"]), variant(["model.path=/b/base"])
     assert one.startswith("model.path=base~") and "/" not in one

@@ -1,0 +1,15 @@
+"""What a run leaves behind, and who may touch it."""
+
+from loradrift.runs.cell import Cell, CellBusyError, open_cell
+from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status, read_record, write_record
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Cell",
+    "CellBusyError",
+    "RunRecord",
+    "Status",
+    "open_cell",
+    "read_record",
+    "write_record",
+]

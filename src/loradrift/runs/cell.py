@@ -1,0 +1,120 @@
+"""A cell of the design is a directory: finished, interrupted, held by somebody, or new."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from loradrift.config import Config, UserError
+from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
+
+
+class CellBusyError(UserError):
+    """Another process is at work on the same cell."""
+
+
+@dataclass
+class Cell:
+    """A run's directory, held by this process, and the record in it."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.record.status is Status.SUCCESS
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where an interrupted run goes on."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The trained weights with the best validation metric."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+
+@contextmanager
+def open_cell(config: Config) -> Iterator[Cell]:
+    """Hold the cell of ``config`` while the block runs.
+
+    A finished cell with the same configuration comes back finished, an interrupted one with its
+    record, so that it can resume.
+
+    Raises:
+        CellBusyError: If another process holds the cell; names it.
+        UserError: If the folder holds a run with another configuration and ``force`` is off.
+    """
+    folder = config.cell
+    finished = read_record(folder)
+    if finished and finished.status is Status.SUCCESS and not changed_keys(finished, config):
+        yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
+        return
+    with hold(folder):
+        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while writing
+            leftover.unlink()
+        record, fresh = read_record(folder), new_record(config)
+        if record and (changes := changed_keys(record, config)):
+            if not config.force:
+                raise UserError(
+                    f"{folder} holds a run with another configuration: {', '.join(changes)}; "
+                    "force=true archives it and starts anew"
+                )
+            archive(folder)
+            record = None
+        if record and record.status is not Status.SUCCESS:
+            fresh.started, fresh.resumed = record.started, record.resumed + 1
+            record = None
+        yield Cell(folder, record or fresh)
+
+
+def changed_keys(record: RunRecord, config: Config) -> list[str]:
+    """``key: old -> new`` for each value that differs from the recorded configuration."""
+    old = flatten(record.config)
+    new = flatten(json.loads(json.dumps(new_record(config).config)))
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in keys]
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def archive(folder: Path) -> None:
+    """Move everything in ``folder`` but the lock into ``folder/archive/<time>``."""
+    target = folder / "archive" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    target.mkdir(parents=True)
+    for item in folder.iterdir():
+        if item.name not in (".lock", "archive"):
+            item.rename(target / item.name)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Lock ``folder`` against other processes; the system frees it if this one dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise CellBusyError(f"{folder} is held by {file.read() or 'another process'}") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
+        file.flush()
+        yield

@@ -1,0 +1,163 @@
+"""The run record: ``run.json`` explains a run without the machine that made it."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from loradrift.config import Config, UserError, identity
+from loradrift.files import write_json
+
+SCHEMA_VERSION = 1
+
+PACKAGES = (
+    "loradrift",
+    "torch",
+    "transformers",
+    "peft",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "numpy",
+)
+
+
+class Status(StrEnum):
+    """How a run ended, or that it has not."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # by Ctrl-C or a scheduler's SIGTERM, with a checkpoint
+    PRUNED = "pruned"
+    COLLAPSED = "collapsed"
+    OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(kw_only=True)
+class RunRecord:
+    """Everything known about one run."""
+
+    coordinates: dict[str, Any]
+    """``study``, ``task``, ``method``, ``variant``, ``seed``."""
+
+    config: dict[str, Any]
+    """The resolved configuration, without what only watches (``config.OBSERVERS``)."""
+
+    status: Status = Status.RUNNING
+    schema_version: int = SCHEMA_VERSION
+    error: str | None = None
+    """One line, if the run did not succeed."""
+
+    git: dict[str, Any] = field(default_factory=dict)
+    """``commit`` and ``dirty``; nulls outside a checkout."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """sha256 of ``evaluation_rows``, ``train_rows``, ``tokenization``, ``probe``,
+    ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal."""
+
+    parameters: dict[str, int] = field(default_factory=dict)
+    """``trainable`` and ``total``."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows of ``train``, ``validation``, ``evaluation``; ``truncated`` counts those cut."""
+
+    steps: int = 0
+    """Optimizer steps done."""
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    """Final figures: ``evaluation/*`` on the reported split, ``validation/*`` of the best
+    checkpoint. A figure that is not finite is null."""
+
+    performance: dict[str, float] = field(default_factory=dict)
+    """``wall_time_s``, ``train_time_s``, ``tokens_per_s`` (real tokens over the time of the
+    training steps alone), ``peak_memory_bytes`` (of the device; resident memory on a CPU)."""
+
+    certificate: dict[str, Any] | None = None
+    """That the adapter was really applied; null until a certificate exists."""
+
+    started: str = ""
+    ended: str | None = None
+    resumed: int = 0
+    """How many times the run was taken up again."""
+
+    @property
+    def score(self) -> float | None:
+        """The validation metric that chose the best checkpoint; what a sweeper maximises."""
+        return self.metrics.get(f"validation/{self.config['task']['metric']}")
+
+
+def new_record(config: Config) -> RunRecord:
+    """The record of a run that starts now."""
+    return RunRecord(
+        coordinates={
+            "study": config.study.name,
+            "task": config.task.name,
+            "method": config.method.name,
+            "variant": config.variant,
+            "seed": config.seed,
+        },
+        config=identity(config),
+        git=git_state(),
+        versions={"python": platform.python_version()}
+        | {name: metadata.version(name) for name in PACKAGES},
+        started=now(),
+    )
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Commit of the source tree and whether it has changes; nulls outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", os.path.dirname(__file__), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write ``run.json``."""
+    write_json(folder / "run.json", asdict(record))
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """The record in ``folder``; ``None`` if there is none yet.
+
+    Raises:
+        UserError: If the file is damaged or of an unknown schema version.
+    """
+    path = folder / "run.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to start the run anew") from None
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}")
+    try:
+        return RunRecord(**{**fields, "status": Status(fields["status"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to start the run anew") from None

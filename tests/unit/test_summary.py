@@ -1,0 +1,51 @@
+"""The closing table: one row per cell but the seed, and every failure with its reason."""
+
+import pytest
+
+from loradrift.runs import RunRecord, Status, write_record
+from loradrift.summary import print_closing_table
+
+
+@pytest.fixture
+def note(tmp_path):
+    def write(method, seed, accuracy, variant="", task="sst2"):
+        record = RunRecord(
+            coordinates={"task": task, "method": method, "variant": variant, "seed": seed},
+            config={"task": {"metric": "accuracy"}},
+            status=Status.SUCCESS,
+            parameters={"trainable": 1234, "total": 5678},
+            metrics={"evaluation/accuracy": accuracy},
+            performance={
+                "tokens_per_s": 1000.0 * seed,
+                "peak_memory_bytes": 2.0**30 * seed,
+                "wall_time_s": 10.0 * seed,
+            },
+        )
+        folder = tmp_path / f"{task},{method},{variant},{seed}"
+        write_record(folder, record)
+        return {"job": f"seed={seed}", "cell": str(folder), "error": None}
+
+    return write
+
+
+def test_seeds_are_one_row_with_mean_and_deviation(note, capsys):
+    print_closing_table([note("lora", seed, 0.7 + 0.1 * seed) for seed in (1, 2)])
+    [row] = [line for line in capsys.readouterr().out.splitlines() if "lora" in line]
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == [
+        "sst2", "lora", "1,2", "accuracy 85.00 ± 7.07", "1,234", "1,500", "2.00 GiB", "15.0 s",
+    ]  # fmt: skip
+
+
+def test_what_all_rows_share_is_said_once(note, capsys):
+    print_closing_table([note("lora", 1, 0.5, "a=1,b=2"), note("lora", 1, 0.5, "a=1,b=3")])
+    out = capsys.readouterr().out
+    assert out.count("a=1") == 1 and "all with a=1" in out
+    assert "lora b=2" in out and "lora b=3" in out
+
+
+def test_failures_are_named_with_their_reason(note, capsys):
+    failed = {"job": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
+    print_closing_table([note("lora", 1, 0.5), failed])
+    out = capsys.readouterr().out
+    assert "failed seed=[9]: the loss became nan at step 3\n1 of 2 jobs failed\n" in out
