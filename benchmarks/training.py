@@ -58,8 +58,10 @@ def main() -> None:
         folder = Path(name)
         config = compose_config(options, folder)
         inputs = prepare(config)
-        print(f"{inputs.model.path}, {config.data.name} SST-2, {options.rounds} rounds of "
-              f"{options.steps} steps, batch {config.task.batch_size}, 1 thread\n")
+        print(
+            f"{inputs.model.path}, {config.data.name} SST-2, {options.rounds} rounds of "
+            f"{options.steps} steps, batch {config.task.batch_size}, 1 thread\n"
+        )
         print("| what | measured | wanted |\n|---|---|---|")
         bench_loops(config, inputs, folder, options.rounds)
         bench_padding(config, inputs, folder, options.rounds)
@@ -84,21 +86,24 @@ def compose_config(options: argparse.Namespace, folder: Path) -> Config:
 
 def bench_loops(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
     """Ours against transformers' Trainer and a bare PyTorch loop, on the very same batches."""
-    batches = list(build.train_batches(config, inputs, build.Share(), config.task.max_steps or 0))
+    batches = list(build.train_batches(config, inputs, build.ALONE, config.task.max_steps or 0))
     candidates = {
         "ours": lambda: time_ours(config, inputs, folder, batches),
         "trainer": lambda: time_trainer(config, inputs, folder, batches),
         "bare": lambda: time_bare(config, inputs, batches),
     }
     seconds = take_turns(candidates, rounds)
-    row("training tokens/s, ours / transformers Trainer", seconds["trainer"] / seconds["ours"],
-        ">= 1.00")
+    row(
+        "training tokens/s, ours / transformers Trainer",
+        seconds["trainer"] / seconds["ours"],
+        ">= 1.00",
+    )
     row("time of our loop / a bare PyTorch loop", seconds["ours"] / seconds["bare"], "<= 1.05")
 
 
 def bench_padding(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
     """The same rows in length-grouped batches and padded to 128."""
-    order = build.train_batches(config, inputs, build.Share(), config.task.max_steps or 0)
+    order = build.train_batches(config, inputs, build.ALONE, config.task.max_steps or 0)
     grouped = list(order)
     fixed = build.Collator(inputs.collate.pad_id, inputs.collate.special_ids, fixed_length=128)
     padded = [fixed(inputs.train, batch["index"].tolist()) for batch in grouped]
@@ -107,8 +112,11 @@ def bench_padding(config: Config, inputs: Inputs, folder: Path, rounds: int) -> 
         "padded": lambda: time_ours(config, inputs, folder, padded),
     }
     seconds = take_turns(candidates, rounds)
-    row("tokens/s on SST-2, length-grouped / padded to 128",
-        seconds["padded"] / seconds["grouped"], ">= 1.50")
+    row(
+        "tokens/s on SST-2, length-grouped / padded to 128",
+        seconds["padded"] / seconds["grouped"],
+        ">= 1.50",
+    )
 
 
 def bench_dump(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
@@ -136,8 +144,9 @@ def bench_dump(config: Config, inputs: Inputs, folder: Path, rounds: int) -> Non
     @torch.inference_mode()
     def output_hidden_states() -> None:
         states = [
-            task.backbone.decoder(input_ids=batch["input_ids"], output_hidden_states=True)
-            .hidden_states
+            task.backbone.decoder(
+                input_ids=batch["input_ids"], output_hidden_states=True
+            ).hidden_states
             for batch in probe.batches
         ]
         torch.save(states, usual)
@@ -146,10 +155,16 @@ def bench_dump(config: Config, inputs: Inputs, folder: Path, rounds: int) -> Non
     seconds = take_turns({k: lambda f=f: timed(f) for k, f in candidates.items()}, 3 * rounds)
     written = folder / "dump-0" / "step=000000.safetensors"
     row("time of one dump / bare probe forwards", seconds["dump"] / seconds["forwards"], "<= 1.15")
-    row("time of output_hidden_states + torch.save / one dump",
-        seconds["usual"] / seconds["dump"], "")
-    row("bytes of output_hidden_states + torch.save / one dump",
-        usual.stat().st_size / written.stat().st_size, "")
+    row(
+        "time of output_hidden_states + torch.save / one dump",
+        seconds["usual"] / seconds["dump"],
+        "",
+    )
+    row(
+        "bytes of output_hidden_states + torch.save / one dump",
+        usual.stat().st_size / written.stat().st_size,
+        "",
+    )
 
 
 def bench_front_door(rounds: int) -> None:
@@ -268,7 +283,7 @@ class TrainerClock(transformers.TrainerCallback):
 
 
 def time_trainer(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
-    """transformers' Trainer on the same batches, model and PEFT set-up."""
+    """Transformers' Trainer on the same batches, model and PEFT set-up."""
     task = build.build_task(config, inputs, len(batches)).task
     names = ("input_ids", "attention_mask", "labels")
     data = [{name: batch[name] for name in names} for batch in batches]

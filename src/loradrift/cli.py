@@ -114,7 +114,8 @@ def variant(overrides: Sequence[str]) -> str:
 
     Returns:
         The overrides (of a key typed twice, the last, as in Hydra) in sorted order, joined by
-        commas, in characters that every file system takes. Where that loses something (a path, a very long name) a digest keeps it unique.
+        commas, in characters that every file system takes. Where that loses something (a path, a
+        very long name) a digest keeps it unique.
     """
     last = {override.partition("=")[0]: override for override in overrides if _varies(override)}
     name = ",".join(sorted(map(_readable, last.values())))
@@ -152,6 +153,7 @@ class ClosingTable(Callback):
         if isinstance(job_return._return_value, BaseException):
             note["error"] = one_line(job_return._return_value)
         with suppress(UserError):
+            assert job_return.cfg is not None
             note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
         write_json(Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json", note)
 

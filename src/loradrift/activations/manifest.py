@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, cast
 
-from loradrift.config import UserError
-
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
+from loradrift.config import UserError
 
 SCHEMA_VERSION = 1
 

@@ -54,9 +54,7 @@ class GlueConfig(TaskConfig):
         super().__post_init__()
         require(self.metric in ("accuracy", "f1"), "task.metric", "accuracy or f1", self.metric)
         bound = self.min_train_accuracy
-        require(
-            bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound
-        )
+        require(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
 
 
 @dataclass(kw_only=True)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from loradrift.config import DataConfig, UserError
 from loradrift.data.base import Row, Splits, rows_fingerprint, split_rows
-from loradrift.data.batches import Batch, Collator, EvaluationBatches, Share, TrainBatches
+from loradrift.data.batches import ALONE, Batch, Collator, EvaluationBatches, Share, TrainBatches
 from loradrift.data.corpus import read_corpus
 from loradrift.data.glue import FORMATS, read_glue
 from loradrift.data.hub import read_hub
 from loradrift.data.tokens import TokenTable, pack, tokenization_fingerprint, tokenize
 
 __all__ = [
+    "ALONE",
     "FORMATS",
     "Batch",
     "Collator",
@@ -40,7 +41,10 @@ def load_glue(task: str, data: DataConfig, cache: Path) -> Splits:
         train, evaluation = read_hub(task, "train"), read_hub(task, data.evaluation_split)
     else:
         root = data_root(data, cache)
-        train, evaluation = read_glue(root, task, "train"), read_glue(root, task, data.evaluation_split)
+        train, evaluation = (
+            read_glue(root, task, "train"),
+            read_glue(root, task, data.evaluation_split),
+        )
     return split_rows(train, evaluation, data)
 
 

@@ -71,6 +71,10 @@ class Share:
     world_size: int = 1
 
 
+ALONE = Share()
+"""The only process there is."""
+
+
 class TrainBatches:
     """All micro-batches of a run, in an order that only seed and sizes decide.
 
@@ -95,7 +99,7 @@ class TrainBatches:
         batch_size: int,
         num_batches: int,
         seed: int,
-        share: Share = Share(),
+        share: Share = ALONE,
         group_by_length: bool = True,
     ) -> None:
         self.table = table
@@ -137,7 +141,9 @@ class TrainBatches:
             pool = POOL * self.global_size
             lengths = self.table.lengths
             parts = (order[i : i + pool] for i in range(0, len(order), pool))
-            order = np.concatenate([part[np.argsort(-lengths[part], kind="stable")] for part in parts])
+            order = np.concatenate(
+                [part[np.argsort(-lengths[part], kind="stable")] for part in parts]
+            )
         batches = np.split(order, self.per_epoch)
         return [batches[i] for i in draw.permutation(len(batches))]
 
@@ -146,7 +152,7 @@ class EvaluationBatches:
     """Every row once, sorted by length so that little is padded; batches dealt out to processes."""
 
     def __init__(
-        self, table: TokenTable, collate: Collator, *, batch_size: int, share: Share = Share()
+        self, table: TokenTable, collate: Collator, *, batch_size: int, share: Share = ALONE
     ) -> None:
         self.table = table
         self.collate = collate

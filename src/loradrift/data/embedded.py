@@ -14,12 +14,11 @@ sentence occurs in two splits. ``corpus/train.txt`` is made from the combination
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from loradrift.data.documents import draw_document
-from loradrift.data.grammar import Fact, draw_fact, render
+from loradrift.data.grammar import draw_fact, render
 from loradrift.data.reviews import draw_sentence
 from loradrift.data.variations import distort_somehow, weaken
 
@@ -27,6 +26,7 @@ NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
 NUM_DOCUMENTS = {"train": 12000, "valid": 500}
 
 Row = tuple[str, ...]
+
 
 def write_embedded(root: Path, *, seed: int) -> None:
     """Write all corpora below ``root``; equal seeds give equal bytes.
@@ -43,7 +43,10 @@ def write_embedded(root: Path, *, seed: int) -> None:
         tables = {
             "SST-2": ("sentence\tlabel", _opinions(split, seed)),
             # The byte-order mark is the official file's own.
-            "MRPC": ("\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String", _paraphrases(split, seed)),
+            "MRPC": (
+                "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String",
+                _paraphrases(split, seed),
+            ),
             "RTE": ("index\tsentence1\tsentence2\tlabel", _inferences(split, seed)),
         }
         for name, (header, rows) in tables.items():

@@ -24,7 +24,12 @@ from loradrift.data.lexicon import (
     VERBS,
 )
 
-SPLITS = {"train": range(0, 70), "dev": range(70, 80), "test": range(80, 90), "valid": range(90, 100)}
+SPLITS = {
+    "train": range(0, 70),
+    "dev": range(70, 80),
+    "test": range(80, 90),
+    "valid": range(90, 100),
+}
 """Percentiles of the digest that each split owns."""
 
 

@@ -94,9 +94,7 @@ def pack(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) -> T
     return _cached(cache, key, encode, None, None)
 
 
-def _encode(
-    rows: Sequence[Row], tokenizer: Any, max_length: int
-) -> tuple[list[list[int]], int]:
+def _encode(rows: Sequence[Row], tokenizer: Any, max_length: int) -> tuple[list[list[int]], int]:
     bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
     texts = _ids(tokenizer, [row.text for row in rows])
     pairs = _ids(tokenizer, [row.pair or "" for row in rows])
@@ -108,8 +106,9 @@ def _encode(
         if excess > 0:
             num_truncated += 1
             keep_pair = max(min(len(pair), budget // 2), budget - len(text))
-            text, pair = text[: budget - keep_pair], pair[:keep_pair]
-        encoded.append([*bos, *text, *separator, *pair])
+            encoded.append([*bos, *text[: budget - keep_pair], *separator, *pair[:keep_pair]])
+        else:
+            encoded.append([*bos, *text, *separator, *pair])
     return encoded, num_truncated
 
 
@@ -133,9 +132,12 @@ def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenT
                 "label": pa.array(labels or [0] * len(tokens), pa.int64()),
             }
         ).replace_schema_metadata({"num_truncated": str(num_truncated)})
-        with write_atomic(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-            with pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table.combine_chunks())
+        with (
+            write_atomic(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table.combine_chunks())
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     column = table["input_ids"].combine_chunks()
     return TokenTable(

@@ -22,6 +22,8 @@ class Backbone(nn.Module):
             below is the adapted one, with no wrapper between it and a task.
     """
 
+    lm: Any
+
     def __init__(self, lm: nn.Module) -> None:
         super().__init__()
         self.lm = lm
@@ -123,9 +125,7 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     }
     try:
         if config.weights == "pretrained":
-            lm = AutoModelForCausalLM.from_pretrained(
-                config.path, use_safetensors=True, **options
-            )
+            lm = AutoModelForCausalLM.from_pretrained(config.path, use_safetensors=True, **options)
         else:
             architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
             with torch.random.fork_rng():

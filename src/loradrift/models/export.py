@@ -35,7 +35,7 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
         temporary = Path(name, "whole")
         if initial_adapter is None:
-            backbone.lm.save_pretrained(temporary)  # type: ignore[operator]
+            backbone.lm.save_pretrained(temporary)
         else:
             _save_as_plain_lora(backbone.lm, temporary, Path(name, "initial"), initial_adapter)
         if head is not None:

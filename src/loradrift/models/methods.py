@@ -55,7 +55,8 @@ def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
         use_dora=method.dora,
         init_lora_weights=initial,
     )
-    return peft.get_peft_model(backbone.causal_lm, config)
+    adapted: nn.Module = peft.get_peft_model(backbone.causal_lm, config)
+    return adapted
 
 
 def _check_targets(backbone: Backbone, targets: list[str]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -15,7 +16,6 @@ class Task(pl.LightningModule):
     """A model, its loss and its optimizer.
 
     Args:
-        backbone: The transformer, already made trainable.
         optim: Settings of the chosen method.
         total_steps: Optimizer steps of the whole run.
     """
@@ -35,15 +35,17 @@ class Task(pl.LightningModule):
         """The transformer, for those who watch it."""
         raise NotImplementedError
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the trainable parameters, with linear warm-up and linear decay."""
         trainable = list(trainable_parameters(self.model).values())
-        groups = [
-            {"params": [p for p in trainable if p.ndim > 1]},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        matrices = [p for p in trainable if p.ndim > 1]
+        others = [p for p in trainable if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": others, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            groups,
             lr=self.optim.lr,
             weight_decay=self.optim.weight_decay,
             fused=True,

@@ -20,7 +20,7 @@ from loradrift.tasks.base import Task
 class Prediction(NamedTuple):
     """One evaluated row: its number in the table, the label chosen, the probability of label 1."""
 
-    index: int
+    row: int
     label: int
     score: float
 
@@ -70,9 +70,7 @@ class ClassificationTask(Task):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the evaluation scores and keep the predictions."""
         probability_B, label_B = self._score(batch, self.evaluation)
-        rows = zip(
-            batch["index"].tolist(), label_B.tolist(), probability_B.tolist(), strict=True
-        )
+        rows = zip(batch["index"].tolist(), label_B.tolist(), probability_B.tolist(), strict=True)
         self.predictions += [Prediction(*row) for row in rows]
 
     def on_test_epoch_end(self) -> None:

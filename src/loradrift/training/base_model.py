@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from loradrift.config import CallbacksConfig, Config, ModelConfig, PretrainConfig, TinyModelConfig
+from loradrift.config import (
+    CallbacksConfig,
+    Config,
+    ModelConfig,
+    PretrainConfig,
+    TinyModelConfig,
+    TrainerConfig,
+)
 from loradrift.data import load_corpus, rows_fingerprint
 from loradrift.models import write_tiny
 from loradrift.runs import open_cell
@@ -50,8 +57,6 @@ def _architecture(config: Config, model: TinyModelConfig) -> Path:
 
 def _pretrained(config: Config, model: TinyModelConfig) -> Path:
     """The cached weights; another process that needs them too waits for the first."""
-    from loradrift.training.train import train
-
     recipe = _recipe(config, model)
     architecture = _architecture(recipe, model)
     digest = _digest(architecture.name, asdict(model.pretraining))
@@ -59,10 +64,11 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
     with _alone(folder):
         if not folder.is_dir():
             print("model=tiny: pretraining its weights, once; about a minute", flush=True)
-            from loradrift.training.inputs import prepare
+            from loradrift.training.inputs import prepare  # which asks for this model in turn
+            from loradrift.training.train import Job, train
 
             with open_cell(recipe) as cell:
-                train(recipe, cell, prepare(recipe))
+                train(Job(recipe, cell, prepare(recipe)))
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)
     return folder
@@ -74,16 +80,13 @@ def _recipe(config: Config, model: TinyModelConfig) -> Config:
     silent = replace(config.logger, name="csv")
     callbacks = CallbacksConfig()
     callbacks.activation_dump.enabled = False
-    trainer = replace(
-        config.trainer, devices=1, accumulate=1, precision="32-true", compile=False
-    )
     return replace(
         config,
         task=model.pretraining.task,
         method=model.pretraining.method,
         seed=model.pretraining.seed,
         data=data,
-        trainer=trainer,
+        trainer=TrainerConfig(name="cpu"),  # whatever this run's own: the weights must not differ
         logger=silent,
         callbacks=callbacks,
         variant=_digest("", asdict(model)),

@@ -16,7 +16,7 @@ from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, PretrainConfig, TrainedConfig
-from loradrift.data import Share, TrainBatches
+from loradrift.data import ALONE, Share, TrainBatches
 from loradrift.models import (
     Classifier,
     adapter_weights,
@@ -111,7 +111,10 @@ def build_trainer(
 def build_evaluator(config: Config) -> pl.Trainer:
     """A trainer that only evaluates and logs nowhere."""
     return pl.Trainer(
-        logger=False, callbacks=progress_bars(), enable_checkpointing=False, **common_options(config)
+        logger=False,
+        callbacks=progress_bars(),
+        enable_checkpointing=False,
+        **common_options(config),
     )
 
 
@@ -137,7 +140,7 @@ def progress_bars() -> list[pl.Callback]:
 
 def count_steps(config: Config, inputs: Inputs) -> int:
     """Optimizer steps of the whole run."""
-    per_epoch = train_batches(config, inputs, Share(), 0).per_epoch
+    per_epoch = train_batches(config, inputs, ALONE, 0).per_epoch
     accumulate = config.trainer.accumulate
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
@@ -145,9 +148,7 @@ def count_steps(config: Config, inputs: Inputs) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def train_batches(
-    config: Config, inputs: Inputs, share: Share, num_steps: int
-) -> TrainBatches:
+def train_batches(config: Config, inputs: Inputs, share: Share, num_steps: int) -> TrainBatches:
     """The run's micro-batches for one process."""
     return TrainBatches(
         inputs.train,

@@ -6,14 +6,14 @@ import socket
 from dataclasses import replace
 
 import torch
-import torch.multiprocessing as multiprocessing
+from torch.multiprocessing.spawn import ProcessContext, ProcessRaisedException, start_processes
 
 from loradrift.config import Config, UserError
 from loradrift.data import Share
 from loradrift.runs import Cell, RunRecord, read_record, write_record
 from loradrift.training.inputs import prepare
 from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
-from loradrift.training.train import train
+from loradrift.training.train import Job, train
 
 
 def train_distributed(config: Config, cell: Cell) -> RunRecord:
@@ -24,7 +24,7 @@ def train_distributed(config: Config, cell: Cell) -> RunRecord:
         UserError: If a process failed in a way that it could explain.
     """
     prepare(config)  # fills the caches once, before all processes ask for the same
-    processes = multiprocessing.start_processes(
+    processes = start_processes(  # type: ignore[no-untyped-call]
         _worker,
         args=(config, cell, _free_port()),
         nprocs=config.trainer.devices,
@@ -43,11 +43,11 @@ def train_distributed(config: Config, cell: Cell) -> RunRecord:
     return record
 
 
-def _join(processes: "multiprocessing.ProcessContext") -> None:
+def _join(processes: ProcessContext) -> None:
     try:
         while not processes.join():
             pass
-    except multiprocessing.ProcessRaisedException as error:
+    except ProcessRaisedException as error:
         kind, _, message = str(error).strip().rsplit("\n", maxsplit=1)[-1].partition(": ")
         if kind.rpartition(".")[2] in ("UserError", "TrainingFault"):
             raise UserError(message) from None
@@ -67,7 +67,7 @@ def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
     if config.trainer.accelerator == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
     reset_peak_memory()
-    record = train(config, cell, prepare(config), Share(rank, world_size))
+    record = train(Job(config, cell, prepare(config), Share(rank, world_size)))
     if rank == 0:
         memory = {"peak_memory_bytes": float(peak_memory_bytes())}
         write_record(cell.folder, replace(record, performance=record.performance | memory))

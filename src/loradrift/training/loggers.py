@@ -67,5 +67,5 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
         yield logger
         exit_code = 0
     finally:
-        if rank_zero_only.rank == 0:
+        if getattr(rank_zero_only, "rank", 0) == 0:
             wandb.finish(exit_code=exit_code)

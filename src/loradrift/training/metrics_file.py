@@ -57,12 +57,14 @@ class MetricsFile(Logger):
     def save(self) -> None:
         """Write the file."""
         names = sorted({name for row in self.rows.values() for name in row})
-        with write_atomic(self.path) as temporary:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, ["step", *names])
-                writer.writeheader()
-                for step in sorted(self.rows):
-                    writer.writerow({"step": step, **self.rows[step]})
+        with (
+            write_atomic(self.path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, ["step", *names])
+            writer.writeheader()
+            for step in sorted(self.rows):
+                writer.writerow({"step": step, **self.rows[step]})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

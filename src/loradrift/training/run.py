@@ -12,7 +12,7 @@ from loradrift.training.baselines import predict_baseline
 from loradrift.training.distributed import train_distributed
 from loradrift.training.inputs import prepare
 from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
-from loradrift.training.train import train
+from loradrift.training.train import Job, train
 
 
 def run(config: Config, cell: Cell) -> RunRecord:
@@ -35,7 +35,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
     elif config.trainer.devices > 1:
         record = train_distributed(config, cell)
     else:
-        record = train(config, cell, prepare(config))
+        record = train(Job(config, cell, prepare(config)))
     performance = {
         "wall_time_s": time.perf_counter() - began,
         "peak_memory_bytes": float(peak_memory_bytes()),

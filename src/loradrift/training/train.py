@@ -5,7 +5,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, UserError, identity
-from loradrift.data import EvaluationBatches, Share, TokenTable
+from loradrift.data import ALONE, EvaluationBatches, Share, TokenTable
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Cell, RunRecord, write_record
@@ -35,14 +35,28 @@ from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 
 
-def train(config: Config, cell: Cell, inputs: Inputs, share: Share = Share()) -> RunRecord:
-    """Train, evaluate, export.
+@dataclass(frozen=True)
+class Job:
+    """One process's part in computing a cell."""
 
-    Args:
-        config: What to do.
-        cell: The held directory.
-        inputs: What :func:`~loradrift.training.inputs.prepare` made.
-        share: Which process of a data-parallel run this is.
+    config: Config
+    cell: Cell
+    inputs: Inputs
+    share: Share = ALONE
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the run's files."""
+        return self.share.rank == 0
+
+    def evaluation_batches(self, table: TokenTable) -> EvaluationBatches:
+        """All rows of ``table``, in batches twice as large as in training, which keeps less."""
+        size = 2 * self.config.task.batch_size
+        return EvaluationBatches(table, self.inputs.collate, batch_size=size, share=self.share)
+
+
+def train(job: Job) -> RunRecord:
+    """Train, evaluate, export.
 
     Returns:
         The record, with metrics; also written by the first process.
@@ -52,24 +66,23 @@ def train(config: Config, cell: Cell, inputs: Inputs, share: Share = Share()) ->
         UserError: If the training fails in a way its guards know.
     """
     quiet()
+    config, cell, inputs = job.config, job.cell, job.inputs
     pl.seed_everything(config.seed, verbose=False)
     total_steps = count_steps(config, inputs)
     built = build_task(config, inputs, total_steps)
-    first = share.rank == 0
     record = replace(
         cell.record,
         fingerprints=inputs.fingerprints,
         rows=inputs.num_rows,
         parameters=count_parameters(built.task),
     )
-    if first:
+    if job.first:
         write_record(cell.folder, record)
         write_config(cell.folder / "config.yaml", config)
     throughput = Throughput()
-    done = steps_done(cell.last_checkpoint)
-    with open_loggers(config, cell, done) as loggers:
-        fit(config, cell, inputs, built.task, loggers, throughput, share, total_steps)
-        metrics = evaluate(config, cell, inputs, built.task, share)
+    with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
+        fit(job, built.task, loggers, throughput, total_steps)
+        metrics = evaluate(job, built.task)
         for logger in loggers:
             logger.log_metrics(metrics, total_steps)
             logger.save()
@@ -79,33 +92,27 @@ def train(config: Config, cell: Cell, inputs: Inputs, share: Share = Share()) ->
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance={
             "train_time_s": throughput.seconds,
-            "tokens_per_s": throughput.tokens_per_second * share.world_size,
+            "tokens_per_s": throughput.tokens_per_second * job.share.world_size,
         },
     )
-    if first:
+    if job.first:
         finish(cell, inputs, built, record)
     check_memorised(config, metrics)
     return record
 
 
 def fit(
-    config: Config,
-    cell: Cell,
-    inputs: Inputs,
-    task: Task,
-    loggers: list[Logger],
-    throughput: Throughput,
-    share: Share,
-    total_steps: int,
+    job: Job, task: Task, loggers: list[Logger], throughput: Throughput, total_steps: int
 ) -> None:
     """Run the training steps that are left.
 
     Raises:
         KeyboardInterrupt: If asked to stop; a checkpoint has been saved.
     """
+    config, cell, inputs = job.config, job.cell, job.inputs
     callbacks = build_callbacks(config, cell, inputs, throughput)
     trainer = build_trainer(config, callbacks, loggers, total_steps)
-    batches = train_batches(config, inputs, share, total_steps)
+    batches = train_batches(config, inputs, job.share, total_steps)
     batches.start = steps_done(cell.last_checkpoint) * config.trainer.accumulate
     checkpoint = cell.last_checkpoint if cell.last_checkpoint.exists() else None
     try:
@@ -113,7 +120,7 @@ def fit(
             trainer.fit(
                 task,
                 batches,
-                evaluation_batches(config, inputs, inputs.validation, share),
+                job.evaluation_batches(inputs.validation),
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
@@ -121,35 +128,25 @@ def fit(
         raise KeyboardInterrupt from None
 
 
-def evaluate(
-    config: Config, cell: Cell, inputs: Inputs, task: Task, share: Share
-) -> dict[str, float]:
+def evaluate(job: Job, task: Task) -> dict[str, float]:
     """Figures of the best checkpoint on the validation rows and on the reported split."""
-    evaluator = build_evaluator(config)
-
-    def batches(table: TokenTable) -> EvaluationBatches:
-        return evaluation_batches(config, inputs, table, share)
-
+    inputs = job.inputs
+    evaluator = build_evaluator(job.config)
     metrics: dict[str, float] = {}
-    if config.task.min_train_accuracy is not None:  # of the last weights, on their own rows
-        [figures] = evaluator.validate(task, batches(inputs.train), verbose=False)
+    if job.config.task.min_train_accuracy is not None:  # of the last weights, on their own rows
+        batches = job.evaluation_batches(inputs.train)
+        [figures] = evaluator.validate(task, batches, verbose=False)
         metrics["train/accuracy"] = figures["validation/accuracy"]
-    best = torch.load(cell.best_checkpoint, weights_only=True, mmap=True, map_location="cpu")
+    best = torch.load(job.cell.best_checkpoint, weights_only=True, mmap=True, map_location="cpu")
     task.load_trained(best["state_dict"])
-    [validation] = evaluator.validate(task, batches(inputs.validation), verbose=False)
-    [evaluation] = evaluator.test(task, batches(inputs.evaluation), verbose=False)
-    metrics |= validation | evaluation
+    for measure, table in (
+        (evaluator.validate, inputs.validation),
+        (evaluator.test, inputs.evaluation),
+    ):
+        [figures] = measure(task, job.evaluation_batches(table), verbose=False)
+        metrics |= figures
     metrics.pop("step")
     return metrics
-
-
-def evaluation_batches(
-    config: Config, inputs: Inputs, table: TokenTable, share: Share
-) -> EvaluationBatches:
-    """All rows of ``table`` in batches twice as large as in training, which needs gradients."""
-    return EvaluationBatches(
-        table, inputs.collate, batch_size=2 * config.task.batch_size, share=share
-    )
 
 
 def finish(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> None:
@@ -159,12 +156,12 @@ def finish(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> None:
             cell.folder / "predictions.jsonl",
             (
                 {
-                    "id": inputs.evaluation.ids[row.index],
-                    "label": int(inputs.evaluation.labels[row.index]),
-                    "prediction": row.label,
-                    "score": row.score,
+                    "id": inputs.evaluation.ids[prediction.row],
+                    "label": int(inputs.evaluation.labels[prediction.row]),
+                    "prediction": prediction.label,
+                    "score": prediction.score,
                 }
-                for row in built.task.predictions
+                for prediction in built.task.predictions
             ),
         )
     export_model(

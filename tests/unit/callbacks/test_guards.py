@@ -49,8 +49,8 @@ def fit(task, tmp_path, *callbacks, number=8, **options):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_at_its_step(task, tmp_path, value):
     plain = task.training_step
-    task.training_step = lambda batch, batch_idx: plain(batch, batch_idx) * (
-        value if batch_idx == 3 else 1
+    task.training_step = lambda batch, batch_idx: (
+        plain(batch, batch_idx) * (value if batch_idx == 3 else 1)
     )
     before = None
 

@@ -84,8 +84,10 @@ def test_more_rows_in_a_batch_than_there_are_is_an_error(table):
 
 
 def test_evaluation_sees_every_row_once(table):
-    parts = [indices(EvaluationBatches(table, COLLATE, batch_size=10, share=s)) for s in
-             (Share(0, 2), Share(1, 2))]
+    parts = [
+        indices(EvaluationBatches(table, COLLATE, batch_size=10, share=s))
+        for s in (Share(0, 2), Share(1, 2))
+    ]
     assert sorted(sum(parts[0] + parts[1], [])) == list(range(103))
 
 
@@ -127,7 +129,11 @@ def test_of_a_long_pair_the_longer_side_is_cut(tokenizer, tmp_path):
     table = tokenize(rows, tokenizer, 20, tmp_path)
     kept = len(tokenizer(short, add_special_tokens=False)["input_ids"])
     sides = [np.split(table.row(i)[1:], np.flatnonzero(table.row(i)[1:] == 2)) for i in range(3)]
-    assert [(len(a), len(b) - 1) for a, b in sides] == [(18 - kept, kept), (kept, 18 - kept), (9, 9)]
+    assert [(len(a), len(b) - 1) for a, b in sides] == [
+        (18 - kept, kept),
+        (kept, 18 - kept),
+        (9, 9),
+    ]
     assert table.num_truncated == 3
 
 

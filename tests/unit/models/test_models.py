@@ -82,8 +82,9 @@ def test_all_linear_layers_are_adapted_and_the_output_head_is_not(backbone):
     make_trainable(backbone, LORA, seed=0)
     adapted = {name.split(".")[-4] for name in trainable_parameters(backbone)}
     seven = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    assert {name.split(".lora_")[0].rpartition(".")[2] for name in trainable_parameters(backbone)} \
-        == seven, adapted
+    assert {
+        name.split(".lora_")[0].rpartition(".")[2] for name in trainable_parameters(backbone)
+    } == seven, adapted
     assert len(trainable_parameters(backbone)) == 2 * 7 * 2
 
 
@@ -136,7 +137,9 @@ def test_an_untied_output_head_is_frozen_and_a_tied_one_is_not(backbone):
 
 
 @pytest.mark.parametrize("init", ["default", "pissa"])
-def test_an_exported_adapter_reproduces_the_model_on_the_plain_base(backbone, model, tmp_path, init):
+def test_an_exported_adapter_reproduces_the_model_on_the_plain_base(
+    backbone, model, tmp_path, init
+):
     from peft import PeftModel
 
     make_trainable(backbone, replace(LORA, init=init), seed=0)

@@ -51,7 +51,7 @@ def test_predictions_come_in_row_order(classification):
     classification.on_test_start()
     classification.test_step(BATCH, 0)
     classification.on_test_epoch_end()
-    assert [row.index for row in classification.predictions] == [2, 4]
+    assert [row.row for row in classification.predictions] == [2, 4]
     assert all(row.label == (row.score > 0.5) for row in classification.predictions)
 
 
