@@ -6,38 +6,58 @@ polarity and of who did what, which is what the classification tasks need later.
 
 from random import Random
 
-from loradrift.data.grammar import draw_fact, render
+from loradrift.data.grammar import Fact, draw_fact, render
+from loradrift.data.lexicon import VERBS
 from loradrift.data.reviews import draw_sentence, draw_verdict
 from loradrift.data.variations import distort_somehow, weaken
+
+_PLEASED = ("pleased", "glad", "grateful", "happy")
+_UPSET = ("upset", "outraged", "sad", "bitter")
 
 
 def draw_document(rng: Random, split: str) -> str:
     """One document, a review or a report, in the word combinations of ``split``."""
-    return _review(rng, split) if rng.random() < 0.4 else _report(rng, split)
+    return _review(rng, split) if rng.random() < 0.45 else _report(rng, split)
 
 
 def _review(rng: Random, split: str) -> str:
     good = rng.random() < 0.5
     parts = []
-    for _ in range(rng.randint(1, 3)):
-        parts.append(f"{draw_sentence(rng, split, good=good)} .")
-        parts.append(draw_verdict(rng, good=good))
+    for _ in range(rng.randint(2, 4)):
+        if rng.random() < 0.4:
+            parts.append(f"{draw_sentence(rng, split, good=good, distracted=0, denying=0)} .")
+        else:
+            parts.append(f"{draw_sentence(rng, split, good=good)} .")
+        if rng.random() < 0.5:
+            parts.append(draw_verdict(rng, good=good))
     return " ".join(parts)
 
 
 def _report(rng: Random, split: str) -> str:
-    parts = []
-    for _ in range(rng.randint(1, 2)):
-        fact = draw_fact(rng, split)
-        parts.append(f"{render(rng, fact)} .")
-        match rng.randrange(3):
-            case 0:
-                parts.append(f"in other words , {render(rng, fact)} .")
-            case 1:
-                parts.append(f"so it follows that {render(rng, weaken(rng, fact))} .")
-            case 2:
-                right = rng.random() < 0.5
-                told = weaken(rng, fact if right else distort_somehow(rng, fact))
-                verdict = "right" if right else "wrong"
-                parts.append(f"some say that {render(rng, told)} . they are {verdict} .")
+    fact = draw_fact(rng, split)
+    parts = [f"{render(rng, fact)} ."]
+    for _ in range(rng.randint(2, 3)):
+        draw = rng.choice((_restatement, _restatement, _consequence, _rumor, _reaction))
+        parts.append(draw(rng, fact))
     return " ".join(parts)
+
+
+def _restatement(rng: Random, fact: Fact) -> str:
+    return f"in other words , {render(rng, fact)} ."
+
+
+def _consequence(rng: Random, fact: Fact) -> str:
+    return f"so it follows that {render(rng, weaken(rng, fact))} ."
+
+
+def _rumor(rng: Random, fact: Fact) -> str:
+    right = rng.random() < 0.5
+    told = weaken(rng, fact if right else distort_somehow(rng, fact))
+    return f"some say that {render(rng, told)} . they are {'right' if right else 'wrong'} ."
+
+
+def _reaction(rng: Random, fact: Fact) -> str:
+    if fact.mood != "did":
+        return _restatement(rng, fact)
+    good = VERBS[fact.verb].kind
+    return f"people were {rng.choice(_PLEASED if good else _UPSET)} ."

@@ -16,6 +16,9 @@ class Verb(NamedTuple):
     other_base: str
     other_past: str
     opposite: str
+    kind: bool
+    """Whether this is the kinder of the two."""
+
     pair: str
     """Names this action together with its opposite."""
 
@@ -26,7 +29,7 @@ def _verbs(text: str) -> dict[str, Verb]:
         first, second = (side.split() for side in line.split("|"))
         pair = f"{first[0]}/{second[0]}"
         for one, other in ((first, second), (second, first)):
-            verbs[one[0]] = Verb(*one, opposite=other[0], pair=pair)
+            verbs[one[0]] = Verb(*one, opposite=other[0], kind=one is first, pair=pair)
     return verbs
 
 
@@ -44,31 +47,26 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 PERSONS = _kinds("""
-    scientist: chemist biologist physicist botanist geologist astronomer
-    official: mayor senator minister governor diplomat consul
-    musician: singer drummer pianist violinist guitarist trumpeter
-    athlete: boxer swimmer runner wrestler skater cyclist
-    artist: painter sculptor dancer photographer illustrator potter
-    worker: plumber carpenter mechanic welder miner builder
-    servant: butler cook gardener maid porter waiter
-    criminal: thief smuggler forger kidnapper pirate burglar
-    relative: uncle aunt cousin nephew niece grandfather
-    soldier: sergeant captain colonel lieutenant corporal major
-    NAME: anna boris carla david elena felix greta henry irene jonas karen louis
+    scientist: chemist biologist botanist geologist
+    official: mayor senator minister governor
+    musician: singer drummer pianist violinist
+    athlete: boxer swimmer runner skater
+    artist: painter sculptor dancer photographer
+    worker: plumber carpenter mechanic welder
+    relative: uncle aunt cousin nephew
+    soldier: sergeant captain colonel corporal
+    NAME: anna boris carla david elena felix greta henry
 """)
 """A kind of person -> who belongs to it. Names take no article, and their kind is never said."""
 
 THINGS = _kinds("""
-    instrument: violin piano flute guitar trumpet drum
-    animal: horse goat rabbit camel monkey tiger
-    vehicle: truck van tractor car wagon scooter
-    flower: rose tulip orchid dahlia violet lupin
-    tool: hammer saw drill shovel chisel ladder
-    garment: coat scarf shirt jacket skirt robe
-    jewel: diamond emerald pearl sapphire opal garnet
-    vessel: boat canoe yacht raft barge kayak
-    weapon: sword dagger rifle pistol spear cannon
-    fruit: apple lemon melon orange banana mango
+    instrument: violin piano flute guitar
+    vehicle: truck van tractor car
+    tool: hammer saw drill shovel
+    garment: coat scarf shirt jacket
+    jewel: diamond emerald pearl sapphire
+    vessel: boat canoe yacht raft
+    weapon: sword dagger rifle pistol
 """)
 """A kind of thing -> the things."""
 
@@ -90,50 +88,39 @@ PERSON_VERBS = _verbs("""
     welcome welcomed greet greeted | insult insulted offend offended
     admire admired esteem esteemed | despise despised loathe loathed
     calm calmed soothe soothed | frighten frightened scare scared
-    amuse amused entertain entertained | annoy annoyed irritate irritated
-    follow followed trail trailed | avoid avoided evade evaded
     reward rewarded compensate compensated | punish punished penalize penalized
 """)
-"""What one person does to another, and the opposite."""
+"""What one person does to another: a kind act | its hostile opposite."""
 
 THING_VERBS = _verbs("""
-    buy bought purchase purchased | sell sold auction auctioned
     find found discover discovered | lose lost misplace misplaced
     repair repaired mend mended | damage damaged harm harmed
     clean cleaned wash washed | soil soiled stain stained
-    conceal concealed bury buried | display displayed exhibit exhibited
     keep kept retain retained | discard discarded dump dumped
-    send sent dispatch dispatched | receive received get got
-    request requested demand demanded | refuse refused decline declined
+    restore restored renew renewed | destroy destroyed wreck wrecked
+    polish polished shine shined | scratch scratched scrape scraped
 """)
-"""What a person does to things, and the opposite."""
+"""What a person does to things: a careful act | its careless opposite."""
 
 VERBS = PERSON_VERBS | THING_VERBS
 
 PLACES = _words(
-    "paris london rome madrid berlin vienna prague dublin oslo lisbon athens cairo boston chicago "
-    "denver dallas toronto tokyo delhi sydney lima nairobi geneva munich"
+    "paris london rome madrid berlin vienna prague dublin oslo lisbon cairo boston chicago tokyo"
 )
 
 TIMES = (
     *(f"on {day}" for day in _words("monday tuesday wednesday thursday friday saturday sunday")),
-    *(f"in {month}" for month in _words("january march april june july august october december")),
-    *(f"last {span}" for span in _words("week month winter summer autumn spring year night")),
+    *(f"last {span}" for span in _words("week month winter summer autumn spring year")),
 )
 
-COUNTS = _words("two three four five six seven eight nine ten eleven twelve twenty fifty hundred")
+COUNTS = _words("two three four five six seven eight nine ten")
 
-TRAITS = _words(
-    "wealthy elderly famous brave quiet clever tall young tired angry lonely honest polite local "
-    "foreign retired injured nervous cheerful stubborn"
-)
+TRAITS = _words("wealthy elderly famous brave quiet clever tall young tired angry lonely polite")
 
 SYNONYMS = _synonyms(
     "wealthy/rich elderly/aged famous/renowned brave/courageous quiet/silent clever/smart "
-    "tired/weary angry/furious lonely/solitary polite/courteous nervous/anxious cheerful/merry "
-    "singer/vocalist cook/chef thief/robber mayor/burgomaster maid/housemaid "
-    "boxer/prizefighter rabbit/hare coat/overcoat car/automobile boat/ship "
-    "pistol/handgun truck/lorry scarf/shawl rifle/musket"
+    "tired/weary angry/furious lonely/solitary polite/courteous singer/vocalist mayor/burgomaster "
+    "coat/overcoat car/automobile boat/ship pistol/handgun truck/lorry scarf/shawl rifle/musket"
 )
 """Trait or noun -> another word for it."""
 

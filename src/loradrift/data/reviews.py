@@ -103,10 +103,5 @@ def draw_sentence(
 def draw_verdict(rng: Random, *, good: bool) -> str:
     """A few closing words that only name the polarity."""
     polar = POSITIVE if good else NEGATIVE
-    first, second, third, fourth = rng.sample(polar.adjectives, 4)
-    return rng.choice(
-        (
-            f"overall , {rng.choice(polar.verdicts)} : {first} , {second} and {third} .",
-            f"so {first} , so {second} , so {third} , so {fourth} !",
-        )
-    )
+    first, second = rng.sample(polar.adjectives, 2)
+    return rng.choice((f"overall , {rng.choice(polar.verdicts)} .", f"so {first} , so {second} !"))

@@ -19,8 +19,8 @@ from loradrift.data.lexicon import (
 )
 
 _DISTORTIONS = (
-    "opposite", "opposite", "opposite", "mood", "mood", "mood", "roles", "roles", "agent",
-    "patient", "place", "time",
+    "mood", "mood", "mood", "opposite", "opposite", "opposite", "place", "time", "place", "time",
+    "roles", "agent",
 )  # fmt: skip
 
 
