@@ -76,6 +76,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
                 yield config, held
                 return
             write_record(held.folder, held.record)
+            print(f"{where}: {'resuming' if held.record.resumed else 'starting'}", flush=True)
             try:
                 yield config, held
             except BaseException as error:
@@ -139,15 +140,13 @@ def _digest(text: str) -> str:
 
 
 class ClosingTable(Callback):
-    """Hydra's hooks: note each job of a multirun as it ends, and print the table at the end.
+    """Hydra's hooks: note each job as it ends, and print the table at the end.
 
     Jobs may run in other processes (joblib, SLURM), so the notes are files in the sweep's folder.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how a job ended; runs in the job's own process."""
-        if config.hydra.mode is not RunMode.MULTIRUN:
-            return
         overrides = list(config.hydra.overrides.task)
         note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
         if isinstance(job_return._return_value, BaseException):
@@ -155,7 +154,11 @@ class ClosingTable(Callback):
         with suppress(UserError):
             assert job_return.cfg is not None
             note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
-        write_json(Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json", note)
+        if config.hydra.mode is RunMode.MULTIRUN:
+            name = f"job={config.hydra.job.num:04d}.json"
+            write_json(Path(config.hydra.sweep.dir) / name, note)
+        elif note["error"] is None:  # what went wrong with a single run has been said
+            print_closing_table([note])
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what the jobs came to; runs in the process the user started."""

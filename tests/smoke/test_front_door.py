@@ -13,7 +13,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from loradrift.activations import ActivationStore
+from loradrift.activations import ActivationStore, StoreError, store
+from loradrift.callbacks.guards import TrainingFault
+from loradrift.config import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,6 +116,44 @@ def test_ctrl_c_leaves_a_checkpoint_a_status_and_exit_code_130(train, command, t
     folder, record = only(tmp_path / "runs")
     assert record["status"] == "interrupted"
     assert (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_full_disk_while_dumping_leaves_the_training_resumable(compute, tmp_path, monkeypatch):
+    def full(path, data):
+        if path.name >= "step=000008":
+            raise StoreError(f"{path} could not be written: No space left on device")
+        return replacing(path, data)
+
+    replacing = store.replacing
+    monkeypatch.setattr(store, "replacing", full)
+    with pytest.raises(StoreError, match=r"step=000008.safetensors could not be written: No space"):
+        compute("seed=3", runs=tmp_path / "full")
+    folder, record = only(tmp_path / "full")
+    assert ActivationStore(folder / "activations").steps == [0, 4]
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    monkeypatch.undo()
+    _, record = compute("seed=3", runs=tmp_path / "full")
+    assert (record.status, record.resumed) == ("success", 1)
+    compute("seed=3", runs=tmp_path / "whole")
+    one, other = weights(tmp_path / "full"), weights(tmp_path / "whole")
+    assert all((one[name] == other[name]).all() for name in one | other)
+
+
+def test_dumping_does_not_change_what_is_learned(compute, tmp_path):
+    typed = ("method.dropout=0.2", "trainer.accumulate=2", "seed=5")
+    compute(*typed, runs=tmp_path / "watched")
+    compute(*typed, "callbacks.activation_dump.enabled=false", runs=tmp_path / "alone")
+    one, other = weights(tmp_path / "watched"), weights(tmp_path / "alone")
+    assert all((one[name] == other[name]).all() for name in one | other)
+
+
+def test_a_damaged_checkpoint_is_named(compute, tmp_path):
+    with pytest.raises(TrainingFault):
+        compute("task.min_train_accuracy=1")
+    folder, _ = only(tmp_path / "runs")
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"last.ckpt is damaged \(.*\); delete it to train from"):
+        compute("task.min_train_accuracy=1")
 
 
 def test_a_failing_job_does_not_end_the_others(train, tmp_path):

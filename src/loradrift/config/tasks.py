@@ -63,7 +63,7 @@ class PretrainConfig(TaskConfig):
 
     name: str = "pretrain"
     max_length: int = 96
-    batch_size: int = 64
+    batch_size: int = 16
     max_steps: int | None = 600
     metric: str = "loss"
 

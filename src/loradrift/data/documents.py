@@ -7,12 +7,8 @@ polarity and of who did what, which is what the classification tasks need later.
 from random import Random
 
 from loradrift.data.grammar import Fact, draw_fact, render
-from loradrift.data.lexicon import VERBS
 from loradrift.data.reviews import draw_sentence, draw_verdict
 from loradrift.data.variations import distort_somehow, weaken
-
-_PLEASED = ("pleased", "glad", "grateful", "happy")
-_UPSET = ("upset", "outraged", "sad", "bitter")
 
 
 def draw_document(rng: Random, split: str) -> str:
@@ -24,20 +20,15 @@ def _review(rng: Random, split: str) -> str:
     good = rng.random() < 0.5
     parts = []
     for _ in range(rng.randint(2, 4)):
-        if rng.random() < 0.4:
-            parts.append(f"{draw_sentence(rng, split, good=good, distracted=0, denying=0)} .")
-        else:
-            parts.append(f"{draw_sentence(rng, split, good=good)} .")
-        if rng.random() < 0.5:
-            parts.append(draw_verdict(rng, good=good))
+        parts += [f"{draw_sentence(rng, split, good=good)} .", draw_verdict(rng, good=good)]
     return " ".join(parts)
 
 
 def _report(rng: Random, split: str) -> str:
     fact = draw_fact(rng, split)
     parts = [f"{render(rng, fact)} ."]
-    for _ in range(rng.randint(2, 3)):
-        draw = rng.choice((_restatement, _restatement, _consequence, _rumor, _reaction))
+    for _ in range(rng.randint(2, 4)):
+        draw = rng.choice((_restatement, _consequence, _rumor, _rumor, _rumor))
         parts.append(draw(rng, fact))
     return " ".join(parts)
 
@@ -54,10 +45,3 @@ def _rumor(rng: Random, fact: Fact) -> str:
     right = rng.random() < 0.5
     told = weaken(rng, fact if right else distort_somehow(rng, fact))
     return f"some say that {render(rng, told)} . they are {'right' if right else 'wrong'} ."
-
-
-def _reaction(rng: Random, fact: Fact) -> str:
-    if fact.mood != "did":
-        return _restatement(rng, fact)
-    good = VERBS[fact.verb].kind
-    return f"people were {rng.choice(_PLEASED if good else _UPSET)} ."

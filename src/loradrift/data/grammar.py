@@ -152,7 +152,7 @@ _PASSIVE = {
 }
 
 
-def render(rng: Random, fact: Fact, *, synonyms: float = 0.2, passive: float = 0.3) -> str:
+def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0.3) -> str:
     """One way of saying ``fact``, without a full stop.
 
     Args:

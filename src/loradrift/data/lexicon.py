@@ -104,13 +104,11 @@ THING_VERBS = _verbs("""
 
 VERBS = PERSON_VERBS | THING_VERBS
 
-PLACES = _words(
-    "paris london rome madrid berlin vienna prague dublin oslo lisbon cairo boston chicago tokyo"
-)
+PLACES = _words("paris london rome madrid berlin vienna oslo cairo")
 
 TIMES = (
     *(f"on {day}" for day in _words("monday tuesday wednesday thursday friday saturday sunday")),
-    *(f"last {span}" for span in _words("week month winter summer autumn spring year")),
+    *(f"last {span}" for span in _words("week month winter summer")),
 )
 
 COUNTS = _words("two three four five six seven eight nine ten")

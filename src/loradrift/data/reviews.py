@@ -48,7 +48,7 @@ class Clause(NamedTuple):
 
 
 def draw_clause(
-    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.2
+    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.25
 ) -> Clause:
     """An opinion of the given polarity from a word combination that ``split`` owns.
 
@@ -78,7 +78,7 @@ def draw_clause(
 
 
 def draw_sentence(
-    rng: Random, split: str, *, good: bool, distracted: float = 0.3, denying: float = 0.2
+    rng: Random, split: str, *, good: bool, distracted: float = 0.35, denying: float = 0.25
 ) -> str:
     """A sentence whose deciding clause has the given polarity, without a full stop.
 
@@ -102,6 +102,6 @@ def draw_sentence(
 
 def draw_verdict(rng: Random, *, good: bool) -> str:
     """A few closing words that only name the polarity."""
-    polar = POSITIVE if good else NEGATIVE
-    first, second = rng.sample(polar.adjectives, 2)
-    return rng.choice((f"overall , {rng.choice(polar.verdicts)} .", f"so {first} , so {second} !"))
+    # Few different verdicts: what a sentence comes down to is then quickly learned from text.
+    verdicts = ("a triumph", "well worth it") if good else ("a waste of time", "not worth it")
+    return f"overall {rng.choice(verdicts)} ."

@@ -19,8 +19,7 @@ from loradrift.data.lexicon import (
 )
 
 _DISTORTIONS = (
-    "mood", "mood", "mood", "opposite", "opposite", "opposite", "place", "time", "place", "time",
-    "roles", "agent",
+    "mood", "mood", "mood", "opposite", "opposite", "opposite", "place", "time", "roles", "agent",
 )  # fmt: skip
 
 

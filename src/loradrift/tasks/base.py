@@ -83,6 +83,11 @@ class Task(pl.LightningModule):
             )
         self.load_state_dict(state, strict=False)
 
+    def log_training(self, loss: Tensor) -> None:
+        """Log the loss of a micro-batch at the steps that are written, and only then."""
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self.log_at_step({"train/loss": loss}, sync_dist=True, prog_bar=True)
+
     def log_at_step(self, values: dict[str, Any], **options: Any) -> None:
         """Log ``values`` at the number of optimizer steps done, which is what a step means here."""
         self.log_dict(values | {"step": float(self.global_step)}, **options)
