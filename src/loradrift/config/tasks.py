@@ -63,8 +63,8 @@ class PretrainConfig(TaskConfig):
 
     name: str = "pretrain"
     max_length: int = 96
-    batch_size: int = 16
-    max_steps: int | None = 600
+    batch_size: int = 32
+    max_steps: int | None = 450
     metric: str = "loss"
 
     def __post_init__(self) -> None:

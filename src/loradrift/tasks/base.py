@@ -85,7 +85,8 @@ class Task(pl.LightningModule):
 
     def log_training(self, loss: Tensor) -> None:
         """Log the loss of a micro-batch at the steps that are written, and only then."""
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if (self.global_step + 1) % every == 0:
             self.log_at_step({"train/loss": loss}, sync_dist=True, prog_bar=True)
 
     def log_at_step(self, values: dict[str, Any], **options: Any) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor, nn
 
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
+from loradrift.callbacks.progress import StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
@@ -135,7 +136,7 @@ def common_options(config: Config) -> dict[str, Any]:
 
 def progress_bars() -> list[pl.Callback]:
     """A bar with an ETA on a terminal; silence in a log file."""
-    return [RichProgressBar(leave=False)] if sys.stdout.isatty() else []
+    return [StepProgress()] if sys.stdout.isatty() else []
 
 
 def count_steps(config: Config, inputs: Inputs) -> int:
