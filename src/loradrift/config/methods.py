@@ -14,6 +14,9 @@ class OptimConfig:
     lr: float = 1e-4
     """Peak learning rate."""
 
+    head_lr: float | None = None
+    """Peak learning rate of the task's new head; null is the same as ``lr``."""
+
     weight_decay: float = 0.01
     """Decoupled weight decay of the matrices; norms and biases have none."""
 
@@ -22,6 +25,8 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "method.optim.lr", "positive", self.lr)
+        head_lr = self.head_lr
+        require(head_lr is None or head_lr > 0, "method.optim.head_lr", "positive", head_lr)
         decay, warmup = self.weight_decay, self.warmup_ratio
         require(decay >= 0, "method.optim.weight_decay", "at least 0", decay)
         require(0 <= warmup < 1, "method.optim.warmup_ratio", "in [0, 1)", warmup)

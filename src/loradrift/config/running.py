@@ -27,6 +27,9 @@ class ScaleConfig:
     adapter_lr: float = 2e-4
     """Default learning rate of LoRA and its relatives."""
 
+    head_lr: float = 2e-4
+    """Default learning rate of the head, which is new under every method and learns alike."""
+
 
 @dataclass(kw_only=True)
 class DataConfig:

@@ -37,24 +37,30 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the trainable parameters, with linear warm-up and linear decay."""
-        trainable = list(trainable_parameters(self.model).values())
-        matrices = [p for p in trainable if p.ndim > 1]
-        others = [p for p in trainable if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": matrices},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=self.optim.lr,
-            weight_decay=self.optim.weight_decay,
-            fused=True,
-        )
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.optim.lr, fused=True)
         scheduler = LambdaLR(optimizer, self._lr_factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Backbone and head by their learning rates; matrices alone are decayed."""
+        optim = self.optim
+        trainable = trainable_parameters(self.model).items()
+        return [
+            {
+                "params": [
+                    p
+                    for name, p in trainable
+                    if name.startswith("head.") == head and (p.ndim > 1) == matrix
+                ],
+                "lr": (optim.head_lr or optim.lr) if head else optim.lr,
+                "weight_decay": optim.weight_decay if matrix else 0.0,
+            }
+            for head in (False, True)
+            for matrix in (True, False)
+        ]
 
     def _lr_factor(self, step: int) -> float:
         warmup = round(self.optim.warmup_ratio * self.total_steps)

@@ -64,6 +64,7 @@ def test_there_are_few_files_and_they_are_flat():
         (["method.target_modules=[]"], "method.target_modules is empty"),
         (["method.init=random"], "method.init must be one of default, gaussian, pissa, got random"),
         (["method.optim.lr=-1"], "method.optim.lr must be positive, got -1.0"),
+        (["method.optim.head_lr=0"], "method.optim.head_lr must be positive, got 0.0"),
         (["method.optim.warmup_ratio=1"], r"method.optim.warmup_ratio must be in \[0, 1\)"),
         (["method.optim.weight_decay=-1"], "method.optim.weight_decay must be at least 0"),
         (["task.max_length=1"], "task.max_length must be at least 2, got 1"),

@@ -98,9 +98,18 @@ def test_the_learning_rate_warms_up_and_decays_to_zero(classification):
 
 
 def test_norms_and_biases_are_not_decayed(classification):
-    matrices, others = classification.configure_optimizers()["optimizer"].param_groups
-    assert {p.ndim for p in matrices["params"]} == {2} and matrices["weight_decay"] == 0.5
-    assert {p.ndim for p in others["params"]} == {1} and others["weight_decay"] == 0
+    groups = classification.configure_optimizers()["optimizer"].param_groups
+    decay = {p.ndim: group["weight_decay"] for group in groups for p in group["params"]}
+    assert decay == {2: 0.5, 1: 0.0}
+
+
+def test_the_head_has_a_learning_rate_of_its_own(classification):
+    classification.optim.head_lr = 0.3
+    groups = classification.configure_optimizers()["optimizer"].param_groups
+    peaks = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
+    assert len(peaks) == len(list(classification.model.parameters()))
+    for name, p in classification.model.named_parameters():
+        assert peaks[id(p)] == (0.3 if name.startswith("head") else 0.1)
 
 
 def test_a_checkpoint_holds_what_trains_and_loads_into_nothing_else(model):

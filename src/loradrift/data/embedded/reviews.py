@@ -7,8 +7,8 @@ one clause decide while others distract from it (concessions, quotations, expect
 from random import Random
 from typing import NamedTuple
 
-from loradrift.data.grammar import owner
-from loradrift.data.lexicon import ADVERBS, NEGATIVE, PLACES, POSITIVE, SUBJECTS
+from loradrift.data.embedded.grammar import owner
+from loradrift.data.embedded.lexicon import ADVERBS, NEGATIVE, PLACES, POSITIVE, SUBJECTS
 
 _ASSERTING = (
     "{s} is {a}",
@@ -48,13 +48,13 @@ class Clause(NamedTuple):
 
 
 def draw_clause(
-    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.25
+    rng: Random, split: str, *, good: bool, subject: str = "", denying: float = 0.2
 ) -> Clause:
     """An opinion of the given polarity from a word combination that ``split`` owns.
 
     Args:
         rng: Source of every choice.
-        split: A key of :data:`loradrift.data.grammar.SPLITS`.
+        split: A key of :data:`loradrift.data.embedded.grammar.SPLITS`.
         good: Its polarity.
         subject: What it is about, any key of ``SUBJECTS`` unless given.
         denying: Probability of denying the opposite instead of asserting.
@@ -78,13 +78,13 @@ def draw_clause(
 
 
 def draw_sentence(
-    rng: Random, split: str, *, good: bool, distracted: float = 0.35, denying: float = 0.25
+    rng: Random, split: str, *, good: bool, distracted: float = 0.3, denying: float = 0.2
 ) -> str:
     """A sentence whose deciding clause has the given polarity, without a full stop.
 
     Args:
         rng: Source of every choice.
-        split: A key of :data:`loradrift.data.grammar.SPLITS`.
+        split: A key of :data:`loradrift.data.embedded.grammar.SPLITS`.
         good: Its polarity.
         distracted: Probability that a clause of the opposite polarity takes part.
         denying: Probability that a clause denies the opposite instead of asserting.
@@ -102,6 +102,6 @@ def draw_sentence(
 
 def draw_verdict(rng: Random, *, good: bool) -> str:
     """A few closing words that only name the polarity."""
-    # Few different verdicts: what a sentence comes down to is then quickly learned from text.
-    verdicts = ("a triumph", "well worth it") if good else ("a waste of time", "not worth it")
-    return f"overall {rng.choice(verdicts)} ."
+    # Few verdicts that begin differently: the end of a sentence must hold what it comes down to.
+    verdicts = ("loved that", "well done") if good else ("hated that", "badly done")
+    return f"{rng.choice(verdicts)} ."

@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """One action in two words of equal meaning, and the opposite action."""
+    """The past participle of an action, a synonym, and the opposite action."""
 
-    base: str
     past: str
-    other_base: str
-    other_past: str
+    synonym: str
     opposite: str
     kind: bool
     """Whether this is the kinder of the two."""
@@ -26,10 +24,13 @@ class Verb(NamedTuple):
 def _verbs(text: str) -> dict[str, Verb]:
     verbs = {}
     for line in text.strip().splitlines():
-        first, second = (side.split() for side in line.split("|"))
-        pair = f"{first[0]}/{second[0]}"
-        for one, other in ((first, second), (second, first)):
-            verbs[one[0]] = Verb(*one, opposite=other[0], kind=one is first, pair=pair)
+        kind, hostile = (side.split() for side in line.split("|"))
+        pair = f"{kind[0]}/{hostile[0]}"
+        for (past, synonym), opposite, kinder in (
+            (kind, hostile[0], True),
+            (hostile, kind[0], False),
+        ):
+            verbs[past] = Verb(past, synonym, opposite, kinder, pair)
     return verbs
 
 
@@ -79,26 +80,26 @@ KIND_OF = {
 """Noun or name -> its kind; a kind is of its own kind."""
 
 PERSON_VERBS = _verbs("""
-    praise praised commend commended | criticize criticized fault faulted
-    hire hired employ employed | dismiss dismissed fire fired
-    rescue rescued save saved | abandon abandoned desert deserted
-    help helped assist assisted | hinder hindered obstruct obstructed
-    support supported back backed | oppose opposed resist resisted
-    protect protected shield shielded | attack attacked assault assaulted
-    welcome welcomed greet greeted | insult insulted offend offended
-    admire admired esteem esteemed | despise despised loathe loathed
-    calm calmed soothe soothed | frighten frightened scare scared
-    reward rewarded compensate compensated | punish punished penalize penalized
+    praised commended | criticized faulted
+    hired employed | dismissed fired
+    rescued saved | abandoned deserted
+    helped assisted | hindered obstructed
+    supported backed | opposed resisted
+    protected shielded | attacked assaulted
+    welcomed greeted | insulted offended
+    admired esteemed | despised loathed
+    calmed soothed | frightened scared
+    rewarded compensated | punished penalized
 """)
 """What one person does to another: a kind act | its hostile opposite."""
 
 THING_VERBS = _verbs("""
-    find found discover discovered | lose lost misplace misplaced
-    repair repaired mend mended | damage damaged harm harmed
-    clean cleaned wash washed | soil soiled stain stained
-    keep kept retain retained | discard discarded dump dumped
-    restore restored renew renewed | destroy destroyed wreck wrecked
-    polish polished shine shined | scratch scratched scrape scraped
+    found discovered | lost misplaced
+    repaired mended | damaged harmed
+    cleaned washed | soiled stained
+    kept retained | discarded dumped
+    restored renewed | destroyed wrecked
+    polished shined | scratched scraped
 """)
 """What a person does to things: a careful act | its careless opposite."""
 

@@ -7,23 +7,23 @@ negation scope, who did what to whom, and which clause decides cannot be read of
 The splits are disjoint by construction. Every sentence is made of content combinations (the subject
 of an opinion with its word; the verb of a fact with the kinds of its participants), and a stable
 digest gives each combination to one of train, dev, test and valid
-(:func:`loradrift.data.grammar.owner`). A sentence only uses combinations that its split owns, so no
+(:func:`~loradrift.data.embedded.grammar.owner`). A sentence only uses what its split owns, so no
 sentence occurs in two splits. ``corpus/train.txt`` is made from the combinations of train and
 ``corpus/valid.txt`` from those of valid: neither holds a sentence of dev or test.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from loradrift.data.documents import draw_document
-from loradrift.data.grammar import draw_fact, render
-from loradrift.data.reviews import draw_sentence
-from loradrift.data.variations import distort_somehow, weaken
+from loradrift.data.embedded.documents import draw_document
+from loradrift.data.embedded.grammar import draw_fact, render
+from loradrift.data.embedded.reviews import draw_sentence
+from loradrift.data.embedded.variations import distort_somehow, weaken
+from loradrift.files import write_atomic
 
 NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
-NUM_DOCUMENTS = {"train": 12000, "valid": 500}
+NUM_DOCUMENTS = {"train": 8000, "valid": 400}
 
 Row = tuple[str, ...]
 
@@ -58,10 +58,8 @@ def write_embedded(root: Path, *, seed: int) -> None:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    with write_atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def _distinct(draw: Callable[[], Row], num_rows: int) -> list[Row]:
@@ -124,7 +122,7 @@ def draw_paraphrase(rng: Random, split: str) -> tuple[str, str, bool]:
 def draw_inference(rng: Random, split: str) -> tuple[str, str, bool]:
     """A premise of one or two sentences, a hypothesis, and whether it follows."""
     fact = draw_fact(rng, split)
-    beside = draw_fact(rng, split) if rng.random() < 0.2 else None
+    beside = draw_fact(rng, split) if rng.random() < 0.1 else None
     follows = rng.random() < 0.53
     hypothesis = (
         weaken(rng, fact) if follows else weaken(rng, distort_somehow(rng, fact, elsewhere=beside))

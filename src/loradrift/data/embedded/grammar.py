@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from zlib import crc32
 
-from loradrift.data.lexicon import (
+from loradrift.data.embedded.lexicon import (
     COUNTS,
     KIND_OF,
     PERSON_VERBS,
@@ -65,8 +65,8 @@ class Fact:
     def split(self) -> str:
         """The split that owns this fact; roles, modifiers and choice within a kind play no part.
 
-        Swapping agent and patient, turning the verb into its opposite, dropping modifiers, or saying `a scientist` for `the chemist`
-        therefore never leads into another split.
+        Swapping agent and patient, turning the verb into its opposite, dropping modifiers, or
+        saying `a scientist` for `the chemist` therefore never leads into another split.
         """
         return owner(VERBS[self.verb].pair, *sorted((KIND_OF[self.agent], KIND_OF[self.patient])))
 
@@ -81,7 +81,7 @@ def draw_person(rng: Random) -> str:
     return rng.choice(PERSONS[rng.choice(tuple(PERSONS))])
 
 
-def draw_fact(rng: Random, split: str, *, detail: float = 0.35, things: float = 0.35) -> Fact:
+def draw_fact(rng: Random, split: str, *, detail: float = 0.3, things: float = 0.35) -> Fact:
     """A fact that ``split`` owns.
 
     Args:
@@ -112,7 +112,7 @@ def draw_fact(rng: Random, split: str, *, detail: float = 0.35, things: float = 
         count=rng.choice(COUNTS) if about_things and rng.random() < 0.6 else "",
         place=maybe(PLACES),
         time=maybe(TIMES),
-        mood=rng.choice(("did", "did", "did", "not", "maybe")),
+        mood=rng.choice(("did", "did", "not", "not", "maybe")),
     )
 
 
@@ -141,18 +141,18 @@ def noun_phrase(say: Callable[[str], str], noun: str, trait: str = "", count: st
 
 
 _ACTIVE = {
-    "did": ("{past}", "{past}", "managed to {base}"),
-    "not": ("did not {base}", "failed to {base}"),
+    "did": ("{past}", "{past}", "has {past}"),
+    "not": ("never {past}", "has not {past}"),
     "maybe": ("may have {past}", "was said to have {past}"),
 }
 _PASSIVE = {
     "did": ("{be} {past}",),
-    "not": ("{be} not {past}",),
+    "not": ("{be} not {past}", "{be} never {past}"),
     "maybe": ("may have been {past}", "{be} said to have been {past}"),
 }
 
 
-def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0.3) -> str:
+def render(rng: Random, fact: Fact, *, synonyms: float = 0.5, passive: float = 0.3) -> str:
     """One way of saying ``fact``, without a full stop.
 
     Args:
@@ -166,8 +166,7 @@ def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0
         return SYNONYMS[word] if word in SYNONYMS and rng.random() < synonyms else word
 
     verb = VERBS[fact.verb]
-    other = rng.random() < synonyms
-    base, past = (verb.other_base, verb.other_past) if other else (verb.base, verb.past)
+    past = verb.synonym if rng.random() < synonyms else verb.past
     agent = noun_phrase(say, fact.agent, fact.agent_trait)
     patient = noun_phrase(say, fact.patient, fact.patient_trait, fact.count)
     if rng.random() < passive:
@@ -175,7 +174,7 @@ def render(rng: Random, fact: Fact, *, synonyms: float = 0.3, passive: float = 0
         phrase = rng.choice(_PASSIVE[fact.mood]).format(be=be, past=past)
         core = f"{patient} {phrase} by {agent}"
     else:
-        core = f"{agent} {rng.choice(_ACTIVE[fact.mood]).format(base=base, past=past)} {patient}"
+        core = f"{agent} {rng.choice(_ACTIVE[fact.mood]).format(past=past)} {patient}"
     adjuncts = [f"in {fact.place}"] * bool(fact.place) + [fact.time] * bool(fact.time)
     rng.shuffle(adjuncts)
     if adjuncts and rng.random() < 0.2:

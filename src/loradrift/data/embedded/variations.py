@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from loradrift.data.grammar import Fact, swap_roles
-from loradrift.data.lexicon import (
+from loradrift.data.embedded.grammar import Fact, swap_roles
+from loradrift.data.embedded.lexicon import (
     COUNTS,
     KIND_OF,
     PERSONS,
@@ -18,9 +18,17 @@ from loradrift.data.lexicon import (
     VERBS,
 )
 
+# Mostly what a small model can learn: a changed mood or verb is a matter of a few features of each
+# sentence, while swapped roles and changed participants take matching words across sentences.
 _DISTORTIONS = (
-    "mood", "mood", "mood", "opposite", "opposite", "opposite", "place", "time", "roles", "agent",
+    "mood", "mood", "mood", "mood", "mood", "mood", "opposite", "opposite", "opposite", "opposite",
+    "opposite", "opposite", "place", "time", "roles", "agent",
 )  # fmt: skip
+
+# What happened may also be said to be possible, so "did" turns into "not" only. With two of five
+# facts each "did" and "not", a changed mood is then as likely to be any mood as a kept one, and
+# the second sentence alone tells nothing.
+_OTHER_MOODS = {"did": ("not",), "not": ("did", "maybe"), "maybe": ("did",)}
 
 
 def weaken(rng: Random, fact: Fact) -> Fact:
@@ -79,8 +87,7 @@ def distort(rng: Random, fact: Fact, how: str, *, elsewhere: Fact | None = None)
         case "count":
             return replace(fact, count=_other(rng, COUNTS, fact.count)) if fact.count else None
         case "mood":
-            # What happened may also be said to be possible, so "did" turns into "not" only.
-            return replace(fact, mood="not" if fact.mood == "did" else "did")
+            return replace(fact, mood=rng.choice(_OTHER_MOODS[fact.mood]))
         case _:
             raise ValueError(f"how must name a distortion, got {how!r}")
 

@@ -1,0 +1,112 @@
+"""The generated corpora: official formats, equal bytes, disjoint splits, labels that mean it."""
+
+import hashlib
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loradrift.data.corpus import read_corpus
+from loradrift.data.embedded import write_embedded
+from loradrift.data.embedded.grammar import draw_fact, render, swap_roles
+from loradrift.data.embedded.reviews import draw_sentence
+from loradrift.data.embedded.variations import distort_somehow, weaken
+from loradrift.data.glue import read_glue
+
+SPLITS = {"train": 8000, "dev": 800, "test": 800}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("embedded")
+    write_embedded(folder, seed=0)
+    return folder
+
+
+def digests(root):
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+
+
+@pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])
+def test_the_official_loaders_read_every_row(root, task):
+    for split, count in SPLITS.items():
+        rows = read_glue(root, task, split)
+        assert len(rows) == count
+        majority = max(Counter(row.label for row in rows).values()) / count
+        assert 0.5 <= majority <= 0.66
+        assert all(row.text == row.text.lower() for row in rows)
+
+
+@pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])
+def test_no_row_and_no_sentence_is_in_two_splits(root, task):
+    sentences = {
+        split: {t for row in read_glue(root, task, split) for t in (row.text, row.pair) if t}
+        for split in SPLITS
+    }
+    assert not sentences["train"] & (sentences["dev"] | sentences["test"])
+    assert not sentences["dev"] & sentences["test"]
+
+
+def test_the_text_for_pretraining_holds_no_evaluated_sentence(root):
+    corpus = " ".join(row.text for split in ("train", "valid") for row in read_corpus(root, split))
+    for task in ("sst2", "mrpc"):
+        for split in ("dev", "test"):
+            for row in read_glue(root, task, split):
+                assert row.text not in corpus
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(root, tmp_path):
+    write_embedded(tmp_path / "same", seed=0)
+    write_embedded(tmp_path / "other", seed=1)
+    assert digests(tmp_path / "same") == digests(root)
+    assert not set(digests(tmp_path / "other")) & set(digests(root))
+
+
+def test_rows_are_as_long_as_real_ones(root):
+    words = [len(row.text.split()) for row in read_glue(root, "sst2", "dev")]
+    assert 6 < sum(words) / len(words) < 20
+
+
+@pytest.fixture
+def rng():
+    return random.Random(0)
+
+
+def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_split(rng):
+    for _ in range(200):
+        fact = draw_fact(rng, "dev")
+        assert fact.split == "dev"
+        distorted = distort_somehow(rng, fact)
+        assert distorted != fact and distorted.split == "dev"
+        if not fact.about_things:
+            swapped = swap_roles(fact)
+            assert (swapped.agent, swapped.patient) == (fact.patient, fact.agent)
+
+
+def test_weakening_drops_and_generalises_only_what_is_affirmed(rng):
+    for _ in range(200):
+        fact = draw_fact(rng, "train")
+        if fact.mood != "did":
+            assert weaken(rng, fact) == fact
+        else:
+            weaker = weaken(rng, fact)
+            assert weaker.verb == fact.verb and weaker.mood == "did"
+            assert weaker.place in ("", fact.place) and weaker.time in ("", fact.time)
+
+
+def test_a_rendering_says_whether_it_happened(rng):
+    for _ in range(100):
+        fact = replace(draw_fact(rng, "train"), mood="did")
+        denied = render(rng, replace(fact, mood="not"))
+        assert {"not", "never"} & set(denied.split())
+        assert not {"not", "never", "may"} & set(render(rng, fact).split())
+
+
+def test_both_polarities_use_distractors(rng):
+    sentences = [
+        draw_sentence(rng, "train", good=good) for good in (True, False) for _ in range(99)
+    ]
+    assert sum("although" in text or " but " in text for text in sentences) > 10
