@@ -1,5 +1,7 @@
 # The two commands of the README, and what a developer needs. Each sets up .venv the first time.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+# The newest Python that really runs (a version manager's shims may exist and not run).
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
 .PHONY: study test test-slow check bench clean
