@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: study test test-slow check bench clean
 
 study: .venv/installed
-	$(BIN)/python train.py study=drift
+	$(BIN)/python train.py study=drift -m
 
 test: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
