@@ -232,15 +232,12 @@ def time_ours(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]
     kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.EveryParameterLearns)
     callbacks = [
         callback
-        for callback in build.build_callbacks(config, cell, inputs, throughput)
+        for callback in build.build_callbacks(config, cell, inputs, throughput, len(batches))
         if isinstance(callback, kept)
     ]
     stopwatch = LoopClock()
     loggers: Any = [MetricsFile(folder / "metrics.csv", 0)]
     trainer = build.build_trainer(config, [*callbacks, stopwatch], loggers, len(batches))
-    # Lightning adds a checkpoint of its own where there is none.
-    checkpoint = trainer.checkpoint_callback
-    trainer.callbacks = [each for each in trainer.callbacks if each is not checkpoint]  # type: ignore[attr-defined]
     trainer.fit(task, torch.utils.data.DataLoader(batches, batch_size=None))
     return stopwatch.seconds
 

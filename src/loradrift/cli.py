@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import OBSERVERS, Config, UserError, load
 from loradrift.files import write_json
@@ -70,7 +73,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = load(cfg, variant(overrides))
         where = str(config.cell)
-        with open_cell(config) as held:
+        with terminated_as_interrupted(), open_cell(config) as held:
             if held.finished:
                 print(f"{where}: finished already", flush=True)
                 yield config, held
@@ -79,15 +82,33 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
             print(f"{where}: {'resuming' if held.record.resumed else 'starting'}", flush=True)
             try:
                 yield config, held
+            except (KeyboardInterrupt, SystemExit) as error:
+                # Lightning turns both signals into SystemExit while it evaluates.
+                _record_end(held, KeyboardInterrupt("interrupted"))
+                raise KeyboardInterrupt from error
             except BaseException as error:
                 _record_end(held, error)
                 raise
     except Exception as error:
-        log = "" if isinstance(error, UserError) else f" (traceback in {where}/error.log)"
+        written = Path(where, "error.log").is_file() and not isinstance(error, UserError)
+        log = f" (traceback in {where}/error.log)" if written else ""
         _say(f"{where}: {one_line(error)}{log}")
         if HydraConfig.get().mode is RunMode.RUN:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, a scheduler's Ctrl-C, end the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _record_end(held: Cell, error: BaseException) -> None:
@@ -120,7 +141,9 @@ def variant(overrides: Sequence[str]) -> str:
     """
     last = {override.partition("=")[0]: override for override in overrides if _varies(override)}
     name = ",".join(sorted(map(_readable, last.values())))
-    return name if len(name) <= 160 else f"{name[:140]}~{_digest(name)}"
+    if len(name.encode()) <= 160:
+        return name
+    return f"{name.encode()[:140].decode(errors='ignore')}~{_digest(name)}"
 
 
 def _varies(override: str) -> bool:
@@ -151,7 +174,7 @@ class ClosingTable(Callback):
         note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
         if isinstance(job_return._return_value, BaseException):
             note["error"] = one_line(job_return._return_value)
-        with suppress(UserError):
+        with suppress(UserError, OmegaConfBaseException):
             assert job_return.cfg is not None
             note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
         if config.hydra.mode is RunMode.MULTIRUN:

@@ -35,7 +35,9 @@ def _configuration(error: BaseException) -> str:
     lines = str(error).split("\n")
     cause = str(error.__cause__).split("\n") if error.__cause__ else []
     keys = [line.partition(":")[2].strip() for line in (*lines, *cause) if "full_key:" in line]
-    text = " ".join([lines[0], *cause[:1]]).replace(" 'main'", "")
+    text = " ".join([lines[0], *cause[:1]])
+    if keys and keys[0] not in text:
+        text = f"{keys[0]}: {text}"
     if "Could not override" not in text or "Did you mean" in text or not keys:
         return text
     last = keys[0].rpartition(".")[2]

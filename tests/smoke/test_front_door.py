@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -104,18 +106,52 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path
         assert (only(whole)[0] / file).read_bytes() == (folder / file).read_bytes(), file
 
 
-def test_ctrl_c_leaves_a_checkpoint_a_status_and_exit_code_130(train, command, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "checkpoints/last.ckpt"),  # while training
+        (signal.SIGTERM, "checkpoints/last.ckpt"),
+        (signal.SIGTERM, "run.json"),  # while everything is still being loaded
+    ],
+)
+def test_a_signal_leaves_a_status_and_exit_code_130(train, command, tmp_path, number, moment):
     typed = ("method=full_finetune", "task.max_steps=400")
     process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list((tmp_path / "runs").rglob("last.ckpt")):
+    while process.poll() is None and not list((tmp_path / "runs").rglob(moment)):
         os.sched_yield()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; the same command goes on from here" in stderr
     folder, record = only(tmp_path / "runs")
     assert record["status"] == "interrupted"
-    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert (folder / moment).is_file()
+
+
+def test_a_signal_while_evaluating_is_an_interruption_too(tmp_path):
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from loradrift import cli
+
+    overrides = [f"runs={tmp_path}/runs"]
+    with initialize_config_dir(str(ROOT / "conf")):
+        cfg = compose("train", overrides)
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
+    with pytest.raises(KeyboardInterrupt), cli.cell(cfg, overrides):
+        sys.exit(1)  # what Lightning makes of Ctrl-C
+    assert only(tmp_path / "runs")[1]["status"] == "interrupted"
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_rows(compute, tmp_path):
+    with pytest.raises(TrainingFault):
+        compute("task.min_train_accuracy=1")
+    folder, record = only(tmp_path / "runs")
+    record["fingerprints"]["train_rows"] = "of another file"
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"since then train_rows changed; force=true archives"):
+        compute("task.min_train_accuracy=1")
 
 
 def test_a_full_disk_while_dumping_leaves_the_training_resumable(compute, tmp_path, monkeypatch):
@@ -152,7 +188,7 @@ def test_a_damaged_checkpoint_is_named(compute, tmp_path):
         compute("task.min_train_accuracy=1")
     folder, _ = only(tmp_path / "runs")
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"half a file")
-    with pytest.raises(UserError, match=r"last.ckpt is damaged \(.*\); delete it to train from"):
+    with pytest.raises(UserError, match=r"last.ckpt is missing or damaged .*; force=true archives"):
         compute("task.min_train_accuracy=1")
 
 

@@ -98,7 +98,7 @@ class Config:
     """Folder of everything that can be made again: corpora, tokens, the small model."""
 
     force: bool = False
-    """Archive a finished run whose configuration differs, and start anew."""
+    """Archive what the cell holds and start anew, unless it is finished and the same."""
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", "at least 0", self.seed)
@@ -109,6 +109,11 @@ class Config:
                 f"task={self.task.name} method={self.method.name}"
             )
 
+        if isinstance(self.method, BaselineConfig) and self.task.min_train_accuracy is not None:
+            raise UserError(
+                "task.min_train_accuracy has no effect on "
+                f"method={self.method.name}, which does not train"
+            )
         if isinstance(self.model, TinyModelConfig):
             require(
                 self.task.max_length <= self.model.max_positions,

@@ -43,6 +43,10 @@ class MethodConfig:
 class BaselineConfig(MethodConfig):
     """Predict without training: ``majority``, ``random`` or ``zero_shot``."""
 
+    def __post_init__(self) -> None:
+        names = ("majority", "random", "zero_shot")
+        require(self.name in names, "method.name", " or ".join(names), self.name)
+
 
 @dataclass(kw_only=True)
 class TrainedConfig(MethodConfig):
@@ -88,5 +92,10 @@ class LoraConfig(TrainedConfig):
         require(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
         inits = ("default", "gaussian", "pissa")
         require(self.init in inits, "method.init", "one of " + ", ".join(inits), self.init)
+        if self.init == "pissa" and self.dora:
+            raise UserError(
+                "method.init=pissa and method.dora=true do not go together: their export would "
+                "lose DoRA's magnitudes"
+            )
         if not self.target_modules:
             raise UserError("method.target_modules is empty: LoRA would train nothing")

@@ -122,6 +122,8 @@ class TrainerConfig:
         counts = ("devices", "accumulate", "validate_every", "checkpoint_every", "log_every")
         for name in (*counts, "guard_steps"):
             require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
+        threads = self.threads
+        require(threads is None or threads > 0, "trainer.threads", "positive", threads)
         clip = self.gradient_clip
         require(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
 

@@ -157,6 +157,7 @@ class EvaluationBatches:
         self.table = table
         self.collate = collate
         order = np.argsort(-table.lengths, kind="stable")
+        batch_size = max(1, min(batch_size, len(table) // share.world_size))  # some for everyone
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         self.batches = batches[share.rank :: share.world_size]
 

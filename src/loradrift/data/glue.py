@@ -115,6 +115,8 @@ def _parse(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[
             raise UserError(
                 f"{path}, line {number}: the label must be {' or '.join(form.labels)}, got {label}"
             )
+        if not all(texts):
+            raise UserError(f"{path}, line {number}: a sentence is empty")
         pair = texts[1] if form.pair else None
         rows.append(Row(f"{prefix}/{number - 2}", texts[0], pair, form.labels.index(label)))
     if not rows:

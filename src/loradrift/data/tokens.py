@@ -123,9 +123,10 @@ def _special(token_id: int | None) -> list[int]:
 
 def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenTable:
     path = cache / "tokens" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    if not path.is_file():
+    table = _read(path)
+    if table is None:
         tokens, num_truncated = encode()
-        table = pa.table(
+        made = pa.table(
             {
                 "id": pa.array(ids or [str(i) for i in range(len(tokens))], pa.string()),
                 "input_ids": pa.array(tokens, pa.large_list(pa.int32())),
@@ -135,10 +136,10 @@ def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenT
         with (
             write_atomic(path) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, table.schema) as writer,
+            pa.ipc.new_file(sink, made.schema) as writer,
         ):
-            writer.write_table(table.combine_chunks())
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            writer.write_table(made.combine_chunks())
+        table = _read(path)
     column = table["input_ids"].combine_chunks()
     return TokenTable(
         tuple(table["id"].to_pylist()),
@@ -147,3 +148,11 @@ def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenT
         table["label"].to_numpy(),
         int(table.schema.metadata[b"num_truncated"]),
     )
+
+
+def _read(path: Path) -> Any:
+    """The Arrow table, memory-mapped; None if it is absent or damaged and has to be made."""
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None

@@ -4,6 +4,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +126,34 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     }
     try:
         if config.weights == "pretrained":
-            lm = AutoModelForCausalLM.from_pretrained(config.path, use_safetensors=True, **options)
+            lm, loaded = AutoModelForCausalLM.from_pretrained(
+                config.path, use_safetensors=True, output_loading_info=True, **options
+            )
+            _check_loaded(config, loaded)
         else:
             architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 lm = AutoModelForCausalLM.from_config(architecture, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _no_model(config, error) from None
     return Backbone(lm)
+
+
+def _check_loaded(config: ModelConfig, loaded: dict[str, Any]) -> None:
+    """Refuse weights that left a parameter at its random start; transformers only warns.
+
+    Raises:
+        UserError: Naming the first of them.
+    """
+    lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+    if lost:
+        raise UserError(
+            f"model.path={config.path}: {len(lost)} parameters have no weights that fit, "
+            f"{lost[0]} among them; they would start at random"
+        )
 
 
 def check_path(config: ModelConfig) -> None:
@@ -202,7 +222,7 @@ def _file_digest(path: Path, cache: Path) -> str:
     stat = path.stat()
     key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
     known = cache / "digests" / f"{key.hexdigest()[:32]}.json"
-    if known.is_file():
+    with suppress(OSError, ValueError, KeyError):  # absent or damaged: it is made again
         return str(json.loads(known.read_text(encoding="utf-8"))["sha256"])
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,29 +51,47 @@ def open_cell(config: Config) -> Iterator[Cell]:
 
     Raises:
         CellBusyError: If another process holds the cell; names it.
-        UserError: If the folder holds a run with another configuration and ``force`` is off.
+        UserError: If the folder holds a run with another configuration, or a damaged record, and
+            ``force`` is off.
     """
     folder = config.cell
-    finished = read_record(folder)
+    finished = None if config.force else read_record(folder)
     if finished and finished.status is Status.SUCCESS and not changed_keys(finished, config):
         yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
         return
     with hold(folder):
-        for leftover in folder.glob(".*.tmp"):  # of a process that was killed while writing
-            leftover.unlink()
-        record, fresh = read_record(folder), new_record(config)
-        if record and (changes := changed_keys(record, config)):
-            if not config.force:
-                raise UserError(
-                    f"{folder} holds a run with another configuration: {', '.join(changes)}; "
-                    "force=true archives it and starts anew"
-                )
-            archive(folder)
-            record = None
-        if record and record.status is not Status.SUCCESS:
-            fresh.started, fresh.resumed = record.started, record.resumed + 1
-            record = None
-        yield Cell(folder, record or fresh)
+        for leftover in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/*.tmp")):
+            leftover.unlink()  # of a process that was killed while writing
+        yield Cell(folder, _taken_up(folder, config))
+
+
+def _taken_up(folder: Path, config: Config) -> RunRecord:
+    """The record to go on with; what cannot be gone on with is archived, if that is allowed."""
+    fresh = new_record(config)
+    try:
+        record = read_record(folder)
+    except UserError:
+        if not config.force:
+            raise
+        record = None
+    if record is None:
+        if (folder / "checkpoints").exists():
+            archive(folder)  # without its record nobody knows what was trained there
+        return fresh
+    changes = changed_keys(record, config)
+    if record.status is Status.SUCCESS and not changes:
+        return record
+    if config.force:
+        archive(folder)
+        return fresh
+    if changes:
+        raise UserError(
+            f"{folder} holds a run with another configuration: {', '.join(changes)}; "
+            "force=true archives it and starts anew"
+        )
+    fresh.started, fresh.resumed = record.started, record.resumed + 1
+    fresh.fingerprints = record.fingerprints
+    return fresh
 
 
 def changed_keys(record: RunRecord, config: Config) -> list[str]:

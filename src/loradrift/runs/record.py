@@ -153,11 +153,15 @@ def read_record(folder: Path) -> RunRecord | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to start the run anew") from None
+        raise UserError(
+            f"{path} is damaged ({error}); force=true archives the run and starts anew"
+        ) from None
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if version != SCHEMA_VERSION:
         raise UserError(f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}")
     try:
         return RunRecord(**{**fields, "status": Status(fields["status"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to start the run anew") from None
+        raise UserError(
+            f"{path} is damaged ({error}); force=true archives the run and starts anew"
+        ) from None

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ from loradrift.config import (
 from loradrift.data import load_corpus, rows_fingerprint
 from loradrift.models import write_tiny
 from loradrift.runs import open_cell
+from loradrift.training.machine import cpu_threads
+
+PRETRAINING_THREADS = 2
+"""Fixed, because the order of sums is: whoever comes first makes the weights for all."""
 
 
 def resolve_model(config: Config) -> ModelConfig:
@@ -48,7 +53,9 @@ def _architecture(config: Config, model: TinyModelConfig) -> Path:
     cache = Path(config.cache)
     corpus = load_corpus(replace(config.data, train_rows=None), cache).train
     sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
-    folder = cache / "models" / f"tiny-architecture-{_digest(rows_fingerprint(corpus), sizes)}"
+    code = inspect.getsource(write_tiny)
+    digest = _digest(rows_fingerprint(corpus) + code, sizes)
+    folder = cache / "models" / f"tiny-architecture-{digest}"
     with _alone(folder):
         if not (folder / "config.json").is_file():
             write_tiny(folder, model, (row.text for row in corpus))
@@ -67,7 +74,7 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
             from loradrift.training.inputs import prepare  # which asks for this model in turn
             from loradrift.training.train import Job, train
 
-            with open_cell(recipe) as cell:
+            with open_cell(recipe) as cell, cpu_threads(PRETRAINING_THREADS):
                 train(Job(recipe, cell, prepare(recipe)))
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)
@@ -86,7 +93,7 @@ def _recipe(config: Config, model: TinyModelConfig) -> Config:
         method=model.pretraining.method,
         seed=model.pretraining.seed,
         data=data,
-        trainer=TrainerConfig(name="cpu"),  # whatever this run's own: the weights must not differ
+        trainer=TrainerConfig(name="cpu"),  # whatever this run's own: the weights are all runs'
         logger=silent,
         callbacks=callbacks,
         variant=_digest("", asdict(model)),

@@ -15,12 +15,13 @@ from loradrift.models import load_backbone
 from loradrift.runs import Cell, RunRecord
 from loradrift.tasks import answer_log_likelihoods
 from loradrift.training.inputs import Inputs
+from loradrift.training.loggers import open_loggers
 from loradrift.training.train import write_config, write_predictions
 
 
 def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
     """Evaluate ``majority``, ``random`` or ``zero_shot`` on the validation and reported rows."""
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, float] = {}
     for name in ("validation", "evaluation"):
         rows: list[Row] = getattr(inputs.splits, name)
         scores_N = positive_scores(config, inputs, rows)
@@ -36,12 +37,16 @@ def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
         ),
     )
     write_config(Path(cell.folder, "config.yaml"), config)
+    with open_loggers(config, cell, 0) as loggers:
+        for logger in loggers:
+            logger.log_metrics(metrics, 0)
+            logger.save()
     return replace(
         cell.record,
         fingerprints=inputs.fingerprints,
         rows=inputs.num_rows,
         parameters={"trainable": 0, "total": 0},
-        metrics=metrics,
+        metrics={**metrics},
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor, nn
 
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
+from loradrift.callbacks.best_checkpoint import BestCheckpoint
 from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
 from loradrift.callbacks.progress import StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
@@ -60,7 +60,7 @@ def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
 
 
 def build_callbacks(
-    config: Config, cell: Cell, inputs: Inputs, throughput: Throughput
+    config: Config, cell: Cell, inputs: Inputs, throughput: Throughput, total_steps: int
 ) -> list[pl.Callback]:
     """Everything that watches the training, in the order in which it is called."""
     watchers: list[pl.Callback] = [StepSeeding(config.seed), throughput]
@@ -69,18 +69,14 @@ def build_callbacks(
         store = ActivationStore(cell.folder / "activations", dtype=dump.dtype)
         pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
         watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling))
-    best = ModelCheckpoint(
-        cell.best_checkpoint.parent,
-        filename=cell.best_checkpoint.stem,
-        monitor=f"validation/{config.task.metric}",
-        mode="min" if config.task.metric == "loss" else "max",
-        save_weights_only=True,
-        enable_version_counter=False,
+    metric = config.task.metric
+    best = BestCheckpoint(
+        cell.best_checkpoint, f"validation/{metric}", higher_is_better=metric != "loss"
     )
     return [
         *watchers,
         FiniteLoss(),
-        EveryParameterLearns(config.trainer.guard_steps),
+        EveryParameterLearns(min(config.trainer.guard_steps, total_steps)),
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
         *progress_bars(),
@@ -105,6 +101,7 @@ def build_trainer(
         val_check_interval=micro_batches,
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
+        enable_checkpointing=False,  # our own callbacks do it
         **common_options(config),
     )
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -12,7 +13,7 @@ from loradrift.config import Config, UserError
 from loradrift.data import Share
 from loradrift.runs import Cell, RunRecord, read_record, write_record
 from loradrift.training.inputs import prepare
-from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
+from loradrift.training.machine import peak_memory_bytes, reset_peak_memory
 from loradrift.training.train import Job, train
 
 
@@ -35,8 +36,10 @@ def train_distributed(config: Config, cell: Cell) -> RunRecord:
         _join(processes)
     except KeyboardInterrupt:
         for pid in processes.pids():
-            os.kill(pid, signal.SIGINT)  # they save and end; a second one in a row does nothing
-        _join(processes)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)  # they save and end; a second one does nothing
+        with suppress(Exception):  # whatever they say while ending, they were asked to
+            _join(processes)
         raise
     record = read_record(cell.folder)
     assert record is not None
@@ -65,7 +68,8 @@ def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
         "LOCAL_RANK": str(rank),
     }
     if config.trainer.accelerator == "cpu":
-        torch.set_num_threads(max(1, torch.get_num_threads() // world_size))
+        threads = config.trainer.threads or max(1, torch.get_num_threads() // world_size)
+        torch.set_num_threads(threads)
     reset_peak_memory()
     record = train(Job(config, cell, prepare(config), Share(rank, world_size)))
     if rank == 0:

@@ -70,6 +70,9 @@ def prepare(config: Config) -> Inputs:
     encode = partial(pack if packed else tokenize, tokenizer=tokenizer, cache=cache)
     length = config.task.max_length
     train, validation, evaluation = (encode(rows, max_length=length) for rows in splits)
+    for split, table in (("train", train), ("valid", validation)):
+        if not len(table):
+            raise UserError(f"the {split} text has fewer than task.max_length={length} tokens")
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id
     if pad is None:

@@ -11,7 +11,7 @@ from loradrift.runs.record import now
 from loradrift.training.baselines import predict_baseline
 from loradrift.training.distributed import train_distributed
 from loradrift.training.inputs import prepare
-from loradrift.training.memory import peak_memory_bytes, reset_peak_memory
+from loradrift.training.machine import cpu_threads, peak_memory_bytes, reset_peak_memory
 from loradrift.training.train import Job, train
 
 
@@ -28,14 +28,14 @@ def run(config: Config, cell: Cell) -> RunRecord:
     began = time.perf_counter()
     check_device(config)
     reset_peak_memory()
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
-    if isinstance(config.method, BaselineConfig):
-        record = predict_baseline(config, cell, prepare(config))
-    elif config.trainer.devices > 1:
-        record = train_distributed(config, cell)
-    else:
-        record = train(Job(config, cell, prepare(config)))
+    with cpu_threads(config.trainer.threads):
+        if isinstance(config.method, BaselineConfig):
+            record = predict_baseline(config, cell, prepare(config))
+        elif config.trainer.devices > 1:
+            record = train_distributed(config, cell)
+        else:
+            record = train(Job(config, cell, prepare(config)))
+        device = device_name(config)
     performance = {
         "wall_time_s": time.perf_counter() - began,
         "peak_memory_bytes": float(peak_memory_bytes()),
@@ -44,7 +44,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
         record,
         status=Status.SUCCESS,
         ended=now(),
-        device=device_name(config),
+        device=device,
         performance=performance | record.performance,
     )
     write_record(cell.folder, record)

@@ -68,6 +68,7 @@ def train(job: Job) -> RunRecord:
     quiet()
     config, cell, inputs = job.config, job.cell, job.inputs
     pl.seed_everything(config.seed, verbose=False)
+    check_continued(cell, inputs)
     total_steps = count_steps(config, inputs)
     built = build_task(config, inputs, total_steps)
     record = replace(
@@ -110,7 +111,7 @@ def fit(
         KeyboardInterrupt: If asked to stop; a checkpoint has been saved.
     """
     config, cell, inputs = job.config, job.cell, job.inputs
-    callbacks = build_callbacks(config, cell, inputs, throughput)
+    callbacks = build_callbacks(config, cell, inputs, throughput, total_steps)
     trainer = build_trainer(config, callbacks, loggers, total_steps)
     batches = train_batches(config, inputs, job.share, total_steps)
     batches.start = steps_done(cell.last_checkpoint) * config.trainer.accumulate
@@ -137,7 +138,7 @@ def evaluate(job: Job, task: Task) -> dict[str, float]:
         batches = job.evaluation_batches(inputs.train)
         [figures] = evaluator.validate(task, batches, verbose=False)
         metrics["train/accuracy"] = figures["validation/accuracy"]
-    best = torch.load(job.cell.best_checkpoint, weights_only=True, mmap=True, map_location="cpu")
+    best = load_checkpoint(job.cell.best_checkpoint)
     task.load_trained(best["state_dict"])
     for measure, table in (
         (evaluator.validate, inputs.validation),
@@ -189,21 +190,41 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
         )
 
 
-def steps_done(checkpoint: Path) -> int:
-    """Optimizer steps in a checkpoint; 0 without one.
+def check_continued(cell: Cell, inputs: Inputs) -> None:
+    """Refuse to go on from a checkpoint with other rows, tokens or base weights than it began with.
 
     Raises:
-        UserError: If the file is damaged; names it.
+        UserError: Naming what differs.
     """
-    if not checkpoint.exists():
-        return 0
+    before = cell.record.fingerprints
+    if not cell.last_checkpoint.exists() or before == inputs.fingerprints:
+        return
+    now = inputs.fingerprints
+    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+    raise UserError(
+        f"{cell.folder} was interrupted, and since then {', '.join(changed)} changed; "
+        "force=true archives it and starts anew"
+    )
+
+
+def steps_done(checkpoint: Path) -> int:
+    """Optimizer steps in a checkpoint; 0 without one."""
+    return int(load_checkpoint(checkpoint)["global_step"]) if checkpoint.exists() else 0
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, lazily and without unpickling anything but tensors and plain values.
+
+    Raises:
+        UserError: If the file is missing or damaged; names it.
+    """
     try:
-        state = torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu")
-        return int(state["global_step"])
+        state: dict[str, Any] = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
+        return state
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"{checkpoint} is damaged ({reason}); delete it to train from the start"
+            f"{path} is missing or damaged ({reason}); force=true archives the run and starts anew"
         ) from error
 
 

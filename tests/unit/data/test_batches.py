@@ -91,6 +91,13 @@ def test_evaluation_sees_every_row_once(table):
     assert sorted(sum(parts[0] + parts[1], [])) == list(range(103))
 
 
+def test_every_process_has_something_to_evaluate(table):
+    shares = [
+        EvaluationBatches(table, COLLATE, batch_size=500, share=Share(r, 3)) for r in range(3)
+    ]
+    assert all(len(share) for share in shares)
+
+
 def test_a_batch_is_padded_right_and_says_what_is_content(table):
     rows = TokenTable(
         ("a", "b"),
@@ -144,6 +151,14 @@ def test_tokens_come_from_the_cache_the_second_time(tokenizer, tmp_path, monkeyp
     assert tokenize(rows, tokenizer, 20, tmp_path).flat.tolist() == first.flat.tolist()
     with pytest.raises(TypeError):  # another length is another entry
         tokenize(rows, tokenizer, 19, tmp_path)
+
+
+def test_a_damaged_cache_is_made_again(tokenizer, tmp_path):
+    rows = [Row("0", "a good film", None, 0)]
+    first = tokenize(rows, tokenizer, 20, tmp_path).flat.tolist()
+    [path] = (tmp_path / "tokens").iterdir()
+    path.write_bytes(path.read_bytes()[:50])
+    assert tokenize(rows, tokenizer, 20, tmp_path).flat.tolist() == first
 
 
 def test_documents_are_packed_without_a_gap(tokenizer, tmp_path):

@@ -44,6 +44,7 @@ def test_trailing_spaces_go_and_odd_line_breaks_stay(tmp_path):
         ("sentence\tlabel\na\t1\nb\n", r"line 3: expected 2 tab-separated cells, got 1"),
         ("sentence\tlabel\na\t2\n", r"line 2: the label must be 0 or 1, got 2"),
         ("sentence\tlabel\n", r"train.tsv holds no rows"),
+        ("sentence\tlabel\na\t1\n \t1\n", r"line 3: a sentence is empty"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(tmp_path, text, message):

@@ -185,6 +185,18 @@ def test_a_damaged_weight_file_is_named(tmp_path, model_folder):
         load_backbone(ModelConfig(name="local", path=str(tmp_path)), seed=0)
 
 
+def test_weights_that_do_not_fit_are_no_random_start(tmp_path, model_folder):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model_folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    renamed = {key.replace("layers.1", "layerz.1"): value for key, value in weights.items()}
+    save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    here = ModelConfig(name="local", path=str(tmp_path))
+    with pytest.raises(UserError, match=r"9 parameters have no weights that fit, model.layers.1"):
+        load_backbone(here, seed=0)
+
+
 def test_a_hub_name_without_a_network_says_what_to_do():
     absent = ModelConfig(name="tinyllama", path="nobody/nothing")
     with pytest.raises(UserError, match="cannot be had from the hub .* use model=tiny"):

@@ -79,6 +79,30 @@ def test_force_archives_the_other_configuration(config):
     assert json.loads(archived.read_text())["config"]["task"]["max_length"] == 64
 
 
+def test_a_folder_that_lost_its_record_is_archived(config):
+    end(config, Status.RUNNING)
+    (config.cell / "checkpoints").mkdir()
+    (config.cell / "run.json").unlink()
+    with open_cell(config) as cell:
+        assert not (cell.folder / "checkpoints").exists()
+    assert list((config.cell / "archive").glob("*/checkpoints"))
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.FAILED])
+def test_force_starts_an_unfinished_run_anew(config, status):
+    end(config, status)
+    with open_cell(replace(config, force=True)) as cell:
+        assert cell.record.resumed == 0
+    assert list((config.cell / "archive").glob("*/run.json"))
+
+
+def test_force_archives_a_damaged_record(config):
+    end(config, Status.SUCCESS)
+    (config.cell / "run.json").write_text("{")
+    with open_cell(replace(config, force=True)) as cell:
+        assert not cell.finished
+
+
 def test_force_leaves_a_finished_run_of_the_same_configuration_alone(config):
     end(config, Status.SUCCESS)
     with open_cell(replace(config, force=True)) as cell:
@@ -102,7 +126,7 @@ def test_a_second_process_says_who_holds_the_cell(config):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "run.json is damaged .* delete it to start the run anew"),
+        ("{", "run.json is damaged .* force=true archives the run and starts anew"),
         ("[]", "schema_version None, this version reads 1"),
         ('{"schema_version": 99}', "schema_version 99, this version reads 1"),
         ('{"schema_version": 1}', "run.json is damaged"),

@@ -1,18 +1,30 @@
-"""Peak memory of this run, not of the process's earlier ones."""
+"""The machine's part in a run: its threads, and its peak memory since the run began."""
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+
+
+@contextmanager
+def cpu_threads(number: int | None) -> Iterator[None]:
+    """Compute with ``number`` CPU threads inside the block; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reset_peak_memory() -> None:
     """Start measuring from here."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")  # resets VmHWM (proc(5))
+    with suppress(OSError):  # where there is no such file, the peak is the process's
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM (proc(5))
 
 
 def peak_memory_bytes() -> int:

@@ -1,0 +1,44 @@
+"""The trained weights with the best validation metric."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class BestCheckpoint(pl.Callback):
+    """Keep the weights of the best validation so far; of equal ones the first.
+
+    Lightning's own forgets its best score when a run resumes from another folder.
+
+    Args:
+        path: The one file, replaced atomically.
+        metric: Name of the logged metric.
+        higher_is_better: Its direction.
+    """
+
+    def __init__(self, path: Path, metric: str, *, higher_is_better: bool) -> None:
+        self.path = path
+        self.metric = metric
+        self.higher_is_better = higher_is_better
+        self._best: float | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if this validation beats the best one."""
+        score = float(trainer.callback_metrics[self.metric])
+        sign = 1 if self.higher_is_better else -1
+        if self._best is not None and sign * score <= sign * self._best:
+            return
+        self._best = score
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary, weights_only=True)
+        if trainer.is_global_zero:
+            temporary.replace(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The score to beat."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the score of the interrupted run."""
+        self._best = state_dict["best"]
