@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -73,20 +74,21 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = load(cfg, variant(overrides))
         where = str(config.cell)
-        with terminated_as_interrupted(), open_cell(config) as held:
+        with interruptible() as asked, open_cell(config) as held:
             if held.finished:
                 print(f"{where}: finished already", flush=True)
                 yield config, held
                 return
-            write_record(held.folder, held.record)
-            print(f"{where}: {'resuming' if held.record.resumed else 'starting'}", flush=True)
             try:
+                write_record(held.folder, held.record)
+                print(f"{where}: {'resuming' if held.record.resumed else 'starting'}", flush=True)
                 yield config, held
-            except (KeyboardInterrupt, SystemExit) as error:
-                # Lightning turns both signals into SystemExit while it evaluates.
-                _record_end(held, KeyboardInterrupt("interrupted"))
-                raise KeyboardInterrupt from error
             except BaseException as error:
+                # What a signal hits may raise something else: Lightning makes it a SystemExit
+                # while it evaluates, a module that is being loaded an ImportError.
+                if asked.is_set() or isinstance(error, KeyboardInterrupt | SystemExit):
+                    _record_end(held, KeyboardInterrupt("interrupted"))
+                    raise KeyboardInterrupt from error
                 _record_end(held, error)
                 raise
     except Exception as error:
@@ -99,16 +101,24 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, a scheduler's Ctrl-C, end the block as Ctrl-C does."""
+def interruptible() -> Iterator[threading.Event]:
+    """Note Ctrl-C and SIGTERM, a scheduler's Ctrl-C, and let both end the block."""
+    asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _record_end(held: Cell, error: BaseException) -> None:

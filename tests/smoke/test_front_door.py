@@ -128,17 +128,19 @@ def test_a_signal_leaves_a_status_and_exit_code_130(train, command, tmp_path, nu
     assert (folder / moment).is_file()
 
 
-def test_a_signal_while_evaluating_is_an_interruption_too(tmp_path):
+def test_a_signal_while_evaluating_is_an_interruption_too(load, tmp_path, monkeypatch):
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     from loradrift import cli
 
+    load()  # registers the schemas
     overrides = [f"runs={tmp_path}/runs"]
     with initialize_config_dir(str(ROOT / "conf")):
         cfg = compose("train", overrides)
-    HydraConfig.instance().cfg = OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
+    mode = OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", mode)
     with pytest.raises(KeyboardInterrupt), cli.cell(cfg, overrides):
         sys.exit(1)  # what Lightning makes of Ctrl-C
     assert only(tmp_path / "runs")[1]["status"] == "interrupted"
