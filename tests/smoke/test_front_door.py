@@ -253,39 +253,3 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_doubled_batch(compute
         assert ActivationStore(folder / "activations").steps == [0, 4, 8, 12]
         check_predictions(folder, asdict(record))
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-
-
-def test_help_and_completion_say_what_there_is(train):
-    shown = train("--help", small=False)
-    assert shown.returncode == 0
-    assert "task        sst2 | mrpc | rte | pretrain" in shown.stdout
-    composed = train("--cfg", "job", "method=full_finetune", small=False)
-    assert "name: full_finetune" in composed.stdout
-    env = {"COMP_LINE": "python train.py method=l", "COMP_POINT": "24"}
-    completed = train("-sc", "query=bash", small=False, env=env)
-    assert "method=lora" in completed.stdout
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["task=sst3"], "task=sst3: no such option. Did you mean: task=sst2?"),
-        (["method.rnak=3"], "Did you mean: 'rank'?"),
-        (["method.rank=0"], "method.rank must be positive, got 0"),
-        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
-        (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
-        (["model=local", "model.path=./nowhere"], "is no model: it has no config.json"),
-        (["trainer=gpu"], "trainer.accelerator=gpu needs 1 GPU, this machine has 0"),
-        (["data=local", "data.root=tests", "task=pretrain"], "tests/corpus/train.txt is missing"),
-        (["data=hub"], "data=hub cannot load nyu-mll/glue"),
-    ],
-)
-def test_a_mistake_is_one_clear_line(train, overrides, message):
-    import torch
-
-    if "trainer=gpu" in overrides and torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    result = train(*overrides, small=False)
-    assert result.returncode == 1
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers.logger import Logger
 
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, UserError, identity
+from loradrift.config import Config, identity
 from loradrift.data import ALONE, EvaluationBatches, Share, TokenTable
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
@@ -31,6 +30,7 @@ from loradrift.training.build import (
     count_steps,
     train_batches,
 )
+from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 
@@ -188,44 +188,6 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
             f"{metrics['train/accuracy']:.4f} after training must be at least "
             f"task.min_train_accuracy={wanted}"
         )
-
-
-def check_continued(cell: Cell, inputs: Inputs) -> None:
-    """Refuse to go on from a checkpoint with other rows, tokens or base weights than it began with.
-
-    Raises:
-        UserError: Naming what differs.
-    """
-    before = cell.record.fingerprints
-    if not cell.last_checkpoint.exists() or before == inputs.fingerprints:
-        return
-    now = inputs.fingerprints
-    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
-    raise UserError(
-        f"{cell.folder} was interrupted, and since then {', '.join(changed)} changed; "
-        "force=true archives it and starts anew"
-    )
-
-
-def steps_done(checkpoint: Path) -> int:
-    """Optimizer steps in a checkpoint; 0 without one."""
-    return int(load_checkpoint(checkpoint)["global_step"]) if checkpoint.exists() else 0
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, lazily and without unpickling anything but tensors and plain values.
-
-    Raises:
-        UserError: If the file is missing or damaged; names it.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-        return state
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = str(error).split("\n")[0]
-        raise UserError(
-            f"{path} is missing or damaged ({reason}); force=true archives the run and starts anew"
-        ) from error
 
 
 def count_parameters(task: Task) -> dict[str, int]:

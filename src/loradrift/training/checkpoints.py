@@ -1,0 +1,48 @@
+"""What an interrupted run goes on from, and whether it may."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loradrift.config import UserError
+from loradrift.runs import Cell
+from loradrift.training.inputs import Inputs
+
+
+def check_continued(cell: Cell, inputs: Inputs) -> None:
+    """Refuse to go on from a checkpoint with other rows, tokens or base weights than it began with.
+
+    Raises:
+        UserError: Naming what differs.
+    """
+    before = cell.record.fingerprints
+    if not cell.last_checkpoint.exists() or before == inputs.fingerprints:
+        return
+    now = inputs.fingerprints
+    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+    raise UserError(
+        f"{cell.folder} was interrupted, and since then {', '.join(changed)} changed; "
+        "force=true archives it and starts anew"
+    )
+
+
+def steps_done(checkpoint: Path) -> int:
+    """Optimizer steps in a checkpoint; 0 without one."""
+    return int(load_checkpoint(checkpoint)["global_step"]) if checkpoint.exists() else 0
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, lazily and without unpickling anything but tensors and plain values.
+
+    Raises:
+        UserError: If the file is missing or damaged; names it.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
+        return state
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"{path} is missing or damaged ({reason}); force=true archives the run and starts anew"
+        ) from error
