@@ -76,7 +76,8 @@ def build_callbacks(
     return [
         *watchers,
         FiniteLoss(),
-        EveryParameterLearns(min(config.trainer.guard_steps, total_steps)),
+        # never after one step, at which LoRA's A has no gradient yet
+        EveryParameterLearns(min(config.trainer.guard_steps, max(2, total_steps))),
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
         *progress_bars(),
