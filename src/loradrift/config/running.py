@@ -48,7 +48,8 @@ class DataConfig:
     """Use this many training rows (after the validation rows are taken out); null uses all."""
 
     validation_rows: int = 500
-    """Rows held out of the training split to choose the best checkpoint; at most a tenth."""
+    """Whole texts held out of the training split, with their pieces, to choose the best checkpoint;
+    at most a tenth of them."""
 
     evaluation_split: str = "dev"
     """The reported split: ``dev``, or ``test`` where its labels are public."""

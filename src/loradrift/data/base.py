@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from loradrift.config import DataConfig, UserError
+from loradrift.data.families import families
 
 
 class Row(NamedTuple):
@@ -36,6 +37,9 @@ class Splits(NamedTuple):
 def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig) -> Splits:
     """Hold validation rows out of the training rows, then cut these to ``data.train_rows``.
 
+    Validation rows are whole texts, like the rows of the evaluation split. Training rows that are
+    pieces of one (:func:`~loradrift.data.families.families`) would give it away and are left out.
+
     Args:
         train: The official training split.
         evaluation: The split to report.
@@ -46,20 +50,22 @@ def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig
     """
     if not evaluation:
         raise UserError(f"the {data.evaluation_split} split is empty")
+    root = families([row.text for row in train])
     order = list(range(len(train)))
     random.Random(data.seed).shuffle(order)
-    held_out = min(data.validation_rows, len(train) // 10)
+    wholes = [i for i in order if root[i] == i]
+    held_out = set(wholes[: min(data.validation_rows, len(wholes) // 10)])
     if not held_out:
-        raise UserError(f"the train split has {len(train)} rows; at least 10 are needed")
-    rest = order[held_out:]
+        raise UserError(f"the train split has {len(wholes)} texts; at least 10 are needed")
+    rest = [i for i in order if root[i] not in held_out]
     if data.train_rows is not None and data.train_rows > len(rest):
         raise UserError(
             f"data.train_rows must be at most {len(rest)} (the train split without its "
-            f"{held_out} validation rows), got {data.train_rows}"
+            f"{len(held_out)} validation rows and their pieces), got {data.train_rows}"
         )
     return Splits(
         [train[i] for i in sorted(rest[: data.train_rows])],
-        [train[i] for i in sorted(order[:held_out])],
+        [train[i] for i in sorted(held_out)],
         list(evaluation),
     )
 

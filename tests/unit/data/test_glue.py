@@ -94,6 +94,22 @@ def test_splits_are_disjoint_and_leave_nothing_out(load):
     assert evaluation == rows(7)
 
 
+def test_nothing_trained_on_is_a_piece_of_a_validation_row(load):
+    words = ["good", "bad", "dull", "odd", "new", "old", "sad", "wet"]
+    wholes = [f"the {word} film is too long" for word in words]
+    wholes += [f"a {word} end" for word in words[:4]]
+    pieces = [" ".join(text.split()[1:4]) for text in wholes[:8]] + ["is too long", "film"]
+    table = [Row(str(i), text, None, 0) for i, text in enumerate(pieces + wholes)]
+    for seed in range(20):
+        train, validation, _ = split_rows(table, rows(7), load(f"data.seed={seed}").data)
+        assert len(validation) == 1 and validation[0].text in wholes
+        others = [row.text for row in train]
+        shared = [text for text in others if f" {text} " in f" {validation[0].text} "]
+        # what other texts hold too says nothing about this one
+        assert all(any(text in other for other in wholes if other in others) for text in shared)
+        assert len(others) >= len(table) - 4
+
+
 def test_the_data_seed_alone_draws_the_splits(load):
     first = split_rows(rows(200), rows(7), load("seed=1").data)
     assert first == split_rows(rows(200), rows(7), load("seed=2").data)
@@ -111,7 +127,7 @@ def test_a_subset_is_part_of_the_whole_and_keeps_the_validation_rows(load):
     ("train", "evaluation", "message"),
     [
         (200, 0, "the dev split is empty"),
-        (5, 5, "the train split has 5 rows; at least 10 are needed"),
+        (5, 5, "the train split has 5 texts; at least 10 are needed"),
         (100, 5, "data.train_rows must be at most 90 .* got 95"),
     ],
 )
