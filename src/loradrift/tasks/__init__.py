@@ -3,6 +3,12 @@
 from loradrift.tasks.base import Task
 from loradrift.tasks.classification import ClassificationTask
 from loradrift.tasks.language_modeling import LanguageModelingTask
-from loradrift.tasks.zero_shot import answer_log_likelihoods
+from loradrift.tasks.zero_shot import Answered, answer_log_likelihoods
 
-__all__ = ["ClassificationTask", "LanguageModelingTask", "Task", "answer_log_likelihoods"]
+__all__ = [
+    "Answered",
+    "ClassificationTask",
+    "LanguageModelingTask",
+    "Task",
+    "answer_log_likelihoods",
+]

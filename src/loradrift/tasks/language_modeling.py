@@ -1,4 +1,4 @@
-"""Next-token prediction on packed rows of text."""
+"""Next-token prediction on running text."""
 
 # Shape suffixes: B rows, T tokens, V vocabulary.
 

@@ -1,9 +1,13 @@
 """Predictions without training, with the same record as a trained run."""
 
+import operator
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +15,9 @@ from torchmetrics.functional.classification import binary_accuracy, binary_f1_sc
 
 from loradrift.config import Config
 from loradrift.data import FORMATS, Row
-from loradrift.models import load_backbone
+from loradrift.models import Backbone, load_backbone
 from loradrift.runs import Cell, RunRecord
-from loradrift.tasks import answer_log_likelihoods
+from loradrift.tasks import Answered, answer_log_likelihoods
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 from loradrift.training.train import write_config, write_predictions
@@ -21,10 +25,14 @@ from loradrift.training.train import write_config, write_predictions
 
 def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
     """Evaluate ``majority``, ``random`` or ``zero_shot`` on the validation and reported rows."""
+    backbone = None
+    if config.method.name == "zero_shot":
+        device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+        backbone = load_backbone(inputs.model, seed=config.seed).eval().to(device)
     metrics: dict[str, float] = {}
     for name in ("validation", "evaluation"):
         rows: list[Row] = getattr(inputs.splits, name)
-        scores_N = positive_scores(config, inputs, rows)
+        scores_N = positive_scores(config, inputs, rows, backbone)
         labels_N = torch.tensor([row.label for row in rows])
         chosen_N = (scores_N > 0.5).long()
         metrics[f"{name}/accuracy"] = float(binary_accuracy(chosen_N, labels_N))
@@ -45,13 +53,18 @@ def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
         cell.record,
         fingerprints=inputs.fingerprints,
         rows=inputs.num_rows,
-        parameters={"trainable": 0, "total": 0},
+        parameters={
+            "trainable": 0,
+            "total": sum(p.numel() for p in backbone.parameters()) if backbone else 0,
+        },
         metrics={**metrics},
     )
 
 
-def positive_scores(config: Config, inputs: Inputs, rows: list[Row]) -> Tensor:
-    """Probability (N,) of label 1 of each row."""
+def positive_scores(
+    config: Config, inputs: Inputs, rows: list[Row], backbone: Backbone | None
+) -> Tensor:
+    """Probability (N,) of label 1 of each row; only ``zero_shot`` needs the backbone."""
     match config.method.name:
         case "majority":
             counts = Counter(row.label for row in inputs.splits.train)
@@ -60,27 +73,41 @@ def positive_scores(config: Config, inputs: Inputs, rows: list[Row]) -> Tensor:
             draw = random.Random(f"{config.seed} {len(rows)}")
             return torch.tensor([draw.random() for _ in rows])
         case "zero_shot":
-            return zero_shot_scores(config, inputs, rows)
+            assert backbone is not None
+            return zero_shot_scores(config, inputs, rows, backbone)
         case name:
             raise AssertionError(f"no baseline is called {name}")
 
 
-def zero_shot_scores(config: Config, inputs: Inputs, rows: list[Row]) -> Tensor:
+def zero_shot_scores(config: Config, inputs: Inputs, rows: list[Row], backbone: Backbone) -> Tensor:
     """Share (N,) of label 1's words in the likelihood of both labels' words."""
-    form, encode = FORMATS[config.task.name], inputs.tokenizer
-    device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
-    backbone = load_backbone(inputs.model, seed=config.seed).eval().to(device)
-    answers = [encode(words, add_special_tokens=False)["input_ids"] for words in form.answers]
-    prefix = [] if encode.bos_token_id is None else [encode.bos_token_id]
-    room = config.task.max_length - len(prefix) - max(map(len, answers))
-    texts = [form.question.format(text=row.text, pair=row.pair) for row in rows]
-    # the end of a prompt asks the question, so a long one loses its beginning
-    prompts = [prefix + ids[-room:] for ids in encode(texts, add_special_tokens=False)["input_ids"]]
+    form = FORMATS[config.task.name]
+    questions = [form.question.format(text=row.text, pair=row.pair) for row in rows]
     scores_N2 = answer_log_likelihoods(
         backbone,
-        prompts,
-        answers,
+        [
+            tokenize_answers(inputs.tokenizer, question, form.answers, config.task.max_length)
+            for question in questions
+        ],
         pad_id=inputs.collate.pad_id,
         batch_size=2 * config.task.batch_size,
     )
     return scores_N2.softmax(1)[:, 1].cpu()
+
+
+def tokenize_answers(
+    tokenizer: Any, question: str, answers: Sequence[str], max_length: int
+) -> Answered:
+    """Token ids of the question with each answer, and where the answers part.
+
+    Question and answer are tokenised together: a tokenizer may join them, or put a space before a
+    text of its own. A long question loses its beginning, since its end asks.
+    """
+    texts = [question + answer for answer in answers]
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    parted = (len(set(tokens)) > 1 for tokens in zip(*ids, strict=False))
+    shared = sum(1 for _ in takewhile(operator.not_, parted))
+    surplus = max(map(len, ids)) + len(bos) - max_length
+    cut = min(max(0, surplus), shared - 1)
+    return Answered([bos + each[cut:] for each in ids], len(bos) + shared - cut)

@@ -5,7 +5,12 @@ import torch
 
 from loradrift.config import LoraConfig, OptimConfig
 from loradrift.models import Classifier, load_backbone, make_trainable
-from loradrift.tasks import ClassificationTask, LanguageModelingTask, answer_log_likelihoods
+from loradrift.tasks import (
+    Answered,
+    ClassificationTask,
+    LanguageModelingTask,
+    answer_log_likelihoods,
+)
 
 IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
 BATCH = {
@@ -54,11 +59,12 @@ def test_predictions_come_in_row_order(classification):
 
 
 def test_scores_start_anew_at_each_evaluation(classification):
+    figures = []
     for _ in range(2):
         classification.validation_step(BATCH, 0)
         classification.on_validation_epoch_end()
-        first = first if _ else dict(classification.logged)  # noqa: F821
-    assert classification.logged == first
+        figures.append(dict(classification.logged))
+    assert figures[0] == figures[1]
 
 
 def test_logits_at_t_predict_token_t_plus_1(backbone):
@@ -74,8 +80,11 @@ def test_logits_at_t_predict_token_t_plus_1(backbone):
 
 
 def test_zero_shot_sums_the_answers_tokens(backbone):
-    prompts, answers = [[1, 40, 41], [1, 50, 51, 52, 53]], [[60], [61, 62]]
-    scores = answer_log_likelihoods(backbone, prompts, answers, pad_id=3, batch_size=1)
+    prompts, answers = [[1], [1, 50, 51, 52, 53]], [[60], [61, 62, 63]]
+    together = [
+        Answered([prompt + answer for answer in answers], len(prompt)) for prompt in prompts
+    ]
+    scores = answer_log_likelihoods(backbone, together, pad_id=3, batch_size=1)
     for i, prompt in enumerate(prompts):
         for j, answer in enumerate(answers):
             logits = backbone.causal_lm(input_ids=torch.tensor([prompt + answer])).logits[0]
@@ -83,8 +92,15 @@ def test_zero_shot_sums_the_answers_tokens(backbone):
                 logits[len(prompt) - 1 + k].log_softmax(0)[token] for k, token in enumerate(answer)
             )
             torch.testing.assert_close(scores[i, j], expected)
-    together = answer_log_likelihoods(backbone, prompts, answers, pad_id=3, batch_size=2)
-    torch.testing.assert_close(together, scores)
+    batched = answer_log_likelihoods(backbone, together, pad_id=3, batch_size=2)
+    torch.testing.assert_close(batched, scores)
+
+
+def test_answers_of_different_length_in_one_batch(backbone):
+    rows = [Answered([[1, 40, 41, 60]], 3), Answered([[1, 50, 61, 62, 63]], 2)]
+    batched = answer_log_likelihoods(backbone, rows, pad_id=3, batch_size=2)
+    alone = [answer_log_likelihoods(backbone, [row], pad_id=3, batch_size=1) for row in rows]
+    torch.testing.assert_close(batched, torch.cat(alone))
 
 
 def test_the_learning_rate_warms_up_and_decays_to_zero(classification):
