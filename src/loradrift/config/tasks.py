@@ -59,12 +59,12 @@ class GlueConfig(TaskConfig):
 
 @dataclass(kw_only=True)
 class PretrainConfig(TaskConfig):
-    """Next-token prediction on plain text, packed into rows of ``max_length`` tokens."""
+    """Next-token prediction on plain text, in rows of at most ``max_length`` tokens."""
 
     name: str = "pretrain"
-    max_length: int = 96
+    max_length: int = 128
     batch_size: int = 32
-    max_steps: int | None = 450
+    max_steps: int | None = 900
     metric: str = "loss"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from loradrift.data.batches import ALONE, Batch, Collator, EvaluationBatches, Sh
 from loradrift.data.corpus import read_corpus
 from loradrift.data.glue import FORMATS, read_glue
 from loradrift.data.hub import read_hub
-from loradrift.data.tokens import TokenTable, pack, tokenization_fingerprint, tokenize
+from loradrift.data.tokens import TokenTable, tokenization_fingerprint, tokenize, tokenize_documents
 
 __all__ = [
     "ALONE",
@@ -24,10 +24,10 @@ __all__ = [
     "TrainBatches",
     "load_corpus",
     "load_glue",
-    "pack",
     "rows_fingerprint",
     "tokenization_fingerprint",
     "tokenize",
+    "tokenize_documents",
 ]
 
 

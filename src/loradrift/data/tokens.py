@@ -77,19 +77,26 @@ def tokenize(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) 
     return _cached(cache, key, encode, [row.id for row in rows], labels)
 
 
-def pack(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) -> TokenTable:
-    """Documents one after the other as ``bos text eos``, in rows of exactly ``max_length``.
+def tokenize_documents(
+    rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path
+) -> TokenTable:
+    """Token ids of each document as ``bos text eos``.
 
-    The tokens that do not fill a last row are left out.
+    One longer than ``max_length`` goes on in further rows. A rest of one token, which predicts
+    nothing, is left out.
     """
-    key = "packed" + rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
+    key = "documents" + rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
 
     def encode() -> tuple[list[list[int]], int]:
-        stream: list[int] = []
-        for text in _ids(tokenizer, [row.text for row in rows]):
-            stream += [*_special(tokenizer.bos_token_id), *text, *_special(tokenizer.eos_token_id)]
-        full = len(stream) // max_length * max_length
-        return [stream[i : i + max_length] for i in range(0, full, max_length)], 0
+        bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
+        texts = _ids(tokenizer, [row.text for row in rows])
+        documents = ([*bos, *text, *eos] for text in texts)
+        pieces = (
+            document[i : i + max_length]
+            for document in documents
+            for i in range(0, len(document), max_length)
+        )
+        return [piece for piece in pieces if len(piece) > 1], 0
 
     return _cached(cache, key, encode, None, None)
 

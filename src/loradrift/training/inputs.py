@@ -14,10 +14,10 @@ from loradrift.data import (
     TokenTable,
     load_corpus,
     load_glue,
-    pack,
     rows_fingerprint,
     tokenization_fingerprint,
     tokenize,
+    tokenize_documents,
 )
 from loradrift.models import load_tokenizer, model_fingerprint
 from loradrift.training.base_model import resolve_model
@@ -58,27 +58,26 @@ def prepare(config: Config) -> Inputs:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
     cache = Path(config.cache)
-    packed = isinstance(config.task, PretrainConfig)
+    pretraining = isinstance(config.task, PretrainConfig)
     splits = (
         load_corpus(config.data, cache)
-        if packed
+        if pretraining
         else load_glue(config.task.name, config.data, cache)
     )
     model = resolve_model(config)
     tokenizer = load_tokenizer(model)
     check_length(config, model)
-    encode = partial(pack if packed else tokenize, tokenizer=tokenizer, cache=cache)
+    encode = partial(
+        tokenize_documents if pretraining else tokenize, tokenizer=tokenizer, cache=cache
+    )
     length = config.task.max_length
     train, validation, evaluation = (encode(rows, max_length=length) for rows in splits)
-    for split, table in (("train", train), ("valid", validation)):
-        if not len(table):
-            raise UserError(f"the {split} text has fewer than task.max_length={length} tokens")
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
     collate = Collator(pad, tuple(sorted(special)))
-    probe = None if packed else make_probe(config, evaluation, collate)
+    probe = None if pretraining else make_probe(config, evaluation, collate)
     fingerprints = {
         "evaluation_rows": rows_fingerprint(splits.evaluation),
         "train_rows": rows_fingerprint(splits.train),

@@ -42,7 +42,7 @@ def test_scale_sets_model_data_and_trainer_together(load):
     paper = load("scale=paper")
     assert (paper.model.name, paper.data.name, paper.trainer.name) == ("tinyllama", "hub", "gpu")
     assert paper.trainer.precision == "bf16-mixed"
-    assert (paper.method.optim.lr, load().method.optim.lr) == (2e-4, 4e-3)
+    assert (paper.method.optim.lr, load().method.optim.lr) == (2e-4, 2e-3)
 
 
 def test_the_command_line_wins_over_the_scale(load):

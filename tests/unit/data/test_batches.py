@@ -14,8 +14,8 @@ from loradrift.data import (
     Share,
     TokenTable,
     TrainBatches,
-    pack,
     tokenize,
+    tokenize_documents,
 )
 
 
@@ -161,14 +161,23 @@ def test_a_damaged_cache_is_made_again(tokenizer, tmp_path):
     assert tokenize(rows, tokenizer, 20, tmp_path).flat.tolist() == first
 
 
-def test_documents_are_packed_without_a_gap(tokenizer, tmp_path):
-    rows = [Row(str(i), "a good film about a bad film", None, 0) for i in range(9)]
-    text = tokenizer(rows[0].text, add_special_tokens=False)["input_ids"]
-    table = pack(rows, tokenizer, 16, tmp_path)
-    stream = [1, *text, 2] * 9
-    assert set(table.lengths) == {16}
-    assert table.flat.tolist() == stream[: len(table) * 16]
-    assert len(stream) - len(table.flat) < 16
+def test_a_long_document_goes_on_in_further_rows(tokenizer, tmp_path):
+    rows = [
+        Row("0", "a good film", None, 0),
+        Row("1", "a good film about a bad film " * 3, None, 0),
+    ]
+    table = tokenize_documents(rows, tokenizer, 16, tmp_path)
+    texts = tokenizer([row.text for row in rows], add_special_tokens=False)["input_ids"]
+    assert table.flat.tolist() == [1, *texts[0], 2, 1, *texts[1], 2]
+    assert table.lengths.max() == 16
+    assert table.row(0).tolist() == [1, *texts[0], 2]
+
+
+def test_a_rest_of_one_token_is_left_out(tokenizer, tmp_path):
+    rows = [Row("0", "a good film", None, 0)]
+    length = len(tokenizer(rows[0].text, add_special_tokens=False)["input_ids"]) + 1
+    [row] = [tokenize_documents(rows, tokenizer, length, tmp_path).flat.tolist()]
+    assert len(row) == length
 
 
 def test_content_never_touches_padding(table):

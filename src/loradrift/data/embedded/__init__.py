@@ -23,7 +23,7 @@ from loradrift.data.embedded.variations import distort_somehow, weaken
 from loradrift.files import write_atomic
 
 NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
-NUM_DOCUMENTS = {"train": 8000, "valid": 400}
+NUM_DOCUMENTS = {"train": 12000, "valid": 500}
 
 Row = tuple[str, ...]
 

@@ -11,29 +11,30 @@ from loradrift.data.embedded.lexicon import VERBS
 from loradrift.data.embedded.reviews import draw_sentence, draw_verdict
 from loradrift.data.embedded.variations import distort_somehow, weaken
 
+# Mostly what happened: what a verb alone says about the news is learned first, then what a negation
+# turns it into. Were both equally frequent, neither could be seen without the other.
+_MOODS = ("did", "did", "did", "not", "maybe")
+
 
 def draw_document(rng: Random, split: str) -> str:
     """One document, a review or a report, in the word combinations of ``split``."""
-    return _review(rng, split) if rng.random() < 0.45 else _report(rng, split)
+    return _review(rng, split) if rng.random() < 0.5 else _report(rng, split)
 
 
 def _review(rng: Random, split: str) -> str:
     good = rng.random() < 0.5
-    mixed = rng.random() < 0.5
     parts = []
-    for _ in range(rng.randint(3, 4)):
-        if mixed:
-            good = rng.random() < 0.5
+    for _ in range(rng.randint(2, 4)):
         parts += [f"{draw_sentence(rng, split, good=good)} .", draw_verdict(rng, good=good)]
     return " ".join(parts)
 
 
 def _report(rng: Random, split: str) -> str:
     parts = []
-    for _ in range(3):
-        fact = draw_fact(rng, split)
+    for _ in range(rng.randint(1, 2)):
+        fact = draw_fact(rng, split, moods=_MOODS)
         parts.append(_statement(rng, fact))
-        if rng.random() < 0.6:
+        if rng.random() < 0.7:
             parts.append(rng.choice((_restatement, _consequence, _rumor))(rng, fact))
     return " ".join(parts)
 

@@ -81,17 +81,18 @@ def draw_person(rng: Random) -> str:
     return rng.choice(PERSONS[rng.choice(tuple(PERSONS))])
 
 
-def draw_fact(rng: Random, split: str, *, detail: float = 0.3, things: float = 0.35) -> Fact:
+def draw_fact(
+    rng: Random, split: str, *, moods: tuple[str, ...] = ("did", "did", "not", "not", "maybe")
+) -> Fact:
     """A fact that ``split`` owns.
 
     Args:
         rng: Source of every choice.
         split: A key of :data:`SPLITS`.
-        detail: Probability of each modifier.
-        things: Probability that the patient is a thing.
+        moods: What the mood is chosen from.
     """
     while True:
-        about_things = rng.random() < things
+        about_things = rng.random() < 0.35
         agent = draw_person(rng)
         verb = rng.choice(tuple(THING_VERBS if about_things else PERSON_VERBS))
         patient = (
@@ -101,18 +102,18 @@ def draw_fact(rng: Random, split: str, *, detail: float = 0.3, things: float = 0
         if agent != patient and fact.split == split:
             break
 
-    def maybe(values: tuple[str, ...], probability: float = detail) -> str:
+    def maybe(values: tuple[str, ...], probability: float = 0.3) -> str:
         return rng.choice(values) if rng.random() < probability else ""
 
     named = KIND_OF[agent] == "NAME", KIND_OF[patient] == "NAME"
     return replace(
         fact,
-        agent_trait="" if named[0] else maybe(TRAITS, detail / 2),
-        patient_trait="" if named[1] or about_things else maybe(TRAITS, detail / 2),
+        agent_trait="" if named[0] else maybe(TRAITS, 0.15),
+        patient_trait="" if named[1] or about_things else maybe(TRAITS, 0.15),
         count=rng.choice(COUNTS) if about_things and rng.random() < 0.6 else "",
         place=maybe(PLACES),
         time=maybe(TIMES),
-        mood=rng.choice(("did", "did", "not", "not", "maybe")),
+        mood=rng.choice(moods),
     )
 
 

@@ -119,7 +119,7 @@ TRAITS = _words("wealthy elderly famous brave quiet clever tall young tired angr
 SYNONYMS = _synonyms(
     "wealthy/rich elderly/aged famous/renowned brave/courageous quiet/silent clever/smart "
     "tired/weary angry/furious lonely/solitary polite/courteous singer/vocalist mayor/burgomaster "
-    "coat/overcoat car/automobile boat/ship pistol/handgun truck/lorry scarf/shawl rifle/musket"
+    "coat/overcoat car/automobile boat/ship pistol/handgun scarf/shawl rifle/musket"
 )
 """Trait or noun -> another word for it."""
 
