@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +13,23 @@ from typing import Any
 def write_atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it over ``path`` if the block succeeds.
 
+    The block creates the file: its permissions are what the user's umask says.
+
     Raises:
-        OSError: If the disk is full or the folder cannot be written; nothing is left behind.
+        OSError: If the disk is full or the folder cannot be written, with the name of ``path``;
+            nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide runs from the rest of the group
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ class BestCheckpoint(pl.Callback):
     Lightning's own forgets its best score when a run resumes from another folder.
 
     Args:
-        path: The one file, replaced atomically.
+        path: The one file.
         metric: Name of the logged metric.
         higher_is_better: Its direction.
     """
@@ -30,10 +30,7 @@ class BestCheckpoint(pl.Callback):
         if self._best is not None and sign * score <= sign * self._best:
             return
         self._best = score
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary, weights_only=True)
-        if trainer.is_global_zero:
-            temporary.replace(self.path)
+        trainer.save_checkpoint(self.path, weights_only=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The score to beat."""

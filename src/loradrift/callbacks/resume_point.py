@@ -31,7 +31,7 @@ class ResumePoint(pl.Callback):
     step before (dump, validation, best checkpoint) is then done, and no gradient is pending.
 
     Args:
-        path: The one file, replaced atomically.
+        path: The one file.
         every_n_steps: Interval in optimizer steps.
     """
 
@@ -72,10 +72,7 @@ class ResumePoint(pl.Callback):
         self._last_step = trainer.global_step
         for logger in trainer.loggers:
             logger.save()  # metrics up to here must be on disk before the checkpoint is
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(self.path)
+        trainer.save_checkpoint(self.path)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         # A launcher passes on what the terminal has already sent: that is one request, not two.

@@ -13,11 +13,18 @@ class Throughput(pl.Callback):
 
     Validation, dumps and checkpoints happen outside of that time. ``tokens`` and ``seconds`` are
     sums over the whole run, across resumes, of this process.
+
+    Args:
+        began: When this process began its part of the run (``time.perf_counter``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self.tokens = 0
         self.seconds = 0.0
+        self.earlier_seconds = 0.0
+        """Wall time of the interrupted processes before this one, up to the checkpoint it took."""
+
+        self._process_began = began
         self._began = 0.0
 
     @property
@@ -55,8 +62,13 @@ class Throughput(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far."""
-        return {"tokens": self.tokens, "seconds": self.seconds}
+        return {
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "wall_seconds": self.earlier_seconds + time.perf_counter() - self._process_began,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.tokens, self.seconds = state_dict["tokens"], state_dict["seconds"]
+        self.earlier_seconds = state_dict["wall_seconds"]

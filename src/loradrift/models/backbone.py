@@ -192,28 +192,31 @@ def _no_model(config: ModelConfig, error: Exception) -> UserError:
 
 
 def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
-    """Digest (sha256) of the base model: its weights and architecture files.
+    """Digest (sha256) of the base model: its architecture file and its weights, or their seed.
 
     Weights are hashed once and remembered by name, size and time of change.
 
     Raises:
         UserError: If the model is neither here nor on the hub.
     """
-    if config.weights == "random":
-        return hashlib.sha256(f"random {config.path} {seed}".encode()).hexdigest()
     folder = Path(config.path)
     if not folder.is_dir():
         folder = _download(config)
-    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    return hashlib.sha256("".join(_file_digest(path, cache) for path in files).encode()).hexdigest()
+    parts = [_file_digest(folder / "config.json", cache)]
+    if config.weights == "random":
+        parts.append(f"random {seed}")
+    else:
+        parts += [_file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _download(config: ModelConfig) -> Path:
     """The hub's snapshot of a model: every file that is loaded, and no pickle."""
     from huggingface_hub import snapshot_download
 
+    wanted = ["*.json"] if config.weights == "random" else ["*.json", "*.safetensors"]
     try:
-        return Path(snapshot_download(config.path, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(config.path, allow_patterns=wanted))
     except (OSError, ValueError) as error:
         raise _no_model(config, error) from None
 

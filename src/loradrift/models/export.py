@@ -32,7 +32,9 @@ def export_model(
     from safetensors.torch import save_file
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent
+    ) as name:
         temporary = Path(name, "whole")
         if initial_adapter is None:
             backbone.lm.save_pretrained(temporary)

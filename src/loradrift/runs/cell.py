@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +61,9 @@ def open_cell(config: Config) -> Iterator[Cell]:
         yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
         return
     with hold(folder):
-        for leftover in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/*.tmp")):
-            leftover.unlink()  # of a process that was killed while writing
+        for leftover in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
+            # of a process that was killed while writing
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield Cell(folder, _taken_up(folder, config))
 
 

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -75,7 +76,7 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
             from loradrift.training.train import Job, train
 
             with open_cell(recipe) as cell, cpu_threads(PRETRAINING_THREADS):
-                train(Job(recipe, cell, prepare(recipe)))
+                train(Job(recipe, cell, prepare(recipe), time.perf_counter()))
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)
     return folder

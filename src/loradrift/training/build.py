@@ -26,6 +26,7 @@ from loradrift.models import (
 )
 from loradrift.runs import Cell
 from loradrift.tasks import ClassificationTask, LanguageModelingTask, Task
+from loradrift.training.checkpoints import WholeCheckpoints
 from loradrift.training.inputs import Inputs
 
 
@@ -103,6 +104,7 @@ def build_trainer(
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
         enable_checkpointing=False,  # our own callbacks do it
+        plugins=[WholeCheckpoints()],
         **common_options(config),
     )
 

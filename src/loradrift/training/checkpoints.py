@@ -4,10 +4,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from loradrift.config import UserError
+from loradrift.files import write_atomic
 from loradrift.runs import Cell
 from loradrift.training.inputs import Inputs
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """How Lightning writes checkpoints: straight to files that are whole or absent.
+
+    Lightning's own copies it through memory and the system's temporary folder.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Replace the file at ``path``.
+
+        Raises:
+            OSError: If the disk is full; the earlier file is still there.
+        """
+        with write_atomic(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 def check_continued(cell: Cell, inputs: Inputs) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -52,13 +53,17 @@ def _join(processes: ProcessContext) -> None:
             pass
     except ProcessRaisedException as error:
         kind, _, message = str(error).strip().rsplit("\n", maxsplit=1)[-1].partition(": ")
-        if kind.rpartition(".")[2] in ("UserError", "TrainingFault"):
+        name = kind.rpartition(".")[2]
+        if name in ("UserError", "TrainingFault"):
             raise UserError(message) from None
-        raise
+        if name == "OutOfMemoryError":
+            raise torch.OutOfMemoryError(message) from error
+        raise RuntimeError(f"a training process failed: {name}: {message}") from error
 
 
 def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
     """One process. Its environment is what Lightning reads a launched process's place from."""
+    began = time.perf_counter()
     world_size = config.trainer.devices
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",
@@ -71,7 +76,7 @@ def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
         threads = config.trainer.threads or max(1, torch.get_num_threads() // world_size)
         torch.set_num_threads(threads)
     reset_peak_memory()
-    record = train(Job(config, cell, prepare(config), Share(rank, world_size)))
+    record = train(Job(config, cell, prepare(config), began, Share(rank, world_size)))
     if rank == 0:
         memory = {"peak_memory_bytes": float(peak_memory_bytes())}
         write_record(cell.folder, replace(record, performance=record.performance | memory))

@@ -34,7 +34,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
         elif config.trainer.devices > 1:
             record = train_distributed(config, cell)
         else:
-            record = train(Job(config, cell, prepare(config)))
+            record = train(Job(config, cell, prepare(config), began))
         device = device_name(config)
     performance = {
         "wall_time_s": time.perf_counter() - began,

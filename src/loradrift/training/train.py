@@ -3,8 +3,10 @@
 import json
 import logging
 import math
+import time
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,9 @@ class Job:
     config: Config
     cell: Cell
     inputs: Inputs
+    began: float
+    """``time.perf_counter()`` when this process took up the cell."""
+
     share: Share = ALONE
 
     @property
@@ -71,16 +76,16 @@ def train(job: Job) -> RunRecord:
     check_continued(cell, inputs)
     total_steps = count_steps(config, inputs)
     built = build_task(config, inputs, total_steps)
-    record = replace(
+    cell.record = replace(
         cell.record,
         fingerprints=inputs.fingerprints,
         rows=inputs.num_rows,
         parameters=count_parameters(built.task),
     )
     if job.first:
-        write_record(cell.folder, record)
+        write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
-    throughput = Throughput()
+    throughput = Throughput(job.began)
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
         fit(job, built.task, loggers, throughput, total_steps)
         metrics = evaluate(job, built.task)
@@ -88,10 +93,10 @@ def train(job: Job) -> RunRecord:
             logger.log_metrics(metrics, total_steps)
             logger.save()
     record = replace(
-        record,
-        steps=total_steps,
+        cell.record,
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance={
+            "wall_time_s": throughput.earlier_seconds + time.perf_counter() - job.began,
             "train_time_s": throughput.seconds,
             "tokens_per_s": throughput.tokens_per_second * job.share.world_size,
         },
@@ -127,6 +132,11 @@ def fit(
             )
     except StopRequested:
         raise KeyboardInterrupt from None
+    finally:
+        cell.record.steps = trainer.global_step
+        if job.first:
+            with suppress(OSError):  # a full disk must not hide what ended the training
+                write_record(cell.folder, cell.record)
 
 
 def evaluate(job: Job, task: Task) -> dict[str, float]:
