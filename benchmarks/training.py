@@ -14,8 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,25 +21,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import transformers
+from contenders import time_bare, time_ours, time_trainer
 from hydra import compose, initialize_config_dir
-from torch import nn
+from measure import ratio, take_turns, timed
 
 from loradrift import config as configuration
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.config import Config
-from loradrift.data import Batch, Collator
-from loradrift.runs import Cell
-from loradrift.runs.record import new_record
+from loradrift.data import Collator
 from loradrift.training import build
 from loradrift.training.inputs import Inputs, prepare
-from loradrift.training.metrics_file import MetricsFile
 from loradrift.training.train import quiet
 
 ROOT = Path(__file__).parents[1]
-
-Seconds = float
-Times = dict[str, list[Seconds]]
 
 
 def main() -> None:
@@ -178,147 +171,6 @@ def bench_front_door(rounds: int) -> None:
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - began)
         row(f"`train.py {' '.join(arguments)}`, seconds", statistics.median(times), "<= 1.00")
-
-
-def take_turns(candidates: dict[str, Callable[[], Seconds]], rounds: int) -> Times:
-    """CPU seconds of each candidate in each round; one round more than asked warms up."""
-    times: Times = {name: [] for name in candidates}
-    for _ in range(rounds + 1):
-        for name, measure in candidates.items():
-            times[name].append(measure())
-    return {name: values[1:] for name, values in times.items()}
-
-
-def ratio(times: Times, above: str, below: str) -> float:
-    """Median over the rounds of one candidate's seconds by another's."""
-    pairs = zip(times[above], times[below], strict=True)
-    return statistics.median(a / b for a, b in pairs)
-
-
-def timed(function: Callable[[], None]) -> Seconds:
-    """CPU seconds of all threads."""
-    began = time.process_time()
-    function()
-    return time.process_time() - began
-
-
-@contextmanager
-def clock(times: list[Seconds]) -> Iterator[None]:
-    """Append the CPU seconds of the block."""
-    began = time.process_time()
-    yield
-    times.append(time.process_time() - began)
-
-
-class LoopClock(pl.Callback):
-    """CPU seconds from the first training batch to the end of training."""
-
-    began = seconds = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start."""
-        self.began = time.process_time()
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop."""
-        self.seconds = time.process_time() - self.began
-
-
-def time_ours(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
-    """Our task and guards in Lightning's loop; no dump, no validation, no checkpoint inside."""
-    cell = Cell(folder / "cell", new_record(config))
-    task = build.build_task(config, inputs, len(batches)).task
-    throughput = build.Throughput()
-    kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.EveryParameterLearns)
-    callbacks = [
-        callback
-        for callback in build.build_callbacks(config, cell, inputs, throughput, len(batches))
-        if isinstance(callback, kept)
-    ]
-    stopwatch = LoopClock()
-    loggers: Any = [MetricsFile(folder / "metrics.csv", 0)]
-    trainer = build.build_trainer(config, [*callbacks, stopwatch], loggers, len(batches))
-    trainer.fit(task, torch.utils.data.DataLoader(batches, batch_size=None))
-    return stopwatch.seconds
-
-
-def time_bare(config: Config, inputs: Inputs, batches: list[Batch]) -> Seconds:
-    """What anybody would write down, with the same optimizer, schedule and clipping."""
-    task = build.build_task(config, inputs, len(batches)).task.train()
-    optimizers: Any = task.configure_optimizers()
-    optimizer, scheduler = optimizers["optimizer"], optimizers["lr_scheduler"]["scheduler"]
-    trained = [p for p in task.model.parameters() if p.requires_grad]
-    times: list[Seconds] = []
-    with clock(times):
-        for batch in batches:
-            logits = task.model(batch["input_ids"], batch["attention_mask"])
-            nn.functional.cross_entropy(logits, batch["labels"]).backward()
-            nn.utils.clip_grad_norm_(trained, config.trainer.gradient_clip)
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
-    return times[0]
-
-
-class WithLoss(nn.Module):
-    """Our classifier as transformers' Trainer wants a model."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """Loss and logits."""
-        logits = self.model(input_ids, attention_mask)
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
-
-
-class TrainerClock(transformers.TrainerCallback):
-    """CPU seconds from the first training step to the end of training."""
-
-    began = seconds = 0.0
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Start."""
-        self.began = time.process_time()
-
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Stop."""
-        self.seconds = time.process_time() - self.began
-
-
-def time_trainer(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
-    """Transformers' Trainer on the same batches, model and PEFT set-up."""
-    task = build.build_task(config, inputs, len(batches)).task
-    names = ("input_ids", "attention_mask", "labels")
-    data = [{name: batch[name] for name in names} for batch in batches]
-    stopwatch = TrainerClock()
-    optim: Any = task.optim
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder / "trainer"),
-        per_device_train_batch_size=1,
-        max_steps=len(batches),
-        learning_rate=optim.lr,
-        max_grad_norm=config.trainer.gradient_clip,
-        logging_steps=config.trainer.log_every,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        log_level="error",
-    )
-    trainer = transformers.Trainer(
-        model=WithLoss(task.model),
-        args=arguments,
-        train_dataset=data,
-        data_collator=lambda rows: rows[0],
-        callbacks=[stopwatch],
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    trainer.train()
-    return stopwatch.seconds
 
 
 def row(what: str, value: float, wanted: str) -> None:

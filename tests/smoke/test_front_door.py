@@ -1,39 +1,15 @@
 """What a user types, and what it leaves behind."""
 
 import csv
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from leavings import cells, check_predictions, only, weights
 from safetensors import safe_open
-from safetensors.torch import load_file
 
-from loradrift.activations import ActivationStore, StoreError, store
-from loradrift.callbacks.guards import TrainingFault
-from loradrift.config import UserError
-
-ROOT = Path(__file__).parents[2]
-
-
-def cells(runs: Path) -> dict[str, dict]:
-    """Records by folder, relative to the runs folder."""
-    return {
-        str(path.parent.relative_to(runs)): json.loads(path.read_text())
-        for path in sorted(runs.rglob("run.json"))
-        if "archive" not in path.parts
-    }
-
-
-def only(runs: Path) -> tuple[Path, dict]:
-    [(name, record)] = cells(runs).items()
-    return runs / name, record
+from loradrift.activations import ActivationStore
 
 
 def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, tmp_path):
@@ -57,13 +33,6 @@ def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, tmp_
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "runs/main").rglob("*.*")}
 
 
-def check_predictions(folder: Path, record: dict) -> None:
-    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-    assert len({row["id"] for row in rows}) == record["rows"]["evaluation"] == len(rows)
-    right = sum(row["label"] == row["prediction"] for row in rows) / len(rows)
-    assert right == pytest.approx(record["metrics"]["evaluation/accuracy"], abs=1e-6)
-
-
 def check_files(folder: Path, record: dict) -> None:
     check_predictions(folder, record)
     with (folder / "metrics.csv").open(newline="") as file:
@@ -80,118 +49,12 @@ def check_files(folder: Path, record: dict) -> None:
     assert (folder / "config.yaml").is_file()
 
 
-def weights(runs: Path) -> dict:
-    folder, _ = only(runs)
-    return load_file(folder / "model" / "adapter_model.safetensors")
-
-
-@pytest.mark.parametrize("moment", ["checkpoints/last.ckpt", "activations/step=000008.safetensors"])
-def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path, moment):
-    typed = ("task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2", "seed=7")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    compute(*typed, runs=whole)
-    process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
-    while process.poll() is None and not list(killed.rglob(moment)):
-        os.sched_yield()
-    process.kill()
-    process.wait()
-    folder, record = only(killed)
-    assert record["status"] == "running"
-    resumed = train(*typed, runs=killed)
-    assert resumed.returncode == 0, resumed.stderr
-    assert only(killed)[1]["resumed"] == 1
-    one, other = weights(whole), weights(killed)
-    assert all((one[name] == other[name]).all() for name in one | other)
-    for file in ("metrics.csv", "predictions.jsonl", "activations/step=000012.safetensors"):
-        assert (only(whole)[0] / file).read_bytes() == (folder / file).read_bytes(), file
-
-
-@pytest.mark.parametrize(
-    ("number", "moment"),
-    [
-        (signal.SIGINT, "checkpoints/last.ckpt"),  # while training
-        (signal.SIGTERM, "checkpoints/last.ckpt"),
-        (signal.SIGTERM, "run.json"),  # while everything is still being loaded
-    ],
-)
-def test_a_signal_leaves_a_status_and_exit_code_130(train, command, tmp_path, number, moment):
-    typed = ("method=full_finetune", "task.max_steps=400")
-    process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list((tmp_path / "runs").rglob(moment)):
-        os.sched_yield()
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; the same command goes on from here" in stderr
-    folder, record = only(tmp_path / "runs")
-    assert record["status"] == "interrupted"
-    assert (folder / moment).is_file()
-
-
-def test_a_signal_while_evaluating_is_an_interruption_too(load, tmp_path, monkeypatch):
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from omegaconf import OmegaConf
-
-    from loradrift import cli
-
-    load()  # registers the schemas
-    overrides = [f"runs={tmp_path}/runs"]
-    with initialize_config_dir(str(ROOT / "conf")):
-        cfg = compose("train", overrides)
-    mode = OmegaConf.create({"hydra": {"mode": RunMode.RUN}})
-    monkeypatch.setattr(HydraConfig.instance(), "cfg", mode)
-    with pytest.raises(KeyboardInterrupt), cli.cell(cfg, overrides):
-        sys.exit(1)  # what Lightning makes of Ctrl-C
-    assert only(tmp_path / "runs")[1]["status"] == "interrupted"
-
-
-def test_an_interrupted_run_does_not_go_on_with_other_rows(compute, tmp_path):
-    with pytest.raises(TrainingFault):
-        compute("task.min_train_accuracy=1")
-    folder, record = only(tmp_path / "runs")
-    record["fingerprints"]["train_rows"] = "of another file"
-    (folder / "run.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"since then train_rows changed; force=true archives"):
-        compute("task.min_train_accuracy=1")
-
-
-def test_a_full_disk_while_dumping_leaves_the_training_resumable(compute, tmp_path, monkeypatch):
-    def full(path, data):
-        if path.name >= "step=000008":
-            raise StoreError(f"{path} could not be written: No space left on device")
-        return replacing(path, data)
-
-    replacing = store.replacing
-    monkeypatch.setattr(store, "replacing", full)
-    with pytest.raises(StoreError, match=r"step=000008.safetensors could not be written: No space"):
-        compute("seed=3", runs=tmp_path / "full")
-    folder, record = only(tmp_path / "full")
-    assert ActivationStore(folder / "activations").steps == [0, 4]
-    assert (folder / "checkpoints" / "last.ckpt").is_file()
-    monkeypatch.undo()
-    _, record = compute("seed=3", runs=tmp_path / "full")
-    assert (record.status, record.resumed) == ("success", 1)
-    compute("seed=3", runs=tmp_path / "whole")
-    one, other = weights(tmp_path / "full"), weights(tmp_path / "whole")
-    assert all((one[name] == other[name]).all() for name in one | other)
-
-
 def test_dumping_does_not_change_what_is_learned(compute, tmp_path):
     typed = ("method.dropout=0.2", "trainer.accumulate=2", "seed=5")
     compute(*typed, runs=tmp_path / "watched")
     compute(*typed, "callbacks.activation_dump.enabled=false", runs=tmp_path / "alone")
     one, other = weights(tmp_path / "watched"), weights(tmp_path / "alone")
     assert all((one[name] == other[name]).all() for name in one | other)
-
-
-def test_a_damaged_checkpoint_is_named(compute, tmp_path):
-    with pytest.raises(TrainingFault):
-        compute("task.min_train_accuracy=1")
-    folder, _ = only(tmp_path / "runs")
-    (folder / "checkpoints" / "last.ckpt").write_bytes(b"half a file")
-    with pytest.raises(UserError, match=r"last.ckpt is missing or damaged .*; force=true archives"):
-        compute("task.min_train_accuracy=1")
 
 
 def test_a_failing_job_does_not_end_the_others(train, tmp_path):

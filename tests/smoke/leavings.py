@@ -1,0 +1,33 @@
+"""Reading what runs left behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+
+def cells(runs: Path) -> dict[str, dict]:
+    """Records by folder, relative to the runs folder."""
+    return {
+        str(path.parent.relative_to(runs)): json.loads(path.read_text())
+        for path in sorted(runs.rglob("run.json"))
+        if "archive" not in path.parts
+    }
+
+
+def only(runs: Path) -> tuple[Path, dict]:
+    [(name, record)] = cells(runs).items()
+    return runs / name, record
+
+
+def check_predictions(folder: Path, record: dict) -> None:
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len({row["id"] for row in rows}) == record["rows"]["evaluation"] == len(rows)
+    right = sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+    assert right == pytest.approx(record["metrics"]["evaluation/accuracy"], abs=1e-6)
+
+
+def weights(runs: Path) -> dict:
+    folder, _ = only(runs)
+    return load_file(folder / "model" / "adapter_model.safetensors")
