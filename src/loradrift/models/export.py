@@ -44,6 +44,9 @@ def export_model(
             weights = {key: value.contiguous() for key, value in head.state_dict().items()}
             save_file(weights, temporary / "head.safetensors")
         tokenizer.save_pretrained(temporary)
+        mode = (temporary / "tokenizer_config.json").stat().st_mode
+        for path in temporary.glob("*.safetensors"):
+            path.chmod(mode)  # safetensors' 0600 would hide them from the user's group
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
 

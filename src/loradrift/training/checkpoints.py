@@ -24,10 +24,16 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Replace the file at ``path``.
 
         Raises:
-            OSError: If the disk is full; the earlier file is still there.
+            OSError: If the disk is full; names the file, whose earlier content is still there.
         """
         with write_atomic(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch hides what the file said behind a complaint about its own archive
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 def check_continued(cell: Cell, inputs: Inputs) -> None:
