@@ -1,0 +1,64 @@
+"""CKA with a Gaussian kernel as wide as the data (Kornblith et al. 2019, arXiv:1905.00414)."""
+
+# Shape suffixes: N examples, D and E representation widths.
+
+import numpy as np
+from torch import Tensor
+
+from loradrift.similarity.functional.cka import (
+    Gram,
+    Hsic,
+    cka_distance_of_grams,
+    cka_of_grams,
+    hsic,
+)
+from loradrift.similarity.functional.inputs import Array, centre, matrices
+
+
+def cka_rbf(x_ND: Tensor, y_NE: Tensor) -> float:
+    """Debiased CKA of ``exp(-|x_i - x_j|^2 / (2 s^2))``, at most 1.
+
+    ``s^2`` is the median of the squared distances over pairs i < j, for each side by itself.
+    Unchanged by rotation, translation and uniform scaling of either side.
+
+    Args:
+        x_ND: Activations (N, D) of any floating dtype.
+        y_NE: Activations (N, E), row-aligned.
+
+    Returns:
+        NaN if a side has no variance, or more than half of its pairs are equal.
+
+    Raises:
+        ValueError: If the inputs are not aligned, finite matrices with at least 4 rows.
+    """
+    return _cka(x_ND, y_NE).debiased
+
+
+def cka_rbf_biased(x_ND: Tensor, y_NE: Tensor) -> float:
+    """The biased form of :func:`cka_rbf`, in [0, 1]."""
+    return _cka(x_ND, y_NE).biased
+
+
+def cka_rbf_distance(x_ND: Tensor, y_NE: Tensor) -> float:
+    """``1 - cka_rbf`` without cancellation."""
+    k, m = map(rbf_gram, matrices(x_ND, y_NE))
+    return cka_distance_of_grams(k, m, hsic(k, k), hsic(m, m)).debiased
+
+
+def _cka(x_ND: Tensor, y_NE: Tensor) -> Hsic:
+    x, y = matrices(x_ND, y_NE)
+    return cka_of_grams(rbf_gram(x), rbf_gram(y))
+
+
+def rbf_gram(x_ND: Array) -> Gram:
+    """The Gaussian kernel matrix, in float64; NaN where the median distance is zero."""
+    x_ND = centre(x_ND).rows_ND.astype(np.float64)
+    product_NN = x_ND @ x_ND.T
+    norms_N = product_NN.diagonal()
+    distances_NN = np.maximum(norms_N[:, None] + norms_N - 2 * product_NN, 0)
+    median = np.median(distances_NN[np.triu_indices(len(x_ND), 1)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kernel_NN = np.exp(distances_NN / (-2 * median))
+    np.fill_diagonal(kernel_NN, 0)
+    ones_N = np.ones(len(x_ND)) if median else np.full(len(x_ND), np.nan)
+    return Gram(np.tril(kernel_NN), ones_N, kernel_NN.sum(1))

@@ -1,0 +1,97 @@
+"""Mean cosine of corresponding rows, raw and after removing each side's column means."""
+
+# Shape suffixes: N examples, D representation width.
+
+import numpy as np
+from torch import Tensor
+
+from loradrift.similarity.functional.inputs import (
+    Array,
+    centre,
+    check_aligned,
+    finite_array,
+    matrices,
+    same_width,
+)
+
+
+def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
+    """Mean over rows of the cosine between a row of x and the same row of y, in [-1, 1].
+
+    Read it next to :func:`cosine_floor`: in transformers any two rows have a high cosine.
+
+    Args:
+        x_ND: Activations (N, D) of any floating dtype.
+        y_ND: Activations (N, D), aligned by row and by column.
+
+    Returns:
+        NaN if a row is zero.
+
+    Raises:
+        ValueError: If the inputs are not aligned, finite matrices of equal width.
+    """
+    matrices(x_ND, y_ND)  # refuses too few rows
+    return float(row_cosines(x_ND, y_ND).mean())
+
+
+def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
+    """Cosine (N,) of each row of x with the same row of y, for any number of rows.
+
+    Raises:
+        ValueError: If the inputs are not aligned, finite matrices of equal width.
+    """
+    check_aligned(x_ND, y_ND)
+    x, y = finite_array(x_ND), finite_array(y_ND)
+    same_width(x, y, "cosine")
+    cosines_N: Array = np.vecdot(unit_rows(x), unit_rows(y))
+    return cosines_N
+
+
+def cosine_distance(x_ND: Tensor, y_ND: Tensor) -> float:
+    """``1 - cosine`` without cancellation: half the mean squared distance of unit rows."""
+    return _half_square_distance(*_raw(x_ND, y_ND))
+
+
+def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
+    """:func:`cosine` after each side's column means are removed: what tells rows apart."""
+    return float(np.vecdot(*_centred(x_ND, y_ND)).mean())
+
+
+def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
+    """``1 - cosine_centered`` without cancellation."""
+    return _half_square_distance(*_centred(x_ND, y_ND))
+
+
+def cosine_floor(x_ND: Tensor, y_ND: Tensor) -> float:
+    """Mean cosine of rows that do not belong together: what :func:`cosine` is worth by itself."""
+    left_ND, right_ND = _raw(x_ND, y_ND)
+    n = len(left_ND)
+    together = left_ND.sum(0) @ right_ND.sum(0) - np.vdot(left_ND, right_ND)
+    return float(together / (n * (n - 1)))
+
+
+def _raw(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
+    x, y = matrices(x_ND, y_ND)
+    same_width(x, y, "cosine")
+    return unit_rows(x), unit_rows(y)
+
+
+def _centred(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
+    x, y = matrices(x_ND, y_ND)
+    same_width(x, y, "cosine_centered")
+    return unit_rows(centre(x).rows_ND), unit_rows(centre(y).rows_ND)
+
+
+def unit_rows(x_ND: Array) -> Array:
+    """Rows of length 1 in float64; NaN where a row is zero."""
+    x_ND = x_ND.astype(np.float64)
+    largest_N1 = np.abs(x_ND).max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is wanted
+        x_ND /= largest_N1  # so that no square overflows
+        unit_ND: Array = x_ND / np.sqrt(np.vecdot(x_ND, x_ND))[:, None]
+    return unit_ND
+
+
+def _half_square_distance(x_ND: Array, y_ND: Array) -> float:
+    difference_ND = x_ND - y_ND
+    return float(np.vecdot(difference_ND, difference_ND).mean() / 2)

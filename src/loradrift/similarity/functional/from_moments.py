@@ -1,0 +1,71 @@
+"""Procrustes and canonical correlations from moments alone, for streams of rows."""
+
+# Shape suffixes: D and E representation widths, K directions kept.
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from loradrift.similarity.functional.cca import KEPT
+from loradrift.similarity.functional.moments import Cross, Floats, Moments, moved
+
+
+def procrustes_of_moments(m: Moments) -> float:
+    """:func:`~loradrift.similarity.functional.procrustes.procrustes` of all rows.
+
+    By subtraction from 2: distances below 1e-7 are lost.
+    """
+    c = _centred(m.xy)
+    if not (c.p > 0 and c.q > 0):
+        return math.nan
+    nuclear = np.linalg.svd(c.xy, compute_uv=False).sum() / math.sqrt(c.p * c.q)
+    return math.sqrt(max(0.0, 2 - 2 * nuclear))
+
+
+def svcca_of_moments(m: Moments) -> float:
+    """:func:`~loradrift.similarity.functional.cca.svcca` of all rows."""
+    pair = _Axes.of(m.xx, KEPT), _Axes.of(m.yy, KEPT)
+    if not all(len(axes.lengths_K) for axes in pair):
+        return math.nan
+    product_KK = _correlate(*pair, m)
+    return float(np.linalg.svd(product_KK, compute_uv=False).clip(0, 1).mean())
+
+
+def pwcca_of_moments(m: Moments) -> float:
+    """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows."""
+    pair = x_axes, y_axes = _Axes.of(m.xx, 1.0), _Axes.of(m.yy, 1.0)
+    if not all(len(axes.lengths_K) for axes in pair):
+        return math.nan
+    rotation, correlations_K, _ = np.linalg.svd(_correlate(*pair, m))
+    num = min(len(x_axes.lengths_K), len(y_axes.lengths_K))
+    # What each canonical direction has in common with each column of x.
+    shares_KD = rotation[:, :num].T @ (x_axes.lengths_K[:, None] * x_axes.columns_DK.T)
+    weights_K = np.abs(shares_KD).sum(1)
+    return float(weights_K @ correlations_K[:num].clip(0, 1) / weights_K.sum())
+
+
+class _Axes(NamedTuple):
+    """Right singular vectors and singular values of a centred side."""
+
+    columns_DK: Floats
+    lengths_K: Floats
+
+    @classmethod
+    def of(cls, c: Cross, kept: float) -> "_Axes":
+        squares_D, vectors_DD = np.linalg.eigh(_centred(c).xy)
+        squares_D, vectors_DD = squares_D[::-1], vectors_DD[:, ::-1]
+        smallest = squares_D[0] * (len(squares_D) * np.finfo(np.float32).eps) ** 2
+        rank = int((squares_D > max(smallest, 0)).sum())
+        shares_K = np.cumsum(squares_D[:rank]) / squares_D[:rank].sum()
+        num_kept = min(rank, int(np.searchsorted(shares_K, kept - 1e-12)) + 1)
+        return cls(vectors_DD[:, :num_kept], np.sqrt(squares_D[:num_kept]))
+
+
+def _correlate(x: _Axes, y: _Axes, m: Moments) -> Floats:
+    product_KK: Floats = x.columns_DK.T @ _centred(m.xy).xy @ y.columns_DK
+    return product_KK / np.outer(x.lengths_K, y.lengths_K)
+
+
+def _centred(c: Cross) -> Cross:
+    return moved(c, -c.x / c.n, -c.y / c.n)

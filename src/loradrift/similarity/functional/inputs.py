@@ -1,0 +1,125 @@
+"""What every measure asks of its two matrices, and how it centres them."""
+
+# Shape suffixes: N examples, D and E representation widths.
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+"""float32 or float64."""
+
+BLOCK = 32
+"""Rows centred together."""
+
+SMALLEST, LARGEST = 1e-8, 1e8
+"""Squared norms whose squares float32 still adds up without loss."""
+
+MIN_ROWS = 4
+"""The unbiased HSIC divides by N - 3."""
+
+
+def matrices(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array]:
+    """Both sides as arrays on the CPU; float16 and bfloat16 become float32.
+
+    Raises:
+        ValueError: If they are not two matrices with one finite row per example and at least 4.
+    """
+    check_aligned(x_ND, y_NE)
+    return matrix(x_ND), matrix(y_NE)
+
+
+def check_aligned(x_ND: Tensor, y_NE: Tensor) -> None:
+    """Refuse anything but two matrices with equally many rows.
+
+    Raises:
+        ValueError: With both shapes.
+    """
+    if x_ND.ndim != 2 or y_NE.ndim != 2 or len(x_ND) != len(y_NE):
+        raise ValueError(
+            "expected two matrices with one row per example, got shapes "
+            f"{tuple(x_ND.shape)} and {tuple(y_NE.shape)}"
+        )
+
+
+def matrix(x_ND: Tensor) -> Array:
+    """One side as an array on the CPU.
+
+    Raises:
+        ValueError: If it has fewer than 4 rows, no columns, or a value that is not finite.
+    """
+    if x_ND.ndim != 2 or len(x_ND) < MIN_ROWS or not x_ND.shape[1]:
+        raise ValueError(
+            f"expected a matrix with at least {MIN_ROWS} rows and a column, got shape "
+            f"{tuple(x_ND.shape)}"
+        )
+    return finite_array(x_ND)
+
+
+def finite_array(x_ND: Tensor) -> Array:
+    """A tensor as an array on the CPU; float16 and bfloat16 become float32.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
+    x_ND = x_ND.detach().cpu()
+    array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
+    # A finite sum has finite terms, and is ten times cheaper than asking each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(array.sum())
+    if suspicious and not np.isfinite(array).all():
+        raise ValueError("expected finite values, got NaN or infinity")
+    return array
+
+
+def same_width(x_ND: Array, y_ND: Array, name: str) -> None:
+    """Refuse sides of different width.
+
+    Raises:
+        ValueError: Naming the measure.
+    """
+    if x_ND.shape[1] != y_ND.shape[1]:
+        raise ValueError(
+            f"{name} compares coordinate by coordinate and needs equal widths, got "
+            f"{x_ND.shape[1]} and {y_ND.shape[1]}"
+        )
+
+
+class Centred(NamedTuple):
+    """Rows without their column means, up to a common power of two."""
+
+    rows_ND: Array
+    square_norms_N: NDArray[np.float64]
+
+
+def centre(x_ND: Array) -> Centred:
+    """Take the column means away; same dtype, C order.
+
+    The means are float64 and taken away in two parts, so that columns whose mean is thousands of
+    times their spread keep all the digits they have. Values whose products could overflow or
+    vanish are divided by a power of two: every measure that centres ignores scale. A column of
+    equal values becomes exactly zero.
+    """
+    mean_D = x_ND.mean(axis=0, dtype=np.float64)
+    if x_ND.dtype == np.float64:
+        # Rounded, unlike a float64 sum of equal float32 numbers, which is exact.
+        mean_D = np.where(x_ND.min(axis=0) == x_ND.max(axis=0), x_ND[0], mean_D)
+    high_D = mean_D.astype(x_ND.dtype)
+    low_D = (mean_D - high_D).astype(x_ND.dtype)
+    rows_ND = np.empty(x_ND.shape, x_ND.dtype)
+    norms_N = np.empty(len(x_ND))
+    for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the processor's cache
+        rows_BD = rows_ND[start : start + BLOCK]
+        np.subtract(x_ND[start : start + BLOCK], high_D, out=rows_BD)
+        rows_BD -= low_D
+        wide_BD = rows_BD.astype(np.float64)
+        np.vecdot(wide_BD, wide_BD, out=norms_N[start : start + BLOCK])
+    largest = norms_N.max()
+    if largest and not SMALLEST < largest < LARGEST:
+        scale = 2.0 ** -np.floor(np.log2(largest) / 2)
+        rows_ND *= x_ND.dtype.type(scale)
+        norms_N *= scale**2
+    return Centred(rows_ND, norms_N)

@@ -1,0 +1,263 @@
+"""The measures as torchmetrics: batch by batch, and merged across processes.
+
+Where sums over rows suffice, the states are sums. ``cosine_centered``, ``cka_rbf``, ``knn`` and
+``rsa`` are functions of all pairs of rows: their states are the rows.
+"""
+
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from loradrift.similarity.functional.cosine import row_cosines
+from loradrift.similarity.functional.from_moments import (
+    procrustes_of_moments,
+    pwcca_of_moments,
+    svcca_of_moments,
+)
+from loradrift.similarity.functional.inputs import MIN_ROWS, check_aligned, finite_array
+from loradrift.similarity.functional.moments import (
+    Cross,
+    Moments,
+    cka_of_moments,
+    merge,
+    moments,
+)
+from loradrift.similarity.measures import MEASURES
+
+CHUNK = 4096
+"""Rows that wait to be reduced together: adding up wide float64 matrices more often would cost
+more than the products themselves."""
+
+
+class _Waiting(Metric):
+    """Rows seen and not yet reduced, as the states ``rows_x`` and ``rows_y``."""
+
+    higher_is_better = None  # more similar is neither better nor worse
+    is_differentiable = False
+    full_state_update = True
+    rows_x: list[Tensor]
+    rows_y: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("rows_x", [], dist_reduce_fx="cat")
+        self.add_state("rows_y", [], dist_reduce_fx="cat")
+
+    def update(self, x_ND: Tensor, y_NE: Tensor) -> None:
+        """Add one batch of row-aligned activations.
+
+        Raises:
+            ValueError: If the sides are not two matrices with equally many rows.
+        """
+        check_aligned(x_ND, y_NE)
+        self.rows_x.append(x_ND.detach())
+        self.rows_y.append(y_NE.detach())
+
+    def waiting(self) -> tuple[Tensor, Tensor]:
+        """All rows that wait, as two matrices."""
+        # after a synchronisation the state is one tensor
+        sides = (self.rows_x, self.rows_y)
+        x, y = (side if isinstance(side, Tensor) else torch.cat(side) for side in sides)
+        return x, y
+
+
+class _Summed(_Waiting):
+    """A measure of sums over rows.
+
+    Args:
+        dim_x: Width D of the first side.
+        dim_y: Width E of the second side.
+        kwargs: Passed to :class:`torchmetrics.Metric`.
+    """
+
+    def __init__(self, dim_x: int, dim_y: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for name, shape in _shapes(dim_x, dim_y).items():
+            # Each process's sums are about its own shift: gathered, not added.
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx=None)
+        self._shapes = _shapes(dim_x, dim_y)
+
+    def update(self, x_ND: Tensor, y_NE: Tensor) -> None:
+        """Add one batch of row-aligned activations.
+
+        Raises:
+            ValueError: If the sides are not two matrices with equally many rows.
+        """
+        super().update(x_ND, y_NE)
+        if sum(map(len, self.rows_x)) >= CHUNK:
+            self._keep(self.total())
+
+    def total(self) -> Moments:
+        """The moments of all rows seen so far, by all processes after a synchronisation."""
+        states = [self._parts(name) for name in self._shapes]
+        parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
+        if len(self.rows_x):
+            parts.append(moments(*(finite_array(side) for side in self.waiting())))
+        seen = [part for part in parts if part.xy.n]
+        return reduce(merge, seen) if seen else parts[0]
+
+    def _parts(self, name: str) -> list[Any]:
+        state = getattr(self, name)
+        return list(state.reshape(-1, *self._shapes[name]).cpu().numpy())
+
+    def _keep(self, total: Moments) -> None:
+        for name, value in zip(self._shapes, _flat(total), strict=True):
+            setattr(self, name, torch.as_tensor(value, device=self.device))
+        self.rows_x, self.rows_y = [], []
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the rows that another instance has seen.
+
+        Raises:
+            TypeError: If it is not a metric of the same kind.
+        """
+        if not isinstance(incoming_state, type(self)):
+            raise TypeError(
+                f"expected a {type(self).__name__}, got {type(incoming_state).__name__}"
+            )
+        totals = [part for part in (self.total(), incoming_state.total()) if part.xy.n]
+        if totals:
+            self._keep(reduce(merge, totals))
+        self._update_count += incoming_state._update_count
+        self._computed = None
+
+    def compute(self) -> Tensor:
+        """The value over everything seen so far.
+
+        Raises:
+            ValueError: If fewer than 4 rows were seen.
+        """
+        total = self.total()
+        if total.xy.n < MIN_ROWS:
+            raise ValueError(f"expected at least {MIN_ROWS} rows, got {int(total.xy.n)}")
+        return torch.tensor(self.of_moments(total), dtype=torch.float64)
+
+    def of_moments(self, total: Moments) -> float:
+        """The value of all rows' moments."""
+        raise NotImplementedError
+
+
+def _shapes(d: int, e: int) -> dict[str, tuple[int, ...]]:
+    """State name -> its shape, in the order of :func:`_flat`."""
+    shapes: dict[str, tuple[int, ...]] = {"shift_x": (d,), "shift_y": (e,)}
+    for pair, (first, second) in {"xx": (d, d), "yy": (e, e), "xy": (d, e)}.items():
+        sizes = ((), (first,), (second,), (first, second), (), (), (second,), (first,), ())
+        shapes |= {f"{pair}_{name}": size for name, size in zip(Cross._fields, sizes, strict=True)}
+    return shapes
+
+
+def _flat(m: Moments) -> list[Any]:
+    return [m.shift_x, m.shift_y, *m.xx, *m.yy, *m.xy]
+
+
+def _nested(values: list[Any]) -> Moments:
+    shift_x, shift_y, *rest = values
+    size = len(Cross._fields)
+    return Moments(
+        shift_x, shift_y, *(Cross(*rest[i : i + size]) for i in range(0, len(rest), size))
+    )
+
+
+class CKA(_Summed):
+    """:func:`~loradrift.similarity.functional.cka.cka` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The debiased value."""
+        return cka_of_moments(total).debiased
+
+
+class CKABiased(_Summed):
+    """:func:`~loradrift.similarity.functional.cka.cka_biased` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The biased value."""
+        return cka_of_moments(total).biased
+
+
+class Procrustes(_Summed):
+    """:func:`~loradrift.similarity.functional.procrustes.procrustes` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The distance."""
+        return procrustes_of_moments(total)
+
+
+class SVCCA(_Summed):
+    """:func:`~loradrift.similarity.functional.cca.svcca` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The mean correlation."""
+        return svcca_of_moments(total)
+
+
+class PWCCA(_Summed):
+    """:func:`~loradrift.similarity.functional.cca.pwcca` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The weighted correlation."""
+        return pwcca_of_moments(total)
+
+
+class Cosine(Metric):
+    """:func:`~loradrift.similarity.functional.cosine.cosine` over batches."""
+
+    higher_is_better = None
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    num_rows: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("num_rows", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, x_ND: Tensor, y_ND: Tensor) -> None:
+        """Add one batch of aligned activations of equal width.
+
+        Raises:
+            ValueError: If the sides are not aligned, finite matrices of equal width.
+        """
+        self.total += float(row_cosines(x_ND, y_ND).sum())
+        self.num_rows += len(x_ND)
+
+    def compute(self) -> Tensor:
+        """The mean over all rows."""
+        return self.total / self.num_rows
+
+
+class _AllRows(_Waiting):
+    """A measure of all pairs of rows."""
+
+    measure: str
+
+    def compute(self) -> Tensor:
+        """The value over everything seen so far."""
+        return torch.tensor(MEASURES[self.measure](*self.waiting()), dtype=torch.float64)
+
+
+class CosineCentered(_AllRows):
+    """:func:`~loradrift.similarity.functional.cosine.cosine_centered` over batches."""
+
+    measure = "cosine_centered"
+
+
+class CKARBF(_AllRows):
+    """:func:`~loradrift.similarity.functional.cka_rbf.cka_rbf` over batches."""
+
+    measure = "cka_rbf"
+
+
+class KNN(_AllRows):
+    """:func:`~loradrift.similarity.functional.neighbors.knn` over batches."""
+
+    measure = "knn"
+
+
+class RSA(_AllRows):
+    """:func:`~loradrift.similarity.functional.neighbors.rsa` over batches."""
+
+    measure = "rsa"
