@@ -111,13 +111,16 @@ def centre(x_ND: Array) -> Centred:
     low_D = (mean_D - high_D).astype(x_ND.dtype)
     rows_ND = np.empty(x_ND.shape, x_ND.dtype)
     norms_N = np.empty(len(x_ND))
-    for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the processor's cache
-        rows_BD = rows_ND[start : start + BLOCK]
-        np.subtract(x_ND[start : start + BLOCK], high_D, out=rows_BD)
-        rows_BD -= low_D
-        wide_BD = rows_BD.astype(np.float64)
-        np.vecdot(wide_BD, wide_BD, out=norms_N[start : start + BLOCK])
+    with np.errstate(over="ignore", invalid="ignore"):  # is seen below
+        for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the cache
+            rows_BD = rows_ND[start : start + BLOCK]
+            np.subtract(x_ND[start : start + BLOCK], high_D, out=rows_BD)
+            rows_BD -= low_D
+            wide_BD = rows_BD.astype(np.float64)
+            np.vecdot(wide_BD, wide_BD, out=norms_N[start : start + BLOCK])
     largest = norms_N.max()
+    if not np.isfinite(largest):
+        return centre(x_ND * x_ND.dtype.type(2.0**-64))
     if largest and not SMALLEST < largest < LARGEST:
         scale = 2.0 ** -np.floor(np.log2(largest) / 2)
         rows_ND *= x_ND.dtype.type(scale)
