@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -25,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from loradrift.config import OBSERVERS, Config, UserError, load
 from loradrift.files import write_json
 from loradrift.mistakes import one_line
-from loradrift.runs import Cell, Status, open_cell, read_record, write_record
+from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
 from loradrift.summary import print_closing_table
 
 INTERRUPTED = 130
@@ -81,7 +82,8 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
                 return
             try:
                 write_record(held.folder, held.record)
-                print(f"{where}: {'resuming' if held.record.resumed else 'starting'}", flush=True)
+                begun = held.last_checkpoint.exists()
+                print(f"{where}: {'resuming' if begun else 'starting'}", flush=True)
                 yield config, held
             except BaseException as error:
                 # What a signal hits may raise something else: Lightning makes it a SystemExit
@@ -130,7 +132,8 @@ def _record_end(held: Cell, error: BaseException) -> None:
     elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         status = Status.OUT_OF_MEMORY  # by name: torch, whose error it is, is not imported here
     with suppress(OSError):  # a full disk must not hide the error itself
-        write_record(held.folder, replace(record, status=status, error=one_line(error)))
+        ended = replace(record, status=status, error=one_line(error), ended=now())
+        write_record(held.folder, ended)
         (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
 
 
@@ -149,7 +152,10 @@ def variant(overrides: Sequence[str]) -> str:
         commas, in characters that every file system takes. Where that loses something (a path, a
         very long name) a digest keeps it unique.
     """
-    last = {override.partition("=")[0]: override for override in overrides if _varies(override)}
+    # A sweep hands on values as Hydra parsed them (2e-3 as 0.002): so must a single run.
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    typed = [f"{each.get_key_element()}={each.get_value_element_as_str()}" for each in parsed]
+    last = {override.partition("=")[0]: override for override in typed if _varies(override)}
     name = ",".join(sorted(map(_readable, last.values())))
     if len(name.encode()) <= 160:
         return name

@@ -24,10 +24,9 @@ def one_line(error: BaseException) -> str:
 
 def _unknown_option(config: str, options: list[str]) -> str:
     group, _, typed = config.rpartition("/")
-    legal = [option for option in options if not option.endswith("_schema")]
-    nearest = get_close_matches(typed, legal, n=1)
+    nearest = get_close_matches(typed, options, n=1)
     hint = f" Did you mean: {group}={nearest[0]}?" if nearest else ""
-    return f"{group}={typed}: no such option.{hint} There are: {', '.join(legal)}"
+    return f"{group}={typed}: no such option.{hint} There are: {', '.join(options)}"
 
 
 def _configuration(error: BaseException) -> str:
@@ -38,6 +37,10 @@ def _configuration(error: BaseException) -> str:
     text = " ".join([lines[0], *cause[:1]])
     if keys and keys[0] not in text:
         text = f"{keys[0]}: {text}"
+    if text.startswith("Error when parsing"):
+        return f"{text} An override is key=value"
+    if text.startswith("Ambiguous value"):
+        return f"{text}: several values are a sweep, and need -m"
     if "Could not override" not in text or "Did you mean" in text or not keys:
         return text
     last = keys[0].rpartition(".")[2]

@@ -23,7 +23,8 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
-    records = [read_record(Path(note["cell"])) for note in notes if note["cell"]]
+    cells = dict.fromkeys(note["cell"] for note in notes if note["cell"])  # each once
+    records = [read_record(Path(cell)) for cell in cells]
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
         shared = shared_overrides(done)
@@ -33,6 +34,10 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
             table.add_row(*row)
         console.print(table)
     failed = [note for note in notes if note["error"]]
+    stopped = [note for note in failed if note["error"].startswith("KeyboardInterrupt")]
+    for note in stopped:
+        failed.remove(note)
+        console.print(f"interrupted {note['job']}", markup=False, highlight=False, soft_wrap=True)
     for note in failed:
         line = f"failed {note['job']}: {note['error']}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -64,6 +69,9 @@ def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[s
 def _figures(group: list[RunRecord]) -> tuple[str, ...]:
     name = f"evaluation/{group[0].config['task']['metric']}"
     values = [value for record in group if (value := record.metrics.get(name)) is not None]
+    rows = {record.fingerprints.get("evaluation_rows") for record in group}
+    if len(rows) > 1:
+        name, values = f"{name} of different rows:", []  # no mean of what is not comparable
     percent = 100 if not name.endswith("loss") else 1
     mean = percent * statistics.fmean(values) if values else float("nan")
     spread = f" ± {percent * statistics.stdev(values):.2f}" if len(values) > 1 else ""

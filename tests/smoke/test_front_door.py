@@ -1,6 +1,7 @@
 """What a user types, and what it leaves behind."""
 
 import csv
+import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +56,35 @@ def test_dumping_does_not_change_what_is_learned(compute, tmp_path):
     compute(*typed, "callbacks.activation_dump.enabled=false", runs=tmp_path / "alone")
     one, other = weights(tmp_path / "watched"), weights(tmp_path / "alone")
     assert all((one[name] == other[name]).all() for name in one | other)
+
+
+def test_bf16_clips_and_checkpoints(compute):
+    _, record = compute("trainer.precision=bf16-mixed", "trainer.gradient_checkpointing=true")
+    assert record.status == "success"
+
+
+def test_the_logged_loss_is_the_mean_of_a_steps_micro_batches(compute, tmp_path):
+    losses = []
+    for size, accumulate in ((8, 1), (4, 2)):
+        sizes = (f"task.batch_size={size}", f"trainer.accumulate={accumulate}")
+        folder, _ = compute(*sizes, "data.train_rows=8", runs=tmp_path / str(accumulate))
+        with (folder / "metrics.csv").open(newline="") as file:
+            losses.append(float(next(csv.DictReader(file))["train/loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_the_last_step_is_validated_and_keeps_its_own_figures(compute):
+    folder, _ = compute("method=full_finetune", "seed=8")
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    assert [step for step, row in rows.items() if row["validation/accuracy"]] == [5, 10, 12]
+    assert rows[12]["evaluation/accuracy"]
+
+
+def test_the_small_models_own_run_ends_well(compute, cache):
+    compute("model.pretraining.seed=5")
+    records = [json.loads(p.read_text()) for p in (cache / "pretraining").rglob("seed=5/run.json")]
+    assert [record["status"] for record in records] == ["success"]
 
 
 def test_a_failing_job_does_not_end_the_others(train, tmp_path):

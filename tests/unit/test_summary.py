@@ -1,8 +1,10 @@
 """The closing table: one row per cell but the seed, and every failure with its reason."""
 
+from pathlib import Path
+
 import pytest
 
-from loradrift.runs import RunRecord, Status, write_record
+from loradrift.runs import RunRecord, Status, read_record, write_record
 from loradrift.summary import print_closing_table
 
 
@@ -42,6 +44,29 @@ def test_what_all_rows_share_is_said_once(note, capsys):
     out = capsys.readouterr().out
     assert out.count("a=1") == 1 and "all with a=1" in out
     assert "lora b=2" in out and "lora b=3" in out
+
+
+def test_a_cell_computed_twice_is_one_seed(note, capsys):
+    print_closing_table([note("lora", 1, 0.5), note("lora", 1, 0.5)])
+    assert "± " not in capsys.readouterr().out
+
+
+def test_there_is_no_mean_over_different_rows(note, capsys):
+    notes = [note("lora", seed, 0.5) for seed in (1, 2)]
+    for number, each in enumerate(notes):
+        record = read_record(Path(each["cell"]))
+        record.fingerprints["evaluation_rows"] = str(number)
+        write_record(Path(each["cell"]), record)
+    print_closing_table(notes)
+    out = capsys.readouterr().out
+    assert "accuracy of different rows: nan" in out and "50.00" not in out
+
+
+def test_an_interrupted_job_did_not_fail(note, capsys):
+    stopped = {"job": "seed=9", "cell": None, "error": "KeyboardInterrupt"}
+    print_closing_table([note("lora", 1, 0.5), stopped])
+    out = capsys.readouterr().out
+    assert "interrupted seed=9\n" in out and "failed" not in out
 
 
 def test_failures_are_named_with_their_reason(note, capsys):

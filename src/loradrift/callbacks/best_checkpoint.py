@@ -15,13 +15,22 @@ class BestCheckpoint(pl.Callback):
         path: The one file.
         metric: Name of the logged metric.
         higher_is_better: Its direction.
+        last_step: The run's last optimizer step, which is validated whatever the interval.
     """
 
-    def __init__(self, path: Path, metric: str, *, higher_is_better: bool) -> None:
+    def __init__(self, path: Path, metric: str, *, higher_is_better: bool, last_step: int) -> None:
         self.path = path
+        self.last_step = last_step
         self.metric = metric
         self.higher_is_better = higher_is_better
         self._best: float | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    ) -> None:
+        """Ask for a validation at the end: Lightning validates before it stops."""
+        if trainer.global_step == self.last_step:
+            trainer.should_stop = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save if this validation beats the best one."""

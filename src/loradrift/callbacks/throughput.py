@@ -32,6 +32,14 @@ class Throughput(pl.Callback):
         """Real (not padding) tokens per second; 0 before the first step."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
+    def figures(self, world_size: int) -> dict[str, float]:
+        """What the run's record keeps, for ``world_size`` processes like this one."""
+        return {
+            "wall_time_s": self.earlier_seconds + time.perf_counter() - self._process_began,
+            "train_time_s": self.seconds,
+            "tokens_per_s": self.tokens_per_second * world_size,
+        }
+
     def on_train_batch_start(
         self,
         trainer: pl.Trainer,
@@ -65,7 +73,7 @@ class Throughput(pl.Callback):
         return {
             "tokens": self.tokens,
             "seconds": self.seconds,
-            "wall_seconds": self.earlier_seconds + time.perf_counter() - self._process_began,
+            "wall_seconds": self.figures(1)["wall_time_s"],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -5,7 +5,8 @@ Nothing behind that door sees OmegaConf. Every message names the key as typed, t
 value.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ class StudyConfig:
 
     name: str = "main"
 
+    def __post_init__(self) -> None:
+        plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
+        require(plain, "study.name", "the name of one folder", repr(self.name))
+
 
 @dataclass(kw_only=True)
 class Config:
@@ -101,7 +106,7 @@ class Config:
     """Archive what the cell holds and start anew, unless it is finished and the same."""
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        require(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
         pretrain = isinstance(self.task, PretrainConfig)
         if pretrain != isinstance(self.method, FromScratchConfig):
             raise UserError(
@@ -160,7 +165,8 @@ def register() -> None:
     store.store(name="config_schema", node=Config)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
-            store.store(group=group, name=f"{name}_schema", node=schema)
+            # apart from the options, so that completion offers those alone
+            store.store(group=f"schema/{group}", name=name, node=schema)
 
 
 def load(cfg: DictConfig, variant: str = "") -> Config:
@@ -179,5 +185,22 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
     """
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
+    _refuse_extras(config, "")
     config.variant = variant
     return config
+
+
+def _refuse_extras(values: Any, prefix: str) -> None:
+    """Refuse what ``+key=value`` added beside the schema: it would have no effect.
+
+    Raises:
+        UserError: Naming the key and the nearest legal one.
+    """
+    known = {field.name for field in fields(values)}
+    for name, value in vars(values).items():
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f". Did you mean: {prefix}{nearest[0]}?" if nearest else ""
+            raise UserError(f"+{prefix}{name}: there is no such key{hint}")
+        if is_dataclass(value):
+            _refuse_extras(value, f"{prefix}{name}.")

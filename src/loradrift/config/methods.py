@@ -59,10 +59,16 @@ class TrainedConfig(MethodConfig):
 class FromScratchConfig(TrainedConfig):
     """Start from random weights and train all of them (``task=pretrain``)."""
 
+    def __post_init__(self) -> None:
+        require(self.name == "from_scratch", "method.name", "from_scratch", self.name)
+
 
 @dataclass(kw_only=True)
 class FullFinetuneConfig(TrainedConfig):
     """Start from pretrained weights and train all of them."""
+
+    def __post_init__(self) -> None:
+        require(self.name == "full_finetune", "method.name", "full_finetune", self.name)
 
 
 @dataclass(kw_only=True)
@@ -87,6 +93,8 @@ class LoraConfig(TrainedConfig):
     """``default`` (B = 0), ``gaussian``, or ``pissa`` (Meng et al. 2024, arXiv:2404.02948)."""
 
     def __post_init__(self) -> None:
+        names = ("lora", "rslora", "dora", "pissa")
+        require(self.name in names, "method.name", "one of " + ", ".join(names), self.name)
         require(self.rank > 0, "method.rank", "positive", self.rank)
         require(self.alpha > 0, "method.alpha", "positive", self.alpha)
         require(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)

@@ -143,6 +143,10 @@ class LoggerConfig:
     tags: list[str] = field(default_factory=list)
     """W&B tags, beside task, method and scale."""
 
+    def __post_init__(self) -> None:
+        names = ("csv", "wandb", "tensorboard")
+        require(self.name in names, "logger.name", "one of " + ", ".join(names), self.name)
+
 
 @dataclass(kw_only=True)
 class ActivationDumpConfig:

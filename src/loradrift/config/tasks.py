@@ -52,6 +52,8 @@ class GlueConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = ("sst2", "mrpc", "rte")
+        require(self.name in names, "task.name", "one of " + ", ".join(names), self.name)
         require(self.metric in ("accuracy", "f1"), "task.metric", "accuracy or f1", self.metric)
         bound = self.min_train_accuracy
         require(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
@@ -69,6 +71,7 @@ class PretrainConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.name == "pretrain", "task.name", "pretrain", self.name)
         require(self.metric == "loss", "task.metric", "loss for task=pretrain", self.metric)
         require(
             self.min_train_accuracy is None,

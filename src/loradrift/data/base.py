@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from loradrift.config import DataConfig, UserError
@@ -68,6 +69,20 @@ def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig
         [train[i] for i in sorted(held_out)],
         list(evaluation),
     )
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 text file, without its byte-order mark.
+
+    Raises:
+        UserError: If a line is not UTF-8; names file and line.
+    """
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None
 
 
 def rows_fingerprint(rows: Iterable[Row]) -> str:

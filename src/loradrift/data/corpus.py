@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from loradrift.config import UserError
-from loradrift.data.base import Row
+from loradrift.data.base import Row, read_lines
 
 
 def read_corpus(root: Path, split: str) -> list[Row]:
@@ -15,10 +15,7 @@ def read_corpus(root: Path, split: str) -> list[Row]:
     path = root / "corpus" / f"{split}.txt"
     if not path.is_file():
         raise UserError(f"{path} is missing: task=pretrain reads one document a line from it")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error})") from None
+    lines = read_lines(path)
     rows = [Row(f"{split}/{i}", line, None, 0) for i, line in enumerate(lines) if line.strip()]
     if not rows:
         raise UserError(f"{path} holds no text")

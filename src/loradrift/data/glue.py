@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loradrift.config import UserError
-from loradrift.data.base import Row
+from loradrift.data.base import Row, read_lines
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,13 @@ def read_glue(root: Path, task: str, split: str) -> list[Row]:
         path = folder / "msr_paraphrase_test.txt"
     if not path.is_file():
         raise UserError(f"{path} is missing: data.root must hold GLUE's official files")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error})") from None
+    lines = read_lines(path)
     return _parse(path, lines, form, f"{task}/{split}")
 
 
 def _parse(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[Row]:
+    if not any(lines):
+        raise UserError(f"{path} is empty")
     header = lines[0].rstrip("\r").split("\t")
     columns = [name for name in (form.text, form.pair, form.label) if name is not None]
     if missing := [name for name in columns if name not in header]:

@@ -104,7 +104,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
 
 
 def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
-    """Build the model in fp32, with pretrained or random weights.
+    """Build the model in fp32 and train mode, with pretrained or random weights.
 
     Args:
         config: Which model.
@@ -139,7 +139,8 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
         raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _no_model(config, error) from None
-    return Backbone(lm)
+    # Pretrained models come in eval mode, in which gradient checkpointing silently does nothing.
+    return Backbone(lm).train()
 
 
 def _check_loaded(config: ModelConfig, loaded: dict[str, Any]) -> None:

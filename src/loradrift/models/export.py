@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,13 @@ def _save_as_plain_lora(
     lm: Any, folder: Path, scratch: Path, initial: Mapping[str, Tensor]
 ) -> None:
     trained = {key: value.clone() for key, value in adapter_weights(lm).items()}
-    _set_weights(lm, initial)
-    lm.save_pretrained(scratch)
-    _set_weights(lm, trained)
-    lm.save_pretrained(folder, path_initial_model_for_weight_conversion=str(scratch))
+    with warnings.catch_warnings():
+        # PEFT warns that PiSSA changes the base weights: that is what is undone here.
+        warnings.simplefilter("ignore", UserWarning)
+        _set_weights(lm, initial)
+        lm.save_pretrained(scratch)
+        _set_weights(lm, trained)
+        lm.save_pretrained(folder, path_initial_model_for_weight_conversion=str(scratch))
 
 
 def adapter_weights(lm: nn.Module) -> dict[str, Tensor]:

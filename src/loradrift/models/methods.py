@@ -44,6 +44,7 @@ def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
     everything = method.target_modules == ["all-linear"]
     if not everything:
         _check_targets(backbone, method.target_modules)
+    _check_rank(backbone, method.rank)
     initial: Any = {"default": True}.get(method.init, method.init)
     config = peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
@@ -59,16 +60,39 @@ def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
     return adapted
 
 
+def _check_rank(backbone: Backbone, rank: int) -> None:
+    linear = [m for m in backbone.decoder.modules() if isinstance(m, nn.Linear)]
+    largest = max(min(module.in_features, module.out_features) for module in linear)
+    if rank > largest:
+        raise UserError(
+            f"method.rank must be at most {largest}, the rank of the model's largest linear "
+            f"layer, got {rank}"
+        )
+
+
 def _check_targets(backbone: Backbone, targets: list[str]) -> None:
     names = {
         name.rpartition(".")[2]
         for name, module in backbone.decoder.named_modules()
         if isinstance(module, nn.Linear)
     }
-    paths = [name for name, _ in backbone.decoder.named_modules()]
+    kinds = {
+        name: isinstance(module, nn.Linear | nn.Embedding)
+        for name, module in backbone.decoder.named_modules()
+    }
     for target in targets:
-        if any(path == target or path.endswith(f".{target}") for path in paths):
+        if target == "all-linear":
+            raise UserError(
+                "method.target_modules: all-linear stands alone, got " + ", ".join(targets)
+            )
+        hits = [fits for path, fits in kinds.items() if f".{path}".endswith(f".{target}")]
+        if hits and all(hits):
             continue
+        if hits:
+            raise UserError(
+                f"method.target_modules: {target} is no linear layer; there are "
+                f"{', '.join(sorted(names))}"
+            )
         nearest = get_close_matches(target, names, n=1)
         hint = f" Did you mean: {nearest[0]}?" if nearest else ""
         raise UserError(

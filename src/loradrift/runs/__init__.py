@@ -1,7 +1,7 @@
 """What a run leaves behind, and who may touch it."""
 
 from loradrift.runs.cell import Cell, CellBusyError, open_cell
-from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status, read_record, write_record
+from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status, now, read_record, write_record
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -9,6 +9,7 @@ __all__ = [
     "CellBusyError",
     "RunRecord",
     "Status",
+    "now",
     "open_cell",
     "read_record",
     "write_record",

@@ -29,6 +29,7 @@ class Task(pl.LightningModule):
         self.total_steps = total_steps
         # A checkpoint holds what trains; the rest is the base model, which is named by its digest.
         self.strict_loading = False
+        self._losses: list[Tensor] = []  # of the micro-batches since the last step
 
     @property
     def backbone(self) -> Backbone:
@@ -43,6 +44,21 @@ class Task(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients together.
+
+        Lightning's own refuses a fused optimizer under autocast, because a gradient scaler would
+        unscale inside of it; bf16 needs no scaler.
+        """
+        if gradient_clip_val:
+            parameters = trainable_parameters(self.model).values()
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone and head by their learning rates; matrices alone are decayed."""
@@ -89,11 +105,16 @@ class Task(pl.LightningModule):
             )
         self.load_state_dict(state, strict=False)
 
-    def log_training(self, loss: Tensor) -> None:
-        """Log the loss of a micro-batch at the steps that are written, and only then."""
+    def log_training(self, loss: Tensor, batch_idx: int) -> None:
+        """Log the mean loss of a step's micro-batches, at the steps that are written only."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        if (self.global_step + 1) % every == 0:
-            self.log_at_step({"train/loss": loss}, sync_dist=True, prog_bar=True)
+        if (self.global_step + 1) % every:
+            return
+        self._losses.append(loss.detach())
+        if (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            mean = torch.stack(self._losses).mean()
+            self._losses.clear()
+            self.log_at_step({"train/loss": mean}, sync_dist=True, prog_bar=True)
 
     def log_at_step(self, values: dict[str, Any], **options: Any) -> None:
         """Log ``values`` at the number of optimizer steps done, which is what a step means here."""

@@ -52,7 +52,7 @@ class ClassificationTask(Task):
         """Loss of one micro-batch."""
         logits_BC = self.model(batch["input_ids"], batch["attention_mask"])
         loss = F.cross_entropy(logits_BC.float(), batch["labels"])
-        self.log_training(loss)
+        self.log_training(loss, batch_idx)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

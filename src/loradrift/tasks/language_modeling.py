@@ -36,7 +36,7 @@ class LanguageModelingTask(Task):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch."""
         loss = self._loss(batch)
-        self.log_training(loss)
+        self.log_training(loss, batch_idx)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -5,7 +5,6 @@ import hashlib
 import inspect
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -14,15 +13,17 @@ from pathlib import Path
 from loradrift.config import (
     CallbacksConfig,
     Config,
+    DataConfig,
+    LoggerConfig,
     ModelConfig,
     PretrainConfig,
+    ScaleConfig,
     TinyModelConfig,
     TrainerConfig,
 )
 from loradrift.data import load_corpus, rows_fingerprint
 from loradrift.models import write_tiny
 from loradrift.runs import open_cell
-from loradrift.training.machine import cpu_threads
 
 PRETRAINING_THREADS = 2
 """Fixed, because the order of sums is: whoever comes first makes the weights for all."""
@@ -72,11 +73,11 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
     with _alone(folder):
         if not folder.is_dir():
             print("model=tiny: pretraining its weights, once; about a minute", flush=True)
-            from loradrift.training.inputs import prepare  # which asks for this model in turn
-            from loradrift.training.train import Job, train
+            from loradrift.training.run import run  # which asks for this model in turn
 
-            with open_cell(recipe) as cell, cpu_threads(PRETRAINING_THREADS):
-                train(Job(recipe, cell, prepare(recipe), time.perf_counter()))
+            with open_cell(recipe) as cell:
+                if not cell.finished:
+                    run(recipe, cell)
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)
     return folder
@@ -84,22 +85,22 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
 
 def _recipe(config: Config, model: TinyModelConfig) -> Config:
     """The run of ``task=pretrain`` that makes the weights, kept in the cache."""
-    data = replace(config.data, name="embedded", root="", train_rows=None, evaluation_split="dev")
-    silent = replace(config.logger, name="csv")
     callbacks = CallbacksConfig()
     callbacks.activation_dump.enabled = False
-    return replace(
-        config,
+    # Nothing else of this run's own: the weights are all runs'.
+    return Config(
+        scale=ScaleConfig(name="tiny"),
         task=model.pretraining.task,
         method=model.pretraining.method,
+        model=model,
         seed=model.pretraining.seed,
-        data=data,
-        trainer=TrainerConfig(name="cpu"),  # whatever this run's own: the weights are all runs'
-        logger=silent,
+        data=DataConfig(name="embedded", seed=config.data.seed),
+        trainer=TrainerConfig(name="cpu", threads=PRETRAINING_THREADS),
+        logger=LoggerConfig(name="csv"),
         callbacks=callbacks,
-        variant=_digest("", asdict(model)),
+        variant=_digest(f"data.seed={config.data.seed}", asdict(model)),
+        cache=config.cache,
         runs=str(Path(config.cache) / "pretraining"),
-        force=True,
     )
 
 

@@ -72,7 +72,10 @@ def build_callbacks(
         watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling))
     metric = config.task.metric
     best = BestCheckpoint(
-        cell.best_checkpoint, f"validation/{metric}", higher_is_better=metric != "loss"
+        cell.best_checkpoint,
+        f"validation/{metric}",
+        higher_is_better=metric != "loss",
+        last_step=total_steps,
     )
     return [
         *watchers,

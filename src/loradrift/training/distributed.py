@@ -54,10 +54,13 @@ def _join(processes: ProcessContext) -> None:
     except ProcessRaisedException as error:
         kind, _, message = str(error).strip().rsplit("\n", maxsplit=1)[-1].partition(": ")
         name = kind.rpartition(".")[2]
-        if name in ("UserError", "TrainingFault"):
+        ours: list[type] = [UserError, *UserError.__subclasses__()]
+        if name in {each.__name__ for each in ours}:
             raise UserError(message) from None
         if name == "OutOfMemoryError":
             raise torch.OutOfMemoryError(message) from error
+        if name == "OSError":  # it names its file
+            raise OSError(message) from None
         raise RuntimeError(f"a training process failed: {name}: {message}") from error
 
 

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import time
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -89,17 +88,15 @@ def train(job: Job) -> RunRecord:
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
         fit(job, built.task, loggers, throughput, total_steps)
         metrics = evaluate(job, built.task)
+        # the validation figures are the best checkpoint's, and this is the last step's row
+        final = {name: value for name, value in metrics.items() if name[:10] != "validation"}
         for logger in loggers:
-            logger.log_metrics(metrics, total_steps)
+            logger.log_metrics(final, total_steps)
             logger.save()
     record = replace(
         cell.record,
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
-        performance={
-            "wall_time_s": throughput.earlier_seconds + time.perf_counter() - job.began,
-            "train_time_s": throughput.seconds,
-            "tokens_per_s": throughput.tokens_per_second * job.share.world_size,
-        },
+        performance=throughput.figures(job.share.world_size),
     )
     if job.first:
         finish(cell, inputs, built, record)
@@ -134,6 +131,7 @@ def fit(
         raise KeyboardInterrupt from None
     finally:
         cell.record.steps = trainer.global_step
+        cell.record.performance = throughput.figures(job.share.world_size)
         if job.first:
             with suppress(OSError):  # a full disk must not hide what ended the training
                 write_record(cell.folder, cell.record)

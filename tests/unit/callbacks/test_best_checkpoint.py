@@ -22,14 +22,16 @@ def validate(callback, scores):
 
 @pytest.mark.parametrize(("higher", "saved"), [(True, [0.5, 0.7]), (False, [0.5, 0.4])])
 def test_only_a_better_score_is_saved(tmp_path, higher, saved):
-    callback = BestCheckpoint(tmp_path / "best.ckpt", "m", higher_is_better=higher)
+    callback = BestCheckpoint(tmp_path / "best.ckpt", "m", higher_is_better=higher, last_step=9)
     assert validate(callback, [0.5, 0.7, 0.7, 0.6, 0.4]) == saved
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
 def test_a_run_that_goes_on_elsewhere_remembers_its_best(tmp_path):
-    first = BestCheckpoint(tmp_path / "best.ckpt", "m", higher_is_better=True)
+    first = BestCheckpoint(tmp_path / "best.ckpt", "m", higher_is_better=True, last_step=9)
     validate(first, [0.7])
-    elsewhere = BestCheckpoint(tmp_path / "moved" / "best.ckpt", "m", higher_is_better=True)
+    elsewhere = BestCheckpoint(
+        tmp_path / "moved" / "best.ckpt", "m", higher_is_better=True, last_step=9
+    )
     elsewhere.load_state_dict(first.state_dict())
     assert validate(elsewhere, [0.6]) == []

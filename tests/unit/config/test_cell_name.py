@@ -32,6 +32,10 @@ def test_what_only_watches_is_no_variant_and_no_part_of_the_identity(load, watch
     assert identity(load(watched)) == identity(load())
 
 
+def test_a_number_is_named_as_a_sweep_names_it():
+    assert variant(["a.lr=2e-3"]) == variant(["a.lr=0.002"]) == "a.lr=0.002"
+
+
 def test_of_a_key_typed_twice_the_last_counts():
     assert variant(["a=1", "a=2"]) == "a=2"
 

@@ -45,6 +45,7 @@ def test_trailing_spaces_go_and_odd_line_breaks_stay(tmp_path):
         ("sentence\tlabel\na\t2\n", r"line 2: the label must be 0 or 1, got 2"),
         ("sentence\tlabel\n", r"train.tsv holds no rows"),
         ("sentence\tlabel\na\t1\n \t1\n", r"line 3: a sentence is empty"),
+        ("", r"train.tsv is empty"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_line(tmp_path, text, message):
@@ -57,8 +58,8 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"SST-2/dev.tsv is missing: data.root must hold"):
         read_glue(tmp_path, "sst2", "dev")
     path = write(tmp_path, "SST-2/dev.tsv", "")
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"SST-2/dev.tsv is not UTF-8 text"):
+    path.write_bytes(b"sentence\tlabel\na\t1\n\xff\xfe\x00\t1\n")
+    with pytest.raises(UserError, match=r"SST-2/dev.tsv, line 3: not UTF-8 text"):
         read_glue(tmp_path, "sst2", "dev")
 
 

@@ -107,6 +107,22 @@ def test_a_target_that_matches_nothing_suggests_the_nearest(backbone):
         make_trainable(backbone, method, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_modules": ["mlp"]}, "mlp is no linear layer; there are .*q_proj"),
+        (
+            {"target_modules": ["all-linear", "q_proj"]},
+            "all-linear stands alone, got all-linear, q",
+        ),
+        ({"rank": 65}, "method.rank must be at most 32, the rank of .* layer, got 65"),
+    ],
+)
+def test_what_lora_cannot_adapt_is_refused(backbone, change, message):
+    with pytest.raises(UserError, match=message):
+        make_trainable(backbone, replace(LORA, **change), seed=0)
+
+
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
 def test_gradient_checkpointing_gives_the_same_gradients(model, method):
     gradients = []
@@ -124,6 +140,16 @@ def test_gradient_checkpointing_gives_the_same_gradients(model, method):
         gradients.append({name: p.grad for name, p in trained.items()})
     torch.testing.assert_close(gradients[0], gradients[1])
     assert all(gradient.any() for gradient in gradients[1].values())
+
+
+def test_gradient_checkpointing_recomputes_pretrained_blocks(model):
+    backbone = load_backbone(model, seed=0)
+    backbone.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+    make_trainable(backbone, LORA, seed=0)
+    calls = []
+    backbone.blocks[0].self_attn.register_forward_hook(lambda *_: calls.append(1))
+    backbone.encode(IDS).square().sum().backward()
+    assert len(calls) == 2  # once forward, once more for the backward pass
 
 
 def test_an_untied_output_head_is_frozen_and_a_tied_one_is_not(backbone):
