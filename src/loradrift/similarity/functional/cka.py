@@ -9,6 +9,7 @@ biased one is 0.89 at N=256, D=2048, and may be negative.
 # Shape suffixes: N examples, D and E representation widths, L layers.
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,11 @@ from scipy.linalg import blas
 from torch import Tensor
 
 from loradrift.similarity.functional.inputs import Array, centre, matrices
+
+Floats = NDArray[np.float64]
+
+BAND = 64
+"""Rows of all Grams that are multiplied together."""
 
 
 class Gram(NamedTuple):
@@ -57,8 +63,13 @@ class Hsic(NamedTuple):
 
 def hsic(k: Gram, m: Gram) -> Hsic:
     """Inner product of the U-centred Grams, and of the doubly centred ones."""
+    below = float(np.vecdot(k.lower_NN, m.lower_NN).sum(dtype=np.float64))
+    return _hsic(2 * below, k, m)
+
+
+def _hsic(off_diagonal: float, k: Gram, m: Gram) -> Hsic:
+    """Both estimates, given the inner product of the elements off the diagonal."""
     n = k.num_rows
-    off_diagonal = 2 * float(np.vecdot(k.lower_NN, m.lower_NN).sum(dtype=np.float64))
     u, v = k.off_diagonal_sums_N, m.off_diagonal_sums_N
     p, q = u + k.diagonal_N, v + m.diagonal_N  # zero if the Gram is of centred rows
     debiased = off_diagonal - 2 / (n - 2) * (u @ v) + u.sum() * v.sum() / ((n - 1) * (n - 2))
@@ -113,6 +124,32 @@ def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
         a * k.diagonal_N - b * m.diagonal_N,
         a * k.off_diagonal_sums_N - b * m.off_diagonal_sums_N,
     )
+
+
+def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
+    """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
+
+    One product over flattened Grams, a band of rows at a time: only what is below the diagonal is
+    read, and float32 adds up few terms before float64 does.
+    """
+    n = ks[0].num_rows
+    products_KM = np.zeros((len(ks), len(ms)))
+    for start in range(0, n, BAND):
+        left, right = (
+            np.stack([g.lower_NN[start : start + BAND, : start + BAND] for g in grams])
+            for grams in (ks, ms)
+        )
+        products_KM += left.reshape(len(ks), -1) @ right.reshape(len(ms), -1).T
+    own = [np.sqrt([hsic(gram, gram).debiased for gram in grams]) for grams in (ks, ms)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # without variance it is NaN
+        crosses_KM = np.array(
+            [
+                [_hsic(2 * products_KM[i, j], k, m).debiased for j, m in enumerate(ms)]
+                for i, k in enumerate(ks)
+            ]
+        )
+        grid_KM: Floats = crosses_KM / np.outer(*own)
+    return grid_KM
 
 
 def cka(x_ND: Tensor, y_NE: Tensor) -> float:

@@ -1,0 +1,168 @@
+"""Which runs may be compared: both methods, the same seed, and the same rows, tokens and metric."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from loradrift.activations import ActivationStore, StoreError
+from loradrift.config import UserError
+from loradrift.runs import RunRecord, Status, read_record
+
+METHODS = ("full_finetune", "lora")
+
+CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
+"""Fingerprints that two compared runs must share."""
+
+OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
+"""Overrides that may differ between the two methods."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def task(self) -> str:
+        """Its task's name."""
+        return str(self.record.coordinates["task"])
+
+    @property
+    def method(self) -> str:
+        """Its method's name."""
+        return str(self.record.coordinates["method"])
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.record.coordinates["seed"])
+
+    @property
+    def setting(self) -> str:
+        """What was overridden, but for what belongs to the method alone."""
+        parts = str(self.record.coordinates["variant"]).split(",")
+        return ",".join(part for part in parts if part and not part.startswith(OWN))
+
+    @property
+    def store(self) -> ActivationStore:
+        """Its activations."""
+        return ActivationStore(self.folder / "activations")
+
+
+class Pair(NamedTuple):
+    """Both methods with one seed on one task."""
+
+    full_finetune: Run
+    lora: Run
+
+    @property
+    def task(self) -> str:
+        """The task of both."""
+        return self.lora.task
+
+    @property
+    def seed(self) -> int:
+        """The seed of both."""
+        return self.lora.seed
+
+
+class Pairing(NamedTuple):
+    """What can be compared, and one line for everything that cannot."""
+
+    pairs: list[Pair]
+    problems: list[str]
+
+
+def find_pairs(runs: Path, study: str) -> Pairing:
+    """Read the runs of a study and pair them by task and seed.
+
+    Args:
+        runs: Folder of all runs.
+        study: Name of the study.
+
+    Raises:
+        UserError: If there is no run of the study, or a method has two settings on one task.
+    """
+    folders = sorted(path.parent for path in (runs / study).glob("*/*/seed=*/run.json"))
+    if not folders:
+        studies = sorted({path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")})
+        hint = f"there are the studies {', '.join(studies)}" if studies else "there are no runs"
+        raise UserError(
+            f"{runs / study} holds no run, {hint}; `python train.py study=drift -m` makes some, "
+            "analysis.runs=… and analysis.study=… choose others"
+        )
+    problems: list[str] = []
+    cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for folder in folders:
+        run = _usable(folder, problems)
+        if run is not None and run.method in METHODS:
+            cells[run.task, run.seed][run.method].append(run)
+    pairs = [
+        pair
+        for place, by_method in sorted(cells.items())
+        if (pair := _paired(*place, by_method, problems)) is not None
+    ]
+    return Pairing(pairs, problems)
+
+
+def _usable(folder: Path, problems: list[str]) -> Run | None:
+    """The run in ``folder``, if it is finished and its activations can be read."""
+    try:
+        record = read_record(folder)
+        assert record is not None
+        if record.status is Status.RUNNING:
+            problems.append(f"{folder}: still going; it is analysed when it has finished")
+        elif record.status is not Status.SUCCESS:
+            problems.append(
+                f"{folder}: {record.status} ({record.error}); its own command repeats it"
+            )
+        elif record.coordinates["method"] not in METHODS:
+            return None  # baselines and other methods are no part of this comparison
+        else:
+            run = Run(folder, record)
+            if 0 in run.store.steps and len(run.store.steps) > 1:
+                return run
+            problems.append(f"{folder}: no activations of step 0 and a later one; drift needs both")
+    except (UserError, StoreError) as error:
+        problems.append(str(error))
+    return None
+
+
+def _paired(
+    task: str, seed: int, by_method: dict[str, list[Run]], problems: list[str]
+) -> Pair | None:
+    """The two runs of one task and seed, if they are there and may be compared."""
+    place = f"{task} seed={seed}"
+    for method in METHODS:
+        runs = by_method[method]
+        if not runs:
+            problems.append(f"{place}: there is no finished {method} run to compare with")
+            return None
+        if len(runs) > 1:
+            variants = " and ".join(run.record.coordinates["variant"] or "(none)" for run in runs)
+            raise UserError(
+                f"{place}: {method} was run as {variants}; give them studies of their own "
+                "(study.name=…), so that each report compares two methods"
+            )
+    pair = Pair(*(by_method[method][0] for method in METHODS))
+    unequal = differences(pair)
+    if unequal:
+        problems.append(f"{place}: {', '.join(unequal)} differ between the methods: not compared")
+        return None
+    return pair
+
+
+def differences(pair: Pair) -> list[str]:
+    """What the two runs do not share, of what a fair comparison needs to be equal."""
+    prints = [run.record.fingerprints for run in pair]
+    unequal = [name for name in CONTRACT if prints[0].get(name) != prints[1].get(name)]
+    manifests = [run.store.manifest for run in pair]
+    same = (
+        ("dump pooling", [manifest["pooling"] for manifest in manifests]),
+        ("dump dtype", [manifest["dtype"] for manifest in manifests]),
+        ("layers", [manifest["layers"] for manifest in manifests]),
+    )
+    return unequal + [name for name, (one, other) in same if one != other]
