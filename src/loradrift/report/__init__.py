@@ -1,0 +1,1 @@
+"""What a reader sees: figures made of tables, one HTML page, its PDF."""

@@ -1,0 +1,49 @@
+"""What a report is made of: the same blocks become a page and a PDF."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Begins a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns as they are named; numbers are written as given, with ``digits``."""
+
+    frame: pd.DataFrame
+    caption: str
+    digits: int = 3
+
+    def cells(self) -> list[list[str]]:
+        """The rows as text."""
+        return [[self._text(value) for value in row] for row in self.frame.itertuples(index=False)]
+
+    def _text(self, value: object) -> str:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return "-"
+        return f"{value:.{self.digits}g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing in ``figures/``, by name."""
+
+    name: str
+    caption: str
+
+
+Block = Heading | Paragraph | Table | Figure
