@@ -12,6 +12,7 @@ from torch import Tensor
 
 from loradrift.activations import ActivationStore
 from loradrift.analysis.pairing import Run
+from loradrift.analysis.statistics.jackknife import cka_distance_replicates
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.cka import (
     Gram,
@@ -140,9 +141,33 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def layer_grid(run: Run) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Debiased CKA (L, L) of each layer of the base model with each layer of the last dump."""
+def layer_grid(run: Run) -> pd.DataFrame:
+    """Debiased CKA of each layer of the base model with each layer of the last dump.
+
+    Returns:
+        ``base_layer``, ``layer``, ``cka``.
+    """
     store = run.store
     base = [linear_gram(matrix(rows)) for rows in store.read(0).values()]
     last = [linear_gram(matrix(rows)) for rows in store.read(store.steps[-1]).values()]
-    return cka_grid(base, last)
+    grid = cka_grid(base, last)
+    return pd.DataFrame(
+        [(i, j, grid[i, j]) for i in range(len(base)) for j in range(len(last))],
+        columns=["base_layer", "layer", "cka"],
+    )
+
+
+def mean_drift_replicates(run: Run) -> pd.DataFrame:
+    """The mean drift over layers at the last dump, without each probe row in turn.
+
+    Returns:
+        ``drift``, one row for each row left out.
+    """
+    store = run.store
+    replicates = []
+    for name in store.layer_names:
+        base, last = (
+            linear_gram(matrix(store.read(step, [name])[name])) for step in (0, store.steps[-1])
+        )
+        replicates.append(cka_distance_replicates(base, last))
+    return pd.DataFrame({"drift": np.mean(replicates, axis=0)})

@@ -76,24 +76,28 @@ class Pairing(NamedTuple):
     problems: list[str]
 
 
-def find_pairs(runs: Path, study: str) -> Pairing:
+def find_pairs(runs: Path, study: str | None) -> Pairing:
     """Read the runs of a study and pair them by task and seed.
 
     Args:
         runs: Folder of all runs.
-        study: Name of the study.
+        study: Name of the study; None is the only one there is.
 
     Raises:
         UserError: If there is no run of the study, or a method has two settings on one task.
     """
-    folders = sorted(path.parent for path in (runs / study).glob("*/*/seed=*/run.json"))
-    if not folders:
-        studies = sorted({path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")})
-        hint = f"there are the studies {', '.join(studies)}" if studies else "there are no runs"
+    studies = sorted({path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")})
+    if not studies:
         raise UserError(
-            f"{runs / study} holds no run, {hint}; `python train.py study=drift -m` makes some, "
-            "analysis.runs=… and analysis.study=… choose others"
+            f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
+            "names another folder"
         )
+    if study is None and len(studies) > 1:
+        raise UserError(f"analysis.study must be one of {', '.join(studies)}, got null")
+    study = study or studies[0]
+    if study not in studies:
+        raise UserError(f"analysis.study must be one of {', '.join(studies)}, got {study}")
+    folders = sorted(path.parent for path in (runs / study).glob("*/*/seed=*/run.json"))
     problems: list[str] = []
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for folder in folders:

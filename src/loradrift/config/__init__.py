@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.errors import UserError, require
 from loradrift.config.methods import (
     BaselineConfig,
@@ -38,6 +39,8 @@ __all__ = [
     "OBSERVERS",
     "SCHEMAS",
     "ActivationDumpConfig",
+    "AnalysisConfig",
+    "AnalyzeConfig",
     "BaselineConfig",
     "CallbacksConfig",
     "Config",
@@ -61,6 +64,7 @@ __all__ = [
     "UserError",
     "identity",
     "load",
+    "load_analysis",
     "register",
     "require",
 ]
@@ -155,6 +159,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"data": DataConfig},
     "trainer": {"trainer": TrainerConfig},
     "logger": {"logger": LoggerConfig},
+    "analysis": {"analysis": AnalysisConfig},
 }
 """The classes that judge each group's options."""
 
@@ -163,6 +168,7 @@ def register() -> None:
     """Make the schemas visible to the defaults lists in ``conf/``."""
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
+    store.store(name="analyze_schema", node=AnalyzeConfig)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             # apart from the options, so that completion offers those alone
@@ -188,6 +194,18 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
     _refuse_extras(config, "")
     config.variant = variant
     return config
+
+
+def load_analysis(cfg: DictConfig) -> AnalysisConfig:
+    """Convert the composed config of ``analyze.py``, running every check.
+
+    Raises:
+        UserError: If a value is illegal; the message names key, rule and value.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, AnalyzeConfig)
+    _refuse_extras(config, "")
+    return config.analysis
 
 
 def _refuse_extras(values: Any, prefix: str) -> None:

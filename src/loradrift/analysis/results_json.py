@@ -1,0 +1,89 @@
+"""``drift_analysis_results.json``: the keys that existing notebooks read, and new facts beside."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from loradrift.analysis.statistics import TaskComparison, per_task
+from loradrift.analysis.study import Study
+
+
+def drift_results(study: Study) -> dict[str, Any]:
+    """The results as JSON; what is not defined (a deviation of one seed) is null."""
+    reduction = study.reduction
+    tasks = list(dict.fromkeys(reduction["task"]))
+    tests = per_task(*(_by_task(reduction, method) for method in ("lora", "full_finetune")))
+    results = {task: _task(study, task, tests[task]) for task in tasks}
+    means = study.summary["mean"]
+    return _plain(
+        {
+            "tasks_analyzed": tasks,
+            "seeds_per_task": sorted({int(seed) for seed in reduction["seed"]}),
+            "task_results": results,
+            "cross_task_summary": {
+                "mean_drift_reduction_all_tasks": means.mean(),
+                "std_drift_reduction_all_tasks": means.std(ddof=1),
+            },
+        }
+    )
+
+
+def _by_task(reduction: pd.DataFrame, method: str) -> dict[str, np.ndarray[Any, Any]]:
+    return {str(task): own[method].to_numpy() for task, own in reduction.groupby("task")}
+
+
+def _task(study: Study, task: str, test: TaskComparison) -> dict[str, Any]:
+    summary = study.summary[study.summary["task"] == task].iloc[0]
+    return {
+        "comparison_statistics": {
+            "mean_drift_reduction_percent": summary["mean"],
+            "std_drift_reduction_percent": summary["std"],
+            "ci_95_percent": [summary["ci_lower"], summary["ci_upper"]],
+            "ci_95_percent_any_text": [
+                summary["ci_lower_any_text"],
+                summary["ci_upper_any_text"],
+            ],
+            "significance_test": {
+                "name": "paired t-test",
+                "p_value": test.test.p,
+                "significant_at_05": test.test.p < 0.05,
+                "p_value_bonferroni": test.p_bonferroni,
+                "cohens_d": test.cohens_d,
+                "p_value_sign_flip": summary["p_sign_flip"],
+                "least_p_value_sign_flip": summary["least_p"],
+            },
+        },
+        "all_results": {
+            method: [
+                {"seed": int(seed), "layer_wise_drift": _layer_wise(study, task, method, int(seed))}
+                for seed in sorted(study.reduction.loc[study.reduction["task"] == task, "seed"])
+            ]
+            for method in ("full_finetune", "lora")
+        },
+    }
+
+
+def _layer_wise(study: Study, task: str, method: str, seed: int) -> dict[str, dict[str, float]]:
+    own = study.drift.query("task == @task and method == @method and seed == @seed")
+    last = own[own["step"] == own["step"].max()].pivot(
+        index="layer", columns="measure", values="drift"
+    )
+    return {
+        f"layer_{layer}": {"cka": 1 - row["cka"], "cosine": 1 - row["cosine"], "drift": row["cka"]}
+        for layer, row in last.iterrows()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers, and null for what is not finite."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,96 @@
+"""The study's figures, written from its tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from loradrift.analysis.study import Study
+from loradrift.report import figures
+from loradrift.report.blocks import Figure
+from loradrift.report.style import canvas, save
+
+
+def draw_study(study: Study, folder: Path) -> list[Figure]:
+    """Draw and save every figure; gives them in the report's order."""
+    tasks = list(study.summary["task"])
+    drawn = [
+        _reduction(study, folder),
+        _profiles(study, tasks, folder),
+        _steps(study, tasks, folder),
+        _frontier(study, tasks, folder),
+        _layers(study, tasks, folder),
+    ]
+    return drawn
+
+
+def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table[table["task"] == task]
+
+
+def _reduction(study: Study, folder: Path) -> Figure:
+    with canvas(1, width=5.6, height=1.1 + 0.55 * len(study.summary)) as (figure, [axes]):
+        figures.drift_reduction(axes, study.reduction, study.summary)
+        save(figure, folder, "drift_reduction")
+    return Figure(
+        "drift_reduction",
+        "Drift reduction: 100 (1 - drift of LoRA / drift of full fine-tuning), mean over layers, at "
+        "the last step. Diamonds: mean over seeds with its 95 % t interval (the probe's rows held "
+        "fixed); dots: seeds. Right of 0, LoRA drifts less.",
+    )
+
+
+def _profiles(study: Study, tasks: list[str], folder: Path) -> Figure:
+    cka = study.drift[study.drift["measure"] == "cka"]
+    last = cka.groupby(["task", "method", "seed"])["step"].transform("max")
+    with canvas(len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            figures.layer_profile(
+                axes, _of(cka[cka["step"] == last], task), _of(study.controls, task), task
+            )
+        panels[0].legend(fontsize=7)
+        save(figure, folder, "layer_profiles")
+    return Figure(
+        "layer_profiles",
+        "Drift of each layer at the last step: mean over seeds, band from the least to the largest. "
+        "The dotted floor is the base model against itself, in another order and in bfloat16.",
+    )
+
+
+def _steps(study: Study, tasks: list[str], folder: Path) -> Figure:
+    with canvas(len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            figures.drift_over_steps(axes, _of(study.mean_drift, task), task)
+        panels[0].legend(fontsize=7)
+        save(figure, folder, "drift_over_steps")
+    return Figure("drift_over_steps", "Mean drift over layers while training; thin lines: seeds.")
+
+
+def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
+    metrics = study.runs.drop_duplicates("task").set_index("task")["metric"]
+    with canvas(len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            figures.frontier(axes, _of(study.frontier, task), metrics[task], task)
+        panels[0].legend(fontsize=7)
+        save(figure, folder, "frontier")
+    return Figure(
+        "frontier",
+        "What drift a performance costs: each run from its first validation to its last (outlined). "
+        "Up and to the left is better.",
+    )
+
+
+def _layers(study: Study, tasks: list[str], folder: Path) -> Figure:
+    grids = study.grids.groupby(["task", "method", "base_layer", "layer"], as_index=False)[
+        "cka"
+    ].mean()
+    wide = grids.pivot(index=["task", "base_layer", "layer"], columns="method", values="cka")
+    limit = max(0.01, float((wide["lora"] - wide["full_finetune"]).abs().max()))
+    with canvas(len(tasks), width=3.4) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            figures.layer_difference(figure, axes, _of(grids, task), task, limit)
+        save(figure, folder, "layer_difference")
+    return Figure(
+        "layer_difference",
+        "CKA of every layer of the base model with every layer after training, LoRA minus full "
+        "fine-tuning, mean over seeds. The diagonal compares a layer with itself.",
+    )
