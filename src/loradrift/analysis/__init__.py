@@ -1,0 +1,1 @@
+"""From files to tables: comparisons of finished runs. Imports no training code."""
