@@ -115,18 +115,10 @@ class _Memory:
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The runs' tables under each other, each with its coordinates in front."""
-    labelled = [
-        pd.concat(
-            [
-                pd.DataFrame(
-                    {"task": run.task, "method": run.method, "seed": run.seed}, table.index
-                ),
-                table,
-            ],
-            axis=1,
-        )
-        for run, table in zip(runs, tables, strict=True)
-    ]
+    labelled = []
+    for run, table in zip(runs, tables, strict=True):
+        place = {"task": run.task, "method": run.method, "seed": run.seed}
+        labelled.append(pd.concat([pd.DataFrame(place, table.index), table], axis=1))
     return pd.concat(labelled, ignore_index=True)
 
 

@@ -33,9 +33,9 @@ def _reduction(study: Study, folder: Path) -> Figure:
         save(figure, folder, "drift_reduction")
     return Figure(
         "drift_reduction",
-        "Drift reduction: 100 (1 - drift of LoRA / drift of full fine-tuning), mean over layers, at "
-        "the last step. Diamonds: mean over seeds with its 95 % t interval (the probe's rows held "
-        "fixed); dots: seeds. Right of 0, LoRA drifts less.",
+        "Drift reduction: 100 (1 - drift of LoRA / drift of full fine-tuning), mean over layers, "
+        "at the last step. Diamonds: mean over seeds with its 95 % t interval (the probe's rows "
+        "held fixed); dots: seeds. Right of 0, LoRA drifts less.",
     )
 
 
@@ -51,8 +51,9 @@ def _profiles(study: Study, tasks: list[str], folder: Path) -> Figure:
         save(figure, folder, "layer_profiles")
     return Figure(
         "layer_profiles",
-        "Drift of each layer at the last step: mean over seeds, band from the least to the largest. "
-        "The dotted floor is the base model against itself, in another order and in bfloat16.",
+        "Drift of each layer at the last step: mean over seeds, band from the least to the "
+        "largest. The dotted floor is the base model against itself, in another order and in "
+        "bfloat16.",
     )
 
 
@@ -74,8 +75,8 @@ def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
         save(figure, folder, "frontier")
     return Figure(
         "frontier",
-        "What drift a performance costs: each run from its first validation to its last (outlined). "
-        "Up and to the left is better.",
+        "What drift a performance costs: each run from its first validation to its last "
+        "(outlined). Up and to the left is better.",
     )
 
 

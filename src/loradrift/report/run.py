@@ -14,7 +14,7 @@ from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
 from loradrift.report.study import proof_table, study_blocks
-from loradrift.similarity import Proof, check, prove
+from loradrift.similarity import MEASURES, Proof, check, prove
 
 TITLE = "Representation drift: LoRA against full fine-tuning"
 
@@ -41,10 +41,8 @@ def proven(config: AnalysisConfig) -> list[Proof]:
     Raises:
         ProofError: If one does not.
     """
-    measures = dict.fromkeys(["cka", "cka_biased", "cosine", *config.measures])
-    proofs = (
-        prove(measures, seed=config.seed) if config.name != "prove" else prove(seed=config.seed)
-    )
+    used = dict.fromkeys(["cka", "cka_biased", "cosine", *config.measures])
+    proofs = prove(MEASURES if config.name == "prove" else used, seed=config.seed)
     check(proofs)
     return proofs
 

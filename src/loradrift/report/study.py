@@ -1,4 +1,4 @@
-"""The drift report: what was found, beside what the instruments show where nothing is to be found."""
+"""The drift report: what was found, and what the instruments show where there is nothing."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ def study_blocks(
     reduction, *others = figures
     return [
         Paragraph(
-            "Does LoRA preserve a model's representations better than full fine-tuning? Drift is 1 - "
-            "CKA (linear, debiased) of a layer's activations with those of the base model, on the "
-            "same probe rows for every seed and method."
+            "Does LoRA preserve a model's representations better than full fine-tuning? Drift is "
+            "1 - CKA (linear, debiased) of a layer's activations with those of the base model, on"
+            " the same probe rows for every seed and method."
         ),
         reduction,
         _summary(study),
@@ -33,10 +33,10 @@ def study_blocks(
         *others[3:],
         Heading("What else the numbers could be"),
         Paragraph(
-            "The floor is the base model against itself: dumped by the other method's process, read "
-            "in another order and in bfloat16. Shuffled is the last dump with its rows in a wrong "
-            "order: 1 if the instrument is right. Massive dimensions are those ten times the layer's "
-            "median size."
+            "The floor is the base model against itself: dumped by the other method's process, "
+            "read in another order and in bfloat16. Shuffled is the last dump with its rows in a "
+            "wrong order: 1 if the instrument is right. Massive dimensions are those ten times "
+            "the layer's median size."
         ),
         _controls(study),
         _measures(study),
@@ -45,7 +45,8 @@ def study_blocks(
         Heading("The instruments' self-test"),
         Paragraph(
             "Run before this report was written; had one failed, there would be no report. The "
-            "reference is the published formula in float64, which shares no code with the measure."
+            "reference is the published formula in float64, which shares no code with the "
+            "measure."
         ),
         Table(proof_table(proofs), "Every proof."),
     ]
@@ -54,9 +55,9 @@ def study_blocks(
 def _summary(study: Study) -> Table:
     return Table(
         study.summary.rename(columns={"mean": "reduction %"}),
-        "Drift reduction in percent per task. The second interval also holds for other rows than the "
-        "probe's (jackknife over rows). p is the exact two-sided sign-flip test over seeds; least_p "
-        "is the smallest value that so many seeds can reach, whatever the data.",
+        "Drift reduction in percent per task. The second interval also holds for other rows than "
+        "the probe's (jackknife over rows). p is the exact two-sided sign-flip test over seeds; "
+        "least_p is the smallest value that so many seeds can reach, whatever the data.",
     )
 
 
@@ -86,9 +87,9 @@ def _equal_performance(study: Study) -> Table:
     )
     return Table(
         figures.reset_index(),
-        "Drift where both methods do equally well: at the validation score that is the lower of the "
-        "two methods' mean best scores, interpolated between validations and dumps. reached counts "
-        "the seeds that got there; the means are over those.",
+        "Drift where both methods do equally well: at the validation score that is the lower of "
+        "the two methods' mean best scores, interpolated between validations and dumps. reached "
+        "counts the seeds that got there; the means are over those.",
     )
 
 
@@ -107,8 +108,8 @@ def _measures(study: Study) -> Table:
     wide.columns.name = None
     return Table(
         wide.reset_index(),
-        "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, CKA "
-        "without massive dimensions, and 1 - cosine.",
+        "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
+        "CKA without massive dimensions, and 1 - cosine.",
     )
 
 

@@ -1,0 +1,91 @@
+r"""Intervals from seed means, and what they gain in width where a claim reaches past the probe.
+
+Seeds vary, and so would the rows of the probe, which all seeds share: the spread of the seeds does
+not contain the part of the rows. The variance of the mean over S seeds is then the sum of
+
+    Var = s^2 / S  +  V_rows,
+
+s the standard deviation of the seeds and V_rows the delete-one-row jackknife variance of the *mean
+over seeds* (one row leaves every seed at once). The part in which seeds and rows interact is in
+both terms: the sum errs on the wide side. Each term keeps its own t quantile,
+
+    half width^2 = t(S - 1)^2 s^2 / S  +  t(df_rows)^2 V_rows,
+
+which covers at least as often as it says (Banerjee 1961, Sankhya A 23:359). One quantile at the
+Satterthwaite degrees of freedom does not: with 3 seeds it misses in 8 % of cases instead of 5 %.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from loradrift.analysis.statistics.values import NO_VARIANCE, ONE_SEED, constant, vector
+
+
+class Variance(NamedTuple):
+    """Variance of an estimate, and how well it is known."""
+
+    value: float
+    df: float
+
+
+class Interval(NamedTuple):
+    """An estimate and its confidence interval; NaN bounds where there is none."""
+
+    estimate: float
+    low: float
+    high: float
+    df: float
+    confidence: float
+    note: str = ""
+
+
+def t_interval(
+    seed_values: ArrayLike, rows: Variance | None = None, confidence: float = 0.95
+) -> Interval:
+    """Mean over seeds with its interval.
+
+    Args:
+        seed_values: One value per seed (its mean over tasks, where there are several).
+        rows: Jackknife variance of the mean over seeds (:mod:`.jackknife`), if the claim is about
+            all text like the probe's and not only about these rows.
+        confidence: Share of such intervals that contain the truth.
+
+    Returns:
+        NaN bounds for one seed; no width, and a note, if all seeds agree exactly.
+
+    Raises:
+        ValueError: If the values are no finite vector, or ``confidence`` is not in (0, 1).
+    """
+    values_S = vector(seed_values)
+    check_confidence(confidence)
+    mean, df = float(values_S.mean()), len(values_S) - 1
+    if df == 0:
+        return Interval(mean, np.nan, np.nan, 0, confidence, ONE_SEED)
+    equal = constant(values_S)
+    seeds = Variance(0.0 if equal else float(values_S.var(ddof=1)) / len(values_S), df)
+    parts = [part for part in (seeds, rows) if part is not None and part.value > 0]
+    upper = (1 + confidence) / 2
+    half = float(np.sqrt(sum(stats.t.ppf(upper, part.df) ** 2 * part.value for part in parts)))
+    return Interval(mean, mean - half, mean + half, df, confidence, NO_VARIANCE if equal else "")
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse what is no probability.
+
+    Raises:
+        ValueError: If it is not in (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}")
+
+
+def variance_of_mean(parts: Sequence[Variance]) -> Variance:
+    """Of the mean over tasks, each with probe rows of its own.
+
+    The degrees of freedom are the least of the parts, the cautious choice.
+    """
+    return Variance(sum(part.value for part in parts) / len(parts) ** 2, min(p.df for p in parts))
