@@ -18,7 +18,7 @@ OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
 """Overrides that may differ between the two methods."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A finished run."""
 

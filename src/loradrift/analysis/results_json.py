@@ -17,7 +17,7 @@ def drift_results(study: Study) -> dict[str, Any]:
     tests = per_task(*(_by_task(reduction, method) for method in ("lora", "full_finetune")))
     results = {task: _task(study, task, tests[task]) for task in tasks}
     means = study.summary["mean"]
-    return _plain(
+    plain: dict[str, Any] = _plain(
         {
             "tasks_analyzed": tasks,
             "seeds_per_task": sorted({int(seed) for seed in reduction["seed"]}),
@@ -28,6 +28,7 @@ def drift_results(study: Study) -> dict[str, Any]:
             },
         }
     )
+    return plain
 
 
 def _by_task(reduction: pd.DataFrame, method: str) -> dict[str, np.ndarray[Any, Any]]:

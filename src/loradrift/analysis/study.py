@@ -60,7 +60,7 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     drift = _stack(runs, [memory.drift(run, measures) for run in runs])
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
     keys = ["task", "method", "seed", "step"]
-    mean_drift = cka.groupby(keys, as_index=False, sort=False)["drift"].mean()
+    mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
     last = _last_steps(mean_drift)
     reduction = _reduction(last)
     return Study(

@@ -30,12 +30,8 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """The rows as text."""
-        return [[self._text(value) for value in row] for row in self.frame.itertuples(index=False)]
-
-    def _text(self, value: object) -> str:
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return "-"
-        return f"{value:.{self.digits}g}" if isinstance(value, float) else str(value)
+        rows = self.frame.itertuples(index=False)
+        return [[cell_text(value, self.digits) for value in row] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,13 @@ class Figure:
 
     name: str
     caption: str
+
+
+def cell_text(value: object, digits: int = 3) -> str:
+    """A value as a table shows it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 Block = Heading | Paragraph | Table | Figure

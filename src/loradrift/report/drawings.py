@@ -1,16 +1,18 @@
 """The study's figures, written from its tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.study import Study
 from loradrift.report import figures
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, save
 
 
-def draw_study(study: Study, folder: Path) -> list[Figure]:
+def draw_study(study: Study, outcomes: Sequence[Outcome], folder: Path) -> list[Figure]:
     """Draw and save every figure; gives them in the report's order."""
     tasks = list(study.summary["task"])
     drawn = [
@@ -19,6 +21,7 @@ def draw_study(study: Study, folder: Path) -> list[Figure]:
         _steps(study, tasks, folder),
         _frontier(study, tasks, folder),
         _layers(study, tasks, folder),
+        _forest(outcomes, folder),
     ]
     return drawn
 
@@ -81,9 +84,8 @@ def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
 
 
 def _layers(study: Study, tasks: list[str], folder: Path) -> Figure:
-    grids = study.grids.groupby(["task", "method", "base_layer", "layer"], as_index=False)[
-        "cka"
-    ].mean()
+    keys = ["task", "method", "base_layer", "layer"]
+    grids = study.grids.groupby(keys, sort=False)["cka"].mean().reset_index()
     wide = grids.pivot(index=["task", "base_layer", "layer"], columns="method", values="cka")
     limit = max(0.01, float((wide["lora"] - wide["full_finetune"]).abs().max()))
     with canvas(len(tasks), width=3.4) as (figure, panels):
@@ -94,4 +96,15 @@ def _layers(study: Study, tasks: list[str], folder: Path) -> Figure:
         "layer_difference",
         "CKA of every layer of the base model with every layer after training, LoRA minus full "
         "fine-tuning, mean over seeds. The diagonal compares a layer with itself.",
+    )
+
+
+def _forest(outcomes: Sequence[Outcome], folder: Path) -> Figure:
+    with canvas(1, width=6.4, height=1.0 + 0.45 * len(outcomes)) as (figure, [axes]):
+        figures.forest(axes, outcomes)
+        save(figure, folder, "hypotheses")
+    return Figure(
+        "hypotheses",
+        "The hypotheses' estimates with 95 % intervals over seeds; dashed: the margin. H1 and H3 "
+        "claim to be left of it, H2 to be right of it.",
     )

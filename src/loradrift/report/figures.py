@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.hypotheses import Outcome, Verdict
 from loradrift.report.style import COLORS, LABELS, MARKERS, task_label
 
 METHODS = ("full_finetune", "lora")
@@ -56,9 +57,10 @@ def layer_profile(axes: Any, drift: pd.DataFrame, controls: pd.DataFrame, task: 
         axes.plot(
             mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
         )
-    floor = controls.groupby("layer")["floor"].mean().clip(lower=1e-9)
-    axes.plot(floor.index, floor, ls=":", color="gray", label="floor (base against base)")
-    axes.set_yscale("log")
+    floor = controls.groupby("layer")["floor"].mean()
+    label = f"floor, at most {floor.max():.0e}"
+    axes.plot(floor.index, floor, ls=":", color="gray", label=label)
+    axes.set_ylim(bottom=0)
     axes.set_xticks(sorted(drift["layer"].unique()))
     axes.set_xlabel("layer")
     axes.set_ylabel("drift (1 - CKA)")
@@ -146,26 +148,30 @@ def layer_difference(figure: Any, axes: Any, grids: pd.DataFrame, task: str, lim
     bar.ax.tick_params(labelsize=7)
 
 
-def forest(axes: Any, rows: Sequence[Any]) -> None:
+def forest(axes: Any, outcomes: Sequence[Outcome]) -> None:
     """Each hypothesis' estimate with its interval, its margin, and the verdict.
 
     Args:
         axes: One panel.
-        rows: With ``name``, ``estimate``, ``ci_lower``, ``ci_upper``, ``margin``, ``verdict``, in
-            percent.
+        outcomes: In percent.
     """
-    colors = {"supported": "#009E73", "refuted": "#D55E00"}
-    for place, row in enumerate(rows):
-        color = colors.get(row.verdict, "gray")
-        if row.estimate is not None and np.isfinite(row.estimate):
-            bounds = np.nan_to_num([row.ci_lower, row.ci_upper], nan=row.estimate)
-            axes.plot(bounds, [place, place], color=color, lw=2)
-            axes.plot(row.estimate, place, "D", color=color)
-        axes.plot([row.margin] * 2, [place - 0.3, place + 0.3], color="black", ls="--", lw=1)
+    colors = {Verdict.SUPPORTED: "#009E73", Verdict.REFUTED: "#D55E00"}
+    for place, outcome in enumerate(outcomes):
+        color = colors.get(outcome.verdict, "gray")
+        if outcome.estimate is not None:
+            if outcome.ci_lower is not None and outcome.ci_upper is not None:
+                axes.plot([outcome.ci_lower, outcome.ci_upper], [place, place], color=color, lw=2)
+            axes.plot(outcome.estimate, place, "D", color=color)
+        margin = outcome.hypothesis.margin
+        axes.plot([margin, margin], [place - 0.3, place + 0.3], color="black", ls="--", lw=1)
         axes.annotate(
-            row.verdict, (1.02, place), xycoords=("axes fraction", "data"), va="center", color=color
+            str(outcome.verdict),
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=color,
         )
     axes.axvline(0, color="black", lw=0.8)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("effect (%), 95 % interval; dashed: margin")
+    axes.set_yticks(range(len(outcomes)), [outcome.hypothesis.name for outcome in outcomes])
+    axes.set_ylim(len(outcomes) - 0.5, -0.5)
+    axes.set_xlabel("loss of score, reduction of drift, overhead (%)")

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_json
+from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
 from loradrift.analysis.results_json import drift_results
 from loradrift.analysis.study import Study, analyse
 from loradrift.analysis.tables import write_tables
 from loradrift.config import AnalysisConfig, UserError
 from loradrift.files import write_json
+from loradrift.report.blocks import cell_text
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
@@ -31,6 +34,8 @@ def run_analysis(config: AnalysisConfig) -> None:
             print_table(proof_table(proven(config)), "Every proof holds")
         case "drift":
             report_drift(config)
+        case "hypotheses":
+            judge_hypotheses(config, find_study(config)[1])
         case name:
             raise AssertionError(f"no analysis is called {name}")
 
@@ -51,18 +56,35 @@ def report_drift(config: AnalysisConfig) -> None:
     """Pairs, tables, figures, report; prints the summary and where the report is."""
     proofs = proven(config)
     results = Path(config.results)
-    pairing = find_pairs(Path(config.runs), config.study)
-    print_problems(pairing)
-    study = analyse(pairing, config.measures, results, config.seed)
+    pairing, study = find_study(config)
     folder = results / "drift_analysis"
     write_tables(folder, study._asdict())
     write_json(folder / "drift_analysis_results.json", drift_results(study))
-    figures = draw_study(study, results / "figures")
-    blocks = study_blocks(study, figures, proofs, pairing.problems)
+    outcomes = judge_hypotheses(config, study)
+    figures = draw_study(study, outcomes, results / "figures")
+    blocks = study_blocks(study, outcomes, figures, proofs, pairing.problems)
     write_html(results / "report.html", TITLE, blocks, results / "figures")
     write_pdf(results / "report.pdf", TITLE, blocks, results / "figures")
     print_table(summary_table(study), "Drift reduction of LoRA against full fine-tuning")
     print(f"report: {results / 'report.html'} and {results / 'report.pdf'}")
+
+
+def find_study(config: AnalysisConfig) -> tuple[Pairing, Study]:
+    """The runs that can be compared, and all tables about them."""
+    pairing = find_pairs(Path(config.runs), config.study)
+    print_problems(pairing)
+    return pairing, analyse(pairing, config.measures, Path(config.results), config.seed)
+
+
+def judge_hypotheses(config: AnalysisConfig, study: Study) -> list[Outcome]:
+    """Verdicts, in ``hypotheses.json`` and in the terminal."""
+    outcomes = judge_study(study)
+    write_json(Path(config.results) / "hypotheses.json", outcomes_json(outcomes))
+    shown = outcome_table(outcomes)[
+        ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
+    ]
+    print_table(shown, "Hypotheses")
+    return outcomes
 
 
 def print_problems(pairing: Pairing) -> None:
@@ -109,5 +131,5 @@ def print_table(frame: pd.DataFrame, title: str) -> None:
         console = Console(width=140)  # a log file has no edge to fold at
     table = Table(*map(str, frame.columns), title=title)
     for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
+        table.add_row(*map(cell_text, row))
     console.print(table)

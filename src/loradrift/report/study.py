@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from loradrift.analysis.evidence import outcome_table
+from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.study import Study
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
 from loradrift.similarity import Proof
 
 
 def study_blocks(
-    study: Study, figures: Sequence[Figure], proofs: Sequence[Proof], problems: Sequence[str]
+    study: Study,
+    outcomes: Sequence[Outcome],
+    figures: Sequence[Figure],
+    proofs: Sequence[Proof],
+    problems: Sequence[str],
 ) -> list[Block]:
     """The report's content, in order."""
     reduction, *others = figures
@@ -23,6 +29,13 @@ def study_blocks(
         reduction,
         _summary(study),
         *_problems(problems),
+        Heading("Hypotheses"),
+        *others[4:],
+        Table(
+            outcome_table(outcomes),
+            "Fixed before the data were seen. p is one-sided against the margin; Holm and "
+            "Bonferroni correct for the whole family.",
+        ),
         Heading("Layers"),
         *others[:1],
         _layers(study),
@@ -30,7 +43,7 @@ def study_blocks(
         *others[1:3],
         _equal_performance(study),
         Heading("Layer against layer"),
-        *others[3:],
+        *others[3:4],
         Heading("What else the numbers could be"),
         Paragraph(
             "The floor is the base model against itself: dumped by the other method's process, "
