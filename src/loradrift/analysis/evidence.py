@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.hypotheses import Evidence, Outcome
+from loradrift.analysis.statistics.values import Array
 from loradrift.analysis.study import Study
 from loradrift.analysis.verdicts import judge
 
@@ -15,16 +16,9 @@ from loradrift.analysis.verdicts import judge
 def judge_study(study: Study) -> list[Outcome]:
     """Verdicts on all hypotheses; those whose tables do not exist yet have no data."""
     scores = study.runs.assign(score=_scores(study.runs))
+    drift = study.reduction.melt(["task", "seed"], ["full_finetune", "lora"], "method", "drift")
     return judge(
-        {
-            "H1 performance": _evidence(scores, "score"),
-            "H2 drift": _evidence(
-                study.reduction.melt(
-                    ["task", "seed"], ["full_finetune", "lora"], "method", "drift"
-                ),
-                "drift",
-            ),
-        }
+        {"H1 performance": _evidence(scores, "score"), "H2 drift": _evidence(drift, "drift")}
     )
 
 
@@ -36,12 +30,13 @@ def _scores(runs: pd.DataFrame) -> list[float]:
 def _evidence(table: pd.DataFrame, value: str) -> Evidence:
     """Values of both methods by task, in the order of the seeds; NaN where a run is missing."""
     seeds = sorted(table["seed"].unique())
-    sides = []
-    for method in ("lora", "full_finetune"):
+
+    def side(method: str) -> dict[str, Array]:
         own = table[table["method"] == method]
         wide = own.pivot(index="task", columns="seed", values=value).reindex(columns=seeds)
-        sides.append({str(task): row.to_numpy(dtype=np.float64) for task, row in wide.iterrows()})
-    return Evidence(*sides)
+        return {str(task): row.to_numpy(dtype=np.float64) for task, row in wide.iterrows()}
+
+    return Evidence(treatment=side("lora"), control=side("full_finetune"))
 
 
 def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
