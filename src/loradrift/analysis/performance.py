@@ -27,7 +27,7 @@ def step_of_score(curve: pd.DataFrame, score: float) -> float:
     Returns:
         NaN if it is never reached; the first validation's step if it is reached there.
     """
-    reached = curve.loc[curve["score"] >= score]
+    reached = curve.loc[curve["score"] >= score - 1e-9]  # a mean of equal scores is rounded
     if reached.empty:
         return float("nan")
     after = reached.iloc[0]

@@ -1,0 +1,89 @@
+"""Runs on disk with known drift, for tests of what reads them."""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from loradrift.activations import ActivationStore, Pooling, Probe
+from loradrift.runs import RunRecord, Status, write_record
+
+LAYERS = 3
+FINGERPRINTS = {
+    "evaluation_rows": "e", "train_rows": "t", "tokenization": "k", "metric": "accuracy",
+    "probe": "p", "base_model": "b",
+}  # fmt: skip
+
+
+def probe(num_rows: int) -> Probe:
+    """Rows that nobody reads."""
+    ones = torch.ones(num_rows, 2, dtype=torch.int64)
+    batch = {"input_ids": ones, "attention_mask": ones, "content_mask": ones.bool()}
+    return Probe(tuple(f"r/{i}" for i in range(num_rows)), (batch,))
+
+
+def base(num_rows: int, width: int) -> dict[str, torch.Tensor]:
+    """The base model's activations, the same in all runs."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        f"layer_{k}": torch.randn(num_rows, width, generator=generator) + 3 for k in range(LAYERS)
+    }
+
+
+def write_run(
+    runs: Path,
+    method: str,
+    seed: int,
+    *,
+    size: float,
+    task: str = "sst2",
+    study: str = "drift",
+    variant: str = "",
+    status: Status = Status.SUCCESS,
+    steps: tuple[int, ...] = (0, 50, 100),
+    scores: tuple[float, ...] = (0.6, 0.8),
+    num_rows: int = 300,
+    width: int = 16,
+    fingerprints: dict[str, str] | None = None,
+) -> Path:
+    """A finished run whose layer k moved by white noise of ``(k + 1) * size`` at the last step.
+
+    The drift of layer k is then ``v / (1 + v)`` with ``v = ((k + 1) size)^2``, for many rows.
+    """
+    folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
+    record = RunRecord(
+        coordinates={
+            "study": study, "task": task, "method": method, "variant": variant, "seed": seed
+        },
+        config={"task": {"metric": "accuracy", "name": task}},
+        status=status,
+        fingerprints={**FINGERPRINTS, **(fingerprints or {})},
+        steps=steps[-1],
+        metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
+    )  # fmt: skip
+    write_record(folder, record)
+    generator = torch.Generator().manual_seed(1000 * seed + len(method))
+    origin = base(num_rows, width)
+    with ActivationStore(folder / "activations") as store:
+        store.prepare(probe(num_rows), Pooling(), list(origin))
+        for step in steps:
+            share = step / steps[-1]
+            store.write(
+                step,
+                {
+                    name: x + share * (k + 1) * size * torch.randn(x.shape, generator=generator)
+                    for k, (name, x) in enumerate(origin.items())
+                },
+            )
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "train/loss", "validation/accuracy"])
+        for step, score in zip(steps[1:], scores, strict=True):
+            writer.writerow([step, 0.5, score])
+    return folder
+
+
+def planted_drift(size: float) -> list[float]:
+    """What each layer's drift is for many rows."""
+    variances = [((k + 1) * size) ** 2 for k in range(LAYERS)]
+    return [variance / (1 + variance) for variance in variances]

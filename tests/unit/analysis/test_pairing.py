@@ -1,0 +1,104 @@
+"""What may be compared, and one line for everything that may not."""
+
+import json
+import re
+
+import pytest
+from planted import write_run
+
+from loradrift.analysis.pairing import find_pairs
+from loradrift.config import UserError
+from loradrift.runs import Status
+
+
+def both(runs, seed, **options):
+    for method in ("full_finetune", "lora"):
+        write_run(runs, method, seed, size=0.2, **options)
+
+
+def test_methods_are_paired_by_task_and_seed(tmp_path):
+    both(tmp_path, 1)
+    both(tmp_path, 2)
+    both(tmp_path, 1, task="rte")
+    pairing = find_pairs(tmp_path, None)
+    assert [(pair.task, pair.seed) for pair in pairing.pairs] == [
+        ("rte", 1), ("sst2", 1), ("sst2", 2),
+    ]  # fmt: skip
+    assert all(pair.full_finetune.method == "full_finetune" for pair in pairing.pairs)
+    assert pairing.problems == []
+
+
+def test_no_runs_says_how_to_make_some(tmp_path):
+    with pytest.raises(UserError, match=r"holds no run: `python train.py study=drift -m` makes"):
+        find_pairs(tmp_path, None)
+
+
+def test_two_studies_must_be_chosen_from(tmp_path):
+    both(tmp_path, 1)
+    both(tmp_path, 1, study="other")
+    with pytest.raises(UserError, match="analysis.study must be one of drift, other, got null"):
+        find_pairs(tmp_path, None)
+    with pytest.raises(UserError, match="analysis.study must be one of drift, other, got x"):
+        find_pairs(tmp_path, "x")
+    assert len(find_pairs(tmp_path, "other").pairs) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"status": Status.RUNNING}, r"seed=9: still going; it is analysed when it has finished"),
+        ({"status": Status.FAILED}, r"seed=9: failed \(None\); its own command repeats it"),
+        ({"fingerprints": {"probe": "x"}}, r"sst2 seed=9: probe differ between the methods"),
+        ({"fingerprints": {"tokenization": "x"}}, r"tokenization differ between the methods"),
+        ({"steps": (0,), "scores": ()}, r"no activations of step 0 and a later one"),
+    ],
+)
+def test_what_cannot_be_compared_is_named_and_the_rest_is(tmp_path, change, problem):
+    both(tmp_path, 1)
+    write_run(tmp_path, "full_finetune", 9, size=0.2)
+    scores = change.pop("scores", (0.6, 0.8))
+    if not scores:
+        write_run(tmp_path, "lora", 9, size=0.2, steps=(0, 50, 100))
+        path = next(tmp_path.glob("drift/sst2/lora/seed=9/activations/manifest.json"))
+        manifest = json.loads(path.read_text())
+        manifest["steps"] = {"0": manifest["steps"]["0"]}
+        path.write_text(json.dumps(manifest))
+    else:
+        write_run(tmp_path, "lora", 9, size=0.2, **change)
+    pairing = find_pairs(tmp_path, None)
+    assert [pair.seed for pair in pairing.pairs] == [1]
+    assert re.search(problem, "\n".join(pairing.problems))
+
+
+def test_one_method_only(tmp_path):
+    write_run(tmp_path, "lora", 1, size=0.2)
+    pairing = find_pairs(tmp_path, None)
+    assert pairing.pairs == []
+    [problem] = pairing.problems
+    assert problem == "sst2 seed=1: there is no finished full_finetune run to compare with"
+
+
+@pytest.mark.parametrize("file", ["run.json", "activations/manifest.json"])
+@pytest.mark.parametrize("text", ["{half", '{"schema_version": 99}'])
+def test_a_damaged_or_newer_file_is_named(tmp_path, file, text):
+    both(tmp_path, 1)
+    both(tmp_path, 2)
+    path = tmp_path / "drift/sst2/lora/seed=2" / file
+    path.write_text(text)
+    pairing = find_pairs(tmp_path, None)
+    assert [pair.seed for pair in pairing.pairs] == [1]
+    assert str(path) in pairing.problems[0]
+
+
+def test_a_method_with_two_settings_needs_two_studies(tmp_path):
+    both(tmp_path, 1)
+    write_run(tmp_path, "lora", 1, size=0.2, variant="method.rank=4")
+    with pytest.raises(UserError, match=r"lora was run as \(none\) and method.rank=4; give them"):
+        find_pairs(tmp_path, None)
+
+
+def test_other_methods_and_baselines_are_no_part_of_it(tmp_path):
+    both(tmp_path, 1)
+    write_run(tmp_path, "majority", 1, size=0.0)
+    pairing = find_pairs(tmp_path, None)
+    assert len(pairing.pairs) == 1 and pairing.problems == []
