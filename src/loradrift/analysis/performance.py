@@ -35,7 +35,7 @@ def step_of_score(curve: pd.DataFrame, score: float) -> float:
     if before.empty:
         return float(after["step"])
     last = before.iloc[-1]
-    share = (score - last["score"]) / (after["score"] - last["score"])
+    share = min(1.0, (score - last["score"]) / (after["score"] - last["score"]))
     return float(last["step"] + share * (after["step"] - last["step"]))
 
 
