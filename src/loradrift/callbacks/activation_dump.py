@@ -13,6 +13,7 @@ from loradrift.activations import (
     StoreError,
     capture_probe,
 )
+from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.config import require
 
 
@@ -25,17 +26,23 @@ class ActivationDump(pl.Callback):
     distributed strategy, and on global rank zero alone.
 
     Args:
-        store: Where the activations go; closed when training ends.
+        store: Where the activations go; closed when training ends. None keeps none of them.
         probe: The same rows for every run, so that runs are aligned across seeds and methods.
         every_n_steps: Interval in optimizer steps, not micro-batches.
         pooling: How the tokens of the probe become rows.
+        online: Measures drift at each dump; its numbers go to the trainer's loggers.
 
     Raises:
         UserError: If ``every_n_steps`` is not positive.
     """
 
     def __init__(
-        self, store: ActivationStore, probe: Probe, every_n_steps: int, pooling: Pooling
+        self,
+        store: ActivationStore | None,
+        probe: Probe,
+        every_n_steps: int,
+        pooling: Pooling,
+        online: OnlineDrift | None = None,
     ) -> None:
         key = "callbacks.activation_dump.every_n_steps"
         require(every_n_steps > 0, key, "positive", every_n_steps)
@@ -43,6 +50,7 @@ class ActivationDump(pl.Callback):
         self.probe = probe
         self.every_n_steps = every_n_steps
         self.pooling = pooling
+        self.online = online
         self._last_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,7 +58,7 @@ class ActivationDump(pl.Callback):
 
         Its file may be missing: the process may have died between checkpoint and dump.
         """
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.store:
             num_layers = len(cast(Encoder, pl_module.backbone).blocks)
             layer_names = [f"layer_{index}" for index in range(num_layers)]
             self.store.prepare(self.probe, self.pooling, layer_names)
@@ -66,19 +74,22 @@ class ActivationDump(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Have every dump on disk before a checkpoint is: a resumed run does not go behind it."""
-        self.store.flush()
+        if self.store:
+            self.store.flush()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Dump the last step and close the store."""
         self._dump(trainer, pl_module)
-        self.store.close()
+        if self.store:
+            self.store.close()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Save what is queued; a store that fails as well only adds a note to the exception."""
         try:
-            self.store.close()
+            if self.store:
+                self.store.close()
         except StoreError as error:
             exception.add_note(str(error))
 
@@ -94,4 +105,18 @@ class ActivationDump(pl.Callback):
         backbone = cast(nn.Module, pl_module.backbone)
         with trainer.precision_plugin.forward_context():
             layers = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
-        self.store.write(self._last_step, layers)
+        if self.store:
+            self.store.write(self._last_step, layers)
+        if self.online:
+            drifts = self.online.observe(self._last_step, layers)
+            for logger in trainer.loggers:
+                logger.log_metrics(drifts, self._last_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What online drift needs to go on."""
+        return self.online.state_dict() if self.online else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on measuring against the same origin."""
+        if self.online:
+            self.online.load_state_dict(state_dict)

@@ -178,7 +178,16 @@ class ActivationDumpConfig:
 
 
 @dataclass(kw_only=True)
+class OnlineDriftConfig:
+    """Drift against step 0, logged at every dump as ``drift/layer_<k>`` and ``drift/mean``."""
+
+    enabled: bool = False
+    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not."""
+
+
+@dataclass(kw_only=True)
 class CallbacksConfig:
     """What watches the training without touching it."""
 
     activation_dump: ActivationDumpConfig = field(default_factory=ActivationDumpConfig)
+    online_drift: OnlineDriftConfig = field(default_factory=OnlineDriftConfig)

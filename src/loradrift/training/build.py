@@ -12,6 +12,7 @@ from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.best_checkpoint import BestCheckpoint
 from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
+from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.callbacks.progress import StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
@@ -65,11 +66,13 @@ def build_callbacks(
 ) -> list[pl.Callback]:
     """Everything that watches the training, in the order in which it is called."""
     watchers: list[pl.Callback] = [StepSeeding(config.seed), throughput]
-    dump = config.callbacks.activation_dump
-    if dump.enabled and inputs.probe is not None:
-        store = ActivationStore(cell.folder / "activations", dtype=dump.dtype)
+    dump, online = config.callbacks.activation_dump, config.callbacks.online_drift
+    if inputs.probe is not None and (dump.enabled or online.enabled):
+        folder = cell.folder / "activations"
+        store = ActivationStore(folder, dtype=dump.dtype) if dump.enabled else None
         pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
-        watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling))
+        drift = OnlineDrift() if online.enabled else None
+        watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling, drift))
     metric = config.task.metric
     best = BestCheckpoint(
         cell.best_checkpoint,
