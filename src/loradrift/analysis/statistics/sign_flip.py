@@ -4,8 +4,9 @@ If a block's difference is as likely to come out as ``d`` or as ``-d`` (which ho
 methods are exchangeable, or the differences are symmetric about the null value), every pattern of
 signs is equally likely, and the p-value is the share of patterns that are at least as extreme as
 the one seen (Fisher 1935, The Design of Experiments, section 21; Winkler et al. 2014,
-doi:10.1016/j.neuroimage.2014.01.060, section "Sign flipping"). Nothing is assumed about the shape
-of the distribution; independence of the blocks is. max-T: Westfall & Young 1993, eq. 2.6.
+doi:10.1016/j.neuroimage.2014.01.060). Nothing else is assumed about the shape of the distribution,
+but independence of the blocks is. max-T: Westfall & Young 1993, Resampling-Based Multiple Testing,
+chapter 2 (single step).
 """
 
 # Shape suffixes: B blocks (one per seed and task), L layers, F flips, C flips at a time.
