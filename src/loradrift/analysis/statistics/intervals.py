@@ -11,8 +11,8 @@ both terms: the sum errs on the wide side. Each term keeps its own t quantile,
 
     half width^2 = t(S - 1)^2 s^2 / S  +  t(df_rows)^2 V_rows,
 
-which covers at least as often as it says (Banerjee 1961, Sankhya A 23:359). One quantile at the
-Satterthwaite degrees of freedom does not: with 3 seeds it misses in 8 % of cases instead of 5 %.
+which covers at least as often as it says (Banerjee 1960, Sankhya 22:357). One quantile at the
+Satterthwaite degrees of freedom does not: with 3 seeds it misses in up to 8 % of cases.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,8 @@
 
 Resampling rows with repetition is wrong for CKA and every other function of pairs of rows: a row
 and its copy are perfectly similar, and their pair inflates the value. Leaving rows out has no such
-pairs (Efron & Stein 1981, doi:10.1214/aos/1176345462, eq. 1.3; groups of unequal size: Busing et
-al. 1999, doi:10.1023/A:1008800423698, eq. 8-9).
+pairs (Efron & Stein 1981, doi:10.1214/aos/1176345462; groups of unequal size: Busing et al.
+1999, doi:10.1023/A:1008800423698).
 
 Debiased linear CKA needs no recomputation. The unbiased HSIC (Song et al. 2012, JMLR 13, eq. 5) is
 made of three sums; without row i they are

@@ -2,7 +2,7 @@
 
 Non-inferiority with a relative margin m tests the linear contrast ``lora - (1 - m) full`` and not
 the ratio, whose distribution has heavy tails when the denominator varies (Laster & Johnson 2003,
-doi:10.1002/sim.1371, section 3). Equivalence: two one-sided tests (Schuirmann 1987,
+doi:10.1002/sim.1137). Equivalence: two one-sided tests (Schuirmann 1987,
 doi:10.1007/BF01068419). A t test has no least p: the assumption that seeds are normal supplies what
 few of them cannot show. The least p of the exact test on the same pairs stands beside it.
 """

@@ -4,8 +4,9 @@ If a block's difference is as likely to come out as ``d`` or as ``-d`` (which ho
 methods are exchangeable, or the differences are symmetric about the null value), every pattern of
 signs is equally likely, and the p-value is the share of patterns that are at least as extreme as
 the one seen (Fisher 1935, The Design of Experiments, section 21; Winkler et al. 2014,
-doi:10.1016/j.neuroimage.2014.01.060, section "Sign flipping"). Nothing is assumed about the shape
-of the distribution; independence of the blocks is. max-T: Westfall & Young 1993, eq. 2.6.
+doi:10.1016/j.neuroimage.2014.01.060). Nothing else is assumed about the shape of the distribution,
+but independence of the blocks is. max-T: Westfall & Young 1993, Resampling-Based Multiple Testing,
+chapter 2 (single step).
 """
 
 # Shape suffixes: B blocks (one per seed and task), L layers, F flips, C flips at a time.
@@ -143,7 +144,7 @@ def max_t(
     unit_BL = np.divide(shifted_BL, norms_L, out=np.zeros_like(shifted_BL), where=norms_L > 0)
     two_sided = alternative == "two-sided"
     exact = n <= MAX_ENUMERATED
-    signs = _all_signs(n) if exact else _random_signs(rng, n, num_flips)
+    signs = _all_signs(n, n - two_sided) if exact else _random_signs(rng, n, num_flips)
     maxima = [_extent(signs_CB @ unit_BL, two_sided).max(axis=1) for signs_CB in signs]
     maxima_F = np.sort(np.concatenate(maxima))
     observed_L = _extent(unit_BL.sum(axis=0), two_sided) - ROUNDING * n
@@ -158,9 +159,10 @@ def _extent(sums: Array, two_sided: bool) -> Array:
     return np.abs(sums) if two_sided else sums
 
 
-def _all_signs(num_blocks: int) -> Iterator[Array]:
-    for start in range(0, 2**num_blocks, CHUNK):
-        codes_C = np.arange(start, min(start + CHUNK, 2**num_blocks))
+def _all_signs(num_blocks: int, num_free: int) -> Iterator[Array]:
+    """All patterns; of a pattern and its opposite only one, if one block is not free."""
+    for start in range(0, 2**num_free, CHUNK):
+        codes_C = np.arange(start, min(start + CHUNK, 2**num_free))
         yield np.where(codes_C[:, None] >> np.arange(num_blocks) & 1, 1.0, -1.0)
 
 
