@@ -18,6 +18,9 @@ class Verdict(StrEnum):
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
+    EQUIVALENT = "equivalent"
+    """Refuted, and both sides are equal within the margin (two one-sided t tests)."""
+
     UNDECIDED = "undecided"
     NO_DATA = "no data"
 

@@ -3,7 +3,8 @@
 A verdict takes two things that must agree: a one-sided test against the margin, corrected by Holm
 over all hypotheses (those without data count: their results, once there, can only help the
 others), and the 95 % interval of the seed means, which must lie wholly on one side of the margin.
-On the claim's side: supported; on the other side, with the test turned round: refuted; anything
+On the claim's side: supported; on the other side, with the test turned round: refuted, or equivalent if both
+sides are also equal within the margin; anything
 else: undecided.
 
 Few seeds are mostly undecided. That is the honest answer: 3 seeds of one task cannot reach a
@@ -76,7 +77,7 @@ def judge(
         outcomes.append(
             Outcome(
                 hypothesis=hypothesis,
-                verdict=_verdict(hypothesis, result.interval, holm, against),
+                verdict=_verdict(hypothesis, result, holm, against),
                 estimate=result.interval.estimate,
                 ci_lower=_number(result.interval.low),
                 ci_upper=_number(result.interval.high),
@@ -150,11 +151,13 @@ def _sides(hypothesis: Hypothesis, evidence: Evidence) -> tuple[Array, Array]:
     return treatment_ST, control_ST
 
 
-def _verdict(hypothesis: Hypothesis, interval: Interval, p: float, p_opposite: float) -> Verdict:
+def _verdict(hypothesis: Hypothesis, result: _Tested, p: float, p_opposite: float) -> Verdict:
+    interval = result.interval
     above, below = interval.low >= hypothesis.margin, interval.high <= hypothesis.margin
     holds, fails = (above, below) if hypothesis.direction == "at least" else (below, above)
     if holds and p <= ALPHA:
         return Verdict.SUPPORTED
     if fails and p_opposite <= ALPHA:
-        return Verdict.REFUTED
+        # A claim of a difference fails in two ways: no difference worth the margin, or the reverse.
+        return Verdict.EQUIVALENT if result.p_equivalence <= ALPHA else Verdict.REFUTED
     return Verdict.UNDECIDED
