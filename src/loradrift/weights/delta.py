@@ -2,7 +2,7 @@
 
 Both kinds of training name modules alike (``model.layers.0.self_attn.q_proj``). The scale of a LoRA
 change is its own configuration's: alpha / R, or alpha / sqrt(R) for rsLoRA (Kalajdzievski 2023,
-arXiv:2312.03732, eq. 5). DoRA (Liu et al. 2024, arXiv:2402.09353, eq. 5) is a dense change.
+arXiv:2312.03732). DoRA (Liu et al. 2024, arXiv:2402.09353, eq. 5) is a dense change.
 """
 
 # Shape suffixes: O outputs, I inputs, R rank.

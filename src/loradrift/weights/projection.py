@@ -1,8 +1,9 @@
 """How much of a weight change lies along something else: top directions, or another change.
 
-The share of energy inside a singular subspace is ``|U_k^T dW|_F^2 / |dW|_F^2``, the subspace
-similarity of Hu et al. 2021 (arXiv:2106.09685, section 7.3) with the change at its full length. A
-random direction has k / O of its energy there, whatever its rank.
+The share of energy inside a singular subspace is ``|U_k^T dW|_F^2 / |dW|_F^2``. Hu et al. 2021
+(arXiv:2106.09685, section 7.3) project the weight onto the directions of its change; here the
+change is projected onto those of the weight. A random change has k / O of its energy there, of
+whatever rank it is.
 """
 
 # Shape suffixes: O outputs, I inputs, T top directions.

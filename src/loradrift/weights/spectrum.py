@@ -1,9 +1,9 @@
 """The size and the singular values of a weight change, and the directions it adds to its weight.
 
-Effective rank: Roy & Vetterli 2007 (EUSIPCO), eq. 2-4, the exponential of the entropy of the
-singular values' shares. Intruder dimensions: Shuttleworth et al. 2024 (arXiv:2410.21228), def. in
-section 3: a top-k left singular vector of the tuned weight whose largest |cosine| with all of the
-base weight's left singular vectors is below a threshold.
+Effective rank: Roy & Vetterli 2007 (EUSIPCO), the exponential of the entropy of the singular
+values' shares. Intruder dimension: Shuttleworth et al. 2024 (arXiv:2410.21228), a top-k left
+singular vector of the tuned weight whose largest |cosine| with all of the base weight's left
+singular vectors is below a threshold.
 """
 
 # Shape suffixes: O outputs, I inputs, K singular values, T top directions, M draws.
