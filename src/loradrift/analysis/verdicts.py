@@ -3,9 +3,8 @@
 A verdict takes two things that must agree: a one-sided test against the margin, corrected by Holm
 over all hypotheses (those without data count: their results, once there, can only help the
 others), and the 95 % interval of the seed means, which must lie wholly on one side of the margin.
-On the claim's side: supported; on the other side, with the test turned round: refuted, or equivalent if both
-sides are also equal within the margin; anything
-else: undecided.
+On the claim's side: supported; on the other side, with the test turned round: refuted, or, if
+both sides are also equal within the margin, equivalent; anything else: undecided.
 
 Few seeds are mostly undecided. That is the honest answer: 3 seeds of one task cannot reach a
 one-sided exact p below 0.125.

@@ -1,0 +1,61 @@
+"""Weight changes: factored where training left factors, one dense module at a time elsewhere."""
+
+from loradrift.weights.delta import (
+    Dense,
+    Dora,
+    FullChange,
+    read_adapter,
+    read_change,
+    read_full,
+)
+from loradrift.weights.low_rank import Change, LowRank, Svd, inner, norm, singular_values, svd
+from loradrift.weights.projection import (
+    Overlap,
+    Projection,
+    cosine,
+    projection,
+    subspace_overlap,
+)
+from loradrift.weights.spectrum import (
+    Directions,
+    Intruders,
+    RandomDirection,
+    effective_rank,
+    intruder_dimensions,
+    random_like,
+    relative_norm,
+    stable_rank,
+    top_energy,
+)
+from loradrift.weights.stored import StoredWeights
+
+__all__ = [
+    "Change",
+    "Dense",
+    "Directions",
+    "Dora",
+    "FullChange",
+    "Intruders",
+    "LowRank",
+    "Overlap",
+    "Projection",
+    "RandomDirection",
+    "StoredWeights",
+    "Svd",
+    "cosine",
+    "effective_rank",
+    "inner",
+    "intruder_dimensions",
+    "norm",
+    "projection",
+    "random_like",
+    "read_adapter",
+    "read_change",
+    "read_full",
+    "relative_norm",
+    "singular_values",
+    "stable_rank",
+    "subspace_overlap",
+    "svd",
+    "top_energy",
+]

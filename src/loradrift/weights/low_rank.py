@@ -1,0 +1,155 @@
+"""Weight changes as factors, and the algebra that LoRA changes and dense ones share.
+
+LoRA: ``dW = scale * B A`` (Hu et al. 2021, arXiv:2106.09685, eq. 3). Everything here comes from the
+factors; no product of the size of the weight is formed for a LoRA change.
+"""
+
+# Shape suffixes: O outputs, I inputs, R rank, K singular values (at most R of a low-rank change).
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.linalg import matrix_norm, qr
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """A weight change ``scale * B A`` of shape (O, I), in float64.
+
+    Args:
+        B_OR: Left factor (O, R) of any floating dtype.
+        A_RI: Right factor (R, I), likewise.
+        scale: What PEFT multiplies the product with.
+
+    Raises:
+        ValueError: If the factors are not two matrices that fit.
+    """
+
+    B_OR: Tensor
+    A_RI: Tensor
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        B_OR, A_RI = self.B_OR, self.A_RI
+        if B_OR.ndim != 2 or A_RI.ndim != 2 or B_OR.shape[1] != len(A_RI):
+            raise ValueError(
+                "expected factors B (O, R) and A (R, I), got shapes "
+                f"{tuple(B_OR.shape)} and {tuple(A_RI.shape)}"
+            )
+        object.__setattr__(self, "B_OR", B_OR.detach().double())
+        object.__setattr__(self, "A_RI", A_RI.detach().double())
+
+    @property
+    def shape(self) -> torch.Size:
+        """(O, I)."""
+        return torch.Size((len(self.B_OR), self.A_RI.shape[1]))
+
+    @property
+    def rank(self) -> int:
+        """R: an upper bound of the rank of the change."""
+        return len(self.A_RI)
+
+    def __add__(self, other: LowRank) -> LowRank:
+        return _stack(self, other, 1.0)
+
+    def __sub__(self, other: LowRank) -> LowRank:
+        return _stack(self, other, -1.0)
+
+
+def _stack(x: LowRank, y: LowRank, sign: float) -> LowRank:
+    """``x + sign * y``, exactly: ``[sx Bx, sign sy By][Ax; Ay]``."""
+    check_same_shape(x, y)
+    B_OR = torch.cat([x.scale * x.B_OR, sign * y.scale * y.B_OR], dim=1)
+    return LowRank(B_OR, torch.cat([x.A_RI, y.A_RI]))
+
+
+Change = LowRank | Tensor
+"""A weight change (O, I): factored, or a dense matrix of any floating dtype."""
+
+
+class Svd(NamedTuple):
+    """``U diag(S) V^T``, largest singular value first."""
+
+    U_OK: Tensor
+    S_K: Tensor
+    V_IK: Tensor
+
+
+def inner(x: Change, y: Change) -> float:
+    """Frobenius inner product, accumulated in float64.
+
+    ``sum((B1^T B2) * (A1 A2^T))`` for two LoRA changes, ``sum((dW A^T) * B)`` for one and a dense
+    matrix.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    check_same_shape(x, y)
+    if isinstance(x, LowRank) and isinstance(y, LowRank):
+        small_RR = (x.B_OR.T @ y.B_OR) * (x.A_RI @ y.A_RI.T)
+        return x.scale * y.scale * float(small_RR.sum())
+    if isinstance(x, LowRank):
+        return inner(y, x)
+    if isinstance(y, LowRank):
+        return y.scale * float(((x.double() @ y.A_RI.T) * y.B_OR).sum())
+    return float((x.double() * y.double()).sum())
+
+
+def norm(x: Change) -> float:
+    """Frobenius norm."""
+    if isinstance(x, Tensor):
+        return float(matrix_norm(x.double()))
+    # Not the root of inner(x, x): between two near adapters that keeps half of the digits.
+    _, core_RR, _ = _core(x)
+    return float(matrix_norm(core_RR))
+
+
+def svd(x: Change) -> Svd:
+    """Singular values and vectors; of a LoRA change by QR of both factors, then a small SVD."""
+    if isinstance(x, Tensor):
+        U_OK, S_K, Vh_KI = torch.linalg.svd(x.double(), full_matrices=False)
+        return Svd(U_OK, S_K, Vh_KI.T)
+    Q_B, core_RR, Q_A = _core(x)
+    U_RK, S_K, Vh_KR = torch.linalg.svd(core_RR, full_matrices=False)
+    return Svd(Q_B @ U_RK, S_K, Q_A @ Vh_KR.T)
+
+
+def singular_values(x: Change) -> Tensor:
+    """Singular values (K,), largest first: :func:`svd` without the cost of its vectors."""
+    S_K: Tensor = torch.linalg.svdvals(x.double() if isinstance(x, Tensor) else _core(x)[1])
+    return S_K
+
+
+def _core(x: LowRank) -> tuple[Tensor, Tensor, Tensor]:
+    """``Q_B core Q_A^T`` with orthonormal columns left and right."""
+    Q_B, R_B = qr(x.B_OR)
+    Q_A, R_A = qr(x.A_RI.T)
+    return Q_B, x.scale * (R_B @ R_A.T), Q_A
+
+
+def apply_to(base_OI: Tensor, x: Change) -> Tensor:
+    """The tuned weight ``W + dW``, in float64: the one place where a LoRA change becomes dense.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    check_same_shape(base_OI, x)
+    if isinstance(x, Tensor):
+        return base_OI.double() + x.double()
+    return torch.addmm(base_OI.double(), x.B_OR, x.A_RI, alpha=x.scale)
+
+
+def check_same_shape(x: Change, y: Change) -> None:
+    """Refuse changes of different weights.
+
+    Raises:
+        ValueError: With both shapes.
+    """
+    if x.shape != y.shape:
+        raise ValueError(
+            f"expected changes of one weight, got shapes {tuple(x.shape)} and {tuple(y.shape)}"
+        )

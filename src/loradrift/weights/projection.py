@@ -1,0 +1,117 @@
+"""How much of a weight change lies along something else: top directions, or another change.
+
+The share of energy inside a singular subspace is ``|U_k^T dW|_F^2 / |dW|_F^2``. Hu et al. 2021
+(arXiv:2106.09685, section 7.3) project the weight onto the directions of its change; here the
+change is projected onto those of the weight. A random change has k / O of its energy there, of
+whatever rank it is.
+"""
+
+# Shape suffixes: O outputs, I inputs, T top directions.
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from loradrift.weights.low_rank import Change, LowRank, Svd, inner, norm
+from loradrift.weights.spectrum import check_top
+
+
+class Overlap(NamedTuple):
+    """Shares of a change's energy inside the top singular subspaces of something else."""
+
+    left: float
+    """Inside the k first left singular vectors: on the side of the outputs."""
+
+    right: float
+    """Inside the k first right ones: on the side of the inputs."""
+
+    expected_left: float
+    """Of a random change of the same shape: k / O."""
+
+    expected_right: float
+    """k / I."""
+
+
+def subspace_overlap(change: Change, other: Svd, k: int) -> Overlap:
+    """How much of a change happens where the base weight, or another change, is strongest.
+
+    Args:
+        change: (O, I).
+        other: Singular vectors of a matrix of the same shape.
+        k: Number of top directions on either side.
+
+    Returns:
+        NaN shares for a change of zeros.
+
+    Raises:
+        ValueError: If k is not positive or exceeds the directions there are, or the shapes differ.
+    """
+    check_top(k)
+    rows, columns = change.shape
+    if (len(other.U_OK), len(other.V_IK)) != (rows, columns):
+        raise ValueError(
+            f"expected singular vectors for shape ({rows}, {columns}), got lengths "
+            f"{len(other.U_OK)} and {len(other.V_IK)}"
+        )
+    if k > len(other.S_K):
+        raise ValueError(f"k must be at most {len(other.S_K)}, the directions there are, got {k}")
+    size = norm(change)
+
+    def share(inside: Change) -> float:
+        return (norm(inside) / size) ** 2 if size else math.nan
+
+    left_OT, right_IT = other.U_OK[:, :k], other.V_IK[:, :k]
+    return Overlap(
+        share(_seen_from_left(change, left_OT)),
+        share(_seen_from_right(change, right_IT)),
+        k / rows,
+        k / columns,
+    )
+
+
+def _seen_from_left(change: Change, left_OT: Tensor) -> Change:
+    if isinstance(change, LowRank):
+        return LowRank(left_OT.T @ change.B_OR, change.A_RI, change.scale)
+    return left_OT.T @ change.double()
+
+
+def _seen_from_right(change: Change, right_IT: Tensor) -> Change:
+    if isinstance(change, LowRank):
+        return LowRank(change.B_OR, change.A_RI @ right_IT, change.scale)
+    return change.double() @ right_IT
+
+
+class Projection(NamedTuple):
+    """One change along another."""
+
+    coefficient: float
+    """The part of it along the other is the other times this."""
+
+    cosine: float
+    """Its square is the share of energy in that part."""
+
+
+def projection(change: Change, onto: Change) -> Projection:
+    """Orthogonal projection of one change onto the line of another; either may be LoRA or dense.
+
+    Returns:
+        NaN for what a change of zeros leaves undefined.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    product, size, length = inner(change, onto), norm(change), norm(onto)
+    return Projection(
+        product / length / length if length else math.nan,
+        product / length / size if length and size else math.nan,
+    )
+
+
+def cosine(x: Change, y: Change) -> float:
+    """Cosine between two changes, in [-1, 1]; NaN if one is zero.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    return projection(x, y).cosine

@@ -1,0 +1,107 @@
+"""Full weights in a model folder, read one tensor at a time. Never a pickle."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from loradrift.config import UserError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+class StoredWeights:
+    """The tensors of ``model.safetensors``, or of the shards that its index names.
+
+    Headers are read now, values by :meth:`read`.
+
+    Args:
+        folder: As written by ``save_pretrained``.
+
+    Raises:
+        UserError: If a file is absent, damaged, or lacks what the index promises.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._files: dict[str, Path] = {}
+        promised, paths = self._find()
+        for path in paths:
+            with opened(path) as file:
+                for key in file.keys():  # noqa: SIM118 - no mapping
+                    self.shapes[key] = tuple(file.get_slice(key).get_shape())
+                    self._files[key] = path
+        if lost := sorted(promised - self.shapes.keys()):
+            raise UserError(f"{folder / INDEX} names {lost[0]}, which no shard holds")
+
+    def read(self, key: str) -> Tensor:
+        """One tensor in float64.
+
+        Raises:
+            UserError: If there is no such tensor, or it cannot be read or is not finite.
+        """
+        if key not in self._files:
+            raise UserError(f"{self.folder} holds no weights named {key}")
+        path = self._files[key]
+        with opened(path) as file:
+            return finite(file.get_tensor(key), path, key)
+
+    def _find(self) -> tuple[set[str], list[Path]]:
+        """The keys that the index promises, if there is one, and the files to look into."""
+        if (self.folder / SINGLE).is_file():
+            return set(), [self.folder / SINGLE]
+        index = self.folder / INDEX
+        if not index.is_file():
+            pickled = any(self.folder.glob("*.bin"))
+            why = "; pickles (*.bin) are not loaded, convert them to safetensors" * pickled
+            raise UserError(f"{self.folder} holds neither {SINGLE} nor {INDEX}{why}")
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise UserError(f"{index} is damaged: it has no weight_map")
+        return set(shards), [self.folder / name for name in sorted(set(shards.values()))]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An open safetensors file.
+
+    Raises:
+        UserError: If it is absent or damaged, now or while it is read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def finite(tensor: Tensor, path: Path, key: str) -> Tensor:
+    """The tensor in float64.
+
+    Raises:
+        UserError: If a value is NaN or infinite: the run diverged, or the file is damaged.
+    """
+    if not tensor.isfinite().all():
+        raise UserError(f"{path}: {key} holds NaN or infinity")
+    return tensor.double()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: If the file is absent or holds anything else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: expected a JSON object")
+    return value

@@ -1,0 +1,98 @@
+"""A tiny Llama on disk in float64, so that PEFT's own merge is exact, and shapes that differ."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from loradrift.weights import StoredWeights
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory) -> Path:
+    """Two layers, 32 wide, with square, tall and wide weights and its own output head."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("base")
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=16,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).double().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def load_base(base_folder) -> Callable:
+    """A fresh model from ``base_folder``."""
+    from transformers import LlamaForCausalLM
+
+    return lambda: LlamaForCausalLM.from_pretrained(base_folder, dtype=torch.float64)
+
+
+def lora(**options):
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=LINEAR, **options)
+
+
+@torch.no_grad()
+def move_factors(model) -> None:
+    draw = torch.Generator().manual_seed(0)
+    for name, p in model.named_parameters():
+        if "lora_" in name:
+            p.add_(0.1 * torch.randn(p.shape, generator=draw))
+
+
+def merged_change(model, load_base) -> dict[str, torch.Tensor]:
+    """By PEFT's own merge, against the base model as it was."""
+    base = load_base().state_dict()
+    merged = model.merge_and_unload().state_dict()
+    return {
+        key.removesuffix(".weight"): merged[key] - base[key]
+        for key in base
+        if not torch.equal(merged[key], base[key])
+    }
+
+
+@pytest.fixture
+def saved(load_base, tmp_path) -> Callable:
+    """``saved(use_rslora=True)``: the folder of a trained adapter, and the change PEFT merges."""
+    from peft import get_peft_model
+
+    def save(**options):
+        pissa = options.get("init_lora_weights") == "pissa"
+        model = load_base()
+        model = get_peft_model(model.float() if pissa else model, lora(**options))
+        conversion = {}
+        if pissa:
+            model.peft_config["default"].init_lora_weights = True
+            model.save_pretrained(tmp_path / "initial")
+            model.peft_config["default"].init_lora_weights = "pissa"
+            conversion["path_initial_model_for_weight_conversion"] = str(tmp_path / "initial")
+        move_factors(model)
+        model.save_pretrained(tmp_path / "adapter", **conversion)
+        return tmp_path / "adapter", merged_change(model, load_base)
+
+    return save
+
+
+@pytest.fixture
+def adapter(saved) -> Path:
+    return saved()[0]
+
+
+@pytest.fixture
+def base(base_folder) -> StoredWeights:
+    return StoredWeights(base_folder)

@@ -1,0 +1,147 @@
+"""Files that are not what they should be are refused by name."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from loradrift.config import UserError
+from loradrift.weights import StoredWeights, read_adapter, read_full
+
+
+def edit(folder, edit_weights):
+    """Save the folder's only safetensors file again, with other contents."""
+    (path,) = folder.glob("*.safetensors")
+    weights = load_file(path)
+    edit_weights(weights)
+    save_file(weights, path)
+
+
+def edit_config(folder, **values):
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+Q = "model.layers.0.self_attn.q_proj"
+A, B = (f"base_model.model.{Q}.lora_{part}.weight" for part in "AB")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"peft_type": "IA3"}, "peft_type must be LORA, got IA3"),
+        ({"use_qalora": True}, r"use_qalora=True makes the change another one than scale \* B A"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out=True makes the change another"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights=pissa_niter_4 took a part out"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights=olora took a part out"),
+        ({"r": 3}, rf"{Q} has factors B \(32, 4\) and A \(4, 32\), which do not fit the rank 3"),
+        ({"r": None}, f"r of {Q} must be positive, got None"),
+        ({"lora_alpha": 0}, f"lora_alpha of {Q} must be positive, got 0"),
+        ({"use_dora": True}, f"has no lora_magnitude_vector for {Q}"),
+    ],
+)
+def test_a_configuration_under_which_the_factors_are_not_the_change(adapter, values, message):
+    edit(adapter, lambda w: [w.pop(key) for key in list(w) if Q not in key])
+    edit_config(adapter, **values)
+    with pytest.raises(UserError, match=message):
+        read_adapter(adapter)
+
+
+def test_dora_without_the_base_says_why(saved):
+    folder, _ = saved(use_dora=True)
+    with pytest.raises(
+        UserError, match="use_dora=true: its magnitudes rescale the rows of the base"
+    ):
+        read_adapter(folder)
+    edit_config(folder, use_dora=False)
+    with pytest.raises(UserError, match="has, without use_dora, a lora_magnitude_vector for model"):
+        read_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda w: w.pop(A), f"has no lora_A for {Q}"),
+        (lambda w: w.pop(B), f"has no lora_B for {Q}"),
+        (lambda w: w.update(score=torch.ones(2)), "holds score, which is no LoRA factor"),
+        (
+            lambda w: w.update({A: w[A] * torch.nan}),
+            r"q_proj\.lora_A\.weight holds NaN or infinity",
+        ),
+        (lambda w: w.update({A: w[A][:, :5].clone()}), r"shape \(32, 5\), and .* has \(32, 32\)"),
+        (
+            lambda w: w.update({A.replace("q_", "x_"): w.pop(A), B.replace("q_", "x_"): w.pop(B)}),
+            r"x_proj changes a weight of shape \(32, 32\), and .* has none there",
+        ),
+        (dict.clear, "holds no tensors"),
+    ],
+)
+def test_factors_that_are_missing_extra_or_damaged(adapter, base, damage, message):
+    edit(adapter, damage)
+    with pytest.raises(UserError, match=message):
+        read_adapter(adapter, base)
+
+
+def test_adapter_files_that_cannot_be_read(adapter):
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors cannot be read"):
+        read_adapter(adapter)
+    path.rename(adapter / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"adapter_model\.bin is a pickle, which is not loaded"):
+        read_adapter(adapter)
+    (adapter / "adapter_config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"adapter_config\.json is damaged: expected a JSON object"):
+        read_adapter(adapter)
+    (adapter / "adapter_config.json").unlink()
+    with pytest.raises(UserError, match=r"adapter_config\.json cannot be read: .*No such file"):
+        read_adapter(adapter)
+
+
+def test_folders_of_different_models(base_folder, base, tmp_path):
+    tuned = shutil.copytree(base_folder, tmp_path / "tuned")
+    edit(tuned, lambda w: w.update({f"{Q}.weight": torch.ones(32, 31)}))
+    with pytest.raises(
+        UserError, match=r"q_proj\.weight has shape \(32, 32\) in .* and \(32, 31\)"
+    ):
+        read_full(base, StoredWeights(tuned))
+    edit(tuned, lambda w: [w.pop(f"{Q}.weight"), w.pop("lm_head.weight")])
+    with pytest.raises(
+        UserError, match=r"tuned lacks lm_head\.weight and 1 more, which .* has: th"
+    ):
+        read_full(base, StoredWeights(tuned))
+    with pytest.raises(UserError, match=r"tuned lacks lm_head\.weight and 1 more, which .* has"):
+        read_full(StoredWeights(tuned), base)
+
+
+def test_weights_that_are_not_there(base, tmp_path):
+    with pytest.raises(UserError, match=r"holds no weights named lm_head\.wieght"):
+        base.read("lm_head.wieght")
+    with pytest.raises(UserError, match=r"holds neither model\.safetensors nor .*json$"):
+        StoredWeights(tmp_path)
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(UserError, match=r"pickles \(\*\.bin\) are not loaded, convert them"):
+        StoredWeights(tmp_path)
+
+
+def test_an_index_that_lies(base_folder, tmp_path):
+    shutil.copy(base_folder / "model.safetensors", tmp_path / "one.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"absent.weight": "one.safetensors"}}')
+    with pytest.raises(UserError, match=r"index\.json names absent\.weight, which no shard holds"):
+        StoredWeights(tmp_path)
+    index.write_text('{"weight_map": {"lm_head.weight": "two.safetensors"}}')
+    with pytest.raises(UserError, match=r"two\.safetensors cannot be read"):
+        StoredWeights(tmp_path)
+    index.write_text("{}")
+    with pytest.raises(UserError, match="is damaged: it has no weight_map"):
+        StoredWeights(tmp_path)
+
+
+def test_weights_that_diverged(base_folder, tmp_path):
+    tuned = shutil.copytree(base_folder, tmp_path / "tuned")
+    edit(tuned, lambda w: w["lm_head.weight"][0, 0].fill_(torch.inf))
+    with pytest.raises(UserError, match=r"lm_head\.weight holds NaN or infinity"):
+        StoredWeights(tuned).read("lm_head.weight")

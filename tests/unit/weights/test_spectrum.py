@@ -1,0 +1,205 @@
+"""Sizes and spectra against NumPy; intruders that were planted, and none where none were."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from loradrift.weights import (
+    LowRank,
+    StoredWeights,
+    effective_rank,
+    intruder_dimensions,
+    norm,
+    random_like,
+    relative_norm,
+    singular_values,
+    stable_rank,
+    svd,
+    top_energy,
+)
+from loradrift.weights.low_rank import apply_to
+
+
+def seeded(seed=99) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def gauss(*shape, seed=0):
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def base_weight(rows=64, columns=64, *, seed=0):
+    """Random directions with clearly different singular values, from 1 down to 0.01."""
+    U, _, V = svd(gauss(rows, columns, seed=seed))
+    return U * torch.logspace(0, -2, U.shape[1], dtype=torch.float64) @ V.T
+
+
+def count(change, base, **options):
+    return intruder_dimensions(change, base, svd(base), generator=seeded(), **options)
+
+
+VALUES = torch.tensor([4.0, 2.0, 1.0, 1.0, 0.0])
+
+
+def test_relative_norm():
+    base, change = gauss(5, 7), LowRank(gauss(5, 2, seed=1), gauss(2, 7, seed=2), 0.3)
+    expected = np.linalg.norm(0.3 * change.B_OR @ change.A_RI) / np.linalg.norm(base)
+    assert relative_norm(change, base) == pytest.approx(expected, rel=1e-12)
+    assert relative_norm(2 * base.half(), base.half()) == pytest.approx(2)
+    assert math.isnan(relative_norm(base, torch.zeros(5, 7)))
+
+
+def test_effective_rank_is_the_exponential_of_the_entropy():
+    shares = np.array([4, 2, 1, 1]) / 8
+    assert effective_rank(VALUES) == pytest.approx(np.prod(shares**-shares), rel=1e-12)
+    assert effective_rank(torch.full((7,), 0.3)) == pytest.approx(7, rel=1e-12)
+    assert effective_rank(torch.tensor([5.0, 0.0])) == pytest.approx(1)
+
+
+def test_stable_rank_and_energy():
+    assert stable_rank(VALUES) == pytest.approx(22 / 16)
+    assert top_energy(VALUES, 1) == pytest.approx(16 / 22)
+    assert top_energy(VALUES.flip(0), 2) == pytest.approx(20 / 22)
+    assert top_energy(VALUES, 99) == pytest.approx(1)
+
+
+def test_a_change_of_zeros_has_no_spectrum():
+    nothing = torch.zeros(3)
+    shares = (effective_rank(nothing), stable_rank(nothing), top_energy(nothing, 1))
+    assert all(map(math.isnan, shares))
+
+
+def test_a_factored_change_has_the_spectrum_of_its_product():
+    change = LowRank(gauss(9, 3), gauss(3, 6, seed=1), 2)
+    values = np.linalg.svd(2 * change.B_OR @ change.A_RI, compute_uv=False)
+    assert stable_rank(singular_values(change)) == pytest.approx(
+        (values**2).sum() / values[0] ** 2, rel=1e-10
+    )
+    shares = values[:3] / values.sum()
+    assert effective_rank(singular_values(change)) == pytest.approx(
+        math.exp(-(shares * np.log(shares)).sum()), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (30, 50), (50, 30), (6, 9)], ids=str)
+@pytest.mark.parametrize("factored", [True, False])
+def test_largest_cosines_against_all_pairs(shape, factored):
+    rows, columns = shape
+    base = base_weight(rows, columns)
+    change = LowRank(gauss(rows, 4, seed=1), gauss(4, columns, seed=2), 0.02)
+    dense = change.scale * change.B_OR @ change.A_RI
+    found = count(change if factored else dense, base)
+    before = np.linalg.svd(base.numpy(), full_matrices=False)[0]
+    after = np.linalg.svd((base + dense).numpy(), full_matrices=False)[0][:, :10]
+    largest = [max(abs(u @ v) for u in before.T) for v in after.T]
+    np.testing.assert_allclose(found.change.largest_cosines_T, largest, atol=1e-9)
+    assert found.change.num_intruders == sum(cosine < 0.5 for cosine in largest)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 96), (96, 64)], ids=str)
+def test_a_planted_intruder_is_found(shape):
+    base = base_weight(*shape)
+    U, _, V = svd(base)
+    # In the span of the base directions, as everything is, but close to none of them.
+    between = U.sum(dim=1, keepdim=True) / 8
+    change = LowRank(3 * between, V[:, -1:].T)
+    cosines = count(change, base).change.largest_cosines_T
+    assert count(change, base).change.num_intruders == 1
+    # The strongest base direction pulls the planted one by a ninth.
+    assert cosines[0] == pytest.approx(1 / 8 * (1 + 1 / 9), abs=0.001) and cosines[1:].min() > 0.5
+
+
+def test_the_threshold_and_k_are_obeyed():
+    base = base_weight()
+    U, _, V = svd(base)
+    change = LowRank(3 * U.sum(dim=1, keepdim=True) / 8, V[:, -1:].T)
+    assert count(change, base, threshold=0.05).change.num_intruders == 0
+    assert len(count(change, base, k=3).change.largest_cosines_T) == 3
+    assert len(count(change, base, k=99).change.largest_cosines_T) == 64
+    with pytest.raises(ValueError, match="k must be positive, got 0"):
+        count(change, base, k=0)
+
+
+def test_scaling_an_existing_direction_is_no_intruder():
+    base = base_weight()
+    U, _, V = svd(base)
+    for index in (0, 40):
+        change = LowRank(5 * U[:, index : index + 1], V[:, index : index + 1].T)
+        found = count(change, base).change
+        assert found.num_intruders == 0 and found.largest_cosines_T[0] == pytest.approx(1)
+
+
+def test_no_change_has_no_intruders():
+    base = base_weight(50, 30)
+    found = count(torch.zeros(50, 30), base)
+    assert found.change.num_intruders == found.control.num_intruders == 0
+    torch.testing.assert_close(found.change.largest_cosines_T, torch.ones(10).double())
+
+
+@pytest.mark.parametrize("factored", [True, False])
+def test_the_control_is_a_random_change_as_large(factored):
+    base = base_weight(40, 30)
+    change = LowRank(gauss(40, 2, seed=1), gauss(2, 30, seed=2), 0.05)
+    change = change if factored else change.scale * change.B_OR @ change.A_RI
+    random = random_like(change, seeded())
+    assert norm(random) == pytest.approx(norm(change), rel=1e-12)
+    assert random.shape == change.shape
+    rank = np.linalg.matrix_rank(apply_to(torch.zeros(40, 30), random))
+    assert rank == (2 if factored else 30)
+    after = np.linalg.svd(apply_to(base, random).numpy(), full_matrices=False)[0][:, :10]
+    largest = np.abs(svd(base).U_OK.numpy().T @ after).max(axis=0)
+    found = count(change, base)
+    np.testing.assert_allclose(found.control.largest_cosines_T, largest, atol=1e-9)
+    assert found.control.num_intruders == (largest < 0.5).sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (24, 40), (40, 16)], ids=str)
+def test_the_null_is_a_random_direction_against_these_very_directions(shape):
+    base = base_weight(*shape)
+    U = svd(base).U_OK.numpy()
+    random = np.random.default_rng(0).normal(size=(shape[0], 20_000))
+    random /= np.linalg.norm(random, axis=0)
+    largest = np.abs(U.T @ random).max(axis=0)
+    null = count(torch.zeros(shape), base).null
+    assert null.expected_num_intruders == pytest.approx(10 * (largest < 0.5).mean(), abs=0.5)
+    assert null.largest_cosine == pytest.approx(largest.mean(), abs=0.01)
+
+
+def test_the_null_tells_when_a_weight_is_too_narrow_for_the_threshold():
+    wide, narrow = base_weight(200, 8), base_weight(3, 8)
+    assert count(torch.zeros(200, 8), wide).null.expected_num_intruders == pytest.approx(10 * 0.8)
+    assert count(torch.zeros(3, 8), narrow).null.expected_num_intruders == 0
+
+
+def test_equal_seeds_give_equal_controls_and_nulls():
+    base, change = base_weight(), gauss(64, 64, seed=1)
+    one, two = (count(change, base) for _ in range(2))
+    other = intruder_dimensions(change, base, svd(base), generator=seeded(98))
+    assert torch.equal(one.control.largest_cosines_T, two.control.largest_cosines_T)
+    assert one.null == two.null != other.null
+    assert not torch.equal(one.control.largest_cosines_T, other.control.largest_cosines_T)
+
+
+def test_global_randomness_is_left_alone():
+    state = torch.get_rng_state()
+    count(gauss(64, 64), base_weight())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_shapes_that_differ():
+    with pytest.raises(ValueError, match=r"changes of one weight, got shapes \(64, 64\) and \(64,"):
+        count(torch.zeros(64, 3), base_weight())
+
+
+def test_a_real_weight_against_itself_and_with_an_intruder(shared):
+    weights = StoredWeights(shared / "models" / "base-3M")
+    base = weights.read("model.layers.2.self_attn.k_proj.weight")
+    assert base.shape == (96, 192) and base.dtype == torch.float64
+    U, S, V = svd(base)
+    assert 0 < effective_rank(S) <= 96 and stable_rank(S) < effective_rank(S)
+    assert count(torch.zeros_like(base), base).change.num_intruders == 0
+    between = U.sum(dim=1, keepdim=True) / math.sqrt(96)
+    planted = LowRank(3 * S[0] * between, V[:, 50:51].T)
+    assert count(planted, base).change.num_intruders == 1
