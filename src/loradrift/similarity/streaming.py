@@ -27,7 +27,7 @@ from loradrift.similarity.functional.moments import (
 )
 from loradrift.similarity.measures import MEASURES
 
-CHUNK = 4096
+CHUNK = 8192
 """Rows that wait to be reduced together: adding up wide float64 matrices more often would cost
 more than the products themselves."""
 
@@ -94,9 +94,11 @@ class _Summed(_Waiting):
         """The moments of all rows seen so far, by all processes after a synchronisation."""
         states = [self._parts(name) for name in self._shapes]
         parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
-        if len(self.rows_x):
-            parts.append(moments(*(finite_array(side) for side in self.waiting())))
         seen = [part for part in parts if part.xy.n]
+        if len(self.rows_x):
+            x, y = (finite_array(side) for side in self.waiting())
+            # about a shift that is there already, sums are only added
+            seen.append(moments(x, y, (seen[0].shift_x, seen[0].shift_y) if seen else None))
         return reduce(merge, seen) if seen else parts[0]
 
     def _parts(self, name: str) -> list[Any]:

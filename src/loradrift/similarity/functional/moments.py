@@ -7,14 +7,14 @@ multiplying out (as Chan et al. 1979 do for variances); merging and centring are
 
 # Shape suffixes: N examples, D and E representation widths.
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from loradrift.similarity.functional.cka import Hsic, ratios
-from loradrift.similarity.functional.inputs import Array
+from loradrift.similarity.functional.inputs import BLOCK, Array
 
 Floats = NDArray[np.float64]
 
@@ -52,54 +52,75 @@ class Moments(NamedTuple):
     xy: Cross
 
 
-def moments(x_ND: Array, y_NE: Array) -> Moments:
-    """Reduce rows to their moments, about their own means.
+def moments(x_ND: Array, y_NE: Array, shifts: tuple[Floats, Floats] | None = None) -> Moments:
+    """Reduce rows to their moments.
 
     Two symmetric products and one general one in the inputs' dtype; all other sums in float64.
+
+    Args:
+        x_ND: Rows (N, D).
+        y_NE: Rows (N, E), aligned.
+        shifts: What the sums are about; by default the rows' own means.
     """
-    shift_D, shift_E = (side.mean(0, dtype=np.float64).astype(side.dtype) for side in (x_ND, y_NE))
-    x_ND, y_NE = x_ND - shift_D, y_NE - shift_E
-    wide_x, wide_y = x_ND.astype(np.float64), y_NE.astype(np.float64)
     if max(x_ND.shape[1], y_NE.shape[1]) <= NARROW:
-        x_ND, y_NE = wide_x, wide_y
+        x_ND, y_NE = x_ND.astype(np.float64), y_NE.astype(np.float64)
+    if shifts is None:
+        shifts = x_ND.mean(0, dtype=np.float64), y_NE.mean(0, dtype=np.float64)
+    # in the rows' own dtype, so that what is taken away is what is recorded
+    shift_D, shift_E = shifts[0].astype(x_ND.dtype), shifts[1].astype(y_NE.dtype)
+    x_ND, y_NE = x_ND - shift_D, y_NE - shift_E
+    n, sums = len(x_ND), _row_sums(x_ND, y_NE)
+    x_D, y_E, p, q, pp, qq, pq, px_D, py_E, qx_D, qy_E = sums
     return Moments(
         shift_D.astype(np.float64),
         shift_E.astype(np.float64),
-        _cross(wide_x, wide_x, _symmetric_product(x_ND)),
-        _cross(wide_y, wide_y, _symmetric_product(y_NE)),
-        _cross(wide_x, wide_y, (x_ND.T @ y_NE).astype(np.float64)),
+        Cross(np.array(float(n)), x_D, x_D, _symmetric_product(x_ND), p, p, px_D, px_D, pp),
+        Cross(np.array(float(n)), y_E, y_E, _symmetric_product(y_NE), q, q, qy_E, qy_E, qq),
+        Cross(
+            np.array(float(n)), x_D, y_E, (x_ND.T @ y_NE).astype(np.float64), p, q, py_E, qx_D, pq
+        ),
     )
+
+
+def _row_sums(x_ND: Array, y_NE: Array) -> list[Any]:
+    """Sums of x, y, p, q, p^2, q^2, p q, p x, p y, q x and q y, in float64."""
+    totals: list[Any] = [0.0] * 11
+    for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the cache
+        x = x_ND[start : start + BLOCK].astype(np.float64)
+        y = y_NE[start : start + BLOCK].astype(np.float64)
+        p, q = np.vecdot(x, x), np.vecdot(y, y)
+        parts = (
+            x.sum(0),
+            y.sum(0),
+            p.sum(),
+            q.sum(),
+            p @ p,
+            q @ q,
+            p @ q,
+            p @ x,
+            p @ y,
+            q @ x,
+            q @ y,
+        )
+        totals = [total + part for total, part in zip(totals, parts, strict=True)]
+    return totals
 
 
 def _symmetric_product(x_ND: Array) -> Floats:
     syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    upper_DD = syrk(1.0, x_ND.T, lower=0).astype(np.float64)
-    upper_DD += np.triu(upper_DD, 1).T
-    product_DD: Floats = upper_DD
+    upper_DD = syrk(1.0, x_ND.T, lower=0)
+    product_DD: Floats = upper_DD.astype(np.float64)
+    product_DD += np.triu(upper_DD, 1).T
     return product_DD
-
-
-def _cross(x_ND: Floats, y_NE: Floats, product_DE: Floats) -> Cross:
-    p_N, q_N = np.vecdot(x_ND, x_ND), np.vecdot(y_NE, y_NE)
-    return Cross(
-        n=np.array(float(len(x_ND))),
-        x=x_ND.sum(0),
-        y=y_NE.sum(0),
-        xy=product_DE,
-        p=p_N.sum(),
-        q=q_N.sum(),
-        py=p_N @ y_NE,
-        qx=q_N @ x_ND,
-        pq=p_N @ q_N,
-    )
 
 
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of rows, about the first one's shift."""
     t_D, u_E = b.shift_x - a.shift_x, b.shift_y - a.shift_y
-    pairs = ((a.xx, moved(b.xx, t_D, t_D)), (a.yy, moved(b.yy, u_E, u_E)))
-    xx, yy = (_sum(*pair) for pair in pairs)
-    return Moments(a.shift_x, a.shift_y, xx, yy, _sum(a.xy, moved(b.xy, t_D, u_E)))
+    xx, yy, xy = b.xx, b.yy, b.xy
+    if t_D.any() or u_E.any():
+        xx, yy, xy = moved(xx, t_D, t_D), moved(yy, u_E, u_E), moved(xy, t_D, u_E)
+    return Moments(a.shift_x, a.shift_y, _sum(a.xx, xx), _sum(a.yy, yy), _sum(a.xy, xy))
 
 
 def _sum(a: Cross, b: Cross) -> Cross:
