@@ -17,7 +17,7 @@ from loradrift.similarity.functional.from_moments import (
     pwcca_of_moments,
     svcca_of_moments,
 )
-from loradrift.similarity.functional.inputs import MIN_ROWS, check_aligned, finite_array
+from loradrift.similarity.functional.inputs import MIN_ROWS, Array, check_aligned, float_array
 from loradrift.similarity.functional.moments import (
     Cross,
     Moments,
@@ -96,14 +96,19 @@ class _Summed(_Waiting):
         parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
         seen = [part for part in parts if part.xy.n]
         if len(self.rows_x):
-            x, y = (finite_array(side) for side in self.waiting())
             # about a shift that is there already, sums are only added
-            seen.append(moments(x, y, (seen[0].shift_x, seen[0].shift_y) if seen else None))
+            shifts = (seen[0].shift_x, seen[0].shift_y) if seen else None
+            seen.append(moments(self._arrays(self.rows_x), self._arrays(self.rows_y), shifts))
         return reduce(merge, seen) if seen else parts[0]
 
     def _parts(self, name: str) -> list[Any]:
         state = getattr(self, name)
         return list(state.reshape(-1, *self._shapes[name]).cpu().numpy())
+
+    @staticmethod
+    def _arrays(rows: list[Tensor] | Tensor) -> list[Array]:
+        """Waiting batches as arrays; after a synchronisation the state is one tensor."""
+        return [float_array(each) for each in ([rows] if isinstance(rows, Tensor) else rows)]
 
     def _keep(self, total: Moments) -> None:
         for name, value in zip(self._shapes, _flat(total), strict=True):

@@ -7,14 +7,15 @@ multiplying out (as Chan et al. 1979 do for variances); merging and centring are
 
 # Shape suffixes: N examples, D and E representation widths.
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from loradrift.similarity.functional.cka import Hsic, ratios
-from loradrift.similarity.functional.inputs import BLOCK, Array
+from loradrift.similarity.functional.inputs import Array
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +23,9 @@ Floats = NDArray[np.float64]
 NARROW = 512
 """Products of sides up to this wide are made in float64: they cost little, and among few columns a
 dominant one would show float32's rounding."""
+
+SEGMENT = 64
+"""Columns whose squares float32 adds up before float64 goes on."""
 
 
 class Cross(NamedTuple):
@@ -31,7 +35,7 @@ class Cross(NamedTuple):
     x: Floats
     y: Floats
     xy: Floats
-    """``sum x y^T``, (D, E)."""
+    """``sum x y^T``, (D, E); of a side with itself, its upper triangle alone."""
 
     p: Floats
     q: Floats
@@ -52,66 +56,69 @@ class Moments(NamedTuple):
     xy: Cross
 
 
-def moments(x_ND: Array, y_NE: Array, shifts: tuple[Floats, Floats] | None = None) -> Moments:
-    """Reduce rows to their moments.
+def moments(
+    x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, Floats] | None = None
+) -> Moments:
+    """Reduce batches of rows to their moments.
 
-    Two symmetric products and one general one in the inputs' dtype; all other sums in float64.
+    Two symmetric products and one general one in the inputs' dtype. Sums that decide the result
+    are float64; those that only correct for the distance of shift and mean, which is small, are
+    float32.
 
     Args:
-        x_ND: Rows (N, D).
-        y_NE: Rows (N, E), aligned.
-        shifts: What the sums are about; by default the rows' own means.
+        x_BND: Batches of rows (N, D).
+        y_BNE: Batches of rows (N, E), aligned.
+        shifts: What the sums are about; by default the first batches' means.
+
+    Raises:
+        ValueError: If a value is not finite.
     """
-    if max(x_ND.shape[1], y_NE.shape[1]) <= NARROW:
-        x_ND, y_NE = x_ND.astype(np.float64), y_NE.astype(np.float64)
-    if shifts is None:
-        shifts = x_ND.mean(0, dtype=np.float64), y_NE.mean(0, dtype=np.float64)
-    # in the rows' own dtype, so that what is taken away is what is recorded
-    shift_D, shift_E = shifts[0].astype(x_ND.dtype), shifts[1].astype(y_NE.dtype)
-    x_ND, y_NE = x_ND - shift_D, y_NE - shift_E
-    n, sums = len(x_ND), _row_sums(x_ND, y_NE)
-    x_D, y_E, p, q, pp, qq, pq, px_D, py_E, qx_D, qy_E = sums
+    shifts = shifts or (x_BND[0].mean(0, dtype=np.float64), y_BNE[0].mean(0, dtype=np.float64))
+    narrow = max(x_BND[0].shape[1], y_BNE[0].shape[1]) <= NARROW
+    x_ND, shift_D = _shifted(x_BND, shifts[0], narrow)
+    y_NE, shift_E = _shifted(y_BNE, shifts[1], narrow)
+    p_N, q_N = _square_norms(x_ND), _square_norms(y_NE)
+    weights_3N = np.stack([np.ones(len(x_ND)), p_N, q_N])
+    x_D, px_D, qx_D = (weights_3N.astype(x_ND.dtype) @ x_ND).astype(np.float64)
+    y_E, py_E, qy_E = (weights_3N.astype(y_NE.dtype) @ y_NE).astype(np.float64)
+    if not (np.isfinite(x_D).all() and np.isfinite(y_E).all()):
+        raise ValueError("expected finite values, got NaN or infinity")
+    n, p, q = np.array(float(len(x_ND))), p_N.sum(), q_N.sum()
+    xy_DE = (x_ND.T @ y_NE).astype(np.float64)
     return Moments(
-        shift_D.astype(np.float64),
-        shift_E.astype(np.float64),
-        Cross(np.array(float(n)), x_D, x_D, _symmetric_product(x_ND), p, p, px_D, px_D, pp),
-        Cross(np.array(float(n)), y_E, y_E, _symmetric_product(y_NE), q, q, qy_E, qy_E, qq),
-        Cross(
-            np.array(float(n)), x_D, y_E, (x_ND.T @ y_NE).astype(np.float64), p, q, py_E, qx_D, pq
-        ),
+        shift_D,
+        shift_E,
+        Cross(n, x_D, x_D, _upper_product(x_ND), p, p, px_D, px_D, p_N @ p_N),
+        Cross(n, y_E, y_E, _upper_product(y_NE), q, q, qy_E, qy_E, q_N @ q_N),
+        Cross(n, x_D, y_E, xy_DE, p, q, py_E, qx_D, p_N @ q_N),
     )
 
 
-def _row_sums(x_ND: Array, y_NE: Array) -> list[Any]:
-    """Sums of x, y, p, q, p^2, q^2, p q, p x, p y, q x and q y, in float64."""
-    totals: list[Any] = [0.0] * 11
-    for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the cache
-        x = x_ND[start : start + BLOCK].astype(np.float64)
-        y = y_NE[start : start + BLOCK].astype(np.float64)
-        p, q = np.vecdot(x, x), np.vecdot(y, y)
-        parts = (
-            x.sum(0),
-            y.sum(0),
-            p.sum(),
-            q.sum(),
-            p @ p,
-            q @ q,
-            p @ q,
-            p @ x,
-            p @ y,
-            q @ x,
-            q @ y,
-        )
-        totals = [total + part for total, part in zip(totals, parts, strict=True)]
-    return totals
+def _shifted(batches: Sequence[Array], shift_D: Floats, wide: bool) -> tuple[Array, Floats]:
+    """All rows minus the shift, and the shift as it was taken away: rounded to the rows' dtype."""
+    dtype = np.float64 if wide else np.result_type(*batches)
+    rounded_D = shift_D.astype(dtype)
+    rows_ND = np.empty((sum(map(len, batches)), len(shift_D)), dtype)
+    start = 0
+    for batch_ND in batches:
+        np.subtract(batch_ND, rounded_D, out=rows_ND[start : start + len(batch_ND)])
+        start += len(batch_ND)
+    return rows_ND, rounded_D.astype(np.float64)
 
 
-def _symmetric_product(x_ND: Array) -> Floats:
+def _square_norms(x_ND: Array) -> Floats:
+    n, d = x_ND.shape
+    whole = d // SEGMENT * SEGMENT
+    segments = x_ND[:, :whole].reshape(n, -1, SEGMENT)
+    norms_N: Floats = np.vecdot(segments, segments).sum(1, dtype=np.float64)
+    norms_N += np.vecdot(x_ND[:, whole:], x_ND[:, whole:])
+    return norms_N
+
+
+def _upper_product(x_ND: Array) -> Floats:
     syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    upper_DD = syrk(1.0, x_ND.T, lower=0)
-    product_DD: Floats = upper_DD.astype(np.float64)
-    product_DD += np.triu(upper_DD, 1).T
-    return product_DD
+    upper_DD: Floats = syrk(1.0, x_ND.T, lower=0).astype(np.float64)
+    return upper_DD
 
 
 def merge(a: Moments, b: Moments) -> Moments:
@@ -119,8 +126,14 @@ def merge(a: Moments, b: Moments) -> Moments:
     t_D, u_E = b.shift_x - a.shift_x, b.shift_y - a.shift_y
     xx, yy, xy = b.xx, b.yy, b.xy
     if t_D.any() or u_E.any():
-        xx, yy, xy = moved(xx, t_D, t_D), moved(yy, u_E, u_E), moved(xy, t_D, u_E)
+        xx, yy = (moved(_mirrored(c), t, t) for c, t in ((b.xx, t_D), (b.yy, u_E)))
+        xx, yy = (c._replace(xy=np.triu(c.xy)) for c in (xx, yy))
+        xy = moved(xy, t_D, u_E)
     return Moments(a.shift_x, a.shift_y, _sum(a.xx, xx), _sum(a.yy, yy), _sum(a.xy, xy))
+
+
+def _mirrored(c: Cross) -> Cross:
+    return c._replace(xy=c.xy + np.triu(c.xy, 1).T)
 
 
 def _sum(a: Cross, b: Cross) -> Cross:
@@ -152,15 +165,21 @@ def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:
     )
 
 
-def hsic_of_cross(c: Cross) -> Hsic:
-    """Both estimates of HSIC from the sums of two sides."""
-    c = moved(c, -c.x / c.n, -c.y / c.n)
-    biased = np.vdot(c.xy, c.xy)
-    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
-    corrections = c.p * c.q / ((c.n - 1) * (c.n - 2)) - 2 / (c.n - 2) * c.pq
-    return Hsic(float(biased - c.pq + corrections), float(biased))
+def centred(m: Moments) -> tuple[Cross, Cross, Cross]:
+    """``xx``, ``yy`` (whole) and ``xy`` of the rows without their means."""
+    whole = (_mirrored(m.xx), _mirrored(m.yy), m.xy)
+    xx, yy, xy = (moved(c, -c.x / c.n, -c.y / c.n) for c in whole)
+    return xx, yy, xy
 
 
 def cka_of_moments(m: Moments) -> Hsic:
     """Debiased and biased CKA of all rows; NaN where a side has no variance."""
-    return ratios(*(hsic_of_cross(cross) for cross in (m.xy, m.xx, m.yy)))
+    xx, yy, xy = (_hsic(c) for c in centred(m))
+    return ratios(xy, xx, yy)
+
+
+def _hsic(c: Cross) -> Hsic:
+    biased = np.vdot(c.xy, c.xy)
+    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
+    corrections = c.p * c.q / ((c.n - 1) * (c.n - 2)) - 2 / (c.n - 2) * c.pq
+    return Hsic(float(biased - c.pq + corrections), float(biased))
