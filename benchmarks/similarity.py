@@ -20,7 +20,6 @@ import torch
 from measure import ratio, take_turns, timed
 from torch import Tensor
 
-from loradrift.similarity import streaming
 from loradrift.similarity.functional.cka import (
     cka_grid,
     cka_of_grams,
@@ -29,6 +28,7 @@ from loradrift.similarity.functional.cka import (
     linear_grams,
 )
 from loradrift.similarity.functional.inputs import matrices, matrix
+from loradrift.similarity.metrics import CKA
 from loradrift.similarity.reference import reference
 
 LAYERS = 22
@@ -122,7 +122,7 @@ def bench_stream(rounds: int) -> None:
     x, y = x_ND.numpy(), y_ND.numpy()
 
     def stream() -> None:
-        metric = streaming.CKA(2048, 2048)
+        metric = CKA(2048, 2048)
         for rows in zip(x_ND.split(256), y_ND.split(256), strict=True):
             metric.update(*rows)
         metric.compute()
