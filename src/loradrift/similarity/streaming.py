@@ -100,7 +100,7 @@ class SummedRows(WaitingRows):
 
     def _keep(self, total: Moments) -> None:
         for name, value in zip(self._shapes, _flat(total), strict=True):
-            setattr(self, name, torch.as_tensor(value, device=self.device))
+            setattr(self, name, torch.as_tensor(value, dtype=torch.float64, device=self.device))
         self.rows_x, self.rows_y = [], []
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:

@@ -34,8 +34,9 @@ class Cross(NamedTuple):
     n: Floats
     x: Floats
     y: Floats
-    xy: Floats
-    """``sum x y^T``, (D, E); of a side with itself, its upper triangle alone."""
+    xy: Array
+    """``sum x y^T``, (D, E); of a side with itself, its upper triangle alone. In the rows' dtype
+    until other rows' are added to it."""
 
     p: Floats
     q: Floats
@@ -84,13 +85,12 @@ def moments(
     if not (np.isfinite(x_D).all() and np.isfinite(y_E).all()):
         raise ValueError("expected finite values, got NaN or infinity")
     n, p, q = np.array(float(len(x_ND))), p_N.sum(), q_N.sum()
-    xy_DE = (x_ND.T @ y_NE).astype(np.float64)
     return Moments(
         shift_D,
         shift_E,
         Cross(n, x_D, x_D, _upper_product(x_ND), p, p, px_D, px_D, p_N @ p_N),
         Cross(n, y_E, y_E, _upper_product(y_NE), q, q, qy_E, qy_E, q_N @ q_N),
-        Cross(n, x_D, y_E, xy_DE, p, q, py_E, qx_D, p_N @ q_N),
+        Cross(n, x_D, y_E, x_ND.T @ y_NE, p, q, py_E, qx_D, p_N @ q_N),
     )
 
 
@@ -115,9 +115,10 @@ def _square_norms(x_ND: Array) -> Floats:
     return norms_N
 
 
-def _upper_product(x_ND: Array) -> Floats:
+def _upper_product(x_ND: Array) -> Array:
     syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    upper_DD: Floats = syrk(1.0, x_ND.T, lower=0).astype(np.float64)
+    # BLAS counts in columns: its lower triangle is the upper one of our rows.
+    upper_DD: Array = syrk(1.0, x_ND.T, lower=1).T
     return upper_DD
 
 
@@ -137,7 +138,8 @@ def _mirrored(c: Cross) -> Cross:
 
 
 def _sum(a: Cross, b: Cross) -> Cross:
-    return Cross(*(one + other for one, other in zip(a, b, strict=True)))
+    pairs = zip(a, b, strict=True)
+    return Cross(*(np.add(one, other, dtype=np.float64) for one, other in pairs))
 
 
 def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:
@@ -174,12 +176,22 @@ def centred(m: Moments) -> tuple[Cross, Cross, Cross]:
 
 def cka_of_moments(m: Moments) -> Hsic:
     """Debiased and biased CKA of all rows; NaN where a side has no variance."""
-    xx, yy, xy = (_hsic(c) for c in centred(m))
-    return ratios(xy, xx, yy)
+    return ratios(_hsic(m.xy, own=False), _hsic(m.xx, own=True), _hsic(m.yy, own=True))
 
 
-def _hsic(c: Cross) -> Hsic:
-    biased = np.vdot(c.xy, c.xy)
+def _hsic(c: Cross, *, own: bool) -> Hsic:
+    """Both estimates of the centred rows, by multiplying out: no centred product is formed."""
+    n, x, y = c.n, c.x, c.y
+    xy: Array = c.xy.astype(np.float64, copy=False)
+    square, between = float(np.vdot(xy, xy)), float(x @ xy @ y)
+    if own:  # only the upper triangle is there
+        diagonal = xy.diagonal()
+        square, between = 2 * square - diagonal @ diagonal, 2 * between - diagonal @ (x * y)
+    x2, y2 = x @ x, y @ y
+    biased = square - 2 * between / n + x2 * y2 / n**2
+    p, q = c.p - x2 / n, c.q - y2 / n
+    pq = c.pq - 2 * (c.py @ y + c.qx @ x) / n + 4 * between / n**2
+    pq += (y2 * c.p + x2 * c.q) / n**2 - 3 * x2 * y2 / n**3
     # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
-    corrections = c.p * c.q / ((c.n - 1) * (c.n - 2)) - 2 / (c.n - 2) * c.pq
-    return Hsic(float(biased - c.pq + corrections), float(biased))
+    corrections = p * q / ((n - 1) * (n - 2)) - 2 / (n - 2) * pq
+    return Hsic(float(biased - pq + corrections), float(biased))
