@@ -153,9 +153,8 @@ def test_dumps_start_interval_and_end_once(dump, tmp_path, accumulate, every_n_s
 
 def test_step_0_is_the_base_model_and_the_last_one_the_trained(dump, root, probe, tmp_path):
     base = capture_probe(Task("lora").backbone, probe, Pooling(), CPU).layers
-    trained = capture_probe(
-        fit(Task("lora"), tmp_path, [dump]).backbone, probe, Pooling(), CPU
-    ).layers
+    tuned = fit(Task("lora"), tmp_path, [dump]).backbone
+    trained = capture_probe(tuned, probe, Pooling(), CPU).layers
     store = ActivationStore(root)
     assert_equal(store.read(0), base)
     assert_equal(store.read(5), trained)
