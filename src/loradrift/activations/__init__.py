@@ -1,6 +1,12 @@
 """Activations of fixed rows: which rows, how they are captured and pooled, where they are kept."""
 
-from loradrift.activations.capture import Encoder, block_outputs, capture_probe, eval_mode
+from loradrift.activations.capture import (
+    Captured,
+    Encoder,
+    block_outputs,
+    capture_probe,
+    eval_mode,
+)
 from loradrift.activations.manifest import StoreError
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
@@ -8,6 +14,7 @@ from loradrift.activations.store import ActivationStore
 
 __all__ = [
     "ActivationStore",
+    "Captured",
     "Encoder",
     "Pooling",
     "Probe",

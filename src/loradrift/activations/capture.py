@@ -1,11 +1,11 @@
 """Read a model's residual stream with forward hooks, and leave the model as it was found."""
 
-# Shape suffixes: B rows of one batch, T tokens, D width, N pooled rows.
+# Shape suffixes: B rows of one batch, T tokens, D width, N pooled rows, L layers.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,19 @@ class Encoder(Protocol):
 
     def encode(self, input_ids: Tensor) -> Tensor:
         """Run all blocks once on right-padded ids ``(B, T)``; gives ``(B, T, D)``."""
+
+
+class Captured(NamedTuple):
+    """What one pass over a probe leaves."""
+
+    layers: dict[str, Tensor]
+    """``layer_0`` ... ``layer_{L-1}``, each float32 ``(N, D)`` on the CPU: the residual stream
+    after each block, before the final norm."""
+
+    bos_LD: Tensor | None
+    """The beginning-of-sequence token's activation after each block, float32 on the CPU. Attention
+    is causal, so it is the same in every row. None without such a token, or if pooling is not
+    ``mean``."""
 
 
 @contextmanager
@@ -58,7 +71,7 @@ def block_outputs(
 
 def capture_probe(
     backbone: nn.Module, probe: Probe, pooling: Pooling, device: torch.device
-) -> dict[str, Tensor]:
+) -> Captured:
     """Pooled output of every block on the probe, in eval mode and under inference mode.
 
     Modes, hooks, gradients and the random state of the CPU and of ``device`` are afterwards what
@@ -70,16 +83,14 @@ def capture_probe(
         pooling: How their tokens become rows.
         device: Where the backbone is; the probe's batches are moved there one by one.
 
-    Returns:
-        ``layer_0`` ... ``layer_{L-1}``, each float32 ``(N, D)`` on the CPU: the residual stream
-        after each block, before the final norm.
-
     Raises:
         RuntimeError: If a block does not run exactly once for each batch.
         ValueError: If the probe holds nothing to pool.
     """
     encoder = cast(Encoder, backbone)
     pooled: list[list[Tensor]] = [[] for _ in encoder.blocks]
+    bos: dict[int, Tensor] = {}
+    keep_bos = pooling.name == "mean" and probe.bos_id is not None
     with (
         eval_mode(backbone),
         torch.random.fork_rng([device] if device.type == "cuda" else []),
@@ -92,6 +103,8 @@ def capture_probe(
 
             def pool(index: int, x_BTD: Tensor, mask_BT: Tensor = mask_BT) -> None:
                 pooled[index].append(pooling(x_BTD, mask_BT))
+                if keep_bos and index not in bos:
+                    bos[index] = x_BTD[0, 0].float().clone()  # a view would hold the whole stream
 
             with block_outputs(encoder.blocks, pool):
                 encoder.encode(batch["input_ids"].to(device))
@@ -102,4 +115,7 @@ def capture_probe(
                         f"got {len(parts) - num_done} runs"
                     )
     # Outside inference mode, so that the caller gets ordinary tensors.
-    return {f"layer_{index}": torch.cat(parts).cpu() for index, parts in enumerate(pooled)}
+    return Captured(
+        {f"layer_{index}": torch.cat(parts).cpu() for index, parts in enumerate(pooled)},
+        torch.stack([bos[index] for index in range(len(pooled))]).cpu() if keep_bos else None,
+    )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
@@ -24,10 +24,12 @@ class ProbeRecord(TypedDict):
 
     fingerprint: str
     ids: list[str]
+    num_tokens: NotRequired[list[int]]
+    """Tokens pooled into each row; with ``mean`` pooling, in stores since it was introduced."""
 
 
 class Shard(TypedDict):
-    """One whole file: its name, SHA-256, size in bytes, and the shape of each layer."""
+    """One whole file: its name, SHA-256, size in bytes, and the shape of each tensor."""
 
     file: str
     sha256: str
@@ -50,9 +52,12 @@ def new_manifest(
     probe: Probe, pooling: Pooling, dtype: str, layer_names: Sequence[str]
 ) -> Manifest:
     """The manifest of a store without steps."""
+    record: ProbeRecord = {"fingerprint": probe.fingerprint, "ids": list(probe.ids)}
+    if pooling.name == "mean":
+        record["num_tokens"] = probe.num_tokens
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        probe={"fingerprint": probe.fingerprint, "ids": list(probe.ids)},
+        probe=record,
         pooling=pooling.label,
         dtype=dtype,
         layers=list(layer_names),

@@ -41,6 +41,19 @@ class Probe:
             )
 
     @property
+    def num_tokens(self) -> list[int]:
+        """Content tokens of each row."""
+        return [int(n) for batch in self.batches for n in batch["content_mask"].sum(1)]
+
+    @property
+    def bos_id(self) -> int | None:
+        """The special token that begins every row; None if there is no such token."""
+        first_N = torch.cat([batch["input_ids"][:, 0] for batch in self.batches])
+        content_N = torch.cat([batch["content_mask"][:, 0] for batch in self.batches])
+        shared = not content_N.any() and (first_N == first_N[0]).all()
+        return int(first_N[0]) if shared else None
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of ids, real tokens and content mask; padding and batching leave it alone."""
         digest = hashlib.sha256()

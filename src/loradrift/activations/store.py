@@ -1,6 +1,6 @@
 """Activations on disk: one safetensors file for each step, and a manifest of the whole files."""
 
-# Shape suffixes: N pooled rows, D width.
+# Shape suffixes: N pooled rows, D width, L layers.
 
 import hashlib
 from collections import deque
@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from loradrift.activations.dtypes import BOS, DTYPES, as_stored
 from loradrift.activations.manifest import (
     Manifest,
     Shard,
@@ -28,8 +28,6 @@ from loradrift.activations.manifest import (
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
 from loradrift.config import require
-
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class ActivationStore:
@@ -104,12 +102,14 @@ class ActivationStore:
             leftover.unlink()
         self._prepared = True
 
-    def write(self, step: int, layers: dict[str, Tensor]) -> None:
+    def write(self, step: int, layers: dict[str, Tensor], bos_LD: Tensor | None = None) -> None:
         """Queue one step; the tensors may be changed or freed afterwards.
 
         Args:
             step: Optimizer steps taken so far.
             layers: A matrix ``(N, D)`` for each layer, on any device.
+            bos_LD: The beginning-of-sequence token's activation after each layer, if there is one;
+                the same for all rows, and kept as float32 whatever the dtype.
 
         Raises:
             StoreError: If an earlier step could not be written, or without :meth:`prepare`.
@@ -120,7 +120,7 @@ class ActivationStore:
         if list(layers) != self.layer_names:
             raise ValueError(f"step {step} must have {self.layer_names}, got {list(layers)}")
         self._settle(self.queue_size - 1)
-        tensors = {name: self._cast(step, name, x_ND) for name, x_ND in layers.items()}
+        tensors = as_stored(step, layers, bos_LD, self.dtype)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="activation-store")
         self._pending.append(self._executor.submit(self._save, step, tensors))
@@ -172,15 +172,24 @@ class ActivationStore:
             ValueError: If a layer is unknown.
             StoreError: If the file is gone or damaged.
         """
-        path = self.root / self._shard(step)["file"]
+        shard = self._shard(step)
         names = self.layer_names if layers is None else layers
         if unknown := [name for name in names if name not in self.layer_names]:
             raise ValueError(f"{self.root} has the layers {self.layer_names}, got {unknown}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from error
+        return self._load(shard, names)
+
+    def read_bos(self, step: int) -> Tensor | None:
+        """Read the beginning-of-sequence token's activation of one step.
+
+        Returns:
+            float32 ``(L, D)``, by layer; None if the dump holds none.
+
+        Raises:
+            FileNotFoundError: If the step was not written.
+            StoreError: If the file is gone or damaged.
+        """
+        shard = self._shard(step)
+        return self._load(shard, [BOS])[BOS] if BOS in shard["shapes"] else None
 
     def verify(self, step: int) -> None:
         """Compare a step's file with its checksum.
@@ -196,18 +205,13 @@ class ActivationStore:
             raise FileNotFoundError(f"step {step} is not in {self.root}, have {self.steps}")
         return self.manifest["steps"][str(step)]
 
-    def _cast(self, step: int, name: str, x_ND: Tensor) -> Tensor:
-        source_ND = x_ND.detach().cpu()
-        stored_ND = source_ND.to(DTYPES[self.dtype], copy=True).contiguous()
-        # An activation that was infinite before is the model's doing and is kept.
-        overflow_ND = stored_ND.isinf() & ~source_ND.isinf()
-        if overflow_ND.any():
-            worst = source_ND[overflow_ND].abs().max().item()
-            raise ValueError(
-                f"{name} at step {step} must fit into {self.dtype}, got {worst:g}: set "
-                "callbacks.activation_dump.dtype to bfloat16 or float32"
-            )
-        return stored_ND
+    def _load(self, shard: Shard, names: Sequence[str]) -> dict[str, Tensor]:
+        path = self.root / shard["file"]
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in names}
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
 
     def _settle(self, at_most: int) -> None:
         """Wait until ``at_most`` steps are queued, and report every one that failed so far."""

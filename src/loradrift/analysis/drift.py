@@ -1,9 +1,10 @@
 """How far each layer has moved from the base model, at every dump of a run."""
 
-# Shape suffixes: N probe rows, D width.
+# Shape suffixes: N probe rows, D width, L layers.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,47 +32,108 @@ MASSIVE = 10.0
 alone can decide a similarity (Sun et al. 2024, arXiv:2402.17762; Timkey & van Schijndel 2021)."""
 
 
+class Side(NamedTuple):
+    """One side of a comparison by CKA: computed once, compared often."""
+
+    gram: Gram
+    own: Hsic
+
+    @classmethod
+    def of(cls, rows_ND: Tensor) -> "Side":
+        """From activations; one symmetric product."""
+        gram = linear_gram(matrix(rows_ND))
+        return cls(gram, hsic(gram, gram))
+
+    def distance(self, other: "Side") -> Hsic:
+        """``1 - cka``, debiased and biased."""
+        return cka_distance_of_grams(self.gram, other.gram, self.own, other.own)
+
+
+class DumpedLayer(NamedTuple):
+    """One layer of one dump."""
+
+    rows_ND: Tensor
+    with_bos_ND: Tensor | None
+    """The same with the beginning-of-sequence token pooled in; None if the dump lacks it."""
+
+
 @dataclass(frozen=True)
 class BaseLayer:
     """What is needed of a layer of the base model again and again."""
 
     rows_ND: Tensor
-    gram: Gram
-    own: Hsic
+    whole: Side
     ordinary: Tensor
     """Indices of the dimensions that are not massive."""
 
-    ordinary_gram: Gram
-    ordinary_own: Hsic
+    ordinary_side: Side
+    with_bos: Side | None
 
     @classmethod
-    def of(cls, rows_ND: Tensor) -> "BaseLayer":
+    def of(cls, layer: DumpedLayer) -> "BaseLayer":
         """Cache one layer's activations of step 0."""
+        rows_ND, with_bos_ND = layer
         size_D = rows_ND.float().square().mean(0).sqrt()
         ordinary = (size_D <= MASSIVE * size_D.median()).nonzero().flatten()
-        gram = linear_gram(matrix(rows_ND))
-        if len(ordinary) == len(size_D):
-            return cls(rows_ND, gram, hsic(gram, gram), ordinary, gram, hsic(gram, gram))
-        reduced = linear_gram(matrix(rows_ND[:, ordinary]))
-        return cls(rows_ND, gram, hsic(gram, gram), ordinary, reduced, hsic(reduced, reduced))
+        whole = Side.of(rows_ND)
+        return cls(
+            rows_ND,
+            whole,
+            ordinary,
+            whole if len(ordinary) == len(size_D) else Side.of(rows_ND[:, ordinary]),
+            None if with_bos_ND is None else Side.of(with_bos_ND),
+        )
 
-    def drift(self, rows_ND: Tensor) -> dict[str, float]:
-        """``1 - cka`` in three forms, from one symmetric product (two with massive dimensions)."""
-        gram = linear_gram(matrix(rows_ND))
-        own = hsic(gram, gram)
-        distance = cka_distance_of_grams(self.gram, gram, self.own, own)
-        drifts = {"cka": distance.debiased, "cka_biased": distance.biased}
+    def drift(self, layer: DumpedLayer) -> dict[str, float]:
+        """``1 - cka`` in four forms, from one symmetric product.
+
+        It takes one more if there are massive dimensions, and one more with the
+        beginning-of-sequence token.
+        """
+        rows_ND, with_bos_ND = layer
+        whole = self.whole.distance(Side.of(rows_ND))
+        ordinary = whole
         if len(self.ordinary) < rows_ND.shape[1]:
-            gram = linear_gram(matrix(rows_ND[:, self.ordinary]))
-            own = hsic(gram, gram)
-            distance = cka_distance_of_grams(self.ordinary_gram, gram, self.ordinary_own, own)
-        return drifts | {"cka_without_massive": distance.debiased}
+            ordinary = self.ordinary_side.distance(Side.of(rows_ND[:, self.ordinary]))
+        drifts = {
+            "cka": whole.debiased,
+            "cka_biased": whole.biased,
+            "cka_without_massive": ordinary.debiased,
+        }
+        if self.with_bos is not None and with_bos_ND is not None:
+            drifts["cka_with_bos"] = self.with_bos.distance(Side.of(with_bos_ND)).debiased
+        return drifts
 
 
-def base_layers(store: ActivationStore) -> dict[str, BaseLayer]:
-    """The base model's layers: step 0 of a run."""
-    store.verify(0)
-    return {name: BaseLayer.of(rows_ND) for name, rows_ND in store.read(0).items()}
+def pooled_with_bos(mean_ND: Tensor, num_tokens_N: Tensor, bos_D: Tensor) -> Tensor:
+    """Mean-pooled rows as they would be, had the beginning-of-sequence token been pooled too.
+
+    Args:
+        mean_ND: Each row the mean of its own tokens.
+        num_tokens_N: How many these were.
+        bos_D: The token's activation; attention is causal, so all rows have the same.
+
+    Returns:
+        float32 (N, D).
+    """
+    counts_N1 = num_tokens_N.double()[:, None]
+    return ((counts_N1 * mean_ND.double() + bos_D.double()) / (counts_N1 + 1)).float()
+
+
+def read_dump(store: ActivationStore, step: int) -> Iterator[tuple[str, DumpedLayer]]:
+    """Each layer of a dump by name, one at a time.
+
+    Raises:
+        StoreError: If the dump is damaged; names it.
+    """
+    store.verify(step)
+    bos_LD, num_tokens = store.read_bos(step), store.manifest["probe"].get("num_tokens")
+    for number, name in enumerate(store.layer_names):
+        rows_ND = store.read(step, [name])[name]
+        with_bos_ND = None
+        if bos_LD is not None and num_tokens is not None:
+            with_bos_ND = pooled_with_bos(rows_ND, torch.tensor(num_tokens), bos_LD[number])
+        yield name, DumpedLayer(rows_ND, with_bos_ND)
 
 
 def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
@@ -80,7 +142,8 @@ def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
     Args:
         run: A finished run.
         measures: More names of :data:`~loradrift.similarity.MEASURES`; ``cka``, ``cka_biased``,
-            ``cka_without_massive`` and ``cosine`` are always there.
+            ``cka_without_massive`` and ``cosine`` are always there, and ``cka_with_bos`` where the
+            dumps hold the beginning-of-sequence token.
 
     Returns:
         ``step``, ``layer`` (its number), ``measure``, ``drift``.
@@ -89,17 +152,15 @@ def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
         StoreError: If a dump is damaged; names it.
     """
     store = run.store
-    base = base_layers(store)
+    base = {name: BaseLayer.of(layer) for name, layer in read_dump(store, 0)}
     extra = [name for name in ("cosine", *measures) if name not in ("cka", "cka_biased")]
 
     def rows() -> Iterator[tuple[int, int, str, float]]:
         for step in store.steps:
-            store.verify(step)
-            for number, name in enumerate(store.layer_names):
-                rows_ND = store.read(step, [name])[name]
-                drifts = base[name].drift(rows_ND)
+            for number, (name, layer) in enumerate(read_dump(store, step)):
+                drifts = base[name].drift(layer)
                 for measure in dict.fromkeys(extra):
-                    drifts[measure] = MEASURES[measure].distance(base[name].rows_ND, rows_ND)
+                    drifts[measure] = MEASURES[measure].distance(base[name].rows_ND, layer.rows_ND)
                 for measure, drift in drifts.items():
                     yield step, number, measure, drift
 
@@ -128,7 +189,7 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
         last_ND = store.read(store.steps[-1], [name])[name]
         order = torch.randperm(len(base_ND), generator=generator)
         cka = MEASURES["cka"]
-        layer = BaseLayer.of(base_ND)
+        layer = BaseLayer.of(DumpedLayer(base_ND, None))
         rows.append(
             {
                 "layer": number,

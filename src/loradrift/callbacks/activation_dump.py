@@ -104,9 +104,9 @@ class ActivationDump(pl.Callback):
         self._last_step = trainer.global_step
         backbone = cast(nn.Module, pl_module.backbone)
         with trainer.precision_plugin.forward_context():
-            layers = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
+            layers, bos_LD = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
         if self.store:
-            self.store.write(self._last_step, layers)
+            self.store.write(self._last_step, layers, bos_LD)
         if self.online:
             drifts = self.online.observe(self._last_step, layers)
             for logger in trainer.loggers:

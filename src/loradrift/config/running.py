@@ -186,8 +186,25 @@ class OnlineDriftConfig:
 
 
 @dataclass(kw_only=True)
+class ForgettingConfig:
+    """Next-token loss on neutral text before and after training, as ``forgetting/loss_*``.
+
+    For runs that train on a classification task, where the data source holds such text.
+    """
+
+    enabled: bool = True
+    tokens: int = 8192
+    """The first so many tokens of the text are measured."""
+
+    def __post_init__(self) -> None:
+        rule = "at least 2, one to predict from and one to predict"
+        require(self.tokens >= 2, "callbacks.forgetting.tokens", rule, self.tokens)
+
+
+@dataclass(kw_only=True)
 class CallbacksConfig:
     """What watches the training without touching it."""
 
     activation_dump: ActivationDumpConfig = field(default_factory=ActivationDumpConfig)
+    forgetting: ForgettingConfig = field(default_factory=ForgettingConfig)
     online_drift: OnlineDriftConfig = field(default_factory=OnlineDriftConfig)

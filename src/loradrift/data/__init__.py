@@ -8,7 +8,8 @@ from loradrift.data.base import Row, Splits, rows_fingerprint, split_rows
 from loradrift.data.batches import ALONE, Batch, Collator, EvaluationBatches, Share, TrainBatches
 from loradrift.data.corpus import read_corpus
 from loradrift.data.glue import FORMATS, read_glue
-from loradrift.data.hub import read_hub
+from loradrift.data.hub import read_hub, read_hub_neutral
+from loradrift.data.neutral import read_neutral
 from loradrift.data.tokens import TokenTable, tokenization_fingerprint, tokenize, tokenize_documents
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "TrainBatches",
     "load_corpus",
     "load_glue",
+    "load_neutral",
     "rows_fingerprint",
     "tokenization_fingerprint",
     "tokenize",
@@ -59,6 +61,18 @@ def load_corpus(data: DataConfig, cache: Path) -> Splits:
     root = data_root(data, cache)
     train, valid = read_corpus(root, "train"), read_corpus(root, "valid")
     return Splits(train[: data.train_rows], valid, valid)
+
+
+def load_neutral(data: DataConfig, cache: Path) -> list[Row]:
+    """Held-out text that belongs to no task, from wherever ``data`` says.
+
+    Returns:
+        Nothing where there is none.
+
+    Raises:
+        UserError: If its file is damaged.
+    """
+    return read_hub_neutral() if data.name == "hub" else read_neutral(data_root(data, cache))
 
 
 def data_root(data: DataConfig, cache: Path) -> Path:

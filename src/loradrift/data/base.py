@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -72,12 +74,17 @@ def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 text file, without its byte-order mark.
+    """Lines of a UTF-8 text file, without its byte-order mark; ``.gz`` is unpacked.
 
     Raises:
-        UserError: If a line is not UTF-8; names file and line.
+        UserError: If a line is not UTF-8, or the archive is damaged; names file and line.
     """
     data = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path} is damaged: {error}") from None
     try:
         return data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -1,10 +1,13 @@
-"""GLUE from the Hugging Face hub (nyu-mll/glue), through ``datasets``."""
+"""GLUE and neutral text from the Hugging Face hub, through ``datasets``."""
 
 from loradrift.config import UserError
 from loradrift.data.base import Row
 from loradrift.data.glue import FORMATS
+from loradrift.data.neutral import paragraphs
 
 REPOSITORY = "nyu-mll/glue"
+
+NEUTRAL = "Salesforce/wikitext"
 
 
 def read_hub(task: str, split: str) -> list[Row]:
@@ -33,3 +36,18 @@ def read_hub(task: str, split: str) -> list[Row]:
         for i, row in enumerate(table)
         for label in (row["label"],)
     ]
+
+
+def read_hub_neutral() -> list[Row]:
+    """Paragraphs of WikiText-2's validation split (raw), or nothing if it cannot be had.
+
+    A run whose own rows are in the hub's cache must not fail for want of a second data set.
+    """
+    import datasets
+
+    try:
+        table = datasets.load_dataset(NEUTRAL, "wikitext-2-raw-v1", split="validation")
+    except (OSError, ValueError, datasets.exceptions.DatasetsError):
+        # ValueError is what an offline machine gets that has another part of it in its cache
+        return []
+    return paragraphs(table["text"])

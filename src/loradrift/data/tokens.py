@@ -39,6 +39,29 @@ class TokenTable:
         """Tokens of each row."""
         return np.diff(self.offsets)
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest (sha256) of the token ids, row by row."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.lengths).tobytes())
+        digest.update(np.ascontiguousarray(self.flat).tobytes())
+        return digest.hexdigest()
+
+    def head(self, num_tokens: int) -> "TokenTable":
+        """The first rows of a table of running text, with ``num_tokens`` in all.
+
+        The last row may be cut; if one token is left of it, which predicts nothing, it is left
+        out.
+        """
+        ends = np.minimum(self.offsets, num_tokens)
+        size = int((np.diff(ends) > 1).sum())
+        return TokenTable(
+            self.ids[:size],
+            self.flat[: ends[size]],
+            ends[: size + 1],
+            self.labels[:size],
+            self.num_truncated,
+        )
+
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""
         return self.flat[self.offsets[index] : self.offsets[index + 1]]
@@ -120,7 +143,10 @@ def _encode(rows: Sequence[Row], tokenizer: Any, max_length: int) -> tuple[list[
 
 
 def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    # Not verbose: it would warn of texts longer than the model takes, which are cut afterwards.
+    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)[
+        "input_ids"
+    ]
     return encoded
 
 

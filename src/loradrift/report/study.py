@@ -122,7 +122,8 @@ def _measures(study: Study) -> Table:
     return Table(
         wide.reset_index(),
         "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
-        "CKA without massive dimensions, and 1 - cosine.",
+        "CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in (where"
+        " the dumps hold it), and 1 - cosine.",
     )
 
 

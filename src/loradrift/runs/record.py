@@ -63,7 +63,8 @@ class RunRecord:
     device: str = ""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """sha256 of ``evaluation_rows``, ``train_rows``, ``tokenization``, ``probe``,
-    ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal."""
+    ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal. Once
+    finished also of ``neutral_text``, where forgetting was measured."""
 
     parameters: dict[str, int] = field(default_factory=dict)
     """``trainable`` and ``total``."""
@@ -76,7 +77,8 @@ class RunRecord:
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     """Final figures: ``evaluation/*`` on the reported split, ``validation/*`` of the best
-    checkpoint. A figure that is not finite is null."""
+    checkpoint, ``forgetting/loss_before`` and ``_after`` (nats per token on neutral text; of the
+    base model and of the best checkpoint). A figure that is not finite is null."""
 
     performance: dict[str, float] = field(default_factory=dict)
     """``wall_time_s``, ``train_time_s``, ``tokens_per_s`` (real tokens over the time of the

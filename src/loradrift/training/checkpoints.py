@@ -42,15 +42,14 @@ def check_continued(cell: Cell, inputs: Inputs) -> None:
     Raises:
         UserError: Naming what differs.
     """
-    before = cell.record.fingerprints
-    if not cell.last_checkpoint.exists() or before == inputs.fingerprints:
-        return
-    now = inputs.fingerprints
-    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
-    raise UserError(
-        f"{cell.folder} was interrupted, and since then {', '.join(changed)} changed; "
-        "force=true archives it and starts anew"
-    )
+    before, now = cell.record.fingerprints, inputs.fingerprints
+    # Only what training depends on: the record may hold more, of what was measured at its end.
+    changed = sorted(key for key in now if before.get(key) != now[key])
+    if changed and cell.last_checkpoint.exists():
+        raise UserError(
+            f"{cell.folder} was interrupted, and since then {', '.join(changed)} changed; "
+            "force=true archives it and starts anew"
+        )
 
 
 def steps_done(checkpoint: Path) -> int:

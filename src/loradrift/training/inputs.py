@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.activations import Probe
-from loradrift.config import Config, ModelConfig, PretrainConfig, UserError
+from loradrift.config import Config, ModelConfig, PretrainConfig, TrainedConfig, UserError
 from loradrift.data import (
     Collator,
     Splits,
     TokenTable,
     load_corpus,
     load_glue,
+    load_neutral,
     rows_fingerprint,
     tokenization_fingerprint,
     tokenize,
@@ -21,6 +22,9 @@ from loradrift.data import (
 )
 from loradrift.models import load_tokenizer, model_fingerprint
 from loradrift.training.base_model import resolve_model
+
+NEUTRAL_LENGTH = 128
+"""Most tokens in a row of neutral text."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Inputs:
     evaluation: TokenTable
     collate: Collator
     probe: Probe | None
+    neutral: TokenTable | None
+    """Text on which forgetting is measured; None where it is not."""
+
     fingerprints: dict[str, str]
 
     @property
@@ -88,7 +95,16 @@ def prepare(config: Config) -> Inputs:
     if probe is not None:
         fingerprints["probe"] = probe.fingerprint
     return Inputs(
-        model, tokenizer, splits, train, validation, evaluation, collate, probe, fingerprints
+        model,
+        tokenizer,
+        splits,
+        train,
+        validation,
+        evaluation,
+        collate,
+        probe,
+        neutral_table(config, model, tokenizer),
+        fingerprints,
     )
 
 
@@ -109,15 +125,45 @@ def make_probe(config: Config, table: TokenTable, collate: Collator) -> Probe:
     )
 
 
+def neutral_table(config: Config, model: ModelConfig, tokenizer: Any) -> TokenTable | None:
+    """The first tokens of the neutral text, in rows; the same for all seeds and methods.
+
+    Returns:
+        None where forgetting is not measured: it is turned off, nothing is trained, the task is
+        language modelling itself, or the data source holds no such text.
+
+    Raises:
+        UserError: If the text's file is damaged.
+    """
+    settings = config.callbacks.forgetting
+    trained = isinstance(config.method, TrainedConfig)
+    if not settings.enabled or not trained or isinstance(config.task, PretrainConfig):
+        return None
+    cache = Path(config.cache)
+    rows = load_neutral(config.data, cache)
+    if not rows:
+        print(
+            f"forgetting is not measured: data={config.data.name} has no neutral text", flush=True
+        )
+        return None
+    length = min(NEUTRAL_LENGTH, num_positions(model) or NEUTRAL_LENGTH)
+    return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
+
+
+def num_positions(model: ModelConfig) -> int | None:
+    """The longest row that the model takes; None if its architecture sets no limit."""
+    from transformers import AutoConfig
+
+    return getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
+
+
 def check_length(config: Config, model: ModelConfig) -> None:
     """Refuse rows longer than the model's positions.
 
     Raises:
         UserError: If ``task.max_length`` is larger.
     """
-    from transformers import AutoConfig
-
-    positions = getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
+    positions = num_positions(model)
     if positions is not None and config.task.max_length > positions:
         raise UserError(
             f"task.max_length must be at most the {positions} positions of {model.path}, "

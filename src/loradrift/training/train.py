@@ -32,6 +32,7 @@ from loradrift.training.build import (
     train_batches,
 )
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
+from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 
@@ -47,6 +48,10 @@ class Job:
     """``time.perf_counter()`` when this process took up the cell."""
 
     share: Share = ALONE
+
+    def forgetting(self, when: str, task: Task) -> dict[str, float]:
+        """Loss of the task's backbone on neutral text, ``before`` or ``after`` training."""
+        return measure_forgetting(when, self.config, task.backbone, self.inputs, self.share)
 
     @property
     def first(self) -> bool:
@@ -84,10 +89,12 @@ def train(job: Job) -> RunRecord:
     if job.first:
         write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
+    # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
+    before = job.forgetting("before", built.task)
     throughput = Throughput(job.began)
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
         fit(job, built.task, loggers, throughput, total_steps)
-        metrics = evaluate(job, built.task)
+        metrics = evaluate(job, built.task) | before | job.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
         final = {name: value for name, value in metrics.items() if name[:10] != "validation"}
         for logger in loggers:
@@ -95,6 +102,7 @@ def train(job: Job) -> RunRecord:
             logger.save()
     record = replace(
         cell.record,
+        fingerprints=inputs.fingerprints | neutral_fingerprint(inputs),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance=throughput.figures(job.share.world_size),
     )
@@ -196,6 +204,14 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
             f"{metrics['train/accuracy']:.4f} after training must be at least "
             f"task.min_train_accuracy={wanted}"
         )
+
+
+def neutral_fingerprint(inputs: Inputs) -> dict[str, str]:
+    """Digest of the text that forgetting was measured on.
+
+    Not among the inputs' own: a run may go on where the text cannot be had.
+    """
+    return {} if inputs.neutral is None else {"neutral_text": inputs.neutral.fingerprint}
 
 
 def count_parameters(task: Task) -> dict[str, int]:

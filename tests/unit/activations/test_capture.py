@@ -56,7 +56,7 @@ def state_of(backbone):
     ("name", "pool"), [("mean", lambda x: x.mean(0)), ("last", lambda x: x[-1])]
 )
 def test_rows_are_the_residual_stream_before_the_final_norm(backbone, probe, name, pool):
-    captured = capture_probe(backbone, probe, Pooling(name), CPU)
+    captured = capture_probe(backbone, probe, Pooling(name), CPU).layers
     assert list(captured) == ["layer_0", "layer_1"]
     for x_ND, layer in zip(captured.values(), reference(backbone, probe), strict=True):
         assert x_ND.shape == (5, 32)
@@ -64,27 +64,27 @@ def test_rows_are_the_residual_stream_before_the_final_norm(backbone, probe, nam
 
 
 def test_token_rows_are_the_stream_at_their_positions(backbone, probe):
-    captured = capture_probe(backbone, probe, Pooling("tokens", max_tokens=100), CPU)
+    captured = capture_probe(backbone, probe, Pooling("tokens", max_tokens=100), CPU).layers
     for x_KD, layer in zip(captured.values(), reference(backbone, probe), strict=True):
         parts = [x[b["content_mask"]] for x, b in zip(layer, probe.batches, strict=True)]
         torch.testing.assert_close(x_KD, torch.cat(parts))
 
 
 def test_padding_leaves_the_rows_alone(backbone, make_probe):
-    narrow = capture_probe(backbone, make_probe(batch_size=1), Pooling(), CPU)
-    wide = capture_probe(backbone, make_probe(batch_size=5, padding=6), Pooling(), CPU)
+    narrow = capture_probe(backbone, make_probe(batch_size=1), Pooling(), CPU).layers
+    wide = capture_probe(backbone, make_probe(batch_size=5, padding=6), Pooling(), CPU).layers
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
 
 def test_equal_calls_give_equal_bits(backbone, probe):
-    first, second = (capture_probe(backbone, probe, Pooling(), CPU) for _ in range(2))
+    first, second = (capture_probe(backbone, probe, Pooling(), CPU).layers for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_capturing_leaves_no_trace(backbone, probe):
     backbone.blocks[1].eval()
     before = state_of(backbone)
-    rows = capture_probe(backbone, probe, Pooling(), CPU)
+    rows = capture_probe(backbone, probe, Pooling(), CPU).layers
     assert state_of(backbone) == before
     assert not any(x_ND.is_inference() or x_ND.requires_grad for x_ND in rows.values())
 
@@ -124,11 +124,11 @@ def test_a_block_may_return_a_tuple():
 
 
 def test_gradient_checkpointing_changes_nothing(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
     backbone.model.gradient_checkpointing_enable()
     backbone.model.enable_input_require_grads()
     before = state_of(backbone)
-    checkpointed = capture_probe(backbone, probe, Pooling(), CPU)
+    checkpointed = capture_probe(backbone, probe, Pooling(), CPU).layers
     assert all(torch.equal(checkpointed[name], plain[name]) for name in plain)
     assert state_of(backbone) == before
     assert all(block.gradient_checkpointing for block in backbone.blocks)
@@ -138,9 +138,9 @@ def test_gradient_checkpointing_changes_nothing(backbone, probe):
 
 
 def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rows = capture_probe(backbone, probe, Pooling(), CPU)
+        rows = capture_probe(backbone, probe, Pooling(), CPU).layers
         backbone.encode(probe.batches[0]["input_ids"]).sum().backward()
     assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
     for name, x_ND in rows.items():
@@ -150,14 +150,14 @@ def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
 
 
 def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU)
+    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
     counter = CompileCounter()
     for block in backbone.blocks:
         block.compile(backend=counter)
     batch = probe.batches[0]
     backbone.encode(batch["input_ids"])
     num_frames = counter.frame_count
-    rows = capture_probe(backbone, probe, Pooling(), CPU)
+    rows = capture_probe(backbone, probe, Pooling(), CPU).layers
     backbone.encode(batch["input_ids"])
     assert 0 < num_frames == counter.frame_count
     assert all(torch.equal(rows[name], plain[name]) for name in plain)

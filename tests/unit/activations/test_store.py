@@ -42,7 +42,11 @@ def test_the_manifest_describes_the_files(root, open_store, probe, layers):
     assert record.pop("steps")["100"] == shard
     assert record == {
         "schema_version": 1,
-        "probe": {"fingerprint": probe.fingerprint, "ids": ["a", "b", "c", "d", "e"]},
+        "probe": {
+            "fingerprint": probe.fingerprint,
+            "ids": ["a", "b", "c", "d", "e"],
+            "num_tokens": [3, 1, 5, 1, 3],
+        },
         "pooling": "mean",
         "dtype": "float16",
         "layers": LAYERS,

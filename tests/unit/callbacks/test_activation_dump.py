@@ -87,9 +87,9 @@ class CountingStore(ActivationStore):
         super().__init__(root)
         self.written = []
 
-    def write(self, step, layers):
+    def write(self, step, layers, bos_LD=None):
         self.written.append(step)
-        super().write(step, layers)
+        super().write(step, layers, bos_LD)
 
 
 def fit(task, tmp_path, callbacks=(), *, accumulate=1, ckpt_path=None, **arguments):
@@ -152,8 +152,9 @@ def test_dumps_start_interval_and_end_once(dump, tmp_path, accumulate, every_n_s
 
 
 def test_step_0_is_the_base_model_and_the_last_one_the_trained(dump, root, probe, tmp_path):
-    base = capture_probe(Task("lora").backbone, probe, Pooling(), CPU)
-    trained = capture_probe(fit(Task("lora"), tmp_path, [dump]).backbone, probe, Pooling(), CPU)
+    base = capture_probe(Task("lora").backbone, probe, Pooling(), CPU).layers
+    tuned = fit(Task("lora"), tmp_path, [dump]).backbone
+    trained = capture_probe(tuned, probe, Pooling(), CPU).layers
     store = ActivationStore(root)
     assert_equal(store.read(0), base)
     assert_equal(store.read(5), trained)
@@ -176,9 +177,9 @@ def test_dumping_does_not_change_training(root, probe, tmp_path, method, accumul
 def test_the_trainers_precision_is_used(dump, probe, tmp_path):
     task = fit(Task(), tmp_path, [dump], precision="bf16-mixed")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected = capture_probe(task.backbone, probe, Pooling(), CPU)
+        expected = capture_probe(task.backbone, probe, Pooling(), CPU).layers
     assert_equal(dump.store.read(5), expected)
-    full = capture_probe(task.backbone, probe, Pooling(), CPU)
+    full = capture_probe(task.backbone, probe, Pooling(), CPU).layers
     assert not torch.equal(full["layer_1"], expected["layer_1"])
 
 

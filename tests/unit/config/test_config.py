@@ -100,6 +100,7 @@ def test_there_are_few_files_and_they_are_flat():
         (["callbacks.activation_dump.every_n_steps=0"], "every_n_steps must be positive, got 0"),
         (["callbacks.activation_dump.pooling=max"], "pooling must be mean or last or tokens"),
         (["callbacks.activation_dump.dtype=int8"], "dtype must be float16 or bfloat16 or float32"),
+        (["callbacks.forgetting.tokens=0"], "forgetting.tokens must be at least 2, .* got 0"),
         (["seed=-1"], r"seed must be in \[0, 2\^32\), got -1"),
         (["seed=5000000000"], r"seed must be in \[0, 2\^32\), got 5000000000"),
         (["study.name=../x"], "study.name must be the name of one folder, got '../x'"),

@@ -1,0 +1,43 @@
+"""Forgetting: how well the backbone still predicts text that belongs to no task."""
+
+import torch
+
+from loradrift.config import Config, TrainedConfig
+from loradrift.data import EvaluationBatches, Share
+from loradrift.models import Backbone
+from loradrift.tasks import LanguageModelingTask
+from loradrift.training.build import build_evaluator
+from loradrift.training.inputs import Inputs
+
+NUM_ROWS = 16
+"""Rows of neutral text at a time: scores of a whole vocabulary for each token are large."""
+
+
+def measure_forgetting(
+    when: str, config: Config, backbone: Backbone, inputs: Inputs, share: Share
+) -> dict[str, float]:
+    """Mean next-token loss of the backbone on the neutral text, with its language-modelling head.
+
+    Modes and random state are afterwards what they were.
+
+    Args:
+        when: ``before`` or ``after`` training.
+        config: The run's; gives device and precision.
+        backbone: With the weights to be measured.
+        inputs: Hold the text.
+        share: This process's part of it.
+
+    Returns:
+        ``forgetting/loss_<when>``, in nats per token, over all processes; empty where it is not
+        measured.
+    """
+    if inputs.neutral is None:
+        return {}
+    assert isinstance(config.method, TrainedConfig)
+    task = LanguageModelingTask(backbone, config.method.optim, total_steps=1)
+    batches = EvaluationBatches(inputs.neutral, inputs.collate, batch_size=NUM_ROWS, share=share)
+    # Compiled code would specialise on these shapes, and training would then not be to the bit
+    # what it is without this measurement.
+    with torch.compiler.set_stance("force_eager"):
+        [figures] = build_evaluator(config).validate(task, batches, verbose=False)
+    return {f"forgetting/loss_{when}": figures["validation/loss"]}
