@@ -186,7 +186,8 @@ def _hsic(c: Cross, *, own: bool) -> Hsic:
     square, between = float(np.vdot(xy, xy)), float(x @ xy @ y)
     if own:  # only the upper triangle is there
         diagonal = xy.diagonal()
-        square, between = 2 * square - diagonal @ diagonal, 2 * between - diagonal @ (x * y)
+        square = 2 * square - float(diagonal @ diagonal)
+        between = 2 * between - float(diagonal @ (x * y))
     x2, y2 = x @ x, y @ y
     biased = square - 2 * between / n + x2 * y2 / n**2
     p, q = c.p - x2 / n, c.q - y2 / n
