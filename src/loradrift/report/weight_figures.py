@@ -54,7 +54,9 @@ def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
         )  # fmt: skip
     null = modules.groupby("layer")["intruders_random"].mean()
     axes.plot(null.index, null, ls=":", color="gray", label="random directions")
-    _layers(axes, modules, f"intruders among {modules['directions'].max():g}", task)
+    num_directions = modules["directions"].max()
+    _layers(axes, modules, f"intruders among {num_directions:g}", task)
+    axes.set_ylim(bottom=-0.03 * num_directions)  # none is the common case: its marks stay whole
 
 
 def against_norm(axes: Any, totals: pd.DataFrame, value: str, label: str, task: str) -> None:
@@ -73,8 +75,9 @@ def against_norm(axes: Any, totals: pd.DataFrame, value: str, label: str, task: 
             own["relative_norm"], own[value], MARKERS[method], color=COLORS[method], ms=6,
             mec="black", mew=0.5, alpha=0.85, label=LABELS[method],
         )  # fmt: skip
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=min(0.0, 1.1 * totals[value].min()))
+    values = totals[value].dropna()
+    axes.set_xlim(0, 1.1 * totals["relative_norm"].max())
+    axes.set_ylim(min(0.0, 1.15 * values.min()), max(0.0, 1.15 * values.max()))
     axes.set_xlabel("relative update norm, all linear layers")
     axes.set_ylabel(label)
     axes.set_title(task_label(task))
