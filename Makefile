@@ -8,6 +8,7 @@ BIN := .venv/bin
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
+	$(BIN)/python analyze.py analysis.study=drift
 
 test: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -20,6 +21,7 @@ check: .venv/installed
 
 bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/similarity.py
 
 clean:
 	rm -rf .venv .cache

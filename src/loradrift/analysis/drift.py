@@ -21,6 +21,7 @@ from loradrift.similarity.functional.cka import (
     cka_grid,
     hsic,
     linear_gram,
+    linear_grams,
 )
 from loradrift.similarity.functional.cosine import cosine_floor
 from loradrift.similarity.functional.inputs import matrix
@@ -148,8 +149,10 @@ def layer_grid(run: Run) -> pd.DataFrame:
         ``base_layer``, ``layer``, ``cka``.
     """
     store = run.store
-    base = [linear_gram(matrix(rows)) for rows in store.read(0).values()]
-    last = [linear_gram(matrix(rows)) for rows in store.read(store.steps[-1]).values()]
+    base, last = (
+        linear_grams([matrix(rows) for rows in store.read(step).values()])
+        for step in (0, store.steps[-1])
+    )
     grid = cka_grid(base, last)
     return pd.DataFrame(
         [(i, j, grid[i, j]) for i in range(len(base)) for j in range(len(last))],

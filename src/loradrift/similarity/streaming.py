@@ -1,8 +1,4 @@
-"""The measures as torchmetrics: batch by batch, and merged across processes.
-
-Where sums over rows suffice, the states are sums. ``cosine_centered``, ``cka_rbf``, ``knn`` and
-``rsa`` are functions of all pairs of rows: their states are the rows.
-"""
+"""How measures keep what they have seen: as sums where those suffice, else as rows."""
 
 from functools import reduce
 from typing import Any
@@ -11,28 +7,20 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from loradrift.similarity.functional.cosine import row_cosines
-from loradrift.similarity.functional.from_moments import (
-    procrustes_of_moments,
-    pwcca_of_moments,
-    svcca_of_moments,
-)
-from loradrift.similarity.functional.inputs import MIN_ROWS, check_aligned, finite_array
+from loradrift.similarity.functional.inputs import MIN_ROWS, Array, check_aligned, float_array
 from loradrift.similarity.functional.moments import (
     Cross,
     Moments,
-    cka_of_moments,
     merge,
     moments,
 )
-from loradrift.similarity.measures import MEASURES
 
-CHUNK = 4096
+CHUNK = 8192
 """Rows that wait to be reduced together: adding up wide float64 matrices more often would cost
 more than the products themselves."""
 
 
-class _Waiting(Metric):
+class WaitingRows(Metric):
     """Rows seen and not yet reduced, as the states ``rows_x`` and ``rows_y``."""
 
     higher_is_better = None  # more similar is neither better nor worse
@@ -64,7 +52,7 @@ class _Waiting(Metric):
         return x, y
 
 
-class _Summed(_Waiting):
+class SummedRows(WaitingRows):
     """A measure of sums over rows.
 
     Args:
@@ -94,14 +82,21 @@ class _Summed(_Waiting):
         """The moments of all rows seen so far, by all processes after a synchronisation."""
         states = [self._parts(name) for name in self._shapes]
         parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
-        if len(self.rows_x):
-            parts.append(moments(*(finite_array(side) for side in self.waiting())))
         seen = [part for part in parts if part.xy.n]
+        if len(self.rows_x):
+            # about a shift that is there already, sums are only added
+            shifts = (seen[0].shift_x, seen[0].shift_y) if seen else None
+            seen.append(moments(self._arrays(self.rows_x), self._arrays(self.rows_y), shifts))
         return reduce(merge, seen) if seen else parts[0]
 
     def _parts(self, name: str) -> list[Any]:
         state = getattr(self, name)
         return list(state.reshape(-1, *self._shapes[name]).cpu().numpy())
+
+    @staticmethod
+    def _arrays(rows: list[Tensor] | Tensor) -> list[Array]:
+        """Waiting batches as arrays; after a synchronisation the state is one tensor."""
+        return [float_array(each) for each in ([rows] if isinstance(rows, Tensor) else rows)]
 
     def _keep(self, total: Moments) -> None:
         for name, value in zip(self._shapes, _flat(total), strict=True):
@@ -159,105 +154,3 @@ def _nested(values: list[Any]) -> Moments:
     return Moments(
         shift_x, shift_y, *(Cross(*rest[i : i + size]) for i in range(0, len(rest), size))
     )
-
-
-class CKA(_Summed):
-    """:func:`~loradrift.similarity.functional.cka.cka` over batches."""
-
-    def of_moments(self, total: Moments) -> float:
-        """The debiased value."""
-        return cka_of_moments(total).debiased
-
-
-class CKABiased(_Summed):
-    """:func:`~loradrift.similarity.functional.cka.cka_biased` over batches."""
-
-    def of_moments(self, total: Moments) -> float:
-        """The biased value."""
-        return cka_of_moments(total).biased
-
-
-class Procrustes(_Summed):
-    """:func:`~loradrift.similarity.functional.procrustes.procrustes` over batches."""
-
-    def of_moments(self, total: Moments) -> float:
-        """The distance."""
-        return procrustes_of_moments(total)
-
-
-class SVCCA(_Summed):
-    """:func:`~loradrift.similarity.functional.cca.svcca` over batches."""
-
-    def of_moments(self, total: Moments) -> float:
-        """The mean correlation."""
-        return svcca_of_moments(total)
-
-
-class PWCCA(_Summed):
-    """:func:`~loradrift.similarity.functional.cca.pwcca` over batches."""
-
-    def of_moments(self, total: Moments) -> float:
-        """The weighted correlation."""
-        return pwcca_of_moments(total)
-
-
-class Cosine(Metric):
-    """:func:`~loradrift.similarity.functional.cosine.cosine` over batches."""
-
-    higher_is_better = None
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    num_rows: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("num_rows", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, x_ND: Tensor, y_ND: Tensor) -> None:
-        """Add one batch of aligned activations of equal width.
-
-        Raises:
-            ValueError: If the sides are not aligned, finite matrices of equal width.
-        """
-        self.total += float(row_cosines(x_ND, y_ND).sum())
-        self.num_rows += len(x_ND)
-
-    def compute(self) -> Tensor:
-        """The mean over all rows."""
-        return self.total / self.num_rows
-
-
-class _AllRows(_Waiting):
-    """A measure of all pairs of rows."""
-
-    measure: str
-
-    def compute(self) -> Tensor:
-        """The value over everything seen so far."""
-        return torch.tensor(MEASURES[self.measure](*self.waiting()), dtype=torch.float64)
-
-
-class CosineCentered(_AllRows):
-    """:func:`~loradrift.similarity.functional.cosine.cosine_centered` over batches."""
-
-    measure = "cosine_centered"
-
-
-class CKARBF(_AllRows):
-    """:func:`~loradrift.similarity.functional.cka_rbf.cka_rbf` over batches."""
-
-    measure = "cka_rbf"
-
-
-class KNN(_AllRows):
-    """:func:`~loradrift.similarity.functional.neighbors.knn` over batches."""
-
-    measure = "knn"
-
-
-class RSA(_AllRows):
-    """:func:`~loradrift.similarity.functional.neighbors.rsa` over batches."""
-
-    measure = "rsa"

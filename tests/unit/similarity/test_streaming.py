@@ -3,25 +3,25 @@
 import pytest
 import torch
 
-from loradrift.similarity import MEASURES, streaming
+from loradrift.similarity import MEASURES, metrics, streaming
 
 STREAMS = {
-    "cka": streaming.CKA,
-    "cka_biased": streaming.CKABiased,
-    "procrustes": streaming.Procrustes,
-    "svcca": streaming.SVCCA,
-    "pwcca": streaming.PWCCA,
-    "cosine": streaming.Cosine,
-    "cosine_centered": streaming.CosineCentered,
-    "cka_rbf": streaming.CKARBF,
-    "knn": streaming.KNN,
-    "rsa": streaming.RSA,
+    "cka": metrics.CKA,
+    "cka_biased": metrics.CKABiased,
+    "procrustes": metrics.Procrustes,
+    "svcca": metrics.SVCCA,
+    "pwcca": metrics.PWCCA,
+    "cosine": metrics.Cosine,
+    "cosine_centered": metrics.CosineCentered,
+    "cka_rbf": metrics.CKARBF,
+    "knn": metrics.KNN,
+    "rsa": metrics.RSA,
 }
 
 
 def build(name, d, e):
     kind = STREAMS[name]
-    return kind(d, e) if issubclass(kind, streaming._Summed) else kind()
+    return kind(d, e) if issubclass(kind, streaming.SummedRows) else kind()
 
 
 def pair(name, *, mean=0.0, n=150):

@@ -21,8 +21,8 @@ from loradrift.similarity.functional.inputs import Array, centre, matrices
 
 Floats = NDArray[np.float64]
 
-BAND = 64
-"""Rows of all Grams that are multiplied together."""
+BAND = 2**16
+"""Elements of all Grams that are multiplied together."""
 
 
 class Gram(NamedTuple):
@@ -42,16 +42,27 @@ class Gram(NamedTuple):
 
 
 def linear_gram(x_ND: Array) -> Gram:
-    """Gram of the centred rows. One symmetric product in the dtype of ``x``; sums in float64.
+    """Gram of the centred rows. One symmetric product in the dtype of ``x``; sums in float64."""
+    [gram] = linear_grams([x_ND])
+    return gram
 
-    Centred columns make each row of the Gram sum to zero: the sums need no pass over it.
+
+def linear_grams(sides: Sequence[Array]) -> list[Gram]:
+    """Grams of several layers of the same rows, one after the other in memory.
+
+    Centred columns make each row of a Gram sum to zero: the sums need no pass over it.
     """
-    x_ND, diagonal_N = centre(x_ND)
-    syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    # BLAS counts in columns: the transpose of our rows is what it calls a matrix.
-    lower_NN = syrk(1.0, x_ND.T, trans=1, lower=0).T
-    np.fill_diagonal(lower_NN, 0)
-    return Gram(lower_NN, diagonal_N, -diagonal_N)
+    n, dtype = len(sides[0]), np.result_type(*sides)
+    syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
+    lower_LNN = np.zeros((len(sides), n, n), dtype)
+    grams = []
+    for lower_NN, side_ND in zip(lower_LNN, sides, strict=True):
+        x_ND, norms_N = centre(side_ND.astype(dtype, copy=False))
+        # BLAS counts in columns: the transpose of our rows is what it calls a matrix.
+        syrk(1.0, x_ND.T, trans=1, lower=0, c=lower_NN.T, overwrite_c=1)
+        np.fill_diagonal(lower_NN, 0)
+        grams.append(Gram(lower_NN, norms_N, -norms_N))
+    return grams
 
 
 class Hsic(NamedTuple):
@@ -129,17 +140,17 @@ def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
 def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
 
-    One product over flattened Grams, a band of rows at a time: only what is below the diagonal is
-    read, and float32 adds up few terms before float64 does.
+    One product over flattened Grams, a band of rows at a time: float32 adds up few terms before
+    float64 does.
+
+    Args:
+        ks: Of one :func:`linear_grams`.
+        ms: Likewise.
     """
-    n = ks[0].num_rows
+    left, right = _flattened(ks), _flattened(ms)
     products_KM = np.zeros((len(ks), len(ms)))
-    for start in range(0, n, BAND):
-        left, right = (
-            np.stack([g.lower_NN[start : start + BAND, : start + BAND] for g in grams])
-            for grams in (ks, ms)
-        )
-        products_KM += left.reshape(len(ks), -1) @ right.reshape(len(ms), -1).T
+    for start in range(0, left.shape[1], BAND):
+        products_KM += left[:, start : start + BAND] @ right[:, start : start + BAND].T
     own = [np.sqrt([hsic(gram, gram).debiased for gram in grams]) for grams in (ks, ms)]
     with np.errstate(invalid="ignore", divide="ignore"):  # without variance it is NaN
         crosses_KM = np.array(
@@ -150,6 +161,14 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
         )
         grid_KM: Floats = crosses_KM / np.outer(*own)
     return grid_KM
+
+
+def _flattened(grams: Sequence[Gram]) -> Array:
+    """The Grams of one :func:`linear_grams` as rows of a matrix, without a copy."""
+    block_LNN = grams[0].lower_NN.base
+    assert block_LNN is not None and len(block_LNN) == len(grams)
+    flat: Array = block_LNN.reshape(len(grams), -1)
+    return flat
 
 
 def cka(x_ND: Tensor, y_NE: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from loradrift.similarity.functional.cca import KEPT
-from loradrift.similarity.functional.moments import Cross, Floats, Moments, moved
+from loradrift.similarity.functional.moments import Cross, Floats, Moments, centred
 
 
 def procrustes_of_moments(m: Moments) -> float:
@@ -16,7 +16,7 @@ def procrustes_of_moments(m: Moments) -> float:
 
     By subtraction from 2: distances below 1e-7 are lost.
     """
-    c = _centred(m.xy)
+    *_, c = centred(m)
     if not (c.p > 0 and c.q > 0):
         return math.nan
     nuclear = np.linalg.svd(c.xy, compute_uv=False).sum() / math.sqrt(c.p * c.q)
@@ -25,19 +25,21 @@ def procrustes_of_moments(m: Moments) -> float:
 
 def svcca_of_moments(m: Moments) -> float:
     """:func:`~loradrift.similarity.functional.cca.svcca` of all rows."""
-    pair = _Axes.of(m.xx, KEPT), _Axes.of(m.yy, KEPT)
+    xx, yy, xy = centred(m)
+    pair = _Axes.of(xx, KEPT), _Axes.of(yy, KEPT)
     if not all(len(axes.lengths_K) for axes in pair):
         return math.nan
-    product_KK = _correlate(*pair, m)
+    product_KK = _correlate(*pair, xy)
     return float(np.linalg.svd(product_KK, compute_uv=False).clip(0, 1).mean())
 
 
 def pwcca_of_moments(m: Moments) -> float:
     """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows."""
-    pair = x_axes, y_axes = _Axes.of(m.xx, 1.0), _Axes.of(m.yy, 1.0)
+    xx, yy, xy = centred(m)
+    pair = x_axes, y_axes = _Axes.of(xx, 1.0), _Axes.of(yy, 1.0)
     if not all(len(axes.lengths_K) for axes in pair):
         return math.nan
-    rotation, correlations_K, _ = np.linalg.svd(_correlate(*pair, m))
+    rotation, correlations_K, _ = np.linalg.svd(_correlate(*pair, xy))
     num = min(len(x_axes.lengths_K), len(y_axes.lengths_K))
     # What each canonical direction has in common with each column of x.
     shares_KD = rotation[:, :num].T @ (x_axes.lengths_K[:, None] * x_axes.columns_DK.T)
@@ -53,7 +55,7 @@ class _Axes(NamedTuple):
 
     @classmethod
     def of(cls, c: Cross, kept: float) -> "_Axes":
-        squares_D, vectors_DD = np.linalg.eigh(_centred(c).xy)
+        squares_D, vectors_DD = np.linalg.eigh(c.xy)
         squares_D, vectors_DD = squares_D[::-1], vectors_DD[:, ::-1]
         smallest = squares_D[0] * (len(squares_D) * np.finfo(np.float32).eps) ** 2
         rank = int((squares_D > max(smallest, 0)).sum())
@@ -62,10 +64,6 @@ class _Axes(NamedTuple):
         return cls(vectors_DD[:, :num_kept], np.sqrt(squares_D[:num_kept]))
 
 
-def _correlate(x: _Axes, y: _Axes, m: Moments) -> Floats:
-    product_KK: Floats = x.columns_DK.T @ _centred(m.xy).xy @ y.columns_DK
+def _correlate(x: _Axes, y: _Axes, c: Cross) -> Floats:
+    product_KK: Floats = x.columns_DK.T @ c.xy @ y.columns_DK
     return product_KK / np.outer(x.lengths_K, y.lengths_K)
-
-
-def _centred(c: Cross) -> Cross:
-    return moved(c, -c.x / c.n, -c.y / c.n)

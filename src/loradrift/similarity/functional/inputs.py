@@ -60,18 +60,24 @@ def matrix(x_ND: Tensor) -> Array:
 
 
 def finite_array(x_ND: Tensor) -> Array:
-    """A tensor as an array on the CPU; float16 and bfloat16 become float32.
+    """:func:`float_array`, looked through.
 
     Raises:
         ValueError: If a value is not finite.
     """
-    x_ND = x_ND.detach().cpu()
-    array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
+    array = float_array(x_ND)
     # A finite sum has finite terms, and is ten times cheaper than asking each.
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not np.isfinite(array.sum())
     if suspicious and not np.isfinite(array).all():
         raise ValueError("expected finite values, got NaN or infinity")
+    return array
+
+
+def float_array(x_ND: Tensor) -> Array:
+    """A tensor as an array on the CPU; float16 and bfloat16 become float32."""
+    x_ND = x_ND.detach().cpu()
+    array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
     return array
 
 

@@ -7,6 +7,7 @@ multiplying out (as Chan et al. 1979 do for variances); merging and centring are
 
 # Shape suffixes: N examples, D and E representation widths.
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ NARROW = 512
 """Products of sides up to this wide are made in float64: they cost little, and among few columns a
 dominant one would show float32's rounding."""
 
+SEGMENT = 64
+"""Columns whose squares float32 adds up before float64 goes on."""
+
 
 class Cross(NamedTuple):
     """Sums over the rows of two sides; ``p`` and ``q`` stand for a row's squared norms."""
@@ -31,7 +35,7 @@ class Cross(NamedTuple):
     x: Floats
     y: Floats
     xy: Floats
-    """``sum x y^T``, (D, E)."""
+    """``sum x y^T``, (D, E); of a side with itself, its upper triangle alone."""
 
     p: Floats
     q: Floats
@@ -52,54 +56,84 @@ class Moments(NamedTuple):
     xy: Cross
 
 
-def moments(x_ND: Array, y_NE: Array) -> Moments:
-    """Reduce rows to their moments, about their own means.
+def moments(
+    x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, Floats] | None = None
+) -> Moments:
+    """Reduce batches of rows to their moments.
 
-    Two symmetric products and one general one in the inputs' dtype; all other sums in float64.
+    Two symmetric products and one general one in the inputs' dtype. Sums that decide the result
+    are float64; those that only correct for the distance of shift and mean, which is small, are
+    float32.
+
+    Args:
+        x_BND: Batches of rows (N, D).
+        y_BNE: Batches of rows (N, E), aligned.
+        shifts: What the sums are about; by default the first batches' means.
+
+    Raises:
+        ValueError: If a value is not finite.
     """
-    shift_D, shift_E = (side.mean(0, dtype=np.float64).astype(side.dtype) for side in (x_ND, y_NE))
-    x_ND, y_NE = x_ND - shift_D, y_NE - shift_E
-    wide_x, wide_y = x_ND.astype(np.float64), y_NE.astype(np.float64)
-    if max(x_ND.shape[1], y_NE.shape[1]) <= NARROW:
-        x_ND, y_NE = wide_x, wide_y
+    shifts = shifts or (x_BND[0].mean(0, dtype=np.float64), y_BNE[0].mean(0, dtype=np.float64))
+    narrow = max(x_BND[0].shape[1], y_BNE[0].shape[1]) <= NARROW
+    x_ND, shift_D = _shifted(x_BND, shifts[0], narrow)
+    y_NE, shift_E = _shifted(y_BNE, shifts[1], narrow)
+    p_N, q_N = _square_norms(x_ND), _square_norms(y_NE)
+    weights_3N = np.stack([np.ones(len(x_ND)), p_N, q_N])
+    x_D, px_D, qx_D = (weights_3N.astype(x_ND.dtype) @ x_ND).astype(np.float64)
+    y_E, py_E, qy_E = (weights_3N.astype(y_NE.dtype) @ y_NE).astype(np.float64)
+    if not (np.isfinite(x_D).all() and np.isfinite(y_E).all()):
+        raise ValueError("expected finite values, got NaN or infinity")
+    n, p, q = np.array(float(len(x_ND))), p_N.sum(), q_N.sum()
+    xy_DE = (x_ND.T @ y_NE).astype(np.float64)
     return Moments(
-        shift_D.astype(np.float64),
-        shift_E.astype(np.float64),
-        _cross(wide_x, wide_x, _symmetric_product(x_ND)),
-        _cross(wide_y, wide_y, _symmetric_product(y_NE)),
-        _cross(wide_x, wide_y, (x_ND.T @ y_NE).astype(np.float64)),
+        shift_D,
+        shift_E,
+        Cross(n, x_D, x_D, _upper_product(x_ND), p, p, px_D, px_D, p_N @ p_N),
+        Cross(n, y_E, y_E, _upper_product(y_NE), q, q, qy_E, qy_E, q_N @ q_N),
+        Cross(n, x_D, y_E, xy_DE, p, q, py_E, qx_D, p_N @ q_N),
     )
 
 
-def _symmetric_product(x_ND: Array) -> Floats:
+def _shifted(batches: Sequence[Array], shift_D: Floats, wide: bool) -> tuple[Array, Floats]:
+    """All rows minus the shift, and the shift as it was taken away: rounded to the rows' dtype."""
+    dtype = np.float64 if wide else np.result_type(*batches)
+    rounded_D = shift_D.astype(dtype)
+    rows_ND = np.empty((sum(map(len, batches)), len(shift_D)), dtype)
+    start = 0
+    for batch_ND in batches:
+        np.subtract(batch_ND, rounded_D, out=rows_ND[start : start + len(batch_ND)])
+        start += len(batch_ND)
+    return rows_ND, rounded_D.astype(np.float64)
+
+
+def _square_norms(x_ND: Array) -> Floats:
+    n, d = x_ND.shape
+    whole = d // SEGMENT * SEGMENT
+    segments = x_ND[:, :whole].reshape(n, -1, SEGMENT)
+    norms_N: Floats = np.vecdot(segments, segments).sum(1, dtype=np.float64)
+    norms_N += np.vecdot(x_ND[:, whole:], x_ND[:, whole:])
+    return norms_N
+
+
+def _upper_product(x_ND: Array) -> Floats:
     syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    upper_DD = syrk(1.0, x_ND.T, lower=0).astype(np.float64)
-    upper_DD += np.triu(upper_DD, 1).T
-    product_DD: Floats = upper_DD
-    return product_DD
-
-
-def _cross(x_ND: Floats, y_NE: Floats, product_DE: Floats) -> Cross:
-    p_N, q_N = np.vecdot(x_ND, x_ND), np.vecdot(y_NE, y_NE)
-    return Cross(
-        n=np.array(float(len(x_ND))),
-        x=x_ND.sum(0),
-        y=y_NE.sum(0),
-        xy=product_DE,
-        p=p_N.sum(),
-        q=q_N.sum(),
-        py=p_N @ y_NE,
-        qx=q_N @ x_ND,
-        pq=p_N @ q_N,
-    )
+    upper_DD: Floats = syrk(1.0, x_ND.T, lower=0).astype(np.float64)
+    return upper_DD
 
 
 def merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets of rows, about the first one's shift."""
     t_D, u_E = b.shift_x - a.shift_x, b.shift_y - a.shift_y
-    pairs = ((a.xx, moved(b.xx, t_D, t_D)), (a.yy, moved(b.yy, u_E, u_E)))
-    xx, yy = (_sum(*pair) for pair in pairs)
-    return Moments(a.shift_x, a.shift_y, xx, yy, _sum(a.xy, moved(b.xy, t_D, u_E)))
+    xx, yy, xy = b.xx, b.yy, b.xy
+    if t_D.any() or u_E.any():
+        xx, yy = (moved(_mirrored(c), t, t) for c, t in ((b.xx, t_D), (b.yy, u_E)))
+        xx, yy = (c._replace(xy=np.triu(c.xy)) for c in (xx, yy))
+        xy = moved(xy, t_D, u_E)
+    return Moments(a.shift_x, a.shift_y, _sum(a.xx, xx), _sum(a.yy, yy), _sum(a.xy, xy))
+
+
+def _mirrored(c: Cross) -> Cross:
+    return c._replace(xy=c.xy + np.triu(c.xy, 1).T)
 
 
 def _sum(a: Cross, b: Cross) -> Cross:
@@ -131,15 +165,21 @@ def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:
     )
 
 
-def hsic_of_cross(c: Cross) -> Hsic:
-    """Both estimates of HSIC from the sums of two sides."""
-    c = moved(c, -c.x / c.n, -c.y / c.n)
-    biased = np.vdot(c.xy, c.xy)
-    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
-    corrections = c.p * c.q / ((c.n - 1) * (c.n - 2)) - 2 / (c.n - 2) * c.pq
-    return Hsic(float(biased - c.pq + corrections), float(biased))
+def centred(m: Moments) -> tuple[Cross, Cross, Cross]:
+    """``xx``, ``yy`` (whole) and ``xy`` of the rows without their means."""
+    whole = (_mirrored(m.xx), _mirrored(m.yy), m.xy)
+    xx, yy, xy = (moved(c, -c.x / c.n, -c.y / c.n) for c in whole)
+    return xx, yy, xy
 
 
 def cka_of_moments(m: Moments) -> Hsic:
     """Debiased and biased CKA of all rows; NaN where a side has no variance."""
-    return ratios(*(hsic_of_cross(cross) for cross in (m.xy, m.xx, m.yy)))
+    xx, yy, xy = (_hsic(c) for c in centred(m))
+    return ratios(xy, xx, yy)
+
+
+def _hsic(c: Cross) -> Hsic:
+    biased = np.vdot(c.xy, c.xy)
+    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
+    corrections = c.p * c.q / ((c.n - 1) * (c.n - 2)) - 2 / (c.n - 2) * c.pq
+    return Hsic(float(biased - c.pq + corrections), float(biased))

@@ -1,0 +1,123 @@
+"""The measures as torchmetrics: batch by batch, and merged across processes.
+
+Where sums over rows suffice, the states are sums. ``cosine_centered``, ``cka_rbf``, ``knn`` and
+``rsa`` are functions of all pairs of rows: their states are the rows.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from loradrift.similarity.functional.cosine import row_cosines
+from loradrift.similarity.functional.from_moments import (
+    procrustes_of_moments,
+    pwcca_of_moments,
+    svcca_of_moments,
+)
+from loradrift.similarity.functional.moments import Moments, cka_of_moments
+from loradrift.similarity.measures import MEASURES
+from loradrift.similarity.streaming import SummedRows, WaitingRows
+
+
+class CKA(SummedRows):
+    """:func:`~loradrift.similarity.functional.cka.cka` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The debiased value."""
+        return cka_of_moments(total).debiased
+
+
+class CKABiased(SummedRows):
+    """:func:`~loradrift.similarity.functional.cka.cka_biased` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The biased value."""
+        return cka_of_moments(total).biased
+
+
+class Procrustes(SummedRows):
+    """:func:`~loradrift.similarity.functional.procrustes.procrustes` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The distance."""
+        return procrustes_of_moments(total)
+
+
+class SVCCA(SummedRows):
+    """:func:`~loradrift.similarity.functional.cca.svcca` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The mean correlation."""
+        return svcca_of_moments(total)
+
+
+class PWCCA(SummedRows):
+    """:func:`~loradrift.similarity.functional.cca.pwcca` over batches."""
+
+    def of_moments(self, total: Moments) -> float:
+        """The weighted correlation."""
+        return pwcca_of_moments(total)
+
+
+class Cosine(Metric):
+    """:func:`~loradrift.similarity.functional.cosine.cosine` over batches."""
+
+    higher_is_better = None
+    is_differentiable = False
+    full_state_update = False
+    total: Tensor
+    num_rows: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("num_rows", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, x_ND: Tensor, y_ND: Tensor) -> None:
+        """Add one batch of aligned activations of equal width.
+
+        Raises:
+            ValueError: If the sides are not aligned, finite matrices of equal width.
+        """
+        self.total += float(row_cosines(x_ND, y_ND).sum())
+        self.num_rows += len(x_ND)
+
+    def compute(self) -> Tensor:
+        """The mean over all rows."""
+        return self.total / self.num_rows
+
+
+class _AllRows(WaitingRows):
+    """A measure of all pairs of rows."""
+
+    measure: str
+
+    def compute(self) -> Tensor:
+        """The value over everything seen so far."""
+        return torch.tensor(MEASURES[self.measure](*self.waiting()), dtype=torch.float64)
+
+
+class CosineCentered(_AllRows):
+    """:func:`~loradrift.similarity.functional.cosine.cosine_centered` over batches."""
+
+    measure = "cosine_centered"
+
+
+class CKARBF(_AllRows):
+    """:func:`~loradrift.similarity.functional.cka_rbf.cka_rbf` over batches."""
+
+    measure = "cka_rbf"
+
+
+class KNN(_AllRows):
+    """:func:`~loradrift.similarity.functional.neighbors.knn` over batches."""
+
+    measure = "knn"
+
+
+class RSA(_AllRows):
+    """:func:`~loradrift.similarity.functional.neighbors.rsa` over batches."""
+
+    measure = "rsa"
