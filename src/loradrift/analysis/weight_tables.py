@@ -100,17 +100,17 @@ def totals(modules: pd.DataFrame, study: Study) -> pd.DataFrame:
     Returns:
         ``task``, ``method``, ``seed``, ``relative_norm``, ``drift``, ``forgetting``.
     """
-    squares = modules.assign(change=modules["change_norm"] ** 2, base=modules["base_norm"] ** 2)
-    sums = squares.groupby(["task", "method", "seed"], sort=False)[["change", "base"]].sum()
+    keys = ["task", "method", "seed"]
+    sizes = modules[["change_norm", "base_norm"]].astype(float)
+    squares = modules[keys].assign(change=sizes["change_norm"] ** 2, whole=sizes["base_norm"] ** 2)
+    sums = squares.groupby(keys, sort=False)[["change", "whole"]].sum().reset_index()
     # Layers that LoRA leaves alone are part of the model: full fine-tuning's rows have them all.
-    whole = sums.xs("full_finetune", level="method")["base"].rename("whole")
-    sums = sums.reset_index().merge(whole.reset_index(), on=["task", "seed"])
-    sums["relative_norm"] = np.sqrt(sums["change"].astype(float) / sums["whole"].astype(float))
+    whole = sums.loc[sums["method"] == "full_finetune", ["task", "seed", "whole"]]
+    table = sums[[*keys, "change"]].merge(whole, on=["task", "seed"])
+    table["relative_norm"] = np.sqrt(table["change"] / table["whole"])
     drift = last_steps(study.mean_drift)
-    table = sums[["task", "method", "seed", "relative_norm"]].merge(
-        drift[["task", "method", "seed", "drift"]], on=["task", "method", "seed"]
-    )
-    return table.merge(_forgetting(study.runs), on=["task", "method", "seed"])
+    table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)
+    return table.merge(_forgetting(study.runs), on=keys)
 
 
 def _forgetting(runs: pd.DataFrame) -> pd.DataFrame:

@@ -64,10 +64,11 @@ def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
             "Drift at the last step against the size of the whole update; each mark is a run.",
         ),
     ]
-    if totals["forgetting"].notna().any():
+    measured = totals[totals["forgetting"].notna()]
+    if len(measured):
         drawn.append(
             _panels(
-                totals,
+                measured,
                 lambda axes, own, task: weight_figures.against_norm(
                     axes, own, "forgetting", "forgetting (nats per token)", task
                 ),
