@@ -1,12 +1,16 @@
 """A base model and weight changes that are known, below the runs that ``planted`` writes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from planted import write_run
 from safetensors.torch import save_file
 
+from loradrift.analysis.pairing import find_pairs
+from loradrift.analysis.study import analyse
+from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import ModelConfig
 from loradrift.models import model_fingerprint
 
@@ -79,3 +83,19 @@ def write_pair(runs: Path, base: Path, seed: int, task: str = "sst2", **options)
             write_lora(folder / "model", base)
         else:
             write_full(folder / "model")
+
+
+def write_study(folder: Path, seeds: Sequence[int] = (1, 2)) -> Path:
+    """A base model and both methods' runs, ``base`` and ``runs`` below ``folder``."""
+    write_base(folder / "base")
+    for seed in seeds:
+        options = {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
+        write_pair(folder / "runs", folder / "base", seed, **options)
+    return folder
+
+
+def measured(folder: Path) -> Weights:
+    """The tables about the weights of these runs."""
+    pairing = find_pairs(folder / "runs", None)
+    study = analyse(pairing, [], folder / "results", 0)
+    return analyse_weights(pairing, study, folder / "runs", folder / "results", 0)

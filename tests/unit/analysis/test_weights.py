@@ -1,4 +1,4 @@
-"""Planted weight changes come back, and what cannot be read is named and leaves the rest."""
+"""Planted weight changes come back, and what is known of them is not measured again."""
 
 import importlib
 import json
@@ -8,32 +8,17 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from planted_weights import GATE, QUERY, RANK, SHRINK, base_weights, write_base, write_pair
+from planted_weights import GATE, QUERY, RANK, SHRINK, base_weights, measured, write_study
 
-from loradrift.analysis.pairing import find_pairs
-from loradrift.analysis.study import analyse
-from loradrift.analysis.weight_tables import analyse_weights
 from loradrift.analysis.weights import layer_of
 
 module = importlib.import_module("loradrift.analysis.weights")
-SMALL = {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
-
-
-def measured(folder):
-    """The tables of the runs below ``folder``."""
-    pairing = find_pairs(folder / "runs", None)
-    study = analyse(pairing, [], folder / "results", 0)
-    return analyse_weights(pairing, study, folder / "runs", folder / "results", 0)
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     """Two seeds of both methods on one base model."""
-    folder = tmp_path_factory.mktemp("weights")
-    write_base(folder / "base")
-    for seed in (1, 2):
-        write_pair(folder / "runs", folder / "base", seed, **SMALL)
-    return folder
+    return write_study(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -174,87 +159,6 @@ def test_a_pairs_numbers_do_not_depend_on_the_others(copied, weights):
     alone = measured(copied).modules
     with_others = weights.modules.query("seed == 2").reset_index(drop=True)
     assert alone.equals(with_others)
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        ({"base_model_name_or_path": "no/where"}, "the base model no/where is not on this machine"),
-        ({"peft_type": "IA3"}, "peft_type must be LORA, got IA3"),
-        ({"r": 7}, "do not fit the rank 7 of adapter_config.json"),
-    ],
-)
-def test_an_adapter_that_cannot_be_read_is_named_and_the_rest_measured(copied, edit, message):
-    path = copied / "runs/drift/sst2/lora/seed=1/model/adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | edit))
-    found = measured(copied)
-    [problem] = found.not_analysed["not analysed"]
-    assert problem.startswith("weights of sst2 seed=1: ") and message in problem
-    assert set(found.modules["seed"]) == set(found.totals["seed"]) == {2}
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["full_finetune/seed=1/model/model.safetensors", "lora/seed=1/model/adapter_model.safetensors"],
-)
-def test_a_damaged_file_is_named_and_the_rest_measured(copied, name):
-    path = copied / "runs/drift/sst2" / name
-    path.write_bytes(path.read_bytes()[:-10])
-    found = measured(copied)
-    [problem] = found.not_analysed["not analysed"]
-    assert str(path) in problem and "cannot be read" in problem
-    assert set(found.modules["seed"]) == {2}
-
-
-def test_weights_that_are_not_finite_are_found_while_measuring(copied):
-    from safetensors.torch import load_file, save_file
-
-    path = copied / "runs/drift/sst2/full_finetune/seed=1/model/model.safetensors"
-    weights = load_file(path)
-    weights[f"{QUERY[1]}.weight"][0, 0] = math.nan
-    save_file(weights, path)
-    found = measured(copied)
-    [problem] = found.not_analysed["not analysed"]
-    assert f"{QUERY[1]}.weight holds NaN or infinity" in problem
-    assert set(found.modules["seed"]) == {2}
-
-
-def test_a_model_that_is_gone_is_one_line_for_all_its_pairs(tmp_path):
-    write_base(tmp_path / "base")
-    for seed in (1, 2):
-        write_pair(tmp_path / "runs", tmp_path / "base", seed, **SMALL)
-    shutil.rmtree(tmp_path / "base")
-    found = measured(tmp_path)
-    [problem] = found.not_analysed["not analysed"]
-    assert problem.startswith("weights of sst2 seed=1 and 1 more: the base model ")
-    assert "copy its folder here under this name" in problem
-    assert all(table.empty for table in found[:4])
-
-
-def test_another_model_in_its_place_is_refused(tmp_path):
-    write_base(tmp_path / "base")
-    write_pair(tmp_path / "runs", tmp_path / "base", 1, **SMALL)
-    (tmp_path / "base/config.json").write_text('{"other": 1}')
-    [problem] = measured(tmp_path).not_analysed["not analysed"]
-    assert "is no longer the base model that was trained" in problem
-
-
-def test_weights_drawn_at_random_were_never_stored(copied):
-    path = copied / "runs/drift/sst2/lora/seed=1/run.json"
-    record = json.loads(path.read_text())
-    record["config"]["model"] = {"weights": "random"}
-    path.write_text(json.dumps(record))
-    [problem] = measured(copied).not_analysed["not analysed"]
-    assert "was drawn at random (model.weights=random) and is not stored" in problem
-
-
-def test_a_relative_base_is_found_beside_the_runs_folder(tmp_path):
-    write_base(tmp_path / "base")
-    write_pair(tmp_path / "runs", tmp_path / "base", 1, **SMALL)
-    path = tmp_path / "runs/drift/sst2/lora/seed=1/model/adapter_config.json"
-    edited = json.loads(path.read_text()) | {"base_model_name_or_path": "base"}
-    path.write_text(json.dumps(edited))
-    assert measured(tmp_path).not_analysed.empty
 
 
 @pytest.mark.parametrize(
