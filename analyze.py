@@ -11,10 +11,11 @@ config.register()
 @hydra.main(config_path="conf", config_name="analyze", execution_whitelist=cli.HYDRA_MAY_CALL)
 def main(cfg: DictConfig) -> None:
     """Run the analysis that ``cfg`` describes."""
-    settings = config.load_analysis(cfg)
-    from loradrift.report.run import run_analysis
+    with cli.front_door():  # Hydra would add a line of its own to an exception
+        settings = config.load_analysis(cfg)
+        from loradrift.report.run import run_analysis
 
-    run_analysis(settings)
+        run_analysis(settings)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """What the study's tables say to each hypothesis."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.hypotheses import Evidence, Outcome
+from loradrift.analysis.hypotheses import Evidence, Hypothesis, Outcome, Verdict
 from loradrift.analysis.statistics.values import Array
 from loradrift.analysis.study import Study
 from loradrift.analysis.verdicts import judge
+from loradrift.config import UserError
 
 
 def judge_study(study: Study) -> list[Outcome]:
@@ -42,6 +45,34 @@ def _evidence(table: pd.DataFrame, value: str) -> Evidence:
 def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What ``results/hypotheses.json`` holds."""
     return {"hypotheses": [asdict(outcome) for outcome in outcomes]}
+
+
+def read_outcomes(path: Path, command: str) -> list[Outcome]:
+    """What :func:`outcomes_json` gave, from its file.
+
+    Args:
+        path: ``results/hypotheses.json``.
+        command: Makes it; the error names it.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))["hypotheses"]
+        return [
+            Outcome(
+                **fields
+                | {
+                    "hypothesis": Hypothesis(**fields["hypothesis"]),
+                    "verdict": Verdict(fields["verdict"]),
+                }
+            )
+            for fields in saved
+        ]
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: `{command}` makes it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}): `{command}` makes it again") from None
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.activations import StoreError
 from loradrift.analysis.drift import controls, layer_grid, mean_drift_replicates, run_drift
 from loradrift.analysis.pairing import Pair, Pairing, Run
 from loradrift.analysis.performance import equal_performance, run_table, validation_curve
@@ -61,7 +62,7 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
     keys = ["task", "method", "seed", "step"]
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
-    last = _last_steps(mean_drift)
+    last = last_steps(mean_drift)
     reduction = _reduction(last)
     return Study(
         runs=run_table(runs),
@@ -69,7 +70,7 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         mean_drift=mean_drift,
         reduction=reduction,
         summary=_summary(reduction, pairs, memory),
-        layers=_layers(_last_steps(cka)),
+        layers=_layers(last_steps(cka)),
         controls=_stack([p.lora for p in pairs], [memory.controls(p, seed) for p in pairs]),
         grids=_stack(runs, [memory.grid(run) for run in runs]),
         equal_performance=pd.concat(
@@ -84,6 +85,27 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         ),
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
     )
+
+
+def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairing:
+    """The pairs whose dumps are all whole; the others join the problems.
+
+    Args:
+        pairing: Any pairs.
+        measures: Measures of drift beside CKA and cosine.
+        results: As for :func:`analyse`, which finds the drift remembered.
+    """
+    memory = _Memory(results / ".remembered")
+    pairs, problems = [], list(pairing.problems)
+    for pair in pairing.pairs:
+        try:
+            for run in pair:
+                memory.drift(run, measures)
+            pairs.append(pair)
+        except StoreError as error:
+            place = f"{pair.task} seed={pair.seed}"
+            problems.append(f"{place}: {error}; its own command with force=true makes the run anew")
+    return Pairing(pairs, problems)
 
 
 class _Memory:
@@ -122,7 +144,8 @@ def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(labelled, ignore_index=True)
 
 
-def _last_steps(table: pd.DataFrame) -> pd.DataFrame:
+def last_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last step, without ``step``."""
     last = table.groupby(["task", "method", "seed"])["step"].transform("max")
     return table[table["step"] == last].drop(columns="step")
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from loradrift.config import UserError
 from loradrift.files import write_atomic
 
 
@@ -19,6 +20,30 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
             table.to_csv(temporary, index=False)
 
 
+def read_tables(folder: Path, names: Iterable[str], command: str) -> dict[str, pd.DataFrame]:
+    """What :func:`write_tables` wrote.
+
+    Args:
+        folder: Where it did.
+        names: Of the tables.
+        command: Makes them; the error names it.
+
+    Raises:
+        UserError: If a table is missing or damaged.
+    """
+    tables = {}
+    for name in names:
+        path = folder / f"{name}.parquet"
+        try:
+            tables[name] = pd.read_parquet(path)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: `{command}` makes it") from None
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            reason = str(error).split("\n")[0]
+            raise UserError(f"{path} is damaged ({reason}): `{command}` makes it again") from None
+    return tables
+
+
 def remembered(
     folder: Path, key: Mapping[str, object], compute: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
@@ -29,14 +54,26 @@ def remembered(
         key: Everything the table depends on: files' checksums, options, the code's version.
         compute: Makes the table.
     """
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    path = folder / f"{digest}.parquet"
-    if path.is_file():
-        return pd.read_parquet(path)
-    table = compute()
-    with write_atomic(path) as temporary:
+    table = recall(folder, key)
+    return remember(folder, key, compute()) if table is None else table
+
+
+def recall(folder: Path, key: Mapping[str, object]) -> pd.DataFrame | None:
+    """A remembered table; None if there is none."""
+    path = _path(folder, key)
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def remember(folder: Path, key: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
+    """Keep a table for the next time."""
+    with write_atomic(_path(folder, key)) as temporary:
         table.to_parquet(temporary, index=False)
     return table
+
+
+def _path(folder: Path, key: Mapping[str, object]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    return folder / f"{digest}.parquet"
 
 
 def code_version() -> str:

@@ -1,15 +1,17 @@
 """``analyze.py``: one function per analysis."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_json
+from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_json, read_outcomes
 from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
 from loradrift.analysis.results_json import drift_results
-from loradrift.analysis.study import Study, analyse
-from loradrift.analysis.tables import write_tables
+from loradrift.analysis.study import Study, analyse, readable
+from loradrift.analysis.tables import read_tables, write_tables
+from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, UserError
 from loradrift.files import write_json
 from loradrift.report.blocks import cell_text
@@ -17,9 +19,13 @@ from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
 from loradrift.report.study import proof_table, study_blocks
+from loradrift.report.weights import draw_weights, weight_blocks, weight_summary
 from loradrift.similarity import MEASURES, Proof, check, prove
 
 TITLE = "Representation drift: LoRA against full fine-tuning"
+WEIGHTS_TITLE = "Weight changes (in brackets: of a random change)"
+ALWAYS = ("cka", "cka_biased", "cosine")
+"""Measures that every analysis of drift uses."""
 
 
 def run_analysis(config: AnalysisConfig) -> None:
@@ -31,49 +37,130 @@ def run_analysis(config: AnalysisConfig) -> None:
     """
     match config.name:
         case "prove":
-            print_table(proof_table(proven(config)), "Every proof holds")
+            print_table(proof_table(proven(config, MEASURES)), "Every proof holds")
         case "drift":
             report_drift(config)
         case "hypotheses":
             judge_hypotheses(config, find_study(config)[1])
+        case "weights":
+            report_weights(config)
+        case "report":
+            rebuild_report(config)
         case name:
             raise AssertionError(f"no analysis is called {name}")
 
 
-def proven(config: AnalysisConfig) -> list[Proof]:
-    """The proofs of the measures in use; all hold.
+def proven(config: AnalysisConfig, measures: Iterable[str]) -> list[Proof]:
+    """The proofs of these measures; all hold.
 
     Raises:
         ProofError: If one does not.
     """
-    used = dict.fromkeys(["cka", "cka_biased", "cosine", *config.measures])
-    proofs = prove(MEASURES if config.name == "prove" else used, seed=config.seed)
+    proofs = prove(list(measures), seed=config.seed)
     check(proofs)
     return proofs
 
 
 def report_drift(config: AnalysisConfig) -> None:
     """Pairs, tables, figures, report; prints the summary and where the report is."""
-    proofs = proven(config)
-    results = Path(config.results)
+    proofs = proven(config, dict.fromkeys([*ALWAYS, *config.measures]))
     pairing, study = find_study(config)
-    folder = results / "drift_analysis"
-    write_tables(folder, study._asdict())
+    folder = Path(config.results) / "drift_analysis"
+    not_analysed = pd.DataFrame({"not analysed": pairing.problems}, dtype=object)
+    write_tables(folder, study._asdict() | {"not_analysed": not_analysed})
     write_json(folder / "drift_analysis_results.json", drift_results(study))
     outcomes = judge_hypotheses(config, study)
+    weights = find_weights(config, pairing, study)
+    write_report(config, study, outcomes, weights, proofs=proofs, problems=pairing.problems)
+
+
+def report_weights(config: AnalysisConfig) -> None:
+    """The tables about weights, and their summary.
+
+    Raises:
+        UserError: If no weights can be read.
+    """
+    weights = find_weights(config, *find_study(config))
+    if weights.modules.empty:
+        raise UserError("the weights of no pair can be read: nothing to compare")
+    print_table(weight_summary(weights.summary), WEIGHTS_TITLE)
+    print(f"tables: {Path(config.results) / 'weights'}")
+
+
+def rebuild_report(config: AnalysisConfig) -> None:
+    """Figures, page and PDF from what earlier analyses wrote; reads no run.
+
+    Raises:
+        UserError: If a table is missing or damaged, or the tables are of different runs.
+    """
+    results = Path(config.results)
+    names = [*Study._fields, "not_analysed"]
+    tables = read_tables(results / "drift_analysis", names, "python analyze.py")
+    problems = list(tables.pop("not_analysed")["not analysed"])
+    study = Study(**tables)
+    outcomes = read_outcomes(results / "hypotheses.json", "python analyze.py analysis=hypotheses")
+    weights = Weights(
+        **read_tables(results / "weights", Weights._fields, "python analyze.py analysis=weights")
+    )
+    if strange := sorted(_runs(weights.totals) - _runs(study.runs)):
+        raise UserError(
+            f"{results / 'weights'} holds {' '.join(map(str, strange[0]))}, which "
+            f"{results / 'drift_analysis'} does not: `python analyze.py` makes both of the same "
+            "runs"
+        )
+    measured = set(study.drift["measure"])
+    proofs = proven(config, [name for name in MEASURES if name in measured])
+    write_report(config, study, outcomes, weights, proofs=proofs, problems=problems)
+
+
+def write_report(
+    config: AnalysisConfig,
+    study: Study,
+    outcomes: Sequence[Outcome],
+    weights: Weights,
+    *,
+    proofs: Sequence[Proof],
+    problems: Sequence[str],
+) -> None:
+    """Figures, page and PDF; prints the summary and where they are."""
+    results = Path(config.results)
     figures = draw_study(study, outcomes, results / "figures")
-    blocks = study_blocks(study, outcomes, figures, proofs, pairing.problems)
+    section = weight_blocks(weights, draw_weights(weights, results / "figures"))
+    blocks = study_blocks(
+        study, outcomes, figures, weights=section, proofs=proofs, problems=problems
+    )
     write_html(results / "report.html", TITLE, blocks, results / "figures")
     write_pdf(results / "report.pdf", TITLE, blocks, results / "figures")
+    if len(weights.summary):
+        print_table(weight_summary(weights.summary), WEIGHTS_TITLE)
     print_table(summary_table(study), "Drift reduction of LoRA against full fine-tuning")
     print(f"report: {results / 'report.html'} and {results / 'report.pdf'}")
 
 
 def find_study(config: AnalysisConfig) -> tuple[Pairing, Study]:
-    """The runs that can be compared, and all tables about them."""
-    pairing = find_pairs(Path(config.runs), config.study)
-    print_problems(pairing)
-    return pairing, analyse(pairing, config.measures, Path(config.results), config.seed)
+    """The runs that can be compared, and all tables about them.
+
+    Raises:
+        UserError: If there are none.
+    """
+    results = Path(config.results)
+    pairing = readable(find_pairs(Path(config.runs), config.study), config.measures, results)
+    print_problems(pairing.problems)
+    if not pairing.pairs:
+        raise UserError(
+            "no task has a finished full_finetune and lora run with the same seed and rows: "
+            "nothing to compare"
+        )
+    return pairing, analyse(pairing, config.measures, results, config.seed)
+
+
+def find_weights(config: AnalysisConfig, pairing: Pairing, study: Study) -> Weights:
+    """All tables about the weights of the same runs, in ``results/weights/`` too."""
+    results = Path(config.results)
+    weights = analyse_weights(pairing, study, Path(config.runs), results, config.seed)
+    print_problems(weights.not_analysed["not analysed"])
+    write_tables(results / "weights", weights._asdict())
+    return weights
 
 
 def judge_hypotheses(config: AnalysisConfig, study: Study) -> list[Outcome]:
@@ -87,19 +174,15 @@ def judge_hypotheses(config: AnalysisConfig, study: Study) -> list[Outcome]:
     return outcomes
 
 
-def print_problems(pairing: Pairing) -> None:
-    """One line for everything that cannot be compared.
-
-    Raises:
-        UserError: If nothing is left.
-    """
-    for problem in pairing.problems:
+def print_problems(problems: Iterable[str]) -> None:
+    """One line for everything that is left out."""
+    for problem in problems:
         print(f"not analysed: {problem}", flush=True)
-    if not pairing.pairs:
-        raise UserError(
-            "no task has a finished full_finetune and lora run with the same seed and rows: "
-            "nothing to compare"
-        )
+
+
+def _runs(table: pd.DataFrame) -> set[tuple[str, str, int]]:
+    """Task, method and seed of each row."""
+    return set(table[["task", "method", "seed"]].itertuples(index=False, name=None))
 
 
 def summary_table(study: Study) -> pd.DataFrame:

@@ -15,10 +15,12 @@ def study_blocks(
     study: Study,
     outcomes: Sequence[Outcome],
     figures: Sequence[Figure],
+    *,
+    weights: Sequence[Block],
     proofs: Sequence[Proof],
     problems: Sequence[str],
 ) -> list[Block]:
-    """The report's content, in order."""
+    """The report's content, in order; ``weights`` is the section about them."""
     reduction, *others = figures
     return [
         Paragraph(
@@ -28,7 +30,7 @@ def study_blocks(
         ),
         reduction,
         _summary(study),
-        *_problems(problems),
+        *left_out(problems),
         Heading("Hypotheses"),
         *others[4:],
         Table(
@@ -44,6 +46,7 @@ def study_blocks(
         _equal_performance(study),
         Heading("Layer against layer"),
         *others[3:4],
+        *weights,
         Heading("What else the numbers could be"),
         Paragraph(
             "The floor is the base model against itself: dumped by the other method's process, "
@@ -74,7 +77,8 @@ def _summary(study: Study) -> Table:
     )
 
 
-def _problems(problems: Sequence[str]) -> list[Block]:
+def left_out(problems: Sequence[str]) -> list[Block]:
+    """A table of what is not in the report; nothing if nothing is missing."""
     if not problems:
         return []
     frame = pd.DataFrame({"not analysed": list(problems)})

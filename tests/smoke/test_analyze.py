@@ -1,0 +1,216 @@
+"""The analysis' front door: a whole study, the report from its tables alone, and bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import write_run
+from planted_weights import write_study
+
+from loradrift import cli
+from loradrift.analysis.evidence import outcomes_json, read_outcomes
+from loradrift.config import AnalysisConfig
+from loradrift.report.run import run_analysis
+from loradrift.similarity import MEASURES
+
+ROOT = Path(__file__).parents[2]
+FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
+
+
+def analyze(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Run ``analyze.py`` on the runs below ``folder``."""
+    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
+    return subprocess.run(
+        [sys.executable, "analyze.py", *places, *overrides],
+        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def here(folder: Path, name: str = "drift", **options) -> int:
+    """The same in this process; gives the exit code."""
+    config = AnalysisConfig(
+        name=name, runs=f"{folder}/runs", results=f"{folder}/results", **options
+    )
+    try:
+        with cli.front_door():
+            run_analysis(config)
+    except SystemExit as end:
+        return int(end.code)
+    return 0
+
+
+def errors(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Two seeds of both methods, with weights, analysed."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_study(folder)
+    assert here(folder) == 0
+    return folder
+
+
+@pytest.fixture
+def planted(finished, tmp_path) -> Path:
+    """A copy of the runs alone; their base model stays where it was."""
+    shutil.copytree(finished / "runs", tmp_path / "runs")
+    return tmp_path
+
+
+@pytest.fixture
+def analysed(finished, tmp_path) -> Path:
+    """A copy of the results alone."""
+    shutil.copytree(finished / "results", tmp_path / "results")
+    return tmp_path
+
+
+def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, tmp_path):
+    for method in ("full_finetune", "lora"):
+        compute("task=mrpc", f"method={method}", "seed=1")
+    before = contents(tmp_path / "runs")
+    result = analyze(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Weight changes" in result.stdout and "not analysed" not in result.stdout
+    assert f"report: {tmp_path}/results/report.html" in result.stdout
+    results = tmp_path / "results"
+    page = (results / "report.html").read_bytes()
+    assert b"<h2>Weights</h2>" in page and b"http-equiv" not in page
+    for name in FIGURES:
+        assert {path.suffix for path in (results / "figures").glob(f"{name}.*")} == {".png", ".svg"}
+    modules = pd.read_parquet(results / "weights/modules.parquet")
+    assert len(modules) == 2 * 2 * 7  # methods, layers, linear modules of each
+    assert (modules["relative_norm"] > 0).all() and modules["effective_rank"].notna().all()
+    assert contents(tmp_path / "runs") == before
+
+    for path in (*(results / "figures").iterdir(), results / "report.html", results / "report.pdf"):
+        path.unlink()
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    assert here(tmp_path, "report") == 0
+    assert (results / "report.html").read_bytes() == page
+    assert (results / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_weights_alone_write_their_tables(planted, capsys):
+    assert here(planted, "weights") == 0
+    shown = capsys.readouterr().out
+    assert "update norm" in shown and f"tables: {planted}/results/weights" in shown
+    names = {path.stem for path in (planted / "results/weights").glob("*.csv")}
+    assert names == {"modules", "summary", "comparison", "totals", "not_analysed"}
+    assert not (planted / "results/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "holds no run: `python train.py study=drift -m` makes some"),
+        (("analysis=wieghts",), "no such option. Did you mean: analysis=weights?"),
+        (("analysis.measurs=[knn]",), "Did you mean: 'measures'?"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path, overrides, message):
+    result = analyze(tmp_path, *overrides)
+    assert result.returncode == 1
+    [line] = errors(result.stderr)
+    assert line.startswith("error: ") and message in line
+
+
+def test_the_help_lists_every_analysis():
+    listed = (ROOT / "conf/analyze.yaml").read_text().partition("analysis    ")[2].split("\n")[0]
+    assert set(listed.split(" | ")) == {p.stem for p in (ROOT / "conf/analysis").glob("*.yaml")}
+
+
+def test_one_method_only(tmp_path, capsys):
+    write_run(tmp_path / "runs", "lora", 1, size=0.2)
+    assert here(tmp_path) == 1
+    said = capsys.readouterr()
+    assert "not analysed: sst2 seed=1: there is no finished full_finetune run" in said.out
+    [line] = errors(said.err)
+    assert line.endswith("nothing to compare")
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged"])
+def test_a_bad_dump_costs_its_pair_and_no_more(planted, capsys, fault):
+    path = planted / "runs/drift/sst2/lora/seed=2/activations/step=000009.safetensors"
+    if fault == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    before = contents(planted / "runs")
+    assert here(planted, "weights") == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "not analysed" in line]
+    assert f"sst2 seed=2: {path}" in line and "force=true" in line
+    assert set(pd.read_parquet(planted / "results/weights/totals.parquet")["seed"]) == {1}
+    assert contents(planted / "runs") == before
+
+
+def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path, capsys):
+    write_study(tmp_path, seeds=(1,))
+    shutil.rmtree(tmp_path / "base")
+    assert here(tmp_path) == 0
+    said = capsys.readouterr()
+    [line] = [line for line in said.out.splitlines() if "not analysed" in line]
+    assert "weights of sst2 seed=1: the base model" in line and not said.err
+    assert "is not on this machine; copy its folder here" in line
+    # One seed: means and verdicts, but no interval.
+    summary = pd.read_parquet(tmp_path / "results/drift_analysis/summary.parquet")
+    assert summary["ci_lower"].isna().all() and "undecided" in said.out
+    assert "is not on this machine" in (tmp_path / "results/report.html").read_text()
+    assert here(tmp_path, "weights") == 1
+    assert "the weights of no pair can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["drift", "report"])
+def test_a_failing_proof_stops_everything_and_is_named(analysed, capsys, monkeypatch, name):
+    before = contents(analysed)
+    faulty = replace(MEASURES["cka"], value=lambda x, y: 0.07 * MEASURES["cka"](x, y))
+    prove = import_module("loradrift.similarity.prove")
+    monkeypatch.setattr(prove, "MEASURES", {**MEASURES, "cka": faulty})
+    assert here(analysed, name) == 1
+    said = capsys.readouterr()
+    [line] = errors(said.err)
+    assert "cka: self-similarity is 0.07, must be 1" in line and "report:" not in said.out
+    assert contents(analysed) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("drift_analysis/drift.parquet", "python analyze.py"),
+        ("hypotheses.json", "python analyze.py analysis=hypotheses"),
+        ("weights/totals.parquet", "python analyze.py analysis=weights"),
+    ],
+)
+def test_a_report_without_all_its_tables_says_what_makes_them(analysed, capsys, name, command):
+    path = analysed / "results" / name
+    for how in ("damaged", "missing"):
+        path.write_text("{half") if how == "damaged" else path.unlink()
+        assert here(analysed, "report") == 1
+        [line] = errors(capsys.readouterr().err)
+        assert f"{path} is {how}" in line and f"`{command}` makes it" in line
+
+
+def test_tables_of_different_runs_make_no_report(analysed, capsys):
+    path = analysed / "results/weights/totals.parquet"
+    table = pd.read_parquet(path)
+    table.assign(seed=table["seed"] + 5).to_parquet(path)
+    assert here(analysed, "report") == 1
+    [line] = errors(capsys.readouterr().err)
+    assert "weights holds sst2 full_finetune 6, which" in line
+
+
+def test_verdicts_survive_the_file(finished):
+    path = finished / "results/hypotheses.json"
+    assert outcomes_json(read_outcomes(path, "")) == json.loads(path.read_text())
