@@ -57,7 +57,7 @@ class Task(pl.LightningModule):
         unscale inside of it; bf16 needs no scaler.
         """
         if gradient_clip_val:
-            parameters = trainable_parameters(self.model).values()
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
