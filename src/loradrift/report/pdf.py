@@ -25,6 +25,7 @@ def write_pdf(path: Path, title: str, blocks: Sequence[Block], figures: Path) ->
     from reportlab.platypus import SimpleDocTemplate
 
     styles = getSampleStyleSheet()
+    styles["Heading2"].keepWithNext = True
     width = A4[0] - 40 * mm
     flow: list[Any] = [Text(escape(title), styles["Title"])]
     for block in blocks:
