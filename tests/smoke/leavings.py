@@ -1,6 +1,8 @@
 """Reading what runs left behind."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,20 @@ def check_predictions(folder: Path, record: dict) -> None:
 def weights(runs: Path) -> dict:
     folder, _ = only(runs)
     return load_file(folder / "model" / "adapter_model.safetensors")
+
+
+@contextmanager
+def failing_at_step(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
+    """Training inside the block fails at this step, after a checkpoint; the block must see it."""
+    from loradrift.callbacks.guards import FiniteLoss, TrainingFault
+
+    check = FiniteLoss.on_before_backward
+
+    def fault(self, trainer, module, loss):
+        if trainer.global_step == step:
+            raise TrainingFault("stop here")
+        check(self, trainer, module, loss)
+
+    with monkeypatch.context() as patched, pytest.raises(TrainingFault, match="stop here"):
+        patched.setattr(FiniteLoss, "on_before_backward", fault)
+        yield

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from leavings import weights
+from leavings import failing_at_step, weights
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from loradrift.callbacks.guards import TrainingFault
 from loradrift.training.base_model import resolve_model
 
 BEFORE, AFTER = KEYS = ("forgetting/loss_before", "forgetting/loss_after")
@@ -80,21 +79,10 @@ def test_measuring_changes_no_bit_of_what_is_learned(compute, tmp_path, method):
 
 
 def test_a_resumed_run_has_the_same_losses(compute, tmp_path, monkeypatch):
-    from loradrift.callbacks.guards import FiniteLoss
-
     typed = ("method.dropout=0.2",)
     _, whole = compute(*typed, runs=tmp_path / "whole")
-    check = FiniteLoss.on_before_backward
-
-    def fault(self, trainer, module, loss):
-        if trainer.global_step == 7:
-            raise TrainingFault("stop here")
-        check(self, trainer, module, loss)
-
-    monkeypatch.setattr(FiniteLoss, "on_before_backward", fault)
-    with pytest.raises(TrainingFault):
+    with failing_at_step(monkeypatch, 7):
         compute(*typed, runs=tmp_path / "resumed")
-    monkeypatch.undo()
     _, resumed = compute(*typed, runs=tmp_path / "resumed")
     assert resumed.resumed == 1
     assert resumed.metrics == whole.metrics

@@ -3,10 +3,9 @@
 import csv
 
 import pytest
-from leavings import weights
+from leavings import failing_at_step, weights
 
 from loradrift.activations import ActivationStore
-from loradrift.callbacks.guards import TrainingFault
 from loradrift.similarity import MEASURES
 
 ONLINE = "callbacks.online_drift.enabled=true"
@@ -49,21 +48,10 @@ def test_the_numbers_alone_leave_no_activations_and_the_same_weights(compute, tm
 
 
 def test_a_resumed_run_measures_against_the_same_origin(compute, tmp_path, monkeypatch):
-    from loradrift.callbacks.guards import FiniteLoss
-
     quiet = (ONLINE, "callbacks.activation_dump.enabled=false")
     whole, _ = compute(*quiet, runs=tmp_path / "whole")
-    check = FiniteLoss.on_before_backward
-
-    def fault(self, trainer, module, loss):
-        if trainer.global_step == 7:
-            raise TrainingFault("stop here")
-        check(self, trainer, module, loss)
-
-    monkeypatch.setattr(FiniteLoss, "on_before_backward", fault)
-    with pytest.raises(TrainingFault):
+    with failing_at_step(monkeypatch, 7):
         compute(*quiet, runs=tmp_path / "resumed")
-    monkeypatch.undo()
     resumed, record = compute(*quiet, runs=tmp_path / "resumed")
     assert record.resumed == 1
     assert logged(resumed) == logged(whole)

@@ -29,7 +29,8 @@ class Study(NamedTuple):
     """Likewise with the mean over layers; ``cka`` only."""
 
     reduction: pd.DataFrame
-    """``task``, ``seed``, ``reduction_percent`` at the last step; ``at`` says of what."""
+    """``task``, ``seed``, drift of ``full_finetune`` and ``lora`` at the last step, and
+    ``reduction_percent``."""
 
     summary: pd.DataFrame
     """Per task: the mean reduction with its interval, and its exact test."""

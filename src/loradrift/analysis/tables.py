@@ -59,9 +59,11 @@ def remembered(
 
 
 def recall(folder: Path, key: Mapping[str, object]) -> pd.DataFrame | None:
-    """A remembered table; None if there is none."""
-    path = _path(folder, key)
-    return pd.read_parquet(path) if path.is_file() else None
+    """A remembered table; None if it is absent or damaged and has to be made."""
+    try:
+        return pd.read_parquet(_path(folder, key))
+    except (OSError, ValueError):  # pyarrow's errors are ValueErrors
+        return None
 
 
 def remember(folder: Path, key: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:

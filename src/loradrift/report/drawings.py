@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from loradrift.analysis.hypotheses import Outcome
-from loradrift.analysis.study import Study
+from loradrift.analysis.study import Study, last_steps
 from loradrift.report import figures
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, save
@@ -15,7 +15,7 @@ from loradrift.report.style import canvas, save
 def draw_study(study: Study, outcomes: Sequence[Outcome], folder: Path) -> list[Figure]:
     """Draw and save every figure; gives them in the report's order."""
     tasks = list(study.summary["task"])
-    drawn = [
+    return [
         _reduction(study, folder),
         _profiles(study, tasks, folder),
         _steps(study, tasks, folder),
@@ -23,7 +23,6 @@ def draw_study(study: Study, outcomes: Sequence[Outcome], folder: Path) -> list[
         _layers(study, tasks, folder),
         _forest(outcomes, folder),
     ]
-    return drawn
 
 
 def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -43,13 +42,10 @@ def _reduction(study: Study, folder: Path) -> Figure:
 
 
 def _profiles(study: Study, tasks: list[str], folder: Path) -> Figure:
-    cka = study.drift[study.drift["measure"] == "cka"]
-    last = cka.groupby(["task", "method", "seed"])["step"].transform("max")
+    last = last_steps(study.drift[study.drift["measure"] == "cka"])
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
-            figures.layer_profile(
-                axes, _of(cka[cka["step"] == last], task), _of(study.controls, task), task
-            )
+            figures.layer_profile(axes, _of(last, task), _of(study.controls, task), task)
         panels[0].legend(fontsize=7)
         save(figure, folder, "layer_profiles")
     return Figure(

@@ -6,7 +6,7 @@ import pandas as pd
 
 from loradrift.analysis.evidence import outcome_table
 from loradrift.analysis.hypotheses import Outcome
-from loradrift.analysis.study import Study
+from loradrift.analysis.study import Study, last_steps
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
 from loradrift.similarity import Proof
 
@@ -117,9 +117,7 @@ def _controls(study: Study) -> Table:
 
 
 def _measures(study: Study) -> Table:
-    last = study.drift.groupby(["task", "method", "seed"])["step"].transform("max")
-    final = study.drift[study.drift["step"] == last]
-    wide = final.pivot_table(
+    wide = last_steps(study.drift).pivot_table(
         index=["task", "method"], columns="measure", values="drift", aggfunc="mean", sort=False
     )
     wide.columns.name = None

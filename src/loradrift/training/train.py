@@ -96,7 +96,9 @@ def train(job: Job) -> RunRecord:
         fit(job, built.task, loggers, throughput, total_steps)
         metrics = evaluate(job, built.task) | before | job.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
-        final = {name: value for name, value in metrics.items() if name[:10] != "validation"}
+        final = {
+            name: value for name, value in metrics.items() if not name.startswith("validation/")
+        }
         for logger in loggers:
             logger.log_metrics(final, total_steps)
             logger.save()
