@@ -151,7 +151,7 @@ def test_a_bad_dump_costs_its_pair_and_no_more(planted, capsys, fault):
     before = contents(planted / "runs")
     assert here(planted, "weights") == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if "not analysed" in line]
-    assert f"sst2 seed=2: {path}" in line and "force=true" in line
+    assert f"sst2 seed=2: {path}" in line and "move the run away and repeat its own command" in line
     assert set(pd.read_parquet(planted / "results/weights/totals.parquet")["seed"]) == {1}
     assert contents(planted / "runs") == before
 

@@ -88,7 +88,7 @@ def _folder(base: Base, runs: Path, cache: Path) -> Path:
     if model_fingerprint(model, seed=0, cache=cache) != base.fingerprint:
         raise UserError(
             f"{folder} is no longer the base model that was trained (its fingerprint differs); "
-            "put that one back, or train again with force=true"
+            "put that one back, or move the runs away and train again"
         )
     return folder
 

@@ -154,7 +154,10 @@ def _paired(
     pair = Pair(*(by_method[method][0] for method in METHODS))
     unequal = differences(pair)
     if unequal:
-        problems.append(f"{place}: {', '.join(unequal)} differ between the methods: not compared")
+        problems.append(
+            f"{place}: {', '.join(unequal)} differ between the methods: not compared; train both "
+            "on the same data, model and probe"
+        )
         return None
     return pair
 

@@ -105,7 +105,7 @@ def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairin
             pairs.append(pair)
         except StoreError as error:
             place = f"{pair.task} seed={pair.seed}"
-            problems.append(f"{place}: {error}; its own command with force=true makes the run anew")
+            problems.append(f"{place}: {error}; move the run away and repeat its own command")
     return Pairing(pairs, problems)
 
 
