@@ -15,38 +15,18 @@ from loradrift.activations import ActivationStore
 from loradrift.analysis.pairing import Run
 from loradrift.analysis.statistics.jackknife import cka_distance_replicates
 from loradrift.similarity import MEASURES
-from loradrift.similarity.functional.cka import (
+from loradrift.similarity.functional.cosine import cosine_floor
+from loradrift.similarity.functional.gram import (
     Gram,
-    Hsic,
     cka_distance_of_grams,
     cka_grid,
-    hsic,
     linear_gram,
     linear_grams,
 )
-from loradrift.similarity.functional.cosine import cosine_floor
-from loradrift.similarity.functional.inputs import matrix
 
 MASSIVE = 10.0
 """A dimension whose root mean square is this many times the layer's median one is massive: it
 alone can decide a similarity (Sun et al. 2024, arXiv:2402.17762; Timkey & van Schijndel 2021)."""
-
-
-class Side(NamedTuple):
-    """One side of a comparison by CKA: computed once, compared often."""
-
-    gram: Gram
-    own: Hsic
-
-    @classmethod
-    def of(cls, rows_ND: Tensor) -> "Side":
-        """From activations; one symmetric product."""
-        gram = linear_gram(matrix(rows_ND))
-        return cls(gram, hsic(gram, gram))
-
-    def distance(self, other: "Side") -> Hsic:
-        """``1 - cka``, debiased and biased."""
-        return cka_distance_of_grams(self.gram, other.gram, self.own, other.own)
 
 
 class DumpedLayer(NamedTuple):
@@ -62,12 +42,12 @@ class BaseLayer:
     """What is needed of a layer of the base model again and again."""
 
     rows_ND: Tensor
-    whole: Side
+    whole: Gram
     ordinary: Tensor
     """Indices of the dimensions that are not massive."""
 
-    ordinary_side: Side
-    with_bos: Side | None
+    ordinary_gram: Gram
+    with_bos: Gram | None
 
     @classmethod
     def of(cls, layer: DumpedLayer) -> "BaseLayer":
@@ -75,13 +55,13 @@ class BaseLayer:
         rows_ND, with_bos_ND = layer
         size_D = rows_ND.float().square().mean(0).sqrt()
         ordinary = (size_D <= MASSIVE * size_D.median()).nonzero().flatten()
-        whole = Side.of(rows_ND)
+        whole = linear_gram(rows_ND)
         return cls(
             rows_ND,
             whole,
             ordinary,
-            whole if len(ordinary) == len(size_D) else Side.of(rows_ND[:, ordinary]),
-            None if with_bos_ND is None else Side.of(with_bos_ND),
+            whole if len(ordinary) == len(size_D) else linear_gram(rows_ND[:, ordinary]),
+            None if with_bos_ND is None else linear_gram(with_bos_ND),
         )
 
     def drift(self, layer: DumpedLayer) -> dict[str, float]:
@@ -91,17 +71,20 @@ class BaseLayer:
         beginning-of-sequence token.
         """
         rows_ND, with_bos_ND = layer
-        whole = self.whole.distance(Side.of(rows_ND))
+        whole = cka_distance_of_grams(self.whole, linear_gram(rows_ND))
         ordinary = whole
         if len(self.ordinary) < rows_ND.shape[1]:
-            ordinary = self.ordinary_side.distance(Side.of(rows_ND[:, self.ordinary]))
+            ordinary = cka_distance_of_grams(
+                self.ordinary_gram, linear_gram(rows_ND[:, self.ordinary])
+            )
         drifts = {
             "cka": whole.debiased,
             "cka_biased": whole.biased,
             "cka_without_massive": ordinary.debiased,
         }
         if self.with_bos is not None and with_bos_ND is not None:
-            drifts["cka_with_bos"] = self.with_bos.distance(Side.of(with_bos_ND)).debiased
+            with_bos = cka_distance_of_grams(self.with_bos, linear_gram(with_bos_ND))
+            drifts["cka_with_bos"] = with_bos.debiased
         return drifts
 
 
@@ -188,14 +171,17 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
         base_ND, rerun_ND = store.read(0, [name])[name], other.read(0, [name])[name]
         last_ND = store.read(store.steps[-1], [name])[name]
         order = torch.randperm(len(base_ND), generator=generator)
-        cka = MEASURES["cka"]
         layer = BaseLayer.of(DumpedLayer(base_ND, None))
+
+        def distance(x_ND: Tensor, base: Gram = layer.whole) -> float:
+            return cka_distance_of_grams(base, linear_gram(x_ND)).debiased
+
         rows.append(
             {
                 "layer": number,
-                "floor": cka.distance(base_ND[order], rerun_ND[order].bfloat16()),
-                "rerun": cka.distance(base_ND, rerun_ND),
-                "shuffled": cka.distance(base_ND, last_ND[order]),
+                "floor": distance(rerun_ND[order].bfloat16(), linear_gram(base_ND[order])),
+                "rerun": distance(rerun_ND),
+                "shuffled": distance(last_ND[order]),
                 "massive": base_ND.shape[1] - len(layer.ordinary),
                 "random_pair_cosine": cosine_floor(base_ND, last_ND),
             }
@@ -210,10 +196,7 @@ def layer_grid(run: Run) -> pd.DataFrame:
         ``base_layer``, ``layer``, ``cka``.
     """
     store = run.store
-    base, last = (
-        linear_grams([matrix(rows) for rows in store.read(step).values()])
-        for step in (0, store.steps[-1])
-    )
+    base, last = (linear_grams(list(store.read(step).values())) for step in (0, store.steps[-1]))
     grid = cka_grid(base, last)
     return pd.DataFrame(
         [(i, j, grid[i, j]) for i in range(len(base)) for j in range(len(last))],
@@ -230,8 +213,6 @@ def mean_drift_replicates(run: Run) -> pd.DataFrame:
     store = run.store
     replicates = []
     for name in store.layer_names:
-        base, last = (
-            linear_gram(matrix(store.read(step, [name])[name])) for step in (0, store.steps[-1])
-        )
+        base, last = (linear_gram(store.read(step, [name])[name]) for step in (0, store.steps[-1]))
         replicates.append(cka_distance_replicates(base, last))
     return pd.DataFrame({"drift": np.mean(replicates, axis=0)})

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
+from rich.progress import track
 from torch import Tensor
 
 from loradrift.analysis.bases import find_bases, label
@@ -158,7 +159,7 @@ def _measure(
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")
     modules = dict.fromkeys(name for each in opened.values() for name in each.full_finetune)
-    for module in modules:
+    for module in track(modules, "weights", transient=True, disable=not modules):
         assert base is not None
         weight_OI = base.read(f"{module}.weight")
         shared = BaseModule(weight_OI, svd(weight_OI))

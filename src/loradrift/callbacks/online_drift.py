@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loradrift.similarity.functional.cka import Gram, cka_distance_of_grams, hsic, linear_gram
-from loradrift.similarity.functional.inputs import matrix
+from loradrift.similarity.functional.gram import Gram, cka_distance_of_grams, linear_gram
 
 
 class OnlineDrift:
@@ -34,14 +33,13 @@ class OnlineDrift:
             self._set_base(layers)
         drifts = {}
         for name, rows_ND in layers.items():
-            base, gram = self._base[name], linear_gram(matrix(rows_ND))
-            distance = cka_distance_of_grams(base, gram, hsic(base, base), hsic(gram, gram))
+            distance = cka_distance_of_grams(self._base[name], linear_gram(rows_ND))
             drifts[f"drift/{name}"] = distance.debiased
         return drifts | {"drift/mean": sum(drifts.values()) / len(drifts)}
 
     def _set_base(self, layers: dict[str, Tensor]) -> None:
         self._base_rows = {name: rows_ND.clone() for name, rows_ND in layers.items()}
-        self._base = {name: linear_gram(matrix(rows_ND)) for name, rows_ND in layers.items()}
+        self._base = {name: linear_gram(rows_ND) for name, rows_ND in layers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Step 0's rows."""

@@ -91,7 +91,8 @@ def _prove(measure: Measure, generator: Generator) -> Iterator[Proof]:
         yield proof("independent noise", measure.unrelated, _of_noise(measure, generator), 0.02)
     for size in (1.0, 0.1, 1e-6):
         if measure.name in PLANTED:
-            yield _planted(measure, size, generator)
+            for n, d in SHAPES[measure.name]:
+                yield _planted(measure, size, n, d, generator)
 
 
 PLANTED: dict[str, Callable[[float], float]] = {
@@ -103,15 +104,25 @@ PLANTED: dict[str, Callable[[float], float]] = {
 variance added."""
 
 
-def _planted(measure: Measure, size: float, generator: Generator) -> Proof:
+SHAPES = {
+    "cka": ((2000, 32), (400, 256)),
+    "procrustes": ((2000, 32),),
+    "cosine_centered": ((2000, 32),),
+}
+"""Measure -> rows and columns of the white noise: CKA sums over rows or columns, as is cheaper."""
+
+
+def _planted(measure: Measure, size: float, n: int, d: int, generator: Generator) -> Proof:
     """White noise and the same with a drift of known size: the distance has a closed form."""
-    x_ND = torch.randn(2000, 32, generator=generator, dtype=torch.float64)
-    noise_ND = torch.randn(2000, 32, generator=generator, dtype=torch.float64)
+    x_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    noise_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
     measured = measure.distance(x_ND, x_ND + size * noise_ND)
     exact = PLANTED[measure.name]
     # 2 - 2 / sqrt(1 + v) has no digits left for small v; its first term has them all.
     expected = exact(size**2) if size > 1e-3 else _first_term(measure.name, size**2)
-    return Proof(measure.name, f"planted drift of {size:g}", 1.0, measured / expected, 0.1)
+    return Proof(
+        measure.name, f"planted drift of {size:g} in {n} x {d}", 1.0, measured / expected, 0.1
+    )
 
 
 def _first_term(name: str, variance: float) -> float:

@@ -10,12 +10,14 @@ from torchmetrics import Metric
 from loradrift.similarity.functional.inputs import MIN_ROWS, Array, check_aligned, float_array
 from loradrift.similarity.functional.moments import (
     Cross,
+    Floats,
     Moments,
+    add,
     merge,
     moments,
 )
 
-CHUNK = 8192
+CHUNK = 4000
 """Rows that wait to be reduced together: adding up wide float64 matrices more often would cost
 more than the products themselves."""
 
@@ -76,17 +78,30 @@ class SummedRows(WaitingRows):
         """
         super().update(x_ND, y_NE)
         if sum(map(len, self.rows_x)) >= CHUNK:
-            self._keep(self.total())
+            self._reduce()
+
+    def _reduce(self) -> None:
+        """Add the rows that wait to the sums of this process."""
+        if not self.rows_x:
+            return
+        sums = _nested([getattr(self, name).cpu().numpy() for name in self._shapes])
+        if sums.xy.n:
+            self._keep(add(sums, self._waiting_moments((sums.shift_x, sums.shift_y))))
+        else:
+            self._keep(self._waiting_moments())
+
+    def _waiting_moments(self, shifts: tuple[Floats, Floats] | None = None) -> Moments:
+        return moments(self._arrays(self.rows_x), self._arrays(self.rows_y), shifts)
 
     def total(self) -> Moments:
         """The moments of all rows seen so far, by all processes after a synchronisation."""
+        if isinstance(self.rows_x, list):
+            self._reduce()
         states = [self._parts(name) for name in self._shapes]
         parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
         seen = [part for part in parts if part.xy.n]
         if len(self.rows_x):
-            # about a shift that is there already, sums are only added
-            shifts = (seen[0].shift_x, seen[0].shift_y) if seen else None
-            seen.append(moments(self._arrays(self.rows_x), self._arrays(self.rows_y), shifts))
+            seen.append(self._waiting_moments())
         return reduce(merge, seen) if seen else parts[0]
 
     def _parts(self, name: str) -> list[Any]:

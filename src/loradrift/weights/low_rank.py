@@ -119,9 +119,17 @@ def svd(x: Change) -> Svd:
 
 
 def singular_values(x: Change) -> Tensor:
-    """Singular values (K,), largest first: :func:`svd` without the cost of its vectors."""
-    S_K: Tensor = torch.linalg.svdvals(x.double() if isinstance(x, Tensor) else _core(x)[1])
-    return S_K
+    """Singular values (K,), largest first: :func:`svd` without the cost of its vectors.
+
+    Those of a dense matrix are right to 1e-7 of the largest one, and zero below that: they are
+    roots of its smaller Gram's eigenvalues, which takes less than half of the time.
+    """
+    if isinstance(x, LowRank):
+        S_K: Tensor = torch.linalg.svdvals(_core(x)[1])
+        return S_K
+    wide_KN = (x if x.shape[0] <= x.shape[1] else x.T).double()
+    squares_K = torch.linalg.eigvalsh(wide_KN @ wide_KN.T).flip(0)
+    return torch.where(squares_K > 1e-14 * squares_K[0], squares_K, 0).sqrt()
 
 
 def _core(x: LowRank) -> tuple[Tensor, Tensor, Tensor]:

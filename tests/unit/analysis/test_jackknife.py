@@ -9,11 +9,12 @@ from loradrift.analysis.statistics.jackknife import (
     jackknife,
     jackknife_variance,
 )
-from loradrift.similarity.functional.cka import cka, cka_distance, linear_gram
+from loradrift.similarity.functional.cka import cka, cka_distance
+from loradrift.similarity.functional.gram import linear_gram
 
 
 def grams(x, y):
-    return linear_gram(x), linear_gram(y)
+    return linear_gram(torch.tensor(x.copy())), linear_gram(torch.tensor(y.copy()))
 
 
 def without_each(x, y):

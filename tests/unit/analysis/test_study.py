@@ -47,7 +47,7 @@ def test_the_drift_is_the_measures_own_distance(study, folder):
             expected = MEASURES[measure].distance(store.read(0)[name], store.read(100)[name])
             own = study.drift.query("method == 'lora' and seed == 1 and step == 100")
             row = own[(own["layer"] == layer) & (own["measure"] == measure)]
-            assert row["drift"].item() == pytest.approx(expected, rel=1e-9)
+            assert row["drift"].item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_reduction_is_recovered_within_its_interval(study):

@@ -106,11 +106,12 @@ def test_the_distance_is_one_minus_the_value(name):
     assert MEASURES[name].distance(x, y) == pytest.approx(1 - MEASURES[name](x, y), abs=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(256, 512), (2000, 64)])
 @pytest.mark.parametrize("size", [1e-4, 2e-5])
-def test_a_drift_far_below_the_rounding_is_right_to_three_digits(size):
+def test_a_drift_far_below_the_rounding_is_right_to_three_digits(size, shape):
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(256, 512, generator=generator)
-    y = x + size * torch.randn(256, 512, generator=generator)
+    x = torch.randn(*shape, generator=generator)
+    y = x + size * torch.randn(*shape, generator=generator)
     # In float64 the subtraction still has six digits.
     exact = 1 - reference("cka", x, y)
     assert 1e-10 < exact < 2e-8
@@ -127,6 +128,18 @@ def test_small_distances_keep_their_digits(name):
     if name != "rsa":  # whose ranks change one pair at a time
         assert nearer == pytest.approx(near * 1e-2**power, rel=1e-2)
     assert 0 <= nearer < near < 1e-3
+
+
+@pytest.mark.parametrize("name", ["cka", "cka_biased"])
+def test_both_ways_to_cka_agree_where_one_takes_over_from_the_other(name):
+    generator = torch.Generator().manual_seed(0)
+    x = 3 + torch.randn(61, 20, generator=generator).double()
+    y = x[:, :15] + 0.3 * torch.randn(61, 15, generator=generator).double()
+    empty = torch.zeros(61, 1).double()
+    tall, wide = (x, y), (torch.cat([x, empty], 1), y)  # 61 > 3 * 20, 61 < 3 * 21
+    measure = MEASURES[name]
+    assert measure(*tall) == pytest.approx(measure(*wide), rel=1e-12)
+    assert measure.distance(*tall) == pytest.approx(measure.distance(*wide), rel=1e-12)
 
 
 def test_independent_noise_fools_the_biased_value_only():
@@ -190,6 +203,5 @@ def test_neighbours_need_rows():
 
 
 def test_large_finite_values_are_no_infinities():
-    x = torch.full((5, 4), 3e38)
-    x[0, 0] = -3e38
+    x = 3e38 * torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).sign()
     assert MEASURES["cka"](x, x) == pytest.approx(1)

@@ -38,7 +38,7 @@ def test_a_distance_by_subtraction_is_caught(monkeypatch):
         MEASURES["cka"], distance=lambda x, y: 1 - MEASURES["cka"](x.float(), y.float())
     )
     monkeypatch.setattr(module, "MEASURES", {**MEASURES, "cka": by_subtraction})
-    with pytest.raises(ProofError, match="planted drift of 1e-06"):
+    with pytest.raises(ProofError, match="planted drift of 1e-06 in 400 x 256"):
         check(prove(["cka"]))
 
 

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from loradrift.analysis.statistics.intervals import Variance
 from loradrift.analysis.statistics.values import Array, finite
-from loradrift.similarity.functional.cka import Gram, hsic
+from loradrift.similarity.functional.gram import Gram
 
 MIN_ROWS = 5
 """One more than the unbiased HSIC needs."""
@@ -111,11 +111,15 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
             f"k and m must have the same rows and at least {MIN_ROWS}, got "
             f"{k.num_rows} and {m.num_rows}"
         )
-    kk, mm = hsic(k, k).debiased, hsic(m, m).debiased
+    kk, mm = k.own.debiased, m.own.debiased
     if not (kk > 0 and mm > 0):
         return np.full(k.num_rows, np.nan)
     left, right = _scaled(k, kk**-0.5), _scaled(m, mm**-0.5)
-    difference = Gram(*(a - b for a, b in zip(left, right, strict=True)))
+    difference = Gram(
+        left.lower_NN - right.lower_NN,
+        left.diagonal_N - right.diagonal_N,
+        left.off_diagonal_sums_N - right.off_diagonal_sums_N,
+    )
     p, q = _hsic_without_each(difference, right), _hsic_without_each(difference, difference)
     m2 = _hsic_without_each(right, right)
     k2 = m2 + 2 * p + q
@@ -126,7 +130,11 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
 
 
 def _scaled(gram: Gram, factor: float) -> Gram:
-    return Gram(*(factor * part.astype(np.float64) for part in gram))
+    return Gram(
+        factor * gram.lower_NN.astype(np.float64),
+        factor * gram.diagonal_N,
+        factor * gram.off_diagonal_sums_N,
+    )
 
 
 def _hsic_without_each(k: Gram, m: Gram) -> Array:

@@ -77,7 +77,7 @@ class _Weighted(NamedTuple):
 
 
 def _weighted(x_ND: Tensor, y_NE: Tensor) -> _Weighted | None:
-    x, y = (centre(side).rows_ND.astype(np.float64) for side in matrices(x_ND, y_NE))
+    x, y = (centre(side).astype(np.float64) for side in matrices(x_ND, y_NE))
     left, right = _basis(x, 1.0), _basis(y, 1.0)
     if left is None or right is None:
         return None
@@ -94,9 +94,7 @@ def _weighted(x_ND: Tensor, y_NE: Tensor) -> _Weighted | None:
 
 
 def _svcca_bases(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array] | None:
-    left, right = (
-        _basis(centre(side).rows_ND.astype(np.float64), KEPT) for side in matrices(x_ND, y_NE)
-    )
+    left, right = (_basis(centre(side).astype(np.float64), KEPT) for side in matrices(x_ND, y_NE))
     return None if left is None or right is None else (left, right)
 
 

@@ -5,12 +5,11 @@
 import numpy as np
 from torch import Tensor
 
-from loradrift.similarity.functional.cka import (
+from loradrift.similarity.functional.gram import (
     Gram,
     Hsic,
     cka_distance_of_grams,
     cka_of_grams,
-    hsic,
 )
 from loradrift.similarity.functional.inputs import Array, centre, matrices
 
@@ -42,7 +41,7 @@ def cka_rbf_biased(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_rbf_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - cka_rbf`` without cancellation."""
     k, m = map(rbf_gram, matrices(x_ND, y_NE))
-    return cka_distance_of_grams(k, m, hsic(k, k), hsic(m, m)).debiased
+    return cka_distance_of_grams(k, m).debiased
 
 
 def _cka(x_ND: Tensor, y_NE: Tensor) -> Hsic:
@@ -52,7 +51,7 @@ def _cka(x_ND: Tensor, y_NE: Tensor) -> Hsic:
 
 def rbf_gram(x_ND: Array) -> Gram:
     """The Gaussian kernel matrix, in float64; NaN where the median distance is zero."""
-    x_ND = centre(x_ND).rows_ND.astype(np.float64)
+    x_ND = centre(x_ND).astype(np.float64)
     product_NN = x_ND @ x_ND.T
     norms_N = product_NN.diagonal()
     distances_NN = np.maximum(norms_N[:, None] + norms_N - 2 * product_NN, 0)

@@ -9,8 +9,9 @@ from loradrift.similarity.functional.inputs import (
     Array,
     centre,
     check_aligned,
-    finite_array,
+    float_array,
     matrices,
+    refuse_infinite,
     same_width,
 )
 
@@ -41,7 +42,7 @@ def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
         ValueError: If the inputs are not aligned, finite matrices of equal width.
     """
     check_aligned(x_ND, y_ND)
-    x, y = finite_array(x_ND), finite_array(y_ND)
+    x, y = refuse_infinite(float_array(x_ND)), refuse_infinite(float_array(y_ND))
     same_width(x, y, "cosine")
     cosines_N: Array = np.vecdot(unit_rows(x), unit_rows(y))
     return cosines_N
@@ -79,7 +80,7 @@ def _raw(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
 def _centred(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
     x, y = matrices(x_ND, y_ND)
     same_width(x, y, "cosine_centered")
-    return unit_rows(centre(x).rows_ND), unit_rows(centre(y).rows_ND)
+    return unit_rows(centre(x)), unit_rows(centre(y))
 
 
 def unit_rows(x_ND: Array) -> Array:

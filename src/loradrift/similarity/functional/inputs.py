@@ -12,7 +12,7 @@ from torch import Tensor
 Array = NDArray[Any]
 """float32 or float64."""
 
-BLOCK = 32
+BLOCK = 16
 """Rows centred together."""
 
 SMALLEST, LARGEST = 1e-8, 1e8
@@ -29,7 +29,7 @@ def matrices(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array]:
         ValueError: If they are not two matrices with one finite row per example and at least 4.
     """
     check_aligned(x_ND, y_NE)
-    return matrix(x_ND), matrix(y_NE)
+    return refuse_infinite(matrix(x_ND)), refuse_infinite(matrix(y_NE))
 
 
 def check_aligned(x_ND: Tensor, y_NE: Tensor) -> None:
@@ -49,29 +49,28 @@ def matrix(x_ND: Tensor) -> Array:
     """One side as an array on the CPU.
 
     Raises:
-        ValueError: If it has fewer than 4 rows, no columns, or a value that is not finite.
+        ValueError: If it has fewer than 4 rows or no columns.
     """
     if x_ND.ndim != 2 or len(x_ND) < MIN_ROWS or not x_ND.shape[1]:
         raise ValueError(
             f"expected a matrix with at least {MIN_ROWS} rows and a column, got shape "
             f"{tuple(x_ND.shape)}"
         )
-    return finite_array(x_ND)
+    return float_array(x_ND)
 
 
-def finite_array(x_ND: Tensor) -> Array:
-    """:func:`float_array`, looked through.
+def refuse_infinite(x_ND: Array) -> Array:
+    """The same array, looked through.
 
     Raises:
         ValueError: If a value is not finite.
     """
-    array = float_array(x_ND)
     # A finite sum has finite terms, and is ten times cheaper than asking each.
     with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(array.sum())
-    if suspicious and not np.isfinite(array).all():
+        suspicious = not np.isfinite(x_ND.sum())
+    if suspicious and not np.isfinite(x_ND).all():
         raise ValueError("expected finite values, got NaN or infinity")
-    return array
+    return x_ND
 
 
 def float_array(x_ND: Tensor) -> Array:
@@ -94,41 +93,58 @@ def same_width(x_ND: Array, y_ND: Array, name: str) -> None:
         )
 
 
-class Centred(NamedTuple):
-    """Rows without their column means, up to a common power of two."""
+class Shifted(NamedTuple):
+    """Rows minus their rounded column means, up to a common power of two."""
 
     rows_ND: Array
+    rest_D: NDArray[np.float64]
+    """What is left of the column means: below the rounding of the means themselves."""
+
     square_norms_N: NDArray[np.float64]
 
 
-def centre(x_ND: Array) -> Centred:
-    """Take the column means away; same dtype, C order.
+def shifted(x_ND: Array) -> Shifted:
+    """Take the rounded column means away; same dtype, C order.
 
-    The means are float64 and taken away in two parts, so that columns whose mean is thousands of
-    times their spread keep all the digits they have. Values whose products could overflow or
-    vanish are divided by a power of two: every measure that centres ignores scale. A column of
-    equal values becomes exactly zero.
+    The means are float64, and what their rounding leaves is kept, so that columns whose mean is
+    thousands of times their spread lose no digit. Values whose products could overflow or vanish
+    are divided by a power of two: every measure that centres ignores scale. A column of equal
+    values becomes exactly zero.
+
+    Raises:
+        ValueError: If a value is not finite.
     """
-    mean_D = x_ND.mean(axis=0, dtype=np.float64)
-    if x_ND.dtype == np.float64:
-        # Rounded, unlike a float64 sum of equal float32 numbers, which is exact.
-        mean_D = np.where(x_ND.min(axis=0) == x_ND.max(axis=0), x_ND[0], mean_D)
-    high_D = mean_D.astype(x_ND.dtype)
-    low_D = (mean_D - high_D).astype(x_ND.dtype)
-    rows_ND = np.empty(x_ND.shape, x_ND.dtype)
-    norms_N = np.empty(len(x_ND))
     with np.errstate(over="ignore", invalid="ignore"):  # is seen below
+        mean_D = x_ND.mean(axis=0, dtype=np.float64)
+        if not np.isfinite(mean_D).all():
+            return shifted(refuse_infinite(x_ND) * x_ND.dtype.type(2.0**-64))
+        if x_ND.dtype == np.float64:
+            # Rounded, unlike a float64 sum of equal float32 numbers, which is exact.
+            mean_D = np.where(x_ND.min(axis=0) == x_ND.max(axis=0), x_ND[0], mean_D)
+        shift_D = mean_D.astype(x_ND.dtype)
+        rest_D = mean_D - shift_D
+        rows_ND, norms_N = np.empty(x_ND.shape, x_ND.dtype), np.empty(len(x_ND))
         for start in range(0, len(x_ND), BLOCK):  # a few rows at a time stay in the cache
-            rows_BD = rows_ND[start : start + BLOCK]
-            np.subtract(x_ND[start : start + BLOCK], high_D, out=rows_BD)
-            rows_BD -= low_D
-            wide_BD = rows_BD.astype(np.float64)
-            np.vecdot(wide_BD, wide_BD, out=norms_N[start : start + BLOCK])
+            block = slice(start, start + BLOCK)
+            np.subtract(x_ND[block], shift_D, out=rows_ND[block])
+            wide_BD = rows_ND[block].astype(np.float64)
+            np.vecdot(wide_BD, wide_BD, out=norms_N[block])
     largest = norms_N.max()
     if not np.isfinite(largest):
-        return centre(x_ND * x_ND.dtype.type(2.0**-64))
+        return shifted(x_ND * x_ND.dtype.type(2.0**-64))
     if largest and not SMALLEST < largest < LARGEST:
         scale = 2.0 ** -np.floor(np.log2(largest) / 2)
         rows_ND *= x_ND.dtype.type(scale)
-        norms_N *= scale**2
-    return Centred(rows_ND, norms_N)
+        rest_D, norms_N = rest_D * scale, norms_N * scale**2
+    return Shifted(rows_ND, rest_D, norms_N)
+
+
+def centre(x_ND: Array) -> Array:
+    """Rows without their column means, up to a power of two; see :func:`shifted`.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
+    rows_ND, rest_D, _ = shifted(x_ND)
+    rows_ND -= rest_D.astype(rows_ND.dtype)
+    return rows_ND

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from loradrift.similarity.functional.cka import Hsic, ratios
+from loradrift.similarity.functional.gram import Hsic, ratios
 from loradrift.similarity.functional.inputs import Array
 
 Floats = NDArray[np.float64]
@@ -133,13 +133,21 @@ def merge(a: Moments, b: Moments) -> Moments:
     return Moments(a.shift_x, a.shift_y, _sum(a.xx, xx), _sum(a.yy, yy), _sum(a.xy, xy))
 
 
+def add(a: Moments, b: Moments) -> Moments:
+    """:func:`merge` about the same shift; the float64 products of ``a`` are added to in place."""
+    assert np.array_equal(a.shift_x, b.shift_x) and np.array_equal(a.shift_y, b.shift_y)
+    pairs = [_sum(one, other, out=one.xy) for one, other in zip(a[2:], b[2:], strict=True)]
+    return Moments(a.shift_x, a.shift_y, *pairs)
+
+
 def _mirrored(c: Cross) -> Cross:
     return c._replace(xy=c.xy + np.triu(c.xy, 1).T)
 
 
-def _sum(a: Cross, b: Cross) -> Cross:
-    pairs = zip(a, b, strict=True)
-    return Cross(*(np.add(one, other, dtype=np.float64) for one, other in pairs))
+def _sum(a: Cross, b: Cross, out: Floats | None = None) -> Cross:
+    products_DE = np.add(a.xy, b.xy, out=out, dtype=np.float64)
+    rest = {name: getattr(a, name) + getattr(b, name) for name in Cross._fields if name != "xy"}
+    return Cross(xy=products_DE, **rest)
 
 
 def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:

@@ -42,7 +42,7 @@ def procrustes(x_ND: Tensor, y_NE: Tensor) -> float:
 
 def _coordinates(x_ND: Array) -> Array | None:
     """The centred side at norm 1, rotated into at most N columns; None without variance."""
-    x_ND = centre(x_ND).rows_ND.astype(np.float64)
+    x_ND = centre(x_ND).astype(np.float64)
     norm = np.linalg.norm(x_ND)
     if not norm:
         return None

@@ -1,0 +1,184 @@
+"""Gram matrices of one side's rows, and HSIC between two of them: what CKA is made of.
+
+HSIC is estimated without bias (Song et al. 2012, JMLR 13, eq. 5), as the inner product of U-centred
+Grams (Székely & Rizzo 2014, arXiv:1310.2926, def. 2), and with it, as first published.
+"""
+
+# Shape suffixes: N examples, D and E representation widths, L layers.
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+from torch import Tensor
+
+from loradrift.similarity.functional.inputs import Array, matrix, shifted
+
+Floats = NDArray[np.float64]
+
+FLAT_BAND = 2**16
+"""Elements of all Grams that are multiplied together."""
+
+BAND = 128
+"""Rows of a Gram that are multiplied together; what lies above their diagonal is left out."""
+
+
+class Hsic(NamedTuple):
+    """Both estimates of the Hilbert-Schmidt independence criterion, up to a factor of N alone."""
+
+    debiased: float
+    biased: float
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Inner products of one side's rows, and the sums that centre them. Made once per layer."""
+
+    lower_NN: Array
+    """Below the diagonal; zero on and above it."""
+
+    diagonal_N: Floats
+    off_diagonal_sums_N: Floats
+    """Sum of each row without its diagonal element."""
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(self.lower_NN)
+
+    @cached_property
+    def own(self) -> Hsic:
+        """HSIC with itself: the squared norm."""
+        return hsic(self, self)
+
+
+def linear_gram(x_ND: Tensor) -> Gram:
+    """Gram of the centred rows. One symmetric product in the dtype of ``x``; sums in float64.
+
+    Raises:
+        ValueError: If ``x`` is not a finite matrix with at least 4 rows.
+    """
+    [gram] = linear_grams([x_ND])
+    return gram
+
+
+def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
+    """Grams of several layers of the same rows, one after the other in memory.
+
+    The columns are centred but for the rounding of their means, whose products with the rows are
+    the sums of a Gram's rows: these need no pass over it, and correct what the rounding left.
+
+    Raises:
+        ValueError: If a side is not a finite matrix with at least 4 rows.
+    """
+    arrays = [matrix(side) for side in sides]
+    n, dtype = len(arrays[0]), np.result_type(*arrays)
+    syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
+    lower_LNN = np.zeros((len(arrays), n, n), dtype)
+    grams = []
+    for lower_NN, array_ND in zip(lower_LNN, arrays, strict=True):
+        x_ND, rest_D, norms_N = shifted(array_ND.astype(dtype, copy=False))
+        # BLAS counts in columns: the transpose of our rows is what it calls a matrix.
+        syrk(1.0, x_ND.T, trans=1, lower=0, c=lower_NN.T, overwrite_c=1)
+        np.fill_diagonal(lower_NN, 0)
+        sums_N = n * (x_ND @ rest_D.astype(dtype)).astype(np.float64)
+        grams.append(Gram(lower_NN, norms_N, sums_N - norms_N))
+    return grams
+
+
+def hsic(k: Gram, m: Gram) -> Hsic:
+    """Inner product of the U-centred Grams, and of the doubly centred ones."""
+    below = 0.0
+    for start in range(0, k.num_rows, BAND):
+        band = slice(start, start + BAND), slice(0, start + BAND)
+        below += float(np.vecdot(k.lower_NN[band], m.lower_NN[band]).sum(dtype=np.float64))
+    return _hsic(2 * below, k, m)
+
+
+def _hsic(off_diagonal: float, k: Gram, m: Gram) -> Hsic:
+    """Both estimates, given the inner product of the elements off the diagonal."""
+    n = k.num_rows
+    u, v = k.off_diagonal_sums_N, m.off_diagonal_sums_N
+    p, q = u + k.diagonal_N, v + m.diagonal_N  # zero if the Gram is of centred rows
+    debiased = off_diagonal - 2 / (n - 2) * (u @ v) + u.sum() * v.sum() / ((n - 1) * (n - 2))
+    diagonal = k.diagonal_N @ m.diagonal_N
+    biased = off_diagonal + diagonal - 2 / n * (p @ q) + p.sum() * q.sum() / n**2
+    return Hsic(float(debiased), float(biased))
+
+
+def cka_of_grams(k: Gram, m: Gram) -> Hsic:
+    """Debiased and biased CKA of the same rows; NaN where a side has no variance."""
+    return ratios(hsic(k, m), k.own, m.own)
+
+
+def ratios(km: Hsic, kk: Hsic, mm: Hsic) -> Hsic:
+    """``km / sqrt(kk mm)`` of both estimates."""
+
+    def ratio(cross: float, left: float, right: float) -> float:
+        return cross / math.sqrt(left) / math.sqrt(right) if left > 0 and right > 0 else math.nan
+
+    return Hsic(*map(ratio, km, kk, mm))
+
+
+def cka_distance_of_grams(k: Gram, m: Gram) -> Hsic:
+    """``1 - CKA``, as half the squared distance of the normalised centred Grams.
+
+    Subtracting CKA from 1 loses all digits of a drift below float32's 6e-8; this keeps them.
+    """
+
+    def distance(which: int) -> float:
+        if not (k.own[which] > 0 and m.own[which] > 0):
+            return math.nan
+        return _difference(k, m, k.own[which] ** -0.5, m.own[which] ** -0.5).own[which] / 2
+
+    return Hsic(distance(0), distance(1))
+
+
+def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
+    dtype = np.result_type(k.lower_NN, m.lower_NN).type
+    lower_NN = k.lower_NN * dtype(a)
+    lower_NN -= m.lower_NN * dtype(b)
+    return Gram(
+        lower_NN,
+        a * k.diagonal_N - b * m.diagonal_N,
+        a * k.off_diagonal_sums_N - b * m.off_diagonal_sums_N,
+    )
+
+
+def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
+    """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
+
+    One product over flattened Grams, a band of rows at a time: float32 adds up few terms before
+    float64 does.
+
+    Args:
+        ks: Of one :func:`linear_grams`.
+        ms: Likewise.
+    """
+    left, right = _flattened(ks), _flattened(ms)
+    products_KM = np.zeros((len(ks), len(ms)))
+    for start in range(0, left.shape[1], FLAT_BAND):
+        products_KM += left[:, start : start + FLAT_BAND] @ right[:, start : start + FLAT_BAND].T
+    own = [np.sqrt([gram.own.debiased for gram in grams]) for grams in (ks, ms)]
+    with np.errstate(invalid="ignore", divide="ignore"):  # without variance it is NaN
+        crosses_KM = np.array(
+            [
+                [_hsic(2 * products_KM[i, j], k, m).debiased for j, m in enumerate(ms)]
+                for i, k in enumerate(ks)
+            ]
+        )
+        grid_KM: Floats = crosses_KM / np.outer(*own)
+    return grid_KM
+
+
+def _flattened(grams: Sequence[Gram]) -> Array:
+    """The Grams of one :func:`linear_grams` as rows of a matrix, without a copy."""
+    block_LNN = grams[0].lower_NN.base
+    assert block_LNN is not None and len(block_LNN) == len(grams)
+    flat: Array = block_LNN.reshape(len(grams), -1)
+    return flat
