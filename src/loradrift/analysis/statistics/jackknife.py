@@ -116,7 +116,7 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
         return np.full(k.num_rows, np.nan)
     left, right = _scaled(k, kk**-0.5), _scaled(m, mm**-0.5)
     difference = Gram(
-        left.lower_NN - right.lower_NN,
+        left.upper_NN - right.upper_NN,
         left.diagonal_N - right.diagonal_N,
         left.off_diagonal_sums_N - right.off_diagonal_sums_N,
     )
@@ -131,7 +131,7 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
 
 def _scaled(gram: Gram, factor: float) -> Gram:
     return Gram(
-        factor * gram.lower_NN.astype(np.float64),
+        factor * gram.upper_NN.astype(np.float64),
         factor * gram.diagonal_N,
         factor * gram.off_diagonal_sums_N,
     )
@@ -141,11 +141,11 @@ def _hsic_without_each(k: Gram, m: Gram) -> Array:
     """Debiased HSIC without each row, up to a factor of N alone."""
     n = k.num_rows - 1
     u, v = k.off_diagonal_sums_N, m.off_diagonal_sums_N
-    products_NN = k.lower_NN * m.lower_NN
+    products_NN = k.upper_NN * m.upper_NN
     r_N = products_NN.sum(axis=0) + products_NN.sum(axis=1)
     trace_N = r_N.sum() - 2 * r_N
-    kv_N = k.lower_NN @ v + v @ k.lower_NN
-    mu_N = m.lower_NN @ u + u @ m.lower_NN
+    kv_N = k.upper_NN @ v + v @ k.upper_NN
+    mu_N = m.upper_NN @ u + u @ m.upper_NN
     cross_N = u @ v - u * v - kv_N - mu_N + r_N
     totals_N = (u.sum() - 2 * u) * (v.sum() - 2 * v)
     without_N: Array = trace_N - 2 / (n - 2) * cross_N + totals_N / ((n - 1) * (n - 2))

@@ -60,4 +60,4 @@ def rbf_gram(x_ND: Array) -> Gram:
         kernel_NN = np.exp(distances_NN / (-2 * median))
     np.fill_diagonal(kernel_NN, 0)
     ones_N = np.ones(len(x_ND)) if median else np.full(len(x_ND), np.nan)
-    return Gram(np.tril(kernel_NN), ones_N, kernel_NN.sum(1))
+    return Gram(np.triu(kernel_NN), ones_N, kernel_NN.sum(1))

@@ -21,11 +21,11 @@ from loradrift.similarity.functional.inputs import Array, matrix, shifted
 
 Floats = NDArray[np.float64]
 
-FLAT_BAND = 2**16
-"""Elements of all Grams that are multiplied together."""
-
 BAND = 128
-"""Rows of a Gram that are multiplied together; what lies above their diagonal is left out."""
+"""Rows of a Gram that are multiplied together; what lies below their diagonal is left out."""
+
+GRID_BAND = 16
+"""The same where all layers are multiplied at once: float32 adds up few terms before float64."""
 
 
 class Hsic(NamedTuple):
@@ -39,8 +39,8 @@ class Hsic(NamedTuple):
 class Gram:
     """Inner products of one side's rows, and the sums that centre them. Made once per layer."""
 
-    lower_NN: Array
-    """Below the diagonal; zero on and above it."""
+    upper_NN: Array
+    """Above the diagonal; zero on and below it."""
 
     diagonal_N: Floats
     off_diagonal_sums_N: Floats
@@ -49,7 +49,7 @@ class Gram:
     @property
     def num_rows(self) -> int:
         """N."""
-        return len(self.lower_NN)
+        return len(self.upper_NN)
 
     @cached_property
     def own(self) -> Hsic:
@@ -79,15 +79,16 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
     arrays = [matrix(side) for side in sides]
     n, dtype = len(arrays[0]), np.result_type(*arrays)
     syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
-    lower_LNN = np.zeros((len(arrays), n, n), dtype)
+    upper_LNN = np.zeros((len(arrays), n, n), dtype)
     grams = []
-    for lower_NN, array_ND in zip(lower_LNN, arrays, strict=True):
+    for upper_NN, array_ND in zip(upper_LNN, arrays, strict=True):
         x_ND, rest_D, norms_N = shifted(array_ND.astype(dtype, copy=False))
-        # BLAS counts in columns: the transpose of our rows is what it calls a matrix.
-        syrk(1.0, x_ND.T, trans=1, lower=0, c=lower_NN.T, overwrite_c=1)
-        np.fill_diagonal(lower_NN, 0)
+        # BLAS counts in columns: our rows' transpose is its matrix, and its lower triangle, which
+        # it makes faster, our upper one.
+        syrk(1.0, x_ND.T, trans=1, lower=1, c=upper_NN.T, overwrite_c=1)
+        np.fill_diagonal(upper_NN, 0)
         sums_N = n * (x_ND @ rest_D.astype(dtype)).astype(np.float64)
-        grams.append(Gram(lower_NN, norms_N, sums_N - norms_N))
+        grams.append(Gram(upper_NN, norms_N, sums_N - norms_N))
     return grams
 
 
@@ -95,8 +96,8 @@ def hsic(k: Gram, m: Gram) -> Hsic:
     """Inner product of the U-centred Grams, and of the doubly centred ones."""
     below = 0.0
     for start in range(0, k.num_rows, BAND):
-        band = slice(start, start + BAND), slice(0, start + BAND)
-        below += float(np.vecdot(k.lower_NN[band], m.lower_NN[band]).sum(dtype=np.float64))
+        band = slice(start, start + BAND), slice(start, None)
+        below += float(np.vecdot(k.upper_NN[band], m.upper_NN[band]).sum(dtype=np.float64))
     return _hsic(2 * below, k, m)
 
 
@@ -140,11 +141,11 @@ def cka_distance_of_grams(k: Gram, m: Gram) -> Hsic:
 
 
 def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
-    dtype = np.result_type(k.lower_NN, m.lower_NN).type
-    lower_NN = k.lower_NN * dtype(a)
-    lower_NN -= m.lower_NN * dtype(b)
+    dtype = np.result_type(k.upper_NN, m.upper_NN).type
+    upper_NN = k.upper_NN * dtype(a)
+    upper_NN -= m.upper_NN * dtype(b)
     return Gram(
-        lower_NN,
+        upper_NN,
         a * k.diagonal_N - b * m.diagonal_N,
         a * k.off_diagonal_sums_N - b * m.off_diagonal_sums_N,
     )
@@ -153,17 +154,21 @@ def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
 def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
 
-    One product over flattened Grams, a band of rows at a time: float32 adds up few terms before
-    float64 does.
+    One product over flattened Grams, a band of their rows at a time.
 
     Args:
         ks: Of one :func:`linear_grams`.
         ms: Likewise.
     """
-    left, right = _flattened(ks), _flattened(ms)
+    left_KNN, right_MNN = _block(ks), _block(ms)
     products_KM = np.zeros((len(ks), len(ms)))
-    for start in range(0, left.shape[1], FLAT_BAND):
-        products_KM += left[:, start : start + FLAT_BAND] @ right[:, start : start + FLAT_BAND].T
+    for start in range(0, ks[0].num_rows, GRID_BAND):
+        band = slice(None), slice(start, start + GRID_BAND), slice(start, None)
+        left_KB, right_MB = (
+            left_KNN[band].reshape(len(ks), -1),
+            right_MNN[band].reshape(len(ms), -1),
+        )
+        products_KM += left_KB @ right_MB.T
     own = [np.sqrt([gram.own.debiased for gram in grams]) for grams in (ks, ms)]
     with np.errstate(invalid="ignore", divide="ignore"):  # without variance it is NaN
         crosses_KM = np.array(
@@ -176,9 +181,8 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     return grid_KM
 
 
-def _flattened(grams: Sequence[Gram]) -> Array:
-    """The Grams of one :func:`linear_grams` as rows of a matrix, without a copy."""
-    block_LNN = grams[0].lower_NN.base
+def _block(grams: Sequence[Gram]) -> Array:
+    """The Grams of one :func:`linear_grams` as the array that holds them."""
+    block_LNN: Array | None = grams[0].upper_NN.base
     assert block_LNN is not None and len(block_LNN) == len(grams)
-    flat: Array = block_LNN.reshape(len(grams), -1)
-    return flat
+    return block_LNN
