@@ -8,6 +8,7 @@ import pandas as pd
 from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_json, read_outcomes
 from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
+from loradrift.analysis.pooling_proof import prove_pooling
 from loradrift.analysis.results_json import drift_results
 from loradrift.analysis.study import Study, analyse, readable
 from loradrift.analysis.tables import read_tables, write_tables
@@ -51,12 +52,12 @@ def run_analysis(config: AnalysisConfig) -> None:
 
 
 def proven(config: AnalysisConfig, measures: Iterable[str]) -> list[Proof]:
-    """The proofs of these measures; all hold.
+    """The proofs of these measures and of the pooling before them; all hold.
 
     Raises:
         ProofError: If one does not.
     """
-    proofs = prove(list(measures), seed=config.seed)
+    proofs = prove_pooling(seed=config.seed) + prove(list(measures), seed=config.seed)
     check(proofs)
     return proofs
 
