@@ -16,7 +16,7 @@ from planted_weights import write_study
 
 from loradrift import cli
 from loradrift.analysis.evidence import outcomes_json, read_outcomes
-from loradrift.config import AnalysisConfig
+from loradrift.config import AnalysisConfig, AnalyzeConfig
 from loradrift.report.run import run_analysis
 from loradrift.similarity import MEASURES
 
@@ -40,7 +40,7 @@ def here(folder: Path, name: str = "drift", **options) -> int:
     )
     try:
         with cli.front_door():
-            run_analysis(config)
+            run_analysis(AnalyzeConfig(analysis=config))
     except SystemExit as end:
         return int(end.code)
     return 0

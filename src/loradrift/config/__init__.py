@@ -196,7 +196,7 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
     return config
 
 
-def load_analysis(cfg: DictConfig) -> AnalysisConfig:
+def load_analysis(cfg: DictConfig) -> AnalyzeConfig:
     """Convert the composed config of ``analyze.py``, running every check.
 
     Raises:
@@ -205,7 +205,7 @@ def load_analysis(cfg: DictConfig) -> AnalysisConfig:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, AnalyzeConfig)
     _refuse_extras(config, "")
-    return config.analysis
+    return config
 
 
 def _refuse_extras(values: Any, prefix: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import require
+from loradrift.config.errors import UserError, require
 
 MEASURE_NAMES = (
     "cka", "cka_biased", "cka_rbf", "cosine", "cosine_centered", "procrustes", "svcca", "pwcca",
@@ -12,12 +12,34 @@ MEASURE_NAMES = (
 )  # fmt: skip
 
 
+RUN_ANALYSES = ("drift", "hypotheses", "weights", "report", "prove")
+"""Analyses of the runs."""
+
+FILE_ANALYSES = {
+    "squad_v2": (("dataset", "predictions"), ("na_probs",)),
+    "diagnose": (("adapter",), ("base",)),
+    "pairs": (("pairs", "adapter"), ("base",)),
+}
+"""Analyses of given files -> the keys of :class:`AnalyzeConfig` that they need, and may have."""
+
+KINDS = {  # what to type after the key
+    "dataset": "SQuAD v2 file",
+    "predictions": "JSON file",
+    "na_probs": "JSON file",
+    "adapter": "folder",
+    "base": "model",
+    "pairs": "CSV or TSV file",
+}
+FILE_KEYS = tuple(KINDS)
+
+
 @dataclass(kw_only=True)
 class AnalysisConfig:
     """Which analysis, of which runs."""
 
     name: str = MISSING
-    """``drift`` (all, with the report), ``hypotheses``, ``weights``, ``report`` or ``prove``."""
+    """``drift`` (all, with the report), ``hypotheses``, ``weights``, ``report``, ``prove``; or, of
+    files that any system made, ``squad_v2``, ``diagnose``, ``pairs``."""
 
     runs: str = "runs"
     """Folder of the runs; those made elsewhere are read as well."""
@@ -35,7 +57,7 @@ class AnalysisConfig:
     """Of every draw: controls, bootstrap, the proofs' data."""
 
     def __post_init__(self) -> None:
-        names = ("drift", "hypotheses", "weights", "report", "prove")
+        names = (*RUN_ANALYSES, *FILE_ANALYSES)
         require(self.name in names, "analysis.name", "one of " + ", ".join(names), self.name)
         for measure in self.measures:
             require(
@@ -49,6 +71,36 @@ class AnalysisConfig:
 
 @dataclass(kw_only=True)
 class AnalyzeConfig:
-    """``analyze.py``."""
+    """``analyze.py``: an analysis, and the files that it reads beside runs."""
 
     analysis: AnalysisConfig = MISSING
+
+    dataset: str | None = None
+    """SQuAD v2 file, ``.json`` or ``.json.gz`` (``squad_v2``)."""
+
+    predictions: str | None = None
+    """JSON object: question id -> answer, "" where it is unanswerable (``squad_v2``)."""
+
+    na_probs: str | None = None
+    """JSON object: question id -> probability that it is unanswerable (``squad_v2``)."""
+
+    adapter: str | None = None
+    """Folder of a PEFT adapter, or of a run (``diagnose``, ``pairs``)."""
+
+    base: str | None = None
+    """Folder or hub name of its base model; null is what the adapter or the run names."""
+
+    pairs: str | None = None
+    """Labelled text pairs: CSV with ``text1``, ``text2``, ``label``, or MRPC's TSV (``pairs``)."""
+
+    def __post_init__(self) -> None:
+        required, optional = FILE_ANALYSES.get(self.analysis.name, ((), ()))
+        for key in FILE_KEYS:
+            value = getattr(self, key)
+            if key in required and value is None:
+                raise UserError(f"analysis={self.analysis.name} needs {key}=<{KINDS[key]}>")
+            if value is not None and key not in (*required, *optional):
+                raise UserError(
+                    f"{key}={value} has no effect on analysis={self.analysis.name}, which does "
+                    "not read it"
+                )

@@ -13,7 +13,7 @@ from loradrift.analysis.results_json import drift_results
 from loradrift.analysis.study import Study, analyse, readable
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
-from loradrift.config import AnalysisConfig, UserError
+from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.files import write_json
 from loradrift.report.blocks import cell_text
 from loradrift.report.drawings import draw_study
@@ -29,13 +29,14 @@ ALWAYS = ("cka", "cka_biased", "cosine")
 """Measures that every analysis of drift uses."""
 
 
-def run_analysis(config: AnalysisConfig) -> None:
+def run_analysis(settings: AnalyzeConfig) -> None:
     """Do what ``analysis=…`` says.
 
     Raises:
         UserError: If something that the user can mend is wrong.
         ProofError: If an instrument fails its self-test; nothing is reported then.
     """
+    config = settings.analysis
     match config.name:
         case "prove":
             print_table(proof_table(proven(config, MEASURES)), "Every proof holds")
