@@ -92,8 +92,8 @@ def read_lines(path: Path) -> list[str]:
         raise UserError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None
 
 
-def rows_fingerprint(rows: Iterable[Row]) -> str:
-    """Digest (sha256) of ids, texts and labels, in order."""
+def rows_fingerprint(rows: Iterable[tuple[object, ...]]) -> str:
+    """Digest (sha256) of ids, texts and labels (or answers), in order."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,112 @@
+"""From questions to windows of token ids, and gold answers to tokens."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from loradrift.config import UserError
+from loradrift.data.squad_v2.format import Question
+
+NO_ANSWER = -1
+
+
+class WindowSizes(NamedTuple):
+    """How questions become windows, in tokens."""
+
+    max_length: int
+    """Of the whole row."""
+
+    stride: int
+    """What two windows of a context have in common."""
+
+    max_question: int
+    """Of the question; a longer one is cut."""
+
+
+class Encoded(NamedTuple):
+    """One question as windows."""
+
+    id: str
+    windows: list[dict[str, Any]]
+    """Each with the columns of :mod:`loradrift.data.squad_v2.windows`."""
+
+    truncated: bool
+    lossy: bool
+    """Whether its gold answer is lost on the way to tokens, or whole in no window."""
+
+
+def encode(
+    questions: Sequence[Question], tokenizer: Any, sizes: WindowSizes, first: int
+) -> Iterator[Encoded]:
+    """Windows of some questions; each context is tokenised once."""
+    bos = [i for i in (tokenizer.bos_token_id,) if i is not None]
+    eos = [i for i in (tokenizer.eos_token_id,) if i is not None]
+    contexts = list(dict.fromkeys(question.context for question in questions))
+    encoded = tokenizer(
+        contexts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    by_context = dict(
+        zip(
+            contexts, zip(encoded["input_ids"], encoded["offset_mapping"], strict=True), strict=True
+        )
+    )
+    asked = tokenizer(
+        [question.question for question in questions], add_special_tokens=False, verbose=False
+    )["input_ids"]
+    for number, (question, ids) in enumerate(zip(questions, asked, strict=True), start=first):
+        tokens, offsets = by_context[question.context]
+        prefix = [*bos, *ids[: sizes.max_question], *eos]
+        size = sizes.max_length - len(prefix)
+        if size <= sizes.stride:
+            raise UserError(
+                f"task.max_length={sizes.max_length} leaves {size} tokens for the context of "
+                f"question {question.id}, which must be more than task.stride={sizes.stride}"
+            )
+        span = answer_tokens(question, offsets)
+        windows: list[dict[str, Any]] = []
+        for begin in range(0, max(1, len(tokens) - sizes.stride), size - sizes.stride):
+            end = min(begin + size, len(tokens))
+            inside = span is not None and begin <= span[0] and span[1] < end
+            shift = len(prefix) - begin
+            windows.append(
+                {
+                    "id": f"{question.id}/{len(windows)}",
+                    "question": number,
+                    "input_ids": prefix + tokens[begin:end],
+                    "context_at": len(prefix),
+                    "spans": [place for pair in offsets[begin:end] for place in pair],
+                    "start": span[0] + shift if inside and span else NO_ANSWER,
+                    "end": span[1] + shift if inside and span else NO_ANSWER,
+                }
+            )
+        held = any(window["start"] != NO_ANSWER for window in windows)
+        yield Encoded(
+            question.id,
+            windows,
+            truncated=len(ids) > sizes.max_question,
+            lossy=bool(question.answers) and not (held and _survives(question, offsets, span)),
+        )
+
+
+def answer_tokens(question: Question, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """First and last token of the context that hold the first gold answer.
+
+    Args:
+        question: With its answers.
+        offsets: Characters, from and to, of each token of the context.
+    """
+    if not question.answers:
+        return None
+    text, start = question.answers[0]
+    end = start + len(text)
+    inside = [i for i, (a, b) in enumerate(offsets) if a < end and b > start]
+    return (inside[0], inside[-1]) if inside else None
+
+
+def _survives(
+    question: Question, offsets: Sequence[tuple[int, int]], span: tuple[int, int] | None
+) -> bool:
+    """Whether the tokens of the first gold answer stand for its very text."""
+    if span is None:
+        return False
+    back = question.context[offsets[span[0]][0] : offsets[span[1]][1]]
+    return back.strip() == question.answers[0].text.strip()
