@@ -33,7 +33,7 @@ from loradrift.config.running import (
     ScaleConfig,
     TrainerConfig,
 )
-from loradrift.config.tasks import GlueConfig, PretrainConfig, TaskConfig
+from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
 
 __all__ = [
     "OBSERVERS",
@@ -56,6 +56,7 @@ __all__ = [
     "PretrainConfig",
     "PretrainingConfig",
     "ScaleConfig",
+    "SquadConfig",
     "StudyConfig",
     "TaskConfig",
     "TinyModelConfig",
@@ -118,6 +119,11 @@ class Config:
                 f"task={self.task.name} method={self.method.name}"
             )
 
+        squad = isinstance(self.task, SquadConfig)
+        if (self.method.name == "abstain" and not squad) or (
+            self.method.name == "zero_shot" and squad
+        ):
+            raise UserError(f"method={self.method.name} is not for task={self.task.name}")
         if isinstance(self.method, BaselineConfig) and self.task.min_train_accuracy is not None:
             raise UserError(
                 "task.min_train_accuracy has no effect on "
@@ -148,7 +154,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "task": {"glue": GlueConfig, "pretrain": PretrainConfig},
+    "task": {"glue": GlueConfig, "pretrain": PretrainConfig, "squad_v2": SquadConfig},
     "method": {
         "baseline": BaselineConfig,
         "from_scratch": FromScratchConfig,

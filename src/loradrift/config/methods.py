@@ -41,10 +41,10 @@ class MethodConfig:
 
 @dataclass(kw_only=True)
 class BaselineConfig(MethodConfig):
-    """Predict without training: ``majority``, ``random`` or ``zero_shot``."""
+    """Predict without training: ``majority``, ``random``, ``zero_shot`` or ``abstain``."""
 
     def __post_init__(self) -> None:
-        names = ("majority", "random", "zero_shot")
+        names = ("majority", "random", "zero_shot", "abstain")
         require(self.name in names, "method.name", " or ".join(names), self.name)
 
 

@@ -21,6 +21,15 @@ class ScaleConfig:
     max_steps: int | None = None
     """Optimizer steps."""
 
+    passage_length: int = 384
+    """Default tokens per row of tasks that read a paragraph."""
+
+    passage_stride: int = 128
+    """Default overlap of its windows, in tokens."""
+
+    passage_steps: int | None = None
+    """Default optimizer steps of these tasks."""
+
     full_finetune_lr: float = 2e-5
     """Default learning rate of full fine-tuning."""
 

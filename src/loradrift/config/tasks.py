@@ -60,6 +60,53 @@ class GlueConfig(TaskConfig):
 
 
 @dataclass(kw_only=True)
+class SquadConfig(TaskConfig):
+    """Where in a paragraph a question is answered, or that it is not (SQuAD v2)."""
+
+    metric: str = "f1"
+    """``f1`` or ``exact``, with the null threshold that is best on the validation rows."""
+
+    stride: int = 128
+    """Tokens that two windows of one context have in common."""
+
+    max_question: int = 64
+    """Tokens of the question; a longer one is cut."""
+
+    max_answer: int = 30
+    """Tokens of an answer."""
+
+    num_best: int = 20
+    """Spans kept of each window."""
+
+    answerability: str = "head"
+    """``head``: a head on the last token says whether a window holds the answer. ``null_span``: the
+    span on the first token stands for no answer, as in BERT; for comparison."""
+
+    answerability_weight: float = 1.0
+    """Of the answerability head's loss, beside 1 for the span's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.name == "squad_v2", "task.name", "squad_v2", self.name)
+        require(self.metric in ("f1", "exact"), "task.metric", "f1 or exact", self.metric)
+        require(self.stride >= 0, "task.stride", "at least 0", self.stride)
+        for name in ("max_question", "max_answer", "num_best"):
+            require(getattr(self, name) > 0, f"task.{name}", "positive", getattr(self, name))
+        room = self.max_length - min(self.max_question, self.max_length // 2) - 2
+        rule = f"less than the {room} tokens that task.max_length={self.max_length} leaves"
+        require(self.stride < room, "task.stride", rule, self.stride)
+        kind, weight = self.answerability, self.answerability_weight
+        require(kind in ("head", "null_span"), "task.answerability", "head or null_span", kind)
+        require(weight > 0, "task.answerability_weight", "positive", weight)
+        if kind == "null_span" and weight != 1.0:
+            raise UserError(
+                "task.answerability_weight has no effect on task.answerability=null_span"
+            )
+        bound = self.min_train_accuracy
+        require(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
+
+
+@dataclass(kw_only=True)
 class PretrainConfig(TaskConfig):
     """Next-token prediction on plain text, in rows of at most ``max_length`` tokens."""
 

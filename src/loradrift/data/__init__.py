@@ -5,11 +5,25 @@ from pathlib import Path
 
 from loradrift.config import DataConfig, UserError
 from loradrift.data.base import Row, Splits, rows_fingerprint, split_rows
-from loradrift.data.batches import ALONE, Batch, Collator, EvaluationBatches, Share, TrainBatches
+from loradrift.data.batches import (
+    ALONE,
+    Batch,
+    Collator,
+    EvaluationBatches,
+    Rows,
+    Share,
+    TrainBatches,
+)
 from loradrift.data.corpus import read_corpus
 from loradrift.data.glue import FORMATS, read_glue
-from loradrift.data.hub import read_hub, read_hub_neutral
+from loradrift.data.hub import read_hub, read_hub_neutral, read_hub_squad
 from loradrift.data.neutral import read_neutral
+from loradrift.data.squad_v2.collate import SpanCollator
+from loradrift.data.squad_v2.encoding import WindowSizes
+from loradrift.data.squad_v2.format import Question, read_squad
+from loradrift.data.squad_v2.metrics import evaluate as evaluate_squad
+from loradrift.data.squad_v2.splits import find_squad, split_questions
+from loradrift.data.squad_v2.windows import Windows, make_windows, windows_fingerprint
 from loradrift.data.tokens import TokenTable, tokenization_fingerprint, tokenize, tokenize_documents
 
 __all__ = [
@@ -18,22 +32,31 @@ __all__ = [
     "Batch",
     "Collator",
     "EvaluationBatches",
+    "Question",
     "Row",
+    "Rows",
     "Share",
+    "SpanCollator",
     "Splits",
     "TokenTable",
     "TrainBatches",
+    "WindowSizes",
+    "Windows",
+    "evaluate_squad",
     "load_corpus",
     "load_glue",
     "load_neutral",
+    "load_squad",
+    "make_windows",
     "rows_fingerprint",
     "tokenization_fingerprint",
     "tokenize",
     "tokenize_documents",
+    "windows_fingerprint",
 ]
 
 
-def load_glue(task: str, data: DataConfig, cache: Path) -> Splits:
+def load_glue(task: str, data: DataConfig, cache: Path) -> Splits[Row]:
     """Rows of a GLUE task, from wherever ``data`` says.
 
     Raises:
@@ -50,7 +73,23 @@ def load_glue(task: str, data: DataConfig, cache: Path) -> Splits:
     return split_rows(train, evaluation, data)
 
 
-def load_corpus(data: DataConfig, cache: Path) -> Splits:
+def load_squad(data: DataConfig, cache: Path) -> Splits[Question]:
+    """Questions of SQuAD v2, from wherever ``data`` says.
+
+    Raises:
+        UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
+    """
+    if data.name == "hub":
+        train, evaluation = read_hub_squad("train"), read_hub_squad(data.evaluation_split)
+    else:
+        root = data_root(data, cache)
+        train, evaluation = (
+            read_squad(find_squad(root, split)) for split in ("train", data.evaluation_split)
+        )
+    return split_questions(train, evaluation, data)
+
+
+def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
     """Documents for language modelling: train, and ``valid`` as validation and evaluation.
 
     Raises:

@@ -9,7 +9,7 @@ import random
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from loradrift.config import DataConfig, UserError
 from loradrift.data.families import families
@@ -24,20 +24,23 @@ class Row(NamedTuple):
     label: int
 
 
-class Splits(NamedTuple):
+Example = TypeVar("Example")
+
+
+class Splits(NamedTuple, Generic[Example]):
     """Disjoint rows of one task."""
 
-    train: list[Row]
+    train: list[Example]
     """Learned from."""
 
-    validation: list[Row]
+    validation: list[Example]
     """Held out of the official training split; chooses the best checkpoint."""
 
-    evaluation: list[Row]
+    evaluation: list[Example]
     """The reported split; no choice is made on it."""
 
 
-def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig) -> Splits:
+def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig) -> Splits[Row]:
     """Hold validation rows out of the training rows, then cut these to ``data.train_rows``.
 
     Validation rows are whole texts, like the rows of the evaluation split. Training rows that are

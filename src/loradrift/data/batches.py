@@ -5,6 +5,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +13,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loradrift.config import UserError
-from loradrift.data.tokens import TokenTable
 
 Batch = dict[str, Tensor]
+
+
+class Rows(Protocol):
+    """Rows of token ids, wherever they are kept."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """A name of each row."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Of each row."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+
+    @property
+    def num_truncated(self) -> int:
+        """Rows that were cut."""
+
+    def row(self, index: int) -> NDArray[np.int32]:
+        """Token ids of one row."""
+
+    def __len__(self) -> int: ...
+
 
 MULTIPLE = 8
 """Padding goes to a multiple of this: the width that matrix units like."""
@@ -37,7 +63,7 @@ class Collator:
     special_ids: tuple[int, ...]
     fixed_length: int | None = None
 
-    def __call__(self, table: TokenTable, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+    def __call__(self, table: Rows, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Rows of ``table`` as one batch.
 
         Returns:
@@ -93,7 +119,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        table: TokenTable,
+        table: Rows,
         collate: Collator,
         *,
         batch_size: int,
@@ -152,7 +178,7 @@ class EvaluationBatches:
     """Every row once, sorted by length so that little is padded; batches dealt out to processes."""
 
     def __init__(
-        self, table: TokenTable, collate: Collator, *, batch_size: int, share: Share = ALONE
+        self, table: Rows, collate: Collator, *, batch_size: int, share: Share = ALONE
     ) -> None:
         self.table = table
         self.collate = collate

@@ -1,11 +1,14 @@
-"""GLUE and neutral text from the Hugging Face hub, through ``datasets``."""
+"""GLUE, SQuAD v2 and neutral text from the Hugging Face hub, through ``datasets``."""
 
 from loradrift.config import UserError
 from loradrift.data.base import Row
 from loradrift.data.glue import FORMATS
 from loradrift.data.neutral import paragraphs
+from loradrift.data.squad_v2.format import Answer, Question
 
 REPOSITORY = "nyu-mll/glue"
+
+SQUAD = "rajpurkar/squad_v2"
 
 NEUTRAL = "Salesforce/wikitext"
 
@@ -23,11 +26,7 @@ def read_hub(task: str, split: str) -> list[Row]:
     try:
         table = datasets.load_dataset(REPOSITORY, form.hub_name, split=name)
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"data=hub cannot load {REPOSITORY} ({reason}); without a network use data=embedded, "
-            "or data=local data.root=<folder with the official files>"
-        ) from None
+        raise _no_hub(REPOSITORY, error) from None
     text, pair = form.hub_columns
     if any(label not in (0, 1) for label in table["label"]):
         raise UserError(f"the labels of {task}'s {split} split are not public; use another split")
@@ -36,6 +35,42 @@ def read_hub(task: str, split: str) -> list[Row]:
         for i, row in enumerate(table)
         for label in (row["label"],)
     ]
+
+
+def read_hub_squad(split: str) -> list[Question]:
+    """Download (or take from the hub's cache) one split of SQuAD v2.
+
+    Raises:
+        UserError: If the hub cannot be reached, or the split is not public.
+    """
+    import datasets
+
+    if split == "test":
+        raise UserError("the test split of squad_v2 is not public; use data.evaluation_split=dev")
+    name = {"train": "train", "dev": "validation"}[split]
+    try:
+        table = datasets.load_dataset(SQUAD, split=name)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _no_hub(SQUAD, error) from None
+    return [
+        Question(
+            row["id"],
+            row["question"].strip(),
+            row["context"],
+            tuple(map(Answer, row["answers"]["text"], row["answers"]["answer_start"])),
+            (),
+            row["title"],
+        )
+        for row in table
+    ]
+
+
+def _no_hub(repository: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    return UserError(
+        f"data=hub cannot load {repository} ({reason}); without a network use data=embedded, "
+        "or data=local data.root=<folder with the official files>"
+    )
 
 
 def read_hub_neutral() -> list[Row]:

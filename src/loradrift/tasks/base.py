@@ -1,5 +1,6 @@
 """What every task shares: the optimizer, and checkpoints that hold only what trains."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,6 +36,10 @@ class Task(pl.LightningModule):
     def backbone(self) -> Backbone:
         """The transformer, for those who watch it."""
         raise NotImplementedError
+
+    def share_right(self, figures: Mapping[str, float]) -> float:
+        """The share of rows that a validation found right, from the figures that it logged."""
+        return figures["validation/accuracy"]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the trainable parameters, with linear warm-up and linear decay."""

@@ -13,37 +13,28 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_accuracy, binary_f1_score
 
-from loradrift.config import Config
+from loradrift.config import Config, SquadConfig
 from loradrift.data import FORMATS, Row
 from loradrift.models import Backbone, load_backbone
 from loradrift.runs import Cell, RunRecord
 from loradrift.tasks import Answered, answer_log_likelihoods
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
-from loradrift.training.train import write_config, write_predictions
+from loradrift.training.predictions import write_rows
+from loradrift.training.squad_baselines import predict_answers
+from loradrift.training.train import write_config
 
 
 def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
-    """Evaluate ``majority``, ``random`` or ``zero_shot`` on the validation and reported rows."""
+    """Evaluate a baseline on the validation and reported rows."""
     backbone = None
     if config.method.name == "zero_shot":
         device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
         backbone = load_backbone(inputs.model, seed=config.seed).eval().to(device)
-    metrics: dict[str, float] = {}
-    for name in ("validation", "evaluation"):
-        rows: list[Row] = getattr(inputs.splits, name)
-        scores_N = positive_scores(config, inputs, rows, backbone)
-        labels_N = torch.tensor([row.label for row in rows])
-        chosen_N = (scores_N > 0.5).long()
-        metrics[f"{name}/accuracy"] = float(binary_accuracy(chosen_N, labels_N))
-        metrics[f"{name}/f1"] = float(binary_f1_score(chosen_N, labels_N))
-    write_predictions(
-        cell.folder / "predictions.jsonl",
-        (
-            {"id": row.id, "label": row.label, "prediction": int(score > 0.5), "score": score}
-            for row, score in zip(rows, scores_N.tolist(), strict=True)
-        ),
-    )
+    if isinstance(config.task, SquadConfig):
+        metrics = predict_answers(config, cell.folder, inputs)
+    else:
+        metrics = predict_labels(config, cell.folder, inputs, backbone)
     write_config(Path(cell.folder, "config.yaml"), config)
     with open_loggers(config, cell, 0) as loggers:
         for logger in loggers:
@@ -59,6 +50,28 @@ def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
         },
         metrics={**metrics},
     )
+
+
+def predict_labels(
+    config: Config, folder: Path, inputs: Inputs, backbone: Backbone | None
+) -> dict[str, float]:
+    """Accuracy and F1 of both splits; writes the evaluation split's predictions."""
+    metrics: dict[str, float] = {}
+    for name in ("validation", "evaluation"):
+        rows: list[Row] = getattr(inputs.splits, name)
+        scores_N = positive_scores(config, inputs, rows, backbone)
+        labels_N = torch.tensor([row.label for row in rows])
+        chosen_N = (scores_N > 0.5).long()
+        metrics[f"{name}/accuracy"] = float(binary_accuracy(chosen_N, labels_N))
+        metrics[f"{name}/f1"] = float(binary_f1_score(chosen_N, labels_N))
+    write_rows(
+        folder / "predictions.jsonl",
+        (
+            {"id": row.id, "label": row.label, "prediction": int(score > 0.5), "score": score}
+            for row, score in zip(rows, scores_N.tolist(), strict=True)
+        ),
+    )
+    return metrics
 
 
 def positive_scores(

@@ -17,16 +17,22 @@ from loradrift.callbacks.progress import StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, LoraConfig, PretrainConfig, TrainedConfig
+from loradrift.config import Config, LoraConfig, PretrainConfig, SquadConfig, TrainedConfig
 from loradrift.data import ALONE, Share, TrainBatches
 from loradrift.models import (
     Classifier,
+    Reader,
     adapter_weights,
     load_backbone,
     make_trainable,
 )
 from loradrift.runs import Cell
-from loradrift.tasks import ClassificationTask, LanguageModelingTask, Task
+from loradrift.tasks import (
+    ClassificationTask,
+    LanguageModelingTask,
+    QuestionAnsweringTask,
+    Task,
+)
 from loradrift.training.checkpoints import WholeCheckpoints
 from loradrift.training.inputs import Inputs
 
@@ -57,6 +63,11 @@ def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
     if isinstance(config.task, PretrainConfig):
         return Built(LanguageModelingTask(backbone, method.optim, total_steps), None, initial)
     backbone.freeze_output_head()
+    if isinstance(config.task, SquadConfig):
+        answerability = config.task.answerability == "head"
+        reader = Reader(backbone, answerability=answerability, seed=config.seed)
+        answering = QuestionAnsweringTask(reader, config.task, method.optim, total_steps)
+        return Built(answering, reader.head, initial)
     model = Classifier(backbone, num_classes=2, seed=config.seed)
     return Built(ClassificationTask(model, method.optim, total_steps), model.head, initial)
 

@@ -1,24 +1,40 @@
 """What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loradrift.activations import Probe
-from loradrift.config import Config, ModelConfig, PretrainConfig, TrainedConfig, UserError
+from loradrift.config import (
+    Config,
+    ModelConfig,
+    PretrainConfig,
+    SquadConfig,
+    TaskConfig,
+    TrainedConfig,
+    UserError,
+)
 from loradrift.data import (
     Collator,
+    Rows,
+    SpanCollator,
     Splits,
     TokenTable,
+    Windows,
+    WindowSizes,
     load_corpus,
     load_glue,
     load_neutral,
+    load_squad,
+    make_windows,
     rows_fingerprint,
     tokenization_fingerprint,
     tokenize,
     tokenize_documents,
+    windows_fingerprint,
 )
 from loradrift.models import load_tokenizer, model_fingerprint
 from loradrift.training.base_model import resolve_model
@@ -35,10 +51,10 @@ class Inputs:
     """With ``path`` filled in."""
 
     tokenizer: Any
-    splits: Splits
-    train: TokenTable
-    validation: TokenTable
-    evaluation: TokenTable
+    splits: Splits[Any]
+    train: Rows
+    validation: Rows
+    evaluation: Rows
     collate: Collator
     probe: Probe | None
     neutral: TokenTable | None
@@ -55,7 +71,12 @@ class Inputs:
             "evaluation": self.evaluation,
         }
         counts = {name: len(table) for name, table in tables.items()}
-        return counts | {"truncated": sum(table.num_truncated for table in tables.values())}
+        counts["truncated"] = sum(table.num_truncated for table in tables.values())
+        for name, table in tables.items():
+            if isinstance(table, Windows):  # a row is a window
+                counts[f"{name}_questions"] = len(table.questions)
+                counts[f"{name}_lossy_answers"] = len(table.lossy)
+        return counts
 
 
 def prepare(config: Config) -> Inputs:
@@ -65,30 +86,23 @@ def prepare(config: Config) -> Inputs:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
     cache = Path(config.cache)
-    pretraining = isinstance(config.task, PretrainConfig)
-    splits = (
-        load_corpus(config.data, cache)
-        if pretraining
-        else load_glue(config.task.name, config.data, cache)
-    )
+    splits = load_rows(config, cache)
     model = resolve_model(config)
     tokenizer = load_tokenizer(model)
     check_length(config, model)
-    encode = partial(
-        tokenize_documents if pretraining else tokenize, tokenizer=tokenizer, cache=cache
-    )
-    length = config.task.max_length
-    train, validation, evaluation = (encode(rows, max_length=length) for rows in splits)
+    encoding = choose_encoding(config.task, tokenizer, cache)
+    train, validation, evaluation = map(encoding.encode, splits)
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
-    collate = Collator(pad, tuple(sorted(special)))
+    collate = encoding.collator(pad, tuple(sorted(special)))
+    pretraining = isinstance(config.task, PretrainConfig)
     probe = None if pretraining else make_probe(config, evaluation, collate)
     fingerprints = {
         "evaluation_rows": rows_fingerprint(splits.evaluation),
         "train_rows": rows_fingerprint(splits.train),
-        "tokenization": tokenization_fingerprint(tokenizer, length),
+        "tokenization": encoding.fingerprint,
         "metric": config.task.metric,
         "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
     }
@@ -108,7 +122,44 @@ def prepare(config: Config) -> Inputs:
     )
 
 
-def make_probe(config: Config, table: TokenTable, collate: Collator) -> Probe:
+def load_rows(config: Config, cache: Path) -> Splits[Any]:
+    """The task's rows, or questions, from wherever ``data`` says.
+
+    Raises:
+        UserError: If they are missing or malformed.
+    """
+    match config.task:
+        case PretrainConfig():
+            return load_corpus(config.data, cache)
+        case SquadConfig():
+            return load_squad(config.data, cache)
+        case task:
+            return load_glue(task.name, config.data, cache)
+
+
+class Encoding(NamedTuple):
+    """How a task's rows become tokens and batches."""
+
+    encode: Callable[[list[Any]], Rows]
+    collator: type[Collator]
+    fingerprint: str
+
+
+def choose_encoding(task: TaskConfig, tokenizer: Any, cache: Path) -> Encoding:
+    """The one that belongs to the task."""
+    if isinstance(task, SquadConfig):
+        sizes = WindowSizes(task.max_length, task.stride, task.max_question)
+        windows = partial(make_windows, tokenizer=tokenizer, sizes=sizes, cache=cache)
+        return Encoding(windows, SpanCollator, windows_fingerprint(tokenizer, sizes))
+    encode = tokenize_documents if isinstance(task, PretrainConfig) else tokenize
+    return Encoding(
+        partial(encode, tokenizer=tokenizer, max_length=task.max_length, cache=cache),
+        Collator,
+        tokenization_fingerprint(tokenizer, task.max_length),
+    )
+
+
+def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
     """Rows of the evaluation split, drawn by the data's seed: the same for all seeds and methods.
 
     Sorted by length, so that little is padded.

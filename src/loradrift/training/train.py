@@ -1,14 +1,11 @@
 """Train a cell, from its last checkpoint if there is one, and evaluate the best weights."""
 
-import json
 import logging
 import math
 import warnings
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
@@ -17,11 +14,11 @@ from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, identity
-from loradrift.data import ALONE, EvaluationBatches, Share, TokenTable
+from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Cell, RunRecord, write_record
-from loradrift.tasks import ClassificationTask, Task
+from loradrift.tasks import Task
 from loradrift.training.build import (
     Built,
     build_callbacks,
@@ -35,6 +32,7 @@ from loradrift.training.checkpoints import check_continued, load_checkpoint, ste
 from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
+from loradrift.training.predictions import write_predictions
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Job:
         """Whether this process writes the run's files."""
         return self.share.rank == 0
 
-    def evaluation_batches(self, table: TokenTable) -> EvaluationBatches:
+    def evaluation_batches(self, table: Rows) -> EvaluationBatches:
         """All rows of ``table``, in batches twice as large as in training, which keeps less."""
         size = 2 * self.config.task.batch_size
         return EvaluationBatches(table, self.inputs.collate, batch_size=size, share=self.share)
@@ -155,7 +153,7 @@ def evaluate(job: Job, task: Task) -> dict[str, float]:
     if job.config.task.min_train_accuracy is not None:  # of the last weights, on their own rows
         batches = job.evaluation_batches(inputs.train)
         [figures] = evaluator.validate(task, batches, verbose=False)
-        metrics["train/accuracy"] = figures["validation/accuracy"]
+        metrics["train/accuracy"] = task.share_right(figures)
     best = load_checkpoint(job.cell.best_checkpoint)
     task.load_trained(best["state_dict"])
     for measure, table in (
@@ -170,19 +168,7 @@ def evaluate(job: Job, task: Task) -> dict[str, float]:
 
 def finish(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> None:
     """Write predictions, model and record."""
-    if isinstance(built.task, ClassificationTask):
-        write_predictions(
-            cell.folder / "predictions.jsonl",
-            (
-                {
-                    "id": inputs.evaluation.ids[prediction.row],
-                    "label": int(inputs.evaluation.labels[prediction.row]),
-                    "prediction": prediction.label,
-                    "score": prediction.score,
-                }
-                for prediction in built.task.predictions
-            ),
-        )
+    write_predictions(cell.folder, built.task, inputs.evaluation)
     export_model(
         cell.folder / "model",
         built.task.backbone,
@@ -222,13 +208,6 @@ def count_parameters(task: Task) -> dict[str, int]:
         "trainable": sum(p.numel() for p in trainable_parameters(task.model).values()),
         "total": sum(p.numel() for p in task.model.parameters()),
     }
-
-
-def write_predictions(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """One JSON object a line."""
-    with write_atomic(path) as temporary:
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_config(path: Path, config: Config) -> None:

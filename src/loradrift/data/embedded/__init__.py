@@ -1,8 +1,9 @@
 """Generated corpora in the official file formats, for runs that need no download.
 
-Three classification tasks and a language-modelling corpus share one grammar of several hundred
-words. They are made so that a majority vote, a bag of words and a small transformer differ clearly:
-negation scope, who did what to whom, and which clause decides cannot be read off the words alone.
+Three classification tasks, questions on paragraphs and a language-modelling corpus share one
+grammar of several hundred words. They are made so that a majority vote, a bag of words and a small
+transformer differ clearly: negation scope, who did what to whom, and which clause decides cannot be
+read off the words alone.
 
 The splits are disjoint by construction. Every sentence is made of content combinations (the subject
 of an opinion with its word; the verb of a fact with the kinds of its participants), and a stable
@@ -12,18 +13,22 @@ sentence occurs in two splits. ``corpus/train.txt`` is made from the combination
 ``corpus/valid.txt`` from those of valid: neither holds a sentence of dev or test.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from loradrift.data.embedded.documents import draw_document
 from loradrift.data.embedded.grammar import draw_fact, render
+from loradrift.data.embedded.questions import QUESTIONS_PER_PARAGRAPH, draw_article
 from loradrift.data.embedded.reviews import draw_sentence
 from loradrift.data.embedded.variations import distort_somehow, weaken
 from loradrift.files import write_atomic
 
 NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
 NUM_DOCUMENTS = {"train": 12000, "valid": 500}
+PARAGRAPHS_PER_ARTICLE = 20
 
 Row = tuple[str, ...]
 
@@ -32,8 +37,8 @@ def write_embedded(root: Path, *, seed: int) -> None:
     """Write all corpora below ``root``; equal seeds give equal bytes.
 
     ``glue/{SST-2,MRPC,RTE}/{train,dev,test}.tsv`` are unquoted tables with the official headers.
-    Unlike GLUE's, the test files carry labels. ``corpus/{train,valid}.txt`` hold one document a
-    line.
+    Unlike GLUE's, the test files carry labels. ``squad_v2/{train,dev,test}-v2.0.json`` are in the
+    official format. ``corpus/{train,valid}.txt`` hold one document a line.
 
     Args:
         root: Created if absent; files that are there are replaced atomically.
@@ -51,6 +56,8 @@ def write_embedded(root: Path, *, seed: int) -> None:
         }
         for name, (header, rows) in tables.items():
             _write(root / "glue" / name / f"{split}.tsv", [header, *map("\t".join, rows)])
+        squad = {"version": "v2.0", "data": _articles(split, seed)}
+        _write(root / "squad_v2" / f"{split}-v2.0.json", [json.dumps(squad)])
     for split, num_documents in NUM_DOCUMENTS.items():
         rng = Random(f"{seed}/corpus/{split}")
         documents = [draw_document(rng, split) for _ in range(num_documents)]
@@ -105,6 +112,13 @@ def _inferences(split: str, seed: int) -> list[Row]:
 
     rows = _distinct(draw, NUM_ROWS[split])
     return [(str(i), *row) for i, row in enumerate(rows)]
+
+
+def _articles(split: str, seed: int) -> list[dict[str, Any]]:
+    rng = Random(f"{seed}/SQuAD/{split}")
+    paragraphs = NUM_ROWS[split] // QUESTIONS_PER_PARAGRAPH
+    names = (f"{split}-{i}" for i in range(0, paragraphs, PARAGRAPHS_PER_ARTICLE))
+    return [draw_article(rng, split, name, PARAGRAPHS_PER_ARTICLE) for name in names]
 
 
 def draw_paraphrase(rng: Random, split: str) -> tuple[str, str, bool]:

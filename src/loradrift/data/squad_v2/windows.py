@@ -73,6 +73,7 @@ class Ragged:
 class Windows:
     """Windows of a split; only numbers per window are in memory, tokens and offsets are mapped."""
 
+    questions: Sequence[Question]
     table: pa.Table
     num_truncated: int
     """Questions that were cut."""
@@ -112,12 +113,14 @@ class Windows:
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """1 for a window with the answer, 0 for one without."""
-        return (self.starts != NO_ANSWER).astype(np.int64)
+        labels: NDArray[np.int64] = (self.starts != NO_ANSWER).astype(np.int64)
+        return labels
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each window."""
-        return self._tokens.lengths
+        lengths: NDArray[np.int64] = self._tokens.lengths
+        return lengths
 
     @cached_property
     def _tokens(self) -> Ragged:
@@ -131,19 +134,13 @@ class Windows:
         """Token ids of one window."""
         return self._tokens[index]
 
-    def text(self, index: int, start: int, end: int, context: str) -> str:
-        """What the tokens from ``start`` to ``end`` (inclusive) of a window stand for.
-
-        Args:
-            index: The window.
-            start: A token of its context.
-            end: Likewise.
-            context: Its question's context.
-        """
+    def text(self, index: int, start: int, end: int) -> str:
+        """What the context's tokens from ``start`` to ``end`` (inclusive) of a window stand for."""
+        context = self.questions[self.question[index]].context
         spans = self._spans[index]
         first = start - int(self.context_at[index])
         last = end - int(self.context_at[index])
-        return context[spans[2 * first] : spans[2 * last + 1]].strip()
+        return str(context[spans[2 * first] : spans[2 * last + 1]]).strip()
 
 
 class _Strings(Sequence[str]):
@@ -186,7 +183,9 @@ def make_windows(
         _write(path, questions, tokenizer, sizes)
         table = _read(path)
     facts = json.loads(table["facts"][-1].as_py())
-    return Windows(table.drop_columns("facts"), facts["num_truncated"], tuple(facts["lossy"]))
+    return Windows(
+        questions, table.drop_columns("facts"), facts["num_truncated"], tuple(facts["lossy"])
+    )
 
 
 def _read(path: Path) -> Any:

@@ -1,0 +1,156 @@
+"""Paragraphs of reports with questions on them, in SQuAD v2's format.
+
+Every paragraph says who did what to whom, where and when, in several sentences that share words.
+Half of the questions have an answer in it. The others ask for what an answerable question with one
+thing changed would ask: the other role, the opposite act, another agent, or a place that is not
+said. So both the sentence that is meant and what it leaves out have to be found.
+"""
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from loradrift.data.embedded.grammar import Fact, draw_fact, draw_person, noun_phrase, swap_roles
+from loradrift.data.embedded.lexicon import VERBS
+
+SLOTS = ("agent", "patient", "place", "time")
+"""What can be asked for."""
+
+QUESTIONS_PER_PARAGRAPH = 4
+
+
+def draw_article(rng: Random, split: str, name: str, num_paragraphs: int) -> dict[str, Any]:
+    """One article: a title and paragraphs with their questions."""
+    return {
+        "title": name,
+        "paragraphs": [draw_paragraph(rng, split, f"{name}-{i}") for i in range(num_paragraphs)],
+    }
+
+
+def draw_paragraph(rng: Random, split: str, name: str) -> dict[str, Any]:
+    """A context of a few facts, and as many questions with an answer as without."""
+    facts = _distinct_facts(rng, split, rng.randint(2, 4))
+    context, places = _write(rng, facts)
+    entries = []
+    for number in range(QUESTIONS_PER_PARAGRAPH):
+        answerable = number % 2 == 0
+        asked = _ask(rng, facts, places, answerable=answerable)
+        slot, question, fact = asked
+        spans = [{"text": places[fact][slot][0], "answer_start": places[fact][slot][1]}]
+        entry: dict[str, Any] = {
+            "id": f"{name}-{number}",
+            "question": question,
+            "answers": spans if answerable else [],
+            "is_impossible": not answerable,
+        }
+        if not answerable:
+            entry["plausible_answers"] = spans
+        entries.append(entry)
+    rng.shuffle(entries)
+    return {"context": context, "qas": entries}
+
+
+def _distinct_facts(rng: Random, split: str, count: int) -> list[Fact]:
+    """Facts that differ in agent and patient, so that each question has one answer."""
+    facts: list[Fact] = []
+    said: set[str] = set()
+    while len(facts) < count:
+        fact = replace(draw_fact(rng, split, moods=("did",)), agent_trait="", patient_trait="")
+        if not said & {fact.agent, fact.patient}:
+            said |= {fact.agent, fact.patient}
+            facts.append(fact)
+    return facts
+
+
+Places = dict[str, tuple[str, int]]
+"""Slot -> its words in the context, and where they begin."""
+
+
+def _write(rng: Random, facts: list[Fact]) -> tuple[str, list[Places]]:
+    """The context, and where each fact's slots stand in it."""
+    text, places = "", []
+    for fact in facts:
+        here: Places = {}
+        for slot, words in _sentence(rng, fact):
+            text += " " * bool(text)
+            if slot:
+                here[slot] = words, len(text)
+            text += words
+        places.append(here)
+    return text, places
+
+
+def _sentence(rng: Random, fact: Fact) -> list[tuple[str, str]]:
+    """A statement as pieces of text, each with the slot that it fills; '' fills none."""
+    agent, patient = _nouns(fact)
+    past = VERBS[fact.verb].past
+    if rng.random() < 0.5:
+        pieces = [("patient", patient), ("", f"{_be(fact)} {past} by"), ("agent", agent)]
+    else:
+        pieces = [("agent", agent), ("", past), ("patient", patient)]
+    if fact.place:
+        pieces += [("", "in"), ("place", fact.place)]
+    if fact.time:
+        pieces += [("time", fact.time)]
+    return [*pieces, ("", ".")]
+
+
+def _nouns(fact: Fact) -> tuple[str, str]:
+    def say(word: str) -> str:
+        return word
+
+    return noun_phrase(say, fact.agent), noun_phrase(say, fact.patient, count=fact.count)
+
+
+def _be(fact: Fact) -> str:
+    return "were" if fact.count else "was"
+
+
+def _ask(
+    rng: Random, facts: list[Fact], places: list[Places], *, answerable: bool
+) -> tuple[str, str, int]:
+    """The slot asked for, the question, and the fact that answers it, or only seems to."""
+    while True:
+        number = rng.randrange(len(facts))
+        fact = facts[number]
+        slot = rng.choice([slot for slot in SLOTS if slot in places[number]])
+        if answerable:
+            return slot, _question(slot, fact), number
+        other = _changed(rng, fact)
+        if not any(_answers(slot, other, each) for each in facts):
+            return slot, _question(slot, other), number
+
+
+def _question(slot: str, fact: Fact) -> str:
+    agent, patient = _nouns(fact)
+    past = VERBS[fact.verb].past
+    match slot:
+        case "agent":
+            return f"who {past} {patient} ?"
+        case "patient":
+            word = "what" if fact.about_things else "who"
+            return f"{word} {_be(fact)} {past} by {agent} ?"
+        case "place":
+            return f"where {_be(fact)} {patient} {past} by {agent} ?"
+        case _:
+            return f"when {_be(fact)} {patient} {past} by {agent} ?"
+
+
+def _changed(rng: Random, fact: Fact) -> Fact:
+    """The fact with one thing changed."""
+    changes = ["verb", "agent"] + ["roles"] * (not fact.about_things)
+    match rng.choice(changes):
+        case "verb":
+            return replace(fact, verb=VERBS[fact.verb].opposite)
+        case "roles":
+            return swap_roles(fact)
+        case _:
+            return replace(fact, agent=draw_person(rng))
+
+
+def _answers(slot: str, asked: Fact, fact: Fact) -> bool:
+    """Whether a fact of the paragraph answers a question about ``asked``."""
+    given = {"agent", "patient", "verb", "count"} - {slot}
+    if slot == "patient":
+        given -= {"count"}
+    return all(getattr(asked, name) == getattr(fact, name) for name in given)
