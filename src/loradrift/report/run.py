@@ -10,6 +10,7 @@ from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
 from loradrift.analysis.pooling_proof import prove_pooling
 from loradrift.analysis.results_json import drift_results
+from loradrift.analysis.squad_v2 import report_squad
 from loradrift.analysis.study import Study, analyse, readable
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
@@ -48,6 +49,10 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             report_weights(config)
         case "report":
             rebuild_report(config)
+        case "squad_v2":
+            assert settings.dataset is not None and settings.predictions is not None
+            na_probs = None if settings.na_probs is None else Path(settings.na_probs)
+            report_squad(Path(settings.dataset), Path(settings.predictions), na_probs)
         case name:
             raise AssertionError(f"no analysis is called {name}")
 

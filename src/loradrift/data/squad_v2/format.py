@@ -1,6 +1,7 @@
 """SQuAD v2's official files (Rajpurkar et al. 2018, arXiv:1806.03822)."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,25 +34,22 @@ class Question(NamedTuple):
     """Of the article."""
 
 
-def read_squad(path: Path) -> list[Question]:
+def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
     """Read a ``.json`` or ``.json.gz`` file.
 
+    Args:
+        path: The file.
+        problems: Collects what spoils training but not the official evaluation, which looks at
+            ids and answers' texts alone: an empty context, an answer that does not stand where
+            it says, ``is_impossible`` against the answers. None refuses them.
+
     Raises:
-        UserError: If the file is missing, damaged or malformed: names the place in the JSON. Also
-            if a context is empty, an id is there twice, or a gold answer does not stand where it
-            says.
+        UserError: If the file is missing, damaged or malformed, an id is there twice, or there is
+            such a problem: names the place in the JSON.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing: a SQuAD v2 file is expected")
-    try:
-        content = json.loads("\n".join(read_lines(path)))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is no JSON: {error}") from None
     questions: list[Question] = []
     places: dict[str, str] = {}
-    for place, question in _questions(path, content):
+    for place, question in _Reader(path, problems).questions():
         if question.id in places:
             raise UserError(
                 f"{path}: {place}.id is {question.id!r}, which {places[question.id]} has too"
@@ -63,64 +61,101 @@ def read_squad(path: Path) -> list[Question]:
     return questions
 
 
-def _questions(path: Path, content: Any) -> Iterator[tuple[str, Question]]:
-    for a, article in enumerate(_get(path, content, "", "data", list)):
-        here = f"data[{a}]"
-        title = article.get("title", "") if isinstance(article, dict) else ""
-        for p, paragraph in enumerate(_get(path, article, here, "paragraphs", list)):
-            there = f"{here}.paragraphs[{p}]"
-            context = _get(path, paragraph, there, "context", str)
-            if not context.strip():
-                raise UserError(f"{path}: {there}.context is empty")
-            for q, entry in enumerate(_get(path, paragraph, there, "qas", list)):
-                place = f"{there}.qas[{q}]"
-                yield place, _question(path, place, entry, context, str(title))
+def read_json(path: Path, expected: str) -> Any:
+    """Read a ``.json`` or ``.json.gz`` file.
+
+    Args:
+        path: The file.
+        expected: What it should be, for the message.
+
+    Raises:
+        UserError: If it is missing, damaged, no JSON, or an object in it has a key twice, of
+            which Python would keep the last.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing: {expected} is expected")
+    text = "\n".join(read_lines(path))
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except _Twice as error:
+        raise UserError(f"{path} has the key {error} twice in one object") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON: {error}") from None
 
 
-def _question(path: Path, place: str, entry: Any, context: str, title: str) -> Question:
-    impossible = entry.get("is_impossible", False) if isinstance(entry, dict) else False
-    answers = _answers(path, place, entry, "answers", context)
-    if impossible and answers:
-        raise UserError(f"{path}: {place} is_impossible and has answers")
-    if not impossible and not answers:
-        raise UserError(f"{path}: {place} has no answers and is not marked is_impossible")
-    plausible = (
-        _answers(path, place, entry, "plausible_answers", context)
-        if "plausible_answers" in entry
-        else ()
-    )
-    return Question(
-        _get(path, entry, place, "id", str),
-        _get(path, entry, place, "question", str).strip(),
-        context,
-        answers,
-        plausible,
-        title,
-    )
+class _Twice(Exception):
+    """The key."""
 
 
-def _answers(path: Path, place: str, entry: Any, key: str, context: str) -> tuple[Answer, ...]:
-    answers = []
-    for i, each in enumerate(_get(path, entry, place, key, list)):
-        here = f"{place}.{key}[{i}]"
-        text = _get(path, each, here, "text", str)
-        start = _get(path, each, here, "answer_start", int)
-        if not text or start < 0 or context[start : start + len(text)] != text:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise _Twice(repr(key))
+    return content
+
+
+class _Reader:
+    """Walks a file and always knows the place."""
+
+    def __init__(self, path: Path, problems: list[str] | None) -> None:
+        self.path = path
+        self.problems = problems
+
+    def questions(self) -> Iterator[tuple[str, Question]]:
+        """Each question and its place."""
+        content = read_json(self.path, "a SQuAD v2 file")
+        for a, article in enumerate(self._get(content, "", "data", list)):
+            here = f"data[{a}]"
+            paragraphs = self._get(article, here, "paragraphs", list)
+            title = str(article.get("title", ""))
+            for p, paragraph in enumerate(paragraphs):
+                there = f"{here}.paragraphs[{p}]"
+                context = self._get(paragraph, there, "context", str)
+                if not context.strip():
+                    self._odd(f"{there}.context is empty")
+                for q, entry in enumerate(self._get(paragraph, there, "qas", list)):
+                    place = f"{there}.qas[{q}]"
+                    yield place, self._question(place, entry, context, title)
+
+    def _question(self, place: str, entry: Any, context: str, title: str) -> Question:
+        name = self._get(entry, place, "id", str)
+        question = self._get(entry, place, "question", str).strip()
+        answers = self._answers(place, entry, "answers", context)
+        impossible = "is_impossible" in entry and self._get(entry, place, "is_impossible", bool)
+        if impossible and answers:
+            self._odd(f"{place} is_impossible and has answers")
+        if not impossible and not answers:
+            self._odd(f"{place} has no answers and is not marked is_impossible")
+        listed = "plausible_answers" in entry
+        plausible = self._answers(place, entry, "plausible_answers", context) if listed else ()
+        return Question(name, question, context, answers, plausible, title)
+
+    def _answers(self, place: str, entry: Any, key: str, context: str) -> tuple[Answer, ...]:
+        answers = []
+        for i, each in enumerate(self._get(entry, place, key, list)):
+            here = f"{place}.{key}[{i}]"
+            text = self._get(each, here, "text", str)
+            start = self._get(each, here, "answer_start", int)
             found = context[max(start, 0) : max(start, 0) + len(text)]
-            raise UserError(
-                f"{path}: {here}.text is {text!r}, but at answer_start={start} the context has "
-                f"{found!r}"
-            )
-        answers.append(Answer(text, start))
-    return tuple(answers)
+            if not text or start < 0 or found != text:
+                self._odd(
+                    f"{here}.text is {text!r}, but at answer_start={start} the context has "
+                    f"{found!r}"
+                )
+            answers.append(Answer(text, start))
+        return tuple(answers)
 
+    def _odd(self, problem: str) -> None:
+        if self.problems is None:
+            raise UserError(f"{self.path}: {problem}")
+        self.problems.append(problem)
 
-def _get(path: Path, value: Any, place: str, key: str, kind: type) -> Any:
-    where = f"{place}.{key}" if place else key
-    if not isinstance(value, dict) or key not in value:
-        raise UserError(f"{path}: {where} is missing")
-    if not isinstance(value[key], kind) or isinstance(value[key], bool):
-        raise UserError(
-            f"{path}: {where} must be a {kind.__name__}, got {type(value[key]).__name__}"
-        )
-    return value[key]
+    def _get(self, value: Any, place: str, key: str, kind: type) -> Any:
+        where = f"{place}.{key}" if place else key
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(f"{self.path}: {where} is missing")
+        got = type(value[key])
+        if got is not kind:  # not isinstance: True would be an int
+            raise UserError(f"{self.path}: {where} must be a {kind.__name__}, got {got.__name__}")
+        return value[key]

@@ -1,6 +1,12 @@
-"""The official evaluation of SQuAD v2 (Rajpurkar et al. 2018, arXiv:1806.03822), to the last digit.
+"""The official SQuAD v2 evaluation (Rajpurkar et al. 2018, arXiv:1806.03822), as functions.
 
-Figures are in percent, with the official script's names and in its order.
+Every figure equals that of ``evaluate-v2.0.py`` to the last digit: sums are Python's own, over
+the same numbers in the same order. The average precisions that the script adds when it is asked
+for plots (``pr_exact_ap``, ``pr_f1_ap``, ``pr_oracle_ap``) are not computed.
+
+Without a prediction for each question, the script names the questions, leaves them out of the
+scores, and then ends in a ``KeyError``. Here the figures are those that it gives on a dataset
+without these questions.
 """
 
 import re
@@ -9,28 +15,32 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from loradrift.config import UserError
 from loradrift.data.squad_v2.format import Question
 
-ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
-PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-class Evaluation(NamedTuple):
-    """Figures, and the ids that do not match."""
-
-    figures: dict[str, float]
-    missing: list[str]
-    """Questions without a prediction: the official evaluation leaves them out."""
-
-    unknown: list[str]
-    """Predictions without a question: it does not look at them."""
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+"""ASCII's alone: curly quotes and dashes stay, as published."""
 
 
 class Scores(NamedTuple):
-    """Of one question."""
+    """Of each question that has a prediction, by id, in the dataset's order."""
 
-    exact: int
-    f1: float
+    exact: dict[str, float]
+    f1: dict[str, float]
+
+
+class Evaluation(NamedTuple):
+    """What predictions are worth, and which ids do not count."""
+
+    figures: dict[str, float]
+    """Official names in the official order; percentages, counts and thresholds."""
+
+    missing: list[str]
+    """Questions without a prediction: in no figure."""
+
+    unknown: list[str]
+    """Predictions for questions that the dataset does not have: in no figure."""
 
 
 def evaluate(
@@ -39,106 +49,126 @@ def evaluate(
     na_probs: Mapping[str, float] | None = None,
     threshold: float = 1.0,
 ) -> Evaluation:
-    """Exact match and F1: of all questions, of those with and of those without an answer.
+    """The official figures.
 
     Args:
-        questions: The data set.
+        questions: The dataset, in its own order; no id twice.
         predictions: Question id -> answer, "" for none.
-        na_probs: Question id -> probability that it is unanswerable; gives ``best_exact`` and
-            ``best_f1`` too, with the thresholds (``_thresh``) that are best on these questions.
-        threshold: Above it a question counts as predicted unanswerable.
+        na_probs: Question id -> probability that there is no answer; adds the ``best_…`` figures.
+            Equal ones count in the mapping's order, as published.
+        threshold: A prediction counts as "" where its probability is larger.
+
+    Returns:
+        ``exact``, ``f1`` and ``total``; the same with ``HasAns_`` and with ``NoAns_`` where there
+        are such questions; and with ``na_probs``, ``best_exact``, ``best_exact_thresh``,
+        ``best_f1`` and ``best_f1_thresh``, which are tuned on the very questions they are of.
 
     Raises:
-        ValueError: If no question has a prediction, or a question with one has no ``na_probs``.
+        UserError: If no prediction is for one of the questions, or one has no ``na_probs``.
     """
-    asked = {question.id: question for question in questions}
-    missing = [name for name in asked if name not in predictions]
-    unknown = [name for name in predictions if name not in asked]
-    scored = [name for name in asked if name in predictions]
+    ids = {question.id for question in questions}
+    missing = [question.id for question in questions if question.id not in predictions]
+    unknown = [id for id in predictions if id not in ids]
+    scored = [question for question in questions if question.id in predictions]
     if not scored:
-        raise ValueError("no question has a prediction")
-    raw = {name: score(asked[name], predictions[name]) for name in scored}
-    kept = raw
-    if na_probs is not None:
-        if lost := [name for name in scored if name not in na_probs]:
-            raise ValueError(f"{len(lost)} predictions have no na_probs, {lost[0]} among them")
-        kept = {
-            name: Scores(int(not _gold(asked[name])), float(not _gold(asked[name])))
-            if na_probs[name] > threshold
-            else scores
-            for name, scores in raw.items()
-        }
-    figures = _averages(kept, scored, "")
+        raise UserError(f"none of {len(predictions)} predictions is for one of the questions")
+    if na_probs is not None and (bare := [q.id for q in scored if q.id not in na_probs]):
+        raise UserError(f"na_probs lacks {some(bare)}, for which there are predictions")
+
+    scores = score(scored, predictions)
+    has_answer = {question.id: bool(question.answers) for question in scored}
+    # Without na_probs, the script takes each question for answerable.
+    certain = dict.fromkeys(has_answer, 0.0)
+    abstains = {id: (na_probs or certain)[id] > threshold for id in has_answer}
+    final = Scores(*(_abstain(each, abstains, has_answer) for each in scores))
+    figures = _averages(final, list(has_answer), "")
     for prefix, answerable in (("HasAns_", True), ("NoAns_", False)):
-        names = [name for name in scored if bool(asked[name].answers) == answerable]
-        if names:
-            figures |= _averages(kept, names, prefix)
+        own = [id for id, has in has_answer.items() if has is answerable]
+        figures |= _averages(final, own, prefix) if own else {}
     if na_probs is not None:
-        figures |= _best(asked, predictions, raw, na_probs)
+        for name, values in scores._asdict().items():
+            best, at = best_threshold(values, predictions, na_probs, has_answer)
+            figures |= {f"best_{name}": best, f"best_{name}_thresh": at}
     return Evaluation(figures, missing, unknown)
 
 
-def normalize(text: str) -> str:
-    """Lower case, without punctuation (ASCII's alone), articles and surplus white space."""
-    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+def score(questions: Sequence[Question], predictions: Mapping[str, str]) -> Scores:
+    """Exact match and F1 of each question's prediction against its nearest gold answer.
+
+    Gold answers that normalise to nothing do not count. Where none is left, "" is the gold answer.
+    """
+    scores = Scores({}, {})
+    for question in questions:
+        preds = normalize_answer(predictions[question.id])
+        gold = [normalize_answer(answer.text) for answer in question.answers]
+        targets = [text for text in gold if text] or [""]
+        scores.exact[question.id] = int(preds in targets)
+        scores.f1[question.id] = max(_f1(preds.split(), target.split()) for target in targets)
+    return scores
 
 
-def score(question: Question, prediction: str) -> Scores:
-    """Exact match and F1 against whichever gold answer gives more."""
-    golds = _gold(question) or [""]
-    return Scores(
-        max(int(normalize(gold) == normalize(prediction)) for gold in golds),
-        max(f1(gold, prediction) for gold in golds),
-    )
+def normalize_answer(text: str) -> str:
+    """Lower case without ASCII punctuation and articles; one space between words."""
+    # Punctuation goes first and leaves no space: "a.m." is one word and no article.
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(NO_PUNCTUATION)).split())
 
 
-def f1(gold: str, prediction: str) -> float:
-    """Harmonic mean of precision and recall over normalised words; no words match only no words."""
-    gold_words, words = normalize(gold).split(), normalize(prediction).split()
-    if not gold_words or not words:
-        return float(gold_words == words)
-    same = sum((Counter(gold_words) & Counter(words)).values())
-    if same == 0:
-        return 0.0
-    precision, recall = 1.0 * same / len(words), 1.0 * same / len(gold_words)
+def best_threshold(
+    scores: Mapping[str, float],
+    predictions: Mapping[str, str],
+    na_probs: Mapping[str, float],
+    has_answer: Mapping[str, bool],
+) -> tuple[float, float]:
+    """The best average score of any threshold, in percent, and the threshold.
+
+    From "no question is answered" on, questions are answered one by one, the surest first. As
+    published, a step may fall between equal probabilities, which no threshold separates, and the
+    first of equally good ones counts.
+
+    Args:
+        scores: Of the predictions as they are, by id.
+        predictions: Question id -> answer.
+        na_probs: Question id -> probability; ids without a score are passed over.
+        has_answer: Whether a scored question has one.
+    """
+    current: float = sum(not has for has in has_answer.values())
+    best, threshold = current, 0.0
+    for id in sorted(na_probs, key=lambda id: na_probs[id]):
+        if id not in scores:
+            continue
+        if has_answer[id]:
+            current += scores[id]
+        elif predictions[id]:  # before normalisation: a lone "." is an answer here
+            current -= 1
+        if current > best:
+            best, threshold = current, na_probs[id]
+    return 100.0 * best / len(scores), threshold
+
+
+def some(ids: Sequence[str], shown: int = 3) -> str:
+    """How many, and the first of them."""
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return f"{len(ids)} ({', '.join(map(repr, ids[:shown]))}{more})"
+
+
+def _f1(preds: list[str], target: list[str]) -> float:
+    if not preds or not target:
+        return int(preds == target)
+    common = (Counter(preds) & Counter(target)).total()
+    if not common:
+        return 0
+    precision, recall = common / len(preds), common / len(target)
     return (2 * precision * recall) / (precision + recall)
 
 
-def _gold(question: Question) -> list[str]:
-    """Gold answers; those of which normalising leaves nothing are none."""
-    return [answer.text for answer in question.answers if normalize(answer.text)]
-
-
-def _averages(scores: Mapping[str, Scores], names: Sequence[str], prefix: str) -> dict[str, float]:
-    total = len(names)
-    return {
-        f"{prefix}exact": 100.0 * sum(scores[name].exact for name in names) / total,
-        f"{prefix}f1": 100.0 * sum(scores[name].f1 for name in names) / total,
-        f"{prefix}total": total,
-    }
-
-
-def _best(
-    asked: Mapping[str, Question],
-    predictions: Mapping[str, str],
-    scores: Mapping[str, Scores],
-    na_probs: Mapping[str, float],
+def _abstain(
+    scores: Mapping[str, float], abstains: Mapping[str, bool], has_answer: Mapping[str, bool]
 ) -> dict[str, float]:
+    return {id: float(not has_answer[id]) if abstains[id] else s for id, s in scores.items()}
+
+
+def _averages(scores: Scores, ids: Sequence[str], prefix: str) -> dict[str, float]:
     figures: dict[str, float] = {}
-    # The official order: of na_probs' keys, where probabilities are equal.
-    order = sorted((name for name in na_probs if name in asked), key=lambda name: na_probs[name])
-    for which in ("exact", "f1"):
-        current = float(sum(not question.answers for question in asked.values()))
-        best, best_threshold = current, 0.0
-        for name in order:
-            if name not in scores:
-                continue
-            if asked[name].answers:
-                current += getattr(scores[name], which)
-            elif predictions[name]:
-                current -= 1
-            if current > best:
-                best, best_threshold = current, na_probs[name]
-        figures[f"best_{which}"] = 100.0 * best / len(scores)
-        figures[f"best_{which}_thresh"] = best_threshold
-    return figures
+    for name, values in scores._asdict().items():
+        figures[f"{prefix}{name}"] = 100.0 * sum(values[id] for id in ids) / len(ids)
+    return figures | {f"{prefix}total": len(ids)}
