@@ -78,8 +78,11 @@ def notes(comparison: Comparison) -> list[str]:
     said += [note for note in before if note in after]
     said += [f"base model: {note}" for note in before if note not in after]
     said += [f"with adapter: {note}" for note in after if note not in before]
-    if comparison.num_truncated:
-        said.append(
-            f"{comparison.num_truncated} texts are longer than the model takes and were cut"
+    if cut := comparison.num_truncated:
+        words = (
+            "text is longer than the model takes and was"
+            if cut == 1
+            else ("texts are longer than the model takes and were")
         )
+        said.append(f"{cut} {words} cut")
     return said

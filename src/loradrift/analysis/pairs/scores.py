@@ -58,7 +58,8 @@ def tokenize_pairs(
     rows = [Row(f"text/{place}", text, None, 0) for text, place in row_of.items()]
     table = tokenize(rows, tokenizer, limit, cache)
     special = tuple({tokenizer.bos_token_id, tokenizer.eos_token_id} - {None})
-    places_2N = np.array([[row_of[pair[side]] for pair in pairs] for side in (1, 2)])
+    sides = [pair.text1 for pair in pairs], [pair.text2 for pair in pairs]
+    places_2N = np.array([[row_of[text] for text in side] for side in sides])
     empty = {i for i in range(len(table)) if np.isin(table.row(i), special).all()}
     for pair, places in zip(pairs, places_2N.T, strict=True):
         if empty & set(places.tolist()):
