@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from loradrift.analysis.pairs import compare_pairs
+from loradrift.analysis.pairs.adapter import find_adapter
+
 ROOT = Path(__file__).parents[2]
 ROWS = 24
 
@@ -47,6 +50,16 @@ def test_mrpc_by_a_real_model_without_and_with_an_adapter(shared, adapter, tmp_p
     assert facts["num_pairs"] == ROWS and facts["largest_score_change"] > 1e-4
     # A pretrained model's cosines are not blind to paraphrase.
     assert facts["baseline"]["roc_auc"] > 0.5 and facts["baseline"]["accuracy"] >= 0.5
+
+
+def test_a_run_of_the_small_model_names_its_base_in_the_cache(compute, tmp_path):
+    folder, record = compute("task=mrpc", "method=lora", "seed=1")
+    assert record.config["model"]["path"] == ""  # so it is the adapter that says where
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("text1,text2,label\na dog runs,the dog runs,1\na dog runs,it rains,0\n")
+    found = compare_pairs(pairs, str(folder), None, tmp_path / "cache")
+    assert found.warning is None and (found.scores["baseline"] != found.scores["adapter"]).all()
+    assert find_adapter(str(folder), None).fingerprint == record.fingerprints["base_model"]
 
 
 @pytest.mark.parametrize(

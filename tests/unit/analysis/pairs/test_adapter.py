@@ -24,6 +24,11 @@ def mutate(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) ->
     save_file(weights, path)
 
 
+def rename(weights: dict[str, torch.Tensor], new: Callable[[str], str]) -> None:
+    for key in list(weights):
+        weights[new(key)] = weights.pop(key)
+
+
 def edit(folder: Path, **settings) -> None:
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
@@ -39,11 +44,11 @@ def load(model, folder: Path) -> None:
         (lambda w: w.pop(FIRST), rf"lacks {FIRST}, which adapter_config.json promises"),
         (lambda w: w.update({f"{FIRST}x": w.pop(FIRST)}), rf"holds {FIRST}x, which has no place"),
         (
-            lambda w: [w.update({k.replace("model.model", "model.model.model"): w.pop(k)}) for k in list(w)],
-            r"holds base_model.model.model.model.layers.0.self_attn.q_proj.lora_A.weight and 7 more",
+            lambda w: rename(w, lambda key: key.replace("model.model", "model.model.model")),
+            rf"holds {FIRST.replace('model.model', 'model.model.model')} and 7 more",
         ),
         (
-            lambda w: [w.update({f"base_model.model.{k}": w.pop(k)}) for k in list(w)],
+            lambda w: rename(w, lambda key: f"base_model.model.{key}"),
             r"holds base_model.model.base_model.model.model.layers.0.* which has no place",
         ),
         (

@@ -101,6 +101,12 @@ def test_an_adapter_that_changes_nothing_is_warned_of(pairs_file, adapter, tmp_p
     assert facts["metrics_identical"] and facts["scores_identical"]
 
 
+def test_the_command_of_the_warning_can_be_typed(pairs_file, adapter, tmp_path, capsys):
+    folder = adapter(moved=False, name="lora,task.max_steps=3")
+    report(tmp_path, pairs_file, folder)
+    assert f"analysis=diagnose \"adapter='{folder}'\" base=" in capsys.readouterr().err
+
+
 def test_labels_that_cannot_tell_are_no_false_alarm(pairs_file, adapter, tmp_path, capsys):
     pairs_file.write_text("text1,text2,label\nno,yes,3\nthe film,the film was great,3\n")
     report(tmp_path, pairs_file, adapter())

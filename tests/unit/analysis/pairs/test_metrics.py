@@ -1,5 +1,7 @@
 """Every metric against a formula that shares no code with it; then what leaves it alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def count_auc(scores, labels) -> float:
 
 def try_cuts(scores, labels) -> tuple[float, float]:
     values = sorted(set(scores.tolist()))
-    middle = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    middle = [(a + b) / 2 for a, b in pairwise(values)]
     cuts = [values[0], *middle, np.nextafter(values[-1], np.inf)]
     accuracies = [sum((scores >= cut) == (labels == 1)) / len(scores) for cut in cuts]
     best = max(accuracies)
