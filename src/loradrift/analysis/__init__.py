@@ -1,1 +1,1 @@
-"""From the files that runs leave behind to tables; never a model, never a training."""
+"""From the files that runs leave behind to tables; never a training."""

@@ -88,10 +88,15 @@ def read_glue(root: Path, task: str, split: str) -> list[Row]:
     if not path.is_file():
         raise UserError(f"{path} is missing: data.root must hold GLUE's official files")
     lines = read_lines(path)
-    return _parse(path, lines, form, f"{task}/{split}")
+    return parse_glue(path, lines, form, f"{task}/{split}")
 
 
-def _parse(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[Row]:
+def parse_glue(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[Row]:
+    """Rows of one file; the id is ``prefix`` and the row's number, counted from 0.
+
+    Raises:
+        UserError: If it is malformed; names file and line.
+    """
     if not any(lines):
         raise UserError(f"{path} is empty")
     header = lines[0].rstrip("\r").split("\t")

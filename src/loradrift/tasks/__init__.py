@@ -3,7 +3,7 @@
 from loradrift.tasks.base import Task
 from loradrift.tasks.classification import ClassificationTask
 from loradrift.tasks.language_modeling import LanguageModelingTask
-from loradrift.tasks.question_answering import QuestionAnsweringTask
+from loradrift.tasks.question_answering import QuestionAnsweringTask, shares
 from loradrift.tasks.zero_shot import Answered, answer_log_likelihoods
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "QuestionAnsweringTask",
     "Task",
     "answer_log_likelihoods",
+    "shares",
 ]

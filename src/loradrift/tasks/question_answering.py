@@ -55,7 +55,7 @@ class QuestionAnsweringTask(Task):
 
     def share_right(self, figures: Mapping[str, float]) -> float:
         """Of questions that are answered exactly, or rightly not."""
-        return figures["validation/exact"] / 100
+        return figures["validation/exact"]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch."""
@@ -74,7 +74,7 @@ class QuestionAnsweringTask(Task):
         readings = self._finish(table)
         self.threshold = _figures(table, readings, 1.0)[f"best_{self.config.metric}_thresh"]
         figures = _figures(table, readings, self.threshold)
-        self._log("validation", figures, {"threshold": self.threshold})
+        self._log("validation", shares(figures), {"threshold": self.threshold})
 
     def on_test_start(self) -> None:
         """Refuse to report figures without a threshold that was chosen elsewhere."""
@@ -90,8 +90,8 @@ class QuestionAnsweringTask(Task):
         self.readings = self._finish(table)
         assert self.threshold is not None
         figures = _figures(table, self.readings, self.threshold)
-        tuned = {f"{name}_tuned_on_these_rows": figures[name] for name in TUNED}
-        self._log("evaluation", figures, tuned)
+        tuned = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in TUNED}
+        self._log("evaluation", shares(figures), tuned)
 
     def _read(self, batch: Batch) -> None:
         logits = self.model(batch["input_ids"], batch["attention_mask"])
@@ -110,14 +110,18 @@ class QuestionAnsweringTask(Task):
         return read_answers(found, table, self.config.num_best)
 
     def _log(self, split: str, figures: dict[str, float], more: dict[str, float]) -> None:
-        shown = {
-            name: value
-            for name, value in figures.items()
-            if not name.startswith("best_") and not name.endswith("total")
-        }
-        values = shown | more | {"loss": float(self._loss.compute())}
+        values = figures | more | {"loss": float(self._loss.compute())}
         self._loss.reset()
-        self.log_at_step({f"{split}/{name}": float(value) for name, value in values.items()})
+        self.log_at_step({f"{split}/{name}": value for name, value in values.items()})
+
+
+def shares(figures: Mapping[str, float]) -> dict[str, float]:
+    """Official figures as shares, like every task's, without the counts and the tuned ones."""
+    return {
+        name: value / 100
+        for name, value in figures.items()
+        if not name.startswith("best_") and not name.endswith("total")
+    }
 
 
 def _figures(table: Windows, readings: dict[str, Reading], threshold: float) -> dict[str, float]:

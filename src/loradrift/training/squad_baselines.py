@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from loradrift.config import Config
 from loradrift.data import Question, evaluate_squad
+from loradrift.tasks import shares
 from loradrift.training.inputs import Inputs
 from loradrift.training.predictions import write_answers
 
@@ -26,7 +27,7 @@ def predict_answers(config: Config, folder: Path, inputs: Inputs) -> dict[str, f
     """Evaluate ``abstain``, ``majority`` or ``random``; writes the evaluation split's predictions.
 
     Returns:
-        Official figures, in percent, of the validation and the reported questions.
+        Official figures, as shares, of the validation and the reported questions.
     """
     metrics: dict[str, float] = {}
     for split in ("validation", "evaluation"):
@@ -34,11 +35,7 @@ def predict_answers(config: Config, folder: Path, inputs: Inputs) -> dict[str, f
         guesses = guess(config, inputs.splits.train, questions)
         answers = {name: each.answer for name, each in guesses.items()}
         figures = evaluate_squad(questions, answers, None).figures
-        metrics |= {
-            f"{split}/{name}": value
-            for name, value in figures.items()
-            if not name.endswith("total")
-        }
+        metrics |= {f"{split}/{name}": value for name, value in shares(figures).items()}
     unanswerable = {name: each.unanswerable for name, each in guesses.items()}
     write_answers(folder, questions, answers=answers, spans=answers, unanswerable=unanswerable)
     return metrics

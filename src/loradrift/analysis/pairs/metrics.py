@@ -1,0 +1,141 @@
+"""How well scores agree with labels: rank and linear correlation, and as a classifier.
+
+ROC-AUC is the Mann-Whitney U of the scores of both classes over the number of their pairs, ties
+counted half (Hanley & McNeil 1982).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CONSTANT = 1e-13
+"""Values within this share of the largest are rounding errors of one value."""
+
+
+class Metrics(NamedTuple):
+    """Of one model's scores; NaN is what is not defined, and ``notes`` say why."""
+
+    spearman: float
+    pearson: float
+    roc_auc: float
+    accuracy: float
+    """At the threshold, which was chosen on these very pairs: optimistic."""
+
+    threshold: float
+    """Scores from here on are called 1; the smallest one with the best accuracy."""
+
+    true_negatives: float
+    false_positives: float
+    false_negatives: float
+    true_positives: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All that are numbers, by name."""
+        return {name: value for name, value in self._asdict().items() if name != "notes"}
+
+    def same(self, other: "Metrics") -> bool:
+        """Whether all figures are identical to the last digit."""
+        mine, theirs = (np.array(list(each.figures.values())) for each in (self, other))
+        return np.array_equal(mine, theirs, equal_nan=True)
+
+
+class Cut(NamedTuple):
+    """A threshold, and what it makes of the pairs."""
+
+    threshold: float
+    accuracy: float
+    true_negatives: float
+    false_positives: float
+    false_negatives: float
+    true_positives: float
+
+
+UNDEFINED = Cut(*[np.nan] * len(Cut._fields))
+
+
+def measure(scores_N: Floats, labels_N: Floats) -> Metrics:
+    """All metrics of one model.
+
+    Args:
+        scores_N: Finite, larger is more alike.
+        labels_N: Finite. The classifier's metrics need 0 and 1, the correlations any numbers.
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    sides = {"scores": scores_N, "labels": labels_N}
+    constant = [name for name, values_N in sides.items() if is_constant(values_N)]
+    notes = [f"{name} are constant: no correlation is defined" for name in constant]
+    auc, cut = np.nan, UNDEFINED
+    if not is_binary(labels_N):
+        notes.append("labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix")
+    else:
+        cut = best_cut(scores_N, labels_N)
+        if len(np.unique(labels_N)) == 2:
+            auc = roc_auc(scores_N, labels_N)
+        else:
+            notes.append("all pairs are of one class: no ROC-AUC")
+    return Metrics(
+        spearman=_correlation(spearmanr, scores_N, labels_N) if not constant else np.nan,
+        pearson=_correlation(pearsonr, scores_N, labels_N) if not constant else np.nan,
+        roc_auc=auc,
+        **cut._asdict(),
+        notes=tuple(notes),
+    )
+
+
+def is_binary(labels_N: Floats) -> bool:
+    """Whether labels are classes."""
+    return bool(np.isin(labels_N, (0.0, 1.0)).all())
+
+
+def is_constant(values_N: Floats) -> bool:
+    """Whether there is only one value, up to rounding."""
+    return bool(np.ptp(values_N) <= CONSTANT * np.abs(values_N).max())
+
+
+def roc_auc(scores_N: Floats, labels_N: Floats) -> float:
+    """Probability that a pair labelled 1 scores above one labelled 0; both classes are there."""
+    from scipy.stats import mannwhitneyu
+
+    ones, zeros = scores_N[labels_N == 1], scores_N[labels_N == 0]
+    # The p-value is not used, and an exact one takes long.
+    statistic = mannwhitneyu(ones, zeros, method="asymptotic").statistic
+    return float(statistic / (len(ones) * len(zeros)))
+
+
+def best_cut(scores_N: Floats, labels_N: Floats) -> Cut:
+    """The threshold with the highest accuracy on these pairs; of several, the smallest.
+
+    Candidates are the midpoints between neighbouring scores, the least score (everything is
+    called 1) and the number after the largest one (nothing is).
+
+    Args:
+        scores_N: Pairs from the threshold on are called 1.
+        labels_N: 0 and 1.
+    """
+    values_K, group_N = np.unique(scores_N, return_inverse=True)
+    lower, upper = values_K[:-1], values_K[1:]
+    # The midpoint of two numbers without a third between them rounds to either.
+    middle = np.maximum(0.5 * lower + 0.5 * upper, np.nextafter(lower, upper))
+    candidates = np.r_[values_K[0], middle, np.nextafter(values_K[-1], np.inf)]
+    ones_K = np.bincount(group_N, weights=labels_N)
+    zeros_K = np.bincount(group_N, weights=1 - labels_N)
+    missed, rejected = (np.r_[0.0, np.cumsum(each)] for each in (ones_K, zeros_K))
+    found, accepted = ones_K.sum() - missed, zeros_K.sum() - rejected
+    right = found + rejected
+    best = int(right.argmax())  # the first of equals
+    return Cut(
+        float(candidates[best]),
+        float(right[best] / len(scores_N)),
+        *(float(each[best]) for each in (rejected, accepted, missed, found)),
+    )
+
+
+def _correlation(function: Callable[..., object], scores_N: Floats, labels_N: Floats) -> float:
+    return float(function(scores_N, labels_N).statistic)  # type: ignore[attr-defined]
