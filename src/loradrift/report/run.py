@@ -50,15 +50,12 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             report_weights(config)
         case "report":
             rebuild_report(config)
-<<<<<<< HEAD
         case "squad_v2":
             assert settings.dataset is not None and settings.predictions is not None
             na_probs = None if settings.na_probs is None else Path(settings.na_probs)
             report_squad(Path(settings.dataset), Path(settings.predictions), na_probs)
-=======
         case "pairs":
             report_pairs(settings)
->>>>>>> pairs
         case name:
             raise AssertionError(f"no analysis is called {name}")
 
