@@ -28,8 +28,8 @@ def report_squad(dataset: Path, predictions: Path, na_probs: Path | None) -> Non
     evaluation = evaluate(questions, answers, probabilities)
     if problems:
         warn(
-            f"{len(problems)} oddities of {dataset}, which the official evaluation does not look "
-            f"at (training refuses them), the first: {problems[0]}"
+            f"what the official evaluation does not look at in {dataset} (training refuses it): "
+            f"{len(problems)}; {'; '.join(problems[:3])}"
         )
     warn_of_skips(evaluation, dataset, predictions)
     if probabilities is not None:

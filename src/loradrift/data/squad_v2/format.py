@@ -157,5 +157,6 @@ class _Reader:
             raise UserError(f"{self.path}: {where} is missing")
         got = type(value[key])
         if got is not kind:  # not isinstance: True would be an int
-            raise UserError(f"{self.path}: {where} must be a {kind.__name__}, got {got.__name__}")
+            rule = f"must be of type {kind.__name__}"
+            raise UserError(f"{self.path}: {where} {rule}, got {got.__name__}")
         return value[key]

@@ -1,0 +1,162 @@
+"""SQuAD v2's files, and each way in which one can be wrong."""
+
+import gzip
+import json
+
+import pytest
+
+from loradrift.config import UserError
+from loradrift.data.squad_v2.format import Answer, Question, read_json, read_squad
+
+CONTEXT = "Ann saw Bob.\nBob ran."
+
+
+def content(**changes):
+    """Two questions on one paragraph; ``changes`` are of the second, which has no answer."""
+    first = {
+        "id": "q1", "question": " Who ran? ", "is_impossible": False,
+        "answers": [{"text": "Bob", "answer_start": 13}, {"text": "Bob.", "answer_start": 8}],
+    }  # fmt: skip
+    second = {
+        "id": "q2", "question": "Who sat?", "is_impossible": True, "answers": [],
+        "plausible_answers": [{"text": "Ann", "answer_start": 0}],
+    } | changes  # fmt: skip
+    second = {key: value for key, value in second.items() if value != "gone"}
+    paragraph = {"context": CONTEXT, "qas": [first, second]}
+    return {"version": "v2.0", "data": [{"title": "People", "paragraphs": [paragraph]}]}
+
+
+def write(folder, value):
+    path = folder / "squad.json"
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return path
+
+
+def test_questions_come_in_order_with_all_their_answers(tmp_path):
+    expected = [
+        Question("q1", "Who ran?", CONTEXT, (Answer("Bob", 13), Answer("Bob.", 8)), (), "People"),
+        Question("q2", "Who sat?", CONTEXT, (), (Answer("Ann", 0),), "People"),
+    ]
+    path = write(tmp_path, content())
+    assert read_squad(path) == expected
+    packed = tmp_path / "squad.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_squad(packed) == expected
+    # version 1.1 marks nothing
+    answers = [{"text": "Ann", "answer_start": 0}]
+    old = write(tmp_path, content(is_impossible="gone", answers=answers, plausible_answers="gone"))
+    assert read_squad(old)[1].answers == (Answer("Ann", 0),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "gone"}, r"data\[0\].paragraphs\[0\].qas\[1\].id is missing"),
+        ({"id": 7}, r"qas\[1\].id must be of type str, got int"),
+        ({"id": "q1"}, r"qas\[1\].id is 'q1', which data\[0\].paragraphs\[0\].qas\[0\] has too"),
+        ({"question": None}, r"qas\[1\].question must be of type str, got NoneType"),
+        ({"answers": "gone"}, r"qas\[1\].answers is missing"),
+        ({"answers": {}}, r"qas\[1\].answers must be of type list, got dict"),
+        ({"answers": ["Ann"]}, r"qas\[1\].answers\[0\].text is missing"),
+        ({"answers": [{"text": "Ann"}]}, r"answers\[0\].answer_start is missing"),
+        (
+            {"answers": [{"text": "Ann", "answer_start": True}]},
+            r"answers\[0\].answer_start must be of type int, got bool",
+        ),
+        ({"is_impossible": "false"}, r"qas\[1\].is_impossible must be of type bool, got str"),
+    ],
+)
+@pytest.mark.parametrize("problems", [None, []])
+def test_a_malformed_question_is_named(tmp_path, changes, message, problems):
+    with pytest.raises(UserError, match=rf"squad.json: .*{message}$"):
+        read_squad(write(tmp_path, content(**changes)), problems)
+
+
+ODD = [
+    (
+        {"plausible_answers": [{"text": "Bob", "answer_start": 0}]},
+        "qas[1].plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'",
+    ),
+    (
+        {"is_impossible": False, "answers": [{"text": "run.", "answer_start": -1}]},
+        "qas[1].answers[0].text is 'run.', but at answer_start=-1 the context has 'Ann '",
+    ),
+    (
+        {"is_impossible": False, "answers": [{"text": "", "answer_start": 99}]},
+        "qas[1].answers[0].text is '', but at answer_start=99 the context has ''",
+    ),
+    (
+        {"answers": [{"text": "Ann", "answer_start": 0}]},
+        "qas[1] is_impossible and has answers",
+    ),
+    ({"is_impossible": "gone"}, "qas[1] has no answers and is not marked is_impossible"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), ODD)
+def test_an_oddity_is_refused_or_collected(tmp_path, changes, message):
+    path = write(tmp_path, content(**changes))
+    with pytest.raises(UserError) as error:
+        read_squad(path)
+    assert str(error.value) == f"{path}: data[0].paragraphs[0].{message}"
+    problems = []
+    [_, question] = read_squad(path, problems)
+    assert problems == [f"data[0].paragraphs[0].{message}"]
+    assert len(question.answers) == len(changes.get("answers", []))  # none is dropped
+
+
+def test_an_empty_context_is_refused_even_without_questions(tmp_path):
+    value = content()
+    value["data"][0]["paragraphs"].append({"context": " \n", "qas": []})
+    path = write(tmp_path, value)
+    with pytest.raises(UserError, match=r"data\[0\].paragraphs\[1\].context is empty"):
+        read_squad(path)
+    problems = []
+    assert len(read_squad(path, problems)) == 2
+    assert problems == ["data[0].paragraphs[1].context is empty"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", r"squad.json: data is missing"),
+        ("{}", r"squad.json: data is missing"),
+        ('{"data": {}}', r"data must be of type list, got dict"),
+        ('{"data": []}', r"squad.json holds no questions"),
+        ('{"data": [3]}', r"data\[0\].paragraphs is missing"),
+        ('{"data": [{"paragraphs": [[]]}]}', r"data\[0\].paragraphs\[0\].context is missing"),
+        ('{"data": [{"paragraphs": [{"context": "x"}]}]}', r"paragraphs\[0\].qas is missing"),
+        ('{"data": [', r"squad.json is no JSON: Expecting value: line 1 column 11"),
+        ("", r"squad.json is no JSON: Expecting value"),
+        ("[" * 100_000, r"squad.json is no JSON: maximum recursion depth"),
+        ('{"data": [], "x": 1, "x": 2}', r"squad.json has the key 'x' twice in one object"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read_squad(write(tmp_path, text))
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no.json is missing: a list is expected"):
+        read_json(tmp_path / "no.json", "a list")
+    path = tmp_path / "squad.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(content()).encode())[:-9])
+    with pytest.raises(UserError, match=r"squad.json.gz is damaged"):
+        read_squad(path)
+    path = write(tmp_path, "")
+    path.write_bytes(b'{"data":\n"\xff"}')
+    with pytest.raises(UserError, match=r"squad.json, line 2: not UTF-8 text"):
+        read_squad(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_questions", "num_unanswerable"),
+    [
+        ("dev-v2.0", 11873, 5945), ("dev-mini-v2.0", 5866, 2893), ("train-mini-v2.0", 18226, 3400),
+    ],
+)  # fmt: skip
+def test_the_real_files_are_without_fault(shared, name, num_questions, num_unanswerable):
+    questions = read_squad(shared / f"squad_v2/{name}.json.gz")
+    assert len(questions) == num_questions
+    assert sum(not question.answers for question in questions) == num_unanswerable

@@ -1,0 +1,308 @@
+"""The official figures, against the published procedure written anew and against transformers'."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from loradrift.config import UserError
+from loradrift.data.squad_v2.format import Answer, Question, read_squad
+from loradrift.data.squad_v2.metrics import evaluate, normalize_answer, some
+
+# --- The published procedure, step by step; shares nothing with src/ ---
+
+
+def plain(text):
+    text = "".join(c for c in text.lower() if c not in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    words = re.split(r"\b(?:a|an|the)\b", text)
+    return " ".join(" ".join(words).split())
+
+
+def overlap(gold, guess):
+    gold, guess = plain(gold).split(), plain(guess).split()
+    if gold == [] or guess == []:
+        return 1 if gold == guess else 0
+    left, same = list(gold), 0
+    for word in guess:
+        if word in left:
+            left.remove(word)
+            same += 1
+    if same == 0:
+        return 0
+    p = 1.0 * same / len(guess)
+    r = 1.0 * same / len(gold)
+    return 2 * p * r / (p + r)
+
+
+def published(questions, guesses, na, threshold=1.0):
+    """Official figures of ``{id: [gold texts]}``; a missing guess ends in a KeyError, as there."""
+    raw = {"exact": {}, "f1": {}}
+    for id, texts in questions.items():
+        golds = [t for t in texts if plain(t) != ""]
+        if len(golds) == 0:
+            golds = [""]
+        if id in guesses:
+            raw["exact"][id] = max(1 if plain(g) == plain(guesses[id]) else 0 for g in golds)
+            raw["f1"][id] = max(overlap(g, guesses[id]) for g in golds)
+    probability = dict.fromkeys(guesses, 0.0) if na is None else na
+    final = {"exact": {}, "f1": {}}
+    for kind in ("exact", "f1"):
+        for id, value in raw[kind].items():
+            abstained = probability[id] > threshold
+            final[kind][id] = (0.0 if questions[id] else 1.0) if abstained else value
+    out = {}
+    yes = [id for id in questions if questions[id]]
+    no = [id for id in questions if not questions[id]]
+    for prefix, ids in (("", list(raw["f1"])), ("HasAns_", yes), ("NoAns_", no)):
+        if prefix and not ids:
+            continue
+        for kind in ("exact", "f1"):
+            out[prefix + kind] = 100.0 * sum([final[kind][id] for id in ids]) / len(ids)
+        out[prefix + "total"] = len(ids)
+    if na is not None:
+        for kind in ("exact", "f1"):
+            top, where = tuned(raw[kind], questions, guesses, na)
+            out["best_" + kind] = 100.0 * top / len(raw[kind])
+            out["best_" + kind + "_thresh"] = where
+    return out
+
+
+def tuned(raw, questions, guesses, na):
+    now = top = len([id for id in questions if not questions[id]])
+    where = 0.0
+    for id, value in sorted(na.items(), key=lambda pair: pair[1]):
+        if id in raw:
+            if questions[id]:
+                now = now + raw[id]
+            elif guesses[id] != "":
+                now = now - 1
+            if now > top:
+                top, where = now, value
+    return top, where
+
+
+# --- Data ---
+
+HARD = (
+    "the The THE a an A. theory banana anthem l'an a-b don't U.S. us $5 5 5% 1,000 1000 - . ... ' "
+    "_ a_b STRASSE stra\u00dfe \u0130stanbul \u00e9t\u00e9 e\u0301te\u0301 \u201cthe\u201d don\u2019t "
+    "\u5317\u4eac \u2014 \u2013 \u00ab"
+)
+WORDS = [*HARD.split(), "caf\u00e9\u00a0a"]
+GAPS = [" ", "  ", "\t", "\n", "\u00a0", "\u2003", "", "\u200b", "\u2028"]
+
+pieces = st.lists(st.tuples(st.sampled_from(GAPS), st.sampled_from(WORDS)), max_size=5)
+texts = st.one_of(
+    st.sampled_from(["", " ", "\n\t", "the", "A", ".", "?!", "\u2019", "the a an", "\u00a0"]),
+    pieces.map(lambda pairs: "".join(gap + word for gap, word in pairs)),
+    st.text(max_size=8),
+)
+probabilities = st.one_of(
+    st.sampled_from([0, 1, 0.0, 0.5, 1.0]),  # ties
+    st.floats(-3, 3, allow_nan=False),
+)
+
+
+@st.composite
+def cases(draw):
+    """Gold texts, predictions and probabilities, each in an order of its own."""
+    ids = [f"q{i}" for i in range(draw(st.integers(1, 12)))]
+    gold = {id: draw(st.lists(texts, max_size=3)) for id in draw(st.permutations(ids))}
+    guess = st.one_of(texts, st.sampled_from([t for each in gold.values() for t in each] or [""]))
+    guesses = {id: draw(guess) for id in draw(st.permutations(ids))}
+    na = {id: draw(probabilities) for id in draw(st.permutations(ids))}
+    return gold, guesses, na
+
+
+def ask(gold):
+    return [
+        Question(id, "?", "", tuple(Answer(text, 0) for text in texts), (), "")
+        for id, texts in gold.items()
+    ]
+
+
+def transformers_figures(gold, guesses, na, threshold):
+    from transformers.data.metrics.squad_metrics import squad_evaluate
+
+    examples = [
+        SimpleNamespace(qas_id=id, answers=[{"text": text} for text in texts])
+        for id, texts in gold.items()
+    ]
+    figures = squad_evaluate(examples, guesses, na, threshold)
+    if na is None:  # it takes zeros then, and tunes a threshold on them
+        figures = {k: v for k, v in figures.items() if not k.startswith("best")}
+    return figures
+
+
+def same(ours, theirs):
+    """Names, order, values and how JSON writes them: to the last digit."""
+    assert [(k, repr(v)) for k, v in ours.items()] == [(k, repr(v)) for k, v in theirs.items()]
+
+
+# --- Any predictions ---
+
+
+@settings(max_examples=120, deadline=None)
+@given(cases(), st.sampled_from([1.0, 0.5, 0.0, -1.0, 2]), st.booleans())
+@example(({"q": ["the"]}, {"q": "a"}, {"q": 0}), 1.0, True)
+def test_any_predictions_give_the_published_figures(case, threshold, with_na):
+    gold, guesses, na = case
+    na = na if with_na else None
+    evaluation = evaluate(ask(gold), guesses, na, threshold)
+    assert (evaluation.missing, evaluation.unknown) == ([], [])
+    same(evaluation.figures, published(gold, guesses, na, threshold))
+    same(evaluation.figures, transformers_figures(gold, guesses, na, threshold))
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.data())
+def test_missing_and_unknown_ids_are_in_no_figure(case, data):
+    gold, guesses, na = case
+    missing = data.draw(st.lists(st.sampled_from(sorted(gold)), unique=True))
+    missing = missing[: len(gold) - 1]
+    partial = {"other": "x"} | {id: t for id, t in guesses.items() if id not in missing}
+    evaluation = evaluate(ask(gold), partial, na | {"stray": 0.1})
+    assert evaluation.missing == [id for id in gold if id in missing]
+    assert evaluation.unknown == ["other"]
+    left = {id: texts for id, texts in gold.items() if id not in missing}
+    same(evaluation.figures, published(left, partial, na))
+    if missing:
+        with pytest.raises(KeyError):  # where the published script stops
+            published(gold, partial, na)
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts)
+def test_normalisation_is_the_published_one(text):
+    from transformers.data.metrics.squad_metrics import normalize_answer as theirs
+
+    assert normalize_answer(text) == plain(text) == theirs(text)
+
+
+# --- By hand ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The  Quick,\tbrown\nfox.", "quick brown fox"),
+        ("theory of a banana in an anthem", "theory of banana in anthem"),
+        ("a.m. on A Day", "am on day"),  # punctuation goes first: "a.m." is one word
+        ("the-end", "theend"),
+        ("l'a", "la"),
+        ("\u201cThe\u201d end\u2019s", "\u201c \u201d end\u2019s"),  # curly quotes stay
+        ("a\u2014b", "\u2014b"),
+        ("\u5317\u4eac the\u00a0city", "\u5317\u4eac city"),  # a no-break space is a space
+        ("The a an", ""),
+        (".,!", ""),
+        (" \n", ""),
+    ],
+)  # fmt: skip
+def test_normalisation_by_hand(text, expected):
+    assert normalize_answer(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("gold", "guess", "exact", "f1"),
+    [
+        (["Denver Broncos"], "the denver broncos!", 100.0, 100.0),
+        (["a b c d"], "b c x", 0.0, 200 / 3),  # "a" goes
+        (["x x y"], "x", 0.0, 50.0),
+        (["x"], "x x", 0.0, 200 / 3),  # a word counts once
+        (["far off", "near"], "Near", 100.0, 100.0),  # the best gold answer
+        (["two words", "one"], "two", 0.0, 200 / 3),
+        (["x"], "", 0.0, 0.0),
+        (["x"], "...", 0.0, 0.0),  # normalises to nothing
+        ([], "", 100.0, 100.0),
+        ([], "  ", 100.0, 100.0),
+        ([], "the", 100.0, 100.0),  # no answer once normalised
+        ([], "x", 0.0, 0.0),
+        (["the"], "", 100.0, 100.0),  # no gold answer is left: "" is right
+        (["the", "x"], "", 0.0, 0.0),  # one is left
+    ],
+)
+def test_one_question_by_hand(gold, guess, exact, f1):
+    figures = evaluate(ask({"q": gold}), {"q": guess}).figures
+    kind = "HasAns" if gold else "NoAns"
+    expected = {"exact": exact, "f1": f1, "total": 1}
+    expected |= {f"{kind}_{name}": value for name, value in expected.items()}
+    assert figures == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_best_threshold_by_hand():
+    # From 2 of 4 (all abstain): q1 right, 3; q2 answered in vain, 2; q3 right, 3: no more than
+    # the first 3; q4's "." is an answer here although its score is 1, 2.
+    gold = {"q1": ["x"], "q2": [], "q3": ["y"], "q4": []}
+    guesses = {"q1": "x", "q2": "z", "q3": "y", "q4": "."}
+    na = {"q1": 0.2, "q2": 0.3, "q3": 0.4, "q4": 0.9}
+    figures = evaluate(ask(gold), guesses, na).figures
+    assert list(figures)[-4:] == ["best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"]
+    assert (figures["best_exact"], figures["best_exact_thresh"]) == (75.0, 0.2)
+    assert figures["exact"] == 75.0 and figures["NoAns_exact"] == 50.0
+
+
+def test_equal_probabilities_count_in_the_order_of_their_file():
+    gold, guesses = {"no": [], "yes": ["x"]}, {"no": "z", "yes": "x"}
+    best = [
+        evaluate(ask(gold), guesses, dict.fromkeys(order, 0.5)).figures["best_exact"]
+        for order in (("yes", "no"), ("no", "yes"))
+    ]
+    assert best == [100.0, 50.0]  # no threshold gives the 100; it is what is published
+
+
+def test_a_threshold_abstains_above_it_alone():
+    gold, guesses = {"q1": ["x"], "q2": ["x"]}, {"q1": "x", "q2": "x"}
+    assert evaluate(ask(gold), guesses, {"q1": 0.5, "q2": 0.6}, 0.5).figures["exact"] == 50.0
+    # of answers that all normalise to nothing the question is still answerable
+    assert evaluate(ask({"q": ["the"]}), {"q": ""}, {"q": 0.6}, 0.5).figures["exact"] == 0.0
+
+
+# --- The official dev set ---
+
+
+@pytest.fixture(scope="module")
+def dev(shared):
+    return read_squad(shared / "squad_v2/dev-v2.0.json.gz")
+
+
+def test_dev_abstain_and_gold(dev):
+    abstain = evaluate(dev, {q.id: "" for q in dev}).figures
+    assert abstain == {
+        "exact": 50.07159100480081, "f1": 50.07159100480081, "total": 11873,
+        "HasAns_exact": 0.0, "HasAns_f1": 0.0, "HasAns_total": 5928,
+        "NoAns_exact": 100.0, "NoAns_f1": 100.0, "NoAns_total": 5945,
+    }  # fmt: skip
+    gold = evaluate(dev, {q.id: q.answers[0].text if q.answers else "" for q in dev}).figures
+    assert {gold[f"{kind}{name}"] for kind in ("", "HasAns_", "NoAns_") for name in ("exact", "f1")
+            } == {100.0}  # fmt: skip
+
+
+def test_dev_with_half_wrong_predictions(dev):
+    guesses, na = {}, {}
+    for i, q in enumerate(dev):
+        words = q.context.split()
+        span = " ".join(words[i % len(words) :][: i % 7])
+        guesses[q.id] = (q.answers or q.plausible or (Answer(span, 0),))[0].text if i % 3 else span
+        na[q.id] = (i * 37 % 101) / 100
+    gold = {q.id: [answer.text for answer in q.answers] for q in dev}
+    figures = evaluate(dev, guesses, na, 0.8).figures
+    assert 30 < figures["exact"] < figures["f1"] < 60
+    same(figures, published(gold, guesses, na, 0.8))
+    same(figures, transformers_figures(gold, guesses, na, 0.8))
+
+
+# --- Mistakes ---
+
+
+def test_files_that_do_not_belong_together():
+    with pytest.raises(UserError, match=r"none of 2 predictions is for one of the questions"):
+        evaluate(ask({"q": []}), {"x": "", "y": ""})
+    with pytest.raises(UserError, match=r"na_probs lacks 1 \('p'\), for which there are predict"):
+        evaluate(ask({"q": [], "p": [], "o": []}), {"p": "", "q": ""}, {"q": 0.5})
+
+
+def test_ids_are_counted_and_the_first_ones_named():
+    assert some(["a"]) == "1 ('a')"
+    assert some(list("abcde")) == "5 ('a', 'b', 'c' and 2 more)"
