@@ -27,6 +27,9 @@ class ScaleConfig:
     passage_stride: int = 128
     """Default overlap of its windows, in tokens."""
 
+    passage_question: int = 64
+    """Default tokens of the question about it."""
+
     passage_steps: int | None = None
     """Default optimizer steps of these tasks."""
 

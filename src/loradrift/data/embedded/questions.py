@@ -29,7 +29,7 @@ def draw_article(rng: Random, split: str, name: str, num_paragraphs: int) -> dic
 
 def draw_paragraph(rng: Random, split: str, name: str) -> dict[str, Any]:
     """A context of a few facts, and as many questions with an answer as without."""
-    facts = _distinct_facts(rng, split, rng.randint(2, 4))
+    facts = _distinct_facts(rng, split, rng.randint(2, 3))
     context, places = _write(rng, facts)
     entries = []
     for number in range(QUESTIONS_PER_PARAGRAPH):
@@ -55,7 +55,9 @@ def _distinct_facts(rng: Random, split: str, count: int) -> list[Fact]:
     facts: list[Fact] = []
     said: set[str] = set()
     while len(facts) < count:
-        fact = replace(draw_fact(rng, split, moods=("did",)), agent_trait="", patient_trait="")
+        fact = replace(
+            draw_fact(rng, split, moods=("did",)), agent_trait="", patient_trait="", count=""
+        )
         if not said & {fact.agent, fact.patient}:
             said |= {fact.agent, fact.patient}
             facts.append(fact)
@@ -85,7 +87,7 @@ def _sentence(rng: Random, fact: Fact) -> list[tuple[str, str]]:
     agent, patient = _nouns(fact)
     past = VERBS[fact.verb].past
     if rng.random() < 0.5:
-        pieces = [("patient", patient), ("", f"{_be(fact)} {past} by"), ("agent", agent)]
+        pieces = [("patient", patient), ("", f"was {past} by"), ("agent", agent)]
     else:
         pieces = [("agent", agent), ("", past), ("patient", patient)]
     if fact.place:
@@ -99,11 +101,7 @@ def _nouns(fact: Fact) -> tuple[str, str]:
     def say(word: str) -> str:
         return word
 
-    return noun_phrase(say, fact.agent), noun_phrase(say, fact.patient, count=fact.count)
-
-
-def _be(fact: Fact) -> str:
-    return "were" if fact.count else "was"
+    return noun_phrase(say, fact.agent), noun_phrase(say, fact.patient)
 
 
 def _ask(
@@ -129,16 +127,16 @@ def _question(slot: str, fact: Fact) -> str:
             return f"who {past} {patient} ?"
         case "patient":
             word = "what" if fact.about_things else "who"
-            return f"{word} {_be(fact)} {past} by {agent} ?"
+            return f"{word} was {past} by {agent} ?"
         case "place":
-            return f"where {_be(fact)} {patient} {past} by {agent} ?"
+            return f"where was {patient} {past} by {agent} ?"
         case _:
-            return f"when {_be(fact)} {patient} {past} by {agent} ?"
+            return f"when was {patient} {past} by {agent} ?"
 
 
 def _changed(rng: Random, fact: Fact) -> Fact:
     """The fact with one thing changed."""
-    changes = ["verb", "agent"] + ["roles"] * (not fact.about_things)
+    changes = ["agent", "agent", "verb"] + ["roles"] * (not fact.about_things)
     match rng.choice(changes):
         case "verb":
             return replace(fact, verb=VERBS[fact.verb].opposite)
@@ -150,7 +148,5 @@ def _changed(rng: Random, fact: Fact) -> Fact:
 
 def _answers(slot: str, asked: Fact, fact: Fact) -> bool:
     """Whether a fact of the paragraph answers a question about ``asked``."""
-    given = {"agent", "patient", "verb", "count"} - {slot}
-    if slot == "patient":
-        given -= {"count"}
+    given = {"agent", "patient", "verb"} - {slot}
     return all(getattr(asked, name) == getattr(fact, name) for name in given)

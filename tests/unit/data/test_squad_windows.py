@@ -1,0 +1,150 @@
+"""Questions become windows that lose nothing: rows, offsets, answers; what is lost is listed."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from loradrift.config import DataConfig, UserError
+from loradrift.data import Collator, SpanCollator, WindowSizes, load_squad, make_windows
+from loradrift.data.squad_v2 import windows as windows_module
+from loradrift.data.squad_v2.format import Answer, Question
+from loradrift.data.squad_v2.splits import find_squad, split_questions
+from loradrift.models import load_tokenizer
+
+CONTEXT = "the film was great , no , the film was terrible\nyes the great film was terrible"
+SIZES = WindowSizes(max_length=18, stride=4, max_question=8)
+
+
+def question(name: str, *answers: str, text: str = "was it great", context: str = CONTEXT):
+    golds = tuple(Answer(answer, context.index(answer)) for answer in answers)
+    return Question(name, text, context, golds, (), "films")
+
+
+@pytest.fixture
+def tokenizer(model):
+    return load_tokenizer(model)
+
+
+@pytest.fixture
+def table(tokenizer, tmp_path):
+    rows = [question("a", "terrible"), question("b"), question("c", "great film was"),
+            question("d", "ilm was g")]  # fmt: skip
+    return make_windows(rows, tokenizer, SIZES, tmp_path)
+
+
+def test_windows_cover_the_context_and_overlap_by_the_stride(table, tokenizer):
+    whole = tokenizer(CONTEXT, add_special_tokens=False)["input_ids"]
+    asked = tokenizer("was it great", add_special_tokens=False)["input_ids"][:8]
+    prefix = [tokenizer.bos_token_id, *asked, tokenizer.eos_token_id]
+    mine = [i for i in range(len(table)) if table.question[i] == 0]
+    assert len(mine) > 2
+    pieces = []
+    for i in mine:
+        row = table.row(i).tolist()
+        assert row[: len(prefix)] == prefix and len(row) <= SIZES.max_length
+        assert table.context_at[i] == len(prefix)
+        pieces.append(row[len(prefix) :])
+    for before, after in itertools.pairwise(pieces):
+        assert before[-SIZES.stride :] == after[: SIZES.stride]
+    glued = pieces[0] + [token for piece in pieces[1:] for token in piece[SIZES.stride :]]
+    assert glued == whole
+    assert table.lengths.tolist() == [len(table.row(i)) for i in range(len(table))]
+    assert table.ids[mine[1]] == "a/1"
+
+
+def test_gold_answers_survive_or_are_listed(table):
+    found = {
+        table.questions[table.question[i]].id: table.text(i, table.starts[i], table.ends[i])
+        for i in np.flatnonzero(table.labels)
+    }
+    assert found["a"] == "terrible" and found["c"] == "great film was"
+    assert "b" not in found
+    assert table.lossy == ("d",)  # begins inside of a token
+
+
+def test_an_answer_in_no_window_is_listed(tokenizer, tmp_path):
+    long = CONTEXT[: CONTEXT.index("\n")]
+    table = make_windows([question("a", long)], tokenizer, SIZES, tmp_path)
+    assert table.lossy == ("a",) and not table.labels.any()
+
+
+def test_a_long_question_is_cut_and_counted(tokenizer, tmp_path):
+    table = make_windows([question("a", text="was " * 40)], tokenizer, SIZES, tmp_path)
+    assert table.num_truncated == 1 and table.context_at[0] == 2 + SIZES.max_question
+
+
+def test_a_question_that_leaves_no_room_is_refused(tokenizer, tmp_path):
+    tight = WindowSizes(max_length=12, stride=5, max_question=8)
+    with pytest.raises(UserError, match=r"task.max_length=12 leaves . tokens .* task.stride=5"):
+        make_windows([question("a")], tokenizer, tight, tmp_path)
+
+
+def test_a_second_call_reads_the_file_and_a_damaged_one_is_made_again(
+    table, tokenizer, tmp_path, monkeypatch
+):
+    [path] = (tmp_path / "tokens").iterdir()
+    again = make_windows(table.questions, tokenizer, SIZES, tmp_path)
+    assert again.table.equals(table.table)
+    half = path.read_bytes()[:100]
+    path.unlink()  # the table at hand still has it mapped
+    path.write_bytes(half)
+    assert make_windows(table.questions, tokenizer, SIZES, tmp_path).table.equals(table.table)
+    monkeypatch.setattr(windows_module, "BATCH", 1)  # several record batches
+    path.unlink()
+    apart = make_windows(table.questions, tokenizer, SIZES, tmp_path)
+    assert apart.lossy == table.lossy and apart.table["id"].num_chunks == 4
+    for i in range(len(table)):
+        np.testing.assert_array_equal(apart.row(i), table.row(i))
+
+
+def test_a_batch_says_where_context_and_answer_are(table, tokenizer):
+    collate = SpanCollator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    order = [len(table) - 1, 0]
+    batch = collate(table, order)
+    plain = Collator(0, collate.special_ids)(table, order)
+    assert all((batch[key] == plain[key]).all() for key in plain)
+    for number, i in enumerate(order):
+        places = batch["context_mask"][number].nonzero().flatten().tolist()
+        assert places == list(range(table.context_at[i], table.lengths[i]))
+        assert batch["starts"][number] == table.starts[i]
+
+
+DATA = DataConfig(name="embedded", validation_rows=40, train_rows=100)
+
+
+@pytest.fixture(scope="module")
+def splits(cache):
+    return load_squad(DATA, cache)
+
+
+def test_paragraphs_are_held_out_whole(splits):
+    contexts = [{question.context for question in split} for split in splits]
+    assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2]
+    assert [len(split) for split in splits] == [100, 40, 800]
+    answerable = sum(bool(question.answers) for question in splits.evaluation)
+    assert answerable == 400
+    assert all(question.plausible for question in splits.evaluation if not question.answers)
+
+
+def test_a_paragraph_in_both_splits_is_refused(splits):
+    with pytest.raises(UserError, match="of the dev split is in the train split too"):
+        split_questions(splits.evaluation, splits.evaluation[:5], DATA)
+
+
+def test_too_many_rows_asked_for(splits):
+    with pytest.raises(UserError, match=r"data.train_rows must be at most 88 .*, got 101"):
+        split_questions(splits.train, splits.evaluation,
+                        dataclasses.replace(DATA, train_rows=101, validation_rows=24))  # fmt: skip
+
+
+def test_official_and_mini_files_are_never_mixed(tmp_path, shared):
+    for name in ("train-mini-v2.0.json.gz", "dev-mini-v2.0.json.gz", "dev-v2.0.json.gz"):
+        (tmp_path / name).touch()
+    assert find_squad(tmp_path, "dev").name == "dev-mini-v2.0.json.gz"
+    (tmp_path / "train-v2.0.json").touch()
+    assert find_squad(tmp_path, "dev").name == "dev-v2.0.json.gz"
+    with pytest.raises(UserError, match=r"test-v2.0.json \(or .json.gz\) is missing"):
+        find_squad(tmp_path, "test")
+    assert find_squad(shared, "train").name == "train-mini-v2.0.json.gz"

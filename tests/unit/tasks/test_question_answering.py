@@ -1,0 +1,144 @@
+"""Spans, losses and thresholds against formulas that share no code."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from loradrift.config import OptimConfig, SquadConfig
+from loradrift.data import SpanCollator, WindowSizes, make_windows
+from loradrift.data.squad_v2.format import Answer, Question
+from loradrift.models import Reader, SpanLogits, load_backbone, load_tokenizer
+from loradrift.tasks import QuestionAnsweringTask
+from loradrift.tasks.spans import Found, find_spans, read_answers, window_losses
+
+CONTEXT = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1, 1, 1]]).bool()
+BATCH = {
+    "context_mask": CONTEXT,
+    "starts": torch.tensor([4, -1]),
+    "ends": torch.tensor([5, -1]),
+    "index": torch.tensor([3, 1]),
+}
+
+
+def draw(answerable: bool) -> SpanLogits:
+    generator = torch.Generator().manual_seed(0)
+    start, end = torch.randn(2, 2, 8, generator=generator)
+    return SpanLogits(start, end, torch.tensor([0.3, -1.2]) if answerable else None)
+
+
+def softmax(values: list[float]) -> list[float]:
+    total = sum(map(math.exp, values))
+    return [math.exp(value) / total for value in values]
+
+
+def probabilities(logits, row, null):
+    places = ([0] if null else []) + CONTEXT[row].nonzero().flatten().tolist()
+    return [
+        dict(zip(places, softmax([float(side[row, t]) for t in places]), strict=True))
+        for side in (logits.start_BT, logits.end_BT)
+    ]
+
+
+def test_loss_with_the_head():
+    logits = draw(True)
+    start, end = probabilities(logits, 0, null=False)
+    spans = -(math.log(start[4]) + math.log(end[5])) / 2
+    has, lacks = 1 / (1 + math.exp(-0.3)), 1 / (1 + math.exp(1.2))
+    expected = [spans - 2 * math.log(has), -2 * math.log(1 - lacks)]
+    assert window_losses(logits, BATCH, 2.0).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_with_the_null_span():
+    logits = draw(False)
+    start, end = probabilities(logits, 0, null=True)
+    null_start, null_end = probabilities(logits, 1, null=True)
+    expected = [
+        -(math.log(start[4]) + math.log(end[5])) / 2,
+        -(math.log(null_start[0]) + math.log(null_end[0])) / 2,
+    ]
+    assert window_losses(logits, BATCH, 1.0).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_the_best_spans_are_those_of_a_full_search(head):
+    logits = draw(head)
+    found = find_spans(logits, BATCH, num_best=8, max_answer=3)
+    assert [each.window for each in found] == [3, 1]
+    for row, each in enumerate(found):
+        start, end = probabilities(logits, row, null=not head)
+        places = CONTEXT[row].nonzero().flatten().tolist()
+        known = math.log(1 / (1 + math.exp(-float(logits.answerable_B[row])))) if head else 0.0
+        scores = sorted(
+            (
+                (math.log(start[s]) + math.log(end[e]) + known, s, e)
+                for s, e in itertools.product(places, places)
+                if 0 <= e - s < 3
+            ),
+            reverse=True,
+        )[:8]
+        assert [span[1:] for span in each.spans] == [span[1:] for span in scores]
+        assert [s[0] for s in each.spans] == pytest.approx([s[0] for s in scores], rel=1e-4)
+        if head:
+            expected = 1 - math.exp(known)
+        else:
+            odds = start[0] * end[0] / math.exp(scores[0][0])
+            expected = odds / (1 + odds)
+        assert each.unanswerable == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.fixture
+def table(model, tmp_path):
+    context = "the film was great , no , the film was terrible yes the great film was terrible"
+    rows = [
+        Question("a", "was it great", context, (Answer("terrible", 39),), (), ""),
+        Question("b", "was it bad", context, (), (), ""),
+    ]
+    sizes = WindowSizes(max_length=24, stride=5, max_question=8)
+    return make_windows(rows, load_tokenizer(model), sizes, tmp_path)
+
+
+def test_the_surest_window_speaks_for_its_question(table):
+    at = int(table.context_at[0])
+    found = [
+        Found(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)]),
+        Found(0, 0.9, [(-3.0, at, at)]),
+    ]
+    reading = read_answers(found, table, num_best=2)["a"]
+    assert reading.unanswerable == 0.2
+    assert reading.answer == table.text(1, at, at)
+    assert len(reading.best) == 2 and reading.best[0][1] == -1.0
+
+
+def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model, table):
+    reader = Reader(load_backbone(model, seed=0).eval(), answerability=True, seed=0)
+    config = SquadConfig(name="squad_v2", max_length=24, stride=5, max_question=8, max_steps=1)
+    task = QuestionAnsweringTask(reader, config, OptimConfig(), total_steps=1)
+    logged = {}
+    task.log_at_step = lambda values, **_: logged.update(values)
+
+    class Trainer:
+        class val_dataloaders:
+            pass
+
+    Trainer.val_dataloaders.table = Trainer.table = table
+    Trainer.test_dataloaders = Trainer.val_dataloaders
+    task._trainer = Trainer
+    tokenizer = load_tokenizer(model)
+    collate = SpanCollator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    batch = collate(table, list(range(len(table))))
+    with pytest.raises(AssertionError, match="validate before testing"):
+        task.on_test_start()
+    task.validation_step(batch, 0)
+    task.on_validation_epoch_end()
+    chosen = task.threshold
+    assert logged["validation/threshold"] == chosen
+    task.test_step(batch, 0)
+    task.on_test_epoch_end()
+    # the same rows: what is best on them is what validation chose
+    assert logged["evaluation/f1"] == logged["evaluation/best_f1_tuned_on_these_rows"]
+    answers = {name: task.answer(reading) for name, reading in task.readings.items()}
+    for name, reading in task.readings.items():
+        assert (answers[name] == "") == (reading.unanswerable > chosen or not reading.answer)
+    assert 0 <= logged["evaluation/exact"] <= 1
