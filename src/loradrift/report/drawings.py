@@ -80,8 +80,8 @@ def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
     return Figure(
         "frontier",
         "What drift (mean over layers) a performance costs: each run from its first validation to "
-        "its last (large, outlined). Up and to the left is better; each task has scales of its "
-        "own.",
+        "its last (large, outlined), with the best score so far. Up and to the left is better; "
+        "each task has scales of its own.",
     )
 
 
@@ -94,6 +94,7 @@ def _layers(study: Study, tasks: list[str], folder: Path) -> Figure:
         for axes, task in zip(panels, tasks, strict=True):
             image = figures.layer_difference(axes, _of(grids, task), task, limit)
         finish_panels(figure, panels)
+        figure.set_layout_engine("compressed")  # squares, side by side
         bar = figure.colorbar(image, ax=panels, shrink=0.85, aspect=30, pad=0.02)
         bar.set_label("CKA, LoRA minus full", fontsize=8)
         save(figure, folder, "layer_difference")

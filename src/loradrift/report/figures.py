@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.hypotheses import Outcome, Verdict
-from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, task_label
+from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, from_zero, task_label
 
 METHODS = ("full_finetune", "lora")
 VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
@@ -60,7 +60,7 @@ def layer_profile(axes: Any, drift: pd.DataFrame, controls: pd.DataFrame, task: 
         )
     floor = controls.groupby("layer")["floor"].mean()
     axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     layers = sorted(drift["layer"].unique())
     axes.set_xticks(layers[:: max(1, len(layers) // 8)])
     axes.set_xlabel("layer")
@@ -84,7 +84,7 @@ def drift_over_steps(axes: Any, mean_drift: pd.DataFrame, task: str) -> None:
         axes.plot(
             mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
         )
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     few_ticks(axes.xaxis)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("mean drift (1 - CKA)")
@@ -113,7 +113,7 @@ def frontier(axes: Any, points: pd.DataFrame, metric: str, task: str) -> None:
             )  # fmt: skip
     few_ticks(axes.xaxis)
     axes.set_xlabel("mean drift (1 - CKA)")
-    axes.set_ylabel(f"validation {metric}, best so far")
+    axes.set_ylabel(f"best validation {metric}")
     axes.set_title(task_label(task))
 
 
@@ -195,12 +195,11 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
         axes.plot(interval, [0, 0], "|-", color="black", lw=1.5, ms=8, mew=1.2)
         says += f"\n{outcome.ci_lower:.3g} to {outcome.ci_upper:.3g} %"
     color = VERDICT_COLORS.get(outcome.verdict, "#444444")
-    axes.annotate(
-        says, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=8, color=color
-    )
+    axes.annotate(says, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=8, color=color)
     axes.set_xlim(low, high)
     axes.set_ylim(-1, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
+    few_ticks(axes.xaxis, 7)
     axes.set_xlabel(f"{claim.change} (%)", fontsize=8)
     axes.set_title(f"{claim.name}: {claim.claim}", loc="left", fontsize=8.5)

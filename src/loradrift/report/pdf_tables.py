@@ -63,8 +63,8 @@ def column_widths(
 ) -> Sequence[float]:
     """Widths that fit the page: as wide as the text where there is room for all.
 
-    Otherwise columns shrink, each by the same share of what it can lose; if even the longest
-    words do not fit side by side, all shrink alike, and words are broken.
+    Otherwise the widest shrink to one width, so that short columns stay on one line; if even the
+    longest words do not fit side by side, all shrink alike, and words are broken.
 
     Args:
         natural: Of each column when nothing is wrapped.
@@ -75,8 +75,12 @@ def column_widths(
         return natural
     if sum(least) >= width:
         return [one * width / sum(least) for one in least]
-    share = (width - sum(least)) / (sum(natural) - sum(least))
-    return [low + share * (high - low) for low, high in zip(least, natural, strict=True)]
+    low, high = 0.0, width
+    for _ in range(40):  # halves the range of the widest width
+        widest = (low + high) / 2
+        widths = [max(a, min(b, widest)) for a, b in zip(least, natural, strict=True)]
+        low, high = (low, widest) if sum(widths) > width else (widest, high)
+    return widths
 
 
 def _natural(column: Sequence[str]) -> float:

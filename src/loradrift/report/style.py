@@ -41,7 +41,7 @@ def task_label(task: str) -> str:
 
 @contextmanager
 def canvas(
-    num_panels: int, *, width: float = 2.55, height: float = 2.5, columns: int = 3
+    num_panels: int, *, width: float = 2.55, height: float = 2.6, columns: int = 3
 ) -> Iterator[Any]:
     """A figure with panels in rows, in the project's style; closed afterwards.
 
@@ -89,12 +89,17 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
         figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8)
 
 
-def few_ticks(axis: Any) -> None:
-    """At most four, as short as they can be written: the labels of a small panel stay apart."""
+def few_ticks(axis: Any, intervals: int = 4) -> None:
+    """As short as they can be written: the labels of a small panel stay apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    axis.set_major_locator(MaxNLocator(nbins=intervals, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+
+
+def from_zero(axes: Any) -> None:
+    """Begin the scale just below zero, so that what lies there is seen whole."""
+    axes.set_ylim(bottom=-0.03 * max(axes.get_ylim()[1], 1e-12))
 
 
 def save(figure: Any, folder: Path, name: str) -> None:

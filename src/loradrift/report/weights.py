@@ -21,7 +21,7 @@ def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
         return []
 
     def rank(axes: Any, own: pd.DataFrame, task: str) -> None:
-        weight_figures.per_layer(axes, own, "effective_rank", "effective rank of the update", task)
+        weight_figures.per_layer(axes, own, "effective_rank", "effective rank", task)
         weight_figures.lora_rank(axes, own)
 
     drawn = [
