@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-
 NUMBER = re.compile(r"-|(-?\d[\d.,]*(e[+-]?\d+)?|-?inf)( \(.*\))?")
 """A cell with a number, that of chance after it in brackets, or with none."""
 

@@ -165,7 +165,8 @@ def signed(value: float, limit: float) -> str:
     """A value on a scale that ends at ``limit``, whose two first digits it shows."""
     digits = max(0, 1 - math.floor(math.log10(limit)))
     text = f"{value:+.{digits}f}"
-    return text.replace("0.", ".", 1) if float(text) else "0"
+    sign = "+" if value > 0 else "\N{MINUS SIGN}"
+    return sign + text[1:].removeprefix("0") if float(text) else "0"
 
 
 def hypothesis(axes: Any, outcome: Outcome) -> None:

@@ -35,8 +35,7 @@ def printed(table: Table, width: float) -> Printed:
     from reportlab.platypus import Table as Grid
 
     headings, cells, texts = table.headings(), table.cells(), table.text_columns()
-    columns = list(zip(headings, *cells, strict=True))
-    widths = column_widths([_natural(c) for c in columns], [_least(c) for c in columns], width)
+    widths = column_widths(list(zip(headings, *cells, strict=True)), width)
     rows = [[_cell(name, text=t, bold=True) for name, t in zip(headings, texts, strict=True)]]
     rows += [[_cell(v, text=t) for v, t in zip(row, texts, strict=True)] for row in cells]
     grid = Grid(rows, colWidths=widths, repeatRows=1, hAlign="LEFT")
@@ -58,37 +57,40 @@ def printed(table: Table, width: float) -> Printed:
     return Printed(grid, sum(grid._rowHeights[: KEPT + 1]))
 
 
-def column_widths(
-    natural: Sequence[float], least: Sequence[float], width: float
-) -> Sequence[float]:
+def column_widths(columns: Sequence[Sequence[str]], width: float) -> list[float]:
     """Widths that fit the page: as wide as the text where there is room for all.
 
-    Otherwise the widest shrink to one width, so that short columns stay on one line; if even the
-    longest words do not fit side by side, all shrink alike, and words are broken.
+    Otherwise headings wrap, then the widest columns shrink to one width, so that numbers stay on
+    one line; if even the longest words do not fit side by side, all shrink alike, and words are
+    broken.
 
     Args:
-        natural: Of each column when nothing is wrapped.
-        least: Of its longest word.
-        width: Of the page.
+        columns: Each column's heading and cells.
+        width: Of the page, in points.
     """
-    if sum(natural) <= width:
-        return natural
-    if sum(least) >= width:
-        return [one * width / sum(least) for one in least]
+    unwrapped = [_needed(column) for column in columns]
+    if sum(unwrapped) <= width:
+        return unwrapped
+    longest_words = [_needed(" ".join(column).split() or [""]) for column in columns]
+    if sum(longest_words) >= width:
+        return [one * width / sum(longest_words) for one in longest_words]
+    one_line = [_needed([*heading.split(), *cells]) for heading, *cells in columns]
     low, high = 0.0, width
     for _ in range(40):  # halves the range of the widest width
         widest = (low + high) / 2
-        widths = [max(a, min(b, widest)) for a, b in zip(least, natural, strict=True)]
-        low, high = (low, widest) if sum(widths) > width else (widest, high)
-    return widths
+        if sum(_between(longest_words, one_line, widest)) > width:
+            high = widest
+        else:
+            low = widest
+    return _between(longest_words, one_line, low)
 
 
-def _natural(column: Sequence[str]) -> float:
-    return max(map(_string_width, column)) + 2 * PADDING + 0.5  # rounding must not wrap a line
+def _between(least: Sequence[float], most: Sequence[float], widest: float) -> list[float]:
+    return [max(low, min(high, widest)) for low, high in zip(least, most, strict=True)]
 
 
-def _least(column: Sequence[str]) -> float:
-    return _natural([word for text in column for word in text.split()] or [""])
+def _needed(texts: Sequence[str]) -> float:
+    return max(map(_string_width, texts)) + 2 * PADDING + 0.5  # rounding must not wrap a line
 
 
 def _string_width(text: str) -> float:

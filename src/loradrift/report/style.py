@@ -90,11 +90,13 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
 
 
 def few_ticks(axis: Any, intervals: int = 4) -> None:
-    """As short as they can be written: the labels of a small panel stay apart."""
+    """Ticks at so many intervals at most, written short: a small panel's labels stay apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins=intervals, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
+    )
 
 
 def from_zero(axes: Any) -> None:

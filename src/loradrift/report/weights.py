@@ -61,8 +61,8 @@ def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
             ),
             folder,
             "drift_against_norm",
-            "Drift at the last step, mean over layers, against the size of the whole update: |dW| / "
-            "|W| over all linear layers; each mark is a run.",
+            "Drift at the last step, mean over layers, against the size of the whole update: |dW| "
+            "/ |W| over all linear layers; each mark is a run.",
         ),
     ]
     measured = totals[totals["forgetting"].notna()]
