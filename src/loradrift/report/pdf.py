@@ -101,9 +101,8 @@ def _piece(block: Block, figures: Path, styles: Any, width: float) -> _Piece:
 
 def _height(parts: Sequence[Any], width: float) -> float:
     """With the space around each, in points."""
-    return sum(
-        part.wrap(width, 1e6)[1] + part.getSpaceBefore() + part.getSpaceAfter() for part in parts
-    )
+    spaces = (part.getSpaceBefore() + part.getSpaceAfter() for part in parts)
+    return float(sum(part.wrap(width, 1e6)[1] for part in parts) + sum(spaces))
 
 
 def _number_page(canvas: Any, document: Any) -> None:
