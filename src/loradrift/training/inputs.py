@@ -1,6 +1,7 @@
 """What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +62,9 @@ class Inputs:
     """Text on which forgetting is measured; None where it is not."""
 
     fingerprints: dict[str, str]
+    model_seconds: float
+    """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
+    which is for all runs, so that no run's wall time counts it."""
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -87,7 +91,9 @@ def prepare(config: Config) -> Inputs:
     """
     cache = Path(config.cache)
     splits = load_rows(config, cache)
+    began = time.perf_counter()
     model = resolve_model(config)
+    model_seconds = time.perf_counter() - began
     tokenizer = load_tokenizer(model)
     check_length(config, model)
     encoding = choose_encoding(config.task, tokenizer, cache)
@@ -119,6 +125,7 @@ def prepare(config: Config) -> Inputs:
         probe,
         neutral_table(config, model, tokenizer),
         fingerprints,
+        model_seconds,
     )
 
 
