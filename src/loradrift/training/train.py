@@ -31,6 +31,7 @@ from loradrift.training.build import (
     count_steps,
     train_batches,
 )
+from loradrift.training.certificate import certified
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
@@ -110,6 +111,7 @@ def train(job: Job) -> RunRecord:
     )
     if job.first:
         finish(cell, inputs, built, record)
+        record = certified(cell, inputs, built, record)
     check_memorised(config, metrics)
     return record
 
