@@ -51,11 +51,13 @@ def check_base(
             f"one has {prints.loaded[:12]}: an adapter of another base",
         )
         return wrong, merged or _by_projection(files, site)
+    if merged is not None:
+        return Check("base", None, "not judged: the adapter is merged into it"), merged
     if stored is None:
         note = f"shapes fit {len(files.parts)} modules"
         base = Check("base", prints is not None or None, f"{note}; no stored weights to compare")
-        return base, merged or _by_projection(files, site)
-    return _against_stored(files, site, _lookup(stored), initial, merged)
+        return base, _by_projection(files, site)
+    return _against_stored(files, site, _lookup(stored), initial)
 
 
 def _misfit(files: AdapterFiles, site: Site) -> str | None:
@@ -89,10 +91,9 @@ def _against_stored(
     site: Site,
     read: Callable[[str], Tensor | None],
     initial: Mapping[str, LowRank],
-    merged: Check | None,
 ) -> tuple[Check, Check]:
     names = sorted(site.linear().keys() & files.parts.keys())
-    names = names[:: -(-len(names) // NUM_COMPARED)]
+    names = names[:: max(1, -(-len(names) // NUM_COMPARED))]
     worst, compared = 0.0, 0
     for name in names:
         layer, factors, raw = site.layers[name], files.factors(name), read(name)
@@ -109,21 +110,19 @@ def _against_stored(
         moved_OI = live_OI - wanted_OI
         gap = norm(moved_OI) / norm(wanted_OI)
         if gap > 1e-4:
-            return _moved(name, gap, moved_OI, factors.dense(wanted_OI), merged)
+            return _moved(name, gap, moved_OI, factors.dense(wanted_OI))
         worst = max(worst, gap)
     if not compared:
         base = Check("base", None, "not judged: the stored base has no weights of these names")
-        return base, merged or _by_projection(files, site)
+        return base, _by_projection(files, site)
     base = Check("base", True, f"{compared} weights below the adapter are the stored base's")
-    return base, merged or Check("merged_once", True, "the base weights are without the adapter")
+    return base, Check("merged_once", True, "the base weights are without the adapter")
 
 
-def _moved(
-    name: str, gap: float, moved_OI: Tensor, change_OI: Tensor, merged: Check | None
-) -> tuple[Check, Check]:
+def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> tuple[Check, Check]:
     """The live base weight is another one: by the adapter itself, or by something else."""
     share = inner(moved_OI, change_OI) / inner(change_OI, change_OI)
-    if merged is None and norm(moved_OI - share * change_OI) < 0.1 * norm(moved_OI):
+    if norm(moved_OI - share * change_OI) < 0.1 * norm(moved_OI):
         twice = Check(
             "merged_once",
             False,
@@ -138,7 +137,7 @@ def _moved(
         f"the weight below {name} is not the stored base's: they differ by {gap:.2g} of it, an "
         "adapter of another base",
     )
-    return base, merged or Check("merged_once", None, "not judged: another base")
+    return base, Check("merged_once", None, "not judged: another base")
 
 
 def _by_projection(files: AdapterFiles, site: Site) -> Check:
@@ -193,6 +192,6 @@ def _lookup(stored: StoredWeights) -> Callable[[str], Tensor | None]:
             for name in stored.shapes
             if name == key or name.endswith(f".{key}") or key.endswith(f".{name}")
         ]
-        return stored.read(key if key in fits else fits[0]) if len(fits) else None
+        return stored.read(key if key in fits else fits[0]) if fits else None
 
     return read

@@ -84,6 +84,9 @@ def _targets(files: AdapterFiles) -> list[str]:
     if not isinstance(targets, list):
         return []
     ends = tuple(f".{target}" for target in targets)
+    excluded = files.config.get("exclude_modules") or []
+    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
+    targets = [target for target in targets if not f".{target}".endswith(out)]
     lone = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in files.parts)]
     odd = [name for name in files.parts if not f".{name}".endswith(ends)]
     return [f"target_modules names {target}, which has no keys in {WEIGHTS}" for target in lone] + [

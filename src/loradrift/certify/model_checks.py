@@ -62,6 +62,13 @@ def check_keys(files: AdapterFiles, names: set[str], layers: set[str] | None) ->
         if len(kinds) != 2:
             other = "lora_B" if kinds == ["lora_A"] else "lora_A"
             return Check("keys", False, f"{WEIGHTS} has no {other} for {module}")
+    if layers is not None and (bare := files.parts.keys() - layers):
+        return Check(
+            "keys",
+            False,
+            f"{len(bare)} of {len(files.parts)} modules of {WEIGHTS} are in the model without its "
+            f"adapter: {some(bare)}",
+        )
     if bare := (layers or set()) - files.parts.keys():
         return Check(
             "keys",
@@ -136,7 +143,7 @@ def check_scale(files: AdapterFiles, site: Site) -> Check:
         return Check("scale", None, "not judged: no module of the files is in the model")
     spread = (
         f"{min(scales):g}" if min(scales) == max(scales) else f"{min(scales):g} to {max(scales):g}"
-    )  # noqa: E501
+    )
     return Check("scale", True, f"{rule} = {spread} in {len(scales)} layers")
 
 

@@ -17,19 +17,17 @@ NUM_ROWS = 4
 
 
 def certified(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> RunRecord:
-    """The record with its certificate, if an adapter was evaluated.
+    """The record of an adapter's run, with its certificate.
 
     Args:
         cell: Holds the exported ``model/``.
         inputs: For the batch, the base model and its digest.
         built: The task as it was evaluated.
-        record: Of a method without an adapter it comes back unchanged.
+        record: Otherwise finished.
 
     Raises:
         TrainingFault: If a check fails or cannot be judged; the certificate is in ``run.json``.
     """
-    if record.config["method"].get("rank") is None:
-        return record
     began = time.perf_counter()
     certificate = make_certificate(cell.folder / "model", inputs, built)
     seconds = {"seconds": time.perf_counter() - began}

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers.logger import Logger
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, identity
+from loradrift.config import Config, LoraConfig, identity
 from loradrift.data import ALONE, EvaluationBatches, Share, TokenTable
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
@@ -111,7 +111,8 @@ def train(job: Job) -> RunRecord:
     )
     if job.first:
         finish(cell, inputs, built, record)
-        record = certified(cell, inputs, built, record)
+        if isinstance(config.method, LoraConfig):
+            record = certified(cell, inputs, built, record)
     check_memorised(config, metrics)
     return record
 
