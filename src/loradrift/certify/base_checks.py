@@ -116,6 +116,9 @@ def _against_stored(
         base = Check("base", None, "not judged: the stored base has no weights of these names")
         return base, _by_projection(files, site)
     base = Check("base", True, f"{compared} weights below the adapter are the stored base's")
+    again = _by_projection(files, site)  # the stored base may itself be the merged model
+    if again.passed is False:
+        return base, again
     return base, Check("merged_once", True, "the base weights are without the adapter")
 
 

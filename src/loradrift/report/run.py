@@ -15,11 +15,12 @@ from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.files import write_json
-from loradrift.report.blocks import cell_text
+from loradrift.report.diagnosis import report_diagnosis
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
 from loradrift.report.study import proof_table, study_blocks
+from loradrift.report.terminal import print_table
 from loradrift.report.weights import draw_weights, weight_blocks, weight_summary
 from loradrift.similarity import MEASURES, Proof, check, prove
 
@@ -48,6 +49,8 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             report_weights(config)
         case "report":
             rebuild_report(config)
+        case "diagnose":
+            report_diagnosis(settings)
         case name:
             raise AssertionError(f"no analysis is called {name}")
 
@@ -204,17 +207,3 @@ def summary_table(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def print_table(frame: pd.DataFrame, title: str) -> None:
-    """A table in the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a log file has no edge to fold at
-    table = Table(*map(str, frame.columns), title=title)
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(cell_text, row))
-    console.print(table)
