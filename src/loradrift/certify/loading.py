@@ -11,6 +11,9 @@ from loradrift.certify.hosts import MAX_TOKENS, TEXTS, Host
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import check_path
 
+BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
+"""How a module's name begins inside a transformer without a head around it."""
+
 
 def load_host(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
     """The base model in eval mode, of the kind that the adapter is for.
@@ -59,7 +62,7 @@ def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
         ]
         options = {"num_labels": labels[0]} if labels else {}
         return "classifier", transformers.AutoModelForSequenceClassification, options
-    headless = not any(name.startswith("model.") for name in files.parts)
+    headless = all(name.startswith(BLOCKS) for name in files.parts)
     if task == "CAUSAL_LM" or (task is None and "CausalLM" in architecture and not headless):
         return "causal LM", transformers.AutoModelForCausalLM, {}
     return "transformer", transformers.AutoModel, {}
