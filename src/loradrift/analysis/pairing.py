@@ -125,6 +125,8 @@ def _usable(folder: Path, problems: list[str]) -> Run | None:
             )
         elif record.coordinates["method"] not in METHODS:
             return None  # baselines and other methods are no part of this comparison
+        elif record.coordinates["method"] == "lora" and not certified(record):
+            problems.append(f"{folder}: {_uncertified(record)}")
         else:
             run = Run(folder, record)
             if 0 in run.store.steps and len(run.store.steps) > 1:
@@ -133,6 +135,19 @@ def _usable(folder: Path, problems: list[str]) -> Run | None:
     except (UserError, StoreError) as error:
         problems.append(str(error))
     return None
+
+
+def certified(record: RunRecord) -> bool:
+    """Whether a run of an adapter has shown that the adapter was really applied."""
+    return bool(record.certificate and record.certificate.get("passed") is True)
+
+
+def _uncertified(record: RunRecord) -> str:
+    again = "move it away, and its own command makes it again"
+    if record.certificate is None:
+        return f"no certificate that its adapter was applied (an earlier version made it); {again}"
+    failed = [c["name"] for c in record.certificate.get("checks", []) if c.get("passed") is False]
+    return f"its adapter's certificate does not hold ({', '.join(failed) or 'not judged'}); {again}"
 
 
 def _paired(

@@ -16,6 +16,7 @@ from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.files import write_json
+from loradrift.report.diagnosis import report_diagnosis
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pairs import report_pairs
@@ -56,6 +57,8 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             report_squad(Path(settings.dataset), Path(settings.predictions), na_probs)
         case "pairs":
             report_pairs(settings)
+        case "diagnose":
+            report_diagnosis(settings)
         case name:
             raise AssertionError(f"no analysis is called {name}")
 

@@ -1,4 +1,4 @@
-"""What the terminal shows."""
+"""Tables in the terminal."""
 
 import pandas as pd
 

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers.logger import Logger
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, identity
+from loradrift.config import Config, LoraConfig, identity
 from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
@@ -28,6 +28,7 @@ from loradrift.training.build import (
     count_steps,
     train_batches,
 )
+from loradrift.training.certificate import certified
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
@@ -109,6 +110,8 @@ def train(job: Job) -> RunRecord:
     )
     if job.first:
         finish(cell, inputs, built, record)
+        if isinstance(config.method, LoraConfig):
+            record = certified(cell, inputs, built, record)
     check_memorised(config, metrics)
     return record
 

@@ -207,8 +207,8 @@ def _factors(path: Path, module: str, parts: dict[str, Tensor], config: dict[str
         rule = "has no" if odd[0] in wanted else "has, without use_dora, a"
         raise UserError(f"{path} {rule} {odd[0]} for {module}")
     A_RI, B_OR = parts["lora_A"], parts["lora_B"]
-    rank = _setting(path, config, "r", "rank_pattern", module)
-    alpha = _setting(path, config, "lora_alpha", "alpha_pattern", module)
+    rank = setting(path, config, "r", "rank_pattern", module)
+    alpha = setting(path, config, "lora_alpha", "alpha_pattern", module)
     if A_RI.ndim != 2 or B_OR.ndim != 2 or not len(A_RI) == B_OR.shape[1] == rank:
         raise UserError(
             f"{path}: {module} has factors B {tuple(B_OR.shape)} and A {tuple(A_RI.shape)}, which "
@@ -217,7 +217,7 @@ def _factors(path: Path, module: str, parts: dict[str, Tensor], config: dict[str
     return LowRank(B_OR, A_RI, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
-def _setting(path: Path, config: dict[str, Any], key: str, patterns_key: str, module: str) -> float:
+def setting(path: Path, config: dict[str, Any], key: str, patterns_key: str, module: str) -> float:
     """``r`` or ``lora_alpha`` of one module; the first pattern that matches wins, as in PEFT."""
     value = config.get(key)
     for pattern, special in (config.get(patterns_key) or {}).items():

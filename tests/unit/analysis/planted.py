@@ -14,6 +14,9 @@ FINGERPRINTS = {
     "probe": "p", "base_model": "b",
 }  # fmt: skip
 
+PASSING = {"passed": True, "checks": [], "files": {}}
+"""The certificate of an adapter that was applied."""
+
 
 def probe(num_rows: int) -> Probe:
     """Rows that nobody reads."""
@@ -45,6 +48,7 @@ def write_run(
     num_rows: int = 300,
     width: int = 16,
     fingerprints: dict[str, str] | None = None,
+    certificate: dict | None = PASSING,
 ) -> Path:
     """A finished run whose layer k moved by white noise of ``(k + 1) * size`` at the last step.
 
@@ -60,6 +64,7 @@ def write_run(
         fingerprints={**FINGERPRINTS, **(fingerprints or {})},
         steps=steps[-1],
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
+        certificate=certificate if method == "lora" else None,
     )  # fmt: skip
     write_record(folder, record)
     generator = torch.Generator().manual_seed(1000 * seed + len(method))

@@ -50,6 +50,12 @@ def test_two_studies_must_be_chosen_from(tmp_path):
         ({"status": Status.FAILED}, r"seed=9: failed \(None\); its own command repeats it"),
         ({"fingerprints": {"probe": "x"}}, r"sst2 seed=9: probe differ between the methods"),
         ({"fingerprints": {"tokenization": "x"}}, r"tokenization differ between the methods"),
+        ({"certificate": None}, r"seed=9: no certificate that its adapter was applied .*; move it"),
+        (
+            {"certificate": {"passed": False, "checks": [{"name": "effect", "passed": False}]}},
+            r"seed=9: its adapter's certificate does not hold \(effect\); move it away",
+        ),
+        ({"certificate": {"passed": None}}, r"does not hold \(not judged\)"),
         ({"steps": (0,), "scores": ()}, r"no activations of step 0 and a later one"),
     ],
 )

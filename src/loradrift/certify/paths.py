@@ -1,0 +1,167 @@
+"""The ways in which people load an adapter, each tried on a fresh base model."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loradrift.certify.adapter_files import AdapterFiles
+from loradrift.certify.base_checks import Fingerprints
+from loradrift.certify.certificate import certify
+from loradrift.certify.hosts import Host
+from loradrift.certify.record import Certificate
+
+NOT_APPLIED = 0.9999
+"""Outputs on the same text with a larger cosine than this count as the same."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One loading path, and what came of it."""
+
+    name: str
+    code: str
+    """What to type for it."""
+
+    cosine: float | None = None
+    """Of the outputs with and without the adapter, mean over the texts."""
+
+    change: float | None = None
+    """Norm of the outputs' difference, relative to the output without it."""
+
+    error: str | None = None
+    """One line, if PEFT refused."""
+
+    certificate: Certificate | None = None
+    by_hand: float | None = None
+    """Cosine of the high-level call and the forward pass by hand."""
+
+    trainable: float | None = None
+    """The adapter's share of all parameters."""
+
+    @property
+    def applied(self) -> bool:
+        """Whether this is the way to load the adapter.
+
+        A cosine above the threshold counts as not applied, unless every layer was shown to add
+        what the files predict: then the adapter is as small as that.
+        """
+        return bool(self.certificate and self.certificate.passed)
+
+    @property
+    def found(self) -> str:
+        """One phrase for a table."""
+        if self.error:
+            return f"refused: {self.error}"
+        assert self.cosine is not None and self.change is not None
+        how = f"cosine {self.cosine:.6f}, output changes by {self.change:.2g}"
+        if self.applied:
+            small = ": applied, its effect is this small" if self.cosine > NOT_APPLIED else ""
+            return how + small
+        return how + (": not applied" if self.cosine > NOT_APPLIED else ": applied wrongly")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What every path is judged by."""
+
+    files: AdapterFiles
+    base: Path | None
+    head: Mapping[str, Tensor] | None
+    prints: Fingerprints | None
+    recorded: Mapping[str, str] | None
+
+
+def paths_of(host: Host, adapter: str, base: str) -> dict[str, str]:
+    """Name -> code of the paths of this kind of model."""
+    call = f'PeftModel.from_pretrained({{}}, "{adapter}")'
+    if host.kind == "sentence-transformers":
+        attribute = host.inner.rpartition(".")[2]
+        load = f'model = SentenceTransformer("{base}"); '
+        return {
+            "on the wrapper": load + "model = " + call.format("model"),
+            "on the inner transformer": f"{load}model[0].{attribute} = "
+            + call.format(f"model[0].{attribute}"),
+            "load_adapter": f'{load}model.load_adapter("{adapter}")',
+        }
+    loader = {
+        "classifier": "AutoModelForSequenceClassification",
+        "transformer": "AutoModel",
+    }.get(host.kind, "AutoModelForCausalLM")
+    load = f'model = {loader}.from_pretrained("{base}"); '
+    paths = {"on the model": load + "model = " + call.format("model")}
+    if host.inner:
+        inside = call.format(f"model.{host.inner}")
+        paths["on the inner transformer"] = f"{load}model.{host.inner} = {inside}"
+    return paths
+
+
+def put(host: Host, path: str, folder: Path) -> None:
+    """Load the adapter into ``host`` by a path.
+
+    Raises:
+        Exception: Whatever PEFT raises where it cannot.
+    """
+    from peft import PeftModel
+
+    match path:
+        case "load_adapter":
+            host.model.load_adapter(str(folder))
+        case "on the inner transformer":
+            owner, _, name = host.inner.rpartition(".")
+            module: Any = host.model.get_submodule(owner)
+            setattr(module, name, PeftModel.from_pretrained(getattr(module, name), str(folder)))
+        case _:
+            host.model = PeftModel.from_pretrained(host.model, str(folder))
+    host.model.eval()
+
+
+def try_path(load: Callable[[], Host], path: str, code: str, evidence: Evidence) -> Tried:
+    """Load a fresh base, put the adapter in, and compare."""
+    host = load()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
+        off_BD = host.outputs().double()
+        try:
+            put(host, path, evidence.files.folder)
+            on_BD = host.outputs().double()
+        except Exception as error:  # whatever PEFT or the model raises is this path's finding
+            return Tried(path, code, error=_line(error))
+        certificate = certify(
+            host.model,
+            evidence.files.folder,
+            host.outputs,
+            base=evidence.base,
+            prints=evidence.prints,
+            recorded=evidence.recorded,
+        )
+        by_hand = _by_hand(host)
+    parameters = {name: p.numel() for name, p in host.model.named_parameters()}
+    own = sum(size for name, size in parameters.items() if "lora_" in name)
+    return Tried(
+        path,
+        code,
+        cosine=float(torch.cosine_similarity(on_BD, off_BD, dim=1).mean()),
+        change=float((on_BD - off_BD).norm() / off_BD.norm()),
+        certificate=certificate,
+        by_hand=by_hand,
+        trainable=own / sum(parameters.values()),
+    )
+
+
+def _by_hand(host: Host) -> float | None:
+    try:
+        called, by_hand = host.called().double(), host.by_hand().double()
+    except Exception:  # a model whose inside is called in another way
+        return None
+    return float(torch.cosine_similarity(called, by_hand, dim=1).min())
+
+
+def _line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
+    text = " ".join(lines[:2]) or type(error).__name__
+    return text if len(text) < 140 else f"{text[:137]}..."

@@ -1,0 +1,67 @@
+"""The certificate of a run: what it evaluated is the adapter that it saved, really applied."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from loradrift.callbacks.guards import TrainingFault
+from loradrift.certify import Certificate, Fingerprints, certify
+from loradrift.runs import Cell, RunRecord, write_record
+from loradrift.training.build import Built
+from loradrift.training.inputs import Inputs
+
+NUM_ROWS = 4
+"""Rows of the small batch."""
+
+
+def certified(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> RunRecord:
+    """The record of an adapter's run, with its certificate.
+
+    Args:
+        cell: Holds the exported ``model/``.
+        inputs: For the batch, the base model and its digest.
+        built: The task as it was evaluated.
+        record: Otherwise finished.
+
+    Raises:
+        TrainingFault: If a check fails or cannot be judged; the certificate is in ``run.json``.
+    """
+    began = time.perf_counter()
+    certificate = make_certificate(cell.folder / "model", inputs, built)
+    seconds = {"seconds": time.perf_counter() - began}
+    record = replace(record, certificate=certificate.to_json() | seconds)
+    write_record(cell.folder, record)
+    if not certificate.passed:
+        raise TrainingFault(
+            f"the adapter's certificate does not hold: {certificate.verdict}; all checks are in "
+            f"{cell.folder / 'run.json'}"
+        )
+    return record
+
+
+def make_certificate(folder: Path, inputs: Inputs, built: Built) -> Certificate:
+    """Certify the evaluated model against the files that were exported from it."""
+    backbone = built.task.backbone
+    rows_BT = small_batch(inputs).to(next(backbone.parameters()).device)
+    digest = inputs.fingerprints["base_model"]
+    base = Path(inputs.model.path) if inputs.model.weights == "pretrained" else None
+    return certify(
+        built.task,
+        folder,
+        lambda: backbone.encode(rows_BT),
+        base=base,
+        head=None if built.head is None else built.head.state_dict(),
+        initial=built.initial_adapter,
+        prints=Fingerprints(recorded=digest, loaded=digest),
+    )
+
+
+def small_batch(inputs: Inputs) -> Tensor:
+    """Token ids (B, T) of a few rows: the shortest of the probe, which is sorted by length."""
+    if inputs.probe is None:
+        batch = inputs.collate(inputs.evaluation, range(min(NUM_ROWS, len(inputs.evaluation))))
+        ids_BT: Tensor = batch["input_ids"]
+        return ids_BT
+    return inputs.probe.batches[-1]["input_ids"][-NUM_ROWS:]
