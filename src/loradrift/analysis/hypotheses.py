@@ -19,7 +19,8 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     EQUIVALENT = "equivalent"
-    """Refuted, and both sides are equal within the margin (two one-sided t tests)."""
+    """Refuted, and both sides are equal within the margin: the 90 % interval (two one-sided tests at
+    5 %) lies within it, also where it has no width."""
 
     UNDECIDED = "undecided"
     NO_DATA = "no data"
@@ -99,7 +100,8 @@ class Outcome:
     hypothesis: Hypothesis
     verdict: Verdict
     estimate: float | None = None
-    """The change in percent: mean over seeds of the means over tasks."""
+    """The change in percent: mean over seeds and tasks of the blocks' changes; of a test of
+    non-inferiority the change of the mean over both, as the test has it."""
 
     ci_lower: float | None = None
     ci_upper: float | None = None

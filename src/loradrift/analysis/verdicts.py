@@ -2,7 +2,8 @@
 
 A verdict takes two things that must agree: a one-sided test against the margin, corrected by Holm
 over all hypotheses (those without data count: their results, once there, can only help the
-others), and the 95 % interval of the seed means, which must lie wholly on one side of the margin.
+others), and the 95 % interval of the same contrast, which must lie wholly on one side of the
+margin.
 On the claim's side: supported; on the other side, with the test turned round: refuted, or, if
 both sides are also equal within the margin, equivalent; anything else: undecided.
 
@@ -20,17 +21,22 @@ import numpy as np
 from loradrift.analysis.hypotheses import HYPOTHESES, Evidence, Hypothesis, Outcome, Verdict
 from loradrift.analysis.statistics import (
     Interval,
+    SignFlip,
+    Variance,
     adjust,
     equivalence,
     least_p,
     noninferiority,
+    ratio_interval,
     sign_flip,
     stack,
     t_interval,
 )
-from loradrift.analysis.statistics.values import Alternative, Array
+from loradrift.analysis.statistics.values import ROUNDING, Alternative, Array
 
 ALPHA = 0.05
+LEVELS = (1 - ALPHA, 1 - 2 * ALPHA)
+"""Of the interval that a verdict needs, and of that which shows two sides equal."""
 
 
 class _Tested(NamedTuple):
@@ -41,6 +47,9 @@ class _Tested(NamedTuple):
     p_sign_flip: float
     least_p: float
     p_equivalence: float
+    equal: bool
+    """The 90 % interval lies strictly within the margin on both sides."""
+
     note: str
 
 
@@ -108,31 +117,85 @@ def _test(hypothesis: Hypothesis, evidence: Evidence) -> _Tested | str:
     treatment_ST, control_ST = treatment_ST[complete_S], control_ST[complete_S]
     if (control_ST <= 0).any():
         return f"a change in percent of {control_ST.min():g} is undefined"
-    sign = 1 if hypothesis.change == "decrease" else -1
-    change_ST = sign * 100 * (control_ST - treatment_ST) / control_ST
-    for_claim: Alternative = "greater" if hypothesis.direction == "at least" else "less"
-    against: Alternative = "less" if hypothesis.direction == "at least" else "greater"
-    exact = sign_flip(change_ST, hypothesis.margin, for_claim)
-    p, p_opposite = exact.p, sign_flip(change_ST, hypothesis.margin, against).p
-    change_S = change_ST.mean(axis=1)
-    interval = t_interval(change_S, evidence.rows)
-    notes = [interval.note]
-    if hypothesis.test == "noninferiority":
-        test = noninferiority(
-            treatment_ST.mean(axis=1), control_ST.mean(axis=1), hypothesis.margin / 100
-        )
-        if test.note:  # the exact test needs no spread
-            notes.append("p is the sign-flip test's")
-        else:
-            p, p_opposite = test.p, 1 - test.p
+    measured = _contrast if hypothesis.test == "noninferiority" else _mean_change
+    result = measured(hypothesis, treatment_ST, control_ST, evidence.rows)
+    notes = [result.note]
+    if hypothesis.test == "sign_flip" and result.least_p > ALPHA:
+        notes.append(f"{treatment_ST.size} blocks cannot reach p <= {ALPHA}")
     left_out = int((~complete_S).sum())
-    floor = least_p(change_ST.size, for_claim)
-    if hypothesis.test == "sign_flip" and floor > ALPHA:
-        notes.append(f"{change_ST.size} blocks cannot reach p <= {ALPHA}")
     notes += [f"{left_out} seeds without a value for every task left out"] if left_out else []
-    equal = equivalence(change_S, np.zeros_like(change_S), -hypothesis.margin, hypothesis.margin)
-    note = "; ".join(filter(None, notes))
-    return _Tested(change_ST, interval, p, p_opposite, exact.p, floor, equal.p, note)
+    return result._replace(note="; ".join(filter(None, notes)))
+
+
+def _mean_change(
+    hypothesis: Hypothesis, treatment_ST: Array, control_ST: Array, rows: Variance | None
+) -> _Tested:
+    """The blocks' mean change: exact test over blocks, interval of the seeds' means."""
+    change_ST = _sign(hypothesis) * 100 * (control_ST - treatment_ST) / control_ST
+    change_S = change_ST.mean(axis=1)
+    intervals = [t_interval(change_S, rows, level) for level in LEVELS]
+    p, against = (sign_flip(change_ST, hypothesis.margin, side) for side in _sides_of(hypothesis))
+    return _tested(hypothesis, change_ST, intervals, p, against)
+
+
+def _contrast(
+    hypothesis: Hypothesis, treatment_ST: Array, control_ST: Array, rows: Variance | None
+) -> _Tested:
+    """The means' ratio: paired t of ``treatment - (1 - margin) control``, and its own interval."""
+    treatment_S, control_S = treatment_ST.mean(axis=1), control_ST.mean(axis=1)
+    ratio_rows = rows and Variance(rows.value / 100**2, rows.df)
+    ratios = [ratio_interval(treatment_S, control_S, ratio_rows, level) for level in LEVELS]
+    intervals = [
+        each._replace(
+            estimate=100 * (1 - each.estimate),
+            low=100 * (1 - each.high),
+            high=100 * (1 - each.low),
+        )
+        for each in ratios
+    ]
+    # Blocks in percent of one number, so that their mean is on the margin when the contrast is 0.
+    change_ST = 100 * (control_ST - treatment_ST) / control_ST.mean()
+    excess_ST = hypothesis.margin * (1 - control_ST / control_ST.mean())
+    p, against = (
+        sign_flip(change_ST + excess_ST, hypothesis.margin, side) for side in _sides_of(hypothesis)
+    )
+    result = _tested(hypothesis, change_ST, intervals, p, against)
+    test = noninferiority(treatment_S, control_S, hypothesis.margin / 100)
+    if test.note:  # the exact test needs no spread
+        return result._replace(note=f"{test.note}; p is the sign-flip test's")
+    return result._replace(p=test.p, p_opposite=1 - test.p)
+
+
+def _tested(
+    hypothesis: Hypothesis,
+    change_ST: Array,
+    intervals: Sequence[Interval],
+    exact: SignFlip,
+    against: SignFlip,
+) -> _Tested:
+    interval, inner = intervals
+    change_S, margin = change_ST.mean(axis=1), hypothesis.margin
+    return _Tested(
+        change_ST=change_ST,
+        interval=interval,
+        p=exact.p,
+        p_opposite=against.p,
+        p_sign_flip=exact.p,
+        least_p=least_p(change_ST.size, "greater"),
+        p_equivalence=equivalence(change_S, np.zeros_like(change_S), -margin, margin).p,
+        # Two one-sided tests, in the form that needs no spread and contains the rows' part.
+        equal=max(-inner.low, inner.high) < margin * (1 - ROUNDING),
+        note=interval.note,
+    )
+
+
+def _sign(hypothesis: Hypothesis) -> int:
+    return 1 if hypothesis.change == "decrease" else -1
+
+
+def _sides_of(hypothesis: Hypothesis) -> tuple[Alternative, Alternative]:
+    """The side of the margin that the claim is on, and the other."""
+    return ("greater", "less") if hypothesis.direction == "at least" else ("less", "greater")
 
 
 def _sides(hypothesis: Hypothesis, evidence: Evidence) -> tuple[Array, Array]:
@@ -158,5 +221,5 @@ def _verdict(hypothesis: Hypothesis, result: _Tested, p: float, p_opposite: floa
         return Verdict.SUPPORTED
     if fails and p_opposite <= ALPHA:
         # A claim of a difference fails in two ways: no difference worth the margin, or the reverse.
-        return Verdict.EQUIVALENT if result.p_equivalence <= ALPHA else Verdict.REFUTED
+        return Verdict.EQUIVALENT if result.equal else Verdict.REFUTED
     return Verdict.UNDECIDED
