@@ -9,8 +9,9 @@ from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_jso
 from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
 from loradrift.analysis.pooling_proof import prove_pooling
+from loradrift.analysis.reading import readable
 from loradrift.analysis.results_json import drift_results
-from loradrift.analysis.study import Study, analyse, readable
+from loradrift.analysis.study import Study, analyse
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, UserError
@@ -25,7 +26,7 @@ from loradrift.similarity import MEASURES, Proof, check, prove
 
 TITLE = "Representation drift: LoRA against full fine-tuning"
 WEIGHTS_TITLE = "Weight changes (in brackets: of a random change)"
-ALWAYS = ("cka", "cka_biased", "cosine")
+ALWAYS = ("cka", "cka_biased", "cosine", "cosine_centered")
 """Measures that every analysis of drift uses."""
 
 
@@ -166,7 +167,7 @@ def find_weights(config: AnalysisConfig, pairing: Pairing, study: Study) -> Weig
 
 def judge_hypotheses(config: AnalysisConfig, study: Study) -> list[Outcome]:
     """Verdicts, in ``hypotheses.json`` and in the terminal."""
-    outcomes = judge_study(study)
+    outcomes = judge_study(study, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(outcomes))
     shown = outcome_table(outcomes)[
         ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]

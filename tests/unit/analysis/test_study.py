@@ -9,6 +9,7 @@ from planted import planted_drift, write_run
 
 from loradrift.analysis.evidence import judge_study
 from loradrift.analysis.pairing import find_pairs
+from loradrift.analysis.reading import readable
 from loradrift.analysis.results_json import drift_results
 from loradrift.analysis.study import analyse
 from loradrift.similarity import MEASURES
@@ -117,12 +118,59 @@ def test_notebooks_find_their_keys(study):
     assert results["cross_task_summary"]["std_drift_reduction_all_tasks"] is None  # of one task
 
 
+def test_h2s_interval_reaches_past_the_probe(study):
+    [row] = study.summary.to_dict("records")
+    h2 = judge_study(study)[1]
+    # One task: H2's contrast is the summary's own.
+    assert (h2.ci_lower, h2.ci_upper) == pytest.approx(
+        (row["ci_lower_any_text"], row["ci_upper_any_text"])
+    )
+    assert h2.row_standard_error == pytest.approx(row["row_variance"] ** 0.5)
+    assert h2.row_standard_error > 0 and "other rows than the probe's" in h2.note
+
+
+QUICK = {"steps": (0, 9), "scores": (0.8,), "num_rows": 40}
+
+
+def both(runs, seed, **options):
+    for method, size in (("full_finetune", 0.5), ("lora", 0.2)):
+        write_run(runs, method, seed, size=size, **QUICK | options)
+
+
+def found(folder):
+    pairing = readable(find_pairs(folder / "runs", None), [], folder / "results")
+    return pairing, analyse(pairing, [], folder / "results", 0) if pairing.pairs else None
+
+
+def test_tasks_with_different_seeds_are_undecided_and_say_what_to_add(tmp_path):
+    both(tmp_path / "runs", 1, task="sst2")
+    both(tmp_path / "runs", 2, task="mrpc")
+    _, study = found(tmp_path)
+    for outcome in judge_study(study)[:2]:
+        assert outcome.verdict == "undecided"
+        assert "no pair of mrpc seed=1: `python train.py -m task=mrpc" in outcome.note
+        assert "task=sst2 method=full_finetune,lora seed=2 study.name=drift" in outcome.note
+    both(tmp_path / "runs", 1, task="mrpc")
+    _, study = found(tmp_path)
+    h2 = judge_study(study)[1]
+    assert (h2.num_seeds, h2.num_tasks) == (1, 2)
+    assert "no pair of sst2 seed=2: `python" in h2.note and "no pair of mrpc" not in h2.note
+
+
+def test_more_seeds_than_flips_can_be_counted_for(tmp_path):
+    for seed in range(21):
+        both(tmp_path / "runs", seed, num_rows=12)
+    _, study = found(tmp_path)
+    assert (study.layers["least_p"] < 0.001).all() and len(study.reduction) == 21
+    assert study.overall["exact"].all()
+
+
 def test_a_second_call_reads_what_it_remembers(study, folder, monkeypatch):
     def fail(*_):
         raise AssertionError("computed again")
 
     for name in ("run_drift", "controls", "layer_grid", "mean_drift_replicates"):
-        monkeypatch.setattr(f"loradrift.analysis.study.{name}", fail)
+        monkeypatch.setattr(f"loradrift.analysis.reading.{name}", fail)
     pairing = find_pairs(folder / "runs", None)
     again = analyse(pairing, ["procrustes"], folder / "results", 0)
     assert again.drift.equals(study.drift)

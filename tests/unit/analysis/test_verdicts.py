@@ -178,6 +178,17 @@ def test_incomplete_seeds_are_left_out():
     data.control["sst2"][:] = np.nan
     assert outcome(H2, data).note == "no seed has a value for both sides and every task"
     assert outcome(H2, data).verdict == Verdict.NO_DATA
+    named = outcome(H2, data._replace(missing="no pair of sst2 seed=1: `train` adds it"))
+    assert named.verdict == Verdict.UNDECIDED
+    assert named.note.endswith("every task: no pair of sst2 seed=1: `train` adds it")
+
+
+def test_more_blocks_than_flips_can_be_counted_for():
+    h1, h2, _ = judge(dict.fromkeys((H1, H2), evidence(0.5, 0.01, seeds=14)))
+    assert (h1.verdict, h2.verdict) == ("refuted", "supported")
+    assert h2.p == h2.least_p == 1 / 100_001 and "flips were drawn" in h2.note
+    again = judge({H2: evidence(0.795, 0.1, seeds=14)}, seed=1)
+    assert again == judge({H2: evidence(0.795, 0.1, seeds=14)}, seed=1)
 
 
 def test_percent_of_nothing():
@@ -194,6 +205,8 @@ def test_a_claim_past_the_probe_needs_more():
     wider = outcome(H2, data._replace(rows=Variance(25.0, 255)))
     assert wider.verdict == Verdict.UNDECIDED
     assert wider.ci_lower < outcome(H2, data).ci_lower
+    assert wider.row_standard_error == 5 and "other rows than the probe's" in wider.note
+    assert outcome(H2, data).row_standard_error is None
 
 
 def test_seeds_and_tasks_in_any_order_and_unit():
