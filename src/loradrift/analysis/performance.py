@@ -70,8 +70,9 @@ def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.Dat
         mean_drift: ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
 
     Returns:
-        ``seed``, ``method``, ``score``, ``step`` and ``drift``; the last two are NaN where a run
-        never gets there.
+        ``seed``, ``method``, ``score``, ``step``, ``drift`` and ``before_first_validation``; step
+        and drift are NaN where a run never gets there. A run that is there at its first validation
+        was so earlier, nobody knows when: step and drift are then those of that validation.
     """
     curves = {run: validation_curve(run) for pair in pairs for run in pair}
     best = {run: curve["score"].max() for run, curve in curves.items()}
@@ -82,8 +83,10 @@ def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.Dat
         own = mean_drift[
             (mean_drift["method"] == run.method) & (mean_drift["seed"] == run.seed)
         ].sort_values("step")
-        rows.append((run.seed, run.method, level, step, drift_at_step(own, step)))
-    return pd.DataFrame(rows, columns=["seed", "method", "score", "step", "drift"])
+        censored = step == curve["step"].iloc[0]
+        rows.append((run.seed, run.method, level, step, drift_at_step(own, step), censored))
+    columns = ["seed", "method", "score", "step", "drift", "before_first_validation"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, UserError
 from loradrift.files import write_json
-from loradrift.report.blocks import cell_text
+from loradrift.report.blocks import cell_text, interval_text
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
@@ -199,11 +199,16 @@ def summary_table(study: Study) -> pd.DataFrame:
                 "drift, full": f"{own['full_finetune'].mean():.4f}",
                 "drift, LoRA": f"{own['lora'].mean():.4f}",
                 "reduction %": f"{row['mean']:.1f}",
-                "95 % interval": f"{row['ci_lower']:.1f} to {row['ci_upper']:.1f}",
+                "95 % interval": interval_text(row["ci_lower"], row["ci_upper"]),
                 "p": f"{row['p_sign_flip']:.3g} (least possible {row['least_p']:.3g})",
             }
         )
-    return pd.DataFrame(rows)
+    overall = study.overall.iloc[0]
+    if overall["tasks"] > 1:
+        p = f"{overall['p_sign_flip']:.3g} (least possible {overall['least_p']:.3g})"
+        own = {"task": "all", "seeds": f"{overall['blocks']} blocks", "p": p}
+        rows.append(own | {"reduction %": f"{overall['mean']:.1f}"})
+    return pd.DataFrame(rows).fillna("-")
 
 
 def print_table(frame: pd.DataFrame, title: str) -> None:
