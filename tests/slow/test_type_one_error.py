@@ -20,6 +20,7 @@ from loradrift.analysis.statistics import (
     noninferiority,
     paired_t,
     per_task,
+    ratio_interval,
     sign_flip,
     t_interval,
 )
@@ -71,6 +72,13 @@ def noninferiority_at_3_percent(rng, s, t, effect):
     return noninferiority(lora.mean(1), full.mean(1)).p <= ALPHA
 
 
+def interval_of_the_ratio(rng, s, t, effect):
+    full = rng.normal(80, 1, (s, t))
+    lora = 0.97 * full + rng.normal(effect, 1, (s, t))
+    interval = ratio_interval(lora.mean(1), full.mean(1))
+    return not interval.low <= 0.97 <= interval.high
+
+
 def equivalence_at_its_bound(rng, s, t, effect):
     full = rng.normal(80, 1, (s, t))
     lora = full + rng.normal(5 - effect, 1, (s, t))
@@ -112,6 +120,7 @@ HELD = {
     "paired t of seed means": (paired_t_of_seed_means, 2000),
     "interval past the rows, rows 0.1 x seeds": (interval_past_the_rows(0.1), 4000),
     "interval past the rows, rows 1 x seeds": (interval_past_the_rows(1), 4000),
+    "interval of the ratio (Fieller)": (interval_of_the_ratio, 2000),
     "non-inferiority t at 3 %": (noninferiority_at_3_percent, 2000),
     "equivalence (TOST) at its bound": (equivalence_at_its_bound, 2000),
     "t per task, Bonferroni, any task": (any_task_in_a_notebook, 1000),

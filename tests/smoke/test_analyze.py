@@ -137,6 +137,7 @@ def test_one_method_only(tmp_path, capsys):
     assert here(tmp_path) == 1
     said = capsys.readouterr()
     assert "not analysed: sst2 seed=1: there is no finished full_finetune run" in said.out
+    assert "`python train.py task=sst2 method=full_finetune seed=1 study.name=drift" in said.out
     [line] = errors(said.err)
     assert line.endswith("nothing to compare")
 
@@ -167,6 +168,9 @@ def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path, capsys)
     # One seed: means and verdicts, but no interval.
     summary = pd.read_parquet(tmp_path / "results/drift_analysis/summary.parquet")
     assert summary["ci_lower"].isna().all() and "undecided" in said.out
+    assert "nan" not in said.out
+    page = (tmp_path / "results/report.html").read_text()
+    assert "Effect sizes and descriptions" in page and ">nan" not in page
     assert "is not on this machine" in (tmp_path / "results/report.html").read_text()
     assert here(tmp_path, "weights") == 1
     assert "the weights of no pair can be read" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from loradrift.activations.capture import (
     capture_probe,
     eval_mode,
 )
-from loradrift.activations.manifest import StoreError
+from loradrift.activations.manifest import StoreError, check_sizes
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
 from loradrift.activations.store import ActivationStore
@@ -21,5 +21,6 @@ __all__ = [
     "StoreError",
     "block_outputs",
     "capture_probe",
+    "check_sizes",
     "eval_mode",
 ]

@@ -79,7 +79,10 @@ def read_manifest(path: Path) -> Manifest | None:
         raise StoreError(f"{path} is damaged: {error}") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if version != SCHEMA_VERSION:
-        raise StoreError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version}")
+        raise StoreError(
+            f"{path}: schema_version must be {SCHEMA_VERSION}, got {version}; update "
+            "loradrift, or move the run away and repeat its own command"
+        )
     if missing := sorted(Manifest.__required_keys__ - manifest.keys()):
         raise StoreError(f"{path} is damaged: it lacks {missing}")
     return cast(Manifest, manifest)
@@ -124,6 +127,22 @@ def check_shard(root: Path, shard: Shard) -> None:
         raise StoreError(f"{path} cannot be read: {error}") from error
     if sha256 != shard["sha256"]:
         raise StoreError(f"{path} is damaged: its sha256 must be {shard['sha256']}, got {sha256}")
+
+
+def check_sizes(root: Path, manifest: Manifest) -> None:
+    """Compare all files with their sizes, reading none.
+
+    Raises:
+        StoreError: If a file is gone, or of another size than it was written.
+    """
+    for shard in manifest["steps"].values():
+        path = root / shard["file"]
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error}") from error
+        if size != shard["bytes"]:
+            raise StoreError(f"{path} is damaged: it must have {shard['bytes']} bytes, got {size}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 # Shape suffixes: N probe rows, D width, L layers.
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from loradrift.activations import ActivationStore
+from loradrift.activations import ActivationStore, StoreError
 from loradrift.analysis.pairing import Run
 from loradrift.analysis.statistics.jackknife import cka_distance_replicates
 from loradrift.similarity import MEASURES
@@ -119,31 +120,49 @@ def read_dump(store: ActivationStore, step: int) -> Iterator[tuple[str, DumpedLa
         yield name, DumpedLayer(rows_ND, with_bos_ND)
 
 
+@contextmanager
+def _named(store: ActivationStore, step: int, layer: str) -> Iterator[None]:
+    """Say where the rows come from that a measure refuses.
+
+    Raises:
+        StoreError: Naming run, step and layer.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise StoreError(f"{store.root}: step {step}, {layer}: {error}") from error
+
+
 def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
     """Drift of every layer at every dump.
 
     Args:
         run: A finished run.
         measures: More names of :data:`~loradrift.similarity.MEASURES`; ``cka``, ``cka_biased``,
-            ``cka_without_massive`` and ``cosine`` are always there, and ``cka_with_bos`` where the
-            dumps hold the beginning-of-sequence token.
+            ``cka_without_massive``, ``cosine`` and ``cosine_centered`` are always there, and
+            ``cka_with_bos`` where the dumps hold the beginning-of-sequence token.
 
     Returns:
         ``step``, ``layer`` (its number), ``measure``, ``drift``.
 
     Raises:
-        StoreError: If a dump is damaged; names it.
+        StoreError: If a dump is damaged, or holds what has no drift; names it.
     """
     store = run.store
-    base = {name: BaseLayer.of(layer) for name, layer in read_dump(store, 0)}
-    extra = [name for name in ("cosine", *measures) if name not in ("cka", "cka_biased")]
+    base = {}
+    for name, layer in read_dump(store, 0):
+        with _named(store, 0, name):
+            base[name] = BaseLayer.of(layer)
+    asked = ("cosine", "cosine_centered", *measures)
+    extra = dict.fromkeys(name for name in asked if name not in ("cka", "cka_biased"))
 
     def rows() -> Iterator[tuple[int, int, str, float]]:
         for step in store.steps:
             for number, (name, layer) in enumerate(read_dump(store, step)):
-                drifts = base[name].drift(layer)
-                for measure in dict.fromkeys(extra):
-                    drifts[measure] = MEASURES[measure].distance(base[name].rows_ND, layer.rows_ND)
+                with _named(store, step, name):
+                    drifts = base[name].drift(layer)
+                    for each in extra:
+                        drifts[each] = MEASURES[each].distance(base[name].rows_ND, layer.rows_ND)
                 for measure, drift in drifts.items():
                     yield step, number, measure, drift
 
@@ -214,5 +233,6 @@ def mean_drift_replicates(run: Run) -> pd.DataFrame:
     replicates = []
     for name in store.layer_names:
         base, last = (linear_gram(store.read(step, [name])[name]) for step in (0, store.steps[-1]))
-        replicates.append(cka_distance_replicates(base, last))
+        with _named(store, store.steps[-1], name):
+            replicates.append(cka_distance_replicates(base, last))
     return pd.DataFrame({"drift": np.mean(replicates, axis=0)})

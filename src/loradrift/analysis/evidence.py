@@ -10,24 +10,47 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.hypotheses import Evidence, Hypothesis, Outcome, Verdict
+from loradrift.analysis.statistics import Variance, variance_of_mean
 from loradrift.analysis.statistics.values import Array
 from loradrift.analysis.study import Study
 from loradrift.analysis.verdicts import judge
 from loradrift.config import UserError
 
 
-def judge_study(study: Study) -> list[Outcome]:
-    """Verdicts on all hypotheses; those whose tables do not exist yet have no data."""
+def judge_study(study: Study, seed: int = 0) -> list[Outcome]:
+    """Verdicts on all hypotheses; those whose tables do not exist yet have no data.
+
+    Args:
+        study: All tables.
+        seed: Draws flips where there are too many blocks to count them.
+    """
     scores = study.runs.assign(score=_scores(study.runs))
     drift = study.reduction.melt(["task", "seed"], ["full_finetune", "lora"], "method", "drift")
-    return judge(
-        {"H1 performance": _evidence(scores, "score"), "H2 drift": _evidence(drift, "drift")}
+    missing = _missing(study.runs)
+    performance = _evidence(scores, "score")._replace(missing=missing)
+    rows = variance_of_mean(
+        [Variance(*row) for row in study.summary[["row_variance", "row_df"]].to_numpy()]
     )
+    moved = _evidence(drift, "drift")._replace(missing=missing, rows=rows)
+    return judge({"H1 performance": performance, "H2 drift": moved}, seed=seed)
+
+
+def _missing(runs: pd.DataFrame) -> str:
+    """Which pairs a task lacks that another task has, and what adds them; empty if none."""
+    seeds = sorted(runs["seed"].unique())
+    phrases = []
+    for task, own in runs.groupby("task", sort=False):
+        if lacking := [str(seed) for seed in seeds if seed not in set(own["seed"])]:
+            numbers, overrides = ",".join(lacking), own["overrides"].iloc[0]
+            command = f"python train.py -m task={task} method=full_finetune,lora seed={numbers}"
+            phrases.append(f"no pair of {task} seed={numbers}: `{command} {overrides}` adds it")
+    return "; ".join(phrases)
 
 
 def _scores(runs: pd.DataFrame) -> list[float]:
     """The reported split's score of each run, in its task's own metric."""
-    return [float(row[f"evaluation/{row['metric']}"]) for row in runs.to_dict("records")]
+    figures = [row.get(f"evaluation/{row['metric']}") for row in runs.to_dict("records")]
+    return [float("nan") if figure is None else float(figure) for figure in figures]
 
 
 def _evidence(table: pd.DataFrame, value: str) -> Evidence:
@@ -90,6 +113,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
                 "p": outcome.p,
                 "p Holm": outcome.p_holm,
                 "p Bonferroni": outcome.p_bonferroni,
+                "p BH": outcome.p_benjamini_hochberg,
                 "least exact p": outcome.least_p,
                 "verdict": str(outcome.verdict),
                 "note": outcome.note,

@@ -19,7 +19,8 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     EQUIVALENT = "equivalent"
-    """Refuted, and both sides are equal within the margin (two one-sided t tests)."""
+    """Refuted, and both sides are equal within the margin: the 90 % interval (two one-sided tests
+    at 5 %) lies within it, also where it has no width."""
 
     UNDECIDED = "undecided"
     NO_DATA = "no data"
@@ -91,6 +92,9 @@ class Evidence(NamedTuple):
     """Jackknife variance of the mean change, in squared percent, where the claim reaches past the
     probe's rows."""
 
+    missing: str = ""
+    """Which pairs of runs are missing, and the command that adds them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -99,7 +103,8 @@ class Outcome:
     hypothesis: Hypothesis
     verdict: Verdict
     estimate: float | None = None
-    """The change in percent: mean over seeds of the means over tasks."""
+    """The change in percent: mean over seeds and tasks of the blocks' changes; of a test of
+    non-inferiority the change of the mean over both, as the test has it."""
 
     ci_lower: float | None = None
     ci_upper: float | None = None
@@ -108,6 +113,7 @@ class Outcome:
 
     p_bonferroni: float | None = None
     p_holm: float | None = None
+    p_benjamini_hochberg: float | None = None
     p_sign_flip: float | None = None
     """One-sided, exact, over seed x task blocks."""
 
@@ -119,6 +125,10 @@ class Outcome:
 
     p_equivalence: float | None = None
     """That both sides are equal within the margin (two one-sided t tests)."""
+
+    row_standard_error: float | None = None
+    """In percent, by the jackknife over the probe's rows, where the interval contains it and so
+    holds for other rows too."""
 
     num_seeds: int = 0
     num_tasks: int = 0

@@ -1,9 +1,11 @@
 """Which runs may be compared: both methods, the same seed, and the same rows, tokens and metric."""
 
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loradrift.activations import ActivationStore, StoreError
 from loradrift.config import UserError
@@ -158,7 +160,12 @@ def _paired(
     for method in METHODS:
         runs = by_method[method]
         if not runs:
-            problems.append(f"{place}: there is no finished {method} run to compare with")
+            [other] = [by_method[name][:1] for name in METHODS if name != method]
+            command = f"python train.py task={task} method={method} seed={seed}"
+            problems.append(
+                f"{place}: there is no finished {method} run to compare with: "
+                f"`{command} {overrides(other[0])}` makes it"
+            )
             return None
         if len(runs) > 1:
             variants = " and ".join(run.record.coordinates["variant"] or "(none)" for run in runs)
@@ -175,6 +182,25 @@ def _paired(
         )
         return None
     return pair
+
+
+def overrides(run: Run) -> str:
+    """What else a command needs that trains another run like this one, as typed.
+
+    Overrides that belong to the run's method alone are left out.
+    """
+    parts = [f"study.name={run.record.coordinates['study']}"]
+    for part in filter(None, run.setting.split(",")):
+        key, _, value = part.partition("=")
+        # A path is in the variant as its last part and a digest: the configuration has it whole.
+        parts.append(f"{key}={_setting(run.record.config, key)}" if "~" in value else part)
+    runs = run.folder.parents[3]
+    parts += [] if runs == Path("runs") else [f"runs={runs}"]
+    return shlex.join(parts)
+
+
+def _setting(config: dict[str, Any], key: str) -> Any:
+    return reduce(lambda values, name: values.get(name, {}), key.split("."), config)
 
 
 def differences(pair: Pair) -> list[str]:

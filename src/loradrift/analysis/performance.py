@@ -5,17 +5,28 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.pairing import Pair, Run
+from loradrift.analysis.pairing import Pair, Run, overrides
+from loradrift.config import UserError
 
 
 def validation_curve(run: Run) -> pd.DataFrame:
     """``step`` and the best ``score`` so far of the metric that chooses the checkpoint.
 
     Higher is better: a loss is negated.
+
+    Raises:
+        UserError: If the run's ``metrics.csv`` is missing, damaged or without that metric.
     """
     metric = run.record.config["task"]["metric"]
-    table = pd.read_csv(run.folder / "metrics.csv")
-    name = f"validation/{metric}"
+    path, name = run.folder / "metrics.csv", f"validation/{metric}"
+    remedy = "copy the file here again, or move the run away and repeat its own command"
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} cannot be read ({reason}); {remedy}") from None
+    if not {"step", name} <= set(table) or table[name].isna().all():
+        raise UserError(f"{path} has no column step and {name} with a value; {remedy}")
     table = table.loc[table[name].notna(), ["step", name]]
     scores = -table[name] if metric == "loss" else table[name]
     return pd.DataFrame({"step": table["step"], "score": scores.cummax()})
@@ -59,8 +70,9 @@ def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.Dat
         mean_drift: ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
 
     Returns:
-        ``seed``, ``method``, ``score``, ``step`` and ``drift``; the last two are NaN where a run
-        never gets there.
+        ``seed``, ``method``, ``score``, ``step``, ``drift`` and ``before_first_validation``; step
+        and drift are NaN where a run never gets there. A run that is there at its first validation
+        was so earlier, nobody knows when: step and drift are then those of that validation.
     """
     curves = {run: validation_curve(run) for pair in pairs for run in pair}
     best = {run: curve["score"].max() for run, curve in curves.items()}
@@ -71,12 +83,17 @@ def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.Dat
         own = mean_drift[
             (mean_drift["method"] == run.method) & (mean_drift["seed"] == run.seed)
         ].sort_values("step")
-        rows.append((run.seed, run.method, level, step, drift_at_step(own, step)))
-    return pd.DataFrame(rows, columns=["seed", "method", "score", "step", "drift"])
+        censored = step == curve["step"].iloc[0]
+        rows.append((run.seed, run.method, level, step, drift_at_step(own, step), censored))
+    columns = ["seed", "method", "score", "step", "drift", "before_first_validation"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per run: task, method, seed, figures, parameters, speed, commit."""
+    """One row per run: task, method, seed, figures, parameters, speed, commit, ``overrides``.
+
+    The last is what else a command needs that trains another run like it.
+    """
     rows = []
     for run in runs:
         record = run.record
@@ -87,6 +104,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
             "metric": record.config["task"]["metric"],
             "steps": record.steps,
             "trainable": record.parameters.get("trainable"),
+            "overrides": overrides(run),
             "commit": record.git.get("commit"),
             "device": record.device,
         }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.effects import BOOTSTRAP_ERRORS, EQUAL
 from loradrift.analysis.statistics import TaskComparison, per_task
 from loradrift.analysis.study import Study
 
@@ -16,7 +17,7 @@ def drift_results(study: Study) -> dict[str, Any]:
     tasks = list(dict.fromkeys(reduction["task"]))
     tests = per_task(*(_by_task(reduction, method) for method in ("lora", "full_finetune")))
     results = {task: _task(study, task, tests[task]) for task in tasks}
-    means = study.summary["mean"]
+    means, overall = study.summary["mean"], study.overall.iloc[0].to_dict()
     plain: dict[str, Any] = _plain(
         {
             "tasks_analyzed": tasks,
@@ -25,6 +26,13 @@ def drift_results(study: Study) -> dict[str, Any]:
             "cross_task_summary": {
                 "mean_drift_reduction_all_tasks": means.mean(),
                 "std_drift_reduction_all_tasks": means.std(ddof=1),
+                "sign_flip_all_blocks": {
+                    "num_blocks": overall["blocks"],
+                    "mean_drift_reduction_percent": overall["mean"],
+                    "p_value": overall["p_sign_flip"],
+                    "least_p_value": overall["least_p"],
+                    "exact": overall["exact"],
+                },
             },
         }
     )
@@ -37,6 +45,7 @@ def _by_task(reduction: pd.DataFrame, method: str) -> dict[str, np.ndarray[Any, 
 
 def _task(study: Study, task: str, test: TaskComparison) -> dict[str, Any]:
     summary = study.summary[study.summary["task"] == task].iloc[0]
+    effects = study.effects[study.effects["task"] == task].iloc[0]
     return {
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
@@ -50,11 +59,14 @@ def _task(study: Study, task: str, test: TaskComparison) -> dict[str, Any]:
                 "name": "paired t-test",
                 "p_value": test.test.p,
                 "significant_at_05": test.test.p < 0.05,
-                "p_value_bonferroni": test.p_bonferroni,
+                "p_value_bonferroni": effects["p_t_bonferroni"],
+                "p_value_holm": effects["p_t_holm"],
+                "p_value_benjamini_hochberg": effects["p_t_benjamini_hochberg"],
                 "cohens_d": test.cohens_d,
                 "p_value_sign_flip": summary["p_sign_flip"],
                 "least_p_value_sign_flip": summary["least_p"],
             },
+            **_descriptions(effects),
         },
         "all_results": {
             method: [
@@ -62,6 +74,27 @@ def _task(study: Study, task: str, test: TaskComparison) -> dict[str, Any]:
                 for seed in sorted(study.reduction.loc[study.reduction["task"] == task, "seed"])
             ]
             for method in ("full_finetune", "lora")
+        },
+    }
+
+
+def _descriptions(effects: "pd.Series[Any]") -> dict[str, Any]:
+    """What stands beside the tests, of one task; differences are LoRA minus full fine-tuning."""
+
+    def size(name: str) -> dict[str, Any]:
+        interval = [effects[f"{name}_ci_lower"], effects[f"{name}_ci_upper"]]
+        return {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
+
+    return {
+        "effect_sizes": {"d_z": size("d_z"), "pooled_d": size("pooled_d")},
+        "equivalence": {
+            "margin_percent": EQUAL,
+            "ci_90_percent": [effects["equivalence_lower"], effects["equivalence_upper"]],
+            "p_value": effects["p_equivalence"],
+        },
+        "hierarchical_bootstrap": {
+            "ci_95_percent": [effects["bootstrap_lower"], effects["bootstrap_upper"]],
+            "note": BOOTSTRAP_ERRORS,
         },
     }
 

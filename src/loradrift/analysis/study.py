@@ -1,19 +1,19 @@
 """All tables of a study, from the runs' files; what did not change is not computed again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from loradrift.activations import StoreError
-from loradrift.analysis.drift import controls, layer_grid, mean_drift_replicates, run_drift
+from loradrift.analysis.effects import effect_table, overall
 from loradrift.analysis.pairing import Pair, Pairing, Run
 from loradrift.analysis.performance import equal_performance, run_table, validation_curve
-from loradrift.analysis.statistics import Variance, max_t, sign_flip, t_interval
+from loradrift.analysis.reading import Memory
+from loradrift.analysis.statistics import max_t, sign_flip, t_interval
 from loradrift.analysis.statistics.jackknife import jackknife_variance
-from loradrift.analysis.tables import code_version, remembered
+from loradrift.analysis.statistics.values import Array
 
 
 class Study(NamedTuple):
@@ -33,7 +33,14 @@ class Study(NamedTuple):
     ``reduction_percent``."""
 
     summary: pd.DataFrame
-    """Per task: the mean reduction with its interval, and its exact test."""
+    """Per task: the mean reduction with its interval, its exact test, and the jackknife variance
+    of the probe's rows (``row_variance``, ``row_df``)."""
+
+    overall: pd.DataFrame
+    """One row: the exact test over the blocks of all tasks."""
+
+    effects: pd.DataFrame
+    """Per task: effect sizes, descriptions, corrected p-values of the paired t test."""
 
     layers: pd.DataFrame
     """Per task and layer: drift of both methods and the adjusted p-value of their difference."""
@@ -51,12 +58,13 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         pairing: At least one pair.
         measures: Measures of drift beside CKA and cosine.
         results: Folder of the results; what is remembered lies in ``.remembered`` below it.
-        seed: Draws the controls' orders.
+        seed: Of every draw: the controls' orders, the bootstrap, flips where they are too many.
 
     Raises:
         StoreError: If a dump is damaged; names it.
     """
-    memory = _Memory(results / ".remembered")
+    memory = Memory(results)
+    rng = np.random.default_rng(seed)
     pairs = pairing.pairs
     runs = [run for pair in pairs for run in pair]
     drift = _stack(runs, [memory.drift(run, measures) for run in runs])
@@ -65,75 +73,27 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
     last = last_steps(mean_drift)
     reduction = _reduction(last)
+    by_row = {task: _by_row(own, memory) for task, own in _by_task(pairs).items()}
     return Study(
         runs=run_table(runs),
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
-        summary=_summary(reduction, pairs, memory),
-        layers=_layers(last_steps(cka)),
+        summary=_summary(reduction, by_row, rng),
+        overall=overall(reduction, rng),
+        effects=effect_table(reduction, _pseudo_values(reduction, by_row), rng),
+        layers=_layers(last_steps(cka), rng),
         controls=_stack([p.lora for p in pairs], [memory.controls(p, seed) for p in pairs]),
         grids=_stack(runs, [memory.grid(run) for run in runs]),
         equal_performance=pd.concat(
             [
-                equal_performance(
-                    [pair for pair in pairs if pair.task == task],
-                    mean_drift[mean_drift["task"] == task],
-                ).assign(task=task)
-                for task in dict.fromkeys(pair.task for pair in pairs)
+                equal_performance(own, mean_drift[mean_drift["task"] == task]).assign(task=task)
+                for task, own in _by_task(pairs).items()
             ],
             ignore_index=True,
         ),
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
     )
-
-
-def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairing:
-    """The pairs whose dumps are all whole; the others join the problems.
-
-    Args:
-        pairing: Any pairs.
-        measures: Measures of drift beside CKA and cosine.
-        results: As for :func:`analyse`, which finds the drift remembered.
-    """
-    memory = _Memory(results / ".remembered")
-    pairs, problems = [], list(pairing.problems)
-    for pair in pairing.pairs:
-        try:
-            for run in pair:
-                memory.drift(run, measures)
-            pairs.append(pair)
-        except StoreError as error:
-            place = f"{pair.task} seed={pair.seed}"
-            problems.append(f"{place}: {error}; move the run away and repeat its own command")
-    return Pairing(pairs, problems)
-
-
-class _Memory:
-    """Tables of single runs, by their dumps' checksums and the code that makes them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.code = code_version()
-
-    def _key(self, what: str, *runs: Run) -> dict[str, object]:
-        dumps = [run.store.manifest["steps"] for run in runs]
-        return {"what": what, "code": self.code, "dumps": dumps}
-
-    def drift(self, run: Run, measures: Sequence[str]) -> pd.DataFrame:
-        key = self._key(f"drift {sorted(measures)}", run)
-        return remembered(self.folder, key, lambda: run_drift(run, measures))
-
-    def controls(self, pair: Pair, seed: int) -> pd.DataFrame:
-        key = self._key(f"controls {seed}", *pair)
-        return remembered(self.folder, key, lambda: controls(pair.lora, pair.full_finetune, seed))
-
-    def grid(self, run: Run) -> pd.DataFrame:
-        return remembered(self.folder, self._key("grid", run), lambda: layer_grid(run))
-
-    def replicates(self, run: Run) -> pd.DataFrame:
-        key = self._key("replicates", run)
-        return remembered(self.folder, key, lambda: mean_drift_replicates(run))
 
 
 def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -159,14 +119,40 @@ def _reduction(last: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def _summary(reduction: pd.DataFrame, pairs: Sequence[Pair], memory: _Memory) -> pd.DataFrame:
+def _by_task(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    tasks = dict.fromkeys(pair.task for pair in pairs)
+    return {task: [pair for pair in pairs if pair.task == task] for task in tasks}
+
+
+def _by_row(pairs: Sequence[Pair], memory: Memory) -> Array:
+    """Each seed's reduction without each probe row in turn (S, N)."""
+    replicates = []
+    for pair in pairs:
+        full, lora = (memory.replicates(run)["drift"].to_numpy() for run in pair)
+        replicates.append(100 * (1 - lora / full))
+    return np.stack(replicates)
+
+
+def _pseudo_values(reduction: pd.DataFrame, by_row: Mapping[str, Array]) -> dict[str, Array]:
+    """What each row adds to each seed's reduction (S, N): the mean over rows is the reduction."""
+    values = {}
+    for task, own in reduction.groupby("task", sort=False):
+        without_SN, whole_S = by_row[str(task)], own["reduction_percent"].to_numpy()
+        pulls_SN = without_SN.mean(axis=1, keepdims=True) - without_SN
+        values[str(task)] = whole_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
+    return values
+
+
+def _summary(
+    reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
+) -> pd.DataFrame:
     rows = []
     for task, own in reduction.groupby("task", sort=False):
         values = own["reduction_percent"].to_numpy()
-        of_task = [pair for pair in pairs if pair.task == task]
         seeds = t_interval(values)
-        beyond = t_interval(values, _row_variance(seeds.estimate, of_task, memory))
-        test = sign_flip(values)
+        rows_of_probe = jackknife_variance(seeds.estimate, by_row[str(task)].mean(axis=0))
+        beyond = t_interval(values, rows_of_probe)
+        test = sign_flip(values, rng=rng)
         rows.append(
             {
                 "task": task,
@@ -179,27 +165,20 @@ def _summary(reduction: pd.DataFrame, pairs: Sequence[Pair], memory: _Memory) ->
                 "ci_upper_any_text": beyond.high,
                 "p_sign_flip": test.p,
                 "least_p": test.least_p,
+                "row_variance": rows_of_probe.value,
+                "row_df": rows_of_probe.df,
             }
         )
     return pd.DataFrame(rows)
 
 
-def _row_variance(estimate: float, pairs: Sequence[Pair], memory: _Memory) -> Variance:
-    """Jackknife variance of a task's mean reduction over the rows of its probe."""
-    replicates = []
-    for pair in pairs:
-        full, lora = (memory.replicates(run)["drift"].to_numpy() for run in pair)
-        replicates.append(100 * (1 - lora / full))
-    return jackknife_variance(estimate, np.mean(replicates, axis=0))
-
-
-def _layers(last: pd.DataFrame) -> pd.DataFrame:
+def _layers(last: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Drift of both methods in each layer; p-values adjusted over layers by shared flips."""
     tables = []
     for task, own in last.groupby("task", sort=False):
         wide = own.pivot(index="seed", columns=["method", "layer"], values="drift")
         full, lora = wide["full_finetune"].to_numpy(), wide["lora"].to_numpy()
-        tests = max_t(full - lora)
+        tests = max_t(full - lora, rng=rng)
         tables.append(
             pd.DataFrame(
                 {

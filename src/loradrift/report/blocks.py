@@ -63,4 +63,11 @@ def cell_text(value: object, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
+def interval_text(low: float, high: float, digits: int = 3) -> str:
+    """An interval as a table shows it; a dash where there is none."""
+    if math.isnan(low) or math.isnan(high):
+        return "-"
+    return f"{low:.{digits}g} to {high:.{digits}g}"
+
+
 Block = Heading | Paragraph | Table | Figure

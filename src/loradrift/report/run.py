@@ -9,13 +9,15 @@ from loradrift.analysis.evidence import judge_study, outcome_table, outcomes_jso
 from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.pairing import Pairing, find_pairs
 from loradrift.analysis.pooling_proof import prove_pooling
+from loradrift.analysis.reading import readable
 from loradrift.analysis.results_json import drift_results
 from loradrift.analysis.squad_v2 import report_squad
-from loradrift.analysis.study import Study, analyse, readable
+from loradrift.analysis.study import Study, analyse
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.files import write_json
+from loradrift.report.blocks import interval_text
 from loradrift.report.diagnosis import report_diagnosis
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
@@ -28,7 +30,7 @@ from loradrift.similarity import MEASURES, Proof, check, prove
 
 TITLE = "Representation drift: LoRA against full fine-tuning"
 WEIGHTS_TITLE = "Weight changes (in brackets: of a random change)"
-ALWAYS = ("cka", "cka_biased", "cosine")
+ALWAYS = ("cka", "cka_biased", "cosine", "cosine_centered")
 """Measures that every analysis of drift uses."""
 
 
@@ -178,7 +180,7 @@ def find_weights(config: AnalysisConfig, pairing: Pairing, study: Study) -> Weig
 
 def judge_hypotheses(config: AnalysisConfig, study: Study) -> list[Outcome]:
     """Verdicts, in ``hypotheses.json`` and in the terminal."""
-    outcomes = judge_study(study)
+    outcomes = judge_study(study, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(outcomes))
     shown = outcome_table(outcomes)[
         ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
@@ -210,8 +212,13 @@ def summary_table(study: Study) -> pd.DataFrame:
                 "drift, full": f"{own['full_finetune'].mean():.4f}",
                 "drift, LoRA": f"{own['lora'].mean():.4f}",
                 "reduction %": f"{row['mean']:.1f}",
-                "95 % interval": f"{row['ci_lower']:.1f} to {row['ci_upper']:.1f}",
+                "95 % interval": interval_text(row["ci_lower"], row["ci_upper"]),
                 "p": f"{row['p_sign_flip']:.3g} (least possible {row['least_p']:.3g})",
             }
         )
-    return pd.DataFrame(rows)
+    overall = study.overall.iloc[0]
+    if overall["tasks"] > 1:
+        p = f"{overall['p_sign_flip']:.3g} (least possible {overall['least_p']:.3g})"
+        own = {"task": "all", "seeds": f"{overall['blocks']} blocks", "p": p}
+        rows.append(own | {"reduction %": f"{overall['mean']:.1f}"})
+    return pd.DataFrame(rows).fillna("-")

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from loradrift.analysis.effects import BOOTSTRAP_ERRORS
 from loradrift.analysis.evidence import outcome_table
 from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.study import Study, last_steps
-from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
+from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, interval_text
 from loradrift.similarity import Proof
 
 
@@ -30,14 +31,18 @@ def study_blocks(
         ),
         reduction,
         _summary(study),
+        _overall(study),
         *left_out(problems),
         Heading("Hypotheses"),
         *others[4:],
         Table(
             outcome_table(outcomes),
             "Fixed before the data were seen. p is one-sided against the margin; Holm and "
-            "Bonferroni correct for the whole family.",
+            "Bonferroni correct for the whole family, BH (Benjamini-Hochberg) for the share of "
+            "false ones among those found.",
         ),
+        Heading("Effect sizes and descriptions"),
+        *_effects(study),
         Heading("Layers"),
         *others[:1],
         _layers(study),
@@ -70,11 +75,62 @@ def study_blocks(
 
 def _summary(study: Study) -> Table:
     return Table(
-        study.summary.rename(columns={"mean": "reduction %"}),
+        study.summary.drop(columns=["row_variance", "row_df"]).rename(
+            columns={"mean": "reduction %"}
+        ),
         "Drift reduction in percent per task. The second interval also holds for other rows than "
         "the probe's (jackknife over rows). p is the exact two-sided sign-flip test over seeds; "
         "least p is the smallest value that so many seeds can reach, whatever the data.",
     )
+
+
+def _overall(study: Study) -> Paragraph:
+    row = study.overall.iloc[0]
+    how = "exact" if row["exact"] else "drawn flips"
+    return Paragraph(
+        f"Over all {row['blocks']} seed x task blocks the mean reduction is {row['mean']:.1f} %; "
+        f"two-sided sign-flip p = {row['p_sign_flip']:.3g} ({how}; {row['least_p']:.3g} is the "
+        "least that so many blocks can reach)."
+    )
+
+
+def _effects(study: Study) -> list[Table]:
+    """Two tables: in standard deviations; intervals and p-values of other kinds."""
+    effects = study.effects
+    sizes, others = effects[["task", "seeds"]].copy(), effects[["task"]].copy()
+    for name, shown in (("d_z", "d_z"), ("pooled_d", "pooled d")):
+        sizes[shown], sizes[f"{shown}, Hedges"] = effects[name], effects[f"{name}_hedges"]
+        sizes[f"{shown}, 95 %"] = _between(effects, f"{name}_ci_lower", f"{name}_ci_upper")
+    others["90 % (equivalence)"] = _between(effects, "equivalence_lower", "equivalence_upper")
+    others["p equivalence"] = effects["p_equivalence"]
+    others["bootstrap 95 %"] = _between(effects, "bootstrap_lower", "bootstrap_upper")
+    for name, shown in {
+        "p_t": "p t",
+        "p_t_bonferroni": "Bonferroni",
+        "p_t_holm": "Holm",
+        "p_t_benjamini_hochberg": "BH",
+    }.items():
+        others[shown] = effects[name]
+    return [
+        Table(
+            sizes,
+            "LoRA's drift minus full fine-tuning's in standard deviations: of the paired "
+            "differences (d_z) and pooled; with the small-sample factor (Hedges), and with the "
+            "noncentral-t interval of the true effect.",
+        ),
+        Table(
+            others,
+            "Drift reduction in percent. Both methods are equal within 20 % if the 90 % interval "
+            "lies within it (two one-sided t tests). The hierarchical bootstrap (10,000 resamples "
+            f"of seeds, then of the rows' jackknife pseudo-values) is {BOOTSTRAP_ERRORS}. p t: "
+            "paired t test per task, as earlier notebooks had it, and corrected over tasks.",
+        ),
+    ]
+
+
+def _between(table: pd.DataFrame, low: str, high: str) -> list[str]:
+    """Two columns as one: from ... to."""
+    return [interval_text(*ends) for ends in zip(table[low], table[high], strict=True)]
 
 
 def left_out(problems: Sequence[str]) -> list[Block]:
@@ -98,15 +154,18 @@ def _equal_performance(study: Study) -> Table:
     figures = table.groupby(["task", "method"], sort=False).agg(
         score=("score", "first"),
         reached=("step", "count"),
+        before=("before_first_validation", "sum"),
         seeds=("seed", "count"),
         step=("step", "mean"),
         drift=("drift", "mean"),
     )
     return Table(
-        figures.reset_index(),
+        figures.reset_index().rename(columns={"before": "before the first validation"}),
         "Drift where both methods do equally well: at the validation score that is the lower of "
         "the two methods' mean best scores, interpolated between validations and dumps. reached "
-        "counts the seeds that got there; the means are over those.",
+        "counts the seeds that got there; the means are over those. Of seeds that reached it "
+        "before the first validation nobody knows when: they count with that validation's step and "
+        "drift, which is an upper bound where drift grows.",
     )
 
 
@@ -125,7 +184,7 @@ def _measures(study: Study) -> Table:
         wide.reset_index(),
         "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
         "CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in (where"
-        " the dumps hold it), and 1 - cosine.",
+        " the dumps hold it), and 1 - cosine, raw and with each side's column means removed.",
     )
 
 

@@ -162,7 +162,10 @@ def read_record(folder: Path) -> RunRecord | None:
         ) from None
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}")
+        raise UserError(
+            f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}; update "
+            "loradrift, or move the run away and train it again"
+        )
     try:
         return RunRecord(**{**fields, "status": Status(fields["status"])})
     except (KeyError, TypeError, ValueError) as error:

@@ -81,5 +81,6 @@ def test_the_reports_table_shows_it_beside_the_other_forms_of_cka(dumped):
     table = drift.reset_index().assign(task="sst2", method="lora", seed=1)
     shown = _measures(SimpleNamespace(drift=table)).frame
     forms = ["cka", "cka_biased", "cka_without_massive", "cka_with_bos", "cosine"]
+    forms.append("cosine_centered")
     assert list(shown.columns) == ["task", "method", *forms]
     assert shown["cka_with_bos"].item() == pytest.approx(drift[1, :, "cka_with_bos"].mean())

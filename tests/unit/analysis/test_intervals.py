@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.analysis.statistics import Variance, stack, t_interval, variance_of_mean
+from loradrift.analysis.statistics import (
+    Variance,
+    ratio_interval,
+    stack,
+    t_interval,
+    variance_of_mean,
+)
 
 SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
 """Student's data, group 2 minus group 1 of R's ``sleep``."""
@@ -56,6 +62,31 @@ def test_equal_seeds_have_no_width_and_say_so():
 def test_the_mean_over_tasks():
     parts = [Variance(0.09, 255), Variance(0.36, 99), Variance(0.0, 400)]
     assert variance_of_mean(parts) == Variance(pytest.approx(0.05), 99)
+
+
+def test_fiellers_interval_solves_its_own_equation():
+    lora, full = np.array([1.1, 2.3, 2.9, 4.4]), np.array([2.0, 2.6, 3.3, 4.1])
+    interval = ratio_interval(lora, full, confidence=0.9)
+    assert interval.estimate == pytest.approx(lora.mean() / full.mean())
+    for end in (interval.low, interval.high):
+        assert stats.ttest_1samp(lora - end * full, 0).pvalue == pytest.approx(0.1)
+    swapped = ratio_interval(full, lora, confidence=0.9)
+    assert (swapped.low, swapped.high) == pytest.approx((1 / interval.high, 1 / interval.low))
+    wide = ratio_interval(lora, full, Variance(0.01, 99), confidence=0.9)
+    assert wide.low < interval.low and wide.high > interval.high
+
+
+def test_fiellers_interval_where_there_is_none():
+    same = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
+    assert same.low == same.high == same.estimate == 1 and same.note.startswith("the ratio is the")
+    rows = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7], Variance(0.0001, 400))
+    assert rows.high - 1 == pytest.approx(stats.t.ppf(0.975, 400) * 0.01, rel=0.1)
+    one = ratio_interval([0.9], [0.8])
+    assert math.isnan(one.low) and one.note.startswith("one value")
+    wild = ratio_interval([1.0, 2.0, 3.0], [-5.0, 0.1, 6.0])
+    assert math.isnan(wild.high) and "varies too much over seeds" in wild.note
+    with pytest.raises(ValueError, match="full_finetune must be positive for a ratio, got -1"):
+        ratio_interval([1.0, 2.0], [-1.0, -1.0])
 
 
 def test_values_by_task():

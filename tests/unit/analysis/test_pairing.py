@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from planted import write_run
 
 from loradrift.analysis.pairing import find_pairs
 from loradrift.config import UserError
-from loradrift.runs import Status
+from loradrift.runs import Status, read_record, write_record
 
 
 def both(runs, seed, **options):
@@ -81,7 +82,21 @@ def test_one_method_only(tmp_path):
     pairing = find_pairs(tmp_path, None)
     assert pairing.pairs == []
     [problem] = pairing.problems
-    assert problem == "sst2 seed=1: there is no finished full_finetune run to compare with"
+    command = "python train.py task=sst2 method=full_finetune seed=1 study.name=drift"
+    assert problem == (
+        "sst2 seed=1: there is no finished full_finetune run to compare with: "
+        f"`{command} runs={tmp_path}` makes it"
+    )
+
+
+def test_the_command_for_a_missing_partner_has_the_studys_overrides_and_not_the_methods(tmp_path):
+    variant = "method.rank=4,model.path=base-3M~0a1b2c3d,task.max_steps=9"
+    folder = write_run(tmp_path, "lora", 1, size=0.2, variant=variant)
+    record = read_record(folder)
+    write_record(folder, replace(record, config=record.config | {"model": {"path": "a b/base-3M"}}))
+    [problem] = find_pairs(tmp_path, None).problems
+    assert "study.name=drift 'model.path=a b/base-3M' task.max_steps=9 runs=" in problem
+    assert "method.rank" not in problem
 
 
 @pytest.mark.parametrize("file", ["run.json", "activations/manifest.json"])
@@ -94,6 +109,8 @@ def test_a_damaged_or_newer_file_is_named(tmp_path, file, text):
     pairing = find_pairs(tmp_path, None)
     assert [pair.seed for pair in pairing.pairs] == [1]
     assert str(path) in pairing.problems[0]
+    if "99" in text:
+        assert re.search("update loradrift, or move the run away and", pairing.problems[0])
 
 
 def test_a_method_with_two_settings_needs_two_studies(tmp_path):

@@ -92,10 +92,23 @@ def test_no_difference_is_no_evidence():
     assert sign_flip([0.0, 0.0, 1.0]).least_p == 1
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_flips_are_drawn_where_there_are_too_many_to_count(side):
+    values = np.random.default_rng(9).normal(0.2, 1, 40)
+    counted = sign_flip(values, alternative=side)
+    more = np.append(values, [1e-9, -1e-9])  # two blocks that decide nothing
+    drawn = sign_flip(more, alternative=side, rng=np.random.default_rng(0))
+    assert drawn == sign_flip(more, alternative=side, rng=np.random.default_rng(0))
+    assert counted.exact and not drawn.exact
+    assert drawn.p == pytest.approx(counted.p, abs=0.006)
+    hopeless = sign_flip(np.full(50, 3.0), alternative="greater", rng=np.random.default_rng(0))
+    assert hopeless.p == hopeless.least_p == 1 / 100_001
+
+
 def test_errors_of_sign_flip():
     with pytest.raises(ValueError, match="values must be finite numbers and at least one, got"):
         sign_flip([1, np.nan])
-    with pytest.raises(ValueError, match="values must have at most 40 blocks, got 41"):
+    with pytest.raises(ValueError, match="rng must be given beyond 40 blocks, got 41 blocks"):
         sign_flip(np.arange(1, 42))
 
 

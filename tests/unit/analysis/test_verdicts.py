@@ -69,18 +69,23 @@ def test_the_numbers_of_h1_and_h2():
     contrast = (lora - 0.97 * full).mean(1)
     assert h1.p == pytest.approx(stats.ttest_1samp(contrast, 0, alternative="greater").pvalue)
     change = 100 * (1 - lora / full)
-    for o, margin, side in ((h1, 3, "less"), (h2, 20, "greater")):
+    past = {"H1": 0.97 * full - lora, "H2": change - 20}
+    for o, side in ((h1, "less"), (h2, "greater")):
         exact = stats.permutation_test(
-            ((change - margin).ravel(),),
+            (past[o.hypothesis.name[:2]].ravel(),),
             np.sum,
             permutation_type="samples",
             n_resamples=np.inf,
             alternative=side,
         )
         assert o.p_sign_flip == pytest.approx(exact.pvalue, abs=1e-12)
-        low, high = stats.t.interval(0.95, 4, change.mean(), stats.sem(change.mean(1)))
-        assert (o.ci_lower, o.ci_upper) == pytest.approx((low, high))
         assert o.least_p == 2.0**-15
+    low, high = stats.t.interval(0.95, 4, change.mean(), stats.sem(change.mean(1)))
+    assert (h2.estimate, h2.ci_lower, h2.ci_upper) == pytest.approx((change.mean(), low, high))
+    assert h1.estimate == pytest.approx(100 * (1 - lora.mean() / full.mean()))
+    for end in (h1.ci_lower, h1.ci_upper):  # the interval's ends are where the test turns
+        contrast = (lora - (1 - end / 100) * full).mean(1)
+        assert stats.ttest_1samp(contrast, 0).pvalue == pytest.approx(0.05)
     assert h2.p == h2.p_sign_flip
     assert h1.p_bonferroni == pytest.approx(min(1, 3 * h1.p))
     assert h1.p_holm == pytest.approx(min(1, 3 * h1.p))
@@ -118,7 +123,33 @@ def test_identical_methods():
         assert o.estimate == o.ci_lower == o.ci_upper == 0
         assert o.p_equivalence is None and "all values are equal" in o.note
     assert h1.p == h1.p_sign_flip == 2.0**-9 and "p is the sign-flip test's" in h1.note
-    assert (h1.verdict, h2.verdict) == ("supported", "refuted")
+    assert (h1.verdict, h2.verdict) == ("supported", "equivalent")
+
+
+def test_equal_methods_whose_seeds_differ_are_equivalent():
+    drift = {task: np.array([0.05, 0.06, 0.04]) for task in TASKS}
+    assert outcome(H2, Evidence(drift, drift)).verdict == "equivalent"
+    # Without width, but on the margin or past it, nothing is equal.
+    for factor in (1.2, 1.5):
+        moved = {task: factor * values for task, values in drift.items()}
+        assert outcome(H2, Evidence(moved, drift)).verdict == "refuted"
+    # Other rows of the probe could still tell the methods apart.
+    wide = Evidence(drift, drift, rows=Variance(13.0**2, 255))
+    assert outcome(H2, wide).verdict == "undecided"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_h1s_interval_and_test_never_contradict_each_other(seed):
+    # Tasks of very different scores: a mean of their ratios is another number than the contrast.
+    rng = np.random.default_rng(seed)
+    control = {
+        task: level * rng.normal(1, 0.01, 3)
+        for task, level in zip(TASKS, (0.1, 0.8, 0.9), strict=True)
+    }
+    treatment = {task: v * rng.normal(0.985, 0.01, 3) for task, v in control.items()}
+    result = outcome(H1, Evidence(treatment, control))
+    assert (result.ci_upper <= 3) == (result.p <= 0.025)
+    assert (result.ci_lower >= 3) == (result.p >= 0.975)
 
 
 def test_on_the_margin_exactly():
@@ -147,6 +178,17 @@ def test_incomplete_seeds_are_left_out():
     data.control["sst2"][:] = np.nan
     assert outcome(H2, data).note == "no seed has a value for both sides and every task"
     assert outcome(H2, data).verdict == Verdict.NO_DATA
+    named = outcome(H2, data._replace(missing="no pair of sst2 seed=1: `train` adds it"))
+    assert named.verdict == Verdict.UNDECIDED
+    assert named.note.endswith("every task: no pair of sst2 seed=1: `train` adds it")
+
+
+def test_more_blocks_than_flips_can_be_counted_for():
+    h1, h2, _ = judge(dict.fromkeys((H1, H2), evidence(0.5, 0.01, seeds=14)))
+    assert (h1.verdict, h2.verdict) == ("refuted", "supported")
+    assert h2.p == h2.least_p == 1 / 100_001 and "flips were drawn" in h2.note
+    again = judge({H2: evidence(0.795, 0.1, seeds=14)}, seed=1)
+    assert again == judge({H2: evidence(0.795, 0.1, seeds=14)}, seed=1)
 
 
 def test_percent_of_nothing():
@@ -163,6 +205,8 @@ def test_a_claim_past_the_probe_needs_more():
     wider = outcome(H2, data._replace(rows=Variance(25.0, 255)))
     assert wider.verdict == Verdict.UNDECIDED
     assert wider.ci_lower < outcome(H2, data).ci_lower
+    assert wider.row_standard_error == 5 and "other rows than the probe's" in wider.note
+    assert outcome(H2, data).row_standard_error is None
 
 
 def test_seeds_and_tasks_in_any_order_and_unit():

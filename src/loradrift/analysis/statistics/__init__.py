@@ -16,6 +16,7 @@ from loradrift.analysis.statistics.effect_size import (
 from loradrift.analysis.statistics.intervals import (
     Interval,
     Variance,
+    ratio_interval,
     t_interval,
     variance_of_mean,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "paired_t",
     "per_task",
     "pooled_d",
+    "ratio_interval",
     "sign_flip",
     "stack",
     "t_interval",

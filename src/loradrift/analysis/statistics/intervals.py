@@ -22,7 +22,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from loradrift.analysis.statistics.values import NO_VARIANCE, ONE_SEED, constant, vector
+from loradrift.analysis.statistics.values import (
+    NO_VARIANCE,
+    ONE_RATIO,
+    ONE_SEED,
+    UNBOUNDED,
+    constant,
+    pairs,
+    snap,
+    vector,
+)
 
 
 class Variance(NamedTuple):
@@ -71,6 +80,54 @@ def t_interval(
     upper = (1 + confidence) / 2
     half = float(np.sqrt(sum(stats.t.ppf(upper, part.df) ** 2 * part.value for part in parts)))
     return Interval(mean, mean - half, mean + half, df, confidence, NO_VARIANCE if equal else "")
+
+
+def ratio_interval(
+    lora: ArrayLike, full: ArrayLike, rows: Variance | None = None, confidence: float = 0.95
+) -> Interval:
+    """Ratio of the means over seeds, with the interval that goes with the test of a contrast.
+
+    It holds every r whose two-sided paired t test of ``lora - r full`` does not reject (Fieller
+    1954, J. R. Statist. Soc. B 16:175), so that its ends and such a test cannot contradict each
+    other; a mean of the seeds' own ratios can.
+
+    Args:
+        lora: A value per seed (S,).
+        full: The value of full fine-tuning with the same seed (S,), positive on average.
+        rows: Jackknife variance of the ratio, as for :func:`t_interval`.
+        confidence: Share of such intervals that contain the truth.
+
+    Returns:
+        NaN bounds for one seed, or where full's mean cannot be told from 0.
+
+    Raises:
+        ValueError: If the values are not paired, full's mean is not positive, or ``confidence``
+            is not in (0, 1).
+    """
+    lora_S, full_S = pairs(lora, full)
+    check_confidence(confidence)
+    mean = full_S.mean()
+    if mean <= 0:
+        raise ValueError(f"full_finetune must be positive for a ratio, got {mean:g}")
+    n, ratio = len(full_S), float(lora_S.mean() / mean)
+    if n == 1:
+        return Interval(ratio, np.nan, np.nan, 0, confidence, ONE_SEED)
+    # In d = r - ratio the equation loses no digits: a d^2 + 2 b d - c <= 0.
+    upper = (1 + confidence) / 2
+    factor = stats.t.ppf(upper, n - 1) ** 2 / n / (n - 1)
+    rest_S = snap(lora_S - ratio * full_S, lora_S, full_S)
+    spread_S = snap(full_S - mean, full_S)
+    a = mean**2 - factor * (spread_S @ spread_S)
+    b = factor * (rest_S @ spread_S)
+    c = factor * (rest_S @ rest_S)
+    if rows is not None and rows.value > 0:
+        c += stats.t.ppf(upper, rows.df) ** 2 * rows.value * mean**2
+    if a <= 0:
+        return Interval(ratio, np.nan, np.nan, n - 1, confidence, UNBOUNDED)
+    half = np.sqrt(b**2 + a * c)
+    note = "" if rest_S.any() else ONE_RATIO
+    low, high = float((-b - half) / a), float((half - b) / a)
+    return Interval(ratio, ratio + low, ratio + high, n - 1, confidence, note)
 
 
 def check_confidence(confidence: float) -> None:

@@ -44,9 +44,16 @@ class SignFlip(NamedTuple):
     num_blocks: int
     """Blocks that differ from the null value; the others carry no sign."""
 
+    exact: bool = True
+    """Whether every flip was looked at."""
+
 
 def sign_flip(
-    values: ArrayLike, mu0: float = 0.0, alternative: Alternative = "two-sided"
+    values: ArrayLike,
+    mu0: float = 0.0,
+    alternative: Alternative = "two-sided",
+    rng: np.random.Generator | None = None,
+    num_flips: int = 100_000,
 ) -> SignFlip:
     """Test the mean of the blocks against ``mu0``.
 
@@ -56,20 +63,37 @@ def sign_flip(
             their means over tasks instead, at the price of fewer blocks.
         mu0: Null value, or the margin of a one-sided claim.
         alternative: ``greater`` tests whether the mean is above ``mu0``.
+        rng: Draws the flips; needed beyond 40 blocks only, below all flips are counted.
+        num_flips: How many flips it draws.
 
     Raises:
-        ValueError: If a value is not finite, or more than 40 differ from ``mu0``.
+        ValueError: If a value is not finite, or ``rng`` is missing beyond 40 blocks.
     """
     values_B = finite(values).ravel()
     shifted_B = _shifted(values_B, mu0, alternative)
     moving_B = shifted_B[shifted_B != 0]
     n = len(moving_B)
     if n > MAX_BLOCKS:
-        raise ValueError(f"values must have at most {MAX_BLOCKS} blocks, got {n}")
+        p = _drawn_p(moving_B, alternative == "two-sided", rng, num_flips)
+        floor = max(least_p(n, alternative), 1 / (1 + num_flips))
+        return SignFlip(float(values_B.mean()), p, floor, n, exact=False)
     observed = moving_B.sum()
     share = _share_at_least(moving_B, abs(observed) if alternative == "two-sided" else observed)
     p = min(1.0, 2 * share) if alternative == "two-sided" else share
     return SignFlip(float(values_B.mean()), p, least_p(n, alternative), n)
+
+
+def _drawn_p(
+    values_B: Array, two_sided: bool, rng: np.random.Generator | None, num_flips: int
+) -> float:
+    """Share of drawn sign patterns that are as extreme as the one seen, which is counted in."""
+    n = len(values_B)
+    if rng is None:
+        raise ValueError(f"rng must be given beyond {MAX_BLOCKS} blocks, got {n} blocks")
+    threshold = _extent(values_B.sum(), two_sided) - ROUNDING * np.abs(values_B).sum()
+    signs = _random_signs(rng, n, num_flips)
+    reached = sum(int((_extent(each @ values_B, two_sided) >= threshold).sum()) for each in signs)
+    return (1 + reached) / (1 + num_flips)
 
 
 def _shifted(values: Array, mu0: float, alternative: Alternative) -> Array:

@@ -17,6 +17,8 @@ ROUNDING = 1e-12
 
 ONE_SEED = "one value: no spread, hence no interval and no t test"
 NO_VARIANCE = "all values are equal: the t test is undefined and the interval has no width"
+ONE_RATIO = "the ratio is the same in all seeds: they give the interval no width"
+UNBOUNDED = "full_finetune varies too much over seeds for an interval of the ratio"
 
 
 def finite(values: ArrayLike, name: str = "values") -> Array:

@@ -29,7 +29,7 @@ def draw_article(rng: Random, split: str, name: str, num_paragraphs: int) -> dic
 
 def draw_paragraph(rng: Random, split: str, name: str) -> dict[str, Any]:
     """A context of a few facts, and as many questions with an answer as without."""
-    facts = _distinct_facts(rng, split, rng.randint(2, 3))
+    facts = _distinct_facts(rng, split, rng.randint(1, 2))
     context, places = _write(rng, facts)
     entries = []
     for number in range(QUESTIONS_PER_PARAGRAPH):
