@@ -8,7 +8,16 @@ from typing import Any
 
 from loradrift.runs import RunRecord, Status, read_record
 
-HEADINGS = ("task", "method", "seeds", "metric", "trainable", "tokens/s", "peak memory", "time")
+HEADINGS = (
+    "task",
+    "method",
+    "seeds",
+    "metric",
+    "trainable",
+    "tokens/s",
+    "peak memory",
+    "wall time",
+)
 
 
 def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:

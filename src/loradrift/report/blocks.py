@@ -1,9 +1,13 @@
 """What a report is made of: the same blocks become a page and a PDF."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
+
+NUMBER = re.compile(r"-|(-?\d[\d.,]*(e[+-]?\d+)?|-?inf)( \(.*\))?")
+"""A cell with a number, that of chance after it in brackets, or with none."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,20 @@ class Table:
     caption: str
     digits: int = 3
 
+    def headings(self) -> list[str]:
+        """Names of the columns, in words, so that they wrap."""
+        return [str(name).replace("_", " ") for name in self.frame.columns]
+
     def cells(self) -> list[list[str]]:
         """The rows as text."""
         rows = self.frame.itertuples(index=False)
         return [[cell_text(value, self.digits) for value in row] for row in rows]
+
+    def text_columns(self) -> list[bool]:
+        """Which columns hold words, and are written from the left; the others hold numbers."""
+        cells = self.cells()
+        places = range(len(self.frame.columns))
+        return [not all(NUMBER.fullmatch(row[place]) for row in cells) for place in places]
 
 
 @dataclass(frozen=True)

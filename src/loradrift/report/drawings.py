@@ -9,7 +9,7 @@ from loradrift.analysis.hypotheses import Outcome
 from loradrift.analysis.study import Study, last_steps
 from loradrift.report import figures
 from loradrift.report.blocks import Figure
-from loradrift.report.style import canvas, save
+from loradrift.report.style import canvas, finish_panels, save
 
 
 def draw_study(study: Study, outcomes: Sequence[Outcome], folder: Path) -> list[Figure]:
@@ -46,13 +46,14 @@ def _profiles(study: Study, tasks: list[str], folder: Path) -> Figure:
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             figures.layer_profile(axes, _of(last, task), _of(study.controls, task), task)
-        panels[0].legend(fontsize=7)
+        finish_panels(figure, panels)
         save(figure, folder, "layer_profiles")
     return Figure(
         "layer_profiles",
         "Drift of each layer at the last step: mean over seeds, band from the least to the "
-        "largest. The dotted floor is the base model against itself, in another order and in "
-        "bfloat16.",
+        "largest; each task has a scale of its own. The dotted floor is the base model against "
+        "itself, in another order and in bfloat16; at most about "
+        f"{study.controls['floor'].max():.1e}.",
     )
 
 
@@ -60,9 +61,13 @@ def _steps(study: Study, tasks: list[str], folder: Path) -> Figure:
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             figures.drift_over_steps(axes, _of(study.mean_drift, task), task)
-        panels[0].legend(fontsize=7)
+        finish_panels(figure, panels)
         save(figure, folder, "drift_over_steps")
-    return Figure("drift_over_steps", "Mean drift over layers while training; thin lines: seeds.")
+    return Figure(
+        "drift_over_steps",
+        "Mean drift over layers while training: mean over seeds; thin lines: each seed. Each task "
+        "has a scale of its own.",
+    )
 
 
 def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
@@ -70,12 +75,13 @@ def _frontier(study: Study, tasks: list[str], folder: Path) -> Figure:
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             figures.frontier(axes, _of(study.frontier, task), metrics[task], task)
-        panels[0].legend(fontsize=7)
+        finish_panels(figure, panels)
         save(figure, folder, "frontier")
     return Figure(
         "frontier",
-        "What drift a performance costs: each run from its first validation to its last "
-        "(outlined). Up and to the left is better.",
+        "What drift (mean over layers) a performance costs: each run from its first validation to "
+        "its last (large, outlined), with the best score so far. Up and to the left is better; "
+        "each task has scales of its own.",
     )
 
 
@@ -84,23 +90,29 @@ def _layers(study: Study, tasks: list[str], folder: Path) -> Figure:
     grids = study.grids.groupby(keys, sort=False)["cka"].mean().reset_index()
     wide = grids.pivot(index=["task", "base_layer", "layer"], columns="method", values="cka")
     limit = max(0.01, float((wide["lora"] - wide["full_finetune"]).abs().max()))
-    with canvas(len(tasks), width=3.4) as (figure, panels):
+    with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
-            figures.layer_difference(figure, axes, _of(grids, task), task, limit)
+            image = figures.layer_difference(axes, _of(grids, task), task, limit)
+        finish_panels(figure, panels)
+        figure.set_layout_engine("compressed")  # squares, side by side
+        bar = figure.colorbar(image, ax=panels, shrink=0.85, aspect=30, pad=0.02)
+        bar.set_label("CKA, LoRA minus full", fontsize=8)
         save(figure, folder, "layer_difference")
     return Figure(
         "layer_difference",
         "CKA of every layer of the base model with every layer after training, LoRA minus full "
-        "fine-tuning, mean over seeds. The diagonal compares a layer with itself.",
+        "fine-tuning, mean over seeds. Blue: more alike after LoRA. The diagonal compares a layer "
+        "with itself.",
     )
 
 
 def _forest(outcomes: Sequence[Outcome], folder: Path) -> Figure:
-    with canvas(1, width=6.4, height=1.0 + 0.45 * len(outcomes)) as (figure, [axes]):
-        figures.forest(axes, outcomes)
+    with canvas(len(outcomes), width=6.4, height=1.0, columns=1) as (figure, panels):
+        for axes, outcome in zip(panels, outcomes, strict=True):
+            figures.hypothesis(axes, outcome)
         save(figure, folder, "hypotheses")
     return Figure(
         "hypotheses",
-        "The hypotheses' estimates with 95 % intervals over seeds; dashed: the margin. H1 and H3 "
-        "claim to be left of it, H2 to be right of it.",
+        "The hypotheses' estimates with 95 % intervals over seeds, each on a scale of its own. "
+        "Dashed: the margin; shaded: where the hypothesis holds.",
     )

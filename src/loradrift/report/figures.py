@@ -1,15 +1,16 @@
 """One function per figure: a table goes in, axes are drawn."""
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from loradrift.analysis.hypotheses import Outcome, Verdict
-from loradrift.report.style import COLORS, LABELS, MARKERS, task_label
+from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, from_zero, task_label
 
 METHODS = ("full_finetune", "lora")
+VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
 
 
 def drift_reduction(axes: Any, reduction: pd.DataFrame, summary: pd.DataFrame) -> None:
@@ -58,10 +59,10 @@ def layer_profile(axes: Any, drift: pd.DataFrame, controls: pd.DataFrame, task: 
             mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
         )
     floor = controls.groupby("layer")["floor"].mean()
-    label = f"floor, at most {floor.max():.0e}"
-    axes.plot(floor.index, floor, ls=":", color="gray", label=label)
-    axes.set_ylim(bottom=0)
-    axes.set_xticks(sorted(drift["layer"].unique()))
+    axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
+    from_zero(axes)
+    numbers = sorted(drift["layer"].unique())
+    axes.set_xticks(numbers[:: max(1, len(numbers) // 8)])
     axes.set_xlabel("layer")
     axes.set_ylabel("drift (1 - CKA)")
     axes.set_title(task_label(task))
@@ -83,9 +84,10 @@ def drift_over_steps(axes: Any, mean_drift: pd.DataFrame, task: str) -> None:
         axes.plot(
             mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
         )
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
+    few_ticks(axes.xaxis)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("mean drift over layers (1 - CKA)")
+    axes.set_ylabel("mean drift (1 - CKA)")
     axes.set_title(task_label(task))
 
 
@@ -102,25 +104,33 @@ def frontier(axes: Any, points: pd.DataFrame, metric: str, task: str) -> None:
         for number, (_, path) in enumerate(points[points["method"] == method].groupby("seed")):
             axes.plot(
                 path["drift"], path["score"], color=COLORS[method], marker=MARKERS[method],
-                alpha=0.6, lw=1, ms=3, label=LABELS[method] if not number else None,
+                alpha=0.6, lw=0.9, ms=2.5,
             )  # fmt: skip
-            axes.plot(path["drift"].iloc[-1], path["score"].iloc[-1], MARKERS[method],
-                      color=COLORS[method], ms=7, mec="black", mew=0.6)  # fmt: skip
-    axes.set_xlabel("mean drift over layers (1 - CKA)")
-    axes.set_ylabel(f"validation {metric}, best so far")
+            axes.plot(
+                path["drift"].iloc[-1], path["score"].iloc[-1], MARKERS[method],
+                color=COLORS[method], ms=6, mec="black", mew=0.6,
+                label=LABELS[method] if not number else None,
+            )  # fmt: skip
+    few_ticks(axes.xaxis)
+    axes.set_xlabel("mean drift (1 - CKA)")
+    axes.set_ylabel(f"best validation {metric}")
     axes.set_title(task_label(task))
 
 
-def layer_difference(figure: Any, axes: Any, grids: pd.DataFrame, task: str, limit: float) -> None:
+def layer_difference(axes: Any, grids: pd.DataFrame, task: str, limit: float) -> Any:
     """CKA of every base layer with every tuned layer: LoRA minus full fine-tuning.
 
     Args:
-        figure: Holds the colour bar.
         axes: One panel.
         grids: ``method``, ``base_layer``, ``layer``, ``cka``, the mean over seeds, of one task.
         task: Its name.
         limit: End of the colour scale, the same in all panels.
+
+    Returns:
+        What a colour bar shows.
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     squares = {
         method: grids[grids["method"] == method].pivot(
             index="base_layer", columns="layer", values="cka"
@@ -128,14 +138,19 @@ def layer_difference(figure: Any, axes: Any, grids: pd.DataFrame, task: str, lim
         for method in METHODS
     }
     difference = (squares["lora"] - squares["full_finetune"]).to_numpy(dtype=float)
-    image = axes.imshow(difference, cmap="PuOr_r", vmin=-limit, vmax=limit, origin="lower")
+    # The side of a method has its colour.
+    cmap = LinearSegmentedColormap.from_list(
+        "methods", [COLORS["full_finetune"], "#F7F7F7", COLORS["lora"]]
+    )
+    image = axes.imshow(difference, cmap=cmap, vmin=-limit, vmax=limit, origin="lower")
     size = len(difference)
     if size <= 8:
         for i in range(size):
             for j in range(size):
                 value = difference[i, j]
-                shade = "white" if abs(value) > 0.6 * limit else "black"
-                axes.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=6, color=shade)
+                shade = "white" if abs(value) > 0.7 * limit else "black"
+                text = signed(value, limit)
+                axes.text(j, i, text, ha="center", va="center", fontsize=6, color=shade)
     axes.grid(visible=False)
     ticks = range(0, size, max(1, size // 8))
     axes.set_xticks(ticks)
@@ -143,35 +158,49 @@ def layer_difference(figure: Any, axes: Any, grids: pd.DataFrame, task: str, lim
     axes.set_xlabel("layer after training")
     axes.set_ylabel("layer of the base model")
     axes.set_title(task_label(task))
-    bar = figure.colorbar(image, ax=axes, shrink=0.85)
-    bar.set_label("CKA, LoRA minus full", fontsize=7)
-    bar.ax.tick_params(labelsize=7)
+    return image
 
 
-def forest(axes: Any, outcomes: Sequence[Outcome]) -> None:
-    """Each hypothesis' estimate with its interval, its margin, and the verdict.
+def signed(value: float, limit: float) -> str:
+    """A value on a scale that ends at ``limit``, whose two first digits it shows."""
+    digits = max(0, 1 - math.floor(math.log10(limit)))
+    text = f"{value:+.{digits}f}"
+    sign = "+" if value > 0 else "\N{MINUS SIGN}"
+    return sign + text[1:].removeprefix("0") if float(text) else "0"
+
+
+def hypothesis(axes: Any, outcome: Outcome) -> None:
+    """One hypothesis' estimate with its interval, the side where it holds, and the verdict.
 
     Args:
-        axes: One panel.
-        outcomes: In percent.
+        axes: One panel: each hypothesis has a scale of its own.
+        outcome: In percent.
     """
-    colors = {Verdict.SUPPORTED: "#009E73", Verdict.REFUTED: "#D55E00"}
-    for place, outcome in enumerate(outcomes):
-        color = colors.get(outcome.verdict, "gray")
-        if outcome.estimate is not None:
-            if outcome.ci_lower is not None and outcome.ci_upper is not None:
-                axes.plot([outcome.ci_lower, outcome.ci_upper], [place, place], color=color, lw=2)
-            axes.plot(outcome.estimate, place, "D", color=color)
-        margin = outcome.hypothesis.margin
-        axes.plot([margin, margin], [place - 0.3, place + 0.3], color="black", ls="--", lw=1)
-        axes.annotate(
-            str(outcome.verdict),
-            (1.02, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            color=color,
-        )
-    axes.axvline(0, color="black", lw=0.8)
-    axes.set_yticks(range(len(outcomes)), [outcome.hypothesis.name for outcome in outcomes])
-    axes.set_ylim(len(outcomes) - 0.5, -0.5)
-    axes.set_xlabel("loss of score, reduction of drift, overhead (%)")
+    claim = outcome.hypothesis
+    shown = [outcome.estimate, outcome.ci_lower, outcome.ci_upper]
+    numbers = [number for number in shown if number is not None]
+    ends = [0.0, claim.margin, *numbers]
+    room = 0.08 * (max(ends) - min(ends))
+    low, high = min(ends) - room, max(ends) + room
+    holds = (claim.margin, high) if claim.direction == "at least" else (low, claim.margin)
+    axes.axvspan(*holds, color="#009E73", alpha=0.12, lw=0)
+    axes.axvline(claim.margin, color="black", ls="--", lw=1)
+    axes.axvline(0, color="gray", lw=0.8)
+    says = str(outcome.verdict)
+    if outcome.estimate is not None:
+        axes.plot(outcome.estimate, 0, "D", color="white", mec="black", ms=6)
+        says += f"\n{outcome.estimate:.3g} %"
+    if outcome.ci_lower is not None and outcome.ci_upper is not None:
+        # In front: a short interval stays visible inside the diamond.
+        interval = [outcome.ci_lower, outcome.ci_upper]
+        axes.plot(interval, [0, 0], "|-", color="black", lw=1.5, ms=8, mew=1.2)
+        says += f"\n{outcome.ci_lower:.3g} to {outcome.ci_upper:.3g} %"
+    color = VERDICT_COLORS.get(outcome.verdict, "#444444")
+    axes.annotate(says, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=8, color=color)
+    axes.set_xlim(low, high)
+    axes.set_ylim(-1, 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    few_ticks(axes.xaxis, 7)
+    axes.set_xlabel(f"{claim.change} (%)", fontsize=8)
+    axes.set_title(f"{claim.name}: {claim.claim}", loc="left", fontsize=8.5)

@@ -13,7 +13,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; marg
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 10px; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
+.text { text-align: left; }
 thead th { border-bottom: 2px solid #888; }
 caption, figcaption { text-align: left; color: #555; font-size: 13px; padding: 6px 0; }
 figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; }
@@ -55,12 +55,16 @@ def _block(block: Block, figures: Path) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.frame.columns)
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.cells()
-    )
+    marks = [' class="text"' if text else "" for text in table.text_columns()]
+    head = _cells("th", table.headings(), marks)
+    rows = "\n".join(f"<tr>{_cells('td', row, marks)}</tr>" for row in table.cells())
     return (
         f'<div class="scroll"><table><caption>{escape(table.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _cells(tag: str, texts: Sequence[str], marks: Sequence[str]) -> str:
+    """One row; ``marks`` are each column's attributes."""
+    pairs = zip(texts, marks, strict=True)
+    return "".join(f"<{tag}{mark}>{escape(text)}</{tag}>" for text, mark in pairs)

@@ -3,10 +3,25 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loradrift.files import write_atomic
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
+from loradrift.report.pdf_tables import printed
+
+SIDE, TOP = 57.0, 51.0
+"""Margins, in points: 20 and 18 mm."""
+
+
+class _Piece(NamedTuple):
+    """A block on paper."""
+
+    flow: list[Any]
+    least_height: float
+    """What a page must have room for if the block is to begin there, in points."""
+
+    leads: bool = False
+    """Stays with what comes after it."""
 
 
 def write_pdf(path: Path, title: str, blocks: Sequence[Block], figures: Path) -> None:
@@ -20,66 +35,76 @@ def write_pdf(path: Path, title: str, blocks: Sequence[Block], figures: Path) ->
     """
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import getSampleStyleSheet
-    from reportlab.lib.units import mm
     from reportlab.platypus import Paragraph as Text
     from reportlab.platypus import SimpleDocTemplate
 
     styles = getSampleStyleSheet()
-    styles["Heading2"].keepWithNext = True
-    width = A4[0] - 40 * mm
-    flow: list[Any] = [Text(escape(title), styles["Title"])]
-    for block in blocks:
-        flow += _block(block, figures, styles, width)
+    # A frame has 6 points of padding of its own on each side.
+    width = A4[0] - 2 * SIDE - 12
+    pieces = [_piece(block, figures, styles, width) for block in blocks]
     with write_atomic(path) as temporary:
         SimpleDocTemplate(
             str(temporary),
             pagesize=A4,
             title=title,
-            leftMargin=20 * mm,
-            rightMargin=20 * mm,
-            topMargin=18 * mm,
-            bottomMargin=18 * mm,
-        ).build(flow)
+            leftMargin=SIDE,
+            rightMargin=SIDE,
+            topMargin=TOP,
+            bottomMargin=TOP,
+        ).build(
+            [Text(escape(title), styles["Title"]), *_flow(pieces)],
+            onFirstPage=_number_page,
+            onLaterPages=_number_page,
+        )
 
 
-def _block(block: Block, figures: Path, styles: Any, width: float) -> list[Any]:
+def _flow(pieces: Sequence[_Piece]) -> list[Any]:
+    """Everything in order; a page ends early rather than with a heading or a table's first row."""
+    from reportlab.platypus import CondPageBreak
+
+    flow: list[Any] = []
+    waiting: list[_Piece] = []
+    for piece in pieces:
+        waiting.append(piece)
+        if piece.leads:
+            continue
+        flow.append(CondPageBreak(sum(each.least_height for each in waiting)))
+        flow += [part for each in waiting for part in each.flow]
+        waiting = []
+    return flow + [part for each in waiting for part in each.flow]
+
+
+def _piece(block: Block, figures: Path, styles: Any, width: float) -> _Piece:
     from reportlab.platypus import Image, KeepTogether, Spacer
     from reportlab.platypus import Paragraph as Text
 
     small = styles["BodyText"].clone("small", fontSize=8, textColor="#555555", leading=10)
     match block:
         case Heading(text):
-            return [Text(escape(text), styles["Heading2"])]
+            heading = Text(escape(text), styles["Heading2"])
+            return _Piece([heading], _height([heading], width), leads=True)
         case Paragraph(text):
-            return [Text(escape(text), styles["BodyText"])]
+            paragraph = Text(escape(text), styles["BodyText"])
+            return _Piece([paragraph], _height([paragraph], width), leads=True)
         case Table():
-            return [Spacer(1, 6), Text(escape(block.caption), small), _table(block, width)]
+            above = [Spacer(1, 6), Text(escape(block.caption), small), Spacer(1, 2)]
+            grid, least_height = printed(block, width)
+            return _Piece([*above, grid, Spacer(1, 6)], _height(above, width) + least_height)
         case Figure(name, caption):
             image = Image(str(figures / f"{name}.png"))
             scale = min(width, image.imageWidth * 72 / 300) / image.imageWidth
-            image.drawWidth, image.drawHeight = (
-                image.imageWidth * scale,
-                image.imageHeight * scale,
-            )
-            return [KeepTogether([Spacer(1, 8), image, Text(escape(caption), small)])]
+            image.drawWidth *= scale
+            image.drawHeight *= scale
+            parts = [Spacer(1, 8), image, Text(escape(caption), small)]
+            return _Piece([KeepTogether(parts)], _height(parts, width))
 
 
-def _table(table: Table, width: float) -> Any:
-    from reportlab.lib import colors
-    from reportlab.platypus import Table as Grid
+def _height(parts: Sequence[Any], width: float) -> float:
+    """With the space around each, in points."""
+    spaces = (part.getSpaceBefore() + part.getSpaceAfter() for part in parts)
+    return float(sum(part.wrap(width, 1e6)[1] for part in parts) + sum(spaces))
 
-    rows = [[str(name) for name in table.frame.columns], *table.cells()]
-    size = 7 if len(rows[0]) <= 9 else 5.5
-    grid = Grid(rows, repeatRows=1, hAlign="LEFT")
-    grid.setStyle(
-        [
-            ("FONTSIZE", (0, 0), (-1, -1), size),
-            ("FONTNAME", (0, 0), (-1, 0), "Helvetica-Bold"),
-            ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
-            ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.gray),
-            ("LINEBELOW", (0, 1), (-1, -1), 0.2, colors.lightgrey),
-            ("TOPPADDING", (0, 0), (-1, -1), 1),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
-        ]
-    )
-    return grid
+
+def _number_page(canvas: Any, document: Any) -> None:
+    canvas.setFont("Helvetica", 8)
+    canvas.drawCentredString(document.pagesize[0] / 2, TOP / 2, str(document.page))

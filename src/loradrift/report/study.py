@@ -80,7 +80,7 @@ def _summary(study: Study) -> Table:
         ),
         "Drift reduction in percent per task. The second interval also holds for other rows than "
         "the probe's (jackknife over rows). p is the exact two-sided sign-flip test over seeds; "
-        "least_p is the smallest value that so many seeds can reach, whatever the data.",
+        "least p is the smallest value that so many seeds can reach, whatever the data.",
     )
 
 
@@ -144,7 +144,7 @@ def left_out(problems: Sequence[str]) -> list[Block]:
 def _layers(study: Study) -> Table:
     return Table(
         study.layers,
-        "Drift per layer at the last step (mean over seeds). p_adjusted: max-T over layers with "
+        "Drift per layer at the last step (mean over seeds). p adjusted: max-T over layers with "
         "flips shared by all layers.",
     )
 

@@ -1,6 +1,6 @@
 """How all figures look: colours that colour-blind readers tell apart, and that print well."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ SETTINGS = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.grid": True,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.6,
-    "lines.linewidth": 1.6,
+    "lines.linewidth": 1.5,
     "lines.markersize": 4,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
@@ -38,21 +40,70 @@ def task_label(task: str) -> str:
 
 
 @contextmanager
-def canvas(num_panels: int, *, width: float = 3.1, height: float = 2.7) -> Iterator[Any]:
-    """A figure with a row of panels, in the project's style; closed afterwards."""
+def canvas(
+    num_panels: int, *, width: float = 2.55, height: float = 2.6, columns: int = 3
+) -> Iterator[Any]:
+    """A figure with panels in rows, in the project's style; closed afterwards.
+
+    Args:
+        num_panels: How many there are.
+        width: Of each, in inches: three fill a page at nearly their own size. One alone is wider,
+            for its legend.
+        height: Of each, in inches.
+        columns: Panels in a row, at most.
+    """
     import matplotlib as mpl
 
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
+    columns = min(columns, num_panels)
+    rows = -(-num_panels // columns)
     with mpl.rc_context(SETTINGS):
         figure, axes = plt.subplots(
-            1, num_panels, figsize=(width * num_panels, height), squeeze=False
+            rows, columns, figsize=(max(3.6, width * columns), height * rows), squeeze=False
         )
+        for left_over in axes.flat[num_panels:]:
+            left_over.remove()
         try:
-            yield figure, axes[0]
+            yield figure, list(axes.flat[:num_panels])
         finally:
             plt.close(figure)
+
+
+def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> None:
+    """One legend below panels of the same kind, and no label twice in a row.
+
+    Args:
+        figure: Theirs.
+        panels: In order; the legend is the first one's.
+        columns: Of the legend, where the figure is wide enough.
+    """
+    labels = [axes.get_ylabel() for axes in panels]
+    rows = [axes.get_subplotspec().rowspan.start for axes in panels]
+    for place in range(1, len(panels)):
+        if (rows[place], labels[place]) == (rows[place - 1], labels[place - 1]):
+            panels[place].set_ylabel("")
+    handles, names = panels[0].get_legend_handles_labels()
+    if handles:
+        entry_inches = 0.055 * max(map(len, names)) + 0.5
+        columns = max(1, min(columns, int(figure.get_figwidth() / entry_inches)))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def few_ticks(axis: Any, intervals: int = 4) -> None:
+    """Ticks at so many intervals at most, written short: a small panel's labels stay apart."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=intervals, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
+    )
+
+
+def from_zero(axes: Any) -> None:
+    """Begin the scale just below zero, so that what lies there is seen whole."""
+    axes.set_ylim(bottom=-0.03 * max(axes.get_ylim()[1], 1e-12))
 
 
 def save(figure: Any, folder: Path, name: str) -> None:

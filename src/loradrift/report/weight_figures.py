@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from loradrift.analysis.pairing import METHODS
-from loradrift.report.style import COLORS, LABELS, MARKERS, task_label
+from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, task_label
 
 
 def per_layer(axes: Any, modules: pd.DataFrame, value: str, label: str, task: str) -> None:
@@ -50,13 +50,18 @@ def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
         control = own.groupby("layer")["intruders_control"].mean()
         axes.plot(
             control.index, control, ls="--", color=COLORS[method], lw=1.1,
-            label=f"random change as large ({LABELS[method]})",
+            label=f"random, as large as {LABELS[method]}'s",
         )  # fmt: skip
+    _layers(axes, modules, f"intruders among {modules['directions'].max():g}", task)
+    # Few or none is the common case. The null would flatten it, so that is a note above; and a
+    # scale that ends below 1 would make much of nothing.
+    top = max(1.0, axes.dataLim.ymax)
+    axes.set_ylim(-0.04 * top, 1.2 * top)
     null = modules.groupby("layer")["intruders_random"].mean()
-    axes.plot(null.index, null, ls=":", color="gray", label="random directions")
-    num_directions = modules["directions"].max()
-    _layers(axes, modules, f"intruders among {num_directions:g}", task)
-    axes.set_ylim(bottom=-0.03 * num_directions)  # none is the common case: its marks stay whole
+    axes.annotate(
+        f"random directions: {_between(null)}", (0.98, 0.98), xycoords="axes fraction",
+        ha="right", va="top", fontsize=7.5, color="#444444",
+    )  # fmt: skip
 
 
 def against_norm(axes: Any, totals: pd.DataFrame, value: str, label: str, task: str) -> None:
@@ -78,9 +83,15 @@ def against_norm(axes: Any, totals: pd.DataFrame, value: str, label: str, task: 
     values = totals[value].dropna()
     axes.set_xlim(0, 1.1 * totals["relative_norm"].max())
     axes.set_ylim(min(0.0, 1.15 * values.min()), max(0.0, 1.15 * values.max()))
-    axes.set_xlabel("relative update norm, all linear layers")
+    few_ticks(axes.xaxis)
+    axes.set_xlabel("relative update norm")
     axes.set_ylabel(label)
     axes.set_title(task_label(task))
+
+
+def _between(values: pd.Series) -> str:
+    ends = dict.fromkeys([f"{values.min():.3g}", f"{values.max():.3g}"])
+    return " to ".join(ends)
 
 
 def _band(axes: Any, own: pd.DataFrame, value: str, color: str) -> pd.Series:

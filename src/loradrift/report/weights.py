@@ -10,7 +10,7 @@ from loradrift.analysis.weight_tables import Weights
 from loradrift.report import weight_figures
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
 from loradrift.report.study import left_out
-from loradrift.report.style import canvas, save
+from loradrift.report.style import canvas, finish_panels, save
 
 
 def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
@@ -21,7 +21,7 @@ def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
         return []
 
     def rank(axes: Any, own: pd.DataFrame, task: str) -> None:
-        weight_figures.per_layer(axes, own, "effective_rank", "effective rank of the update", task)
+        weight_figures.per_layer(axes, own, "effective_rank", "effective rank", task)
         weight_figures.lora_rank(axes, own)
 
     drawn = [
@@ -51,17 +51,18 @@ def draw_weights(weights: Weights, folder: Path) -> list[Figure]:
             "Intruder dimensions: of the strongest left singular vectors of a tuned weight, those "
             "whose |cosine| with every base one is below 0.5; mean over modules and seeds. Dashed: "
             "a random change as large, of the same rank. Where that has as many, size alone "
-            "explains them. Dotted: random directions.",
-            below=True,
+            "explains them. Of random directions, as many are intruders as the note says.",
+            columns=2,
         ),
         _panels(
             totals,
             lambda axes, own, task: weight_figures.against_norm(
-                axes, own, "drift", "mean drift over layers (1 - CKA)", task
+                axes, own, "drift", "mean drift (1 - CKA)", task
             ),
             folder,
             "drift_against_norm",
-            "Drift at the last step against the size of the whole update; each mark is a run.",
+            "Drift at the last step, mean over layers, against the size of the whole update: |dW| "
+            "/ |W| over all linear layers; each mark is a run.",
         ),
     ]
     measured = totals[totals["forgetting"].notna()]
@@ -88,19 +89,14 @@ def _panels(
     name: str,
     caption: str,
     *,
-    below: bool = False,
+    columns: int = 4,
 ) -> Figure:
-    """One panel per task; the legend in the first, or below all where it is long."""
+    """One panel per task; ``columns`` of the legend."""
     tasks = list(dict.fromkeys(table["task"]))
-    with canvas(len(tasks), height=3.2 if below else 2.7) as (figure, panels):
+    with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             draw(axes, table[table["task"] == task], task)
-        if below:
-            handles = panels[0].get_legend_handles_labels()
-            columns = min(3, len(tasks))
-            figure.legend(*handles, loc="outside lower center", ncols=columns, fontsize=7)
-        else:
-            panels[0].legend(fontsize=7)
+        finish_panels(figure, panels, columns=columns)
         save(figure, folder, name)
     return Figure(name, caption)
 

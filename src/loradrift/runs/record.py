@@ -81,8 +81,9 @@ class RunRecord:
     base model and of the best checkpoint). A figure that is not finite is null."""
 
     performance: dict[str, float] = field(default_factory=dict)
-    """``wall_time_s``, ``train_time_s``, ``tokens_per_s`` (real tokens over the time of the
-    training steps alone), ``peak_memory_bytes`` (of the device; resident memory on a CPU)."""
+    """``wall_time_s`` (without making the base model on first use), ``train_time_s``,
+    ``tokens_per_s`` (real tokens over the time of the training steps alone),
+    ``peak_memory_bytes`` (of the device; resident memory on a CPU)."""
 
     certificate: dict[str, Any] | None = None
     """That the adapter was really applied; null until a certificate exists."""

@@ -24,6 +24,7 @@ from loradrift.config import (
 from loradrift.data import load_corpus, rows_fingerprint
 from loradrift.models import write_tiny
 from loradrift.runs import open_cell
+from loradrift.training.machine import reset_peak_memory
 
 PRETRAINING_THREADS = 2
 """Fixed, because the order of sums is: whoever comes first makes the weights for all."""
@@ -78,6 +79,7 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
             with open_cell(recipe) as cell:
                 if not cell.finished:
                     run(recipe, cell)
+                    reset_peak_memory()  # what the run that asked for the model goes on measuring
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)
     return folder

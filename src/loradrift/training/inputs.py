@@ -1,6 +1,7 @@
 """What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
 
 import random
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,9 @@ class Inputs:
     """Text on which forgetting is measured; None where it is not."""
 
     fingerprints: dict[str, str]
+    model_seconds: float
+    """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
+    which is for all runs, so that no run's wall time counts it."""
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -71,7 +75,9 @@ def prepare(config: Config) -> Inputs:
         if pretraining
         else load_glue(config.task.name, config.data, cache)
     )
+    began = time.perf_counter()
     model = resolve_model(config)
+    model_seconds = time.perf_counter() - began
     tokenizer = load_tokenizer(model)
     check_length(config, model)
     encode = partial(
@@ -105,6 +111,7 @@ def prepare(config: Config) -> Inputs:
         probe,
         neutral_table(config, model, tokenizer),
         fingerprints,
+        model_seconds,
     )
 
 

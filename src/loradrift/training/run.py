@@ -29,12 +29,15 @@ def run(config: Config, cell: Cell) -> RunRecord:
     check_device(config)
     reset_peak_memory()
     with cpu_threads(config.trainer.threads):
-        if isinstance(config.method, BaselineConfig):
-            record = predict_baseline(config, cell, prepare(config))
-        elif config.trainer.devices > 1:
+        if config.trainer.devices > 1 and not isinstance(config.method, BaselineConfig):
             record = train_distributed(config, cell)
         else:
-            record = train(Job(config, cell, prepare(config), began))
+            inputs = prepare(config)
+            began += inputs.model_seconds
+            if isinstance(config.method, BaselineConfig):
+                record = predict_baseline(config, cell, inputs)
+            else:
+                record = train(Job(config, cell, inputs, began))
         device = device_name(config)
     performance = {
         "wall_time_s": time.perf_counter() - began,

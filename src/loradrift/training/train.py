@@ -45,7 +45,8 @@ class Job:
     cell: Cell
     inputs: Inputs
     began: float
-    """``time.perf_counter()`` when this process took up the cell."""
+    """``time.perf_counter()`` when this process took up the cell, later by what it took to make the
+    base model."""
 
     share: Share = ALONE
 

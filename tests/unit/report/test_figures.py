@@ -1,0 +1,74 @@
+"""What the figures write and mark."""
+
+import pandas as pd
+import pytest
+
+from loradrift.analysis.hypotheses import HYPOTHESES, Outcome, Verdict
+from loradrift.report import figures, weight_figures
+from loradrift.report.style import canvas, few_ticks, finish_panels
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        (0.0123, 0.03, "+.012"), (-0.0123, 0.03, "\N{MINUS SIGN}.012"), (-0.0001, 0.03, "0"),
+        (0.25, 0.9, "+.25"), (-1.04, 1.2, "\N{MINUS SIGN}1.0"),
+    ],
+)  # fmt: skip
+def test_cells_have_the_digits_of_their_scale(value, limit, text):
+    assert figures.signed(value, limit) == text
+
+
+@pytest.mark.parametrize("interval", [(-0.02, 0.02), (-80.0, 90.0), (None, None)])
+def test_each_hypothesis_shows_its_margin_and_its_whole_interval(interval):
+    outcome = Outcome(
+        hypothesis=HYPOTHESES[0], verdict=Verdict.UNDECIDED, estimate=0.01,
+        ci_lower=interval[0], ci_upper=interval[1],
+    )  # fmt: skip
+    with canvas(1) as (_, [axes]):
+        figures.hypothesis(axes, outcome)
+        low, high = axes.get_xlim()
+        assert low < min(0, interval[0] or 0) and high > max(3, interval[1] or 0)
+        assert any(list(line.get_xdata()) == [3, 3] for line in axes.lines)
+
+
+def test_a_single_validation_has_no_line_in_the_legend():
+    points = pd.DataFrame(
+        {"method": ["lora", "full_finetune"], "seed": 1, "score": 0.5, "drift": [0.1, 0.2]}
+    )
+    with canvas(1) as (_, [axes]):
+        figures.frontier(axes, points, "accuracy", "sst2")
+        handles, labels = axes.get_legend_handles_labels()
+        assert labels == ["full fine-tuning", "LoRA"]
+        assert {handle.get_linestyle() for handle in handles} == {"None"}
+
+
+def test_tick_labels_are_few_and_short():
+    with canvas(1) as (figure, [axes]):
+        axes.set_xlim(0.000113, 0.000287)
+        few_ticks(axes.xaxis)
+        figure.canvas.draw()
+        labels = [tick.get_text() for tick in axes.get_xticklabels()]
+        assert 2 <= len(labels) <= 6 and "0.0002" in labels
+
+
+def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
+    modules = pd.DataFrame(
+        {
+            "method": ["full_finetune", "lora"], "seed": 1, "layer": 0, "directions": 10,
+            "intruders": [0.0, 0.2], "intruders_control": 0.0, "intruders_random": 10.0,
+        }
+    )  # fmt: skip
+    with canvas(1) as (_, [axes]):
+        weight_figures.intruders(axes, modules, "sst2")
+        assert axes.get_ylim()[1] < 2
+        assert [text.get_text() for text in axes.texts] == ["random directions: 10"]
+
+
+def test_panels_beyond_a_row_begin_another_and_keep_their_label():
+    with canvas(4) as (figure, panels):
+        for axes in panels:
+            axes.set_ylabel("drift")
+        finish_panels(figure, panels)
+        assert [axes.get_ylabel() for axes in panels] == ["drift", "", "", "drift"]
+        assert len(figure.axes) == 4
