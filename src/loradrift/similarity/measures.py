@@ -33,7 +33,7 @@ class Measure:
     name: str
     value: Function
     distance: Function
-    """0 for equal sides, and right there: never computed by subtracting from 1."""
+    """0 for equal sides, and right there: a float32 value is never subtracted from 1."""
 
     lowest: float
     highest: float

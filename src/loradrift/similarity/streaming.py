@@ -85,8 +85,10 @@ class SummedRows(WaitingRows):
         if not self.rows_x:
             return
         sums = _nested([getattr(self, name).cpu().numpy() for name in self._shapes])
-        if sums.xy.n:
+        if sums.xy.n >= sum(map(len, self.rows_x)):  # about the same shift, sums are only added
             self._keep(add(sums, self._waiting_moments((sums.shift_x, sums.shift_y))))
+        elif sums.xy.n:
+            self._keep(merge(self._waiting_moments(), sums))
         else:
             self._keep(self._waiting_moments())
 

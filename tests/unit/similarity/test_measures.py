@@ -142,6 +142,15 @@ def test_both_ways_to_cka_agree_where_one_takes_over_from_the_other(name):
     assert measure.distance(*tall) == pytest.approx(measure.distance(*wide), rel=1e-12)
 
 
+def test_a_tiny_drift_beside_a_massive_row_keeps_its_digits():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(128, 256, generator=generator)
+    x[3] *= 1000
+    y = x + 3e-5 * torch.randn(128, 256, generator=generator)
+    exact = 1 - reference("cka", x, y)
+    assert MEASURES["cka"].distance(x, y) == pytest.approx(exact, rel=1e-2)
+
+
 def test_independent_noise_fools_the_biased_value_only():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 256, 2048, generator=generator)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from loradrift.similarity import MEASURES, metrics, streaming
+from loradrift.similarity.reference import reference
 
 STREAMS = {
     "cka": metrics.CKA,
@@ -55,6 +56,25 @@ def test_means_a_thousand_times_the_spread(name, monkeypatch):
     for rows in zip(x.split(16), y.split(16), strict=True):
         metric.update(*rows)
     assert metric.compute().item() == pytest.approx(MEASURES[name](x, y), rel=1e-6)
+
+
+@pytest.mark.parametrize("first", [1, 4, 700])
+@pytest.mark.parametrize("size", [1, 100, 1000])
+def test_a_massive_first_row_in_any_split_of_wide_rows(first, size, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK", 1)  # each batch is reduced by itself
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(700, 530, generator=generator)  # wide enough for float32 products
+    y = x + 0.3 * torch.randn(700, 530, generator=generator)
+    x[0] *= size
+    y[0] *= size
+    metric = metrics.CKA(530, 530)
+    for rows in zip(
+        x.split([first, 700 - first]) if first < 700 else [x],
+        y.split([first, 700 - first]) if first < 700 else [y],
+        strict=True,
+    ):
+        metric.update(*rows)
+    assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["cka", "svcca"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 from torch import Tensor
 
-from loradrift.similarity.functional.inputs import Array, matrix, shifted
+from loradrift.similarity.functional.inputs import Array, has_massive_rows, matrix, shifted
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +60,8 @@ class Gram:
 def linear_gram(x_ND: Tensor) -> Gram:
     """Gram of the centred rows. One symmetric product in the dtype of ``x``; sums in float64.
 
+    With rows that dwarf the others all of it is float64.
+
     Raises:
         ValueError: If ``x`` is not a finite matrix with at least 4 rows.
     """
@@ -83,6 +85,8 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
     grams = []
     for upper_NN, array_ND in zip(upper_LNN, arrays, strict=True):
         x_ND, rest_D, norms_N = shifted(array_ND.astype(dtype, copy=False))
+        if dtype == np.float32 and has_massive_rows(norms_N):
+            return linear_grams([side.double() for side in sides])
         # BLAS counts in columns: our rows' transpose is its matrix, and its lower triangle, which
         # it makes faster, our upper one.
         syrk(1.0, x_ND.T, trans=1, lower=1, c=upper_NN.T, overwrite_c=1)

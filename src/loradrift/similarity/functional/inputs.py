@@ -12,6 +12,13 @@ from torch import Tensor
 Array = NDArray[Any]
 """float32 or float64."""
 
+MASSIVE = 100.0
+"""A row whose squared norm is this many times the median one leaves float32 products too few digits
+for the others: what debiasing takes away of it is larger than what is left."""
+
+FEW = 64
+"""Rows; products of fewer are float64, and cost little."""
+
 BLOCK = 16
 """Rows centred together."""
 
@@ -91,6 +98,15 @@ def same_width(x_ND: Array, y_ND: Array, name: str) -> None:
             f"{name} compares coordinate by coordinate and needs equal widths, got "
             f"{x_ND.shape[1]} and {y_ND.shape[1]}"
         )
+
+
+def has_massive_rows(square_norms_N: NDArray[np.float64]) -> bool:
+    """Whether some rows may dwarf the others, so that products have to be float64.
+
+    Among few rows a massive one moves the mean so far that all are far from it: they cannot tell.
+    """
+    few = len(square_norms_N) < FEW
+    return few or bool(square_norms_N.max() > MASSIVE * np.median(square_norms_N))
 
 
 class Shifted(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from loradrift.similarity.functional.gram import Hsic, ratios
-from loradrift.similarity.functional.inputs import Array
+from loradrift.similarity.functional.inputs import Array, has_massive_rows
 
 Floats = NDArray[np.float64]
 
@@ -69,16 +69,20 @@ def moments(
     Args:
         x_BND: Batches of rows (N, D).
         y_BNE: Batches of rows (N, E), aligned.
-        shifts: What the sums are about; by default the first batches' means.
+        shifts: What the sums are about; by default these rows' means.
 
     Raises:
         ValueError: If a value is not finite.
     """
-    shifts = shifts or (x_BND[0].mean(0, dtype=np.float64), y_BNE[0].mean(0, dtype=np.float64))
-    narrow = max(x_BND[0].shape[1], y_BNE[0].shape[1]) <= NARROW
-    x_ND, shift_D = _shifted(x_BND, shifts[0], narrow)
-    y_NE, shift_E = _shifted(y_BNE, shifts[1], narrow)
+    shifts = shifts or (_mean(x_BND), _mean(y_BNE))
+    if max(x_BND[0].shape[1], y_BNE[0].shape[1]) <= NARROW:
+        x_BND, y_BNE = _wide(x_BND), _wide(y_BNE)
+    x_ND, shift_D = _shifted(x_BND, shifts[0])
+    y_NE, shift_E = _shifted(y_BNE, shifts[1])
     p_N, q_N = _square_norms(x_ND), _square_norms(y_NE)
+    single = np.float32 in (x_ND.dtype, y_NE.dtype)
+    if single and (_loses_digits(x_ND, p_N) or _loses_digits(y_NE, q_N)):
+        return moments(_wide(x_BND), _wide(y_BNE), shifts)
     weights_3N = np.stack([np.ones(len(x_ND)), p_N, q_N])
     x_D, px_D, qx_D = (weights_3N.astype(x_ND.dtype) @ x_ND).astype(np.float64)
     y_E, py_E, qy_E = (weights_3N.astype(y_NE.dtype) @ y_NE).astype(np.float64)
@@ -94,9 +98,30 @@ def moments(
     )
 
 
-def _shifted(batches: Sequence[Array], shift_D: Floats, wide: bool) -> tuple[Array, Floats]:
+def _mean(batches: Sequence[Array]) -> Floats:
+    total_D: Floats = np.sum([batch.sum(0, dtype=np.float64) for batch in batches], axis=0)
+    return total_D / sum(map(len, batches))
+
+
+def _wide(batches: Sequence[Array]) -> list[Array]:
+    return [batch.astype(np.float64, copy=False) for batch in batches]
+
+
+def _loses_digits(x_ND: Array, p_N: Floats) -> bool:
+    """Whether float32 products would keep too little of the spread.
+
+    So it is if some rows dwarf the others, or most of the squares are the distance of the mean from
+    the shift.
+    """
+    if not np.isfinite(p_N).all():
+        return False  # is refused below
+    offset = np.square(x_ND.mean(0, dtype=np.float64)).sum()
+    return has_massive_rows(p_N) or bool(offset * len(x_ND) > p_N.sum() / 2)
+
+
+def _shifted(batches: Sequence[Array], shift_D: Floats) -> tuple[Array, Floats]:
     """All rows minus the shift, and the shift as it was taken away: rounded to the rows' dtype."""
-    dtype = np.float64 if wide else np.result_type(*batches)
+    dtype = np.result_type(*batches)
     rounded_D = shift_D.astype(dtype)
     rows_ND = np.empty((sum(map(len, batches)), len(shift_D)), dtype)
     start = 0
@@ -123,7 +148,13 @@ def _upper_product(x_ND: Array) -> Array:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of both sets of rows, about the first one's shift."""
+    """The moments of both sets of rows, about the shift of the larger one.
+
+    A single massive row may come first: about a shift as far away as that, little would be left of
+    the others.
+    """
+    if b.xy.n > a.xy.n:
+        a, b = b, a
     t_D, u_E = b.shift_x - a.shift_x, b.shift_y - a.shift_y
     xx, yy, xy = b.xx, b.yy, b.xy
     if t_D.any() or u_E.any():
