@@ -52,8 +52,8 @@ def _profiles(study: Study, tasks: list[str], folder: Path) -> Figure:
         "layer_profiles",
         "Drift of each layer at the last step: mean over seeds, band from the least to the "
         "largest; each task has a scale of its own. The dotted floor is the base model against "
-        "itself, in another order and in bfloat16; it is at most "
-        f"{study.controls['floor'].max():.0e}.",
+        "itself, in another order and in bfloat16; at most about "
+        f"{study.controls['floor'].max():.1e}.",
     )
 
 

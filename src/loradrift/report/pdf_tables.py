@@ -1,5 +1,6 @@
 """A table on paper: no wider than the page, its words wrapped, no lone row at a page's edge."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -111,4 +112,5 @@ def _cell(value: str, *, text: bool, bold: bool = False) -> Any:
         leading=SIZE + 1.5,
         alignment=TA_LEFT if text else TA_RIGHT,
     )
-    return Paragraph(escape(value), style)
+    together = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", value)
+    return Paragraph(escape(together), style)

@@ -47,7 +47,8 @@ def canvas(
 
     Args:
         num_panels: How many there are.
-        width: Of each, in inches: three fill a page at nearly their own size.
+        width: Of each, in inches: three fill a page at nearly their own size. One alone is wider,
+            for its legend.
         height: Of each, in inches.
         columns: Panels in a row, at most.
     """
@@ -60,7 +61,7 @@ def canvas(
     rows = -(-num_panels // columns)
     with mpl.rc_context(SETTINGS):
         figure, axes = plt.subplots(
-            rows, columns, figsize=(width * columns, height * rows), squeeze=False
+            rows, columns, figsize=(max(3.6, width * columns), height * rows), squeeze=False
         )
         for left_over in axes.flat[num_panels:]:
             left_over.remove()
@@ -85,7 +86,8 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
             panels[place].set_ylabel("")
     handles, names = panels[0].get_legend_handles_labels()
     if handles:
-        columns = columns if len(panels) > 1 else 1
+        entry_inches = 0.055 * max(map(len, names)) + 0.5
+        columns = max(1, min(columns, int(figure.get_figwidth() / entry_inches)))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8)
 
 

@@ -50,7 +50,7 @@ def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
         control = own.groupby("layer")["intruders_control"].mean()
         axes.plot(
             control.index, control, ls="--", color=COLORS[method], lw=1.1,
-            label=f"random change as large as {LABELS[method]}'s",
+            label=f"random, as large as {LABELS[method]}'s",
         )  # fmt: skip
     _layers(axes, modules, f"intruders among {modules['directions'].max():g}", task)
     # Few or none is the common case. The null would flatten it, so that is a note above; and a
