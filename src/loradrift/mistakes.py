@@ -1,5 +1,6 @@
 """Any error as one line that names the key as typed and suggests the nearest legal one."""
 
+import re
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import get_type_hints
@@ -8,6 +9,16 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import SCHEMAS, Config, UserError
+
+KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
+"""What OmegaConf calls a type, and what a value of it is."""
+
+
+LIST = "a list, as [one,two]"
+OF_WRONG_KIND = re.compile(
+    r"Error merging override (\S+?)=(.*?) "
+    r"(?:Value '.*' .*could not be converted to (\w+)|Invalid value assigned: .* is not a ListConf)"
+)
 
 
 def one_line(error: BaseException) -> str:
@@ -37,6 +48,9 @@ def _configuration(error: BaseException) -> str:
     text = " ".join([lines[0], *cause[:1]])
     if keys and keys[0] not in text:
         text = f"{keys[0]}: {text}"
+    if typed := OF_WRONG_KIND.match(text):
+        key, value, kind = typed.groups()
+        return f"{key} must be {KINDS.get(kind, kind) if kind else LIST}, got {value}"
     if text.startswith("Error when parsing"):
         return f"{text} An override is key=value"
     if text.startswith("Ambiguous value"):

@@ -118,6 +118,8 @@ def test_weights_alone_write_their_tables(planted, capsys):
         ((), "holds no run: `python train.py study=drift -m` makes some"),
         (("analysis=wieghts",), "no such option. Did you mean: analysis=weights?"),
         (("analysis.measurs=[knn]",), "Did you mean: 'measures'?"),
+        (("analysis.seed=x",), "analysis.seed must be an integer, got x"),
+        (("analysis.measures=3",), "analysis.measures must be a list, as [one,two], got 3"),
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path, overrides, message):

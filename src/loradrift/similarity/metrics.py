@@ -16,6 +16,7 @@ from loradrift.similarity.functional.from_moments import (
     pwcca_of_moments,
     svcca_of_moments,
 )
+from loradrift.similarity.functional.inputs import MIN_ROWS
 from loradrift.similarity.functional.moments import Moments, cka_of_moments
 from loradrift.similarity.measures import MEASURES
 from loradrift.similarity.streaming import SummedRows, WaitingRows
@@ -85,7 +86,13 @@ class Cosine(Metric):
         self.num_rows += len(x_ND)
 
     def compute(self) -> Tensor:
-        """The mean over all rows."""
+        """The mean over all rows.
+
+        Raises:
+            ValueError: If fewer than 4 rows were seen, as for every measure.
+        """
+        if self.num_rows < MIN_ROWS:
+            raise ValueError(f"expected at least {MIN_ROWS} rows, got {int(self.num_rows)}")
         return self.total / self.num_rows
 
 
@@ -95,7 +102,13 @@ class _AllRows(WaitingRows):
     measure: str
 
     def compute(self) -> Tensor:
-        """The value over everything seen so far."""
+        """The value over everything seen so far.
+
+        Raises:
+            ValueError: If fewer than 4 rows were seen.
+        """
+        if not len(self.rows_x):
+            raise ValueError(f"expected at least {MIN_ROWS} rows, got 0")
         return torch.tensor(MEASURES[self.measure](*self.waiting()), dtype=torch.float64)
 
 

@@ -74,8 +74,14 @@ class SummedRows(WaitingRows):
         """Add one batch of row-aligned activations.
 
         Raises:
-            ValueError: If the sides are not two matrices with equally many rows.
+            ValueError: If the sides are not two matrices with equally many rows, of the widths
+                that were given.
         """
+        check_aligned(x_ND, y_NE)
+        got = (x_ND.shape[1], y_NE.shape[1])
+        wanted = (*self._shapes["shift_x"], *self._shapes["shift_y"])
+        if got != wanted:
+            raise ValueError(f"expected activations of widths {wanted}, got {got}")
         super().update(x_ND, y_NE)
         if sum(map(len, self.rows_x)) >= CHUNK:
             self._reduce()

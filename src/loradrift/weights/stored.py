@@ -13,6 +13,9 @@ from loradrift.config import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+AGAIN = (
+    "copy the folder here again, or, if it is a run's, move the run away and repeat its own command"
+)
 
 
 class StoredWeights:
@@ -38,7 +41,7 @@ class StoredWeights:
                     self.shapes[key] = tuple(file.get_slice(key).get_shape())
                     self._files[key] = path
         if lost := sorted(promised - self.shapes.keys()):
-            raise UserError(f"{folder / INDEX} names {lost[0]}, which no shard holds")
+            raise UserError(f"{folder / INDEX} names {lost[0]}, which no shard holds; {AGAIN}")
 
     def read(self, key: str) -> Tensor:
         """One tensor in float64.
@@ -60,10 +63,11 @@ class StoredWeights:
         if not index.is_file():
             pickled = any(self.folder.glob("*.bin"))
             why = "; pickles (*.bin) are not loaded, convert them to safetensors" * pickled
+            why = why or f"; {AGAIN}"
             raise UserError(f"{self.folder} holds neither {SINGLE} nor {INDEX}{why}")
         shards = read_json(index).get("weight_map")
         if not isinstance(shards, dict):
-            raise UserError(f"{index} is damaged: it has no weight_map")
+            raise UserError(f"{index} is damaged: it has no weight_map; {AGAIN}")
         return set(shards), [self.folder / name for name in sorted(set(shards.values()))]
 
 
@@ -78,7 +82,7 @@ def opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
 
 
 def finite(tensor: Tensor, path: Path, key: str) -> Tensor:
@@ -101,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: expected a JSON object")
+        raise UserError(f"{path} is damaged: expected a JSON object; {AGAIN}")
     return value

@@ -128,3 +128,19 @@ def test_misaligned_batches_are_refused():
         build("cka", 3, 3).update(torch.rand(4, 3), torch.rand(5, 3))
     with pytest.raises(ValueError, match="one row per example"):
         build("cosine", 3, 3).update(torch.rand(4, 3), torch.rand(5, 3))
+
+
+@pytest.mark.parametrize("name", ["cka", "cka_biased", "procrustes", "svcca", "pwcca"])
+def test_another_width_than_was_given_is_refused_at_once(name):
+    metric = build(name, 8, 8)
+    with pytest.raises(ValueError, match=r"expected activations of widths \(8, 8\), got \(9, 8\)"):
+        metric.update(torch.rand(6, 9), torch.rand(6, 8))
+    with pytest.raises(ValueError, match=r"widths \(8, 8\), got \(8, 3\)"):
+        metric.update(torch.rand(6, 8), torch.rand(6, 3))
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute``")
+@pytest.mark.parametrize("name", STREAMS)
+def test_nothing_has_no_value(name):
+    with pytest.raises(ValueError, match="expected at least 4 rows, got 0"):
+        build(name, 3, 3).compute()
