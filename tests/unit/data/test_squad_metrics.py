@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from published_squad import plain, published
 
@@ -12,6 +12,8 @@ from loradrift.data.squad_v2.format import Answer, Question, read_squad
 from loradrift.data.squad_v2.metrics import evaluate, normalize_answer, some
 
 # --- Data ---
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 HARD = (
     "the The THE a an A. theory banana anthem l'an a-b don't U.S. us $5 5 5% 1,000 1000 - . ... ' "
@@ -73,7 +75,7 @@ def same(ours, theirs):
 # --- Any predictions ---
 
 
-@settings(max_examples=100, deadline=None)
+@settings(UNHURRIED, max_examples=100)
 @given(cases(), st.sampled_from([1.0, 0.5, 0.0, -1.0, 2]), st.booleans())
 @example(({"q": ["the"]}, {"q": "a"}, {"q": 0}), 1.0, True)
 def test_any_predictions_give_the_published_figures(case, threshold, with_na):
@@ -85,7 +87,7 @@ def test_any_predictions_give_the_published_figures(case, threshold, with_na):
     same(evaluation.figures, transformers_figures(gold, guesses, na, threshold))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(UNHURRIED, max_examples=60)
 @given(cases(), st.data())
 def test_missing_and_unknown_ids_are_in_no_figure(case, data):
     gold, guesses, na = case
@@ -102,7 +104,7 @@ def test_missing_and_unknown_ids_are_in_no_figure(case, data):
             published(gold, partial, na)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(UNHURRIED, max_examples=200)
 @given(texts)
 def test_normalisation_is_the_published_one(text):
     from transformers.data.metrics.squad_metrics import normalize_answer as theirs
@@ -162,9 +164,9 @@ def test_one_question_by_hand(gold, guess, exact, f1):
 
 
 def test_the_last_digit_is_the_published_one():
-    # F1 from precision and recall; from counts, the first would be 50.0
-    assert evaluate(ask({"q": ["x x y"]}), {"q": "x"}).figures["f1"] == 49.99999999999999
-    assert evaluate(ask({"q": ["x"]}), {"q": "x x"}).figures["f1"] == 66.66666666666666
+    # F1 from precision and recall; from counts, 2 * 1 / (1 + 5), it would end in ...33
+    figures = evaluate(ask({"q": ["v w x y z"]}), {"q": "x"}).figures
+    assert figures["f1"] == 33.333333333333336
 
 
 def test_the_best_threshold_by_hand():
