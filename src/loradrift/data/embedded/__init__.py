@@ -28,6 +28,7 @@ from loradrift.files import write_atomic
 
 NUM_ROWS = {"train": 8000, "dev": 800, "test": 800}
 NUM_DOCUMENTS = {"train": 12000, "valid": 500}
+NUM_QUESTIONS = {"train": 32000, "dev": 800, "test": 800}
 PARAGRAPHS_PER_ARTICLE = 20
 
 Row = tuple[str, ...]
@@ -116,7 +117,7 @@ def _inferences(split: str, seed: int) -> list[Row]:
 
 def _articles(split: str, seed: int) -> list[dict[str, Any]]:
     rng = Random(f"{seed}/SQuAD/{split}")
-    paragraphs = NUM_ROWS[split] // QUESTIONS_PER_PARAGRAPH
+    paragraphs = NUM_QUESTIONS[split] // QUESTIONS_PER_PARAGRAPH
     names = (f"{split}-{i}" for i in range(0, paragraphs, PARAGRAPHS_PER_ARTICLE))
     return [draw_article(rng, split, name, PARAGRAPHS_PER_ARTICLE) for name in names]
 
