@@ -81,18 +81,10 @@ def test_the_figures_alone_are_on_stdout(files):
     assert figures["best_f1"] == pytest.approx(100 * (1 + 5 / 3) / 3)
     assert figures["best_f1_thresh"] == 0.2
     oddities, missing, unknown, strange, wide = result.stderr.splitlines()
-<<<<<<< HEAD
-    assert oddities.startswith(
-        "warning: what the official evaluation does not"
-    ) and oddities.endswith(
-        "(training refuses it): 1; data[0].paragraphs[0].qas[2].answers[1].text is 'a Bob', but at "
-        "answer_start=8 the context has 'Bob'"
-=======
     assert oddities.startswith("warning: what the official evaluation does not look at in ")
     assert oddities.endswith(
         "(training refuses it): 1; data[0].paragraphs[0].qas[2].answers[1].text is 'a Bob', but "
         "at answer_start=8 the context has 'Bob'"
->>>>>>> metrics
     )
     assert missing == "warning: questions without a prediction: 1 ('q2'); in no figure"
     assert unknown.endswith(f"{paths['dataset']} does not have: 2 ('x', 'y'); ignored")

@@ -17,12 +17,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 HARD = (
     "the The THE a an A. theory banana anthem l'an a-b don't U.S. us $5 5 5% 1,000 1000 - . ... ' "
-<<<<<<< HEAD
-    "_ a_b STRASSE stra\u00dfe \u0130stanbul \u00e9t\u00e9 e\u0301te\u0301 \u201cthe\u201d "
-    "don\u2019t "
-=======
     "_ a_b STRASSE stra\u00dfe \u0130stanbul \u00e9t\u00e9 \u201cthe\u201d the\u2019s "
->>>>>>> metrics
     "\u5317\u4eac \u2014 \u2013 \u00ab"
 )
 WORDS = [*HARD.split(), "caf\u00e9\u00a0a"]
