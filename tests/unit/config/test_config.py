@@ -19,6 +19,10 @@ def choices(group: str) -> list[str]:
 @pytest.mark.parametrize("task", sorted(set(choices("task")) - {"pretrain"}))
 @pytest.mark.parametrize("method", sorted(set(choices("method")) - {"from_scratch"}))
 def test_every_pair_composes(load, task, method):
+    if (task == "squad_v2", method) in {(False, "abstain"), (True, "zero_shot")}:
+        with pytest.raises(UserError, match=f"method={method} is not for task={task}"):
+            load(f"task={task}", f"method={method}")
+        return
     run = load(f"task={task}", f"method={method}")
     assert (run.task.name, run.method.name) == (task, method)
 
@@ -51,7 +55,7 @@ def test_the_command_line_wins_over_the_scale(load):
 
 def test_there_are_few_files_and_they_are_flat():
     files = list(CONF.rglob("*.yaml"))
-    assert len(files) <= 40
+    assert len(files) <= 44
     assert max(len(path.relative_to(CONF).parts) for path in files) == 2
 
 
