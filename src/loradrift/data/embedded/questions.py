@@ -1,9 +1,9 @@
 """Paragraphs of reports with questions on them, in SQuAD v2's format.
 
 Every paragraph says who did what to whom, where and when, in several sentences that share words.
-Half of the questions have an answer in it. The others ask for what an answerable question with one
-thing changed would ask: the other role, the opposite act, another agent, or a place that is not
-said. So both the sentence that is meant and what it leaves out have to be found.
+Half of the questions have an answer in it. The others are answerable questions with one thing
+changed: somebody else, something else, the opposite act, or the other role. What would answer the
+question that they look like is given as plausible.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from loradrift.data.embedded.grammar import Fact, draw_fact, draw_person, noun_phrase, swap_roles
-from loradrift.data.embedded.lexicon import VERBS
+from loradrift.data.embedded.lexicon import PERSONS, THINGS, VERBS
 
 SLOTS = ("agent", "patient", "place", "time")
 """What can be asked for."""
@@ -114,7 +114,7 @@ def _ask(
         slot = rng.choice([slot for slot in SLOTS if slot in places[number]])
         if answerable:
             return slot, _question(slot, fact), number
-        other = _changed(rng, fact)
+        other = _changed(rng, fact, slot)
         if not any(_answers(slot, other, each) for each in facts):
             return slot, _question(slot, other), number
 
@@ -134,16 +134,20 @@ def _question(slot: str, fact: Fact) -> str:
             return f"when was {patient} {past} by {agent} ?"
 
 
-def _changed(rng: Random, fact: Fact) -> Fact:
-    """The fact with one thing changed."""
-    changes = ["agent", "agent", "verb"] + ["roles"] * (not fact.about_things)
-    match rng.choice(changes):
-        case "verb":
-            return replace(fact, verb=VERBS[fact.verb].opposite)
-        case "roles":
-            return swap_roles(fact)
-        case _:
+def _changed(rng: Random, fact: Fact, slot: str) -> Fact:
+    """The fact with one thing changed that a question about ``slot`` says.
+
+    Mostly it is who or what the question names; else the act is its opposite, or the roles are
+    swapped.
+    """
+    if rng.random() < 0.75:
+        if slot != "agent":
             return replace(fact, agent=draw_person(rng))
+        table = THINGS if fact.about_things else PERSONS
+        return replace(fact, patient=rng.choice(table[rng.choice(tuple(table))]))
+    if fact.about_things or rng.random() < 0.5:
+        return replace(fact, verb=VERBS[fact.verb].opposite)
+    return swap_roles(fact)
 
 
 def _answers(slot: str, asked: Fact, fact: Fact) -> bool:
