@@ -72,7 +72,7 @@ def _change(failed: Check) -> str:
     """A template of ``adapter`` and ``base``."""
     if failed.name == "base":
         which = "its base model" if failed.passed is None else "the base that it was trained on"
-        return f"python analyze.py analysis=diagnose adapter={{adapter}} base=<{which}>"
+        return f"python analyze.py analysis=diagnose 'adapter=\"{{adapter}}\"' base=<{which}>"
     if failed.name == "files" and failed.passed is None:
         return "none: only LoRA adapters are diagnosed"
     if failed.name == "files" and "pickle" in failed.message:

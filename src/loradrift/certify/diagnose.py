@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loradrift.certify.adapter_files import CONFIG, AdapterFiles, read_files
+from loradrift.certify.adapter_files import CONFIG, HEAD, AdapterFiles, read_files
 from loradrift.certify.advice import Advice, advise
 from loradrift.certify.base_checks import Fingerprints
-from loradrift.certify.certificate import file_checks
+from loradrift.certify.certificate import file_checks, ordered
 from loradrift.certify.five_tests import five_tests
 from loradrift.certify.loading import load_host
 from loradrift.certify.merge import TOLERANCE, merge
@@ -93,20 +93,16 @@ def diagnose(adapter: str, base: str | None) -> Diagnosis:
         return Diagnosis(adapter, subject.base, None, tests, (), advice)
     own = _own_checks(files, subject)
     base = subject.base or files.config.get("base_model_name_or_path")
-    if broken := [check for check in own if not check.passed]:
-        tests = five_tests(files, own, [])
-        return Diagnosis(adapter, base, None, tests, (), advise(adapter, base, broken[0]))
-    if base is None:
-        missing = Check("base", None, f"{files.folder / CONFIG} names no base model")
-        return Diagnosis(
-            adapter, None, None, five_tests(files, own, []), (), advise(adapter, None, missing)
-        )
-    try:
-        return _with_base(adapter, base, files, subject, own)
-    except UserError as error:
-        missing = Check("base", None, str(error))
-        tests = five_tests(files, own, [])
-        return Diagnosis(adapter, base, None, tests, (), advise(adapter, base, missing))
+    broken = next((check for check in ordered(own) if not check.passed), None)
+    reason = broken or Check("base", None, f"{files.folder / CONFIG} names no base model")
+    # files that contradict each other are not loaded: what PEFT made of them would say nothing
+    if base is not None and reason.name != "consistent":
+        try:
+            return _with_base(adapter, base, files, subject, own)
+        except UserError as error:
+            reason = broken or Check("base", None, str(error))
+    tests = five_tests(files, own, [])
+    return Diagnosis(adapter, base, None, tests, (), advise(adapter, base, reason))
 
 
 def _with_base(
@@ -127,10 +123,11 @@ def _with_base(
     ]
     tests = five_tests(files, own, tried)
     best = best_path(tried)
-    if best is not None and best.applied:
+    broken = [check for check in own if not check.passed]
+    if best is not None and best.applied and not broken:
         advice = advise(adapter, base, None, path=best)
         return Diagnosis(adapter, base, host.kind, tests, tuple(tried), advice)
-    reason = _reason(best, tried)
+    reason = ordered(broken)[0] if broken else _reason(best, tried)
     merged: float | str | None = None
     if reason.name in ("keys", "placement", "paths"):
         try:
@@ -172,16 +169,16 @@ def first_open(certificate: Certificate) -> Check:
 
 
 def _own_checks(files: AdapterFiles, subject: Subject) -> list[Check]:
-    checks = file_checks(
-        files, _recorded(subject.run), wants_head=bool(subject.run) and _headed(subject.run)
-    )
-    return [check for check in checks if check is not None]
+    return file_checks(files, _recorded(subject.run), wants_head=_headed(subject.run))
 
 
 def _headed(run: RunRecord | None) -> bool:
     """Whether a run's task puts a head on the transformer: its certificate names the file."""
-    files = (run.certificate or {}).get("files", {}) if run else {}
-    return "head.safetensors" in files
+    if run is None:
+        return False
+    if run.certificate is None:
+        return run.coordinates["task"] != "pretrain"
+    return HEAD in run.certificate["files"]
 
 
 def find_subject(adapter: str, base: str | None) -> Subject:

@@ -118,6 +118,8 @@ def test_broken_files(harm, failing, reason, model_folder, tmp_path):
     found = diagnose(str(folder), str(model_folder))
     assert found.exit_code == (2 if harm is no_lora else 1)
     assert verdicts(found)[failing] is False
+    if harm is zero:
+        assert "on the model: cosine 1.000000, output changes by 0" in found.tests[0].message
     assert reason in found.advice.reason
     assert "\n" not in found.advice.reason and found.advice.change
 
@@ -129,7 +131,7 @@ def test_without_a_base_it_is_not_judged(model_folder, tmp_path):
     found = diagnose(str(folder), None)
     assert found.exit_code == 2
     assert verdicts(found)["embedding difference"] is None
-    assert f"adapter={folder} base=<its base model>" in found.advice.change
+    assert f"'adapter=\"{folder}\"' base=<its base model>" in found.advice.change
 
 
 def test_another_base(model_folder, tmp_path):
@@ -160,3 +162,16 @@ def test_a_folder_that_is_no_adapter(tmp_path, model_folder):
         diagnose(str(tmp_path / "nothing"), None)
     with pytest.raises(UserError, match="holds no adapter: there is no adapter_config.json in"):
         diagnose(str(model_folder), None)
+
+
+def test_a_run_is_judged_with_its_record(compute, tmp_path):
+    folder, record = compute("method=lora", "seed=6", "method.optim.lr=1e-2")
+    assert record.certificate["passed"] is True and record.certificate["seconds"] < 5
+    found = diagnose(str(folder), None)
+    assert (found.exit_code, found.kind) == (0, "run")
+    assert diagnose(str(folder / "model"), None).exit_code == 0
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy/model/head.safetensors").unlink()
+    found = diagnose(str(tmp_path / "copy"), None)
+    assert found.exit_code == 1
+    assert "head.safetensors is not the file that was certified" in found.advice.reason

@@ -1,0 +1,80 @@
+"""Every evaluation of an adapter carries its certificate, and fails without one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from leavings import only
+from safetensors.torch import load_file, save_file
+
+from loradrift.callbacks.guards import TrainingFault
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa"])
+def test_a_run_of_an_adapter_is_certified(compute, method):
+    folder, record = compute(f"method={method}", "seed=4")
+    written = json.loads((folder / "run.json").read_text())["certificate"]
+    assert record.certificate == written and written["passed"] is True
+    assert {"head.safetensors", "adapter_model.safetensors"} < set(written["files"])
+
+
+def test_full_fine_tuning_needs_none(compute):
+    assert compute("method=full_finetune", "seed=4")[1].certificate is None
+
+
+def test_an_adapter_that_is_switched_off_ends_the_run_as_failed(compute, monkeypatch, tmp_path):
+    from loradrift.training import train as module
+
+    evaluate = module.evaluate
+
+    def evaluate_without_adapter(job, task):
+        metrics = evaluate(job, task)
+        task.backbone.lm.base_model.disable_adapter_layers()
+        return metrics
+
+    monkeypatch.setattr(module, "evaluate", evaluate_without_adapter)
+    with pytest.raises(TrainingFault, match="certificate does not hold: active: the adapters are"):
+        compute("method=lora", "seed=5")
+    _, record = only(tmp_path / "runs")
+    assert record["status"] != "success"
+    assert record["certificate"]["passed"] is False
+
+
+def test_the_diagnosis_of_a_folder(compute, tmp_path):
+    folder, _ = compute("method=lora", "seed=6", "method.optim.lr=1e-2")
+    healthy = diagnose(folder, tmp_path)
+    assert healthy.returncode == 0, healthy.stderr
+    assert "diagnosis: applied and healthy: the adapter is applied on the model" in healthy.stdout
+    written = json.loads((tmp_path / "results/diagnosis.json").read_text())
+    assert [test["passed"] for test in written["tests"]] == [True] * 5
+    path = folder / "model" / "adapter_model.safetensors"
+    zero = {k: torch.zeros_like(x) if "lora_B" in k else x for k, x in load_file(path).items()}
+    path.unlink()
+    save_file(zero, path)
+    (folder / "run.json").unlink()
+    broken = diagnose(folder / "model", tmp_path)
+    assert broken.returncode == 1, broken.stderr
+    assert "not healthy: lora_B: B is zero in 14 of 14 modules" in broken.stdout
+    unknown = diagnose(folder / "model", tmp_path, "base=nobody/nothing")
+    assert unknown.returncode == 1  # B is zero on any base
+    nothing = diagnose(tmp_path / "nothing", tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
+
+
+def diagnose(adapter: Path, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    typed = ["analysis=diagnose", f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]
+    return subprocess.run(
+        [sys.executable, "analyze.py", *typed, *more],
+        cwd=ROOT,
+        env=os.environ | {},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
