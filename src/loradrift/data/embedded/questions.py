@@ -2,8 +2,8 @@
 
 Every paragraph says who did what to whom, where and when, in several sentences that share words.
 Half of the questions have an answer in it. The others are answerable questions with one thing
-changed: somebody else, something else, the opposite act, or the other role. What would answer the
-question that they look like is given as plausible.
+changed: mostly the opposite act, else somebody or something else, or the other role. What would
+answer the question that they look like is given as plausible.
 """
 
 from dataclasses import replace
@@ -137,15 +137,15 @@ def _question(slot: str, fact: Fact) -> str:
 def _changed(rng: Random, fact: Fact, slot: str) -> Fact:
     """The fact with one thing changed that a question about ``slot`` says.
 
-    Mostly it is who or what the question names; else the act is its opposite, or the roles are
-    swapped.
+    Mostly the act is its opposite: the small model learns within minutes to tell what was done, and
+    hardly whose name is said (with names changed in three of four, F1 stays at 51).
     """
-    if rng.random() < 0.75:
+    if rng.random() < 0.2:
         if slot != "agent":
             return replace(fact, agent=draw_person(rng))
         table = THINGS if fact.about_things else PERSONS
         return replace(fact, patient=rng.choice(table[rng.choice(tuple(table))]))
-    if fact.about_things or rng.random() < 0.5:
+    if fact.about_things or rng.random() < 0.9:
         return replace(fact, verb=VERBS[fact.verb].opposite)
     return swap_roles(fact)
 
