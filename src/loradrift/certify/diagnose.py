@@ -177,7 +177,7 @@ def _headed(run: RunRecord | None) -> bool:
     if run is None:
         return False
     if run.certificate is None:
-        return run.coordinates["task"] != "pretrain"
+        return bool(run.coordinates["task"] != "pretrain")
     return HEAD in run.certificate["files"]
 
 
