@@ -6,7 +6,7 @@ import pytest
 def test_help_and_completion_say_what_there_is(train):
     shown = train("--help", small=False)
     assert shown.returncode == 0
-    assert "task        sst2 | mrpc | rte | pretrain" in shown.stdout
+    assert "task        sst2 | mrpc | rte | squad_v2 | pretrain" in shown.stdout
     composed = train("--cfg", "job", "method=full_finetune", small=False)
     assert "name: full_finetune" in composed.stdout
     env = {"COMP_LINE": "python train.py method=l", "COMP_POINT": "24"}
