@@ -1,5 +1,6 @@
 """How measures keep what they have seen: as sums where those suffice, else as rows."""
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -7,19 +8,18 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from loradrift.similarity.functional.inputs import MIN_ROWS, Array, check_aligned, float_array
+from loradrift.similarity.functional.inputs import MIN_ROWS, check_aligned, float_array
 from loradrift.similarity.functional.moments import (
     Cross,
-    Floats,
     Moments,
-    add,
+    extended,
     merge,
     moments,
 )
 
-CHUNK = 4000
-"""Rows that wait to be reduced together: adding up wide float64 matrices more often would cost
-more than the products themselves."""
+CHUNK = 1024
+"""Rows that wait to be reduced together: with fewer the products would be slower, and with more
+their copies leave the cache and are fresh memory each time."""
 
 
 class WaitingRows(Metric):
@@ -65,10 +65,12 @@ class SummedRows(WaitingRows):
 
     def __init__(self, dim_x: int, dim_y: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for name, shape in _shapes(dim_x, dim_y).items():
-            # Each process's sums are about its own shift: gathered, not added.
-            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx=None)
         self._shapes = _shapes(dim_x, dim_y)
+        for name, shape in self._shapes.items():
+            # Each process's sums are about its own shift: gathered, not added. The products, which
+            # are large, are empty until there are rows.
+            empty = torch.zeros([0] * len(shape) if len(shape) == 2 else shape, dtype=torch.float64)
+            self.add_state(name, empty, dist_reduce_fx=None)
 
     def update(self, x_ND: Tensor, y_NE: Tensor) -> None:
         """Add one batch of row-aligned activations.
@@ -91,39 +93,39 @@ class SummedRows(WaitingRows):
         if not self.rows_x:
             return
         sums = _nested([getattr(self, name).cpu().numpy() for name in self._shapes])
+        x_BND, y_BNE = (list(map(float_array, rows)) for rows in (self.rows_x, self.rows_y))
         if sums.xy.n >= sum(map(len, self.rows_x)):  # about the same shift, sums are only added
-            self._keep(add(sums, self._waiting_moments((sums.shift_x, sums.shift_y))))
+            self._keep(extended(sums, x_BND, y_BNE))
         elif sums.xy.n:
-            self._keep(merge(self._waiting_moments(), sums))
+            self._keep(merge(moments(x_BND, y_BNE), sums))
         else:
-            self._keep(self._waiting_moments())
+            self._keep(moments(x_BND, y_BNE))
 
-    def _waiting_moments(self, shifts: tuple[Floats, Floats] | None = None) -> Moments:
-        return moments(self._arrays(self.rows_x), self._arrays(self.rows_y), shifts)
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Exchange the states between processes, which need equal shapes and dtypes for it."""
+        available = kwargs.get("distributed_available") or self.distributed_available_fn
+        if available() and not self._is_synced:
+            self._reduce()
+            for name, shape in self._shapes.items():
+                state = getattr(self, name)
+                whole = state.double() if state.numel() else torch.zeros(shape).double()
+                setattr(self, name, whole.to(self.device))
+        super().sync(*args, **kwargs)
 
     def total(self) -> Moments:
         """The moments of all rows seen so far, by all processes after a synchronisation."""
-        if isinstance(self.rows_x, list):
+        if not self._is_synced:
             self._reduce()
-        states = [self._parts(name) for name in self._shapes]
-        parts = [_nested([state[i] for state in states]) for i in range(len(states[0]))]
+        states = [getattr(self, name).cpu().numpy() for name in self._shapes]
+        parts = (
+            list(map(_nested, zip(*states, strict=True))) if self._is_synced else [_nested(states)]
+        )
         seen = [part for part in parts if part.xy.n]
-        if len(self.rows_x):
-            seen.append(self._waiting_moments())
         return reduce(merge, seen) if seen else parts[0]
-
-    def _parts(self, name: str) -> list[Any]:
-        state = getattr(self, name)
-        return list(state.reshape(-1, *self._shapes[name]).cpu().numpy())
-
-    @staticmethod
-    def _arrays(rows: list[Tensor] | Tensor) -> list[Array]:
-        """Waiting batches as arrays; after a synchronisation the state is one tensor."""
-        return [float_array(each) for each in ([rows] if isinstance(rows, Tensor) else rows)]
 
     def _keep(self, total: Moments) -> None:
         for name, value in zip(self._shapes, _flat(total), strict=True):
-            setattr(self, name, torch.as_tensor(value, dtype=torch.float64, device=self.device))
+            setattr(self, name, torch.as_tensor(value, device=self.device))
         self.rows_x, self.rows_y = [], []
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
@@ -171,7 +173,7 @@ def _flat(m: Moments) -> list[Any]:
     return [m.shift_x, m.shift_y, *m.xx, *m.yy, *m.xy]
 
 
-def _nested(values: list[Any]) -> Moments:
+def _nested(values: Sequence[Any]) -> Moments:
     shift_x, shift_y, *rest = values
     size = len(Cross._fields)
     return Moments(

@@ -1,9 +1,12 @@
 """Any split of the rows gives the value of all of them."""
 
+import json
+
 import pytest
 import torch
 
 from loradrift.similarity import MEASURES, metrics, streaming
+from loradrift.similarity.functional import moments
 from loradrift.similarity.reference import reference
 
 STREAMS = {
@@ -89,27 +92,50 @@ def test_two_halves_merge(name):
         first.merge_state(build("procrustes", 9, 7))
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_processes_are_gathered(name, monkeypatch):
-    """What torchmetrics does across processes: each state is gathered, then reduced."""
-    monkeypatch.setattr(streaming, "CHUNK", 30)
-    x, y = pair(name)
-    ranks = [build(name, x.shape[1], y.shape[1]) for _ in range(3)]
-    bounds = (0, 70, 110, 150)
-    for metric, start, end in zip(ranks, bounds, bounds[1:], strict=False):
-        for rows in zip(x[start:end].split(16), y[start:end].split(16), strict=True):
-            metric.update(*rows)
+@pytest.mark.parametrize("single", [0, 300, 10_000])
+def test_wide_rows_in_float32_and_then_float64(single, monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK", 100)
+    monkeypatch.setattr(moments, "SINGLE", single)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(700, 530, generator=generator)
+    y = x + 0.3 * torch.randn(700, 520, generator=generator)[:, [*range(520), *range(10)]]
+    metric = metrics.CKA(530, 530)
+    for rows in zip(x.split(90), y.split(90), strict=True):
+        metric.update(*rows)
+    assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
+    assert metric.xx_xy.dtype == (torch.float32 if single == 10_000 else torch.float64)
 
-    first = ranks[0]
-    names = iter(first._reductions)
 
-    def gather(value, group=None):
-        name = next(names)
-        states = [getattr(metric, name) for metric in ranks]
-        return [torch.cat(state) if isinstance(state, list) else state for state in states]
+def process(rank, rendezvous, results):
+    """What one of four processes sees; the last sees nothing, and float32 sums meet float64."""
+    torch.set_num_threads(1)  # a forked process must not use its parent's threads
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=4
+    )
+    streaming.CHUNK, moments.SINGLE, moments.NARROW = 30, 60, 4
+    values = {}
+    for name, kind in STREAMS.items():
+        x, y = pair(name)
+        bounds = (0, 70, 110, 150, 150)
+        if not issubclass(kind, streaming.SummedRows):
+            bounds = (0, 70, 110, 140, 150)  # all rows are gathered: each process needs some
+        metric = build(name, x.shape[1], y.shape[1])
+        mine = slice(*bounds[rank : rank + 2])
+        for rows in zip(x[mine].split(16), y[mine].split(16), strict=True):
+            if len(rows[0]):
+                metric.update(*rows)
+        values[name] = metric.compute().item()
+    (results / f"{rank}.json").write_text(json.dumps(values))
+    torch.distributed.destroy_process_group()
 
-    first.dist_sync_fn, first.distributed_available_fn = gather, lambda: True
-    assert first.compute().item() == pytest.approx(MEASURES[name](x, y), rel=1e-6)
+
+def test_processes_are_gathered(tmp_path):
+    args = tmp_path / "rendezvous", tmp_path
+    torch.multiprocessing.start_processes(process, args, 4, start_method="fork")
+    for rank in range(4):
+        values = json.loads((tmp_path / f"{rank}.json").read_text())
+        one_shot = {name: MEASURES[name](*pair(name)) for name in STREAMS}
+        assert values == pytest.approx(one_shot, rel=1e-6)
 
 
 def test_a_batch_value_and_a_reset():

@@ -70,7 +70,7 @@ def linear_gram(x_ND: Tensor) -> Gram:
 
 
 def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
-    """Grams of several layers of the same rows, one after the other in memory.
+    """Grams of several layers of the same rows, all in one dtype.
 
     The columns are centred but for the rounding of their means, whose products with the rows are
     the sums of a Gram's rows: these need no pass over it, and correct what the rounding left.
@@ -81,14 +81,14 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
     arrays = [matrix(side) for side in sides]
     n, dtype = len(arrays[0]), np.result_type(*arrays)
     syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
-    upper_LNN = np.zeros((len(arrays), n, n), dtype)
     grams = []
-    for upper_NN, array_ND in zip(upper_LNN, arrays, strict=True):
+    for array_ND in arrays:
         x_ND, rest_D, norms_N = shifted(array_ND.astype(dtype, copy=False))
         if dtype == np.float32 and has_massive_rows(norms_N):
             return linear_grams([side.double() for side in sides])
         # BLAS counts in columns: our rows' transpose is its matrix, and its lower triangle, which
         # it makes faster, our upper one.
+        upper_NN = np.zeros((n, n), dtype)
         syrk(1.0, x_ND.T, trans=1, lower=1, c=upper_NN.T, overwrite_c=1)
         np.fill_diagonal(upper_NN, 0)
         sums_N = n * (x_ND @ rest_D.astype(dtype)).astype(np.float64)
@@ -159,18 +159,12 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
 
     One product over flattened Grams, a band of their rows at a time.
-
-    Args:
-        ks: Of one :func:`linear_grams`.
-        ms: Likewise.
     """
-    left_KNN, right_MNN = _block(ks), _block(ms)
     products_KM = np.zeros((len(ks), len(ms)))
     for start in range(0, ks[0].num_rows, GRID_BAND):
-        band = slice(None), slice(start, start + GRID_BAND), slice(start, None)
+        band = slice(start, start + GRID_BAND), slice(start, None)
         left_KB, right_MB = (
-            left_KNN[band].reshape(len(ks), -1),
-            right_MNN[band].reshape(len(ms), -1),
+            np.stack([gram.upper_NN[band].ravel() for gram in grams]) for grams in (ks, ms)
         )
         products_KM += left_KB @ right_MB.T
     own = [np.sqrt([gram.own.debiased for gram in grams]) for grams in (ks, ms)]
@@ -183,10 +177,3 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
         )
         grid_KM: Floats = crosses_KM / np.outer(*own)
     return grid_KM
-
-
-def _block(grams: Sequence[Gram]) -> Array:
-    """The Grams of one :func:`linear_grams` as the array that holds them."""
-    block_LNN: Array | None = grams[0].upper_NN.base
-    assert block_LNN is not None and len(block_LNN) == len(grams)
-    return block_LNN

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas
 
-from loradrift.similarity.functional.gram import Hsic, ratios
+from loradrift.similarity.functional.gram import BAND, Hsic, ratios
 from loradrift.similarity.functional.inputs import Array, has_massive_rows
 
 Floats = NDArray[np.float64]
@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 NARROW = 512
 """Products of sides up to this wide are made in float64: they cost little, and among few columns a
 dominant one would show float32's rounding."""
+
+SINGLE = 32_768
+"""Rows whose products float32 adds up, in place, before float64 goes on."""
 
 SEGMENT = 64
 """Columns whose squares float32 adds up before float64 goes on."""
@@ -36,7 +39,7 @@ class Cross(NamedTuple):
     y: Floats
     xy: Array
     """``sum x y^T``, (D, E); of a side with itself, its upper triangle alone. In the rows' dtype
-    until other rows' are added to it."""
+    up to :data:`SINGLE` rows."""
 
     p: Floats
     q: Floats
@@ -57,6 +60,17 @@ class Moments(NamedTuple):
     xy: Cross
 
 
+class _Rows(NamedTuple):
+    """Both sides minus their shifts, in the dtype that keeps their spread."""
+
+    x_ND: Array
+    y_NE: Array
+    shift_D: Floats
+    shift_E: Floats
+    p_N: Floats
+    q_N: Floats
+
+
 def moments(
     x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, Floats] | None = None
 ) -> Moments:
@@ -74,7 +88,32 @@ def moments(
     Raises:
         ValueError: If a value is not finite.
     """
-    shifts = shifts or (_mean(x_BND), _mean(y_BNE))
+    rows = _rows(x_BND, y_BNE, shifts or (_mean(x_BND), _mean(y_BNE)))
+    return _sums(rows, _products(rows.x_ND, rows.y_NE))
+
+
+def extended(total: Moments, x_BND: Sequence[Array], y_BNE: Sequence[Array]) -> Moments:
+    """The moments of more rows, about the same shift. The products of ``total`` are overwritten.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
+    rows = _rows(x_BND, y_BNE, (total.shift_x, total.shift_y))
+    before = [cross.xy for cross in total[2:]]
+    dtypes = {each.dtype for each in (rows.x_ND, rows.y_NE, *before)}
+    few = total.xy.n + len(rows.x_ND) <= SINGLE
+    if len(dtypes) == 1 and (few or dtypes == {np.dtype(np.float64)}):
+        products = _products(rows.x_ND, rows.y_NE, before)
+    else:
+        products = [
+            np.add(old, new, out=old if old.dtype == np.float64 else None, dtype=np.float64)
+            for old, new in zip(before, _products(rows.x_ND, rows.y_NE), strict=True)
+        ]
+    sums = zip(total[2:], _sums(rows, products)[2:], products, strict=True)
+    return Moments(total.shift_x, total.shift_y, *(_sum(*each) for each in sums))
+
+
+def _rows(x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, Floats]) -> _Rows:
     if max(x_BND[0].shape[1], y_BNE[0].shape[1]) <= NARROW:
         x_BND, y_BNE = _wide(x_BND), _wide(y_BNE)
     x_ND, shift_D = _shifted(x_BND, shifts[0])
@@ -82,19 +121,26 @@ def moments(
     p_N, q_N = _square_norms(x_ND), _square_norms(y_NE)
     single = np.float32 in (x_ND.dtype, y_NE.dtype)
     if single and (_loses_digits(x_ND, p_N) or _loses_digits(y_NE, q_N)):
-        return moments(_wide(x_BND), _wide(y_BNE), shifts)
+        return _rows(_wide(x_BND), _wide(y_BNE), shifts)
+    return _Rows(x_ND, y_NE, shift_D, shift_E, p_N, q_N)
+
+
+def _sums(rows: _Rows, products: Sequence[Array]) -> Moments:
+    """The rows' moments with the products that are given."""
+    x_ND, y_NE, shift_D, shift_E, p_N, q_N = rows
     weights_3N = np.stack([np.ones(len(x_ND)), p_N, q_N])
     x_D, px_D, qx_D = (weights_3N.astype(x_ND.dtype) @ x_ND).astype(np.float64)
     y_E, py_E, qy_E = (weights_3N.astype(y_NE.dtype) @ y_NE).astype(np.float64)
     if not (np.isfinite(x_D).all() and np.isfinite(y_E).all()):
         raise ValueError("expected finite values, got NaN or infinity")
     n, p, q = np.array(float(len(x_ND))), p_N.sum(), q_N.sum()
+    xx_DD, yy_EE, xy_DE = products
     return Moments(
         shift_D,
         shift_E,
-        Cross(n, x_D, x_D, _upper_product(x_ND), p, p, px_D, px_D, p_N @ p_N),
-        Cross(n, y_E, y_E, _upper_product(y_NE), q, q, qy_E, qy_E, q_N @ q_N),
-        Cross(n, x_D, y_E, x_ND.T @ y_NE, p, q, py_E, qx_D, p_N @ q_N),
+        Cross(n, x_D, x_D, xx_DD, p, p, px_D, px_D, p_N @ p_N),
+        Cross(n, y_E, y_E, yy_EE, q, q, qy_E, qy_E, q_N @ q_N),
+        Cross(n, x_D, y_E, xy_DE, p, q, py_E, qx_D, p_N @ q_N),
     )
 
 
@@ -140,11 +186,30 @@ def _square_norms(x_ND: Array) -> Floats:
     return norms_N
 
 
-def _upper_product(x_ND: Array) -> Array:
+def _products(x_ND: Array, y_NE: Array, onto: Sequence[Array] | None = None) -> Sequence[Array]:
+    """``x^T x`` and ``y^T y``, their upper triangles alone, and ``x^T y``.
+
+    Added to ``onto``, in place, if that is given.
+    """
+    xx_DD, yy_EE, xy_DE = onto or (None, None, None)
+    cross_DE = x_ND.T @ y_NE if xy_DE is None else _add_product(x_ND, y_NE, xy_DE)
+    return _upper_product(x_ND, xx_DD), _upper_product(y_NE, yy_EE), cross_DE
+
+
+def _upper_product(x_ND: Array, onto_DD: Array | None) -> Array:
     syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
     # BLAS counts in columns: its lower triangle is the upper one of our rows.
-    upper_DD: Array = syrk(1.0, x_ND.T, lower=1).T
-    return upper_DD
+    if onto_DD is None:
+        upper_DD: Array = syrk(1.0, x_ND.T, lower=1).T
+        return upper_DD
+    syrk(1.0, x_ND.T, lower=1, beta=1.0, c=onto_DD.T, overwrite_c=1)
+    return onto_DD
+
+
+def _add_product(x_ND: Array, y_NE: Array, onto_DE: Array) -> Array:
+    gemm = blas.sgemm if onto_DE.dtype == np.float32 else blas.dgemm
+    gemm(1.0, y_NE.T, x_ND.T, trans_b=1, beta=1.0, c=onto_DE.T, overwrite_c=1)
+    return onto_DE
 
 
 def merge(a: Moments, b: Moments) -> Moments:
@@ -161,22 +226,18 @@ def merge(a: Moments, b: Moments) -> Moments:
         xx, yy = (moved(_mirrored(c), t, t) for c, t in ((b.xx, t_D), (b.yy, u_E)))
         xx, yy = (c._replace(xy=np.triu(c.xy)) for c in (xx, yy))
         xy = moved(xy, t_D, u_E)
-    return Moments(a.shift_x, a.shift_y, _sum(a.xx, xx), _sum(a.yy, yy), _sum(a.xy, xy))
-
-
-def add(a: Moments, b: Moments) -> Moments:
-    """:func:`merge` about the same shift; the float64 products of ``a`` are added to in place."""
-    assert np.array_equal(a.shift_x, b.shift_x) and np.array_equal(a.shift_y, b.shift_y)
-    pairs = [_sum(one, other, out=one.xy) for one, other in zip(a[2:], b[2:], strict=True)]
-    return Moments(a.shift_x, a.shift_y, *pairs)
+    crosses = [
+        _sum(one, other, np.add(one.xy, other.xy, dtype=np.float64))
+        for one, other in zip(a[2:], (xx, yy, xy), strict=True)
+    ]
+    return Moments(a.shift_x, a.shift_y, *crosses)
 
 
 def _mirrored(c: Cross) -> Cross:
     return c._replace(xy=c.xy + np.triu(c.xy, 1).T)
 
 
-def _sum(a: Cross, b: Cross, out: Floats | None = None) -> Cross:
-    products_DE = np.add(a.xy, b.xy, out=out, dtype=np.float64)
+def _sum(a: Cross, b: Cross, products_DE: Array) -> Cross:
     rest = {name: getattr(a, name) + getattr(b, name) for name in Cross._fields if name != "xy"}
     return Cross(xy=products_DE, **rest)
 
@@ -221,10 +282,14 @@ def cka_of_moments(m: Moments) -> Hsic:
 def _hsic(c: Cross, *, own: bool) -> Hsic:
     """Both estimates of the centred rows, by multiplying out: no centred product is formed."""
     n, x, y = c.n, c.x, c.y
-    xy: Array = c.xy.astype(np.float64, copy=False)
-    square, between = float(np.vdot(xy, xy)), float(x @ xy @ y)
+    square = between = 0.0
+    for start in range(0, len(x), BAND):  # not all at once: float64 of it all is fresh memory
+        band = slice(start, start + BAND)
+        xy: Floats = c.xy[band].astype(np.float64, copy=False)
+        square += float(np.vdot(xy, xy))
+        between += float(x[band] @ xy @ y)
     if own:  # only the upper triangle is there
-        diagonal = xy.diagonal()
+        diagonal = c.xy.diagonal().astype(np.float64)
         square = 2 * square - float(diagonal @ diagonal)
         between = 2 * between - float(diagonal @ (x * y))
     x2, y2 = x @ x, y @ y
