@@ -16,6 +16,9 @@ METHODS = ("full_finetune", "lora")
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
 """Fingerprints that two compared runs must share."""
 
+BETWEEN_SEEDS = tuple(name for name in CONTRACT if name != "train_rows")
+"""Fingerprints that the seeds of a task must share: each may train on its own sample."""
+
 OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
 """Overrides that may differ between the two methods."""
 
@@ -111,7 +114,37 @@ def find_pairs(runs: Path, study: str | None) -> Pairing:
         for place, by_method in sorted(cells.items())
         if (pair := _paired(*place, by_method, problems)) is not None
     ]
-    return Pairing(pairs, problems)
+    return Pairing(_alike(pairs, problems), problems)
+
+
+def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
+    """The pairs that are seeds of one experiment: on each task, the one with the most seeds."""
+    kept = []
+    for task in dict.fromkeys(pair.task for pair in pairs):
+        own = [pair for pair in pairs if pair.task == task]
+        experiments = [_experiment(pair) for pair in own]
+        chosen = max(experiments, key=experiments.count)
+        for pair, experiment in zip(own, experiments, strict=True):
+            unequal = [name for name, value in chosen.items() if experiment[name] != value]
+            if not unequal:
+                kept.append(pair)
+                continue
+            problems.append(
+                f"{task} seed={pair.seed}: {', '.join(unequal)} differ from the other seeds': "
+                "not averaged with them; give it a study of its own (study.name=…)"
+            )
+    return kept
+
+
+def _experiment(pair: Pair) -> dict[str, Any]:
+    """What is the same in every seed of one experiment."""
+    prints, manifest = pair.lora.record.fingerprints, pair.lora.store.manifest
+    return {
+        "settings": [run.setting for run in pair],
+        **{name: prints.get(name) for name in BETWEEN_SEEDS},
+        "layers": manifest["layers"],
+        "dump dtype": manifest["dtype"],
+    }
 
 
 def _usable(folder: Path, problems: list[str]) -> Run | None:

@@ -44,6 +44,24 @@ def test_two_studies_must_be_chosen_from(tmp_path):
     assert len(find_pairs(tmp_path, "other").pairs) == 1
 
 
+def test_a_seed_of_another_experiment_is_not_averaged_with_the_others(tmp_path):
+    for seed in (1, 2):
+        both(tmp_path, seed)
+    both(tmp_path, 3, fingerprints={"probe": "x"})
+    both(tmp_path, 4, variant="task.max_steps=9")
+    both(tmp_path, 5, fingerprints={"train_rows": "x"})
+    both(tmp_path, 1, task="rte", variant="task.max_steps=9")
+    pairing = find_pairs(tmp_path, None)
+    assert [(pair.task, pair.seed) for pair in pairing.pairs] == [
+        ("rte", 1), ("sst2", 1), ("sst2", 2), ("sst2", 5),
+    ]  # fmt: skip
+    assert pairing.problems == [
+        f"sst2 seed={seed}: {what} differ from the other seeds': not averaged with them; "
+        "give it a study of its own (study.name=…)"
+        for seed, what in ((3, "probe"), (4, "settings"))
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
