@@ -19,6 +19,9 @@ CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", 
 BETWEEN_SEEDS = tuple(name for name in CONTRACT if name != "train_rows")
 """Fingerprints that the seeds of a task must share: each may train on its own sample."""
 
+PREPARATIONS = (".sanity", ".search")
+"""How the studies' names end that hold no results: checks, and the trials of a search."""
+
 OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
 """Overrides that may differ between the two methods."""
 
@@ -91,7 +94,8 @@ def find_pairs(runs: Path, study: str | None) -> Pairing:
     Raises:
         UserError: If there is no run of the study, or a method has two settings on one task.
     """
-    studies = sorted({path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")})
+    names = {path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")}
+    studies = sorted(name for name in names if not name.endswith(PREPARATIONS))
     if not studies:
         raise UserError(
             f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "

@@ -33,6 +33,7 @@ from loradrift.config.running import (
     ScaleConfig,
     TrainerConfig,
 )
+from loradrift.config.searching import SearchConfig
 from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "PretrainConfig",
     "PretrainingConfig",
     "ScaleConfig",
+    "SearchConfig",
     "SquadConfig",
     "StudyConfig",
     "TaskConfig",
@@ -95,6 +97,7 @@ class Config:
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     seed: int = 0
     """Draws the new weights, the batch order and dropout."""
 
@@ -103,6 +106,9 @@ class Config:
 
     runs: str = "runs"
     """Folder of all runs."""
+
+    results: str = "results"
+    """Folder of what is made of them; a search writes its best values there."""
 
     cache: str = ".cache"
     """Folder of everything that can be made again: corpora, tokens, the small model."""
@@ -144,7 +150,7 @@ class Config:
         return Path(self.runs, self.study.name, self.task.name, method, f"seed={self.seed}")
 
 
-OBSERVERS = ("variant", "logger", "runs", "cache", "force")
+OBSERVERS = ("variant", "logger", "search", "runs", "results", "cache", "force")
 """Keys that change where and how a run is watched, never what it computes."""
 
 

@@ -1,0 +1,1 @@
+"""Optuna sweeps that prune and resume."""
