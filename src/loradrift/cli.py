@@ -33,7 +33,14 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 
 
-HYDRA_MAY_CALL = ["loradrift.cli.*", "hydra.*", "hydra_plugins.*", "optuna.*", "logging.*"]
+HYDRA_MAY_CALL = [
+    "loradrift.cli.*",
+    "loradrift.sweeping.*",
+    "hydra.*",
+    "hydra_plugins.*",
+    "optuna.*",
+    "logging.*",
+]
 """The only packages that a ``_target_`` in a configuration may name."""
 
 
@@ -75,6 +82,9 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = load(cfg, variant(overrides))
         where = str(config.cell)
+        search = HydraConfig.get().runtime.choices.get("search")
+        if search and config.search.trial is None:
+            raise UserError(f"search={search} is a sweep of many runs: add -m")
         with interruptible() as asked, open_cell(config) as held:
             if held.finished:
                 print(f"{where}: finished already", flush=True)

@@ -42,6 +42,9 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
         for row in summary_rows(done, shared):
             table.add_row(*row)
         console.print(table)
+    pruned = sum(record is not None and record.status is Status.PRUNED for record in records)
+    if pruned:
+        console.print(f"{pruned} of {len(records)} runs pruned")
     failed = [note for note in notes if note["error"]]
     stopped = [note for note in failed if note["error"].startswith("KeyboardInterrupt")]
     for note in stopped:

@@ -39,6 +39,12 @@ class ScaleConfig:
     adapter_lr: float = 2e-4
     """Default learning rate of LoRA and its relatives."""
 
+    full_finetune_lr_range: str = "tag(log,interval(1e-6,1e-4))"
+    """Where a search looks for full fine-tuning's, in Hydra's sweep syntax."""
+
+    adapter_lr_range: str = "tag(log,interval(5e-5,5e-3))"
+    """Where a search looks for LoRA's."""
+
     head_lr: float = 2e-4
     """Default learning rate of the head, which is new under every method and learns alike."""
 

@@ -1,1 +1,5 @@
-"""Optuna sweeps that prune and resume."""
+"""Optuna sweeps that prune, resume and share their work: ``hydra/sweeper=loradrift_optuna``."""
+
+from loradrift.sweeping.plugin import register
+
+__all__ = ["register"]

@@ -27,6 +27,7 @@ from loradrift.models import (
     make_trainable,
 )
 from loradrift.runs import Cell
+from loradrift.sweeping.pruning import Pruning
 from loradrift.tasks import (
     ClassificationTask,
     LanguageModelingTask,
@@ -85,6 +86,13 @@ def build_callbacks(
         drift = OnlineDrift() if online.enabled else None
         watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling, drift))
     metric = config.task.metric
+    pruning = []
+    if config.search.trial is not None:
+        from loradrift.sweeping.reporting import Reporter
+
+        interval = min(config.trainer.validate_every, total_steps)
+        reporter = Reporter(config.search, cell.folder, total_steps=total_steps, interval=interval)
+        pruning = [Pruning(reporter, f"validation/{metric}")]
     best = BestCheckpoint(
         cell.best_checkpoint,
         f"validation/{metric}",
@@ -98,6 +106,7 @@ def build_callbacks(
         EveryParameterLearns(min(config.trainer.guard_steps, max(2, total_steps))),
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
+        *pruning,
         *progress_bars(),
     ]
 

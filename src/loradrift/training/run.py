@@ -45,7 +45,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
     }
     record = replace(
         record,
-        status=Status.SUCCESS,
+        status=record.status if record.status is Status.PRUNED else Status.SUCCESS,
         ended=now(),
         device=device,
         performance=performance | record.performance,

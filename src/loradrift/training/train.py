@@ -17,7 +17,8 @@ from loradrift.config import Config, LoraConfig, identity
 from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
-from loradrift.runs import Cell, RunRecord, write_record
+from loradrift.runs import Cell, RunRecord, Status, write_record
+from loradrift.sweeping.pruning import Pruned
 from loradrift.tasks import Task
 from loradrift.training.build import (
     Built,
@@ -93,7 +94,18 @@ def train(job: Job) -> RunRecord:
     before = job.forgetting("before", built.task)
     throughput = Throughput(job.began)
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
-        fit(job, built.task, loggers, throughput, total_steps)
+        try:
+            fit(job, built.task, loggers, throughput, total_steps)
+        except Pruned as pruned:
+            metric = f"validation/{config.task.metric}"
+            figures = throughput.figures(job.share.world_size)
+            return replace(
+                cell.record,
+                status=Status.PRUNED,
+                error=str(pruned),
+                metrics={metric: pruned.value},
+                performance=figures,
+            )
         metrics = evaluate(job, built.task) | before | job.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
         final = {

@@ -1,0 +1,75 @@
+"""The sweeper as Hydra sees it: its options, and a class that loads Optuna only when it sweeps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
+from omegaconf import DictConfig
+
+
+@dataclass
+class LoradriftOptunaConf(OptunaSweeperConf):
+    """Options of hydra-optuna-sweeper, with other defaults, and ours."""
+
+    _target_: str = "loradrift.sweeping.plugin.LoradriftOptunaSweeper"
+    direction: Any = None
+    """``maximize`` or ``minimize``; null is whichever the task's metric wants."""
+
+    storage: Any = None
+    """``sqlite:///…`` or ``postgresql+psycopg://…``; null is one SQLite file per study, in the
+    folder of the runs."""
+
+    n_trials: int = 10
+    """In total: the same command goes on up to this number."""
+
+    n_jobs: int = 1
+    """Trials at a time; more than one needs a launcher that starts processes."""
+
+    max_failure_rate: float = 1.0
+    """Share of failed trials above which the search gives up."""
+
+    pruner: str = "median"
+    """``median``, ``hyperband``, ``successive_halving`` or ``none``."""
+
+    heartbeat_s: int = 15
+    """A running trial shows this often that it is alive."""
+
+    grace_s: int = 120
+    """A trial of another machine that has not for so long is given up and run again. Time is the
+    storage's own: the machines' clocks may differ."""
+
+
+class LoradriftOptunaSweeper(Sweeper):
+    """``hydra/sweeper=loradrift_optuna``."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Make the sweep."""
+        from loradrift.sweeping.sweep import SearchSweep
+
+        self.search = SearchSweep(**self.options)
+        self.search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the trials that are left.
+
+        Args:
+            arguments: As typed, ``key=value``, ranges included.
+        """
+        self.search.sweep(arguments)
+
+
+def register() -> None:
+    """Make the sweeper known to Hydra."""
+    Plugins.instance().register(LoradriftOptunaSweeper)
+    ConfigStore.instance().store(
+        group="hydra/sweeper", name="loradrift_optuna", node=LoradriftOptunaConf
+    )

@@ -1,0 +1,342 @@
+"""Trials, one after the other or side by side, until the study has as many as were asked for.
+
+Nothing is kept but the storage: whoever gives the same command goes on with the same study, after a
+``kill -9`` or on another machine.
+"""
+
+import itertools
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from hydra_plugins.hydra_optuna_sweeper._impl import (
+    OptunaSweeperImpl,
+    create_params_from_overrides,
+)
+from omegaconf import DictConfig, open_dict
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from loradrift.config import OBSERVERS, Config, UserError, load
+from loradrift.sweeping.storage import (
+    claiming,
+    find_trial,
+    give_up,
+    heartbeat,
+    open_storage,
+    reason,
+    recover,
+    worker,
+)
+
+GRID = ("task", "method")
+"""Keys whose values make a study each."""
+
+POLL_S = 1.0
+"""Seconds between two looks at the trials that others run."""
+
+ONE_SEQUENCE = ("GridSampler", "QMCSampler")
+"""Samplers whose trials are drawn from one sequence, and need the same seed."""
+
+
+class Search(NamedTuple):
+    """One Optuna study and what its trials share."""
+
+    study: Study
+    storage: RDBStorage
+    url: str
+    space: dict[str, BaseDistribution]
+    fixed: dict[str, str]
+    extra: list[str]
+    """Overrides that delete a key."""
+
+    num_trials: int
+
+
+class SearchSweep(OptunaSweeperImpl):
+    """hydra-optuna-sweeper's parsing and launching, around trials that prune and resume.
+
+    Args:
+        pruner: Of the trials, which ask it in their own processes.
+        heartbeat_s: Seconds between two signs of life of a trial.
+        grace_s: Seconds without one after which another machine's trial is given up.
+        options: Of hydra-optuna-sweeper.
+    """
+
+    def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.pruner = pruner
+        self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
+        for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
+            if value < 1:
+                raise UserError(f"hydra.sweeper.{name} must be positive, got {value}")
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search for each task and method that is named, one study after the other.
+
+        Raises:
+            UserError: If the storage cannot be used, the study is of another space, or too many
+                trials failed.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        launcher = type(self.launcher).__name__
+        if self.n_jobs > 1 and launcher == "BasicLauncher":
+            raise UserError(
+                f"hydra.sweeper.n_jobs={self.n_jobs} needs a launcher that starts processes: "
+                "hydra/launcher=joblib, submitit_local or submitit_slurm"
+            )
+        typed = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
+        space, fixed, extra = create_params_from_overrides(typed)
+        grid = {key: _choices(space.pop(key)) for key in GRID if key in space}
+        if not space:
+            raise UserError(
+                "hydra/sweeper=loradrift_optuna needs a range to search: those of search=lora, or "
+                "such as method.optim.lr='tag(log,interval(1e-5,1e-3))'"
+            )
+        for values in itertools.product(*grid.values()):
+            self._search(space, fixed | dict(zip(grid, values, strict=True)), extra)
+
+    def _search(
+        self, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
+    ) -> None:
+        config = self._compose([*(f"{key}={value}" for key, value in fixed.items()), *extra])
+        name = f"{config.study.name}/{config.task.name}/{config.method.name}"
+        url = str(self.storage or f"sqlite:///{config.runs}/.search/{config.study.name}.db")
+        storage = open_storage(url, **self.timing)
+        try:
+            with claiming(storage, name):
+                study = _begin(storage, name, self._direction(config))
+                _check_same(study, url, _facts(config, space, fixed, extra))
+            search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))
+            self._run_all(search)
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            raise UserError(
+                f"hydra.sweeper.storage={url}: {reason(error)}; the same command goes on"
+            ) from error
+        self._conclude(search, config)
+
+    def _compose(self, overrides: Sequence[str]) -> Config:
+        """The typed configuration of a trial before anything is varied."""
+        assert self.hydra_context is not None and self.config is not None
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return load(cfg)
+
+    def _direction(self, config: Config) -> str:
+        if self.direction is not None:
+            [direction] = self._get_directions()
+            return str(direction)
+        return "minimize" if config.task.metric == "loss" else "maximize"
+
+    def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
+        if not self._is_grid():
+            return int(self.n_trials)
+        sizes = [len(self._to_grid_sampler_choices(each)) for each in space.values()]
+        return min(int(self.n_trials), int(np.prod(sizes)))
+
+    def _is_grid(self) -> bool:
+        return str(self.sampler["_target_"]).endswith("GridSampler")
+
+    def _run_all(self, search: Search) -> None:
+        done = len(_settled(search.study.get_trials(deepcopy=False)))
+        if done > search.num_trials:
+            raise UserError(
+                f"hydra.sweeper.n_trials must be at least {done}, the trials that "
+                f"{search.study.study_name} has behind it, got {search.num_trials}"
+            )
+        print(f"search {search.study.study_name}: {done} of {search.num_trials} trials done")
+        if self.n_jobs == 1:  # in this thread: a job in this process may take signals
+            self._work(search)
+            return
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            for future in [pool.submit(self._work, search) for _ in range(self.n_jobs)]:
+                future.result()
+
+    def _work(self, search: Search) -> None:
+        """Run trials until there are enough, and none of another process is left to wait for."""
+        while True:
+            with claiming(search.storage, search.study.study_name):
+                recover(search.study, search.storage)
+                trials = search.study.get_trials(deepcopy=False)
+                self._check_failures(search, trials)
+                trial = self._claim(search, trials)
+            if trial is not None:
+                self._run(search, *trial)
+            elif any(each.state is TrialState.RUNNING for each in trials):
+                time.sleep(POLL_S)  # should its process die, the trial is ours
+            else:
+                return
+
+    def _claim(
+        self, search: Search, trials: Sequence[FrozenTrial]
+    ) -> tuple[Trial, tuple[str, ...]] | None:
+        """The next trial and its overrides; None if there are enough."""
+        begun = (TrialState.RUNNING, TrialState.WAITING)
+        open_trials = [trial for trial in trials if trial.state in begun]
+        queued = any(trial.state is TrialState.WAITING for trial in open_trials)
+        if not queued and len(_settled(trials)) + len(open_trials) >= search.num_trials:
+            return None
+        firsts = [trial for trial in trials if "failed_trial" not in trial.system_attrs]
+        search.study.sampler = self._sampler(search.space, len(firsts))
+        trial = search.study.ask()
+        trial.set_user_attr("worker", worker())
+        trial_id = find_trial(search.storage, search.study.study_name, trial.number)
+        search.storage.record_heartbeat(trial_id)
+        [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
+        return trial, tuple(overrides)
+
+    def _sampler(self, space: dict[str, BaseDistribution], index: int) -> Any:
+        """The sampler of the ``index``-th trial.
+
+        Its seed depends on the index: a resumed search draws what an uninterrupted one would.
+        """
+        if self._is_grid():
+            choices = {name: self._to_grid_sampler_choices(each) for name, each in space.items()}
+            return _made(self.sampler)(choices)
+        seed = self.sampler.get("seed")
+        if seed is None or str(self.sampler["_target_"]).endswith(ONE_SEQUENCE):
+            return _made(self.sampler)
+        [own] = np.random.SeedSequence([seed, index]).generate_state(1)
+        return _made(DictConfig({**self.sampler, "seed": int(own)}))
+
+    def _run(self, search: Search, trial: Trial, overrides: tuple[str, ...]) -> None:
+        name = search.study.study_name
+        trial_id = find_trial(search.storage, name, trial.number)
+        study, _, _ = name.split("/")
+        of_trial = (
+            f"study.name='{study}.search'",
+            f"search.storage='{search.url}'",
+            f"search.study='{name}'",
+            f"search.trial={trial.number}",
+            f"search.pruner={self.pruner}",
+        )
+        assert self.launcher is not None
+        with heartbeat(search.storage, trial_id):
+            try:
+                self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
+            except Exception as error:
+                # The job's process ended without a word: killed, by a scheduler or for its memory.
+                print(f"search {name}: trial {trial.number} was lost: {error}", flush=True)
+        frozen = search.storage.get_trial(trial_id)
+        if not frozen.state.is_finished():
+            with claiming(search.storage, name):
+                give_up(search.study, search.storage, trial.number)
+
+    def _check_failures(self, search: Search, trials: Sequence[FrozenTrial]) -> None:
+        failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+        errors = [trial.user_attrs["error"] for trial in failed if "error" in trial.user_attrs]
+        if len(failed) - len(errors) > 2 * search.num_trials:
+            raise UserError(
+                f"{search.study.study_name}: {len(failed) - len(errors)} trials were killed, each "
+                "in the middle; is there enough memory?"
+            )
+        finished = len(_settled(trials))
+        if finished and len(errors) / finished > self.max_failure_rate:
+            raise UserError(
+                f"{search.study.study_name}: {len(errors)} of {finished} trials failed, more than "
+                f"hydra.sweeper.max_failure_rate={self.max_failure_rate}; the last: {errors[-1]}"
+            )
+
+    def _conclude(self, search: Search, config: Config) -> None:
+        """Write the best values where ``best=true`` finds them.
+
+        Raises:
+            UserError: If no trial was completed.
+        """
+        name = search.study.study_name
+        trials = search.study.get_trials(deepcopy=False)
+        if not any(trial.state is TrialState.COMPLETE for trial in trials):
+            errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
+            raise UserError(f"{name}: no trial was completed; the last error: {errors[-1]}")
+        best = search.study.best_trial
+        values = " ".join(f"{key}={value}" for key, value in best.params.items())
+        print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}", flush=True)
+
+
+def _choices(distribution: BaseDistribution) -> tuple[str, ...]:
+    assert isinstance(distribution, CategoricalDistribution)
+    return tuple(map(str, distribution.choices))
+
+
+def _begin(storage: RDBStorage, name: str, direction: str) -> Study:
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        direction="minimize" if direction == "minimize" else "maximize",
+        load_if_exists=True,
+    )
+    if study.direction.name.lower() != direction:
+        raise UserError(
+            f"{name} was begun to {study.direction.name.lower()}, and now is to {direction}"
+        )
+    return study
+
+
+def _facts(
+    config: Config, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
+) -> dict[str, str]:
+    """What makes two searches the same, by name."""
+    watched = (*OBSERVERS, *GRID, "study")
+    facts = {key: value for key, value in fixed.items() if key.partition(".")[0] not in watched}
+    facts |= dict.fromkeys(extra, "")
+    facts |= {key: distribution_to_json(each) for key, each in space.items()}
+    return facts | {"objective": f"validation/{config.task.metric}"}
+
+
+def _check_same(study: Study, url: str, facts: dict[str, str]) -> None:
+    """Refuse to go on with a study that was begun otherwise; note it in a new one.
+
+    Raises:
+        UserError: Saying what differs.
+    """
+    if not study.get_trials(deepcopy=False):
+        study.set_user_attr("facts", facts)
+        return
+    before = study.user_attrs.get("facts", {})
+    differing = [
+        f"{key}: {_readable(before.get(key))} -> {_readable(facts.get(key))}"
+        for key in sorted(before | facts)
+        if before.get(key) != facts.get(key)
+    ]
+    if differing:
+        raise UserError(
+            f"{study.study_name} in {url} was begun otherwise: {'; '.join(differing)}; "
+            "study.name=<another name> begins a search of its own"
+        )
+
+
+def _readable(fact: str | None) -> str:
+    if fact is None:
+        return "(absent)"
+    return str(json_to_distribution(fact)) if fact.startswith("{") else fact
+
+
+def _settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that count: finished, pruned, or failed by themselves. Killed ones are run again."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [trial for trial in trials if trial.state in ended or "error" in trial.user_attrs]
+
+
+def _last_of_each_key(overrides: list[str]) -> list[str]:
+    """What was typed takes the place of what the configuration says of the same key."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return list({each.get_key_element(): str(each.input_line) for each in parsed}.values())
+
+
+def _made(sampler: DictConfig) -> Any:
+    may_call = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+    return instantiate(sampler, _execution_whitelist_=may_call)
