@@ -33,11 +33,12 @@ from loradrift.config.running import (
     ScaleConfig,
     TrainerConfig,
 )
-from loradrift.config.searching import SearchConfig
+from loradrift.config.searching import PRUNERS, SearchConfig
 from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
 
 __all__ = [
     "OBSERVERS",
+    "PRUNERS",
     "SCHEMAS",
     "ActivationDumpConfig",
     "AnalysisConfig",

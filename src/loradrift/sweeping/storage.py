@@ -12,8 +12,8 @@ from pathlib import Path
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loradrift.config import UserError
@@ -52,19 +52,21 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         raise UserError(f"{key} must be a file, sqlite:///…, or a server, postgresql+psycopg://…")
     options = {}
     if kind == "sqlite":
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         options = {"connect_args": {"timeout": BUSY_S}}
     try:
-        return RDBStorage(
-            url,
-            engine_kwargs=options,
-            heartbeat_interval=heartbeat_s,
-            grace_period=grace_s,
-            heartbeat_stale_trial_callback=_retry(),
-        )
-    except ImportError as error:
+        if kind == "sqlite":
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        with _locked(parsed, "tables"):  # two workers must not make them at once
+            return RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat_s,
+                grace_period=grace_s,
+                heartbeat_stale_trial_callback=_retry(),
+            )
+    except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
-    except (SQLAlchemyError, RuntimeError) as error:
+    except (OSError, SQLAlchemyError, RuntimeError) as error:
         raise UserError(f"{key} cannot be opened: {reason(error)}") from error
 
 
@@ -85,7 +87,12 @@ def claiming(storage: RDBStorage, study: str) -> Iterator[None]:
 
     The system frees the lock if this process dies.
     """
-    url = make_url(storage.url)
+    with _locked(make_url(storage.url), study):
+        yield
+
+
+@contextmanager
+def _locked(url: URL, name: str) -> Iterator[None]:
     if url.get_backend_name() == "sqlite":
         import fcntl
 
@@ -93,7 +100,7 @@ def claiming(storage: RDBStorage, study: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
         return
-    key = int.from_bytes(hashlib.sha256(study.encode()).digest()[:8], "big", signed=True)
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:  # the lock lasts as long as its connection
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})

@@ -30,7 +30,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from loradrift.config import OBSERVERS, Config, UserError, load
+from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -81,8 +81,8 @@ class SearchSweep(OptunaSweeperImpl):
         self.pruner = pruner
         self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
-            if value < 1:
-                raise UserError(f"hydra.sweeper.{name} must be positive, got {value}")
+            require(value > 0, f"hydra.sweeper.{name}", "positive", value)
+        require(pruner in PRUNERS, "hydra.sweeper.pruner", " or ".join(PRUNERS), pruner)
 
     def sweep(self, arguments: list[str]) -> None:
         """Search for each task and method that is named, one study after the other.
@@ -290,8 +290,12 @@ def _facts(
     config: Config, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
 ) -> dict[str, str]:
     """What makes two searches the same, by name."""
-    watched = (*OBSERVERS, *GRID, "study")
-    facts = {key: value for key, value in fixed.items() if key.partition(".")[0] not in watched}
+    watched = (*OBSERVERS, "study")
+    facts = {
+        key: value
+        for key, value in fixed.items()
+        if key not in GRID and key.partition(".")[0] not in watched
+    }
     facts |= dict.fromkeys(extra, "")
     facts |= {key: distribution_to_json(each) for key, each in space.items()}
     return facts | {"objective": f"validation/{config.task.metric}"}

@@ -1,0 +1,283 @@
+"""Searches in processes of their own, with a training that takes a moment."""
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from loradrift.config import UserError
+from loradrift.sweeping import storage
+from loradrift.sweeping.storage import open_storage
+
+APP = Path(__file__).with_name("quick_train.py")
+LR = "method.optim.lr=tag(log,interval(1e-4,1e-2))"
+
+
+def search(*overrides, runs, env=None, n_trials=10):
+    command = [sys.executable, str(APP), "task=sst2", "method=lora", LR, "-m", f"runs={runs}"]
+    command += ["hydra/sweeper=loradrift_optuna", "hydra.sweeper.sampler.seed=42"]
+    command += [f"hydra.sweeper.n_trials={n_trials}", f"results={runs}/results", *overrides]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=runs,
+        env=os.environ | (env or {}),
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def run(*overrides, **options):
+    return finish(search(*overrides, **options))
+
+
+def trials(runs, url=None):
+    url = url or f"sqlite:///{runs}/.search/main.db"
+    return optuna.load_study(study_name="main/sst2/lora", storage=url).trials
+
+
+def states(found):
+    return Counter(trial.state.name for trial in found)
+
+
+def begun(runs):
+    lines = [line.split() for line in (runs / "begun.log").read_text().splitlines()]
+    return [(int(number), cell, float(when)) for number, cell, when in lines]
+
+
+def settled(found):
+    return states(found)["COMPLETE"] + states(found)["PRUNED"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted search of 10 trials; a test adds two."""
+    runs = tmp_path_factory.mktemp("whole")
+    code, _, err = run(runs=runs)
+    assert code == 0, err
+    return runs
+
+
+def test_a_search_prunes_and_given_again_goes_on_to_more_trials(whole):
+    found = trials(whole)
+    assert states(found) == {
+        "COMPLETE": states(found)["COMPLETE"],
+        "PRUNED": states(found)["PRUNED"],
+    }
+    assert len(found) == 10 and states(found)["PRUNED"] >= 2
+    assert all(trial.state.name == "COMPLETE" for trial in found[:3])  # none to compare with
+    code, out, err = run(runs=whole, n_trials=12)
+    assert code == 0, err
+    assert "10 of 12 trials done" in out and "#10 :" in out and "#11 :" in out
+    assert len(trials(whole)) == 12
+    assert [number for number, *_ in begun(whole)] == list(range(12))
+    code, out, _ = run(runs=whole, n_trials=12)
+    assert code == 0 and len(begun(whole)) == 12, "finished trials are not repeated"
+    code, _, err = run(runs=whole, n_trials=5)
+    assert code == 1
+    assert "hydra.sweeper.n_trials must be at least 12, the trials that main/sst2/lora has" in err
+
+
+def test_a_study_of_another_space_is_refused(tmp_path):
+    run(runs=tmp_path, n_trials=1)
+    for changed, message in (
+        (
+            "method.optim.lr=tag(log,interval(1e-4,1e-1))",
+            r"method.optim.lr: .*high=0.01.* -> .*0.1",
+        ),
+        ("method.rank=4", r"method.rank: \(absent\) -> 4"),
+        ("method.rank=choice(4,8)", r"method.rank: \(absent\) -> Categorical"),
+        ("hydra.sweeper.direction=minimize", "was begun to maximize, and now is to minimize"),
+    ):
+        code, _, err = run(changed, runs=tmp_path, n_trials=2)
+        assert code == 1 and "Traceback" not in err
+        assert re.search(message, err), err
+    assert len(trials(tmp_path)) == 1
+    code, _, err = run("logger=wandb", "hydra.sweeper.pruner=none", runs=tmp_path, n_trials=2)
+    assert code == 0, err  # what only watches is no part of the search
+
+
+def test_killed_three_times_it_ends_with_exactly_its_trials(tmp_path, whole):
+    runs = tmp_path / "killed"
+    runs.mkdir()
+    for wanted in (2, 5, 8):  # killed in the middle of a trial
+        process = search(runs=runs, env={"STEP_S": "0.1"})
+        while not ((runs / "begun.log").exists() and len(begun(runs)) >= wanted):
+            time.sleep(0.02)
+        time.sleep(0.05)
+        process.kill()
+        process.communicate()
+    code, _, err = run(runs=runs)
+    assert code == 0, err
+    found = trials(runs)
+    assert settled(found) == 10
+    assert states(found)["FAIL"] == 3, "the killed ones"
+    assert len(begun(runs)) == 13
+    # what was killed went on with the same values, in the same cell
+    values = [trial.params["method.optim.lr"] for trial in found if trial.state.name != "FAIL"]
+    assert sorted(values) == sorted(t.params["method.optim.lr"] for t in trials(whole)[:10])
+    assert len({cell for _, cell, _ in begun(runs)}) == 10
+
+
+def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
+    wide = "method.optim.lr=tag(log,interval(1e-4,1e-1))"
+    code, out, err = run(wide, runs=tmp_path)
+    assert code == 0, err
+    found = trials(tmp_path)
+    assert len(found) == 10 and states(found)["FAIL"] >= 1
+    failed = next(trial for trial in found if trial.state.name == "FAIL")
+    assert failed.user_attrs["error"].startswith("loss is nan at step 1")
+    assert "best " in out
+    hopeless = tmp_path / "hopeless"
+    hopeless.mkdir()
+    code, _, err = run("method.optim.lr=tag(log,interval(2e-2,1e-1))", runs=hopeless, n_trials=2)
+    assert code == 1
+    assert "main/sst2/lora: no trial was completed; the last error: loss is nan at step 1" in err
+
+
+@pytest.mark.slow  # the same as on a server
+def test_two_workers_share_a_search_and_one_is_killed(tmp_path):
+    two_workers(tmp_path, None)
+
+
+def two_workers(runs, url):
+    options = [f"hydra.sweeper.storage={url}"] if url else []
+    env = {"STEP_S": "0.1"}
+    first, second = (search(*options, runs=runs, env=env, n_trials=8) for _ in range(2))
+    while not ((runs / "begun.log").exists() and len(begun(runs)) >= 4):
+        time.sleep(0.02)
+    second.kill()
+    second.communicate()
+    code, _, err = finish(first)
+    assert code == 0, err
+    found = trials(runs, url)
+    assert settled(found) == 8, states(found)
+    assert states(found)["FAIL"] <= 1
+    assert len({cell for _, cell, _ in begun(runs)}) == 8, "none is done twice"
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """A server of this test's own."""
+    folder = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+    if folder is None or shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL (Debian's postgresql) is not installed")
+    pytest.importorskip("psycopg", reason="the extra `cluster` is not installed")
+    data = tmp_path / "server"
+    data.mkdir()
+    as_user = []
+    if os.geteuid() == 0:  # the server refuses to run as root
+        for each in (tmp_path, data, *tmp_path.parents):
+            if (
+                each.stat().st_uid == 0
+                and tmp_path.parts[:3] == each.parts[:3]
+                and len(each.parts) > 2
+            ):
+                each.chmod(0o755)
+        shutil.chown(data, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run_as = lambda *command: subprocess.run([*as_user, *command], check=True, capture_output=True)  # noqa: E731
+    run_as(str(folder / "initdb"), "-D", str(data), "-U", "me", "-A", "trust")
+    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
+    run_as(
+        str(folder / "pg_ctl"), "-D", str(data), "-w", "-o", options, "-l", f"{data}/log", "start"
+    )
+    try:
+        yield f"postgresql+psycopg://me@127.0.0.1:{port}/postgres"
+    finally:
+        run_as(str(folder / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+
+
+def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    two_workers(runs, postgres)
+
+
+def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
+    code, _, err = run(
+        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.pruner=none",
+        runs=tmp_path, n_trials=4, env={"STEP_S": "0.2", "FIRST_TAKES": "10"},
+    )  # fmt: skip
+    assert code == 0, err
+    found = trials(tmp_path)
+    assert settled(found) == 4
+    # the first takes as long as ten: the other three ran beside it, one after the other
+    assert all(trial.datetime_complete < found[0].datetime_complete for trial in found[1:])
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_dies_is_run_once_more(tmp_path):
+    (tmp_path / "die").touch()
+    code, out, err = run(
+        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
+        runs=tmp_path, n_trials=3,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "was lost" in out
+    assert settled(trials(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("hydra.sweeper.n_jobs=2", "n_jobs=2 needs a launcher that starts processes"),
+        ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials must be positive, got 0"),
+        ("method.optim.lr=1e-3", "needs a range to search"),
+        ("hydra.sweeper.pruner=strict", "hydra.sweeper.pruner must be median or hyperband"),
+        (
+            "hydra.sweeper.storage=postgresql+psycopg://me:hunter2@x/y",
+            r"postgresql\+psycopg://me:\*\*\*@x/y holds a password",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, typed, message):
+    code, out, err = run(typed, runs=tmp_path)
+    assert code == 1
+    [line] = [line for line in err.splitlines() if line.startswith("error:")]
+    assert re.search(message, line), err
+    assert "Traceback" not in err and "hunter2" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("trials.db", "storage=trials.db is no URL, such as sqlite:///trials.db"),
+        ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
+        ("sqlite://", "must be a file, sqlite:///…, or a server"),
+        ("postgresql+psycopg://me@127.0.0.1:1/x", "cannot be opened: .*(refused|failed)"),
+        ("postgresql+none://me@127.0.0.1:1/x", r"pip install 'loradrift\[cluster\]'"),
+        ("sqlite:////proc/none/trials.db", "cannot be opened: .*"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_says_why(url, message):
+    with pytest.raises(UserError, match=message):
+        open_storage(url)
+
+
+def test_a_locked_storage_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "BUSY_S", 0.1)
+    path = tmp_path / "trials.db"
+    open_storage(f"sqlite:///{path}")
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="cannot be opened: database is locked"):
+            open_storage(f"sqlite:///{path}")
