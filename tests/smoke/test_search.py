@@ -1,0 +1,45 @@
+"""A search of real trainings through the front door."""
+
+import optuna
+import pytest
+from leavings import cells
+
+
+def test_trials_report_their_validations_and_end_where_the_pruner_says(train, tmp_path):
+    typed = ["search=lora", "task=sst2", "-m"]
+    typed += ["search.full_trials=1", f"results={tmp_path}/results"]
+    result = train(*typed, "hydra.sweeper.n_trials=1")
+    assert result.returncode == 0, result.stderr
+    url = f"sqlite:///{tmp_path}/runs/.search/main.db"
+    study = optuna.load_study(study_name="main/sst2/lora", storage=url)
+    [trial] = study.trials
+    [(name, record)] = cells(tmp_path / "runs").items()
+    assert name.startswith("main.search/sst2/lora,") and record["status"] == "success"
+    assert trial.user_attrs["cell"] == str(tmp_path / "runs" / name)
+    assert trial.value == record["metrics"]["validation/accuracy"]
+    assert list(trial.intermediate_values) == [5, 10, 12]
+    assert not (tmp_path / "runs" / name / "activations").exists(), "trials leave no dumps"
+
+    better = dict.fromkeys((5, 10, 12), 2.0)  # better than any trial can be
+    study.add_trial(
+        optuna.create_trial(
+            params=trial.params,
+            distributions=trial.distributions,
+            intermediate_values=better,
+            value=2.0,
+        )
+    )
+    result = train(*typed, "hydra.sweeper.n_trials=3")
+    assert result.returncode == 0, result.stderr
+    assert "1 of 1 runs pruned" in result.stdout
+    last = study.trials[-1]
+    assert last.state.name == "PRUNED" and list(last.intermediate_values) == [5]
+    [pruned] = [each for each in cells(tmp_path / "runs").values() if each["status"] == "pruned"]
+    assert pruned["steps"] == 5 and pruned["error"].startswith("pruned at step 5, validation/acc")
+    assert pruned["metrics"] == pytest.approx({"validation/accuracy": last.value})
+
+
+def test_a_search_without_m_says_so(train):
+    result = train("search=lora")
+    assert result.returncode == 1
+    assert "search=lora is a sweep of many runs: add -m" in result.stderr
