@@ -17,6 +17,7 @@ from loradrift.training.inputs import prepare
 from loradrift.training.train import Job, evaluate
 
 ROOT = Path(__file__).parents[2]
+SMALL = ("task=squad_v2", "task.num_best=3")
 FIGURES = ("predictions.jsonl", "predictions.json", "best_spans.json", "na_prob.json")
 
 
@@ -56,7 +57,7 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path
 def test_two_processes_answer_each_question_once_and_as_one_process_does(
     compute, configure, method, cache
 ):
-    typed = ("task=squad_v2", "task.num_best=3", f"method={method}", "task.batch_size=4", "seed=3")
+    typed = (*SMALL, f"method={method}", "task.batch_size=4", "seed=3")
     folder, record = compute(*typed, "trainer=ddp")
     assert record.status == "success"
     questions = load_squad(DataConfig(name="embedded"), cache).evaluation

@@ -84,8 +84,7 @@ class Inputs:
 
     @property
     def lossy_answers(self) -> dict[str, tuple[str, ...]]:
-        """Ids of SQuAD questions whose gold answer is lost on the way to tokens, of each split that
-        has any."""
+        """Ids of SQuAD questions whose gold answer is lost on the way to tokens, by split."""
         return {
             name: table.lossy
             for name, table in self.tables.items()
