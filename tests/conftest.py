@@ -128,13 +128,23 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def compute(load, cache, tmp_path) -> Callable:
+def configure(load, cache, tmp_path) -> Callable:
+    """The judged configuration of a small run."""
+
+    def load_small(*overrides: str, runs: Path = tmp_path / "runs"):
+        return load(*SMALL, *overrides, f"cache={cache}", f"runs={runs}")
+
+    return load_small
+
+
+@pytest.fixture
+def compute(configure) -> Callable:
     """Run a small cell in this process; gives its folder and its record."""
     from loradrift.runs import open_cell, write_record
     from loradrift.training import run
 
-    def run_cell(*overrides: str, runs: Path = tmp_path / "runs"):
-        config = load(*SMALL, *overrides, f"cache={cache}", f"runs={runs}")
+    def run_cell(*overrides: str, **places: Path):
+        config = configure(*overrides, **places)
         with open_cell(config) as cell:
             write_record(cell.folder, cell.record)
             return cell.folder, run(config, cell)

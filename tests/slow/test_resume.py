@@ -27,10 +27,12 @@ def kill_after_two_checkpoints(command, runs, draw):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "full_finetune"])
-def test_ten_kills_change_nothing(train, command, tmp_path, method):
+@pytest.mark.parametrize(
+    ("task", "method"), [("mrpc", "lora"), ("mrpc", "full_finetune"), ("squad_v2", "lora")]
+)
+def test_ten_kills_change_nothing(train, command, tmp_path, task, method):
     typed = (
-        "task=mrpc",
+        f"task={task}",
         f"method={method}",
         "trainer.accumulate=2",
         "task.max_steps=1200",

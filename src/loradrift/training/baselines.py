@@ -20,7 +20,7 @@ from loradrift.runs import Cell, RunRecord
 from loradrift.tasks import Answered, answer_log_likelihoods
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
-from loradrift.training.predictions import write_rows
+from loradrift.training.predictions import write_lossy, write_rows
 from loradrift.training.squad_baselines import predict_answers
 from loradrift.training.train import write_config
 
@@ -36,6 +36,7 @@ def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
     else:
         metrics = predict_labels(config, cell.folder, inputs, backbone)
     write_config(Path(cell.folder, "config.yaml"), config)
+    write_lossy(cell.folder, inputs.lossy_answers)
     with open_loggers(config, cell, 0) as loggers:
         for logger in loggers:
             logger.log_metrics(metrics, 0)

@@ -67,20 +67,29 @@ class Inputs:
     which is for all runs, so that no run's wall time counts it."""
 
     @property
+    def tables(self) -> dict[str, Rows]:
+        """The splits' rows by name."""
+        return {"train": self.train, "validation": self.validation, "evaluation": self.evaluation}
+
+    @property
     def num_rows(self) -> dict[str, int]:
         """Rows of each split, and how many were cut to ``task.max_length``."""
-        tables = {
-            "train": self.train,
-            "validation": self.validation,
-            "evaluation": self.evaluation,
-        }
-        counts = {name: len(table) for name, table in tables.items()}
-        counts["truncated"] = sum(table.num_truncated for table in tables.values())
-        for name, table in tables.items():
+        counts = {name: len(table) for name, table in self.tables.items()}
+        counts["truncated"] = sum(table.num_truncated for table in self.tables.values())
+        for name, table in self.tables.items():
             if isinstance(table, Windows):  # a row is a window
                 counts[f"{name}_questions"] = len(table.questions)
                 counts[f"{name}_lossy_answers"] = len(table.lossy)
         return counts
+
+    @property
+    def lossy_answers(self) -> dict[str, tuple[str, ...]]:
+        """Ids of SQuAD questions whose gold answer is lost on the way to tokens, by split."""
+        return {
+            name: table.lossy
+            for name, table in self.tables.items()
+            if isinstance(table, Windows) and table.lossy
+        }
 
 
 def prepare(config: Config) -> Inputs:

@@ -1,7 +1,7 @@
 """What a run said of each evaluation example, in our format and in SQuAD's own."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,17 @@ def write_answers(
     write_json(folder / "predictions.json", dict(answers))
     write_json(folder / "best_spans.json", dict(spans))
     write_json(folder / "na_prob.json", dict(unanswerable))
+
+
+def write_lossy(folder: Path, lossy: Mapping[str, Sequence[str]]) -> None:
+    """List the questions whose gold answer is lost on the way to tokens; no file if none is.
+
+    Args:
+        folder: Of the run.
+        lossy: Their ids by split.
+    """
+    if lossy:
+        write_json(folder / "lossy_answers.json", dict(lossy))
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:

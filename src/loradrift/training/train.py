@@ -34,7 +34,7 @@ from loradrift.training.checkpoints import check_continued, load_checkpoint, ste
 from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
-from loradrift.training.predictions import write_predictions
+from loradrift.training.predictions import write_lossy, write_predictions
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def train(job: Job) -> RunRecord:
     if job.first:
         write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
+        write_lossy(cell.folder, inputs.lossy_answers)
     # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
     before = job.forgetting("before", built.task)
     throughput = Throughput(job.began)

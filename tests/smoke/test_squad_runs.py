@@ -1,0 +1,124 @@
+"""A SQuAD v2 run among everything else of the front door: kills, processes, dumps, odd answers."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from leavings import only
+
+from loradrift.config import DataConfig
+from loradrift.data import data_root, evaluate_squad, load_squad
+from loradrift.runs import Cell
+from loradrift.training.build import build_task
+from loradrift.training.inputs import prepare
+from loradrift.training.train import Job, evaluate
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("task=squad_v2", "task.num_best=3")
+FIGURES = ("predictions.jsonl", "predictions.json", "best_spans.json", "na_prob.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full_finetune", "lora"])
+def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path, method):
+    typed = (
+        "task=squad_v2",
+        "task.num_best=3",
+        f"method={method}",
+        "trainer.accumulate=2",
+        "seed=7",
+    )
+    typed += ("method.dropout=0.1",) * (method == "lora")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _, expected = compute(*typed, runs=whole)
+    process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
+    while process.poll() is None and not list(killed.rglob("checkpoints/last.ckpt")):
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    folder, record = only(killed)
+    assert record["status"] == "running" and not (folder / "predictions.json").exists()
+    resumed = train(*typed, runs=killed)
+    assert resumed.returncode == 0, resumed.stderr
+    _, record = only(killed)
+    assert record["resumed"] == 1
+    assert record["metrics"] == expected.metrics
+    models = [path.relative_to(folder) for path in folder.glob("model/*.safetensors")]
+    assert Path("model/head.safetensors") in models
+    for file in (*models, "metrics.csv", *FIGURES, "activations/step=000012.safetensors"):
+        assert (only(whole)[0] / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full_finetune", "lora"])
+def test_two_processes_answer_each_question_once_and_as_one_process_does(
+    compute, configure, method, cache
+):
+    typed = (*SMALL, f"method={method}", "task.batch_size=4", "seed=3")
+    folder, record = compute(*typed, "trainer=ddp")
+    assert record.status == "success"
+    questions = load_squad(DataConfig(name="embedded"), cache).evaluation
+    names = [question.id for question in questions]
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").open()]
+    assert [row["id"] for row in rows] == names
+    answers = json.loads((folder / "predictions.json").read_text())
+    assert sorted(answers) == sorted(names)
+    own = evaluate_squad(questions, answers).figures
+    assert record.metrics["evaluation/f1"] == pytest.approx(own["f1"] / 100, abs=1e-9)
+
+    config = configure(*typed)  # one process, on the weights that two have trained
+    inputs = prepare(config)
+    task = build_task(config, inputs, total_steps=12).task
+    figures = evaluate(Job(config, Cell(folder, record), inputs, began=0.0), task)
+    assert figures == pytest.approx(
+        {name: value for name, value in record.metrics.items() if "forgetting" not in name},
+        abs=1e-6,
+    )
+
+
+@pytest.mark.parametrize("method", ["full_finetune", "lora"])
+def test_dumping_does_not_change_what_is_learned(compute, tmp_path, method):
+    typed = (
+        "task=squad_v2",
+        "task.num_best=3",
+        f"method={method}",
+        "trainer.accumulate=2",
+        "seed=5",
+    )
+    typed += ("method.dropout=0.2",) * (method == "lora")
+    watched, _ = compute(*typed, runs=tmp_path / "watched")
+    off = "callbacks.activation_dump.enabled=false"
+    alone, _ = compute(*typed, off, runs=tmp_path / "alone")
+    assert (watched / "activations").is_dir() and not (alone / "activations").exists()
+    models = [path.relative_to(watched) for path in watched.glob("model/*.safetensors")]
+    for file in ("metrics.csv", *FIGURES, *models):
+        assert (watched / file).read_bytes() == (alone / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("method", ["lora", "abstain"])
+def test_answers_that_tokens_cannot_hold_are_listed(compute, cache, tmp_path, method):
+    root = tmp_path / "data"
+    shutil.copytree(data_root(DataConfig(name="embedded"), cache), root)
+    [path] = root.rglob("dev-v2.0.json*")
+    content = json.loads(path.read_text())
+    paragraphs = [each for article in content["data"] for each in article["paragraphs"]]
+    entries = [entry for each in paragraphs for entry in each["qas"] if entry["answers"]]
+    entry = next(entry for entry in entries if entry["answers"][0]["text"].startswith("the "))
+    # "the" is one token: half of it is none
+    gold = entry["answers"][0]
+    entry["answers"] = [{"text": gold["text"][1:], "answer_start": gold["answer_start"] + 1}]
+    path.write_text(json.dumps(content))
+    typed = ("task=squad_v2", f"method={method}", "data=local", f"data.root={root}")
+    folder, record = compute(*typed)
+    assert record.rows["evaluation_lossy_answers"] == 1
+    listed = json.loads((folder / "lossy_answers.json").read_text())
+    assert listed == {"evaluation": [entry["id"]]}
+
+
+def test_nothing_is_listed_where_nothing_is_lost(compute):
+    folder, record = compute("task=squad_v2", "method=abstain")
+    assert record.rows["evaluation_lossy_answers"] == 0
+    assert not (folder / "lossy_answers.json").exists()
