@@ -21,7 +21,9 @@ class Edge(NamedTuple):
     """A best value on the edge of its range, in the words of the command line."""
 
     key: str
-    value: Number
+    value: str
+    """With four digits."""
+
     side: str
     """``lower`` or ``upper``."""
 
@@ -45,7 +47,7 @@ def find_edges(best: FrozenTrial) -> list[Edge]:
             if not _is_at(value, space, side) or (wider := _widened(space, side)) is None:
                 continue
             override = f"'{key}={typed(wider)}'"
-            edges.append(Edge(key, value, side, typed(space), override))
+            edges.append(Edge(key, f"{value:.4g}", side, typed(space), override))
     return edges
 
 

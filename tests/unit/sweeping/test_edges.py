@@ -44,7 +44,7 @@ def as_read(override):
 )
 def test_an_edge_comes_with_a_wider_range_as_typed(space, value, side, wider):
     [edge] = find_edges(trial(space, value))
-    assert (edge.key, edge.value, edge.side) == ("method.x", value, side)
+    assert (edge.key, edge.value, edge.side) == ("method.x", f"{value:.4g}", side)
     assert edge.wider == f"'{wider}'"
     found = as_read(wider)
     if isinstance(space, CategoricalDistribution):
