@@ -28,6 +28,7 @@ from loradrift.files import write_json
 from loradrift.mistakes import one_line
 from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
 from loradrift.summary import print_closing_table
+from loradrift.sweeping.best import load_with_best
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
@@ -80,7 +81,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     """
     where = " ".join(overrides)
     try:
-        config = load(cfg, variant(overrides))
+        config = load_with_best(cfg, overrides, variant(overrides))
         where = str(config.cell)
         search = HydraConfig.get().runtime.choices.get("search")
         if search and config.search.trial is None:
@@ -174,6 +175,8 @@ def variant(overrides: Sequence[str]) -> str:
 
 def _varies(override: str) -> bool:
     key = override.partition("=")[0].lstrip("+~")
+    if key == "best":  # a run with a search's best values is another than one without
+        return override.lower() != "best=false"
     coordinates = ("study", "task", "method", "seed")
     return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
 

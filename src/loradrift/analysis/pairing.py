@@ -50,9 +50,13 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """What was overridden, but for what belongs to the method alone."""
+        """What was overridden, but for what belongs to the method alone.
+
+        ``best=<path>`` counts as ``best=true``: each method has a file of its own.
+        """
         parts = str(self.record.coordinates["variant"]).split(",")
-        return ",".join(part for part in parts if part and not part.startswith(OWN))
+        shared = [part for part in parts if part and not part.startswith(OWN)]
+        return ",".join("best=true" if part.startswith("best=") else part for part in shared)
 
     @property
     def store(self) -> ActivationStore:

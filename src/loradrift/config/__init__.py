@@ -114,6 +114,10 @@ class Config:
     cache: str = ".cache"
     """Folder of everything that can be made again: corpora, tokens, the small model."""
 
+    best: bool | str = False
+    """``true`` takes the best values of the study's search for this task and method, a path those
+    of a file; a key that is typed wins."""
+
     force: bool = False
     """Archive what the cell holds and start anew, unless it is finished and the same."""
 
@@ -151,8 +155,9 @@ class Config:
         return Path(self.runs, self.study.name, self.task.name, method, f"seed={self.seed}")
 
 
-OBSERVERS = ("variant", "logger", "search", "runs", "results", "cache", "force")
-"""Keys that change where and how a run is watched, never what it computes."""
+OBSERVERS = ("variant", "logger", "search", "runs", "results", "cache", "best", "force")
+"""Keys that change where and how a run is watched, never what it computes, and ``best``: what it
+names is in the values themselves."""
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -12,8 +12,8 @@ MEASURE_NAMES = (
 )  # fmt: skip
 
 
-RUN_ANALYSES = ("drift", "hypotheses", "weights", "report", "prove")
-"""Analyses of the runs."""
+RUN_ANALYSES = ("drift", "hypotheses", "weights", "report", "prove", "search", "dashboards")
+"""Analyses of the runs, or of what was made of them."""
 
 FILE_ANALYSES = {
     "squad_v2": (("dataset", "predictions"), ("na_probs",)),
@@ -22,6 +22,12 @@ FILE_ANALYSES = {
 }
 """Analyses of given files -> the keys of :class:`AnalyzeConfig` that they need, and may have."""
 
+OWN_KEYS = FILE_ANALYSES | {
+    "search": ((), ("storage",)),
+    "dashboards": ((), ("project", "entity")),
+}
+"""Analyses -> the keys of :class:`AnalyzeConfig` that they need, and may have."""
+
 KINDS = {  # what to type after the key
     "dataset": "SQuAD v2 file",
     "predictions": "JSON file",
@@ -29,8 +35,10 @@ KINDS = {  # what to type after the key
     "adapter": "folder",
     "base": "model",
     "pairs": "CSV or TSV file",
+    "storage": "URL",
+    "project": "name",
+    "entity": "name",
 }
-FILE_KEYS = tuple(KINDS)
 
 
 @dataclass(kw_only=True)
@@ -38,8 +46,9 @@ class AnalysisConfig:
     """Which analysis, of which runs."""
 
     name: str = MISSING
-    """``drift`` (all, with the report), ``hypotheses``, ``weights``, ``report``, ``prove``; or, of
-    files that any system made, ``squad_v2``, ``diagnose``, ``pairs``."""
+    """``drift`` (all, with the report), ``hypotheses``, ``weights``, ``report``, ``prove``,
+    ``search``, ``dashboards``; or, of files that any system made, ``squad_v2``, ``diagnose``,
+    ``pairs``."""
 
     runs: str = "runs"
     """Folder of the runs; those made elsewhere are read as well."""
@@ -71,7 +80,7 @@ class AnalysisConfig:
 
 @dataclass(kw_only=True)
 class AnalyzeConfig:
-    """``analyze.py``: an analysis, and the files that it reads beside runs."""
+    """``analyze.py``: an analysis, and what else it reads beside runs, or writes to."""
 
     analysis: AnalysisConfig = MISSING
 
@@ -93,12 +102,22 @@ class AnalyzeConfig:
     pairs: str | None = None
     """Labelled text pairs: CSV with ``text1``, ``text2``, ``label``, or MRPC's TSV (``pairs``)."""
 
+    storage: str | None = None
+    """URL of the searches' Optuna storage; null is ``sqlite:///<runs>/.search/<study>.db``
+    (``search``)."""
+
+    project: str | None = None
+    """W&B project; null is ``loradrift`` (``dashboards``)."""
+
+    entity: str | None = None
+    """W&B user or team; null is the key's own (``dashboards``)."""
+
     def __post_init__(self) -> None:
-        required, optional = FILE_ANALYSES.get(self.analysis.name, ((), ()))
-        for key in FILE_KEYS:
+        required, optional = OWN_KEYS.get(self.analysis.name, ((), ()))
+        for key, kind in KINDS.items():
             value = getattr(self, key)
             if key in required and value is None:
-                raise UserError(f"analysis={self.analysis.name} needs {key}=<{KINDS[key]}>")
+                raise UserError(f"analysis={self.analysis.name} needs {key}=<{kind}>")
             if value is not None and key not in (*required, *optional):
                 raise UserError(
                     f"{key}={value} has no effect on analysis={self.analysis.name}, which does "

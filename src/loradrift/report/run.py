@@ -23,6 +23,7 @@ from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
 from loradrift.report.pairs import report_pairs
 from loradrift.report.pdf import write_pdf
+from loradrift.report.search import found_edges, report_search
 from loradrift.report.study import proof_table, study_blocks
 from loradrift.report.terminal import print_table
 from loradrift.report.weights import draw_weights, weight_blocks, weight_summary
@@ -57,6 +58,8 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             assert settings.dataset is not None and settings.predictions is not None
             na_probs = None if settings.na_probs is None else Path(settings.na_probs)
             report_squad(Path(settings.dataset), Path(settings.predictions), na_probs)
+        case "search":
+            report_search(settings)
         case "pairs":
             report_pairs(settings)
         case "diagnose":
@@ -142,7 +145,13 @@ def write_report(
     figures = draw_study(study, outcomes, results / "figures")
     section = weight_blocks(weights, draw_weights(weights, results / "figures"))
     blocks = study_blocks(
-        study, outcomes, figures, weights=section, proofs=proofs, problems=problems
+        study,
+        outcomes,
+        figures,
+        weights=section,
+        edges=found_edges(results, config.study),
+        proofs=proofs,
+        problems=problems,
     )
     write_html(results / "report.html", TITLE, blocks, results / "figures")
     write_pdf(results / "report.pdf", TITLE, blocks, results / "figures")

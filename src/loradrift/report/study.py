@@ -18,10 +18,14 @@ def study_blocks(
     figures: Sequence[Figure],
     *,
     weights: Sequence[Block],
+    edges: Sequence[Block],
     proofs: Sequence[Proof],
     problems: Sequence[str],
 ) -> list[Block]:
-    """The report's content, in order; ``weights`` is the section about them."""
+    """The report's content, in order.
+
+    ``weights`` is the section about them, ``edges`` the flag for best values of the search.
+    """
     reduction, *others = figures
     return [
         Paragraph(
@@ -33,6 +37,7 @@ def study_blocks(
         _summary(study),
         _overall(study),
         *left_out(problems),
+        *edges,
         Heading("Hypotheses"),
         *others[4:],
         Table(

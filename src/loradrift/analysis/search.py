@@ -1,0 +1,267 @@
+"""A study's searches as tables: trials, what was best, what mattered, and what lies on an edge."""
+
+import math
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from loradrift.config import AnalysisConfig, UserError
+from loradrift.sweeping.best import best_trial, objective
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution
+    from optuna.trial import FrozenTrial
+
+MIN_TRIALS = 8
+"""Completed trials without which no importance is given."""
+
+TOP = 0.25
+"""Importance is about what it takes to be in this best share of the completed trials."""
+
+SHUFFLES = 100
+"""Searches with shuffled values, which show what importance chance gives."""
+
+
+class Searches(NamedTuple):
+    """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
+
+    summary: pd.DataFrame
+    """``objective``, ``direction``, trials in each state, the best one, seconds."""
+
+    trials: pd.DataFrame
+    """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
+    ``step``, ``seconds``, a column for each parameter, ``error``, ``cell``."""
+
+    coordinates: pd.DataFrame
+    """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
+    (1), the ends of the range."""
+
+    importance: pd.DataFrame
+    """``key``, ``importance`` (they sum to 1), ``chance``: the 95 % quantile of shuffled values."""
+
+    edges: pd.DataFrame
+    """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``,
+    ``wider``."""
+
+
+def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.Study"]:
+    """The searches of one study, by task and method.
+
+    Args:
+        config: Names the runs' folder, and the study; null is the only one there is.
+        storage: URL of the Optuna storage; None is the study's own file.
+
+    Raises:
+        UserError: If there is no such storage, study or search.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = _connect(storage or _own_storage(config))
+    names = [name for name in optuna.get_all_study_names(found) if name.count("/") == 2]
+    studies = sorted({name.partition("/")[0] for name in names})
+    wanted = config.study or (studies[0] if len(studies) == 1 else None)
+    if wanted not in studies:
+        there = (
+            f"one of {', '.join(studies)}" if studies else "one that was searched (there is none)"
+        )
+        raise UserError(f"analysis.study must be {there}, got {config.study or 'null'}")
+    mine = sorted(name for name in names if name.partition("/")[0] == wanted)
+    return [optuna.load_study(study_name=name, storage=found) for name in mine]
+
+
+def _own_storage(config: AnalysisConfig) -> str:
+    folder = Path(config.runs, ".search")
+    names = sorted(path.stem for path in folder.glob("*.db"))
+    if config.study is None and len(names) > 1:
+        raise UserError(f"analysis.study must be one of {', '.join(names)}, got null")
+    name = config.study or next(iter(names), "main")
+    return f"sqlite:///{folder / name}.db"
+
+
+def _connect(url: str) -> Any:
+    from optuna.exceptions import StorageInternalError
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise UserError(f"storage={url} is no URL, such as sqlite:///trials.db") from None
+    shown = parsed.render_as_string()  # without a password
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise UserError(
+            f"storage={shown}: there is no {parsed.database}; `python train.py search=lora -m` "
+            "makes one, storage=… names another"
+        )
+    try:
+        return RDBStorage(url, skip_table_creation=True)
+    except ImportError as error:
+        raise UserError(f"storage={shown} needs a driver: {error}") from None
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).split("\n")[0]
+        raise UserError(f"storage={shown} cannot be read as an Optuna storage: {reason}") from None
+
+
+def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
+    """All tables.
+
+    Args:
+        studies: Each named ``<study>/<task>/<method>``.
+        seed: Shuffles the values for the importance that chance gives.
+    """
+    parts = [_analyse(study, seed) for study in studies]
+    return Searches(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
+
+
+def _analyse(study: "optuna.Study", seed: int) -> Searches:
+    from loradrift.sweeping.edges import Edge, find_edges
+
+    trials = study.get_trials(deepcopy=False)
+    best = best_trial(study)
+    edges = find_edges(best) if best else []
+    _, task, method = study.study_name.split("/")
+    tables = Searches(
+        summary=pd.DataFrame([_summary(study, trials)]),
+        trials=_trial_table(trials),
+        coordinates=_coordinates(trials),
+        importance=_importance(study, seed),
+        edges=pd.DataFrame(edges, columns=Edge._fields, dtype=str),
+    )
+    for table in tables:
+        table.insert(0, "task", task)
+        table.insert(1, "method", method)
+    return tables
+
+
+def state_of(trial: "FrozenTrial") -> str:
+    """``complete``, ``pruned``, ``failed`` by itself, ``killed``, ``running`` or ``waiting``."""
+    name = trial.state.name.lower()
+    if name != "fail":
+        return name
+    return "failed" if "error" in trial.user_attrs else "killed"
+
+
+def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
+    counts = Counter(map(state_of, trials))
+    states = ("complete", "pruned", "failed", "killed", "running", "waiting")
+    best = best_trial(study)
+    seconds = [trial.duration.total_seconds() for trial in trials if trial.duration]
+    return {
+        "objective": objective(study),
+        "direction": study.direction.name.lower(),
+        **{state: counts[state] for state in states},
+        "best_trial": pd.NA if best is None else best.number,
+        "best_value": math.nan if best is None else best.values[0],
+        "median_seconds": float(np.median(seconds)) if seconds else math.nan,
+        "total_seconds": float(sum(seconds)),
+    }
+
+
+def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
+    rows = []
+    for trial in trials:
+        reported = trial.intermediate_values.get(trial.last_step or 0)
+        value = trial.values[0] if trial.values else reported
+        row = {
+            "number": trial.number,
+            "state": state_of(trial),
+            "value": math.nan if value is None else value,
+            "step": trial.last_step,
+            "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
+            **dict(sorted(trial.params.items())),
+            "error": trial.user_attrs.get("error"),
+            "cell": trial.user_attrs.get("cell"),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows, columns=None if rows else ["number", "state", "value", "seconds"])
+
+
+def _coordinates(trials: list["FrozenTrial"]) -> pd.DataFrame:
+    rows = [
+        (
+            trial.number,
+            key,
+            str(trial.params[key]),
+            _position(trial.params[key], space),
+            *_ends(space),
+        )
+        for trial in trials
+        for key, space in sorted(trial.distributions.items())
+    ]
+    return pd.DataFrame(rows, columns=["number", "key", "value", "position", "low", "high"])
+
+
+def _position(value: Any, space: "BaseDistribution") -> float:
+    """Where in its range a value lies, from 0 to 1; choices stand at equal distances."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(space, CategoricalDistribution):
+        choices = _in_order(space)
+        return choices.index(value) / max(1, len(choices) - 1)
+    low, high = space.low, space.high  # type: ignore[attr-defined]
+    if low == high:
+        return 0.5
+    scale = math.log if space.log else float  # type: ignore[attr-defined]
+    return float((scale(value) - scale(low)) / (scale(high) - scale(low)))
+
+
+def _ends(space: "BaseDistribution") -> tuple[str, str]:
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(space, CategoricalDistribution):
+        choices = _in_order(space)
+        return str(choices[0]), str(choices[-1])
+    return f"{space.low:.3g}", f"{space.high:.3g}"  # type: ignore[attr-defined]
+
+
+def _in_order(space: "CategoricalDistribution") -> list[Any]:
+    choices: list[Any] = list(space.choices)
+    return sorted(choices) if all(isinstance(each, int | float) for each in choices) else choices
+
+
+def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
+    """By PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which needs no model of the values."""
+    from optuna.trial import TrialState
+
+    columns = ["key", "importance", "chance"]
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(completed) < MIN_TRIALS:
+        return pd.DataFrame(columns=columns).astype({"importance": float, "chance": float})
+    values = np.array([trial.values[0] for trial in completed])
+    draw = np.random.default_rng(seed)
+    found = _shares(study, completed, values)
+    shuffled = [_shares(study, completed, draw.permutation(values)) for _ in range(SHUFFLES)]
+    rows = [
+        (key, share, float(np.quantile([each[key] for each in shuffled], 0.95)))
+        for key, share in found.items()
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _shares(
+    study: "optuna.Study", completed: list["FrozenTrial"], values: "np.ndarray[Any, Any]"
+) -> dict[str, float]:
+    """Importance of each parameter, the most important first, if the trials had these values."""
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import create_trial
+
+    copy = optuna.create_study(direction=study.direction)
+    copy.add_trials(
+        create_trial(value=float(value), params=trial.params, distributions=trial.distributions)
+        for trial, value in zip(completed, values, strict=True)
+    )
+    with warnings.catch_warnings():
+        # equal values leave nothing to tell apart, and all keys are then equally important
+        warnings.simplefilter("ignore", UserWarning)
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
+        shares = get_param_importances(copy, evaluator=evaluator)
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))

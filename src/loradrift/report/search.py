@@ -1,0 +1,148 @@
+"""``analysis=search``: what the searches of a study found, and where they should look further."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from loradrift.analysis.search import MIN_TRIALS, Searches, analyse_searches, open_searches
+from loradrift.analysis.tables import read_tables, write_tables
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
+from loradrift.report.html import write_html
+from loradrift.report.search_figures import draw_searches
+from loradrift.report.terminal import print_table
+from loradrift.sweeping.best import best_trial, write_best
+
+ADVICE = (
+    "{task} {method}: {key}={value} is on the {side} edge of {searched}, so a better one may lie "
+    "beyond: search {wider}"
+)
+
+
+def report_search(settings: AnalyzeConfig) -> None:
+    """Tables, best values, figures and page in ``<results>/search/<study>/``.
+
+    Raises:
+        UserError: If there is no storage, study or trial.
+    """
+    config = settings.analysis
+    studies = open_searches(config, settings.storage)
+    results = Path(config.results)
+    name = studies[0].study_name.partition("/")[0]
+    tables = analyse_searches(studies, config.seed)
+    if tables.trials.empty:
+        raise UserError(f"the searches of study {name} have no trial yet: nothing to report")
+    folder = results / "search" / name
+    write_tables(folder, tables._asdict())
+    for study in studies:
+        if best_trial(study):
+            write_best(study, results)
+    figures = draw_searches(tables, folder / "figures")
+    title = f"Searches of study {name}"
+    write_html(folder / "report.html", title, search_blocks(tables, figures), folder / "figures")
+    print_table(summary_table(tables), title)
+    for line in advice(tables.edges):
+        print(f"edge: {line}")
+    for line in without_importance(tables):
+        print(f"note: {line}")
+    print(f"report: {folder / 'report.html'}, best values: {folder}/*.yaml", flush=True)
+
+
+def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
+    """The page's content, in order."""
+    trials = tables.trials.drop(columns="cell")
+    drawn = {figure.name: figure for figure in figures}
+    notes = [Paragraph(line) for line in without_importance(tables)]
+    return [
+        Paragraph(
+            "Each method's learning rate and size come from its own search, on validation rows "
+            "that are in neither the training nor the reported evaluation split."
+        ),
+        Table(summary_table(tables), "One row per search, with the best trial's values.", digits=4),
+        *edge_blocks(tables.edges),
+        Heading("History"),
+        drawn["search_history"],
+        Heading("Parameters"),
+        drawn["search_parallel"],
+        *([drawn["search_importance"]] if "search_importance" in drawn else []),
+        *notes,
+        Heading("Time"),
+        drawn["search_time"],
+        Heading("Trials"),
+        Table(trials[[*trials.columns.drop("error"), "error"]], "All trials.", digits=4),
+    ]
+
+
+def edge_blocks(edges: pd.DataFrame) -> list[Block]:
+    """The flag for best values on the edge of their range; nothing if there are none."""
+    if edges.empty:
+        return []
+    return [
+        Table(
+            edges,
+            "Best values within 5 % of the end of their range, or first or last of its choices: "
+            "better ones may lie beyond. The last column is what to type beside the search's "
+            "command, with another study.name: the space of a search that has begun is fixed.",
+        )
+    ]
+
+
+def found_edges(results: Path, study: str | None) -> list[Block]:
+    """The flag for another report, if ``analysis=search`` was run for that study.
+
+    Args:
+        results: Folder of the results.
+        study: Its name; None is the only one whose search was reported.
+    """
+    folders = [path.parent for path in sorted((results / "search").glob("*/edges.parquet"))]
+    mine = [folder for folder in folders if study in (None, folder.name)]
+    if len(mine) != 1:
+        return []
+    tables = read_tables(mine[0], ["edges"], "python analyze.py analysis=search")
+    return edge_blocks(tables["edges"])
+
+
+def advice(edges: pd.DataFrame) -> list[str]:
+    """One line for each best value on an edge."""
+    return [ADVICE.format_map(row) for row in edges.to_dict("records")]
+
+
+def without_importance(tables: Searches) -> list[str]:
+    """One line for each search with too few trials to say what mattered."""
+    few = tables.summary[tables.summary["complete"] < MIN_TRIALS]
+    return [
+        f"{row['task']} {row['method']}: {row['complete']} completed trials are too few to say "
+        f"which parameters matter; {MIN_TRIALS} are needed"
+        for row in few.to_dict("records")
+    ]
+
+
+def summary_table(tables: Searches) -> pd.DataFrame:
+    """What the terminal shows."""
+    rows = []
+    for row in tables.summary.to_dict("records"):
+        own = tables.coordinates
+        own = own[(own["task"] == row["task"]) & (own["method"] == row["method"])]
+        best = own[own["number"] == row["best_trial"]] if pd.notna(row["best_trial"]) else own[:0]
+        states = ("complete", "pruned", "failed", "killed", "running", "waiting")
+        pairs = zip(best["key"], best["value"], strict=True)
+        rows.append(
+            {
+                "task": row["task"],
+                "method": row["method"],
+                "trials": ", ".join(f"{row[state]} {state}" for state in states if row[state]),
+                row["objective"]: cell_text(row["best_value"], 4),
+                "in trial": cell_text(None if best.empty else row["best_trial"]),
+                "with": " ".join(f"{key}={_short(value)}" for key, value in pairs) or "-",
+                "s per trial": cell_text(row["median_seconds"]),
+            }
+        )
+    return pd.DataFrame(rows).fillna("-")
+
+
+def _short(value: str) -> str:
+    """A number with four digits."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
