@@ -4,9 +4,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from loradrift import cli, config
+from loradrift import cli, config, launching
 
 config.register()
+launching.register()
 
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL)
