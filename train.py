@@ -4,9 +4,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from loradrift import cli, config, sweeping
+from loradrift import cli, config, launching, sweeping
 
 config.register()
+launching.register()
 sweeping.register()
 
 

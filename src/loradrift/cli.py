@@ -10,14 +10,14 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -26,7 +26,17 @@ from omegaconf.errors import OmegaConfBaseException
 from loradrift.config import OBSERVERS, Config, UserError, load
 from loradrift.files import write_json
 from loradrift.mistakes import one_line
-from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
+from loradrift.runs import (
+    Cell,
+    CellBusyError,
+    Status,
+    hold,
+    now,
+    open_cell,
+    read_record,
+    write_record,
+)
+from loradrift.signals import REQUEUE, stopping
 from loradrift.summary import print_closing_table
 from loradrift.sweeping.best import load_with_best
 
@@ -99,8 +109,8 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
             except BaseException as error:
                 # What a signal hits may raise something else: Lightning makes it a SystemExit
                 # while it evaluates, a module that is being loaded an ImportError.
-                if asked.is_set() or isinstance(error, KeyboardInterrupt | SystemExit):
-                    _record_end(held, KeyboardInterrupt("interrupted"))
+                if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
+                    _record_end(held, KeyboardInterrupt(_why(asked.signal)))
                     raise KeyboardInterrupt from error
                 _record_end(held, error)
                 raise
@@ -113,25 +123,44 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         raise JobFailed(one_line(error)) from None
 
 
+@dataclass
+class Asked:
+    """What asked this process to stop; None so far."""
+
+    signal: int | None = None
+
+
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Note Ctrl-C and SIGTERM, a scheduler's Ctrl-C, and let both end the block."""
-    asked = threading.Event()
+def interruptible() -> Iterator[Asked]:
+    """Note the signals that ask a run to stop, and let each of them end the block.
+
+    After a scheduler's :data:`~loradrift.signals.REQUEUE` whoever handled it before the block,
+    which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
+    """
+    asked = Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        asked.set()
+        asked.signal = number
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    before = {number: signal.signal(number, interrupt) for number in stopping()}
     try:
         yield asked
+    except BaseException:
+        requeue = before[REQUEUE]
+        if asked.signal == REQUEUE and callable(requeue):
+            requeue(REQUEUE, None)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _why(number: int | None) -> str:
+    return "pre-empted by the scheduler" if number == REQUEUE else "interrupted"
 
 
 def _record_end(held: Cell, error: BaseException) -> None:
@@ -199,16 +228,9 @@ class ClosingTable(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how a job ended; runs in the job's own process."""
-        overrides = list(config.hydra.overrides.task)
-        note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
-        if isinstance(job_return._return_value, BaseException):
-            note["error"] = one_line(job_return._return_value)
-        with suppress(UserError, OmegaConfBaseException):
-            assert job_return.cfg is not None
-            note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
+        note = _note(config, job_return)
         if config.hydra.mode is RunMode.MULTIRUN:
-            name = f"job={config.hydra.job.num:04d}.json"
-            write_json(Path(config.hydra.sweep.dir) / name, note)
+            write_json(_note_path(config), note)
         elif note["error"] is None:  # what went wrong with a single run has been said
             print_closing_table([note])
 
@@ -216,3 +238,44 @@ class ClosingTable(Callback):
         """Print what the jobs came to; runs in the process the user started."""
         paths = sorted(Path(config.hydra.sweep.dir).glob("job=*.json"))
         print_closing_table([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+
+
+def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
+    overrides = list(config.hydra.overrides.task)
+    note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
+    if isinstance(job_return._return_value, BaseException):
+        note["error"] = one_line(job_return._return_value)
+    with suppress(UserError, OmegaConfBaseException):
+        assert job_return.cfg is not None
+        note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
+    return note
+
+
+def _note_path(config: DictConfig) -> Path:
+    return Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json"
+
+
+def record_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
+    """Say, note and record that a job's process ended without a word.
+
+    Args:
+        config: The job's, with its number.
+        job_return: Becomes a failed one; holds the job's own part of the configuration.
+        reason: What is known of it.
+    """
+    told = _note_path(config)
+    if told.exists() and (error := json.loads(told.read_text(encoding="utf-8"))["error"]):
+        reason = error  # the job had still noted how it ended
+    job_return.return_value = JobFailed(reason)
+    job_return.status = JobStatus.FAILED
+    note = _note(config, job_return)
+    write_json(told, note)
+    _say(f"{note['cell'] or note['job']}: {reason}")
+    if note["cell"] is None:
+        return
+    folder = Path(note["cell"])
+    with suppress(CellBusyError, UserError), hold(folder):
+        record = read_record(folder)
+        if record and record.status is Status.RUNNING:
+            ended = replace(record, status=Status.FAILED, error=reason, ended=now())
+            write_record(folder, ended)

@@ -11,21 +11,30 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from loradrift.signals import REQUEUE, stopping
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
 
 PATIENCE = 2.0
 """Seconds within which a second signal counts as the first."""
 
 
 class StopRequested(BaseException):
-    """Ctrl-C or SIGTERM, raised where the state is whole and saved.
+    """One of the signals that end a run, raised where the state is whole and saved.
 
     Not a ``KeyboardInterrupt``, which Lightning turns into exit code 1.
+
+    Args:
+        number: The signal; None if it reached another process.
     """
+
+    def __init__(self, number: int | None) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class ResumePoint(pl.Callback):
-    """Save the whole training state every ``every_n_steps`` steps, at the end, and on Ctrl-C.
+    """Save the whole training state every ``every_n_steps`` steps, at the end, and on a signal.
 
     It is saved just before a micro-batch that begins an optimizer step: everything due at the
     step before (dump, validation, best checkpoint) is then done, and no gradient is pending.
@@ -39,14 +48,16 @@ class ResumePoint(pl.Callback):
         self.path = path
         self.every_n_steps = every_n_steps
         self._last_step = -1
+        self._announced = False
         self._asked_at: float | None = None
+        self._number: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals, from Lightning too, and count from here."""
+        """Take over the signals and count from here."""
         self._last_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._request_stop)
+                signal.signal(number, self._notice)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -57,12 +68,15 @@ class ResumePoint(pl.Callback):
         trainer.fit_loop.epoch_loop._batches_that_stepped = step
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        # Saving waits for all processes, so they must stop at the same step.
-        stop = trainer.strategy.reduce_boolean_decision(self._asked_at is not None, all=False)
-        if stop or (step % self.every_n_steps == 0 and step != self._last_step):
+        # Saving waits for all processes, so they must save, and stop, at the same step.
+        anywhere = trainer.strategy.reduce_boolean_decision
+        asked = self._asked_at is not None
+        urgent = anywhere(asked or self._announced, all=False)
+        if urgent or (step % self.every_n_steps == 0 and step != self._last_step):
             self._save(trainer)
-        if stop:
-            raise StopRequested
+        if urgent and anywhere(asked, all=False):
+            raise StopRequested(self._number)
+        self._announced = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the end, so that an interrupted evaluation need not train again."""
@@ -74,11 +88,14 @@ class ResumePoint(pl.Callback):
             logger.save()  # metrics up to here must be on disk before the checkpoint is
         trainer.save_checkpoint(self.path)
 
-    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+    def _notice(self, number: int, frame: FrameType | None) -> None:
+        if number not in stopping():
+            self._announced = True  # save, and go on for as long as it lasts
+            return
         # A launcher passes on what the terminal has already sent: that is one request, not two.
         if self._asked_at is not None and time.monotonic() - self._asked_at > PATIENCE:
             raise KeyboardInterrupt  # asked again: stop here and go on from the last checkpoint
-        self._asked_at = time.monotonic()
+        self._asked_at, self._number = time.monotonic(), number
 
 
 @contextmanager

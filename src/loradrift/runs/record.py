@@ -35,7 +35,7 @@ class Status(StrEnum):
     RUNNING = "running"
     SUCCESS = "success"
     FAILED = "failed"
-    INTERRUPTED = "interrupted"  # by Ctrl-C or a scheduler's SIGTERM, with a checkpoint
+    INTERRUPTED = "interrupted"  # by Ctrl-C, SIGTERM or a scheduler, with a checkpoint
     PRUNED = "pruned"
     COLLAPSED = "collapsed"
     OUT_OF_MEMORY = "out_of_memory"

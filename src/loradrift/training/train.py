@@ -18,6 +18,7 @@ from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Cell, RunRecord, Status, write_record
+from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
 from loradrift.tasks import Task
 from loradrift.training.build import (
@@ -152,8 +153,8 @@ def fit(
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
-    except StopRequested:
-        raise KeyboardInterrupt from None
+    except StopRequested as request:
+        stop(request.number)
     finally:
         cell.record.steps = trainer.global_step
         cell.record.performance = throughput.figures(job.share.world_size)

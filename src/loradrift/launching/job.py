@@ -1,0 +1,97 @@
+"""One job of a multirun, as another process runs it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, filter_overrides, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from loradrift.cli import record_loss
+
+
+@dataclass
+class Job:
+    """Everything that it takes to run a job elsewhere; travels as a pickle."""
+
+    context: HydraContext
+    task: TaskFunction
+    sweep: DictConfig
+    """The multirun's configuration."""
+
+    overrides: list[str]
+    number: int
+    singletons: dict[Any, Any] = field(default_factory=Singleton.get_state)
+    """Hydra's state in the process that launches."""
+
+    def __call__(self) -> JobReturn:
+        """Run it; called in the job's own process."""
+        setup_globals()
+        Singleton.set_state(self.singletons)
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task,
+            config=self.config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again when it stops the job: the same, for the cell is resumed."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    @property
+    def config(self) -> DictConfig:
+        """The composed configuration of this job."""
+        config = self.context.config_loader.load_sweep_config(self.sweep, self.overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
+            config.hydra.job.num = self.number
+        return config
+
+    @property
+    def name(self) -> str:
+        """Its overrides, without Hydra's."""
+        return " ".join(filter_overrides(self.overrides))
+
+    def lost(self, reason: str) -> JobReturn:
+        """The outcome of a job whose process ended without a word; said, noted and recorded."""
+        config = self.config
+        own = config.copy()
+        with read_write(own), open_dict(own):
+            del own["hydra"]
+        outcome = JobReturn(overrides=list(self.overrides), cfg=own)
+        record_loss(config, outcome, reason)
+        return outcome
+
+
+class ProcessLauncher(Launcher):
+    """What the launchers have in common.
+
+    Args:
+        settings: The values of the launcher's schema.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in settings.items()
+        }
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take what every job needs."""
+        self.context, self.task, self.config = hydra_context, task_function, config
+
+    def jobs(self, overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
+        """The jobs of a batch, numbered from ``first``."""
+        return [
+            Job(self.context, self.task, self.config, list(each), number)
+            for number, each in enumerate(overrides, first)
+        ]

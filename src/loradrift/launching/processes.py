@@ -1,0 +1,87 @@
+"""``hydra/launcher=joblib``: jobs side by side on one machine."""
+
+import os
+import re
+import signal
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import suppress
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from loradrift.cli import interruptible
+from loradrift.launching.job import Job, ProcessLauncher
+
+
+class JoblibLauncher(ProcessLauncher):
+    """Run jobs in joblib's worker processes, and start the next as soon as one ends.
+
+    Each worker is a pool of its own: joblib ends all processes of a pool in which one is killed.
+    ``launch`` may be called from several threads at once; workers are shared and kept.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._idle: list[Executor] = []
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs; gives their outcomes in the same order.
+
+        Raises:
+            KeyboardInterrupt: If asked to stop; the jobs under way have saved and ended.
+        """
+        from joblib import effective_n_jobs
+
+        num_jobs = effective_n_jobs(self.settings["n_jobs"])
+        waiting = deque(self.jobs(job_overrides, initial_job_idx))
+        running: dict[Future[JobReturn], tuple[Job, Any]] = {}
+        outcomes: dict[int, JobReturn] = {}
+        with interruptible():
+            try:
+                while waiting or running:
+                    while waiting and len(running) < num_jobs:
+                        job, worker = waiting.popleft(), self._worker(num_jobs)
+                        running[worker.submit(job)] = job, worker
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        job, worker = running.pop(future)
+                        outcomes[job.number] = _outcome(job, future)
+                        if not isinstance(future.exception(), BrokenExecutor):
+                            self._idle.append(worker)
+            except KeyboardInterrupt:
+                _stop(running)
+                raise
+        return [outcomes[number] for number in sorted(outcomes)]
+
+    def _worker(self, num_jobs: int) -> Any:
+        """An idle worker, or a new one with its share of the CPU threads."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        from joblib._parallel_backends import LokyBackend
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        threads = self.settings["inner_max_num_threads"]
+        env = LokyBackend(inner_max_num_threads=threads)._prepare_worker_env(num_jobs)
+        return ProcessPoolExecutor(max_workers=1, env=env)
+
+
+def _outcome(job: Job, future: Future[JobReturn]) -> JobReturn:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, BrokenExecutor):
+        codes = re.search(r"\{(.*)\}", str(error))  # as SIGKILL(-9)
+        return job.lost(f"its process was killed ({codes[1] if codes else 'no exit code'})")
+    return JobReturn(overrides=job.overrides, status=JobStatus.FAILED, _return_value=error)
+
+
+def _stop(running: dict[Future[JobReturn], tuple[Job, Any]]) -> None:
+    """Pass the request on, which a terminal has sent to all of them, and wait until they end."""
+    for _, worker in running.values():
+        for pid in list(worker._processes):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+    wait(running)
