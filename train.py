@@ -4,10 +4,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from loradrift import cli, config, sweeping
+from loradrift import cli, config, study, sweeping
 
 config.register()
 sweeping.register()
+study.register()
 
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL)

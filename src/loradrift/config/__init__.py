@@ -34,11 +34,12 @@ from loradrift.config.running import (
     TrainerConfig,
 )
 from loradrift.config.searching import PRUNERS, SearchConfig
-from loradrift.config.studies import StudyConfig
+from loradrift.config.studies import PHASES, StudyConfig
 from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
 
 __all__ = [
     "OBSERVERS",
+    "PHASES",
     "PRUNERS",
     "SCHEMAS",
     "ActivationDumpConfig",
