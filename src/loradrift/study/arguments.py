@@ -38,8 +38,6 @@ def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyC
                 f"{text}: study={study.name} varies task, method and seed alone; another setting "
                 "is a study of its own (study.name=…)"
             )
-        elif key == "search":
-            raise UserError(f"{text} has no effect on study={study.name}, which searches by itself")
         elif key == "study.name" or not key.startswith("study."):
             typed.append(text)
     study = replace(study, **axes)

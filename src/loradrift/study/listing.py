@@ -51,11 +51,11 @@ def search_lines(study: StudyConfig, runs: Path) -> list[Line]:
 
 
 def base_lines(production: Sequence[StudyCell]) -> list[Line]:
-    """One line for each task; its base is there once all of its cells are."""
-    left = {cell.config.task.name for cell in production if not cell.record}
+    """One line for each task; its base is there once one of its cells is."""
     tasks = dict.fromkeys(cell.config.task.name for cell in production)
+    there = {cell.config.task.name for cell in production if cell.record}
     return [
-        Line("base", task, "", 1, int(task not in left), None if task in left else 0.0)
+        Line("base", task, "", 1, int(task in there), 0.0 if task in there else None)
         for task in tasks
     ]
 
