@@ -4,11 +4,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from loradrift import cli, config, launching, sweeping
+from loradrift import cli, config, launching, study, sweeping
 
 config.register()
 launching.register()
 sweeping.register()
+study.register()
 
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL)

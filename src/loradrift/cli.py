@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from loradrift.config import OBSERVERS, Config, UserError, load
+from loradrift.config import OBSERVERS, Config, UserError
 from loradrift.files import write_json
 from loradrift.mistakes import one_line
 from loradrift.runs import (
@@ -46,6 +46,7 @@ INTERRUPTED = 130
 
 HYDRA_MAY_CALL = [
     "loradrift.cli.*",
+    "loradrift.study.*",
     "loradrift.sweeping.*",
     "hydra.*",
     "hydra_plugins.*",
@@ -91,7 +92,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     """
     where = " ".join(overrides)
     try:
-        config = load_with_best(cfg, overrides, variant(overrides))
+        config = judge(cfg, overrides)
         where = str(config.cell)
         search = HydraConfig.get().runtime.choices.get("search")
         if search and config.search.trial is None:
@@ -181,6 +182,19 @@ def _say(message: str) -> None:
     print(f"error: {message}", file=sys.stderr, flush=True)
 
 
+def judge(cfg: DictConfig, overrides: Sequence[str]) -> Config:
+    """The configuration of a run, as dataclasses.
+
+    Args:
+        cfg: The composed Hydra config.
+        overrides: As typed; they name the variant.
+
+    Raises:
+        UserError: If a value is illegal; the message names key, rule and value.
+    """
+    return load_with_best(cfg, overrides, variant(overrides))
+
+
 def variant(overrides: Sequence[str]) -> str:
     """Name of whatever was overridden beside the cell's coordinates; part of its directory.
 
@@ -220,10 +234,23 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def note_finished(folder: Path, phase: str, cells: Sequence[Path]) -> None:
+    """Have the closing table show cells that needed no job.
+
+    Args:
+        folder: The sweep's.
+        phase: Of the study; names the note.
+        cells: Their folders.
+    """
+    notes = [{"job": str(cell), "cell": str(cell), "error": None} for cell in cells]
+    write_json(folder / f"done={phase}.json", notes)
+
+
 class ClosingTable(Callback):
     """Hydra's hooks: note each job as it ends, and print the table at the end.
 
     Jobs may run in other processes (joblib, SLURM), so the notes are files in the sweep's folder.
+    A study notes there too which cells it skipped (:func:`note_finished`).
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -236,8 +263,15 @@ class ClosingTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what the jobs came to; runs in the process the user started."""
-        paths = sorted(Path(config.hydra.sweep.dir).glob("job=*.json"))
-        print_closing_table([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+        folder = Path(config.hydra.sweep.dir)
+        notes = [note for path in sorted(folder.glob("done=*.json")) for note in _read(path)]
+        notes += [_read(path) for path in sorted(folder.glob("job=*.json"))]
+        if notes:
+            print_closing_table(notes)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
@@ -247,7 +281,7 @@ def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
         note["error"] = one_line(job_return._return_value)
     with suppress(UserError, OmegaConfBaseException):
         assert job_return.cfg is not None
-        note["cell"] = str(load(job_return.cfg, variant(overrides)).cell)
+        note["cell"] = str(judge(job_return.cfg, overrides).cell)
     return note
 
 

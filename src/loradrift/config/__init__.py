@@ -34,10 +34,12 @@ from loradrift.config.running import (
     TrainerConfig,
 )
 from loradrift.config.searching import PRUNERS, SearchConfig
+from loradrift.config.studies import PHASES, StudyConfig
 from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
 
 __all__ = [
     "OBSERVERS",
+    "PHASES",
     "PRUNERS",
     "SCHEMAS",
     "ActivationDumpConfig",
@@ -72,17 +74,6 @@ __all__ = [
     "register",
     "require",
 ]
-
-
-@dataclass(kw_only=True)
-class StudyConfig:
-    """A grid of cells; its name is their folder."""
-
-    name: str = "main"
-
-    def __post_init__(self) -> None:
-        plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
-        require(plain, "study.name", "the name of one folder", repr(self.name))
 
 
 @dataclass(kw_only=True)
@@ -161,8 +152,12 @@ names is in the values themselves."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """What makes two runs the same: the configuration without :data:`OBSERVERS`."""
-    return {key: value for key, value in asdict(config).items() if key not in OBSERVERS}
+    """What makes two runs the same: the configuration without :data:`OBSERVERS`.
+
+    Of the study its name alone: a run does not depend on which others there are.
+    """
+    values = asdict(config) | {"study": {"name": config.study.name}}
+    return {key: value for key, value in values.items() if key not in OBSERVERS}
 
 
 SCHEMAS: dict[str, dict[str, type]] = {

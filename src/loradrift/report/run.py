@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -79,8 +80,28 @@ def proven(config: AnalysisConfig, measures: Iterable[str]) -> list[Proof]:
     return proofs
 
 
+class Findings(NamedTuple):
+    """What a report is made of."""
+
+    study: Study
+    outcomes: Sequence[Outcome]
+    weights: Weights
+    proofs: Sequence[Proof]
+    problems: Sequence[str]
+
+
 def report_drift(config: AnalysisConfig) -> None:
     """Pairs, tables, figures, report; prints the summary and where the report is."""
+    write_report(config, tabulate_drift(config))
+
+
+def tabulate_drift(config: AnalysisConfig) -> Findings:
+    """Pairs and tables, from which ``analysis=report`` makes the report.
+
+    Raises:
+        UserError: If there is nothing to compare.
+        ProofError: If an instrument fails its self-test.
+    """
     proofs = proven(config, dict.fromkeys([*ALWAYS, *config.measures]))
     pairing, study = find_study(config)
     folder = Path(config.results) / "drift_analysis"
@@ -89,7 +110,7 @@ def report_drift(config: AnalysisConfig) -> None:
     write_json(folder / "drift_analysis_results.json", drift_results(study))
     outcomes = judge_hypotheses(config, study)
     weights = find_weights(config, pairing, study)
-    write_report(config, study, outcomes, weights, proofs=proofs, problems=pairing.problems)
+    return Findings(study, outcomes, weights, proofs, pairing.problems)
 
 
 def report_weights(config: AnalysisConfig) -> None:
@@ -128,19 +149,12 @@ def rebuild_report(config: AnalysisConfig) -> None:
         )
     measured = set(study.drift["measure"])
     proofs = proven(config, [name for name in MEASURES if name in measured])
-    write_report(config, study, outcomes, weights, proofs=proofs, problems=problems)
+    write_report(config, Findings(study, outcomes, weights, proofs, problems))
 
 
-def write_report(
-    config: AnalysisConfig,
-    study: Study,
-    outcomes: Sequence[Outcome],
-    weights: Weights,
-    *,
-    proofs: Sequence[Proof],
-    problems: Sequence[str],
-) -> None:
+def write_report(config: AnalysisConfig, findings: Findings) -> None:
     """Figures, page and PDF; prints the summary and where they are."""
+    study, outcomes, weights, proofs, problems = findings
     results = Path(config.results)
     figures = draw_study(study, outcomes, results / "figures")
     section = weight_blocks(weights, draw_weights(weights, results / "figures"))

@@ -1,6 +1,6 @@
 """What a run leaves behind, and who may touch it."""
 
-from loradrift.runs.cell import Cell, CellBusyError, hold, open_cell
+from loradrift.runs.cell import Cell, CellBusyError, finished_record, hold, open_cell
 from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status, now, read_record, write_record
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "CellBusyError",
     "RunRecord",
     "Status",
+    "finished_record",
     "hold",
     "now",
     "open_cell",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import Config, UserError
+from loradrift.config import Config, UserError, identity
 from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
 
 
@@ -56,8 +56,8 @@ def open_cell(config: Config) -> Iterator[Cell]:
             ``force`` is off.
     """
     folder = config.cell
-    finished = None if config.force else read_record(folder)
-    if finished and finished.status is Status.SUCCESS and not changed_keys(finished, config):
+    finished = None if config.force else finished_record(config)
+    if finished:
         yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
         return
     with hold(folder):
@@ -65,6 +65,18 @@ def open_cell(config: Config) -> Iterator[Cell]:
             # of a process that was killed while writing
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield Cell(folder, _taken_up(folder, config))
+
+
+def finished_record(config: Config) -> RunRecord | None:
+    """The record of the cell if it is finished, with this very configuration.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    record = read_record(config.cell)
+    if record is None or record.status is not Status.SUCCESS or changed_keys(record, config):
+        return None
+    return record
 
 
 def _taken_up(folder: Path, config: Config) -> RunRecord:
@@ -99,7 +111,7 @@ def _taken_up(folder: Path, config: Config) -> RunRecord:
 def changed_keys(record: RunRecord, config: Config) -> list[str]:
     """``key: old -> new`` for each value that differs from the recorded configuration."""
     old = flatten(record.config)
-    new = flatten(json.loads(json.dumps(new_record(config).config)))
+    new = flatten(json.loads(json.dumps(identity(config))))
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in keys]
 

@@ -1,0 +1,51 @@
+"""A whole study: which cells, in which phases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from loradrift.config.errors import require
+
+PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
+"""In the order in which they run."""
+
+TASKS = ("sst2", "mrpc", "rte", "squad_v2")
+METHODS = ("full_finetune", "lora", "rslora", "dora", "pissa")
+
+
+@dataclass(kw_only=True)
+class StudyConfig:
+    """A grid of cells; its name is their folder. The other keys are for ``study=… -m``."""
+
+    name: str = "main"
+    phases: list[str] = field(default_factory=lambda: list(PHASES))
+    """Which to run; each skips what is done. They run in their own order, however listed."""
+
+    tasks: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    """Methods that train; the baselines are the phase's own."""
+
+    seeds: list[int] = field(default_factory=list)
+    """Of the production runs; 5 are advised where the evaluation split is small."""
+
+    trials: int = 10
+    """Of each search, in total."""
+
+    dry_run: bool = False
+    """List the cells, what is done and the time left; run nothing."""
+
+    def __post_init__(self) -> None:
+        plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
+        require(plain, "study.name", "the name of one folder", repr(self.name))
+        _require_some("study.phases", self.phases, PHASES)
+        _require_some("study.tasks", self.tasks, TASKS)
+        _require_some("study.methods", self.methods, METHODS)
+        for seed in self.seeds:
+            require(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
+        require(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
+        require(self.trials > 0, "study.trials", "positive", self.trials)
+
+
+def _require_some(key: str, values: Sequence[str], known: Sequence[str]) -> None:
+    for value in values:
+        require(value in known, key, "some of " + ", ".join(known), value)
+    require(len(set(values)) == len(values), key, "different", ", ".join(values))

@@ -1,0 +1,52 @@
+"""What was typed beside ``study=…``: the study's axes, and what all of its cells share."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from loradrift.config import StudyConfig, UserError, require
+
+AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
+"""Keys whose values the study varies, and what it calls them."""
+
+
+def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyConfig, list[str]]:
+    """The study with the axes that were typed as for any multirun, and all other overrides.
+
+    Args:
+        study: As configured.
+        arguments: ``key=value``; ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``.
+
+    Raises:
+        UserError: If an axis is empty or typed in both ways, or something else is to be varied.
+    """
+    typed: list[str] = []
+    axes: dict[str, Any] = {}
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    keys = {override.get_key_element() for override in parsed}
+    for override, text in zip(parsed, arguments, strict=True):
+        key = override.get_key_element()
+        if key in AXES:
+            if (name := f"study.{AXES[key]}") in keys:
+                raise UserError(f"{text} and {name} say the same: type one of them")
+            axes[AXES[key]] = _values(override)
+        elif override.is_sweep_override():
+            raise UserError(
+                f"{text}: study={study.name} varies task, method and seed alone; another setting "
+                "is a study of its own (study.name=…)"
+            )
+        elif key == "study.name" or not key.startswith("study."):
+            typed.append(text)
+    study = replace(study, **axes)
+    for name in ("phases", *AXES.values()):
+        require(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
+    return study, typed
+
+
+def _values(override: Override) -> list[Any]:
+    sweep = override.is_sweep_override()
+    values = list(override.sweep_iterator()) if sweep else [override.value()]
+    return [value if isinstance(value, int) else str(value) for value in values]

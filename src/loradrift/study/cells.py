@@ -1,0 +1,98 @@
+"""The cells of each phase, and which of them are finished."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import OmegaConf
+
+from loradrift.cli import judge
+from loradrift.config import Config, StudyConfig, UserError
+from loradrift.runs import RunRecord, finished_record
+from loradrift.study.program import Program
+
+BASELINES = ("majority", "random", "zero_shot")
+SQUAD_BASELINES = ("majority", "random", "abstain")
+
+CELL_PHASES = ("sanity", "baselines", "production")
+"""Phases that are made of cells."""
+
+
+class StudyCell(NamedTuple):
+    """A cell of a study."""
+
+    overrides: tuple[str, ...]
+    config: Config
+    record: RunRecord | None
+    """If it is finished."""
+
+
+def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str]) -> list[StudyCell]:
+    """The cells of a phase; none of a phase that is made of something else.
+
+    Args:
+        phase: Its name.
+        program: Composes the configurations.
+        study: What to run.
+        typed: Whatever else was typed.
+
+    Raises:
+        UserError: If a configuration is illegal.
+    """
+    cells: list[StudyCell] = []
+    for task in study.tasks if phase in CELL_PHASES else ():
+        methods = study.methods
+        if phase == "baselines":
+            methods = list(SQUAD_BASELINES if task == "squad_v2" else BASELINES)
+        for method in methods:
+            seeds = study.seeds if phase == "production" else study.seeds[:1]
+            overrides = [f"task={task}", f"method={method}"]
+            if phase == "sanity":
+                # a cell of the production with fewer rows, so that its memory is about theirs
+                own = ["experiment=overfit", f"study.name='{study.name}.sanity'"]
+                overrides = [*without(typed, "best", "experiment"), *overrides, *own]
+            elif phase == "baselines":
+                overrides = [*without(typed, "best", "method"), *overrides]
+            else:
+                found = best_file(program.settings, task, method).is_file()
+                best = ["best=true"] if found and "search" in study.phases else []
+                overrides = [*best, *typed, *overrides]
+            cells += seed_cells(program, overrides, seeds)
+    return cells
+
+
+def best_file(config: Config, task: str, method: str) -> Path:
+    """Where a search leaves what it found; until then the scale's defaults stand in its place."""
+    return Path(config.results, "search", config.study.name, f"{task}_{method}.yaml")
+
+
+def seed_cells(
+    program: Program, overrides: Sequence[str], seeds: Sequence[int]
+) -> Iterator[StudyCell]:
+    """One cell for each seed; they are composed once and differ in the seed alone."""
+    typed = [*overrides, f"seed={seeds[0]}"]
+    cfg = program.compose(typed)
+    first = judge(cfg, typed)
+    follows = "${seed}" in OmegaConf.to_yaml(cfg)  # a value that is made of the seed
+    for seed in seeds:
+        typed = [*overrides, f"seed={seed}"]
+        config = judge(program.compose(typed), typed) if follows else replace(first, seed=seed)
+        yield StudyCell(tuple(typed), config, _finished(config))
+
+
+def _finished(config: Config) -> RunRecord | None:
+    try:
+        return finished_record(config)
+    except UserError:
+        return None  # damaged; the cell's own job says so
+
+
+def without(typed: Sequence[str], *keys: str) -> list[str]:
+    """Overrides but those of ``keys`` and what is below them."""
+    return [each for each in typed if key_of(each).partition(".")[0] not in keys]
+
+
+def key_of(override: str) -> str:
+    """The key of ``key=value``, as in the configuration."""
+    return override.partition("=")[0].lstrip("+~")

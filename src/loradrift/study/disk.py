@@ -1,0 +1,148 @@
+"""What a study writes, estimated before it starts."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from loradrift.config import BaselineConfig, Config, TinyModelConfig, TrainedConfig, UserError
+
+FLOAT = 4
+"""Bytes of a weight; master weights are float32."""
+
+DUMP_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+
+
+class Sizes(NamedTuple):
+    """Bytes of the files of one run or of many."""
+
+    weights: int = 0
+    """What was learned: ``model/`` and the best checkpoint."""
+
+    activations: int = 0
+    resume_point: int = 0
+    """The last checkpoint, with the optimizer's state; twice while it is replaced. It goes when
+    the run has finished."""
+
+
+class Model(NamedTuple):
+    """What a run's files depend on."""
+
+    total: int
+    trainable: int
+    layers: int
+    width: int
+
+
+def check_disk(runs: Path, configs: Sequence[Config], at_a_time: int, name: str) -> None:
+    """Refuse a study that does not fit.
+
+    Args:
+        runs: Where it writes.
+        configs: Of all runs that are left.
+        at_a_time: Runs that go on side by side.
+        name: The study's.
+
+    Raises:
+        UserError: If the disk is too small, with the figures.
+    """
+    sizes = study_sizes(configs, at_a_time)
+    free = free_bytes(runs)
+    if sum(sizes) > free:
+        raise UserError(
+            f"study={name} needs about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of "
+            f"weights, {_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of "
+            f"checkpoints to resume from), and {_gib(free)} are free; fewer seeds or tasks, or a "
+            "larger callbacks.activation_dump.every_n_steps, need less"
+        )
+
+
+def study_sizes(configs: Iterable[Config], at_a_time: int) -> Sizes:
+    """All that the runs leave, and the largest checkpoints that exist at a time."""
+    known: dict[str, Sizes] = {}
+    sizes = []
+    for config in configs:
+        kind = repr(replace(config, seed=0))
+        if kind not in known:
+            known[kind] = run_sizes(config)
+        sizes.append(known[kind])
+    points = sorted((each.resume_point for each in sizes), reverse=True)
+    return Sizes(
+        sum(each.weights for each in sizes),
+        sum(each.activations for each in sizes),
+        sum(points[:at_a_time]),
+    )
+
+
+def run_sizes(config: Config) -> Sizes:
+    """Bytes of one run's large files."""
+    if isinstance(config.method, BaselineConfig):
+        return Sizes()
+    model = measure(config)
+    adapter = model.trainable < model.total
+    learned = FLOAT * (2 * model.trainable if adapter else model.trainable + model.total)
+    dump = config.callbacks.activation_dump
+    rows = dump.max_tokens if dump.pooling == "tokens" else dump.rows
+    # each layer's rows, and the mean of the first tokens beside them
+    per_dump = model.layers * (rows + 1) * model.width * DUMP_BYTES[dump.dtype]
+    num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0
+    return Sizes(learned, num_dumps * per_dump, 2 * 3 * FLOAT * model.trainable)
+
+
+def measure(config: Config) -> Model:
+    """Parameters and shape of a run's model, from its architecture; no weight is made or read.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from loradrift.models import Backbone, make_trainable, trainable_parameters
+    from loradrift.models.backbone import check_path
+    from loradrift.training.base_model import resolve_model
+
+    assert isinstance(config.method, TrainedConfig)
+    model = config.model
+    if isinstance(model, TinyModelConfig):  # its weights may not have been made yet
+        recipe = model.pretraining
+        pretraining = replace(config, task=recipe.task, method=recipe.method)
+        model = resolve_model(pretraining)
+    check_path(model)
+    try:
+        architecture = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"model.path={model.path} cannot be loaded: {reason}") from None
+    with torch.device("meta"):
+        backbone = Backbone(AutoModelForCausalLM.from_config(architecture))
+        make_trainable(backbone, config.method, seed=0)
+    backbone.freeze_output_head()
+    total = sum(p.numel() for p in backbone.parameters())
+    trainable = sum(p.numel() for p in trainable_parameters(backbone).values())
+    return Model(total, trainable, architecture.num_hidden_layers, architecture.hidden_size)
+
+
+def num_steps(config: Config) -> int:
+    """Optimizer steps of a run; about, where they follow from the rows' number."""
+    limits = [config.task.max_steps]
+    if config.task.epochs is not None:
+        from loradrift.training.inputs import load_rows
+
+        rows = len(load_rows(config, Path(config.cache)).train)
+        size = config.task.batch_size * config.trainer.devices * config.trainer.accumulate
+        limits.append(max(1, round(config.task.epochs * rows / size)))
+    return min(limit for limit in limits if limit is not None)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk that holds, or will hold, ``folder``."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,229 @@
+"""The phases of a study, one after the other; each skips what is done.
+
+Nothing is kept but what the phases leave: whoever gives the same command goes on with the study.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hydra.core.utils import JobStatus
+
+from loradrift.cli import note_finished
+from loradrift.config import (
+    PHASES,
+    ActivationDumpConfig,
+    AnalysisConfig,
+    CallbacksConfig,
+    Config,
+    StudyConfig,
+)
+from loradrift.runs import finished_record
+from loradrift.study.arguments import read_arguments
+from loradrift.study.cells import CELL_PHASES, StudyCell, plan, without
+from loradrift.study.checkpoints import drop_last
+from loradrift.study.disk import check_disk
+from loradrift.study.listing import (
+    Line,
+    base_lines,
+    cell_lines,
+    print_listing,
+    search_lines,
+    step_line,
+)
+from loradrift.study.program import Program
+from loradrift.study.stamps import Step
+
+
+def run_study(program: Program, arguments: Sequence[str]) -> None:
+    """Run the phases that are left, or list them.
+
+    Args:
+        program: What Hydra gives.
+        arguments: As typed, ``key=value``.
+
+    Raises:
+        UserError: If the study is ill defined, or does not fit on the disk.
+        JobFailed: If a cell failed; the phases after it need it, and do not begin.
+    """
+    settings = program.settings
+    study, typed = read_arguments(settings.study, arguments)
+    driver = Driver(program, settings, study, typed)
+    if study.dry_run:
+        print_listing(study.name, driver.lines())
+        return
+    driver.check_disk()
+    for phase in driver.phases:
+        driver.run(phase)
+
+
+@dataclass
+class Driver:
+    """A study under way."""
+
+    program: Program
+    settings: Config
+    study: StudyConfig
+    typed: Sequence[str]
+    """Overrides that all cells share."""
+
+    _planned: dict[str, list[StudyCell]] = field(default_factory=dict)
+    _num_jobs: int = 0
+
+    @property
+    def phases(self) -> list[str]:
+        """In their own order."""
+        return [phase for phase in PHASES if phase in self.study.phases]
+
+    def cells(self, phase: str) -> list[StudyCell]:
+        """Of a phase, as they were when it was first looked at."""
+        if phase not in self._planned:
+            self._planned[phase] = plan(phase, self.program, self.study, self.typed)
+        return self._planned[phase]
+
+    def run(self, phase: str) -> None:
+        """Do what is left of a phase."""
+        match phase:
+            case "base":
+                self._make_bases()
+            case "search":
+                self._search()
+                self._planned.pop("production", None)  # it uses what was found
+            case "analysis" | "report":
+                self._analyse(phase)
+            case _:
+                self._run_cells(phase)
+        if phase == "sanity":
+            self._print_memory()
+
+    def lines(self) -> list[Line]:
+        """What there is to do, what is done, and about how long the rest will take."""
+        lines: list[Line] = []
+        for phase in self.phases:
+            match phase:
+                case "base":
+                    lines += base_lines(self.cells("production"))
+                case "search":
+                    lines += search_lines(self.study, Path(self.settings.runs))
+                case "analysis" | "report":
+                    lines.append(step_line(phase, self._step(phase)))
+                case _:
+                    lines += cell_lines(phase, self.cells(phase))
+        return lines
+
+    def check_disk(self) -> None:
+        """Refuse to begin what does not fit.
+
+        Raises:
+            UserError: With the figures.
+        """
+        phases = [phase for phase in self.phases if phase in CELL_PHASES]
+        left = [cell.config for phase in phases for cell in self.cells(phase) if not cell.record]
+        if "search" in self.phases:
+            left += self._trials_left()
+        if left:
+            at_a_time = 1 if self.program.launches_one_by_one else len(left)
+            check_disk(Path(self.settings.runs), left, at_a_time, self.study.name)
+
+    def _trials_left(self) -> list[Config]:
+        """A configuration for each: of the production, without its dumps."""
+        first = {
+            (cell.config.task.name, cell.config.method.name): cell.config
+            for cell in self.cells("production")
+        }
+        left: list[Config] = []
+        for line in search_lines(self.study, Path(self.settings.runs)):
+            callbacks = CallbacksConfig(activation_dump=ActivationDumpConfig(enabled=False))
+            trial = replace(first[line.task, line.method], callbacks=callbacks)
+            left += [trial] * max(0, line.number - line.done)
+        return left
+
+    def _run_cells(self, phase: str) -> None:
+        cells = self.cells(phase)
+        done = [cell.config.cell for cell in cells if cell.record]
+        left = [cell.overrides for cell in cells if not cell.record]
+        print(f"phase {phase}: {len(cells)} cells, {len(done)} finished already", flush=True)
+        if done:
+            note_finished(self.program.folder, phase, done)
+        for folder in done:
+            drop_last(folder)
+        if not left:
+            return
+        returns = self.program.launch(left, self._num_jobs)
+        self._num_jobs += len(left)
+        errors = [each._return_value for each in returns if each.status is not JobStatus.COMPLETED]
+        if errors:
+            print(
+                f"phase {phase}: {len(errors)} of {len(left)} cells failed; the phases after it "
+                "need them, and wait",
+                flush=True,
+            )
+            raise errors[0]
+
+    def _make_bases(self) -> None:
+        left = [cell.config for cell in self.cells("production") if not cell.record]
+        tasks = {config.task.name: config for config in left}
+        if not tasks:
+            print("phase base: no cell is left that would need it", flush=True)
+            return
+        from loradrift.training.inputs import prepare
+
+        for config in tasks.values():
+            prepare(config)
+        print(
+            f"phase base: the base model and the tokens of {', '.join(tasks)} are in "
+            f"{self.settings.cache}; its representations are every run's step 0",
+            flush=True,
+        )
+
+    def _search(self) -> None:
+        for task in self.study.tasks:
+            for method in self.study.methods:
+                space = "full_finetune" if method == "full_finetune" else "lora"
+                place = [f"search={space}", f"task={task}", f"method={method}"]
+                self.program.search(
+                    [*without(self.typed, "best"), *place],
+                    [f"hydra.sweeper.n_trials={self.study.trials}"],
+                )
+
+    def _analyse(self, phase: str) -> None:
+        step = self._step(phase)
+        if step.done:
+            print(f"phase {phase}: done already, of these very runs", flush=True)
+            return
+        print(f"phase {phase}", flush=True)
+        from loradrift.report.run import rebuild_report, tabulate_drift
+
+        make = rebuild_report if phase == "report" else tabulate_drift
+        config = AnalysisConfig(
+            name="report" if phase == "report" else "drift",
+            runs=self.settings.runs,
+            study=self.study.name,
+            results=self.settings.results,
+        )
+        step.run(lambda: make(config))
+
+    def _step(self, phase: str) -> Step:
+        runs, results = Path(self.settings.runs), Path(self.settings.results)
+        records = sorted((runs / self.study.name).glob("*/*/seed=*/run.json"))
+        tables = [results / name for name in ("drift_analysis", "weights", "hypotheses.json")]
+        report = [results / name for name in ("report.html", "report.pdf", "figures")]
+        files = {"analysis": (records, tables), "report": (tables, report)}
+        return Step(runs / ".study" / self.study.name / f"{phase}.json", *files[phase])
+
+    def _print_memory(self) -> None:
+        """What each task and method need; the production needs about the same."""
+        import pandas as pd
+
+        from loradrift.report.terminal import print_table
+
+        rows = []
+        for cell in self.cells("sanity"):
+            config = cell.config
+            record = cell.record or finished_record(config)
+            assert record is not None
+            peak = record.performance["peak_memory_bytes"] / 2**20
+            trainable = record.parameters["trainable"]
+            rows.append((config.task.name, config.method.name, f"{trainable:,}", f"{peak:.0f} MiB"))
+        columns = ["task", "method", "trainable", "peak memory"]
+        print_table(pd.DataFrame(rows, columns=columns), "Memory of each task and method")

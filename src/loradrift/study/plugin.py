@@ -1,0 +1,45 @@
+"""The sweeper as Hydra sees it: it loads what a study needs only when it sweeps."""
+
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class LoradriftStudyConf:
+    """It has no options: what to run is said by ``study.*``."""
+
+    _target_: str = "loradrift.study.plugin.LoradriftStudySweeper"
+
+
+class LoradriftStudySweeper(Sweeper):
+    """``hydra/sweeper=loradrift_study``."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what Hydra says of the program."""
+        from loradrift.study.program import Program
+
+        self.program = Program(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the phases that are left.
+
+        Args:
+            arguments: As typed, ``key=value``.
+        """
+        from loradrift.study.drive import run_study
+
+        run_study(self.program, arguments)
+
+
+def register() -> None:
+    """Make the sweeper known to Hydra."""
+    Plugins.instance().register(LoradriftStudySweeper)
+    store = ConfigStore.instance()
+    store.store(group="hydra/sweeper", name="loradrift_study", node=LoradriftStudyConf)

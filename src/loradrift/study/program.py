@@ -1,0 +1,76 @@
+"""The program around a study: composes configurations as Hydra would, launches jobs, searches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from loradrift.config import Config, load
+
+
+@dataclass(frozen=True)
+class Program:
+    """What Hydra gives to a sweeper."""
+
+    context: HydraContext
+    task_function: TaskFunction
+    config: DictConfig
+    """Of the command as typed."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the jobs of this command leave their notes."""
+        return Path(self.config.hydra.sweep.dir)
+
+    @property
+    def launches_one_by_one(self) -> bool:
+        """Whether at most one job runs at a time."""
+        return bool(self.config.hydra.runtime.choices["hydra/launcher"] == "basic")
+
+    @property
+    def settings(self) -> Config:
+        """The command's own configuration, judged."""
+        return load(_without_hydra(self.config.copy()))
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a job, as the launcher will compose it."""
+        loader = self.context.config_loader
+        return _without_hydra(loader.load_sweep_config(self.config, list(overrides)))
+
+    def launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
+        """Run jobs, numbered from ``first``; one that fails does not end the others."""
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task_function, config=self.config
+        )
+        return launcher.launch(jobs, initial_job_idx=first)
+
+    def search(self, arguments: Sequence[str], options: Sequence[str]) -> None:
+        """Hand over to the sweeper of a search.
+
+        Args:
+            arguments: The search's own overrides, ``search=…`` among them.
+            options: Overrides of ``hydra.sweeper``.
+        """
+        typed = [str(each) for each in self.config.hydra.overrides.hydra]
+        own = ["hydra/sweeper=loradrift_optuna", *options]
+        # its trials are numbered from 0, and their notes must not replace the other jobs'
+        own.append(f"hydra.sweep.dir={self.folder / 'search'}")
+        name = self.config.hydra.job.config_name
+        config = self.context.config_loader.load_configuration(
+            name, [*typed, *own, *arguments], run_mode=RunMode.MULTIRUN
+        )
+        sweeper: Any = Plugins.instance().instantiate_sweeper(
+            hydra_context=self.context, task_function=self.task_function, config=config
+        )
+        sweeper.sweep(list(arguments))
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
