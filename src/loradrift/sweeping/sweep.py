@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
+from loradrift.sweeping.best import write_best
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -226,13 +228,10 @@ class SearchSweep(OptunaSweeperImpl):
         )
         assert self.launcher is not None
         with heartbeat(search.storage, trial_id):
-            try:
-                self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
-            except Exception as error:
-                # The job's process ended without a word: killed, by a scheduler or for its memory.
-                print(f"search {name}: trial {trial.number} was lost: {error}", flush=True)
-        frozen = search.storage.get_trial(trial_id)
-        if not frozen.state.is_finished():
+            self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
+        if not search.storage.get_trial(trial_id).state.is_finished():
+            # The job's process ended without a word: killed, by a scheduler or for its memory.
+            print(f"search {name}: trial {trial.number} was lost", flush=True)
             with claiming(search.storage, name):
                 give_up(search.study, search.storage, trial.number)
 
@@ -262,9 +261,10 @@ class SearchSweep(OptunaSweeperImpl):
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
             errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
             raise UserError(f"{name}: no trial was completed; the last error: {errors[-1]}")
-        best = search.study.best_trial
+        best, path = search.study.best_trial, write_best(search.study, Path(config.results))
         values = " ".join(f"{key}={value}" for key, value in best.params.items())
-        print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}", flush=True)
+        print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
+        print(f"best=true uses these values: {path}", flush=True)
 
 
 def _choices(distribution: BaseDistribution) -> tuple[str, ...]:

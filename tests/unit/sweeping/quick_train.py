@@ -9,10 +9,11 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from loradrift import cli, config, sweeping
+from loradrift import cli, config, launching, sweeping
 from loradrift.runs import Status, write_record
 
 config.register()
+launching.register()
 sweeping.register()
 
 ROOT = Path(__file__).parents[3]
