@@ -75,7 +75,7 @@ def front_door() -> Iterator[None]:
         if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
             traceback.print_exc()
         _say(one_line(error))
-        sys.exit(1)
+        sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ OF_WRONG_KIND = re.compile(
     r"(?:Value '.*' .*could not be converted to (\w+)|Invalid value assigned: .* is not a ListConf)"
 )
 
+UNREADABLE = re.compile(r"Error when parsing index: \d+, string: (.*?) out of \[")
+
 
 def one_line(error: BaseException) -> str:
     """What went wrong, in one line, as the user should read it."""
@@ -51,8 +53,8 @@ def _configuration(error: BaseException) -> str:
     if typed := OF_WRONG_KIND.match(text):
         key, value, kind = typed.groups()
         return f"{key} must be {KINDS.get(kind, kind) if kind else LIST}, got {value}"
-    if text.startswith("Error when parsing"):
-        return f"{text} An override is key=value"
+    if unreadable := UNREADABLE.match(text):
+        return _unreadable(unreadable[1])
     if text.startswith("Ambiguous value"):
         return f"{text}: several values are a sweep, and need -m"
     if "Could not override" not in text or "Did you mean" in text or not keys:
@@ -62,6 +64,18 @@ def _configuration(error: BaseException) -> str:
     same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
     nearest = same or get_close_matches(keys[0], known, n=1)
     return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
+
+
+def _unreadable(override: str) -> str:
+    """What to type instead of an override that Hydra cannot parse."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override} cannot be read: an override is key=value"
+    plain = value.strip("'\"")
+    return (
+        f"{override} cannot be read: a value with characters like = , ( needs quotes inside those "
+        f"of the shell: '{key}=\"{plain}\"'"
+    )
 
 
 def _depth(key: str) -> int:

@@ -130,3 +130,19 @@ def test_a_missing_file_is_named(files, capsys, key):
     assert here(**paths) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert f"{key}.json is missing: a " in line
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("dataset=runs/seed=1/d.json", """: 'dataset="runs/seed=1/d.json"'"""),
+        ("dataset", "dataset cannot be read: an override is key=value"),
+    ],
+)
+def test_a_path_that_needs_quotes_says_so(typed, message):
+    result = subprocess.run(
+        [sys.executable, "analyze.py", "analysis=squad_v2", typed],
+        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    [line] = result.stderr.splitlines()
+    assert result.returncode == 1 and line.startswith("error: ") and line.endswith(message)

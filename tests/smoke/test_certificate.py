@@ -52,6 +52,7 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     healthy = diagnose(folder, tmp_path)
     assert healthy.returncode == 0, healthy.stderr
     assert "diagnosis: applied and healthy: the adapter is applied on the model" in healthy.stdout
+    assert "use:\n  model = AutoModelForCausalLM.from_pretrained(" in healthy.stdout
     written = json.loads((tmp_path / "results/diagnosis.json").read_text())
     assert [test["passed"] for test in written["tests"]] == [True] * 5
     path = folder / "model" / "adapter_model.safetensors"
@@ -61,11 +62,14 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     (folder / "run.json").unlink()
     broken = diagnose(folder / "model", tmp_path)
     assert broken.returncode == 1, broken.stderr
-    assert "not healthy: lora_B: B is zero in 14 of 14 modules" in broken.stdout
+    said = " ".join(broken.stdout.split())
+    assert "not healthy: lora_B: B is zero in 14 of 14 modules" in said
+    for line in (healthy.stdout + broken.stdout).splitlines():
+        assert len(line) <= 100 or str(tmp_path) in line or "from_pretrained(" in line, line
     unknown = diagnose(folder / "model", tmp_path, "base=nobody/nothing")
     assert unknown.returncode == 1  # B is zero on any base
     nothing = diagnose(tmp_path / "nothing", tmp_path)
-    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert (nothing.returncode, nothing.stdout) == (2, "")  # nothing to judge
     assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
 
 

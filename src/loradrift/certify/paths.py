@@ -162,6 +162,12 @@ def _by_hand(host: Host) -> float | None:
 
 
 def _line(error: Exception) -> str:
+    """One line, short for what PEFT says where an adapter is put into a model that it is not of."""
+    said = str(error)
+    if said.startswith("Target modules") and "not found" in said:
+        return "the adapter's target modules are not there"
+    if "prepare_inputs_for_generation" in said:
+        return "the adapter's task_type wants a causal language model there"
     lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
     text = " ".join(lines[:2]) or type(error).__name__
     return text if len(text) < 140 else f"{text[:137]}..."

@@ -4,6 +4,9 @@
 class UserError(ValueError):
     """A mistake that the user can mend; its message is one line and says how."""
 
+    exit_code = 1
+    """Of the front door that it ends."""
+
 
 def require(legal: bool, key: str, rule: str, value: object) -> None:
     """Refuse a value, naming its key as typed.

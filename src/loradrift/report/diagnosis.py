@@ -1,14 +1,12 @@
 """The diagnosis of an adapter in the terminal and as JSON."""
 
 import sys
+import textwrap
 from pathlib import Path
 
-import pandas as pd
-
 from loradrift.certify import Diagnosis, diagnose
-from loradrift.config import AnalyzeConfig
+from loradrift.config import AnalyzeConfig, UserError
 from loradrift.files import write_json
-from loradrift.report.terminal import print_table
 
 VERDICTS = {True: "passes", False: "fails", None: "not judged"}
 HEALTH = {
@@ -17,17 +15,25 @@ HEALTH = {
     None: "could not be judged",
 }
 
+COLUMNS = 100
+CODE = ("from ", "model = ", "python ")
+"""How advice begins that is code or a command."""
+
 
 def report_diagnosis(settings: AnalyzeConfig) -> None:
     """Print the five tests and the diagnosis, and write ``diagnosis.json``.
 
     Raises:
-        UserError: If there is no adapter.
+        UserError: If there is no adapter; ends with 2 too.
         SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
             judged.
     """
     assert settings.adapter is not None
-    found = diagnose(settings.adapter, settings.base)
+    try:
+        found = diagnose(settings.adapter, settings.base)
+    except UserError as error:
+        error.exit_code = 2
+        raise
     path = Path(settings.analysis.results) / "diagnosis.json"
     write_json(path, found.to_json())
     show(found)
@@ -37,17 +43,30 @@ def report_diagnosis(settings: AnalyzeConfig) -> None:
 
 
 def show(found: Diagnosis) -> None:
-    """The tables and the diagnosis."""
-    rows = [
-        {
-            "": str(number),
-            "test": test.name,
-            "verdict": VERDICTS[test.passed],
-            "found": test.message,
-        }
-        for number, test in enumerate(found.tests, start=1)
-    ]
+    """The five tests and the diagnosis, in lines that a terminal of 100 columns holds."""
     kind = f" ({found.kind})" if found.kind else ""
-    print_table(pd.DataFrame(rows), f"{found.adapter} on {found.base or 'no base'}{kind}")
-    print(f"diagnosis: {HEALTH[found.advice.healthy]}: {found.advice.reason}")
-    print(f"{'use' if found.advice.healthy else 'change'}: {found.advice.change}")
+    print(f"{found.adapter} on {found.base or 'no base'}{kind}\n")
+    for number, test in enumerate(found.tests, start=1):
+        head = f"{number} {test.name:<21}{VERDICTS[test.passed]:<11}"
+        # a failure is one sentence, what holds is a list
+        for part in test.message.split("; ") if test.passed else [test.message]:
+            print(_wrapped(part, head, " " * len(head)))
+            head = " " * len(head)
+    advice = found.advice
+    print(_wrapped(f"diagnosis: {HEALTH[advice.healthy]}: {advice.reason}", "\n", "  "))
+    print("use:" if advice.healthy else "change:")
+    if advice.change.startswith(CODE):  # to be copied: never folded
+        print("\n".join(f"  {line}" for line in advice.change.split("; ")))
+    else:
+        print(_wrapped(advice.change, "  ", "  "))
+
+
+def _wrapped(text: str, first: str, other: str) -> str:
+    return textwrap.fill(
+        text,
+        COLUMNS,
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

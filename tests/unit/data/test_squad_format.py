@@ -57,7 +57,8 @@ def test_questions_come_in_order_with_all_their_answers(tmp_path):
         ({"question": None}, r"qas\[1\].question must be of type str, got NoneType"),
         ({"answers": "gone"}, r"qas\[1\].answers is missing"),
         ({"answers": {}}, r"qas\[1\].answers must be of type list, got dict"),
-        ({"answers": ["Ann"]}, r"qas\[1\].answers\[0\].text is missing"),
+        ({"answers": ["Ann"]}, r"qas\[1\].answers\[0\] must be of type dict, got str"),
+        ({"answers": [{}]}, r"qas\[1\].answers\[0\].text is missing"),
         ({"answers": [{"text": "Ann"}]}, r"answers\[0\].answer_start is missing"),
         (
             {"answers": [{"text": "Ann", "answer_start": True}]},
@@ -79,11 +80,15 @@ ODD = [
     ),
     (
         {"is_impossible": False, "answers": [{"text": "run.", "answer_start": -1}]},
-        "qas[1].answers[0].text is 'run.', but at answer_start=-1 the context has 'Ann '",
+        "qas[1].answers[0].answer_start must be at least 0, got -1",
     ),
     (
         {"is_impossible": False, "answers": [{"text": "", "answer_start": 99}]},
-        "qas[1].answers[0].text is '', but at answer_start=99 the context has ''",
+        "qas[1].answers[0].text is empty",
+    ),
+    (
+        {"is_impossible": False, "answers": [{"text": "run." * 30, "answer_start": 99}]},
+        f"qas[1].answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''",
     ),
     (
         {"answers": [{"text": "Ann", "answer_start": 0}]},
@@ -119,12 +124,13 @@ def test_an_empty_context_is_refused_even_without_questions(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", r"squad.json: data is missing"),
+        ("[]", r"squad.json: the whole must be of type dict, got list"),
         ("{}", r"squad.json: data is missing"),
         ('{"data": {}}', r"data must be of type list, got dict"),
         ('{"data": []}', r"squad.json holds no questions"),
-        ('{"data": [3]}', r"data\[0\].paragraphs is missing"),
-        ('{"data": [{"paragraphs": [[]]}]}', r"data\[0\].paragraphs\[0\].context is missing"),
+        ('{"data": [3]}', r"data\[0\] must be of type dict, got int"),
+        ('{"data": [{}]}', r"data\[0\].paragraphs is missing"),
+        ('{"data": [{"paragraphs": [[]]}]}', r"data\[0\].paragraphs\[0\] must be of type dict"),
         ('{"data": [{"paragraphs": [{"context": "x"}]}]}', r"paragraphs\[0\].qas is missing"),
         ('{"data": [', r"squad.json is no JSON: Expecting value: line 1 column 11"),
         ("", r"squad.json is no JSON: Expecting value"),

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from loradrift.config import UserError
 from loradrift.data.base import read_lines
 
+LONGEST = 60
+"""Characters of a text that a message repeats."""
+
 
 class Answer(NamedTuple):
     """A span of the context."""
@@ -95,6 +98,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _brief(text: str) -> str:
+    """A text in quotes; of a long one, how it begins."""
+    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}…"
+
+
 class _Reader:
     """Walks a file and always knows the place."""
 
@@ -138,10 +146,14 @@ class _Reader:
             text = self._get(each, here, "text", str)
             start = self._get(each, here, "answer_start", int)
             found = context[max(start, 0) : max(start, 0) + len(text)]
-            if not text or start < 0 or found != text:
+            if not text:
+                self._odd(f"{here}.text is empty")
+            elif start < 0:
+                self._odd(f"{here}.answer_start must be at least 0, got {start}")
+            elif found != text:
                 self._odd(
-                    f"{here}.text is {text!r}, but at answer_start={start} the context has "
-                    f"{found!r}"
+                    f"{here}.text is {_brief(text)}, but at answer_start={start} the context has "
+                    f"{_brief(found)}"
                 )
             answers.append(Answer(text, start))
         return tuple(answers)
@@ -153,10 +165,12 @@ class _Reader:
 
     def _get(self, value: Any, place: str, key: str, kind: type) -> Any:
         where = f"{place}.{key}" if place else key
-        if not isinstance(value, dict) or key not in value:
+        if not isinstance(value, dict):
+            got = type(value).__name__
+            raise UserError(f"{self.path}: {place or 'the whole'} must be of type dict, got {got}")
+        if key not in value:
             raise UserError(f"{self.path}: {where} is missing")
-        got = type(value[key])
-        if got is not kind:  # not isinstance: True would be an int
-            rule = f"must be of type {kind.__name__}"
-            raise UserError(f"{self.path}: {where} {rule}, got {got.__name__}")
+        got = type(value[key]).__name__
+        if type(value[key]) is not kind:  # not isinstance: True would be an int
+            raise UserError(f"{self.path}: {where} must be of type {kind.__name__}, got {got}")
         return value[key]
