@@ -88,15 +88,15 @@ class Pairing(NamedTuple):
     problems: list[str]
 
 
-def find_pairs(runs: Path, study: str | None) -> Pairing:
-    """Read the runs of a study and pair them by task and seed.
+def choose_study(runs: Path, study: str | None) -> str:
+    """The study that is meant.
 
     Args:
         runs: Folder of all runs.
-        study: Name of the study; None is the only one there is.
+        study: Its name; None is the only one there is.
 
     Raises:
-        UserError: If there is no run of the study, or a method has two settings on one task.
+        UserError: If there is no such study.
     """
     names = {path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")}
     studies = sorted(name for name in names if not name.endswith(PREPARATIONS))
@@ -110,6 +110,20 @@ def find_pairs(runs: Path, study: str | None) -> Pairing:
     study = study or studies[0]
     if study not in studies:
         raise UserError(f"analysis.study must be one of {', '.join(studies)}, got {study}")
+    return study
+
+
+def find_pairs(runs: Path, study: str | None) -> Pairing:
+    """Read the runs of a study and pair them by task and seed.
+
+    Args:
+        runs: Folder of all runs.
+        study: Name of the study; None is the only one there is.
+
+    Raises:
+        UserError: If there is no run of the study, or a method has two settings on one task.
+    """
+    study = choose_study(runs, study)
     folders = sorted(path.parent for path in (runs / study).glob("*/*/seed=*/run.json"))
     problems: list[str] = []
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))

@@ -19,6 +19,7 @@ from loradrift.analysis.weight_tables import Weights, analyse_weights
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.files import write_json
 from loradrift.report.blocks import interval_text
+from loradrift.report.dashboards import report_dashboards
 from loradrift.report.diagnosis import report_diagnosis
 from loradrift.report.drawings import draw_study
 from loradrift.report.html import write_html
@@ -61,6 +62,8 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             report_squad(Path(settings.dataset), Path(settings.predictions), na_probs)
         case "search":
             report_search(settings)
+        case "dashboards":
+            report_dashboards(settings)
         case "pairs":
             report_pairs(settings)
         case "diagnose":

@@ -1,13 +1,16 @@
 """Where metrics go: always ``metrics.csv``, and W&B or TensorBoard if asked for."""
 
+import csv
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from loradrift.config import Config, UserError, identity
+from loradrift.config import BaselineConfig, Config, UserError, identity
 from loradrift.runs import Cell
 from loradrift.training.metrics_file import MetricsFile
 
@@ -50,6 +53,7 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
 
     key = f"{cell.folder.resolve()} {cell.record.started}"
     place = cell.record.coordinates
+    study, phase = study_and_phase(config)
     logger = WandbLogger(
         name=f"{place['task']} {place['method']} {place['variant']} seed={place['seed']}",
         id=hashlib.sha256(key.encode()).hexdigest()[:16],
@@ -57,15 +61,61 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
         save_dir=cell.folder,
         project=config.logger.project,
         entity=config.logger.entity,
-        group=config.study.name,
-        job_type="train",
+        group=study,
+        job_type=phase,
         tags=[config.task.name, config.method.name, config.scale.name, *config.logger.tags],
-        config=identity(config),
+        config=identity(config) | {"trial": config.search.trial},
     )
     exit_code = 1
     try:
         yield logger
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            _log_tables(logger.experiment, cell.folder)
         exit_code = 0
     finally:
         if getattr(rank_zero_only, "rank", 0) == 0:
             wandb.finish(exit_code=exit_code)
+
+
+def study_and_phase(config: Config) -> tuple[str, str]:
+    """What a dashboard groups by: the study, and which phase of it a run belongs to.
+
+    Returns:
+        The study's name without its phase's suffix, and ``production``, ``baselines``, ``search``
+        or ``sanity``.
+    """
+    name, _, suffix = config.study.name.rpartition(".")
+    if name and suffix in ("search", "sanity"):
+        return name, suffix
+    baseline = isinstance(config.method, BaselineConfig)
+    return config.study.name, "baselines" if baseline else "production"
+
+
+def _log_tables(run: Any, folder: Path) -> None:
+    """The run's tables as an artifact of it, and its drift curves, where drift was measured."""
+    import wandb
+
+    artifact = wandb.Artifact(f"run-{run.id}-tables", type="tables")
+    for name in ("metrics.csv", "config.yaml", "predictions.jsonl"):
+        if (folder / name).exists():
+            artifact.add_file(str(folder / name))
+    run.log_artifact(artifact)
+    steps, layers = _drift_curves(folder / "metrics.csv")
+    if steps:
+        chart = wandb.plot.line_series(
+            xs=steps,
+            ys=list(layers.values()),
+            keys=list(layers),
+            title="Drift (1 - CKA) by layer",
+            xname="optimizer step",
+        )
+        run.log({"drift_by_layer": chart})
+
+
+def _drift_curves(path: Path) -> tuple[list[int], dict[str, list[float]]]:
+    """Steps at which drift was measured, and the drift of each layer there."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("drift/mean")]
+    names = [name for name in (rows[0] if rows else {}) if name.startswith("drift/layer_")]
+    curves = {name.partition("/")[2]: [float(row[name]) for row in rows] for name in names}
+    return [int(row["step"]) for row in rows], curves

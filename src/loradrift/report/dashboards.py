@@ -1,0 +1,286 @@
+"""``analysis=dashboards``: the study in W&B, as a workspace and a report beside its runs.
+
+One run of its own holds what was made of the study: its tables, its figures, its hypotheses. The
+runs of the cells carry ``group`` (the study) and ``job_type`` (the phase), and are found by them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from loradrift.analysis.evidence import outcome_table, read_outcomes
+from loradrift.analysis.pairing import choose_study
+from loradrift.analysis.tables import read_tables
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.files import write_atomic, write_json
+from loradrift.report.blocks import cell_text
+
+AGAIN = "python analyze.py"
+
+
+class Contents(NamedTuple):
+    """What the dashboards of a study show."""
+
+    study: str
+    layers: list[str]
+    """Logged drift, by layer: ``drift/layer_0`` …"""
+
+    metrics: list[str]
+    """Of the tasks: ``accuracy`` …"""
+
+    searched: list[str]
+    """Keys that were searched; none where no search was reported."""
+
+    tables: dict[str, pd.DataFrame]
+    figures: dict[str, Path]
+    """Name -> PNG file."""
+
+
+def report_dashboards(settings: AnalyzeConfig) -> None:
+    """Log the study's results as a W&B run, and push its workspace and report.
+
+    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
+    read by W&B from the environment, and goes nowhere else.
+
+    Raises:
+        UserError: If wandb-workspaces is missing, there are no results, or W&B refuses.
+    """
+    try:
+        import wandb
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "analysis=dashboards needs wandb-workspaces: pip install 'loradrift[dashboards]'"
+        ) from None
+    config = settings.analysis
+    results = Path(config.results)
+    contents = collect(results, choose_study(Path(config.runs), config.study))
+    project, folder = settings.project or "loradrift", results / "dashboards"
+    try:
+        offline, place = log_results(contents, results, project, settings.entity)
+        entity = settings.entity or ("" if offline else wandb.Api().default_entity)
+        workspace, report = build(contents, project, entity, online=not offline)
+        if offline:
+            write_json(folder / "workspace.json", _plain(workspace))
+            write_json(folder / "report.json", _plain(report))
+            print(
+                f"offline: nothing was pushed. Runs: `wandb sync {place}` and `wandb sync "
+                f"{config.runs}/{contents.study}*/*/*/*/wandb/offline-run-*` upload them; what "
+                f"would be pushed then: {folder}/workspace.json and report.json. The same command "
+                "pushes it without WANDB_MODE=offline"
+            )
+            return
+        for each in (workspace, report):
+            each.save()
+            print(f"pushed: {each.url}")
+    except wandb.errors.Error as error:
+        raise UserError(
+            f"W&B: {' '.join(str(error).split())} (WANDB_MODE=offline writes files instead)"
+        ) from None
+
+
+def collect(results: Path, study: str) -> Contents:
+    """Read what earlier analyses wrote.
+
+    Raises:
+        UserError: If the study has not been analysed.
+    """
+    read = read_tables(results / "drift_analysis", ["summary", "layers", "frontier", "runs"], AGAIN)
+    outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")
+    layers = sorted(map(int, read["layers"]["layer"].unique()))
+    tables = {name: read[name] for name in ("summary", "layers", "frontier")}
+    tables["hypotheses"] = outcome_table(outcomes)
+    figures = sorted((results / "figures").glob("*.png"))
+    searched: list[str] = []
+    search = results / "search" / study
+    if (search / "trials.parquet").is_file():
+        found = read_tables(search, ["trials", "coordinates", "edges"], f"{AGAIN} analysis=search")
+        tables |= {"search_trials": found["trials"], "search_edges": found["edges"]}
+        searched = list(dict.fromkeys(found["coordinates"]["key"]))
+        figures += sorted((search / "figures").glob("*.png"))
+    return Contents(
+        study=study,
+        layers=[f"drift/layer_{layer}" for layer in layers],
+        metrics=sorted(read["runs"]["metric"].unique()),
+        searched=searched,
+        tables=tables,
+        figures={path.stem: path for path in figures},
+    )
+
+
+def log_results(
+    contents: Contents, results: Path, project: str, entity: str | None
+) -> tuple[bool, Path]:
+    """One run with the study's tables and figures, also as an artifact.
+
+    Returns:
+        Whether W&B is offline, and the run's folder.
+    """
+    import wandb
+
+    folder = results / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    run = wandb.init(
+        project=project,
+        entity=entity,
+        group=contents.study,
+        job_type="report",
+        name=f"{contents.study} report",
+        # the same run each time: a dashboard shows the newest results, not all of them
+        id=hashlib.sha256(f"{contents.study} report".encode()).hexdigest()[:16],
+        resume="allow",
+        tags=["report"],
+        dir=folder,
+        settings=wandb.Settings(silent=True),
+    )
+    with run:
+        artifact = wandb.Artifact(f"{contents.study}-results", type="results")
+        for name, table in contents.tables.items():
+            run.log({f"tables/{name}": wandb.Table(dataframe=_uniform(table))})
+            path = folder / "tables" / f"{name}.csv"
+            with write_atomic(path) as temporary:
+                table.to_csv(temporary, index=False)
+            artifact.add_file(str(path), f"tables/{name}.csv")
+        for name, path in contents.figures.items():
+            run.log({f"figures/{name}": wandb.Image(str(path))})
+            artifact.add_file(str(path), f"figures/{name}.png")
+        for path in results.glob("report.*"):
+            artifact.add_file(str(path))
+        run.log_artifact(artifact)
+    return run.offline, Path(run.dir).parent
+
+
+def _uniform(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of one kind each, as W&B's tables want them: text, unless all are numbers."""
+    words = table.select_dtypes(exclude="number").columns
+    return table.astype(dict.fromkeys(words, str))
+
+
+def build(contents: Contents, project: str, entity: str, *, online: bool) -> tuple[Any, Any]:
+    """The workspace and the report, as wandb-workspaces has them."""
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    mine = f"Group = '{contents.study}'"
+    sections = _sections(contents)
+    workspace = ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"loradrift: {contents.study}",
+        sections=[
+            ws.Section(name=name, panels=panels, is_open=True)
+            for name, (_, panels) in sections.items()
+        ],
+        runset_settings=ws.RunsetSettings(filters=mine),
+    )
+    # W&B is asked for the number of a run set's project; one without is of the report's own.
+    place = {"entity": entity, "project": project} if online else {"entity": "", "project": ""}
+    blocks: list[Any] = [wr.TableOfContents()]
+    for name, (text, panels) in sections.items():
+        runs = wr.Runset(**place, name=contents.study, filters=mine)
+        blocks += [wr.H2(text=name), wr.P(text=text), wr.PanelGrid(runsets=[runs], panels=panels)]
+    report = wr.Report(
+        entity=entity,
+        project=project,
+        title=f"Representation drift: {contents.study}",
+        description="LoRA against full fine-tuning",
+        blocks=blocks,
+        width="fluid",
+    )
+    return workspace, report
+
+
+def _sections(contents: Contents) -> dict[str, tuple[str, list[Any]]]:
+    """Heading -> what it is about, and its panels."""
+    import wandb_workspaces.reports.v2 as wr
+
+    sections = {
+        "Drift by layer": (
+            "1 - CKA of each layer with the base model. The curves are of runs with "
+            "callbacks.online_drift.enabled=true; the figures are of all.",
+            [
+                wr.LinePlot(
+                    title="Drift while training",
+                    x="trainer/global_step",
+                    y=contents.layers,
+                    groupby=wr.Config("method.name"),
+                ),
+                _media(contents, "layer_profiles", "drift_over_steps", "layer_difference"),
+            ],
+        ),
+        "Drift against performance": (
+            "What drift a performance costs: one mark per run, and each run's path.",
+            [
+                *(
+                    wr.ScatterPlot(
+                        title=f"Drift against {metric}",
+                        x=wr.SummaryMetric("drift/mean"),
+                        y=wr.SummaryMetric(f"evaluation/{metric}"),
+                    )
+                    for metric in contents.metrics
+                ),
+                _media(contents, "frontier", "drift_reduction"),
+            ],
+        ),
+    }
+    if contents.searched:
+        sections["Search history"] = (
+            "The trials of the search: job type search.",
+            [*_search_panels(contents), _media(contents, "search_history", "search_parallel")],
+        )
+    sections["Hypotheses"] = (
+        "Fixed before the data were seen.",
+        [
+            wr.MarkdownPanel(markdown=_markdown(contents.tables["hypotheses"])),
+            _media(contents, "hypotheses"),
+        ],
+    )
+    return sections
+
+
+def _search_panels(contents: Contents) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    panels: list[Any] = []
+    for metric in contents.metrics:
+        score = f"validation/{metric}"
+        columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in contents.searched]
+        columns.append(wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(score)))
+        panels += [
+            wr.ScatterPlot(
+                title=f"{score} of each trial",
+                x=wr.Config("trial"),
+                y=wr.SummaryMetric(score),
+                running_ymax=True,
+            ),
+            wr.ParallelCoordinatesPlot(title=score, columns=columns),
+            wr.ParameterImportancePlot(with_respect_to=score),
+        ]
+    return panels
+
+
+def _media(contents: Contents, *names: str) -> Any:
+    """Those of the study's figures that there are."""
+    import wandb_workspaces.reports.v2 as wr
+
+    keys = [f"figures/{name}" for name in names if name in contents.figures]
+    return wr.MediaBrowser(media_keys=keys, num_columns=1)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    shown = table[["claim", "estimate %", "95 % from", "to", "p Holm", "verdict"]]
+    rows = [[str(name) for name in shown.columns], ["---"] * len(shown.columns)]
+    rows += [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: object) -> str:
+    return cell_text(value).replace("|", "\\|")
+
+
+def _plain(pushed: Any) -> Any:
+    """What would be sent, as JSON."""
+    return json.loads(pushed._to_model().model_dump_json(by_alias=True, exclude_none=True))

@@ -1,0 +1,100 @@
+"""The study in W&B, offline: what is logged, what would be pushed, and that no key is written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from planted_search import plant
+from planted_weights import write_study
+
+from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.report import dashboards
+from loradrift.report.run import run_analysis
+
+pytest.importorskip(
+    "wandb_workspaces", reason="wandb-workspaces (loradrift[dashboards]) is missing"
+)
+
+ROOT = Path(__file__).parents[2]
+KEY = "0123456789abcdef5ecretfake0123456789abcdef"
+
+
+def settings(folder: Path, name: str, **keys) -> AnalyzeConfig:
+    config = AnalysisConfig(name=name, runs=f"{folder}/runs", results=f"{folder}/results")
+    return AnalyzeConfig(analysis=config, **keys)
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A study with its search, analysed and logged offline; gives its folder and what was said."""
+    folder = tmp_path_factory.mktemp("dashboards")
+    write_study(folder)
+    [study] = {path.parents[3].name for path in folder.glob("runs/*/*/*/seed=*/run.json")}
+    plant(folder, f"{study}/sst2/lora")
+    run_analysis(settings(folder, "search"))
+    run_analysis(settings(folder, "drift"))
+    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
+    done = subprocess.run(
+        [sys.executable, "analyze.py", "analysis=dashboards", "entity=someone", *places],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder, study, done.stdout + done.stderr
+
+
+def test_it_says_what_uploads_the_runs(pushed):
+    folder, _, said = pushed
+    [run] = (folder / "results/dashboards/wandb").glob("offline-run-*")
+    assert f"`wandb sync {run}`" in said
+    assert list(run.glob("*.wandb")) and list(run.rglob("layer_profiles*.png"))
+
+
+def test_no_key_is_written_anywhere(pushed):
+    folder, _, said = pushed
+    assert KEY not in said
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
+
+
+def test_the_workspace_shows_drift_performance_search_and_hypotheses(pushed):
+    folder, study, _ = pushed
+    view = json.loads((folder / "results/dashboards/workspace.json").read_text())
+    section = view["spec"]["section"]
+    names = [each["name"] for each in section["panelBankConfig"]["sections"]]
+    assert names[:4] == [
+        "Drift by layer",
+        "Drift against performance",
+        "Search history",
+        "Hypotheses",
+    ]
+    text = json.dumps(section)
+    for logged in ("drift/layer_0", "drift/mean", "evaluation/accuracy", "validation/accuracy"):
+        assert logged in text
+    for figure in ("layer_profiles", "frontier", "search_history", "hypotheses"):
+        assert f"figures/{figure}" in text
+    assert f'"value": "{study}"' in json.dumps(section["runSets"])
+
+
+def test_the_report_has_the_same_sections_with_the_verdicts(pushed):
+    folder, study, _ = pushed
+    report = json.loads((folder / "results/dashboards/report.json").read_text())
+    assert report["displayName"] == f"Representation drift: {study}"
+    text = json.dumps(report["spec"])
+    for heading in ("Drift by layer", "Search history", "Hypotheses"):
+        assert heading in text
+    assert "| claim | estimate % |" in text
+
+
+def test_without_results_or_the_package_it_says_what_to_do(pushed, tmp_path, monkeypatch):
+    folder, _, _ = pushed
+    (tmp_path / "runs").symlink_to(folder / "runs")
+    with pytest.raises(UserError, match=r"summary\.parquet is missing: `python analyze\.py` makes"):
+        dashboards.report_dashboards(settings(tmp_path, "dashboards"))
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(UserError, match=r"pip install 'loradrift\[dashboards\]'"):
+        dashboards.report_dashboards(settings(tmp_path, "dashboards"))
