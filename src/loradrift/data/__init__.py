@@ -42,6 +42,7 @@ __all__ = [
     "TrainBatches",
     "WindowSizes",
     "Windows",
+    "data_root",
     "evaluate_squad",
     "load_corpus",
     "load_glue",

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 from loradrift.config import (
@@ -21,7 +22,8 @@ from loradrift.config import (
     TinyModelConfig,
     TrainerConfig,
 )
-from loradrift.data import load_corpus, rows_fingerprint
+from loradrift.data import Row, data_root, load_corpus, rows_fingerprint
+from loradrift.data.corpus import read_corpus
 from loradrift.models import write_tiny
 from loradrift.runs import open_cell
 from loradrift.training.machine import reset_peak_memory
@@ -54,15 +56,30 @@ def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
 def _architecture(config: Config, model: TinyModelConfig) -> Path:
     """``config.json`` and the tokenizer, written once for each corpus and size."""
     cache = Path(config.cache)
-    corpus = load_corpus(replace(config.data, train_rows=None), cache).train
     sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
     code = inspect.getsource(write_tiny)
-    digest = _digest(rows_fingerprint(corpus) + code, sizes)
+    digest = _digest(_corpus_fingerprint(config.data, cache) + code, sizes)
     folder = cache / "models" / f"tiny-architecture-{digest}"
     with _alone(folder):
         if not (folder / "config.json").is_file():
-            write_tiny(folder, model, (row.text for row in corpus))
+            write_tiny(folder, model, (row.text for row in _corpus(config.data, cache)))
     return folder
+
+
+def _corpus(data: DataConfig, cache: Path) -> list[Row]:
+    return load_corpus(replace(data, train_rows=None), cache).train
+
+
+def _corpus_fingerprint(data: DataConfig, cache: Path) -> str:
+    if data.name == "embedded":
+        return _embedded_fingerprint(data_root(data, cache))
+    return rows_fingerprint(_corpus(data, cache))
+
+
+@lru_cache(maxsize=4)
+def _embedded_fingerprint(root: Path) -> str:
+    """Of a corpus whose folder is named after what it was made of, so that it never changes."""
+    return rows_fingerprint(read_corpus(root, "train"))
 
 
 def _pretrained(config: Config, model: TinyModelConfig) -> Path:

@@ -1,9 +1,10 @@
 """What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
 
+import json
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from loradrift.data import (
     TokenTable,
     Windows,
     WindowSizes,
+    data_root,
     load_corpus,
     load_glue,
     load_neutral,
@@ -62,7 +64,7 @@ class Inputs:
     """Text on which forgetting is measured; None where it is not."""
 
     fingerprints: dict[str, str]
-    model_seconds: float
+    model_seconds: float = 0.0
     """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
     which is for all runs, so that no run's wall time counts it."""
 
@@ -92,17 +94,49 @@ class Inputs:
         }
 
 
+_kept: dict[str, Inputs] = {}
+"""The last run's inputs: the next seed or method of a multirun reads the same."""
+
+
 def prepare(config: Config) -> Inputs:
     """Load and tokenise the rows, from the cache where they are known.
 
     Raises:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
-    cache = Path(config.cache)
-    splits = load_rows(config, cache)
     began = time.perf_counter()
     model = resolve_model(config)
     model_seconds = time.perf_counter() - began
+    key = _what_is_read(config, model)
+    if key not in _kept:
+        _kept.clear()  # before the others come, so that there are never two in memory
+        _kept[key] = _read(config, model)
+    return replace(_kept[key], model_seconds=model_seconds)
+
+
+def _what_is_read(config: Config, model: ModelConfig) -> str:
+    """Everything that inputs depend on; files by their size and time of change."""
+    task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
+    folders = [Path(model.path)]
+    if config.data.name != "hub":
+        folders.append(data_root(config.data, Path(config.cache)))
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    values = {
+        "task": task,
+        "trained": isinstance(config.method, TrainedConfig),
+        "model": asdict(model),
+        "seed": config.seed if model.weights == "random" else None,
+        "data": asdict(config.data),
+        "callbacks": asdict(config.callbacks),
+        "cache": config.cache,
+        "files": [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files],
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def _read(config: Config, model: ModelConfig) -> Inputs:
+    cache = Path(config.cache)
+    splits = load_rows(config, cache)
     tokenizer = load_tokenizer(model)
     check_length(config, model)
     encoding = choose_encoding(config.task, tokenizer, cache)
@@ -134,7 +168,6 @@ def prepare(config: Config) -> Inputs:
         probe,
         neutral_table(config, model, tokenizer),
         fingerprints,
-        model_seconds,
     )
 
 

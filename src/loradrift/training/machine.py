@@ -1,5 +1,7 @@
 """The machine's part in a run: its threads, and its peak memory since the run began."""
 
+import ctypes
+import gc
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +22,10 @@ def cpu_threads(number: int | None) -> Iterator[None]:
 
 
 def reset_peak_memory() -> None:
-    """Start measuring from here."""
+    """Start measuring from here, without what an earlier run of this process has left."""
+    gc.collect()  # a trainer and its module refer to each other
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # freed memory counts as resident until it is given back
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # where there is no such file, the peak is the process's
