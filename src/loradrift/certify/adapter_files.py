@@ -128,7 +128,6 @@ def read_files(folder: Path) -> AdapterFiles:
         pickled = [name.name for name in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
         why = f"; {pickled[0]} is a pickle, which can run code and is not loaded" if pickled else ""
         raise UserError(f"{folder} holds no {WEIGHTS}{why}")
-    _refuse_pickle(path)
     parts: dict[str, dict[str, Tensor]] = {}
     saved: dict[str, Tensor] = {}
     for key, tensor in _tensors(path).items():
@@ -155,21 +154,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 def _whole(tensor: Tensor, path: Path, key: str) -> Tensor:
     return finite(tensor, path, key) if tensor.is_floating_point() else tensor
-
-
-def _refuse_pickle(path: Path) -> None:
-    """A safetensors file begins with the length of its header; a pickle or a zip of one does not.
-
-    Raises:
-        UserError: If it begins as ``torch.save`` writes.
-    """
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[8:9] != b"{"):
-        raise UserError(
-            f"{path} is a pickle under the name of a safetensors file; it can run code and is not "
-            "loaded"
-        )
 
 
 def sha256(path: Path) -> str:

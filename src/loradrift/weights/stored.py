@@ -76,13 +76,29 @@ def opened(path: Path) -> Iterator[Any]:
     """An open safetensors file.
 
     Raises:
-        UserError: If it is absent or damaged, now or while it is read.
+        UserError: If it is absent, a pickle or damaged, now or while it is read.
     """
     try:
+        _refuse_pickle(path)
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
+
+
+def _refuse_pickle(path: Path) -> None:
+    """A safetensors file begins with the length of its header; a pickle or a zip of one does not.
+
+    Raises:
+        UserError: If it begins as ``torch.save`` writes.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[8:9] != b"{"):
+        raise UserError(
+            f"{path} is a pickle under the name of a safetensors file; it can run code and is not "
+            "loaded"
+        )
 
 
 def finite(tensor: Tensor, path: Path, key: str) -> Tensor:
