@@ -121,8 +121,10 @@ def test_a_baseline_writes_the_same_record(compute, method):
 def test_wandb_offline_gives_each_job_its_own_closed_run(train, tmp_path):
     key = "0123456789" * 4
     env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key}
-    result = train("logger=wandb", "-m", "seed=1,2", env=env)
+    drift = "callbacks.online_drift.enabled=true"
+    result = train("logger=wandb", drift, "-m", "seed=1,2", env=env)
     assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.rglob("drift_by_layer_table*.json"))) == 2
     folders = sorted((tmp_path / "runs").rglob("offline-run-*"))
     assert len([f for f in folders if f.is_dir()]) == 2
     assert all(list(folder.glob("run-*.wandb")) for folder in folders if folder.is_dir())
