@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 
 from loradrift.activations import (
@@ -23,7 +24,8 @@ class ActivationDump(pl.Callback):
     Step 0 and the last step are always among them. Step 0 comes before any update: it is the base
     model, the origin that drift is measured from. The module must have a ``backbone`` that is an
     :class:`~loradrift.activations.Encoder`; it is called directly, never through the wrapper of a
-    distributed strategy, and on global rank zero alone.
+    distributed strategy, and on global rank zero alone, unless the parameters are sharded: then all
+    processes compute, and rank zero keeps what comes out.
 
     Args:
         store: Where the activations go; closed when training ends. None keeps none of them.
@@ -99,12 +101,16 @@ class ActivationDump(pl.Callback):
 
     def _dump(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With gradient accumulation several micro-batches end on the same optimizer step.
-        if not trainer.is_global_zero or trainer.global_step == self._last_step:
+        sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+        idle = not trainer.is_global_zero and not sharded
+        if idle or trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
         backbone = cast(nn.Module, pl_module.backbone)
         with trainer.precision_plugin.forward_context():
             layers, bos_LD = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
+        if not trainer.is_global_zero:
+            return
         if self.store:
             self.store.write(self._last_step, layers, bos_LD)
         if self.online:

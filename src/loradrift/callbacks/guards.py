@@ -41,22 +41,23 @@ class EveryParameterLearns(pl.Callback):
 
     def __init__(self, num_steps: int) -> None:
         self.num_steps = num_steps
-        self._silent: set[str] | None = None
+        self._silent: list[str] | None = None
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Strike off the parameters whose gradient is not zero."""
         step = trainer.global_step
-        if step >= self.num_steps or self._silent == set():
+        if step >= self.num_steps or self._silent == []:
             return
         parameters = trainable_parameters(pl_module)
-        silent = set(parameters) if self._silent is None else self._silent
-        self._silent = {
+        # in one order everywhere: of a sharded gradient all processes have to ask together
+        silent = list(parameters) if self._silent is None else self._silent
+        self._silent = [
             name
             for name in silent
             if (gradient := parameters[name].grad) is None or not gradient.any()
-        }
+        ]
         if step == self.num_steps - 1 and self._silent:
             names = sorted(self._silent)
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -67,9 +68,8 @@ class EveryParameterLearns(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What is still silent, so that a resumed run judges as an uninterrupted one."""
-        return {"silent": None if self._silent is None else sorted(self._silent)}
+        return {"silent": self._silent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where the interrupted run left off."""
-        silent = state_dict["silent"]
-        self._silent = None if silent is None else set(silent)
+        self._silent = state_dict["silent"]

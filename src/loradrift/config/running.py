@@ -127,6 +127,11 @@ class TrainerConfig:
     threads: int | None = None
     """CPU threads of torch; null leaves torch's own choice."""
 
+    @property
+    def sharded(self) -> bool:
+        """Whether the processes divide the parameters among them (``trainer=fsdp``)."""
+        return self.name == "fsdp"
+
     def __post_init__(self) -> None:
         accelerators, precisions = ("cpu", "gpu"), ("32-true", "bf16-mixed")
         require(
@@ -143,6 +148,9 @@ class TrainerConfig:
             require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
         threads = self.threads
         require(threads is None or threads > 0, "trainer.threads", "positive", threads)
+        if self.sharded:
+            require(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
+            require(not self.compile, "trainer.compile", "false with fsdp", self.compile)
         clip = self.gradient_clip
         require(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
 

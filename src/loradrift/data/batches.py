@@ -3,6 +3,7 @@
 # Shape suffixes: B rows of a batch, T tokens.
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -175,7 +176,10 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """Every row once, sorted by length so that little is padded; batches dealt out to processes."""
+    """Every row once, sorted by length so that little is padded; batches dealt out to processes.
+
+    Each process gets equally many: where a model is sharded, they compute every batch together.
+    """
 
     def __init__(
         self, table: Rows, collate: Collator, *, batch_size: int, share: Share = ALONE
@@ -183,9 +187,13 @@ class EvaluationBatches:
         self.table = table
         self.collate = collate
         order = np.argsort(-table.lengths, kind="stable")
-        batch_size = max(1, min(batch_size, len(table) // share.world_size))  # some for everyone
-        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        self.batches = batches[share.rank :: share.world_size]
+        world_size, num_batches = share.world_size, math.ceil(len(order) / batch_size)
+        if world_size == 1:
+            batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        else:
+            rounds = min(math.ceil(num_batches / world_size), len(order) // world_size)
+            batches = np.array_split(order, max(1, rounds) * world_size)
+        self.batches = batches[share.rank :: world_size]
 
     def __len__(self) -> int:
         return len(self.batches)

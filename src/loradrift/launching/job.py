@@ -28,16 +28,24 @@ class Job:
     """Hydra's state in the process that launches."""
 
     def __call__(self) -> JobReturn:
-        """Run it; called in the job's own process."""
+        """Run it; called in the job's own process.
+
+        Raises:
+            KeyboardInterrupt: If it was asked to stop.
+        """
         setup_globals()
         Singleton.set_state(self.singletons)
-        return run_job(
-            hydra_context=self.context,
-            task_function=self.task,
-            config=self.config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        try:
+            return run_job(
+                hydra_context=self.context,
+                task_function=self.task,
+                config=self.config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except KeyboardInterrupt:
+            # Hydra has tied the outcome to the exception and back, which no pickle gets over.
+            raise KeyboardInterrupt from None
 
     def checkpoint(self) -> Any:
         """What submitit queues again when it stops the job: the same, for the cell is resumed."""

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.optim.lr_scheduler import LambdaLR
 
 from loradrift.config import OptimConfig
@@ -40,6 +41,9 @@ class Task(pl.LightningModule):
     def share_right(self, figures: Mapping[str, float]) -> float:
         """The share of rows that a validation found right, from the figures that it logged."""
         return figures["validation/accuracy"]
+
+    def configure_model(self) -> None:
+        """Nothing: a strategy that shards asks for it, and what it gets is sharded already."""
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the trainable parameters, with linear warm-up and linear decay."""
@@ -108,7 +112,8 @@ class Task(pl.LightningModule):
                 f"the checkpoint must hold the {len(wanted)} trained parameters, differs in "
                 f"{sorted(wanted ^ set(state))[:3]}"
             )
-        self.load_state_dict(state, strict=False)
+        options = StateDictOptions(full_state_dict=True, strict=False)
+        set_model_state_dict(self, state, options=options)  # of sharded parameters each its part
 
     def log_training(self, loss: Tensor, batch_idx: int) -> None:
         """Log the mean loss of a step's micro-batches, at the steps that are written only."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from loradrift.activations import ActivationStore, Pooling
@@ -36,6 +37,7 @@ from loradrift.tasks import (
 )
 from loradrift.training.checkpoints import WholeCheckpoints
 from loradrift.training.inputs import Inputs
+from loradrift.training.sharding import Sharded
 
 
 class Built(NamedTuple):
@@ -130,7 +132,6 @@ def build_trainer(
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
         enable_checkpointing=False,  # our own callbacks do it
-        plugins=[WholeCheckpoints()],
         **common_options(config),
     )
 
@@ -148,10 +149,15 @@ def build_evaluator(config: Config) -> pl.Trainer:
 def common_options(config: Config) -> dict[str, Any]:
     """What training and evaluation have in common."""
     settings = config.trainer
+    strategy: Any = "ddp" if settings.devices > 1 else "auto"
+    if settings.sharded:
+        strategy = Sharded(settings.devices)
     return {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
-        "strategy": "ddp" if settings.devices > 1 else "auto",
+        "strategy": strategy,
+        # The processes are ours, also in a job of SLURM, whose own Lightning would count instead.
+        "plugins": [LightningEnvironment(), WholeCheckpoints()],
         "precision": settings.precision,
         "use_distributed_sampler": False,
         "enable_progress_bar": sys.stdout.isatty(),

@@ -13,8 +13,10 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessRaisedException, 
 from loradrift.config import Config, UserError
 from loradrift.data import Share
 from loradrift.runs import Cell, RunRecord, read_record, write_record
+from loradrift.signals import REQUEUE
 from loradrift.training.inputs import prepare
 from loradrift.training.machine import peak_memory_bytes, reset_peak_memory
+from loradrift.training.sharding import join
 from loradrift.training.train import Job, train
 
 
@@ -78,6 +80,11 @@ def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
     if config.trainer.accelerator == "cpu":
         threads = config.trainer.threads or max(1, torch.get_num_threads() // world_size)
         torch.set_num_threads(threads)
+    # The first process passes on what it is asked; a scheduler sends its signals to all of them.
+    for number in {signal.SIGTERM, REQUEUE}:
+        signal.signal(number, signal.SIG_IGN)
+    if config.trainer.sharded:
+        join(config.trainer.accelerator)
     reset_peak_memory()
     record = train(Job(config, cell, prepare(config), began, Share(rank, world_size)))
     if rank == 0:

@@ -36,6 +36,7 @@ from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_predictions
+from loradrift.training.sharding import shard
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def train(job: Job) -> RunRecord:
     check_continued(cell, inputs)
     total_steps = count_steps(config, inputs)
     built = build_task(config, inputs, total_steps)
+    if config.trainer.sharded:
+        shard(built.task, built.head, config.trainer.accelerator)
     cell.record = replace(
         cell.record,
         fingerprints=inputs.fingerprints,
@@ -123,6 +126,10 @@ def train(job: Job) -> RunRecord:
         performance=throughput.figures(job.share.world_size),
     )
     if job.first:
+        write_predictions(cell.folder, built.task, inputs.evaluation)
+        if config.trainer.sharded:  # what follows needs the whole model, in this process alone
+            built = build_task(config, inputs, total_steps)
+            built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
         finish(cell, inputs, built, record)
         if isinstance(config.method, LoraConfig):
             record = certified(cell, inputs, built, record)
@@ -185,8 +192,7 @@ def evaluate(job: Job, task: Task) -> dict[str, float]:
 
 
 def finish(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> None:
-    """Write predictions, model and record."""
-    write_predictions(cell.folder, built.task, inputs.evaluation)
+    """Write model and record."""
     export_model(
         cell.folder / "model",
         built.task.backbone,

@@ -1,0 +1,139 @@
+"""Multiruns in other processes whose jobs are killed, pre-empted or wrong."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from leavings import cells
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+
+LONG = (
+    "task.max_steps=200",
+    "trainer.checkpoint_every=10",
+    "trainer.validate_every=50",
+    "callbacks.activation_dump.every_n_steps=100",
+    "method.dropout=0.1",
+)
+
+pytestmark = pytest.mark.slow
+
+
+def job_of(runs: Path, process: subprocess.Popen, seed: int, *, checkpoint: bool = True) -> int:
+    """The process that works on a cell, once it has saved."""
+    wanted = "last.ckpt" if checkpoint else "run.json"
+    while True:
+        assert process.poll() is None, process.communicate()
+        for folder in (path.parent for path in runs.rglob("run.json")):
+            if folder.name == f"seed={seed}" and list(folder.rglob(wanted)):
+                return int((folder / ".lock").read_text().split()[1])
+        time.sleep(0.02)
+
+
+def start(command: list[str], **env: str) -> subprocess.Popen:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | env
+    )
+
+
+def by_seed(runs: Path) -> dict[str, tuple[Path, dict]]:
+    return {Path(name).name: (runs / name, record) for name, record in cells(runs).items()}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for file in ("metrics.csv", "predictions.jsonl", "activations/step=000200.safetensors"):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    name = "model/adapter_model.safetensors"
+    first, second = load_file(one / name), load_file(other / name)
+    assert all((first[key] == second[key]).all() for key in first | second)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_killed_job_takes_no_other_with_it(command, train, tmp_path, launcher):
+    runs = tmp_path / "runs"
+    typed = (*LONG, "-m", "seed=1,2,3", f"hydra/launcher={launcher}")
+    if launcher == "joblib":
+        typed += ("hydra.launcher.n_jobs=2",)
+    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
+    process = start(command(*typed))
+    os.kill(job_of(runs, process, 1), signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "seed=1: its process was killed" in stderr
+    assert "Traceback" not in stderr
+    assert stdout.count("failed model.hidden_size") == 1
+    assert "1 of 3 jobs failed" in stdout
+    records = by_seed(runs)
+    assert {seed: record["status"] for seed, (_, record) in records.items()} == {
+        "seed=1": "failed",
+        "seed=2": "success",
+        "seed=3": "success",
+    }
+    assert records["seed=1"][1]["error"].startswith("its process was killed")
+    again = train(*typed)
+    assert again.returncode == 0, again.stderr
+    assert by_seed(runs)["seed=1"][1]["resumed"] == 1
+    [(whole, _)] = by_seed(tmp_path / "whole").values()
+    assert_same(whole, by_seed(runs)["seed=1"][0])
+
+
+def test_a_pre_empted_job_is_requeued_and_ends_as_if_nothing_had_happened(command, train, tmp_path):
+    runs = tmp_path / "runs"
+    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
+    process = start(command(*LONG, "-m", "seed=1", "hydra/launcher=submitit_local"))
+    pid = job_of(runs, process, 1)
+    os.kill(pid, signal.SIGTERM)  # only announces
+    os.kill(pid, signal.SIGUSR2)
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
+    assert "Finished runs" in stdout
+    [(folder, record)] = by_seed(runs).values()
+    assert (record["status"], record["resumed"]) == ("success", 1)
+    [log] = runs.rglob("*_0_log.out")
+    assert log.read_text().count("resuming") == 1
+    [(whole, _)] = by_seed(tmp_path / "whole").values()
+    assert_same(whole, folder)
+
+
+def test_a_job_whose_time_is_up_too_often_has_failed(command, tmp_path):
+    limits = ("hydra.launcher.max_num_timeout=0", "hydra.launcher.timeout_min=5")
+    process = start(command(*LONG, "-m", "seed=1", "hydra/launcher=submitit_local", *limits))
+    os.kill(job_of(tmp_path / "runs", process, 1), signal.SIGUSR2)
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "timed-out too many times" in stderr and "Traceback" not in stderr
+    assert "1 of 1 jobs failed" in stdout
+    [(_, record)] = by_seed(tmp_path / "runs").values()
+    assert (record["status"], record["error"]) == (
+        "interrupted",
+        "KeyboardInterrupt: pre-empted by the scheduler",
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_joblib_passes_on_a_request_to_stop(command, train, tmp_path, number):
+    typed = (*LONG, "-m", "seed=1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    process = start(command(*typed))
+    for seed in (1, 2):
+        job_of(tmp_path / "runs", process, seed)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 130, stderr
+    assert stdout.count("interrupted model.hidden_size") == 2
+    statuses = {seed: record["status"] for seed, (_, record) in by_seed(tmp_path / "runs").items()}
+    assert statuses == {"seed=1": "interrupted", "seed=2": "interrupted"}
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_wrong_job_fails_alone(train, launcher):
+    ran = train("-m", "seed=1", "method.rank=2,400", f"hydra/launcher={launcher}")
+    assert ran.returncode == 1
+    assert "Finished runs" in ran.stdout
+    assert "method.rank must be at most 32" in ran.stdout
+    assert "1 of 2 jobs failed" in ran.stdout
+    assert "Traceback" not in ran.stderr
