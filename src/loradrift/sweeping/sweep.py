@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
 from loradrift.sweeping.best import write_best
+from loradrift.sweeping.edges import find_edges
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -265,6 +266,9 @@ class SearchSweep(OptunaSweeperImpl):
         values = " ".join(f"{key}={value}" for key, value in best.params.items())
         print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
         print(f"best=true uses these values: {path}", flush=True)
+        for edge in find_edges(best):
+            line = f"{edge.key}={edge.value} is on the {edge.side} edge of {edge.searched}"
+            print(f"  {line}: search {edge.wider}", flush=True)
 
 
 def _choices(distribution: BaseDistribution) -> tuple[str, ...]:
@@ -298,7 +302,10 @@ def _facts(
     }
     facts |= dict.fromkeys(extra, "")
     facts |= {key: distribution_to_json(each) for key, each in space.items()}
-    return facts | {"objective": f"validation/{config.task.metric}"}
+    return facts | {
+        "objective": f"validation/{config.task.metric}",
+        "scale": config.scale.name,
+    }
 
 
 def _check_same(study: Study, url: str, facts: dict[str, str]) -> None:

@@ -113,7 +113,8 @@ class Task(pl.LightningModule):
                 f"{sorted(wanted ^ set(state))[:3]}"
             )
         options = StateDictOptions(full_state_dict=True, strict=False)
-        set_model_state_dict(self, state, options=options)  # of sharded parameters each its part
+        values: dict[str, Any] = {**state}
+        set_model_state_dict(self, values, options=options)  # of sharded parameters each its part
 
     def log_training(self, loss: Tensor, batch_idx: int) -> None:
         """Log the mean loss of a step's micro-batches, at the steps that are written only."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from loradrift.activations import ActivationStore, Pooling
