@@ -211,6 +211,7 @@ def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
     two_workers(runs, postgres)
 
 
+@pytest.mark.slow
 def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
     code, _, err = run(
         "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
