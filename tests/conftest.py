@@ -28,10 +28,12 @@ def load() -> Callable:
     """``load("task=sst2", "method=lora")`` gives the judged configuration."""
     from hydra import compose, initialize_config_dir
 
-    from loradrift import config
+    from loradrift import config, study, sweeping
     from loradrift.cli import variant
 
     config.register()
+    sweeping.register()
+    study.register()
 
     def load_overrides(*overrides: str) -> config.Config:
         with initialize_config_dir(str(ROOT / "conf")):
