@@ -234,16 +234,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def note_finished(folder: Path, phase: str, cells: Sequence[Path]) -> None:
+def note_finished(folder: Path, cells: Sequence[Path]) -> None:
     """Have the closing table show cells that needed no job.
 
     Args:
         folder: The sweep's.
-        phase: Of the study; names the note.
         cells: Their folders.
     """
     notes = [{"job": str(cell), "cell": str(cell), "error": None} for cell in cells]
-    write_json(folder / f"done={phase}.json", notes)
+    number = len(list(folder.glob("done=*.json")))
+    write_json(folder / f"done={number}.json", notes)
 
 
 class ClosingTable(Callback):

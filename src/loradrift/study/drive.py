@@ -144,7 +144,7 @@ class Driver:
         left = [cell.overrides for cell in cells if not cell.record]
         print(f"phase {phase}: {len(cells)} cells, {len(done)} finished already", flush=True)
         if done:
-            note_finished(self.program.folder, phase, done)
+            note_finished(self.program.folder, done)
         for folder in done:
             drop_last(folder)
         if not left:

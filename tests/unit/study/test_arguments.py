@@ -1,0 +1,60 @@
+"""What may be typed beside ``study=…``."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from loradrift.config import StudyConfig, UserError, identity
+from loradrift.study.arguments import read_arguments
+
+AXES = {"tasks": ["sst2"], "methods": ["lora"], "seeds": [1]}
+
+
+def test_axes_are_typed_as_for_any_multirun():
+    typed = ["study=drift", "task=mrpc,rte", "seed=range(3)", "model=tiny", "study.trials=3"]
+    study, rest = read_arguments(StudyConfig(**AXES), typed)
+    assert (study.tasks, study.methods, study.seeds) == (["mrpc", "rte"], ["lora"], [0, 1, 2])
+    assert rest == ["study=drift", "model=tiny"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["method.rank=4,8"], r"method.rank=4,8: study=main varies task, method and seed alone"),
+        (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
+        (["task=sst3"], r"study.tasks must be some of sst2, mrpc, rte, squad_v2, got sst3"),
+        (["method=majority"], r"study.methods must be some of full_finetune, lora, .* majority"),
+        (["seed=1,1"], r"study.seeds must be different, got \[1, 1\]"),
+    ],
+)
+def test_a_mistake_names_the_key_the_rule_and_the_value(typed, message):
+    with pytest.raises(UserError, match=message):
+        read_arguments(StudyConfig(**AXES), typed)
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_a_study_of_nothing_is_refused(axis):
+    with pytest.raises(UserError, match=rf"study.{axis} must be a list of at least one, got \[\]"):
+        read_arguments(StudyConfig(**{**AXES, axis: []}), [])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"phases": ["produce"]}, r"study.phases must be some of sanity, .* report, got produce"),
+        ({"seeds": [-1]}, r"study.seeds must be in \[0, 2\^32\), got -1"),
+        ({"trials": 0}, r"study.trials must be positive, got 0"),
+    ],
+)
+def test_values_are_judged_at_the_door(values, message):
+    with pytest.raises(UserError, match=message):
+        StudyConfig(**values)
+
+
+def test_a_run_is_the_same_whatever_else_its_study_holds(load):
+    alone, among = load("study.name=drift"), load("study=drift", "study.seeds=[1]")
+    assert identity(alone) == identity(among)
+    assert among.cell == alone.cell
+    assert json.loads(json.dumps(identity(alone)))["study"] == {"name": "drift"}
+    assert asdict(among.study)["seeds"] == [1]

@@ -1,0 +1,165 @@
+"""The phases of a study, with a training that takes a moment."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
+from pathlib import Path
+from warnings import catch_warnings
+
+import pytest
+
+from loradrift import cli
+from loradrift.runs.record import git_state
+
+APP = Path(__file__).with_name("quick_train.py")
+PLANTED = Path(__file__).parents[1] / "analysis"
+PHASES = "study.phases=[sanity,baselines,production,analysis]"
+
+
+TYPED = ("study=drift", "-m", "task=sst2")
+
+
+def start(folder, *overrides):
+    command = [sys.executable, str(APP), *TYPED, *overrides]
+    path = os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def app():
+    """``quick_train`` as a module: this process has imported what every command needs."""
+    spec = spec_from_file_location("quick_train", APP)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(app, capfd):
+    """Exit code, stdout and stderr of a command in this process."""
+
+    def command(folder, *overrides):
+        code = run_here(app, folder, *overrides)
+        return code, *capfd.readouterr()
+
+    return command
+
+
+def run_here(app, folder, *overrides):
+    with pytest.MonkeyPatch.context() as patch, catch_warnings():
+        patch.setattr(sys, "argv", [str(APP), *TYPED, *overrides])
+        patch.chdir(folder)
+        try:
+            with cli.front_door():
+                app.main()
+        except SystemExit as end:
+            return end.code
+    return 0
+
+
+def begun(folder):
+    log = folder / "runs" / "begun.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def whole(app, tmp_path_factory):
+    """A study of two seeds, and what it said."""
+    folder = tmp_path_factory.mktemp("whole")
+    said = StringIO()
+    with redirect_stdout(said):
+        assert run_here(app, folder, PHASES, "study.seeds=[1,2]") == 0
+    return folder, said.getvalue()
+
+
+def test_the_phases_run_in_order_and_leave_their_cells(whole):
+    folder, out = whole
+    said = re.findall(r"^phase (\w+)", out, re.M)
+    assert said == ["sanity", "baselines", "production", "analysis"]
+    assert begun(folder) == [
+        "drift.sanity/sst2/full_finetune,experiment=overfit/seed=1",
+        "drift.sanity/sst2/lora,experiment=overfit/seed=1",
+        *(f"drift/sst2/{name}/seed=1" for name in ("majority", "random", "zero_shot")),
+        *(f"drift/sst2/{name}/seed={n}" for name in ("full_finetune", "lora") for n in (1, 2)),
+    ]
+    assert re.search(r"sst2\W+lora\W+7\W+1 MiB", out)  # the memory of each task and method
+    assert not list(folder.rglob("last.ckpt")) and len(list(folder.rglob("best.ckpt"))) == 6
+    assert (folder / "results/drift_analysis/drift_analysis_results.json").is_file()
+    assert not (folder / "results/report.html").exists()  # that is the report's phase
+
+
+def test_what_is_done_is_skipped_and_shown(whole, run):
+    folder, first = whole
+    before, jobs = contents(folder / "results"), len(begun(folder))
+    code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
+    assert code == 0, err
+    assert len(begun(folder)) == jobs
+    assert "phase production: 4 cells, 4 finished already" in out
+    if not git_state()["dirty"]:
+        assert "phase analysis: done already, of these very runs" in out
+    table = first[first.index("Finished runs") :]
+    assert table in out
+    assert contents(folder / "results") == before
+
+
+def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
+    folder, _ = whole
+    before = contents(folder)
+    code, out, err = run(folder, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4")
+    assert code == 0, err
+    assert re.search(r"production\W+sst2\W+lora\W+3\W+2\W+2 s", out)
+    assert re.search(r"search\W+sst2\W+lora\W+4\W+0\W+unknown", out)
+    assert re.search(
+        r"time left: \d+ s, and unknown for what has no finished example \(search", out
+    )
+    assert contents(folder) == before
+
+
+def test_a_default_that_changed_underneath_is_noticed(whole, run):
+    folder, _ = whole
+    path = folder / "runs/drift/sst2/lora/seed=2/run.json"
+    was = path.read_text()
+    path.write_text(was.replace('"rank": 8', '"rank": 4'))
+    code, out, err = run(folder, "study.phases=[production]", "study.seeds=[1,2]")
+    path.write_text(was)
+    assert code == 1
+    assert "4 cells, 3 finished already" in out
+    assert "holds a run with another configuration: method.rank: 4 -> 8; force=true" in err
+
+
+def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/fail").write_text("full_finetune")
+    code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
+    assert code == 1
+    assert "sst2/full_finetune,experiment=overfit/seed=1: no such luck" in err
+    assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out
+    assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
+
+
+def test_a_killed_study_ends_with_the_same_results(whole, run, tmp_path):
+    folder, _ = whole
+    phases = "study.phases=[production,analysis]"
+    process = start(tmp_path, phases, "study.seeds=[1,2]")
+    while process.poll() is None and len(begun(tmp_path)) < 3:
+        os.sched_yield()
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    code, _, err = run(tmp_path, phases, "study.seeds=[1,2]")
+    assert code == 0, err
+    assert len(begun(tmp_path)) <= 5  # the one that was killed, once more
+    assert contents(tmp_path / "results") == contents(folder / "results")
