@@ -130,13 +130,23 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def compute(load, cache, tmp_path) -> Callable:
+def small(load, cache) -> Callable:
+    """The judged configuration of a small run."""
+
+    def load_small(*overrides: str):
+        return load(*SMALL, *overrides, f"cache={cache}")
+
+    return load_small
+
+
+@pytest.fixture
+def compute(small, tmp_path) -> Callable:
     """Run a small cell in this process; gives its folder and its record."""
     from loradrift.runs import open_cell, write_record
     from loradrift.training import run
 
     def run_cell(*overrides: str, runs: Path = tmp_path / "runs"):
-        config = load(*SMALL, *overrides, f"cache={cache}", f"runs={runs}")
+        config = small(*overrides, f"runs={runs}")
         with open_cell(config) as cell:
             write_record(cell.folder, cell.record)
             return cell.folder, run(config, cell)
