@@ -90,8 +90,8 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
     said = re.findall(r"^phase (\w+)", out, re.M)
     assert said == ["sanity", "baselines", "production", "analysis"]
     assert begun(folder) == [
-        "drift.sanity/sst2/full_finetune,experiment=overfit/seed=1",
-        "drift.sanity/sst2/lora,experiment=overfit/seed=1",
+        "drift.sanity/sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1",
+        "drift.sanity/sst2/lora,experiment=overfit,task.max_steps=150/seed=1",
         *(f"drift/sst2/{name}/seed=1" for name in ("majority", "random", "zero_shot")),
         *(f"drift/sst2/{name}/seed={n}" for name in ("full_finetune", "lora") for n in (1, 2)),
     ]
@@ -145,7 +145,7 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
     assert code == 1
-    assert "sst2/full_finetune,experiment=overfit/seed=1: no such luck" in err
+    assert "sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1: no such luck" in err
     assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 

@@ -1,0 +1,62 @@
+"""Cells are composed once for all seeds, and a finished one costs a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from loradrift.config import StudyConfig
+from loradrift.runs import Status, open_cell, write_record
+from loradrift.study.cells import plan, seed_cells
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+class Program:
+    """Composes as Hydra does, and counts."""
+
+    composed = 0
+
+    def __init__(self, load):
+        self.settings = load("study=drift")
+
+    def compose(self, overrides):
+        self.composed += 1
+        with initialize_config_dir(str(CONF)):
+            return compose("train", list(overrides))
+
+
+@pytest.fixture
+def program(load):
+    return Program(load)
+
+
+def test_seeds_are_composed_once_and_each_is_compared_with_its_record(program, load, tmp_path):
+    typed = ["task=rte", "method=lora", f"runs={tmp_path}"]
+    for seed, others in ((1, []), (2, ["method.rank=4"]), (3, [])):
+        status = Status.INTERRUPTED if seed == 3 else Status.SUCCESS
+        settings = replace(load(*typed, *others, f"seed={seed}"), variant="")
+        with open_cell(settings) as cell:
+            write_record(cell.folder, replace(cell.record, status=status))
+    cells = list(seed_cells(program, typed, range(1, 40)))
+    assert program.composed == 1
+    assert [cell.config.seed for cell in cells if cell.record] == [1]
+    assert cells[4].overrides == (*typed, "seed=5")
+    assert cells[4].config == load(*typed, "seed=5")
+
+
+def test_a_value_made_of_the_seed_is_composed_for_each(program):
+    cells = list(seed_cells(program, ["data.seed=${seed}"], [3, 4]))
+    assert [cell.config.data.seed for cell in cells] == [3, 4]
+
+
+def test_baselines_are_those_of_the_task_and_heed_no_training(program):
+    study = StudyConfig(name="drift", tasks=["mrpc", "squad_v2"], methods=["lora"], seeds=[7, 8])
+    cells = plan("baselines", program, study, ["method.rank=4", "data.train_rows=200"])
+    assert [(cell.config.task.name, cell.config.method.name) for cell in cells] == [
+        *(("mrpc", name) for name in ("majority", "random", "zero_shot")),
+        *(("squad_v2", name) for name in ("majority", "random", "abstain")),
+    ]
+    assert {cell.config.seed for cell in cells} == {7}
+    assert {cell.config.variant for cell in cells} == {"data.train_rows=200"}

@@ -1,0 +1,33 @@
+"""The runs of one process read the same inputs once, and others where something differs."""
+
+import shutil
+
+import pytest
+
+from loradrift.training.inputs import prepare
+
+
+def test_the_next_seed_or_method_reads_nothing_again(configure):
+    first = prepare(configure("seed=1"))
+    other = prepare(configure("seed=2", "method=full_finetune", "task.max_steps=3"))
+    assert other.train is first.train and other.probe is first.probe
+
+
+@pytest.mark.parametrize(
+    "override", ["task=rte", "data.train_rows=100", "callbacks.activation_dump.rows=8"]
+)
+def test_other_rows_are_read(configure, override):
+    first, other = prepare(configure()), prepare(configure(override))
+    assert other.probe is not first.probe
+    assert other.fingerprints != first.fingerprints
+
+
+def test_a_file_that_changed_is_read_again(configure, cache, tmp_path):
+    embedded = next((cache / "data").glob("embedded-*-seed=0"))
+    shutil.copytree(embedded, tmp_path / "data")
+    local = configure("data=local", f"data.root={tmp_path}/data")
+    first = prepare(local)
+    [path] = tmp_path.rglob("SST-2/train.tsv")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], *reversed(lines[1:])]))
+    assert prepare(local).fingerprints["train_rows"] != first.fingerprints["train_rows"]
