@@ -27,7 +27,6 @@ def stop(number: int | None) -> None:
     Raises:
         KeyboardInterrupt: Always.
     """
-    handler = signal.getsignal(number) if number is not None else None
-    if callable(handler):
+    if number is not None and callable(handler := signal.getsignal(number)):
         handler(number, None)
     raise KeyboardInterrupt

@@ -139,6 +139,8 @@ def _outcome(job: Job, submitted: Any) -> JobReturn:
         lines = str(error).split("-" * 22)[1].strip().splitlines()
         return job.lost(f"{lines[-1]} (log: {submitted.paths.stderr})")
     except UncompletedJobError:
-        return job.lost(f"its process was killed ({submitted.state}; log: {submitted.paths.stderr})")
+        return job.lost(
+            f"its process was killed ({submitted.state}; log: {submitted.paths.stderr})"
+        )
     assert isinstance(outcome, JobReturn)
     return outcome
