@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -137,3 +138,38 @@ def test_a_wrong_job_fails_alone(train, launcher):
     assert "method.rank must be at most 32" in ran.stdout
     assert "1 of 2 jobs failed" in ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+@pytest.fixture
+def slurm(tmp_path) -> dict[str, str]:
+    """The environment of a machine with a SLURM that runs its jobs there."""
+    programs, state = tmp_path / "bin", tmp_path / "slurm"
+    programs.mkdir()
+    state.mkdir()
+    script = Path(__file__).with_name("fake_slurm.py")
+    for name in ("sbatch", "srun", "sacct", "scontrol"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {script} {name} "$@"\n')
+        (programs / name).chmod(0o755)
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "FAKE_SLURM": str(state)}
+
+
+def test_slurm_jobs_are_requeued_and_a_killed_one_is_named(command, train, tmp_path, slurm):
+    runs = tmp_path / "runs"
+    asked = ("hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90")
+    typed = (*LONG, "-m", "seed=1,2", "hydra/launcher=submitit_slurm", *asked)
+    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
+    process = start(command(*typed), **slurm)
+    os.kill(job_of(runs, process, 1), signal.SIGUSR2)
+    os.kill(job_of(runs, process, 2), signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=900)
+    assert process.returncode == 1, stderr
+    assert "seed=2: its process was killed" in stderr and "Traceback" not in stderr
+    assert "1 of 2 jobs failed" in stdout
+    records = by_seed(runs)
+    assert (records["seed=1"][1]["status"], records["seed=1"][1]["resumed"]) == ("success", 1)
+    assert records["seed=2"][1]["status"] == "failed"
+    script = (tmp_path / "slurm" / "script.sh").read_text()
+    for line in ("--partition=gpu", "--time=90", "--signal=USR2@120", "--array=0-1%2"):
+        assert f"#SBATCH {line}" in script
+    [(whole, _)] = by_seed(tmp_path / "whole").values()
+    assert_same(whole, records["seed=1"][0])

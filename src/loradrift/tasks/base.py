@@ -100,7 +100,7 @@ class Task(pl.LightningModule):
             name: value for name, value in checkpoint["state_dict"].items() if name in trainable
         }
 
-    def load_trained(self, state: dict[str, Tensor]) -> None:
+    def load_trained(self, state: dict[str, Any]) -> None:
         """Load what :meth:`on_save_checkpoint` kept.
 
         Raises:

@@ -122,7 +122,8 @@ def build_trainer(
     """
     settings = config.trainer
     micro_batches = min(settings.validate_every, total_steps) * settings.accumulate
-    return pl.Trainer(
+    return make_trainer(
+        config,
         max_epochs=1,
         logger=loggers,
         callbacks=callbacks,
@@ -132,38 +133,40 @@ def build_trainer(
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
         enable_checkpointing=False,  # our own callbacks do it
-        **common_options(config),
     )
 
 
 def build_evaluator(config: Config) -> pl.Trainer:
     """A trainer that only evaluates and logs nowhere."""
-    return pl.Trainer(
-        logger=False,
-        callbacks=progress_bars(),
-        enable_checkpointing=False,
-        **common_options(config),
-    )
+    return make_trainer(config, logger=False, callbacks=progress_bars(), enable_checkpointing=False)
 
 
-def common_options(config: Config) -> dict[str, Any]:
-    """What training and evaluation have in common."""
+def make_trainer(config: Config, **options: Any) -> pl.Trainer:
+    """A trainer with what training and evaluation have in common."""
     settings = config.trainer
     strategy: Any = "ddp" if settings.devices > 1 else "auto"
     if settings.sharded:
         strategy = Sharded(settings.devices)
-    return {
-        "accelerator": settings.accelerator,
-        "devices": settings.devices,
-        "strategy": strategy,
-        # The processes are ours, also in a job of SLURM, whose own Lightning would count instead.
-        "plugins": [LightningEnvironment(), WholeCheckpoints()],
-        "precision": settings.precision,
-        "use_distributed_sampler": False,
-        "enable_progress_bar": sys.stdout.isatty(),
-        "enable_model_summary": False,
-        "inference_mode": True,
-    }
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=strategy,
+        # The processes are ours; in a job of SLURM Lightning would look for SLURM's instead.
+        plugins=[LightningEnvironment(), WholeCheckpoints()],
+        precision=settings.precision,  # type: ignore[arg-type]  # judged by TrainerConfig
+        use_distributed_sampler=False,
+        enable_progress_bar=sys.stdout.isatty(),
+        enable_model_summary=False,
+        inference_mode=True,
+        **options,
+    )
+    # So are the signals: Lightning ends at SIGTERM, which need not mean that (loradrift.signals).
+    trainer._signal_connector.register_signal_handlers = _leave_signals  # type: ignore[method-assign]
+    return trainer
+
+
+def _leave_signals() -> None:
+    pass
 
 
 def progress_bars() -> list[pl.Callback]:

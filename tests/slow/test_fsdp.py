@@ -1,0 +1,94 @@
+"""Sharded training ends where data parallel training ends."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from leavings import only
+from safetensors.torch import load_file
+
+from loradrift.activations import ActivationStore
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+TYPED = ("trainer.devices=2", "task.batch_size=4")
+
+
+def model(runs: Path) -> dict:
+    folder, _ = only(runs)
+    return {
+        f"{path.name} {key}": value
+        for path in sorted((folder / "model").glob("*.safetensors"))
+        for key, value in load_file(path).items()
+    }
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    """Weights, activations, predictions and figures are the same to rounding."""
+    first, second = model(one), model(other)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5, msg=name)
+    (folder, record), (other_folder, other_record) = only(one), only(other)
+    stores = [ActivationStore(each / "activations") for each in (folder, other_folder)]
+    assert stores[0].steps == stores[1].steps == [0, 4, 8, 12]
+    for step in (0, 12):
+        shards = [store.read(step) for store in stores]
+        for name, rows in shards[0].items():
+            torch.testing.assert_close(rows, shards[1][name], rtol=1e-3, atol=1e-4)
+    for name, value in record["metrics"].items():
+        assert value == pytest.approx(other_record["metrics"][name], abs=1e-4), name
+    assert record["parameters"] == other_record["parameters"]
+    scores = [
+        [json.loads(line)["score"] for line in (each / "predictions.jsonl").open()]
+        for each in (folder, other_folder)
+    ]
+    np.testing.assert_allclose(*scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["lora", "full_finetune"])
+def test_two_processes_end_as_with_ddp(compute, tmp_path, method):
+    ddp, fsdp = tmp_path / "ddp", tmp_path / "fsdp"
+    typed = (*TYPED, f"method={method}", "trainer.accumulate=2", "seed=6")
+    compute("trainer=ddp", *typed, runs=ddp)
+    _, record = compute("trainer=fsdp", *typed, runs=fsdp)
+    assert_equal_runs(ddp, fsdp)
+    if method == "lora":
+        assert record.certificate["passed"]
+
+
+def test_a_stopped_sharded_run_resumes_to_the_same_bits(command, train, tmp_path):
+    # also inside a job of SLURM, whose processes are not the ones to count
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
+    typed = (*TYPED, "trainer=fsdp", "task.max_steps=120", "method.dropout=0.1", "seed=4")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    ran = train(*typed, runs=whole, env=slurm)
+    assert ran.returncode == 0, ran.stderr
+    process = subprocess.Popen(command(*typed, runs=stopped), cwd=ROOT, env=os.environ | slurm)
+    while process.poll() is None and not list(stopped.rglob("last.ckpt")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait() == 130
+    _, record = only(stopped)
+    assert record["status"] == "interrupted" and 0 < record["steps"] < 120
+    resumed = train(*typed, runs=stopped, env=slurm)
+    assert resumed.returncode == 0, resumed.stderr
+    assert only(stopped)[1]["resumed"] == 1
+    one, other = model(whole), model(stopped)
+    assert all((one[name] == other[name]).all() for name in one | other)
+
+
+@pytest.mark.parametrize("overrides", [["task=pretrain", "method=from_scratch"], ["method=pissa"]])
+def test_other_heads_and_methods_are_sharded_too(compute, overrides):
+    folder, record = compute("trainer=fsdp", *TYPED, *overrides)
+    assert record.status == "success"
+    assert list((folder / "model").glob("*.safetensors"))

@@ -1,0 +1,73 @@
+"""What launchers do when a job, a package or a cluster is missing."""
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+
+from loradrift.config import UserError
+from loradrift.launching import JoblibLauncher, LocalLauncher, SlurmLauncher, scheduler
+
+NOTHING = {"hydra_context": None, "task_function": None, "config": None}
+
+
+@dataclass
+class Order:
+    """A job that does what its only override says."""
+
+    overrides: list[str]
+    number: int
+    losses: list[str] = field(default_factory=list)
+
+    def __call__(self) -> str:
+        match self.overrides:
+            case ["die"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case ["stop"]:
+                raise KeyboardInterrupt
+        return f"{self.overrides[0]} by {os.getpid()}"
+
+    def lost(self, reason: str) -> str:
+        return f"lost: {reason}"
+
+
+@pytest.fixture
+def joblib(monkeypatch):
+    def orders(self, overrides, first):
+        return [Order(list(each), number) for number, each in enumerate(overrides, first)]
+
+    monkeypatch.setattr(JoblibLauncher, "jobs", orders)
+    return JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
+
+
+def test_a_killed_worker_takes_no_other_job_with_it(joblib):
+    outcomes = joblib.launch([["one"], ["die"], ["two"], ["three"]], 7)
+    assert outcomes[1] == "lost: its process was killed (SIGKILL(-9))"
+    done = [each.partition(" by ") for each in outcomes[:1] + outcomes[2:]]
+    assert [name for name, _, _ in done] == ["one", "two", "three"]
+    workers = {pid for _, _, pid in done}
+    [again] = joblib.launch([["four"]], 11)
+    assert again.partition(" by ")[2] in workers  # it is kept for the next batch
+
+
+def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours(joblib):
+    stopped, other = joblib.launch([["stop"], ["one"]], 0)
+    assert other.startswith("one by ")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.return_value  # noqa: B018  # Hydra raises what it is
+
+
+@pytest.mark.parametrize("launcher", [LocalLauncher, SlurmLauncher])
+def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
+    monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
+    wanted = rf"launcher=submitit_{launcher.cluster} needs .* pip install 'loradrift\[cluster\]'"
+    with pytest.raises(UserError, match=wanted):
+        launcher().setup(**NOTHING)
+
+
+def test_without_slurm_another_launcher_is_named(monkeypatch):
+    monkeypatch.setattr(scheduler, "find_spec", lambda name: name)
+    monkeypatch.setattr(scheduler, "which", lambda name: None)
+    with pytest.raises(UserError, match=r"no sbatch and srun: .* or take submitit_local"):
+        SlurmLauncher().setup(**NOTHING)

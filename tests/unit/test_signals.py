@@ -1,0 +1,99 @@
+"""Who hears of a signal, and what is said of the run that it ended."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+
+from loradrift import cli
+from loradrift.runs import Status, hold, open_cell, read_record, write_record
+
+
+@pytest.fixture
+def submitit(monkeypatch):
+    """The signals that submitit's handlers got; they exit as its own do."""
+    heard: list[int] = []
+
+    def requeue(number, frame):
+        heard.append(number)
+        raise SystemExit(144)
+
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    handlers = {signal.SIGTERM: lambda number, frame: heard.append(number), signal.SIGUSR2: requeue}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield heard
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def composed(load, tmp_path, monkeypatch):
+    """A configuration as Hydra hands it to a job."""
+    load()  # registers the schemas
+    overrides = [f"runs={tmp_path}/runs"]
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf")):
+        cfg = compose("train", overrides)
+    mode = OmegaConf.create({"hydra": {"mode": RunMode.MULTIRUN}})
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", mode)
+    return cfg
+
+
+def test_a_pre_empted_run_is_recorded_and_then_requeued(composed, submitit):
+    with pytest.raises(SystemExit) as exited, cli.cell(composed, []) as (_, cell):
+        signal.raise_signal(signal.SIGTERM)  # only announces what comes
+        signal.raise_signal(signal.SIGUSR2)
+    assert exited.value.code == 144
+    assert submitit == [signal.SIGTERM, signal.SIGUSR2]
+    record = read_record(cell.folder)
+    assert record.status is Status.INTERRUPTED
+    assert record.error == "KeyboardInterrupt: pre-empted by the scheduler"
+    with hold(cell.folder):  # whoever takes it up finds it free
+        pass
+
+
+def test_a_signal_at_the_very_end_requeues_nothing(composed, submitit):
+    with cli.cell(composed, []):
+        pass
+    assert submitit == []
+
+
+def test_ctrl_c_in_a_submitit_job_is_no_requeue(composed, submitit):
+    with pytest.raises(KeyboardInterrupt), cli.cell(composed, []) as (_, cell):
+        signal.raise_signal(signal.SIGINT)
+    assert submitit == []
+    assert read_record(cell.folder).error == "KeyboardInterrupt: interrupted"
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsys, held):
+    config = load(f"runs={tmp_path}/runs")
+    with open_cell(config) as cell:
+        write_record(cell.folder, cell.record)
+    with open_dict(composed):
+        composed.hydra = {
+            "overrides": {"task": []},
+            "sweep": {"dir": str(tmp_path)},
+            "job": {"num": 3},
+        }
+    own = composed.copy()
+    with open_dict(own):
+        del own["hydra"]
+    outcome = JobReturn(cfg=own)
+    if held:  # somebody has taken it up in the meantime
+        with hold(cell.folder):
+            cli.record_loss(composed, outcome, "its process was killed")
+    else:
+        cli.record_loss(composed, outcome, "its process was killed")
+    assert outcome.status is JobStatus.FAILED
+    with pytest.raises(cli.JobFailed, match="its process was killed"):
+        outcome.return_value  # noqa: B018
+    note = json.loads((tmp_path / "job=0003.json").read_text())
+    assert (note["cell"], note["error"]) == (str(config.cell), "its process was killed")
+    assert f"error: {config.cell}: its process was killed" in capsys.readouterr().err
+    assert read_record(cell.folder).status is (Status.RUNNING if held else Status.FAILED)
