@@ -1,6 +1,7 @@
 """SLURM as far as submitit sees it, on this machine.
 
-The first argument is the program: sbatch, srun, sacct or scontrol. State is files in $FAKE_SLURM: ``<job>.state``, and ``<job>.requeue`` while that is asked for.
+The first argument is the program: sbatch, srun, sacct or scontrol. State is files in $FAKE_SLURM:
+``<job>.state``, and ``<job>.requeue`` while that is asked for.
 """
 
 import os
@@ -21,7 +22,8 @@ def sbatch(script: str) -> None:
         name = ARRAY if task is None else f"{ARRAY}_{task}"
         (STATE / f"{name}.state").write_text("RUNNING")
         command = [sys.executable, __file__, "run", script, name]
-        subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL  # who submits waits until nobody holds sbatch's own pipes
+        subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
     print(f"Submitted batch job {ARRAY}")
 
 
@@ -55,6 +57,7 @@ def srun(*arguments: str) -> int:
     }
     for option, name in files.items():
         files[option] = re.sub("%[Aajt]", lambda found: places[found[0]], name)
+        Path(files[option]).parent.mkdir(parents=True, exist_ok=True)
     env = os.environ | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     with open(files["--output"], "a") as out, open(files["--error"], "a") as err:
         return subprocess.run(rest, stdout=out, stderr=err, env=env, check=False).returncode

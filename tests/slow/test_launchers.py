@@ -107,7 +107,7 @@ def test_a_job_whose_time_is_up_too_often_has_failed(command, tmp_path):
     os.kill(job_of(tmp_path / "runs", process, 1), signal.SIGUSR2)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 1
-    assert "timed-out too many times" in stderr and "Traceback" not in stderr
+    assert "timed-out too many times" in stdout and "Traceback" not in stderr
     assert "1 of 1 jobs failed" in stdout
     [(_, record)] = by_seed(tmp_path / "runs").values()
     assert (record["status"], record["error"]) == (
