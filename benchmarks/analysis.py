@@ -65,7 +65,10 @@ def write_run(runs: Path, method: str, seed: int, num_dumps: int) -> None:
     folder = runs / "drift" / "sst2" / method / f"seed={seed}"
     place = {"study": "drift", "task": "sst2", "method": method, "variant": "", "seed": seed}
     config = {"task": {"metric": "accuracy"}}
-    write_record(folder, RunRecord(coordinates=place, config=config, status=Status.SUCCESS))
+    record = RunRecord(coordinates=place, config=config, status=Status.SUCCESS)
+    if method == "lora":  # demanded of it
+        record.certificate = {"passed": True, "checks": [], "files": {}}
+    write_record(folder, record)
     ones = torch.ones(ROWS, 2, dtype=torch.int64)
     batch = {"input_ids": ones, "attention_mask": ones, "content_mask": ones.bool()}
     probe = Probe(tuple(map(str, range(ROWS))), (batch,))
