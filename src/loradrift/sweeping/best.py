@@ -152,6 +152,8 @@ def _chosen(cfg: DictConfig) -> Path:
         words = [f"search={search}", f"task={task}"]
         words += [f"method={method}"] if method != search else []
         words += [f"study.name={cfg.study.name}"] if cfg.study.name != "main" else []
+        words += [f"scale={cfg.scale.name}"] if cfg.scale.name != "tiny" else []
+        words += [f"{key}={cfg[key]}" for key in ("runs", "results") if cfg[key] != key]
         raise UserError(
             f"best={given}: there is no {path}; `python train.py {' '.join(words)} -m` makes "
             f"{'it' if path == own else own}"

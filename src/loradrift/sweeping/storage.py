@@ -37,12 +37,20 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         UserError: If the URL is malformed, of another database, or holds a password; if the
             database is locked or cannot be reached.
     """
-    key = f"hydra.sweeper.storage={url}"
     try:
         parsed = make_url(url)
         kind = parsed.get_backend_name()
     except (ArgumentError, ValueError):
-        raise UserError(f"{key} is no URL, such as sqlite:///trials.db") from None
+        shown = url.partition("//")[0]  # what follows may hold a password
+        raise UserError(
+            f"hydra.sweeper.storage={shown}… is no URL, such as sqlite:///trials.db"
+        ) from None
+    key = f"hydra.sweeper.storage={url}"
+    if "password" in parsed.query:
+        raise UserError(
+            f"hydra.sweeper.storage={url.partition('?')[0]}?… holds a password, which would be "
+            "written into records: set PGPASSWORD, or put it into ~/.pgpass"
+        )
     if parsed.password is not None:
         raise UserError(
             f"hydra.sweeper.storage={parsed.render_as_string()} holds a password, which would be "

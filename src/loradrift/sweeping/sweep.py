@@ -222,7 +222,7 @@ class SearchSweep(OptunaSweeperImpl):
         study, _, _ = name.split("/")
         of_trial = (
             f"study.name='{study}.search'",
-            f"search.storage='{search.url}'",
+            "search.storage='{}'".format(search.url.replace("'", "\\'")),
             f"search.study='{name}'",
             f"search.trial={trial.number}",
             f"search.pruner={self.pruner}",
@@ -261,7 +261,8 @@ class SearchSweep(OptunaSweeperImpl):
         trials = search.study.get_trials(deepcopy=False)
         if not any(trial.state is TrialState.COMPLETE for trial in trials):
             errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
-            raise UserError(f"{name}: no trial was completed; the last error: {errors[-1]}")
+            why = f"the last error: {errors[-1]}" if errors else "all were pruned"
+            raise UserError(f"{name}: no trial was completed; {why}")
         best, path = search.study.best_trial, write_best(search.study, Path(config.results))
         values = " ".join(f"{key}={value}" for key, value in best.params.items())
         print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")

@@ -90,7 +90,7 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
     folder = Path(config.cache) / "models" / f"tiny-{digest}"
     with _alone(folder):
         if not folder.is_dir():
-            print("model=tiny: pretraining its weights, once; about a minute", flush=True)
+            print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
             from loradrift.training.run import run  # which asks for this model in turn
 
             with open_cell(recipe) as cell:

@@ -261,7 +261,9 @@ def test_mistakes_are_one_line(tmp_path, typed, message):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("trials.db", "storage=trials.db is no URL, such as sqlite:///trials.db"),
+        ("trials.db", "storage=trials.db… is no URL, such as sqlite:///trials.db"),
+        ("postgresql+psycopg://me:hunter2@x:port/y", "storage=postgresql\\+psycopg:… is no URL"),
+        ("postgresql+psycopg://x/y?password=hunter2", r"//x/y\?… holds a password"),
         ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
         ("sqlite://", "must be a file, sqlite:///…, or a server"),
         ("postgresql+psycopg://me@127.0.0.1:1/x", "cannot be opened: .*(refused|failed)"),
