@@ -69,7 +69,7 @@ def test_two_processes_end_as_with_ddp(compute, tmp_path, method):
 def test_a_stopped_sharded_run_resumes_to_the_same_bits(command, train, tmp_path):
     # also inside a job of SLURM, whose processes are not the ones to count
     slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
-    typed = (*TYPED, "trainer=fsdp", "task.max_steps=120", "method.dropout=0.1", "seed=4")
+    typed = (*TYPED, "trainer=fsdp", "task.max_steps=40", "method.dropout=0.1", "seed=4")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     ran = train(*typed, runs=whole, env=slurm)
     assert ran.returncode == 0, ran.stderr
@@ -79,7 +79,7 @@ def test_a_stopped_sharded_run_resumes_to_the_same_bits(command, train, tmp_path
     process.send_signal(signal.SIGUSR2)
     assert process.wait() == 130
     _, record = only(stopped)
-    assert record["status"] == "interrupted" and 0 < record["steps"] < 120
+    assert record["status"] == "interrupted" and 0 < record["steps"] < 40
     resumed = train(*typed, runs=stopped, env=slurm)
     assert resumed.returncode == 0, resumed.stderr
     assert only(stopped)[1]["resumed"] == 1

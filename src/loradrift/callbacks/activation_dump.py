@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 
 from loradrift.activations import (
@@ -24,8 +23,7 @@ class ActivationDump(pl.Callback):
     Step 0 and the last step are always among them. Step 0 comes before any update: it is the base
     model, the origin that drift is measured from. The module must have a ``backbone`` that is an
     :class:`~loradrift.activations.Encoder`; it is called directly, never through the wrapper of a
-    distributed strategy, and on global rank zero alone, unless the parameters are sharded: then all
-    processes compute, and rank zero keeps what comes out.
+    distributed strategy, and only global rank zero keeps what comes out.
 
     Args:
         store: Where the activations go; closed when training ends. None keeps none of them.
@@ -33,6 +31,7 @@ class ActivationDump(pl.Callback):
         every_n_steps: Interval in optimizer steps, not micro-batches.
         pooling: How the tokens of the probe become rows.
         online: Measures drift at each dump; its numbers go to the trainer's loggers.
+        sharded: Whether it takes all processes to compute; otherwise rank zero does it alone.
 
     Raises:
         UserError: If ``every_n_steps`` is not positive.
@@ -45,6 +44,8 @@ class ActivationDump(pl.Callback):
         every_n_steps: int,
         pooling: Pooling,
         online: OnlineDrift | None = None,
+        *,
+        sharded: bool = False,
     ) -> None:
         key = "callbacks.activation_dump.every_n_steps"
         require(every_n_steps > 0, key, "positive", every_n_steps)
@@ -53,6 +54,7 @@ class ActivationDump(pl.Callback):
         self.every_n_steps = every_n_steps
         self.pooling = pooling
         self.online = online
+        self.sharded = sharded
         self._last_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -101,8 +103,7 @@ class ActivationDump(pl.Callback):
 
     def _dump(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With gradient accumulation several micro-batches end on the same optimizer step.
-        sharded = isinstance(trainer.strategy, ModelParallelStrategy)
-        idle = not trainer.is_global_zero and not sharded
+        idle = not trainer.is_global_zero and not self.sharded
         if idle or trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step

@@ -14,8 +14,13 @@ __all__ = ["JoblibLauncher", "LocalLauncher", "SlurmLauncher", "register"]
 
 
 def register() -> None:
-    """Make the launchers known to Hydra, and their schemas to ``conf/hydra/launcher/``."""
+    """Make the launchers known to Hydra, as options of ``hydra/launcher``.
+
+    They replace Hydra's own of the same names where those are installed: the first look at the
+    plugins has found them before.
+    """
+    store = ConfigStore.instance()
     for launcher in (JoblibLauncher, LocalLauncher, SlurmLauncher):
         Plugins.instance().register(launcher)
     for name, schema in SCHEMAS.items():
-        ConfigStore.instance().store(group="schema/launcher", name=name, node=schema)
+        store.store(group="hydra/launcher", name=name, node=schema, replace=True)

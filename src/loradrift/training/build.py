@@ -86,7 +86,16 @@ def build_callbacks(
         store = ActivationStore(folder, dtype=dump.dtype) if dump.enabled else None
         pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
         drift = OnlineDrift() if online.enabled else None
-        watchers.append(ActivationDump(store, inputs.probe, dump.every_n_steps, pooling, drift))
+        watchers.append(
+            ActivationDump(
+                store,
+                inputs.probe,
+                dump.every_n_steps,
+                pooling,
+                drift,
+                sharded=config.trainer.sharded,
+            )
+        )
     metric = config.task.metric
     pruning = []
     if config.search.trial is not None:

@@ -100,6 +100,8 @@ def test_there_are_few_files_and_they_are_flat():
         (["data.evaluation_split=train"], "data.evaluation_split must be dev or test, got train"),
         (["trainer.precision=bf16-true"], "trainer.precision must be 32-true or bf16-mixed"),
         (["trainer.accelerator=tpu"], "trainer.accelerator must be cpu or gpu, got tpu"),
+        (["trainer=fsdp", "trainer.devices=1"], "devices must be at least 2 with fsdp, got 1"),
+        (["trainer=fsdp", "trainer.compile=true"], "trainer.compile must be false with fsdp"),
         (["trainer.devices=0"], "trainer.devices must be positive, got 0"),
         (["trainer.gradient_clip=-1"], "trainer.gradient_clip must be at least 0, got -1.0"),
         (["callbacks.activation_dump.every_n_steps=0"], "every_n_steps must be positive, got 0"),
