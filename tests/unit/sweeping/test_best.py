@@ -140,9 +140,9 @@ def test_a_wrong_file_is_one_line_that_names_it(run, tmp_path, text, message):
     ("overrides", "message"),
     [
         (["best=true"], r"best=true: there is no .*sst2_lora\.yaml; "
-         r"`python train\.py search=lora task=sst2 results=.* -m` makes it"),
+         r"`python train\.py search=lora task=sst2 runs=.* results=.* -m` makes it"),
         (["best=true", "method=rslora", "study.name=x"],
-         r"`python train\.py search=lora task=sst2 method=rslora study\.name=x results=.* -m` makes it"),
+         r"`python train\.py search=lora task=sst2 method=rslora study\.name=x runs=.* -m`"),
         (["best=nowhere.yaml"], r"there is no nowhere\.yaml; .* makes .*sst2_lora\.yaml"),
         (["best=true", "method=majority"], "best=true has no effect on method=majority"),
     ],
