@@ -8,7 +8,6 @@ BIN := .venv/bin
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
-	$(BIN)/python analyze.py analysis.study=drift
 
 test: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -21,6 +20,7 @@ check: .venv/installed
 
 bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
 	$(BIN)/python benchmarks/similarity.py
 
 clean:

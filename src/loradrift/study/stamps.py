@@ -40,8 +40,11 @@ class Step:
         return found
 
     def run(self, make: Callable[[], object]) -> None:
-        """Do it and remember."""
+        """Do it and remember; what a killed process left half-written goes first."""
         began = time.perf_counter()
+        for folder in {folder for path in self.writes for folder in (path, path.parent)}:
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
         make()
         write_json(self.stamp, self._digests() | {"seconds": time.perf_counter() - began})
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from loradrift.config import StudyConfig, UserError, identity
+from loradrift.config import PHASES, StudyConfig, UserError, identity
 from loradrift.study.arguments import read_arguments
 
 AXES = {"tasks": ["sst2"], "methods": ["lora"], "seeds": [1]}
@@ -50,6 +50,11 @@ def test_a_study_of_nothing_is_refused(axis):
 def test_values_are_judged_at_the_door(values, message):
     with pytest.raises(UserError, match=message):
         StudyConfig(**values)
+
+
+def test_only_the_small_scale_leaves_out_the_search(load):
+    assert set(PHASES) - set(load("study=drift").study.phases) == {"search"}
+    assert tuple(load("study=drift", "scale=paper").study.phases) == PHASES
 
 
 def test_a_run_is_the_same_whatever_else_its_study_holds(load):

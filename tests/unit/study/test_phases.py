@@ -118,7 +118,10 @@ def test_what_is_done_is_skipped_and_shown(whole, run):
 def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
     folder, _ = whole
     before = contents(folder)
-    code, out, err = run(folder, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4")
+    phases = "study.phases=[baselines,base,search,production,analysis,report]"
+    code, out, err = run(
+        folder, phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4"
+    )
     assert code == 0, err
     assert re.search(r"production\W+sst2\W+lora\W+3\W+2\W+2 s", out)
     assert re.search(r"search\W+sst2\W+lora\W+4\W+0\W+unknown", out)
