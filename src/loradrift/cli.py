@@ -94,7 +94,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = judge(cfg, overrides)
         where = str(config.cell)
-        search = OmegaConf.select(HydraConfig.get(), "runtime.choices.search")
+        search = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices.search")
         if search and config.search.trial is None:
             raise UserError(f"search={search} is a sweep of many runs: add -m")
         with interruptible() as asked, open_cell(config) as held:
