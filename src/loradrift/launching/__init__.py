@@ -14,13 +14,13 @@ __all__ = ["JoblibLauncher", "LocalLauncher", "SlurmLauncher", "register"]
 
 
 def register() -> None:
-    """Make the launchers known to Hydra, as options of ``hydra/launcher``.
+    """Make the launchers known to Hydra, and their schemas to ``conf/hydra/launcher/``.
 
-    They replace Hydra's own of the same names where those are installed: the first look at the
-    plugins has found them before.
+    The options are files there, which come before what Hydra's own packages register by the same
+    names, in every process.
     """
     store = ConfigStore.instance()
     for launcher in (JoblibLauncher, LocalLauncher, SlurmLauncher):
         Plugins.instance().register(launcher)
     for name, schema in SCHEMAS.items():
-        store.store(group="hydra/launcher", name=name, node=schema, replace=True)
+        store.store(group="schema/launcher", name=name, node=schema)
