@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import OBSERVERS, Config, UserError
@@ -94,7 +94,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = judge(cfg, overrides)
         where = str(config.cell)
-        search = HydraConfig.get().runtime.choices.get("search")
+        search = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices.search")
         if search and config.search.trial is None:
             raise UserError(f"search={search} is a sweep of many runs: add -m")
         with interruptible() as asked, open_cell(config) as held:

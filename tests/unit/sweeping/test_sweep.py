@@ -266,7 +266,10 @@ def test_mistakes_are_one_line(tmp_path, typed, message):
         ("postgresql+psycopg://x/y?password=hunter2", r"//x/y\?… holds a password"),
         ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
         ("sqlite://", "must be a file, sqlite:///…, or a server"),
-        ("postgresql+psycopg://me@127.0.0.1:1/x", "cannot be opened: .*(refused|failed)"),
+        (
+            "postgresql+psycopg://me@127.0.0.1:1/x",
+            "cannot be opened: .*(refused|failed)|needs a driver",
+        ),
         ("postgresql+none://me@127.0.0.1:1/x", r"pip install 'loradrift\[cluster\]'"),
         ("sqlite:////proc/none/trials.db", "cannot be opened: .*"),
     ],
