@@ -16,6 +16,7 @@ from loradrift.config import (
     PretrainConfig,
     SquadConfig,
     TaskConfig,
+    TinyModelConfig,
     TrainedConfig,
     UserError,
 )
@@ -64,7 +65,7 @@ class Inputs:
     """Text on which forgetting is measured; None where it is not."""
 
     fingerprints: dict[str, str]
-    model_seconds: float = 0.0
+    model_seconds: float
     """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
     which is for all runs, so that no run's wall time counts it."""
 
@@ -104,28 +105,30 @@ def prepare(config: Config) -> Inputs:
     Raises:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
-    began = time.perf_counter()
-    model = resolve_model(config)
-    model_seconds = time.perf_counter() - began
-    key = _what_is_read(config, model)
-    if key not in _kept:
-        _kept.clear()  # before the others come, so that there are never two in memory
-        _kept[key] = _read(config, model)
-    return replace(_kept[key], model_seconds=model_seconds)
+    key = _what_is_read(config)
+    if key in _kept:
+        return replace(_kept[key], model_seconds=0.0)
+    _kept.clear()  # before the others come, so that there are never two in memory
+    inputs = _read(config)
+    _kept.clear()  # if the small model was made, its training has left its own
+    _kept[key] = inputs
+    return inputs
 
 
-def _what_is_read(config: Config, model: ModelConfig) -> str:
+def _what_is_read(config: Config) -> str:
     """Everything that inputs depend on; files by their size and time of change."""
     task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
-    folders = [Path(model.path)]
+    drawn = config.model.weights == "random" or isinstance(config.task, PretrainConfig)
+    # the small model's folder is named after what it is made of
+    folders = [] if isinstance(config.model, TinyModelConfig) else [Path(config.model.path)]
     if config.data.name != "hub":
         folders.append(data_root(config.data, Path(config.cache)))
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     values = {
         "task": task,
         "trained": isinstance(config.method, TrainedConfig),
-        "model": asdict(model),
-        "seed": config.seed if model.weights == "random" else None,
+        "model": asdict(config.model),
+        "seed": config.seed if drawn else None,
         "data": asdict(config.data),
         "callbacks": asdict(config.callbacks),
         "cache": config.cache,
@@ -134,9 +137,12 @@ def _what_is_read(config: Config, model: ModelConfig) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def _read(config: Config, model: ModelConfig) -> Inputs:
+def _read(config: Config) -> Inputs:
     cache = Path(config.cache)
-    splits = load_rows(config, cache)
+    splits = load_rows(config, cache)  # first: the small model may take minutes to make
+    began = time.perf_counter()
+    model = resolve_model(config)
+    model_seconds = time.perf_counter() - began
     tokenizer = load_tokenizer(model)
     check_length(config, model)
     encoding = choose_encoding(config.task, tokenizer, cache)
@@ -168,6 +174,7 @@ def _read(config: Config, model: ModelConfig) -> Inputs:
         probe,
         neutral_table(config, model, tokenizer),
         fingerprints,
+        model_seconds,
     )
 
 

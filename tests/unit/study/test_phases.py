@@ -1,5 +1,6 @@
 """The phases of a study, with a training that takes a moment."""
 
+import json
 import os
 import re
 import signal
@@ -166,3 +167,18 @@ def test_a_killed_study_ends_with_the_same_results(whole, run, tmp_path):
     assert code == 0, err
     assert len(begun(tmp_path)) <= 5  # the one that was killed, once more
     assert contents(tmp_path / "results") == contents(folder / "results")
+
+
+def test_production_uses_what_the_search_found(run, tmp_path):
+    typed = ("study.phases=[search,production]", "method=lora", "study.seeds=[1]", "study.trials=2")
+    code, out, err = run(tmp_path, *typed)
+    assert code == 0, err
+    *trials, production = begun(tmp_path)
+    assert len(trials) == 2 and all(each.startswith("drift.search/sst2/lora,") for each in trials)
+    assert production == "drift/sst2/lora,best=True/seed=1"
+    found = re.search(r"in trial 0: .*method.optim.lr=(\S+)", out)[1]
+    record = json.loads((tmp_path / "runs" / production / "run.json").read_text())
+    assert record["config"]["method"]["optim"]["lr"] == pytest.approx(float(found))
+    code, out, err = run(tmp_path, *typed)
+    assert (code, len(begun(tmp_path))) == (0, 3), err
+    assert "phase production: 1 cells, 1 finished already" in out

@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from loradrift.config import UserError
+from loradrift.training import inputs
 from loradrift.training.inputs import prepare
 
 
@@ -20,6 +22,17 @@ def test_other_rows_are_read(configure, override):
     first, other = prepare(configure()), prepare(configure(override))
     assert other.probe is not first.probe
     assert other.fingerprints != first.fingerprints
+
+
+def test_weights_that_the_seed_draws_are_another_base_model(configure):
+    runs = [prepare(configure("task=pretrain", f"seed={seed}")).fingerprints for seed in (1, 2)]
+    assert runs[0]["base_model"] != runs[1]["base_model"]
+
+
+def test_rows_that_are_missing_are_named_before_the_small_model_is_made(configure, monkeypatch):
+    monkeypatch.setattr(inputs, "resolve_model", lambda config: pytest.fail("it was made"))
+    with pytest.raises(UserError, match=r"nowhere/SST-2/train.tsv is missing"):
+        prepare(configure("data=local", "data.root=nowhere"))
 
 
 def test_a_file_that_changed_is_read_again(configure, cache, tmp_path):
