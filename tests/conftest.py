@@ -115,14 +115,14 @@ def command(cache, tmp_path) -> Callable[..., list[str]]:
 def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``train.py`` to its end."""
 
-    def run(*overrides: str, env: dict[str, str] | None = None, **options):
+    def run(*overrides: str, env: dict[str, str] | None = None, timeout: int = 120, **options):
         return subprocess.run(
             command(*overrides, **options),
             cwd=ROOT,
             env=os.environ | (env or {}),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout,
         )
 
     return run
