@@ -19,6 +19,10 @@ SANITY_STEPS = 150
 """Twice what the small model needs to learn a hundred sentences by heart; paragraphs take what
 ``experiment=overfit`` says."""
 
+SANITY_KEYS = ("best", "experiment", "data.train_rows", "task.max_steps", "task.epochs")
+"""What is typed for the production, and not for a sanity check, which has rows and steps of its
+own."""
+
 CELL_PHASES = ("sanity", "baselines", "production")
 """Phases that are made of cells."""
 
@@ -56,7 +60,7 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
                 # a cell of the production with fewer rows, so that its memory is about theirs
                 own = ["experiment=overfit", f"study.name='{study.name}.sanity'"]
                 steps = [] if task == "squad_v2" else [f"task.max_steps={SANITY_STEPS}"]
-                overrides = [*steps, *without(typed, "best", "experiment"), *overrides, *own]
+                overrides = [*steps, *without(typed, *SANITY_KEYS), *overrides, *own]
             elif phase == "baselines":
                 overrides = [*without(typed, "best", "method"), *overrides]
             else:
@@ -95,7 +99,8 @@ def _finished(config: Config) -> RunRecord | None:
 
 def without(typed: Sequence[str], *keys: str) -> list[str]:
     """Overrides but those of ``keys`` and what is below them."""
-    return [each for each in typed if key_of(each).partition(".")[0] not in keys]
+    below = tuple(f"{key}." for key in keys)
+    return [each for each in typed if not f"{key_of(each)}.".startswith(below)]
 
 
 def key_of(override: str) -> str:

@@ -33,7 +33,14 @@ def base(num_rows: int, width: int) -> dict[str, torch.Tensor]:
     }
 
 
-def write_run(
+def write_run(runs: Path, method: str, seed: int, **options) -> Path:
+    """A finished run as :func:`plant` leaves it, with its record."""
+    folder, record = plant(runs, method, seed, **options)
+    write_record(folder, record)
+    return folder
+
+
+def plant(
     runs: Path,
     method: str,
     seed: int,
@@ -49,10 +56,11 @@ def write_run(
     width: int = 16,
     fingerprints: dict[str, str] | None = None,
     certificate: dict | None = PASSING,
-) -> Path:
-    """A finished run whose layer k moved by white noise of ``(k + 1) * size`` at the last step.
+) -> tuple[Path, RunRecord]:
+    """A finished run but for its record, which the caller writes.
 
-    The drift of layer k is then ``v / (1 + v)`` with ``v = ((k + 1) size)^2``, for many rows.
+    Layer k moved by white noise of ``(k + 1) * size`` at the last step. Its drift is then
+    ``v / (1 + v)`` with ``v = ((k + 1) size)^2``, for many rows.
     """
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
     record = RunRecord(
@@ -66,7 +74,6 @@ def write_run(
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
         certificate=certificate if method == "lora" else None,
     )  # fmt: skip
-    write_record(folder, record)
     generator = torch.Generator().manual_seed(1000 * seed + len(method))
     origin = base(num_rows, width)
     with ActivationStore(folder / "activations") as store:
@@ -85,7 +92,7 @@ def write_run(
         writer.writerow(["step", "train/loss", "validation/accuracy"])
         for step, score in zip(steps[1:], scores, strict=True):
             writer.writerow([step, 0.5, score])
-    return folder
+    return folder, record
 
 
 def planted_drift(size: float) -> list[float]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import hydra
-import planted
 from hydra.core.hydra_config import HydraConfig
+from planted import plant
 
 from loradrift import cli, config, study, sweeping
 from loradrift.runs import Status, write_record
@@ -49,14 +49,12 @@ def planted_run(settings, cell):
     (cell.folder / "checkpoints").mkdir(exist_ok=True)
     for name in ("best.ckpt", "last.ckpt"):
         (cell.folder / "checkpoints" / name).touch()
-    kept = []  # the cell has a record of its own, whoever kills it now
-    planted.write_record = lambda folder, record: kept.append(record)
-    planted.write_run(
+    # the cell has a record of its own, whoever kills it now
+    _, found = plant(
         Path(settings.runs), settings.method.name, settings.seed,
         size=len(settings.method.name) / 50, task=settings.task.name, study=settings.study.name,
         variant=settings.variant, steps=(0, 9), scores=(0.8,), num_rows=40,
     )  # fmt: skip
-    [found] = kept
     return replace(
         cell.record, fingerprints=found.fingerprints, metrics=found.metrics, steps=found.steps,
         certificate=found.certificate,

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_cell, write_record
-from loradrift.study.cells import plan, seed_cells
+from loradrift.study.cells import SANITY_STEPS, plan, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -60,3 +60,13 @@ def test_baselines_are_those_of_the_task_and_heed_no_training(program):
     ]
     assert {cell.config.seed for cell in cells} == {7}
     assert {cell.config.variant for cell in cells} == {"data.train_rows=200"}
+
+
+def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_has(program):
+    study = StudyConfig(name="drift", tasks=["mrpc"], methods=["lora"], seeds=[7])
+    typed = ["data.train_rows=200", "task.max_steps=null", "task.epochs=3", "method.rank=4"]
+    [cell] = plan("sanity", program, study, typed)
+    config = cell.config
+    assert (config.data.train_rows, config.task.max_steps) == (100, SANITY_STEPS)
+    assert config.task.min_train_accuracy == 0.99
+    assert config.method.rank == 4
