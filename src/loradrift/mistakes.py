@@ -61,6 +61,8 @@ def _configuration(error: BaseException) -> str:
         return text
     last = keys[0].rpartition(".")[2]
     known = option_keys()
+    if keys[0] in known:
+        return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
     same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
     nearest = same or get_close_matches(keys[0], known, n=1)
     return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text

@@ -1,7 +1,6 @@
 """Every evaluation of an adapter carries its certificate, and fails without one."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from leavings import only
 from safetensors.torch import load_file, save_file
 
+from loradrift import certify
 from loradrift.callbacks.guards import TrainingFault
 
 ROOT = Path(__file__).parents[2]
@@ -66,19 +66,18 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     assert "not healthy: lora_B: B is zero in 14 of 14 modules" in said
     for line in (healthy.stdout + broken.stdout).splitlines():
         assert len(line) <= 100 or str(tmp_path) in line or "from_pretrained(" in line, line
-    unknown = diagnose(folder / "model", tmp_path, "base=nobody/nothing")
-    assert unknown.returncode == 1  # B is zero on any base
+    unknown = certify.diagnose(str(folder / "model"), "nobody/nothing")
+    assert unknown.exit_code == 1  # B is zero on any base
     nothing = diagnose(tmp_path / "nothing", tmp_path)
     assert (nothing.returncode, nothing.stdout) == (2, "")  # nothing to judge
     assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
 
 
-def diagnose(adapter: Path, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def diagnose(adapter: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     typed = ["analysis=diagnose", f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]
     return subprocess.run(
-        [sys.executable, "analyze.py", *typed, *more],
+        [sys.executable, "analyze.py", *typed],
         cwd=ROOT,
-        env=os.environ | {},
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,6 +1,10 @@
 """What the command line says: help, completion, and one clear line for each mistake."""
 
+import re
+
 import pytest
+
+from loradrift.config import UserError
 
 
 def test_help_and_completion_say_what_there_is(train):
@@ -20,20 +24,36 @@ def test_help_and_completion_say_what_there_is(train):
         (["task=sst3"], "task=sst3: no such option. Did you mean: task=sst2?"),
         (["method.rnak=3"], "Did you mean: 'rank'?"),
         (["method.rank=0"], "method.rank must be positive, got 0"),
-        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
         (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
+        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(train, overrides, message):
+    result = train(*overrides, small=False)
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
         (["model=local", "model.path=./nowhere"], "is no model: it has no config.json"),
         (["trainer=gpu"], "trainer.accelerator=gpu needs 1 GPU, this machine has 0"),
         (["data=local", "data.root=tests", "task=pretrain"], "tests/corpus/train.txt is missing"),
         (["data=hub"], "data=hub cannot load nyu-mll/glue"),
     ],
 )
-def test_a_mistake_is_one_clear_line(train, overrides, message):
+def test_what_is_not_here_is_named_before_anything_is_made(
+    load, cache, tmp_path, overrides, message
+):
     import torch
+
+    from loradrift.runs import open_cell
+    from loradrift.training import run
 
     if "trainer=gpu" in overrides and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    result = train(*overrides, small=False)
-    assert result.returncode == 1
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines
+    config = load(*overrides, f"cache={cache}", f"runs={tmp_path}")
+    with open_cell(config) as cell, pytest.raises(UserError, match=re.escape(message)):
+        run(config, cell)

@@ -108,6 +108,7 @@ def test_baselines_and_pretraining_have_none(compute, typed):
     assert not set(KEYS) & set(record.metrics)
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(compute, tmp_path):
     _, one = compute("task.batch_size=8", runs=tmp_path / "one")
     _, two = compute("trainer=ddp", "task.batch_size=4", runs=tmp_path / "two")

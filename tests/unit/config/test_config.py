@@ -132,6 +132,7 @@ def test_an_illegal_value_names_the_key_the_rule_and_the_value(load, overrides, 
         ("method.rnak=4", "Did you mean: 'rank'?"),
         ("lr=1", "Did you mean: method.optim.lr"),
         ("trainer.batch_size=1", "Did you mean: scale.batch_size or task.batch_size?"),
+        ("task.stride=3", "'stride' not in 'GlueConfig'. Another option of task= has that key"),
     ],
 )
 def test_an_unknown_option_or_key_suggests_the_nearest(load, override, suggestion):
