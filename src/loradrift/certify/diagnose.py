@@ -10,10 +10,11 @@ from loradrift.certify.adapter_files import CONFIG, HEAD, AdapterFiles, read_fil
 from loradrift.certify.advice import Advice, advise
 from loradrift.certify.base_checks import Fingerprints
 from loradrift.certify.certificate import file_checks, ordered
+from loradrift.certify.code import load_code, paths_of
 from loradrift.certify.five_tests import five_tests
 from loradrift.certify.loading import load_host
 from loradrift.certify.merge import TOLERANCE, merge
-from loradrift.certify.paths import Evidence, Tried, paths_of, try_path
+from loradrift.certify.paths import Evidence, Tried, try_path
 from loradrift.certify.record import Certificate, Check
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import model_fingerprint
@@ -88,7 +89,9 @@ def diagnose(adapter: str, base: str | None) -> Diagnosis:
         tests = five_tests(None, [Check("files", False, str(error))], [])
         unknown = "peft_type must be LORA" in str(error)
         advice = advise(
-            adapter, subject.base, Check("files", None if unknown else False, str(error))
+            str(subject.folder),
+            subject.base,
+            Check("files", None if unknown else False, str(error)),
         )
         return Diagnosis(adapter, subject.base, None, tests, (), advice)
     own = _own_checks(files, subject)
@@ -102,7 +105,8 @@ def diagnose(adapter: str, base: str | None) -> Diagnosis:
         except UserError as error:
             reason = broken or Check("base", None, str(error))
     tests = five_tests(files, own, [])
-    return Diagnosis(adapter, base, None, tests, (), advise(adapter, base, reason))
+    advice = advise(str(files.folder), base, reason)
+    return Diagnosis(adapter, base, None, tests, (), advice)
 
 
 def _with_base(
@@ -116,16 +120,15 @@ def _with_base(
         _recorded(subject.run),
     )
     load = partial(load_host, files, base, is_run=subject.run is not None)
-    host = load()
+    host, folder = load(), str(files.folder)
     tried = [
-        try_path(load, name, code, evidence)
-        for name, code in paths_of(host, str(files.folder), base).items()
+        try_path(load, name, code, evidence) for name, code in paths_of(host, folder, base).items()
     ]
     tests = five_tests(files, own, tried)
     best = best_path(tried)
     broken = [check for check in own if not check.passed]
     if best is not None and best.applied and not broken:
-        advice = advise(adapter, base, None, path=best)
+        advice = advise(folder, base, None, path=best)
         return Diagnosis(adapter, base, host.kind, tests, tuple(tried), advice)
     reason = ordered(broken)[0] if broken else _reason(best, tried)
     merged: float | str | None = None
@@ -134,7 +137,15 @@ def _with_base(
             merged = merge(load(), files)
         except UserError as error:
             merged = str(error)
-    advice = advise(adapter, base, reason, path=best, merged=merged, tolerance=TOLERANCE)
+    advice = advise(
+        folder,
+        base,
+        reason,
+        path=best,
+        merged=merged,
+        tolerance=TOLERANCE,
+        load=load_code(host, base),
+    )
     return Diagnosis(adapter, base, host.kind, tests, tuple(tried), advice)
 
 

@@ -41,7 +41,7 @@ def load_host(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
         if files.head is not None and {"weight", "bias"} <= files.head.keys():
             head = nn.Linear(*files.head["weight"].shape[::-1])
             head.load_state_dict(files.head)
-    return Host(kind, model.eval(), inner, _token_ids(base, model), head)
+    return Host(kind, model.eval(), inner, _token_ids(base, model), head, options)
 
 
 def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:

@@ -25,7 +25,7 @@ class Tried:
 
     name: str
     code: str
-    """What to type for it."""
+    """What to paste for it."""
 
     cosine: float | None = None
     """Of the outputs with and without the adapter, mean over the texts."""
@@ -74,30 +74,6 @@ class Evidence:
     head: Mapping[str, Tensor] | None
     prints: Fingerprints | None
     recorded: Mapping[str, str] | None
-
-
-def paths_of(host: Host, adapter: str, base: str) -> dict[str, str]:
-    """Name -> code of the paths of this kind of model."""
-    call = f'PeftModel.from_pretrained({{}}, "{adapter}")'
-    if host.kind == "sentence-transformers":
-        attribute = host.inner.rpartition(".")[2]
-        load = f'model = SentenceTransformer("{base}"); '
-        return {
-            "on the wrapper": load + "model = " + call.format("model"),
-            "on the inner transformer": f"{load}model[0].{attribute} = "
-            + call.format(f"model[0].{attribute}"),
-            "load_adapter": f'{load}model.load_adapter("{adapter}")',
-        }
-    loader = {
-        "classifier": "AutoModelForSequenceClassification",
-        "transformer": "AutoModel",
-    }.get(host.kind, "AutoModelForCausalLM")
-    load = f'model = {loader}.from_pretrained("{base}"); '
-    paths = {"on the model": load + "model = " + call.format("model")}
-    if host.inner:
-        inside = call.format(f"model.{host.inner}")
-        paths["on the inner transformer"] = f"{load}model.{host.inner} = {inside}"
-    return paths
 
 
 def put(host: Host, path: str, folder: Path) -> None:

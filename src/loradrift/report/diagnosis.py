@@ -16,7 +16,7 @@ HEALTH = {
 }
 
 COLUMNS = 100
-CODE = ("from ", "model = ", "python ")
+CODE = ("from ", "import ", "python ")
 """How advice begins that is code or a command."""
 
 
@@ -55,8 +55,8 @@ def show(found: Diagnosis) -> None:
     advice = found.advice
     print(_wrapped(f"diagnosis: {HEALTH[advice.healthy]}: {advice.reason}", "\n", "  "))
     print("use:" if advice.healthy else "change:")
-    if advice.change.startswith(CODE):  # to be copied: never folded
-        print("\n".join(f"  {line}" for line in advice.change.split("; ")))
+    if advice.change.startswith(CODE):
+        print(advice.change)  # to be pasted: neither folded nor indented
     else:
         print(_wrapped(advice.change, "  ", "  "))
 
