@@ -36,9 +36,7 @@ def report_pairs(settings: AnalyzeConfig) -> None:
     """
     assert settings.pairs is not None and settings.adapter is not None
     results = Path(settings.analysis.results)
-    comparison = compare_pairs(
-        Path(settings.pairs), settings.adapter, settings.base, results / ".remembered"
-    )
+    comparison = compare_pairs(Path(settings.pairs), settings.adapter, settings.base)
     write_json(results / "pairs.json", comparison_json(comparison))
     with write_atomic(results / "pairs.csv") as temporary:
         comparison.scores.to_csv(temporary, index=False)
@@ -47,8 +45,8 @@ def report_pairs(settings: AnalyzeConfig) -> None:
     for note in notes(comparison):
         print(f"note: {note}")
     print(f"written: {results / 'pairs.json'} and {results / 'pairs.csv'}", flush=True)
-    if comparison.warning is not None:
-        print(f"warning: {comparison.warning}", file=sys.stderr, flush=True)
+    for warning in comparison.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def metric_table(comparison: Comparison) -> pd.DataFrame:

@@ -1,18 +1,16 @@
 """The base model's scores against the same model's with an adapter, on labelled text pairs."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
-from loradrift.analysis.pairs.adapter import Source, find_adapter, load_adapter, load_base
 from loradrift.analysis.pairs.metrics import Metrics, is_binary, measure
 from loradrift.analysis.pairs.reading import read_pairs
-from loradrift.analysis.pairs.scores import score, tokenize_pairs
+from loradrift.analysis.pairs.scores import prepare_texts, score
+from loradrift.certify import Applied, Case, apply_adapter, diagnose_command, find_case
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
@@ -21,7 +19,8 @@ class Comparison(NamedTuple):
     """Of two models on the same pairs."""
 
     pairs: Path
-    source: Source
+    case: Case
+    applied: Applied
     scores: pd.DataFrame
     """One row per pair: ``line`` of the file, ``label``, ``baseline``, ``adapter`` (cosines)."""
 
@@ -37,42 +36,51 @@ class Comparison(NamedTuple):
         return max(labels.mean(), 1 - labels.mean()) if is_binary(labels) else None
 
     @property
-    def warning(self) -> str | None:
-        """One line if the adapter shows nowhere; None if it does."""
-        if not self.baseline.same(self.adapter):
-            return None
-        same = "the metrics of both models are identical to the last digit"
-        moved = (self.scores["adapter"] - self.scores["baseline"]).abs().max()
-        if moved == 0:
-            return (
-                f"{same}: the adapter changed nothing: was it applied? run `python analyze.py "
-                f"analysis=diagnose {_typed('adapter', str(self.source.adapter))} "
-                f"{_typed('base', self.source.base)}`"
+    def warnings(self) -> list[str]:
+        """What speaks against the adapter, one line each: its certificate, and equal metrics."""
+        said = []
+        if self.applied.problem is not None:
+            said.append(
+                f"the adapter is loaded, but its certificate does not hold: {self.applied.problem}"
             )
-        return f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them apart"
+        moved = (self.scores["adapter"] - self.scores["baseline"]).abs().max()
+        if self.baseline.same(self.adapter):
+            same = "the metrics of both models are identical to the last digit"
+            if moved > 0:
+                return [
+                    *said,
+                    f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them "
+                    "apart",
+                ]
+            said.append(f"{same}: the adapter changed nothing: was it applied?")
+        if said:
+            command = diagnose_command(str(self.case.files.folder), self.case.base)
+            said[-1] += f"; `{command}` says what to change"
+        return said
 
 
-def compare_pairs(pairs: Path, adapter: str, base: str | None, cache: Path) -> Comparison:
+def compare_pairs(pairs: Path, adapter: str, base: str | None) -> Comparison:
     """Score all pairs by both models.
+
+    The model that is scored with the adapter is the one that was certified.
 
     Args:
         pairs: CSV or MRPC's TSV.
         adapter: Folder of a PEFT adapter, or of a run.
-        base: Its base model; None is the one that the run or the adapter names.
-        cache: Folder of what can be made again: token ids, digests.
+        base: Its base model; None is the one that the adapter names.
 
     Raises:
-        UserError: If a file is missing or malformed, or the adapter does not fit the model.
+        UserError: If a file is missing or malformed, or the adapter is not applied by any loading
+            path; names the check that fails.
     """
     rows = read_pairs(pairs)
-    source = find_adapter(adapter, base)
-    backbone, tokenizer = load_base(source, cache)
-    backbone.to("cuda" if torch.cuda.is_available() else "cpu")
-    texts = tokenize_pairs(pairs, rows, backbone, tokenizer, cache)
+    case = find_case(adapter, base)
+    host = case.load()
+    texts = prepare_texts(pairs, rows, host, case.base)
     labels_N = np.array([row.label for row in rows])
-    before_N = score(backbone, texts)
-    load_adapter(backbone, source.adapter)
-    after_N = score(backbone, texts)
+    before_N = score(host, texts)
+    applied = apply_adapter(case, host)
+    after_N = score(applied.host, texts)
     scores = pd.DataFrame(
         {
             "line": [row.line for row in rows],
@@ -83,21 +91,27 @@ def compare_pairs(pairs: Path, adapter: str, base: str | None, cache: Path) -> C
     )
     return Comparison(
         pairs,
-        source,
+        case,
+        applied,
         scores,
         measure(before_N, labels_N),
         measure(after_N, labels_N),
-        texts.table.num_truncated,
+        texts.num_truncated,
     )
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """What ``pairs.json`` holds; null is what is not defined."""
     moved = (comparison.scores["adapter"] - comparison.scores["baseline"]).abs()
+    path = comparison.applied.path
     return {
         "pairs": str(comparison.pairs),
-        "adapter_folder": str(comparison.source.adapter),
-        "base_model": comparison.source.base,
+        "adapter_folder": str(comparison.case.files.folder),
+        "base_model": comparison.case.base,
+        "model_kind": comparison.applied.host.kind,
+        "loading_path": path.name,
+        "loading_code": path.code,
+        "certificate": path.certificate.to_json() if path.certificate else None,
         "num_pairs": len(comparison.scores),
         "num_truncated_texts": comparison.num_truncated,
         "majority_accuracy": comparison.majority,
@@ -108,11 +122,6 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "scores_identical": bool((moved == 0).all()),
         "largest_score_change": float(moved.max()),
     }
-
-
-def _typed(key: str, value: str) -> str:
-    """An override as the shell and Hydra take it: folders of runs hold commas and ``=``."""
-    return f"{key}={value}" if re.fullmatch(r"[\w./+-]+", value) else f"\"{key}='{value}'\""
 
 
 def _metrics_json(metrics: Metrics) -> dict[str, Any]:
