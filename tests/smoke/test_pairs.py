@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,8 @@ from loradrift.analysis.pairs import compare_pairs
 
 ROOT = Path(__file__).parents[2]
 ROWS = 24
+
+RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_a_run_of_the_small_model_names_its_base_in_the_cache(compute, tmp_path)
     assert record.config["model"]["path"] == ""  # so it is the adapter that says where
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("text1,text2,label\na dog runs,the dog runs,1\na dog runs,it rains,0\n")
-    found = compare_pairs(pairs, str(folder), None)
+    found = compare_pairs(pairs, str(folder), None, RNG)
     assert found.warnings == [] and (found.scores["baseline"] != found.scores["adapter"]).all()
     assert found.case.prints.loaded == record.fingerprints["base_model"]
 

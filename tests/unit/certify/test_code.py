@@ -108,7 +108,7 @@ def test_what_is_printed_is_what_runs(model_folder, tmp_path, capsys):
 
     folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3)
     show(diagnose(str(folder), str(model_folder)))
-    code = capsys.readouterr().out.partition("use:\n")[2]
+    code = capsys.readouterr().out.partition("\nuse:\n")[2]
     result = subprocess.run(
         [sys.executable, "-"], input=code, text=True, capture_output=True, timeout=120
     )

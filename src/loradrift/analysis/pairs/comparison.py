@@ -1,14 +1,23 @@
 """The base model's scores against the same model's with an adapter, on labelled text pairs."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.pairs.intervals import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    Bounds,
+    Intervals,
+    bootstrap,
+)
 from loradrift.analysis.pairs.metrics import Metrics, is_binary, measure
-from loradrift.analysis.pairs.reading import read_pairs
+from loradrift.analysis.pairs.reading import TextPair, read_pairs
 from loradrift.analysis.pairs.scores import prepare_texts, score
 from loradrift.certify import Applied, Case, apply_adapter, diagnose_command, find_case
 
@@ -26,8 +35,12 @@ class Comparison(NamedTuple):
 
     baseline: Metrics
     adapter: Metrics
+    intervals: Intervals
     num_truncated: int
     """Different texts that were longer than the model takes."""
+
+    num_sharing: int
+    """Pairs with a text that another pair has too: they are not independent."""
 
     @property
     def majority(self) -> float | None:
@@ -52,14 +65,16 @@ class Comparison(NamedTuple):
                     f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them "
                     "apart",
                 ]
-            said.append(f"{same}: the adapter changed nothing: was it applied?")
+            said.append(f"{same}: the adapter changed nothing")
         if said:
             command = diagnose_command(str(self.case.files.folder), self.case.base)
             said[-1] += f"; `{command}` says what to change"
         return said
 
 
-def compare_pairs(pairs: Path, adapter: str, base: str | None) -> Comparison:
+def compare_pairs(
+    pairs: Path, adapter: str, base: str | None, rng: np.random.Generator
+) -> Comparison:
     """Score all pairs by both models.
 
     The model that is scored with the adapter is the one that was certified.
@@ -68,6 +83,7 @@ def compare_pairs(pairs: Path, adapter: str, base: str | None) -> Comparison:
         pairs: CSV or MRPC's TSV.
         adapter: Folder of a PEFT adapter, or of a run.
         base: Its base model; None is the one that the adapter names.
+        rng: Draws the samples of the intervals.
 
     Raises:
         UserError: If a file is missing or malformed, or the adapter is not applied by any loading
@@ -89,15 +105,24 @@ def compare_pairs(pairs: Path, adapter: str, base: str | None) -> Comparison:
             "adapter": after_N,
         }
     )
+    before, after = measure(before_N, labels_N), measure(after_N, labels_N)
     return Comparison(
         pairs,
         case,
         applied,
         scores,
-        measure(before_N, labels_N),
-        measure(after_N, labels_N),
+        before,
+        after,
+        bootstrap((before_N, before), (after_N, after), labels_N, rng),
         texts.num_truncated,
+        count_sharing(rows),
     )
+
+
+def count_sharing(pairs: Sequence[TextPair]) -> int:
+    """How many pairs have a text that another pair has too."""
+    uses = Counter(text for pair in pairs for text in {pair.text1, pair.text2})
+    return sum(max(uses[pair.text1], uses[pair.text2]) > 1 for pair in pairs)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -116,8 +141,16 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "num_truncated_texts": comparison.num_truncated,
         "majority_accuracy": comparison.majority,
         "threshold_tuned_on_these_pairs": True,
+        "num_pairs_that_share_a_text": comparison.num_sharing,
         "baseline": _metrics_json(comparison.baseline),
         "adapter": _metrics_json(comparison.adapter),
+        "difference": _difference_json(comparison),
+        "intervals": {
+            "method": "percentiles of a paired bootstrap over pairs, thresholds kept",
+            "confidence": CONFIDENCE,
+            "num_resamples": NUM_RESAMPLES,
+        }
+        | {side: _bounds_json(each) for side, each in comparison.intervals._asdict().items()},
         "metrics_identical": comparison.baseline.same(comparison.adapter),
         "scores_identical": bool((moved == 0).all()),
         "largest_score_change": float(moved.max()),
@@ -125,6 +158,20 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _metrics_json(metrics: Metrics) -> dict[str, Any]:
-    plain = {k: None if math.isnan(v) else v for k, v in metrics.figures.items()}
+    plain = {name: _number(value) for name, value in metrics.figures.items()}
     counts = {k: None if v is None else int(v) for k, v in plain.items() if k in COUNTS}
     return plain | counts | {"notes": list(metrics.notes)}
+
+
+def _difference_json(comparison: Comparison) -> dict[str, float | None]:
+    """Adapter less baseline, of the metrics that have an interval."""
+    before, after = comparison.baseline.figures, comparison.adapter.figures
+    return {name: _number(after[name] - before[name]) for name in comparison.intervals.difference}
+
+
+def _bounds_json(intervals: dict[str, Bounds]) -> dict[str, list[float | None]]:
+    return {name: [_number(each) for each in bounds] for name, bounds in intervals.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -19,6 +19,8 @@ from loradrift.runs import RunRecord, Status, write_record
 FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 SENTENCES = "the extra `sentence` is not here"
 
+RNG = np.random.default_rng(0)
+
 
 def mutate(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     path = folder / "adapter_model.safetensors"
@@ -83,7 +85,7 @@ def test_an_encoder_reads_both_ways_between_its_own_special_tokens(
         target_modules=["query", "value"],
         task_type=task_type,
     ).get_base_model()
-    found = compare_pairs(pairs_file, str(folder), str(base))
+    found = compare_pairs(pairs_file, str(folder), str(base), RNG)
 
     def embed(model):
         def one(text: str) -> np.ndarray:
@@ -115,7 +117,7 @@ def test_a_sentence_transformer_is_scored_by_encode(pairs_file, model_folder, tm
     modules = [Transformer(str(model_folder)), Pooling(32, pooling_mode="mean")]
     library.SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(base))
     wrap(AutoModel.from_pretrained(base), folder, target_modules=["q_proj", "v_proj"])
-    found = compare_pairs(pairs_file, str(folder), str(base))
+    found = compare_pairs(pairs_file, str(folder), str(base), RNG)
     model = library.SentenceTransformer(str(base), device="cpu")
     assert found.scores["baseline"].tolist() == pytest.approx(
         cosines(pairs_file, lambda text: model.encode(text).astype(float)), abs=1e-6
@@ -140,7 +142,7 @@ def test_texts_that_encode_cuts_are_counted(pairs_file, model_folder, tmp_path):
     library.SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(base))
     wrap(AutoModel.from_pretrained(base), folder, target_modules=["q_proj"])
     pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,no,0\n")
-    assert compare_pairs(pairs_file, str(folder), str(base)).num_truncated == 1
+    assert compare_pairs(pairs_file, str(folder), str(base), RNG).num_truncated == 1
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_what_no_path_applies_is_refused_with_its_check(pairs_file, adapter, cha
     folder = adapter()
     mutate(folder, change)
     with pytest.raises(UserError, match=f"is not applied to .*: {check}") as error:
-        compare_pairs(pairs_file, str(folder), None)
+        compare_pairs(pairs_file, str(folder), None, RNG)
     assert f"`python analyze.py analysis=diagnose adapter={folder} base=" in str(error.value)
 
 
@@ -183,7 +185,7 @@ def test_settings_that_do_not_fit_are_named(pairs_file, adapter, settings, messa
     folder = adapter()
     edit(folder, **settings)
     with pytest.raises(UserError, match=message):
-        compare_pairs(pairs_file, str(folder), None)
+        compare_pairs(pairs_file, str(folder), None, RNG)
 
 
 def test_no_pickle_is_loaded_and_what_is_damaged_is_named(pairs_file, adapter):
@@ -192,7 +194,7 @@ def test_no_pickle_is_loaded_and_what_is_damaged_is_named(pairs_file, adapter):
 
     def refused(message: str) -> None:
         with pytest.raises(UserError, match=message):
-            compare_pairs(pairs_file, str(folder), None)
+            compare_pairs(pairs_file, str(folder), None, RNG)
 
     mutate(folder, lambda weights: weights[FIRST].fill_(torch.nan))
     refused(f"{FIRST} holds NaN or infinity")
@@ -208,13 +210,13 @@ def test_no_pickle_is_loaded_and_what_is_damaged_is_named(pairs_file, adapter):
     "options", [{"target_modules": ["embed_tokens", "q_proj"]}, {"modules_to_save": ["norm"]}]
 )
 def test_embeddings_and_whole_modules_have_their_place(pairs_file, adapter, options):
-    assert compare_pairs(pairs_file, str(adapter(**options)), None).warnings == []
+    assert compare_pairs(pairs_file, str(adapter(**options)), None, RNG).warnings == []
 
 
 def test_an_adapter_that_is_partly_silent_is_scored_with_a_warning(pairs_file, adapter):
     folder = adapter()
     mutate(folder, lambda w: [x.zero_() for key, x in w.items() if "0.self_attn.q_proj" in key])
-    found = compare_pairs(pairs_file, str(folder), None)
+    found = compare_pairs(pairs_file, str(folder), None, RNG)
     [line] = found.warnings
     assert "lora_B: B is zero in 1 of 4 modules" in line and "analysis=diagnose" in line
     assert (found.scores["baseline"] != found.scores["adapter"]).any()
@@ -243,7 +245,7 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
 
 
 def test_a_run_names_its_adapter_and_base(pairs_file, run_folder, model_folder):
-    found = compare_pairs(pairs_file, str(run_folder()), None)
+    found = compare_pairs(pairs_file, str(run_folder()), None, RNG)
     assert found.case.base == str(model_folder) and found.warnings == []
     assert found.applied.host.kind == "run"
 
@@ -254,11 +256,11 @@ def test_another_model_than_the_trained_one_is_refused(
     moved = tmp_path / "moved"
     shutil.copytree(model_folder, moved)
     folder = run_folder()
-    assert compare_pairs(pairs_file, str(folder), str(moved)).warnings == []
+    assert compare_pairs(pairs_file, str(folder), str(moved), RNG).warnings == []
     random = ModelConfig(name="local", path=str(model_folder), weights="random")
     load_backbone(random, seed=7).lm.save_pretrained(moved)
     with pytest.raises(UserError, match=r"moved: base: .* trained on a base model with digest"):
-        compare_pairs(pairs_file, str(folder), str(moved))
+        compare_pairs(pairs_file, str(folder), str(moved), RNG)
 
 
 @pytest.mark.parametrize(
@@ -271,13 +273,13 @@ def test_another_model_than_the_trained_one_is_refused(
 )
 def test_runs_without_adapter_or_base_are_named(pairs_file, run_folder, settings, message):
     with pytest.raises(UserError, match=message):
-        compare_pairs(pairs_file, str(run_folder(**settings)), None)
+        compare_pairs(pairs_file, str(run_folder(**settings)), None, RNG)
 
 
 def test_folders_without_adapter_or_base_are_named(pairs_file, adapter, tmp_path):
     def refused(folder: Path, base: Path | None, message: str) -> None:
         with pytest.raises(UserError, match=message):
-            compare_pairs(pairs_file, str(folder), base and str(base))
+            compare_pairs(pairs_file, str(folder), base and str(base), RNG)
 
     empty, folder = tmp_path / "empty", adapter()
     empty.mkdir()
@@ -296,7 +298,7 @@ def test_a_base_that_lacks_weights_is_refused(pairs_file, adapter, model_folder,
     weights = {key: x.clone() for key, x in weights.items() if "layers.1.mlp.up" not in key}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"base=.*: 1 parameters have no weights that fit, model.l"):
-        compare_pairs(pairs_file, str(folder), str(base))
+        compare_pairs(pairs_file, str(folder), str(base), RNG)
     (base / "model.safetensors").write_bytes(b"\0" * 50)
     with pytest.raises(UserError, match=r"base=.* cannot be loaded: "):
-        compare_pairs(pairs_file, str(folder), str(base))
+        compare_pairs(pairs_file, str(folder), str(base), RNG)
