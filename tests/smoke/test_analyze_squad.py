@@ -98,6 +98,22 @@ def test_without_probabilities(files, capsys):
     assert figures["exact"] == 50.0 and "best_exact" not in figures
 
 
+def test_an_empty_id_and_a_blank_question_are_listed(files, capsys):
+    qas = [
+        {"id": "", "question": "Who?", "is_impossible": True, "answers": []},
+        {"id": "q", "question": " ", "is_impossible": True, "answers": []},
+    ]
+    dataset = {"data": [{"paragraphs": [{"context": "Ann saw Bob", "qas": qas}]}]}
+    assert here(**files(dataset=dataset, predictions={"": "", "q": "Ann"})) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["exact"] == 50.0
+    [line] = said.err.splitlines()
+    place = "data[0].paragraphs[0].qas"
+    assert line.endswith(
+        f": 2; {place}[0].id must not be empty; {place}[1].question must not be empty"
+    )
+
+
 @pytest.mark.parametrize(
     ("contents", "message"),
     [

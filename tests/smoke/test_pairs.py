@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from loradrift.analysis.pairs import compare_pairs
-from loradrift.analysis.pairs.adapter import find_adapter
 
 ROOT = Path(__file__).parents[2]
 ROWS = 24
+
+RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -57,9 +59,9 @@ def test_a_run_of_the_small_model_names_its_base_in_the_cache(compute, tmp_path)
     assert record.config["model"]["path"] == ""  # so it is the adapter that says where
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("text1,text2,label\na dog runs,the dog runs,1\na dog runs,it rains,0\n")
-    found = compare_pairs(pairs, str(folder), None, tmp_path / "cache")
-    assert found.warning is None and (found.scores["baseline"] != found.scores["adapter"]).all()
-    assert find_adapter(str(folder), None).fingerprint == record.fingerprints["base_model"]
+    found = compare_pairs(pairs, str(folder), None, RNG)
+    assert found.warnings == [] and (found.scores["baseline"] != found.scores["adapter"]).all()
+    assert found.case.prints.loaded == record.fingerprints["base_model"]
 
 
 @pytest.mark.parametrize(

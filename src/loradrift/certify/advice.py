@@ -1,7 +1,10 @@
 """What to change, by the check that failed: one diagnosis, with code or a command."""
 
+import re
 from dataclasses import dataclass
 
+from loradrift.certify.adapter_files import WEIGHTS
+from loradrift.certify.code import diagnose_command, quoted
 from loradrift.certify.paths import Tried
 from loradrift.certify.record import Check
 
@@ -12,9 +15,8 @@ CHANGES = {
     "lora_A": AGAIN,
     "lora_B": "train it: model.print_trainable_parameters() must not be 0, and with gradient "
     "checkpointing call model.enable_input_require_grads() first",
-    "head": 'LoraConfig(..., task_type="SEQ_CLS", modules_to_save=["score"])  # train and save '
-    "again; or restore head.safetensors of the run",
-    "merged_once": 'AutoModel.from_pretrained("{base}")  # holds the adapter: use it without PEFT',
+    "head": "copy all of {adapter} from where the head was saved too; or train it again, with "
+    "LoraConfig(..., modules_to_save=[<name of the head>])",
     "keys": "save it from the model that PEFT was put on: model.save_pretrained(...)",
 }
 """What to change, by the check that failed."""
@@ -42,44 +44,57 @@ def advise(
     path: Tried | None = None,
     merged: float | str | None = None,
     tolerance: float = 0.0,
+    load: str = "",
 ) -> Advice:
     """One diagnosis.
 
     Args:
-        adapter: As typed.
+        adapter: Folder of its files.
         base: As typed, or as the adapter names it.
         failed: The check that explains the rest; None if there is nothing to mend.
         path: The loading path that works, or comes nearest.
         merged: How far the merged model is from the adapter, or why it cannot be merged; None
             where merging was not tried.
         tolerance: Up to which the merged model counts as the same.
+        load: Code that loads the base.
     """
     if failed is None:
         assert path is not None
         return Advice(True, f"the adapter is applied {path.name}", path.code)
     reason = f"{failed.name}: {failed.message}"
     if isinstance(merged, float) and merged <= tolerance:
+        assert base is not None
         return Advice(
             False,
             f"{reason}. Merged into the base, its outputs are the adapter's to {merged:.1g}",
-            "from loradrift.certify import merge_adapter; "
-            f'merge_adapter("{adapter}", "{base}", "merged")  # then load merged, without PEFT',
+            "from loradrift.certify import merge_adapter\n"
+            f"merge_adapter({quoted(adapter)}, {quoted(base)}, "
+            '"merged")  # then load merged, without PEFT',
         )
-    return Advice(failed.passed, reason, _change(failed).format(adapter=adapter, base=base))
+    return Advice(failed.passed, reason, _change(failed, adapter, load))
 
 
-def _change(failed: Check) -> str:
-    """A template of ``adapter`` and ``base``."""
+def _change(failed: Check, adapter: str, load: str) -> str:
     if failed.name == "base":
         which = "its base model" if failed.passed is None else "the base that it was trained on"
-        return f"python analyze.py analysis=diagnose 'adapter=\"{{adapter}}\"' base=<{which}>"
+        return diagnose_command(adapter, f"<{which}>")
     if failed.name == "files" and failed.passed is None:
         return "none: only LoRA adapters are diagnosed"
-    if failed.name == "files" and "pickle" in failed.message:
-        return (
-            "where you trust the pickle, on a machine of its own: PeftModel.from_pretrained(base, "
-            '"{adapter}").save_pretrained("{adapter}")  # writes safetensors'
-        )
+    if failed.name == "files" and (pickle := re.search(r"([^\s/]+) is a pickle", failed.message)):
+        return _unpickle(f"{adapter}/{pickle[1]}", f"{adapter}/{WEIGHTS}")
     if failed.name == "files" and "certified" in failed.message:
-        return "restore the files of {adapter}, or move the run away and make it again"
-    return CHANGES.get(failed.name, AGAIN)
+        return f"restore the files of {adapter}, or move the run away and make it again"
+    if failed.name == "merged_once":
+        return f"{load}  # holds the adapter already: use it without PEFT"
+    return CHANGES.get(failed.name, AGAIN).format(adapter=adapter)
+
+
+def _unpickle(source: str, target: str) -> str:
+    """Code that reads tensors and nothing else from a pickle."""
+    return (
+        "import torch\n"
+        "from safetensors.torch import save_file\n"
+        f"file = open({quoted(source)}, 'rb')  # by its name torch would take it for safetensors\n"
+        "weights = torch.load(file, weights_only=True)  # never runs the pickle's code\n"
+        f"save_file({{key: x.clone() for key, x in weights.items()}}, {quoted(target)})"
+    )

@@ -1,6 +1,6 @@
 """``certify``: is this adapter really applied in this model?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -94,7 +94,7 @@ ORDER = (
 """A failure further up explains those further down."""
 
 
-def ordered(checks: list[Check]) -> tuple[Check, ...]:
+def ordered(checks: Sequence[Check]) -> tuple[Check, ...]:
     """The checks in the order in which their failures should be mended."""
     return tuple(sorted(checks, key=lambda check: ORDER.index(check.name)))
 

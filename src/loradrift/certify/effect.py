@@ -171,7 +171,10 @@ def _judged(
     if not found:
         why = f"its change drowns in rounding in {len(unjudged)} layers" if unjudged else "no layer"
         if unjudged and passes.change == 0:
-            return Check("effect", False, "the output is the same with the adapter and without it")
+            figures = {"output_change": 0.0, "layers": 0.0}
+            return Check(
+                "effect", False, "the output is the same with the adapter and without it", figures
+            )
         return Check("effect", None, f"not judged: {why}")
     excess, share, gap, name = max(found)
     figures = {

@@ -3,7 +3,7 @@
 # Shape suffixes: B rows, T tokens, D width.
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +37,9 @@ class Host:
     ids_BT: Tensor
     head: nn.Linear | None = None
     """Of a run."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """What ``from_pretrained`` needs beside the model's name."""
 
     @property
     def core(self) -> Any:

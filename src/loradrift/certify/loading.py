@@ -4,12 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from loradrift.certify.adapter_files import AdapterFiles
 from loradrift.certify.hosts import MAX_TOKENS, TEXTS, Host
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import check_path
+
+SENTENCES = "modules.json"
+"""What a sentence-transformers model has, and no other."""
+
+FAILURES = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+"""What transformers raises of a model that is damaged or absent."""
 
 BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
 """How a module's name begins inside a transformer without a head around it."""
@@ -24,24 +31,30 @@ def load_host(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    if _has(files.folder, "modules.json") or _has(Path(base), "modules.json"):
+    if (files.folder / SENTENCES).is_file() or is_sentence_model(base):
         return _sentence_transformer(base)
-    check_path(ModelConfig(name="local", path=base))
+    check_base_path(base)
     kind, loader, options = _kind(files, base)
     try:
-        model = loader.from_pretrained(
-            base, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
+        model, loaded = loader.from_pretrained(
+            base,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"base={base} cannot be loaded: {_line(error)}") from None
+    except FAILURES as error:
+        raise _no_base(base, error) from None
     inner = model.base_model_prefix if hasattr(model, model.base_model_prefix) else ""
+    _check_loaded(base, kind, inner, loaded)
     head = None
     if is_run:
         kind = "run"
         if files.head is not None and {"weight", "bias"} <= files.head.keys():
             head = nn.Linear(*files.head["weight"].shape[::-1])
             head.load_state_dict(files.head)
-    return Host(kind, model.eval(), inner, _token_ids(base, model), head)
+    return Host(kind, model.eval(), inner, _token_ids(base, model), head, options)
 
 
 def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
@@ -50,8 +63,8 @@ def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
 
     try:
         config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"base={base} cannot be loaded: {_line(error)}") from None
+    except FAILURES as error:
+        raise _no_base(base, error) from None
     architecture = (getattr(config, "architectures", None) or [""])[0]
     task = files.config.get("task_type")
     if task == "SEQ_CLS" or (task is None and architecture.endswith("SequenceClassification")):
@@ -80,8 +93,8 @@ def _sentence_transformer(base: str) -> Host:
         model = SentenceTransformer(
             base, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"base={base} cannot be loaded: {_line(error)}") from None
+    except FAILURES as error:
+        raise _no_base(base, error) from None
     return Host("sentence-transformers", model.eval().float(), inner_name(model), torch.zeros(0, 0))
 
 
@@ -117,9 +130,54 @@ def _token_ids(base: str, model: Any) -> Tensor:
     return torch.tensor([row[:length] for row in rows])
 
 
-def _has(folder: Path, name: str) -> bool:
-    return (folder / name).is_file()
+def is_sentence_model(base: str) -> bool:
+    """Whether a folder, or a model of the hub, is one of sentence-transformers."""
+    if Path(base).is_dir():
+        return (Path(base) / SENTENCES).is_file()
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(base, SENTENCES) is not None
+    except (OSError, ValueError):  # no such file, no such model, no network
+        return False
 
 
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def check_base_path(base: str) -> None:
+    """Refuse a local folder that is no model.
+
+    Raises:
+        UserError: If it has no configuration, or no weights as safetensors.
+    """
+    if Path(base).is_dir() and is_sentence_model(base):
+        return
+    try:
+        check_path(ModelConfig(name="local", path=base))
+    except UserError as error:
+        raise UserError(str(error).replace("model.path=", "base=", 1)) from None
+
+
+def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> None:
+    """Refuse weights that left a part of the transformer at a random start.
+
+    Raises:
+        UserError: Naming the first of them.
+    """
+    lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+    if kind != "causal LM":  # a head or a pooler on top is not what an adapter is judged by
+        start = f"{inner}." if inner else ""
+        lost = [key for key in lost if key.startswith(start) and "pooler" not in key]
+    if lost:
+        raise UserError(
+            f"base={base}: {len(lost)} parameters have no weights that fit, {lost[0]} among them; "
+            "they would start at random"
+        )
+
+
+def _no_base(base: str, error: Exception) -> UserError:
+    reason = str(error).strip().split("\n")[0]
+    if Path(base).exists():
+        return UserError(f"base={base} cannot be loaded: {reason}")
+    return UserError(
+        f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
+        "base=<folder>"
+    )

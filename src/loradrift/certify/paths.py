@@ -1,17 +1,16 @@
 """The ways in which people load an adapter, each tried on a fresh base model."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from loradrift.certify.adapter_files import AdapterFiles
-from loradrift.certify.base_checks import Fingerprints
+from loradrift.certify.case import Case
 from loradrift.certify.certificate import certify
+from loradrift.certify.code import paths_of
 from loradrift.certify.hosts import Host
 from loradrift.certify.record import Certificate
 
@@ -25,7 +24,7 @@ class Tried:
 
     name: str
     code: str
-    """What to type for it."""
+    """What to paste for it."""
 
     cosine: float | None = None
     """Of the outputs with and without the adapter, mean over the texts."""
@@ -65,41 +64,6 @@ class Tried:
         return how + (": not applied" if self.cosine > NOT_APPLIED else ": applied wrongly")
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What every path is judged by."""
-
-    files: AdapterFiles
-    base: Path | None
-    head: Mapping[str, Tensor] | None
-    prints: Fingerprints | None
-    recorded: Mapping[str, str] | None
-
-
-def paths_of(host: Host, adapter: str, base: str) -> dict[str, str]:
-    """Name -> code of the paths of this kind of model."""
-    call = f'PeftModel.from_pretrained({{}}, "{adapter}")'
-    if host.kind == "sentence-transformers":
-        attribute = host.inner.rpartition(".")[2]
-        load = f'model = SentenceTransformer("{base}"); '
-        return {
-            "on the wrapper": load + "model = " + call.format("model"),
-            "on the inner transformer": f"{load}model[0].{attribute} = "
-            + call.format(f"model[0].{attribute}"),
-            "load_adapter": f'{load}model.load_adapter("{adapter}")',
-        }
-    loader = {
-        "classifier": "AutoModelForSequenceClassification",
-        "transformer": "AutoModel",
-    }.get(host.kind, "AutoModelForCausalLM")
-    load = f'model = {loader}.from_pretrained("{base}"); '
-    paths = {"on the model": load + "model = " + call.format("model")}
-    if host.inner:
-        inside = call.format(f"model.{host.inner}")
-        paths["on the inner transformer"] = f"{load}model.{host.inner} = {inside}"
-    return paths
-
-
 def put(host: Host, path: str, folder: Path) -> None:
     """Load the adapter into ``host`` by a path.
 
@@ -120,24 +84,36 @@ def put(host: Host, path: str, folder: Path) -> None:
     host.model.eval()
 
 
-def try_path(load: Callable[[], Host], path: str, code: str, evidence: Evidence) -> Tried:
-    """Load a fresh base, put the adapter in, and compare."""
-    host = load()
+def try_paths(case: Case, host: Host) -> Iterator[tuple[Tried, Host]]:
+    """Try each path: what comes of it, and the model with the adapter.
+
+    Args:
+        case: The adapter and its base.
+        host: The base model, which the first path uses up; the others load it again.
+    """
+    codes = paths_of(host, str(case.files.folder), case.base)
+    for number, (path, code) in enumerate(codes.items()):
+        used = case.load() if number else host
+        yield try_path(case, used, path, code), used
+
+
+def try_path(case: Case, host: Host, path: str, code: str) -> Tried:
+    """Put the adapter into ``host``, and compare."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
         off_BD = host.outputs().double()
         try:
-            put(host, path, evidence.files.folder)
+            put(host, path, case.files.folder)
             on_BD = host.outputs().double()
         except Exception as error:  # whatever PEFT or the model raises is this path's finding
             return Tried(path, code, error=_line(error))
         certificate = certify(
             host.model,
-            evidence.files.folder,
+            case.files.folder,
             host.outputs,
-            base=evidence.base,
-            prints=evidence.prints,
-            recorded=evidence.recorded,
+            base=case.reference,
+            prints=case.prints,
+            recorded=case.recorded,
         )
         by_hand = _by_hand(host)
     parameters = {name: p.numel() for name, p in host.model.named_parameters()}

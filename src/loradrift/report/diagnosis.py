@@ -1,10 +1,12 @@
 """The diagnosis of an adapter in the terminal and as JSON."""
 
+import shutil
 import sys
 import textwrap
 from pathlib import Path
 
-from loradrift.certify import Diagnosis, diagnose
+from loradrift.certify import Check, Diagnosis, diagnose
+from loradrift.certify.five_tests import NAMES
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.files import write_json
 
@@ -16,7 +18,10 @@ HEALTH = {
 }
 
 COLUMNS = 100
-CODE = ("from ", "model = ", "python ")
+"""Most characters of a line."""
+
+NOT_JUDGED = "not judged: "
+CODE = ("from ", "import ", "python ")
 """How advice begins that is code or a command."""
 
 
@@ -43,28 +48,36 @@ def report_diagnosis(settings: AnalyzeConfig) -> None:
 
 
 def show(found: Diagnosis) -> None:
-    """The five tests and the diagnosis, in lines that a terminal of 100 columns holds."""
+    """The five tests and the diagnosis, in lines that the terminal holds."""
     kind = f" ({found.kind})" if found.kind else ""
     print(f"{found.adapter} on {found.base or 'no base'}{kind}\n")
     for number, test in enumerate(found.tests, start=1):
         head = f"{number} {test.name:<21}{VERDICTS[test.passed]:<11}"
-        # a failure is one sentence, what holds is a list
-        for part in test.message.split("; ") if test.passed else [test.message]:
+        for part in _parts(test):
             print(_wrapped(part, head, " " * len(head)))
             head = " " * len(head)
     advice = found.advice
     print(_wrapped(f"diagnosis: {HEALTH[advice.healthy]}: {advice.reason}", "\n", "  "))
-    print("use:" if advice.healthy else "change:")
-    if advice.change.startswith(CODE):  # to be copied: never folded
-        print("\n".join(f"  {line}" for line in advice.change.split("; ")))
+    print("\nuse:" if advice.healthy else "\nchange:")
+    if advice.change.startswith(CODE):
+        print(advice.change)  # to be pasted: neither folded nor indented
     else:
         print(_wrapped(advice.change, "  ", "  "))
+    print()
+
+
+def _parts(test: Check) -> list[str]:
+    """The lines of a test: a failure is one sentence; what holds, and the paths tried, a list."""
+    if test.passed is False and test.name != NAMES[0]:
+        return [test.message]
+    parts = test.message.split("; ")
+    return [parts[0].removeprefix(NOT_JUDGED), *parts[1:]] if test.passed is None else parts
 
 
 def _wrapped(text: str, first: str, other: str) -> str:
     return textwrap.fill(
         text,
-        COLUMNS,
+        min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns),
         initial_indent=first,
         subsequent_indent=other,
         break_long_words=False,

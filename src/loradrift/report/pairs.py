@@ -4,9 +4,11 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from loradrift.analysis.pairs import Comparison, compare_pairs, comparison_json
+from loradrift.analysis.pairs.intervals import CONFIDENCE, NUM_RESAMPLES
 from loradrift.config import AnalyzeConfig
 from loradrift.files import write_atomic, write_json
 from loradrift.report.terminal import print_table
@@ -15,12 +17,12 @@ ROWS = {
     "spearman": "Spearman",
     "pearson": "Pearson",
     "roc_auc": "ROC-AUC",
-    "accuracy": "accuracy at the best threshold",
-    "threshold": "that threshold",
-    "true_positives": "labelled 1, called 1",
-    "false_negatives": "labelled 1, called 0",
-    "false_positives": "labelled 0, called 1",
-    "true_negatives": "labelled 0, called 0",
+    "accuracy": "accuracy (tuned)",
+    "threshold": "its threshold",
+    "true_positives": "true positives",
+    "false_negatives": "false negatives",
+    "false_positives": "false positives",
+    "true_negatives": "true negatives",
 }
 DIGITS = {"threshold": 6} | dict.fromkeys(
     ("true_positives", "false_negatives", "false_positives", "true_negatives"), 0
@@ -36,23 +38,34 @@ def report_pairs(settings: AnalyzeConfig) -> None:
     """
     assert settings.pairs is not None and settings.adapter is not None
     results = Path(settings.analysis.results)
-    comparison = compare_pairs(
-        Path(settings.pairs), settings.adapter, settings.base, results / ".remembered"
-    )
+    rng = np.random.default_rng(settings.analysis.seed)
+    comparison = compare_pairs(Path(settings.pairs), settings.adapter, settings.base, rng)
     write_json(results / "pairs.json", comparison_json(comparison))
     with write_atomic(results / "pairs.csv") as temporary:
         comparison.scores.to_csv(temporary, index=False)
     title = f"Cosine scores of {len(comparison.scores)} text pairs"
+    print(loaded(comparison))
     print_table(metric_table(comparison), title)
     for note in notes(comparison):
         print(f"note: {note}")
     print(f"written: {results / 'pairs.json'} and {results / 'pairs.csv'}", flush=True)
-    if comparison.warning is not None:
-        print(f"warning: {comparison.warning}", file=sys.stderr, flush=True)
+    for warning in comparison.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+def loaded(comparison: Comparison) -> str:
+    """What was scored, and what its certificate says."""
+    case, applied = comparison.case, comparison.applied
+    assert applied.path.certificate is not None
+    verdict = applied.path.certificate.verdict if applied.problem is None else "see the warning"
+    return (
+        f"{case.files.folder} on {case.base} ({applied.host.kind}), loaded {applied.path.name}: "
+        f"{verdict}"
+    )
 
 
 def metric_table(comparison: Comparison) -> pd.DataFrame:
-    """What the terminal shows."""
+    """What the terminal shows: each figure and, below it, its interval."""
     before, after = comparison.baseline.figures, comparison.adapter.figures
     rows = []
     for name, title in ROWS.items():
@@ -63,12 +76,29 @@ def metric_table(comparison: Comparison) -> pd.DataFrame:
             for value, sign in zip(values, ("", "", "+"), strict=True)
         ]
         rows.append([title, *cells])
+        bounds = [each[name] for each in comparison.intervals if name in each]
+        if bounds and not all(math.isnan(each.low) for each in bounds):
+            signs = ("", "", "+")
+            below = [_range(*each, sign) for each, sign in zip(bounds, signs, strict=True)]
+            rows.append([f"  {100 * CONFIDENCE:.0f} % interval", *below])
     return pd.DataFrame(rows, columns=["", "base model", "with adapter", "difference"])
+
+
+def _range(low: float, high: float, sign: str) -> str:
+    return "-" if math.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know to believe the table."""
-    said = []
+    said = [
+        f"intervals: percentiles of {NUM_RESAMPLES} bootstrap samples of the pairs, the same for "
+        "both models; each threshold is kept"
+    ]
+    if sharing := comparison.num_sharing:
+        said.append(
+            f"{sharing} of {len(comparison.scores)} pairs have a text that another pair has too: "
+            "intervals take pairs as independent, and are too narrow then"
+        )
     if comparison.majority is not None:
         said.append(
             "each threshold was chosen on these very pairs, so accuracies are optimistic; always "

@@ -131,7 +131,7 @@ def test_without_a_base_it_is_not_judged(model_folder, tmp_path):
     found = diagnose(str(folder), None)
     assert found.exit_code == 2
     assert verdicts(found)["embedding difference"] is None
-    assert f"'adapter=\"{folder}\"' base=<its base model>" in found.advice.change
+    assert f"analysis=diagnose adapter={folder} base=<its base model>" in found.advice.change
 
 
 def test_another_base(model_folder, tmp_path):

@@ -94,6 +94,10 @@ ODD = [
         {"answers": [{"text": "Ann", "answer_start": 0}]},
         "qas[1] is_impossible and has answers",
     ),
+    ({"id": ""}, "qas[1].id must not be empty"),
+    ({"id": " \t"}, "qas[1].id must not be empty"),
+    ({"question": ""}, "qas[1].question must not be empty"),
+    ({"question": " \n"}, "qas[1].question must not be empty"),
     ({"is_impossible": "gone"}, "qas[1] has no answers and is not marked is_impossible"),
 ]
 

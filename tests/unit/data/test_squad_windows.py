@@ -133,6 +133,12 @@ def test_a_paragraph_in_both_splits_is_refused(splits):
         split_questions(splits.evaluation, splits.evaluation[:5], DATA)
 
 
+def test_an_id_in_both_splits_is_refused(splits):
+    twin = splits.evaluation[3]._replace(id=splits.train[7].id)
+    with pytest.raises(UserError, match=rf"id '{twin.id}' of the dev split is in the train split"):
+        split_questions(splits.train, [*splits.evaluation, twin], DATA)
+
+
 def test_too_many_rows_asked_for(splits):
     with pytest.raises(UserError, match=r"data.train_rows must be at most 88 .*, got 101"):
         split_questions(splits.train, splits.evaluation,

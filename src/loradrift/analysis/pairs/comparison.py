@@ -1,18 +1,25 @@
 """The base model's scores against the same model's with an adapter, on labelled text pairs."""
 
 import math
-import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
-from loradrift.analysis.pairs.adapter import Source, find_adapter, load_adapter, load_base
+from loradrift.analysis.pairs.intervals import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    Bounds,
+    Intervals,
+    bootstrap,
+)
 from loradrift.analysis.pairs.metrics import Metrics, is_binary, measure
-from loradrift.analysis.pairs.reading import read_pairs
-from loradrift.analysis.pairs.scores import score, tokenize_pairs
+from loradrift.analysis.pairs.reading import TextPair, read_pairs
+from loradrift.analysis.pairs.scores import prepare_texts, score
+from loradrift.certify import Applied, Case, apply_adapter, diagnose_command, find_case
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
@@ -21,14 +28,19 @@ class Comparison(NamedTuple):
     """Of two models on the same pairs."""
 
     pairs: Path
-    source: Source
+    case: Case
+    applied: Applied
     scores: pd.DataFrame
     """One row per pair: ``line`` of the file, ``label``, ``baseline``, ``adapter`` (cosines)."""
 
     baseline: Metrics
     adapter: Metrics
+    intervals: Intervals
     num_truncated: int
     """Different texts that were longer than the model takes."""
+
+    num_sharing: int
+    """Pairs with a text that another pair has too: they are not independent."""
 
     @property
     def majority(self) -> float | None:
@@ -37,42 +49,54 @@ class Comparison(NamedTuple):
         return max(labels.mean(), 1 - labels.mean()) if is_binary(labels) else None
 
     @property
-    def warning(self) -> str | None:
-        """One line if the adapter shows nowhere; None if it does."""
-        if not self.baseline.same(self.adapter):
-            return None
-        same = "the metrics of both models are identical to the last digit"
-        moved = (self.scores["adapter"] - self.scores["baseline"]).abs().max()
-        if moved == 0:
-            return (
-                f"{same}: the adapter changed nothing: was it applied? run `python analyze.py "
-                f"analysis=diagnose {_typed('adapter', str(self.source.adapter))} "
-                f"{_typed('base', self.source.base)}`"
+    def warnings(self) -> list[str]:
+        """What speaks against the adapter, one line each: its certificate, and equal metrics."""
+        said = []
+        if self.applied.problem is not None:
+            said.append(
+                f"the adapter is loaded, but its certificate does not hold: {self.applied.problem}"
             )
-        return f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them apart"
+        moved = (self.scores["adapter"] - self.scores["baseline"]).abs().max()
+        if self.baseline.same(self.adapter):
+            same = "the metrics of both models are identical to the last digit"
+            if moved > 0:
+                return [
+                    *said,
+                    f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them "
+                    "apart",
+                ]
+            said.append(f"{same}: the adapter changed nothing")
+        if said:
+            command = diagnose_command(str(self.case.files.folder), self.case.base)
+            said[-1] += f"; `{command}` says what to change"
+        return said
 
 
-def compare_pairs(pairs: Path, adapter: str, base: str | None, cache: Path) -> Comparison:
+def compare_pairs(
+    pairs: Path, adapter: str, base: str | None, rng: np.random.Generator
+) -> Comparison:
     """Score all pairs by both models.
+
+    The model that is scored with the adapter is the one that was certified.
 
     Args:
         pairs: CSV or MRPC's TSV.
         adapter: Folder of a PEFT adapter, or of a run.
-        base: Its base model; None is the one that the run or the adapter names.
-        cache: Folder of what can be made again: token ids, digests.
+        base: Its base model; None is the one that the adapter names.
+        rng: Draws the samples of the intervals.
 
     Raises:
-        UserError: If a file is missing or malformed, or the adapter does not fit the model.
+        UserError: If a file is missing or malformed, or the adapter is not applied by any loading
+            path; names the check that fails.
     """
     rows = read_pairs(pairs)
-    source = find_adapter(adapter, base)
-    backbone, tokenizer = load_base(source, cache)
-    backbone.to("cuda" if torch.cuda.is_available() else "cpu")
-    texts = tokenize_pairs(pairs, rows, backbone, tokenizer, cache)
+    case = find_case(adapter, base)
+    host = case.load()
+    texts = prepare_texts(pairs, rows, host, case.base)
     labels_N = np.array([row.label for row in rows])
-    before_N = score(backbone, texts)
-    load_adapter(backbone, source.adapter)
-    after_N = score(backbone, texts)
+    before_N = score(host, texts)
+    applied = apply_adapter(case, host)
+    after_N = score(applied.host, texts)
     scores = pd.DataFrame(
         {
             "line": [row.line for row in rows],
@@ -81,41 +105,73 @@ def compare_pairs(pairs: Path, adapter: str, base: str | None, cache: Path) -> C
             "adapter": after_N,
         }
     )
+    before, after = measure(before_N, labels_N), measure(after_N, labels_N)
     return Comparison(
         pairs,
-        source,
+        case,
+        applied,
         scores,
-        measure(before_N, labels_N),
-        measure(after_N, labels_N),
-        texts.table.num_truncated,
+        before,
+        after,
+        bootstrap((before_N, before), (after_N, after), labels_N, rng),
+        texts.num_truncated,
+        count_sharing(rows),
     )
+
+
+def count_sharing(pairs: Sequence[TextPair]) -> int:
+    """How many pairs have a text that another pair has too."""
+    uses = Counter(text for pair in pairs for text in {pair.text1, pair.text2})
+    return sum(max(uses[pair.text1], uses[pair.text2]) > 1 for pair in pairs)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """What ``pairs.json`` holds; null is what is not defined."""
     moved = (comparison.scores["adapter"] - comparison.scores["baseline"]).abs()
+    path = comparison.applied.path
     return {
         "pairs": str(comparison.pairs),
-        "adapter_folder": str(comparison.source.adapter),
-        "base_model": comparison.source.base,
+        "adapter_folder": str(comparison.case.files.folder),
+        "base_model": comparison.case.base,
+        "model_kind": comparison.applied.host.kind,
+        "loading_path": path.name,
+        "loading_code": path.code,
+        "certificate": path.certificate.to_json() if path.certificate else None,
         "num_pairs": len(comparison.scores),
         "num_truncated_texts": comparison.num_truncated,
         "majority_accuracy": comparison.majority,
         "threshold_tuned_on_these_pairs": True,
+        "num_pairs_that_share_a_text": comparison.num_sharing,
         "baseline": _metrics_json(comparison.baseline),
         "adapter": _metrics_json(comparison.adapter),
+        "difference": _difference_json(comparison),
+        "intervals": {
+            "method": "percentiles of a paired bootstrap over pairs, thresholds kept",
+            "confidence": CONFIDENCE,
+            "num_resamples": NUM_RESAMPLES,
+        }
+        | {side: _bounds_json(each) for side, each in comparison.intervals._asdict().items()},
         "metrics_identical": comparison.baseline.same(comparison.adapter),
         "scores_identical": bool((moved == 0).all()),
         "largest_score_change": float(moved.max()),
     }
 
 
-def _typed(key: str, value: str) -> str:
-    """An override as the shell and Hydra take it: folders of runs hold commas and ``=``."""
-    return f"{key}={value}" if re.fullmatch(r"[\w./+-]+", value) else f"\"{key}='{value}'\""
-
-
 def _metrics_json(metrics: Metrics) -> dict[str, Any]:
-    plain = {k: None if math.isnan(v) else v for k, v in metrics.figures.items()}
+    plain = {name: _number(value) for name, value in metrics.figures.items()}
     counts = {k: None if v is None else int(v) for k, v in plain.items() if k in COUNTS}
     return plain | counts | {"notes": list(metrics.notes)}
+
+
+def _difference_json(comparison: Comparison) -> dict[str, float | None]:
+    """Adapter less baseline, of the metrics that have an interval."""
+    before, after = comparison.baseline.figures, comparison.adapter.figures
+    return {name: _number(after[name] - before[name]) for name in comparison.intervals.difference}
+
+
+def _bounds_json(intervals: dict[str, Bounds]) -> dict[str, list[float | None]]:
+    return {name: [_number(each) for each in bounds] for name, bounds in intervals.items()}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

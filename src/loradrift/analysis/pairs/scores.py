@@ -1,7 +1,12 @@
-"""Cosine of two texts' mean-pooled final hidden states."""
+"""Cosine of two texts' embeddings, as the model's kind makes them.
+
+A sentence-transformers model has ``encode``. Of any other, the final hidden states of the
+transformer inside are averaged over the text's own tokens.
+"""
 
 # Shape suffixes: N pairs, U different texts, B rows of a batch, T tokens, D width.
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,69 +19,121 @@ from torch import Tensor
 
 from loradrift.activations.pooling import mean
 from loradrift.analysis.pairs.reading import TextPair
-from loradrift.config import UserError
-from loradrift.data import Collator, EvaluationBatches, Row, TokenTable, tokenize
-from loradrift.models import Backbone
+from loradrift.certify import Host
+from loradrift.config import ModelConfig, UserError
+from loradrift.data import Collator, EvaluationBatches, TokenTable
+from loradrift.models import load_tokenizer
 
 BATCH_SIZE = 32
 MAX_LENGTH = 2048
-"""Most tokens of a text where the architecture sets no limit."""
+"""Most tokens of a text where neither tokenizer nor architecture sets a limit."""
 
 MANY = 100
 """Batches from which on progress is shown."""
 
 
-class Texts(NamedTuple):
-    """The pairs as tokens, each different text once."""
+class Tokens(NamedTuple):
+    """The texts as tokens."""
 
     table: TokenTable
     collate: Collator
+
+
+class Texts(NamedTuple):
+    """The pairs' texts, each different one once."""
+
+    texts: list[str]
     places_2N: NDArray[np.int64]
-    """Rows of the table: first and second text of each pair."""
+    """Where among them: first and second text of each pair."""
+
+    tokens: Tokens | None
+    """None where ``encode`` makes its own."""
+
+    num_truncated: int
+    """Texts that are longer than the model takes."""
 
 
-def tokenize_pairs(
-    path: Path, pairs: Sequence[TextPair], backbone: Backbone, tokenizer: Any, cache: Path
-) -> Texts:
-    """Each text as ``bos text``, cut to the positions of the model.
+def prepare_texts(path: Path, pairs: Sequence[TextPair], host: Host, base: str) -> Texts:
+    """Collect the texts and, unless the model does so itself, tokenize them.
 
     Args:
         path: Of the pairs' file, for messages.
         pairs: Its rows.
-        backbone: Says how long a text may be.
-        tokenizer: Of the base model.
-        cache: Folder of token ids.
+        host: The base model.
+        base: Its folder or name, for the tokenizer.
 
     Raises:
-        UserError: If a text consists of special tokens; names file and line.
+        UserError: If there is no tokenizer, or a text consists of special tokens; names file and
+            line.
     """
     row_of: dict[str, int] = {}
     for pair in pairs:
         for text in (pair.text1, pair.text2):
             row_of.setdefault(text, len(row_of))
-    limit = getattr(backbone.causal_lm.config, "max_position_embeddings", None) or MAX_LENGTH
-    rows = [Row(f"text/{place}", text, None, 0) for text, place in row_of.items()]
-    table = tokenize(rows, tokenizer, limit, cache)
-    special = tuple({tokenizer.bos_token_id, tokenizer.eos_token_id} - {None})
+    texts = list(row_of)
     sides = [pair.text1 for pair in pairs], [pair.text2 for pair in pairs]
     places_2N = np.array([[row_of[text] for text in side] for side in sides])
-    empty = {i for i in range(len(table)) if np.isin(table.row(i), special).all()}
+    if host.kind == "sentence-transformers":
+        return Texts(texts, places_2N, None, _cut_by_encode(host.core, texts))
+    tokens = tokenize_texts(texts, host.core.config, base)
+    special = tokens.collate.special_ids
+    empty = {i for i in range(len(texts)) if np.isin(tokens.table.row(i), special).all()}
     for pair, places in zip(pairs, places_2N.T, strict=True):
         if empty & set(places.tolist()):
             raise UserError(
                 f"{path}, line {pair.line}: a text holds special tokens only: nothing to average"
             )
-    # The padding is never seen: it is on the right, and attention is causal.
-    return Texts(table, Collator(tokenizer.eos_token_id or 0, special), places_2N)
+    return Texts(texts, places_2N, tokens, tokens.table.num_truncated)
 
 
-def score(backbone: Backbone, texts: Texts) -> NDArray[np.float64]:
-    """Cosine of each pair (N,), in float64 from float32 states.
+def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> Tokens:
+    """Each text as ``bos text`` or, of an encoder, ``cls text sep``, cut to what the model takes.
 
     Raises:
-        UserError: If the model's states are not finite.
+        UserError: If there is no tokenizer.
     """
-    x_UD = embed(backbone, texts)
+    try:
+        tokenizer = load_tokenizer(ModelConfig(name="local", path=base))
+    except UserError as error:
+        raise UserError(str(error).replace("model.path=", "base=", 1)) from None
+    places = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
+    limit = min(places, tokenizer.model_max_length)  # RoBERTa has two places that it cannot use
+    if tokenizer.cls_token_id is None:
+        first, last = [tokenizer.bos_token_id], []
+    else:
+        first, last = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
+    first, last = ([i for i in ids if i is not None] for ids in (first, last))
+    plain = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    room = limit - len(first) - len(last)
+    rows = [[*first, *ids[:room], *last] for ids in plain]
+    table = TokenTable(
+        ids=tuple(f"text/{place}" for place in range(len(rows))),
+        flat=np.concatenate([np.array(row, dtype=np.int32) for row in rows]),
+        offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        labels=np.zeros(len(rows), dtype=np.int64),
+        num_truncated=sum(len(ids) > room for ids in plain),
+    )
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, *first, *last} - {None}
+    pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+    return Tokens(table, Collator(pad, tuple(special)))
+
+
+def _cut_by_encode(model: Any, texts: list[str]) -> int:
+    """How many texts ``encode`` cuts."""
+    limit = model.max_seq_length
+    if limit is None:
+        return 0
+    rows = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    return sum(len(row) > limit for row in rows)
+
+
+def score(host: Host, texts: Texts) -> NDArray[np.float64]:
+    """Cosine of each pair (N,), in float64 from float32 embeddings.
+
+    Raises:
+        UserError: If the embeddings are not finite.
+    """
+    x_UD = embed(host, texts)
     first_N, second_N = torch.from_numpy(texts.places_2N)
     scores_N = F.cosine_similarity(x_UD[first_N], x_UD[second_N])
     if not scores_N.isfinite().all():
@@ -85,18 +142,41 @@ def score(backbone: Backbone, texts: Texts) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def embed(backbone: Backbone, texts: Texts) -> Tensor:
-    """Mean of the final hidden states of each text's own tokens, (U, D) in float64."""
+def embed(host: Host, texts: Texts) -> Tensor:
+    """One vector per text, (U, D) in float64, on the CPU."""
+    host.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        if texts.tokens is not None:
+            return _mean_states(host, texts.tokens)
+        quiet = len(texts.texts) < MANY * BATCH_SIZE or not _is_terminal()
+        x_UD = host.core.encode(texts.texts, batch_size=BATCH_SIZE, show_progress_bar=not quiet)
+        return torch.from_numpy(x_UD).double()
+    finally:
+        host.model.to("cpu")  # where it is certified
+
+
+def _mean_states(host: Host, tokens: Tokens) -> Tensor:
     from rich.console import Console
     from rich.progress import track
 
-    backbone.eval()
-    device = next(backbone.parameters()).device
-    batches = EvaluationBatches(texts.table, texts.collate, batch_size=BATCH_SIZE)
+    device = next(host.model.parameters()).device
+    host.core.config.use_cache = False  # nothing is generated
+    batches = EvaluationBatches(tokens.table, tokens.collate, batch_size=BATCH_SIZE)
+    quiet = len(batches) < MANY or not _is_terminal()
     console = Console(stderr=True)
-    quiet = len(batches) < MANY or not console.is_terminal
-    x_UD = torch.empty(len(texts.table), backbone.width, dtype=torch.float64)
+    order, rows = [], []
     for batch in track(batches, "texts", console=console, transient=True, disable=quiet):
-        hidden_BTD = backbone.encode(batch["input_ids"].to(device))
-        x_UD[batch["index"]] = mean(hidden_BTD, batch["content_mask"].to(device)).double().cpu()
+        output = host.transformer(
+            input_ids=batch["input_ids"].to(device),
+            attention_mask=batch["attention_mask"].long().to(device),
+        )
+        pooled_BD = mean(output.last_hidden_state, batch["content_mask"].to(device))
+        order.append(batch["index"])
+        rows.append(pooled_BD.double().cpu())
+    x_UD = torch.empty(len(tokens.table), rows[0].shape[1], dtype=torch.float64)
+    x_UD[torch.cat(order)] = torch.cat(rows)
     return x_UD
+
+
+def _is_terminal() -> bool:
+    return os.isatty(2)

@@ -42,9 +42,9 @@ def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
 
     Args:
         path: The file.
-        problems: Collects what spoils training but not the official evaluation, which looks at
-            ids and answers' texts alone: an empty context, an answer that does not stand where
-            it says, ``is_impossible`` against the answers. None refuses them.
+        problems: Collects what spoils training but not the official evaluation, which compares
+            ids and answers' texts alone: an empty id, question or context, an answer that does
+            not stand where it says, ``is_impossible`` against the answers. None refuses them.
 
     Raises:
         UserError: If the file is missing, damaged or malformed, an id is there twice, or there is
@@ -129,6 +129,9 @@ class _Reader:
     def _question(self, place: str, entry: Any, context: str, title: str) -> Question:
         name = self._get(entry, place, "id", str)
         question = self._get(entry, place, "question", str).strip()
+        for key, text in (("id", name.strip()), ("question", question)):
+            if not text:
+                self._odd(f"{place}.{key} must not be empty")
         answers = self._answers(place, entry, "answers", context)
         impossible = "is_impossible" in entry and self._get(entry, place, "is_impossible", bool)
         if impossible and answers:

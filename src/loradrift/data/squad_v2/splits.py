@@ -48,7 +48,7 @@ def split_questions(
 
     Raises:
         UserError: If there are too few paragraphs, or fewer training rows than asked for, or a
-            paragraph of the training split is in the reported one too.
+            paragraph or an id of the training split is in the reported one too.
     """
     paragraphs: defaultdict[str, list[int]] = defaultdict(list)
     for i, question in enumerate(train):
@@ -57,6 +57,12 @@ def split_questions(
         raise UserError(
             f"the paragraph of question {shared.id} of the {data.evaluation_split} split is in the "
             "train split too"
+        )
+    ids = {question.id for question in train}
+    if shared := next((q for q in evaluation if q.id in ids), None):
+        raise UserError(
+            f"the question id {shared.id!r} of the {data.evaluation_split} split is in the train "
+            "split too: ids must be unique over both"
         )
     order = list(paragraphs.values())
     random.Random(data.seed).shuffle(order)

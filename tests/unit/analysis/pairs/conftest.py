@@ -37,7 +37,7 @@ def adapter(model_folder, tmp_path) -> Callable[..., Path]:
             )
         draw = torch.Generator().manual_seed(1)
         for key, parameter in sorted(model.named_parameters()):
-            if moved and "lora_B" in key:
+            if moved and ("lora_B" in key or "lora_embedding_A" in key):  # zero at the start
                 parameter.data.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
         model.save_pretrained(tmp_path / name)
         return tmp_path / name

@@ -1,0 +1,152 @@
+"""An adapter and the base model that it is judged on: found, read, and loaded."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loradrift.certify.adapter_files import CONFIG, HEAD, AdapterFiles
+from loradrift.certify.base_checks import Fingerprints
+from loradrift.certify.certificate import file_checks
+from loradrift.certify.hosts import Host
+from loradrift.certify.loading import check_base_path, load_host
+from loradrift.certify.record import Check
+from loradrift.config import ModelConfig, UserError
+from loradrift.models import model_fingerprint
+from loradrift.runs import RunRecord, read_record
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged."""
+
+    folder: Path
+    """With ``adapter_config.json``."""
+
+    base: str | None
+    """As typed."""
+
+    run: RunRecord | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """An adapter, its base, and what a certificate compares them with."""
+
+    files: AdapterFiles
+    base: str
+    """Folder or hub name."""
+
+    own: Sequence[Check]
+    """The checks that need no model."""
+
+    is_run: bool
+    reference: Path | None
+    """Folder whose weights the base must have."""
+
+    prints: Fingerprints | None
+    recorded: Mapping[str, str] | None
+    """sha256 of the files when the run certified them."""
+
+    def load(self) -> Host:
+        """The base model, without the adapter.
+
+        Raises:
+            UserError: If it cannot be loaded.
+        """
+        return load_host(self.files, self.base, is_run=self.is_run)
+
+
+def find_subject(adapter: str, base: str | None) -> Subject:
+    """The adapter's folder; of a run, the one in it, and its record.
+
+    Args:
+        adapter: Folder of a PEFT adapter, or of a run, whose adapter is in ``model/``.
+        base: The base model, where one was named.
+
+    Raises:
+        UserError: If there is no such folder, or it holds no adapter.
+    """
+    folder = Path(adapter)
+    if not folder.is_dir():
+        raise UserError(f"adapter={adapter} is no folder")
+    run = None
+    if not (folder / CONFIG).is_file():
+        run = read_record(folder)
+        folder = folder if run is None else folder / "model"
+    elif folder.name == "model":
+        run = read_record(folder.parent)
+    if not (folder / CONFIG).is_file():
+        why = ""
+        if run is not None:
+            why = f"; the run's method is {run.coordinates['method']}, its status {run.status}"
+        raise UserError(
+            f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}{why}"
+        )
+    return Subject(folder, base, run)
+
+
+def own_checks(files: AdapterFiles, subject: Subject) -> list[Check]:
+    """The checks that need no model."""
+    return file_checks(files, _recorded(subject.run), wants_head=_headed(subject.run))
+
+
+def open_case(files: AdapterFiles, subject: Subject, own: Sequence[Check]) -> Case:
+    """Find the base model.
+
+    Raises:
+        UserError: If nothing names one, or there is none of that name.
+    """
+    run = subject.run
+    if run is not None and run.config.get("model", {}).get("weights") == "random":
+        raise UserError(
+            f"the base model of {files.folder} was drawn at random (model.weights=random) and is "
+            "not stored: nothing can be compared with it"
+        )
+    base = subject.base or files.config.get("base_model_name_or_path")
+    if not base:
+        raise UserError(
+            f"{files.folder / CONFIG} names no base model: give base=<folder or hub name>"
+        )
+    base = str(base)
+    check_base_path(base)
+    return Case(
+        files,
+        base,
+        own,
+        run is not None,
+        _reference(files, base),
+        _fingerprints(run, base),
+        _recorded(run),
+    )
+
+
+def _headed(run: RunRecord | None) -> bool:
+    """Whether a run's task puts a head on the transformer: its certificate names the file."""
+    if run is None:
+        return False
+    if run.certificate is None:
+        return bool(run.coordinates["task"] != "pretrain")
+    return HEAD in run.certificate["files"]
+
+
+def _recorded(run: RunRecord | None) -> dict[str, str] | None:
+    return (run.certificate or {}).get("files") if run else None
+
+
+def _reference(files: AdapterFiles, base: str) -> Path | None:
+    """The base that the adapter names, if it is here: what the given one is compared with."""
+    named = files.config.get("base_model_name_or_path")
+    if named and Path(str(named)).is_dir():
+        return Path(str(named))
+    return Path(base) if named and Path(str(named)).name == Path(base).name else None
+
+
+def _fingerprints(run: RunRecord | None, base: str) -> Fingerprints | None:
+    """Digests of the base: in the run's record, and of what is loaded now."""
+    recorded = run.fingerprints.get("base_model") if run else None
+    if recorded is None:
+        return None
+    with tempfile.TemporaryDirectory() as cache:
+        config = ModelConfig(name="local", path=base)
+        return Fingerprints(recorded, model_fingerprint(config, seed=0, cache=Path(cache)))
