@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -70,7 +71,6 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
                 engine_kwargs=options,
                 heartbeat_interval=heartbeat_s,
                 grace_period=grace_s,
-                heartbeat_stale_trial_callback=_retry(),
             )
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
@@ -82,11 +82,6 @@ def reason(error: BaseException) -> str:
     """What the database itself said, in one line."""
     origin = getattr(error, "orig", None) or error.__cause__ or error
     return str(getattr(origin, "orig", None) or origin).strip().split("\n")[0]
-
-
-def _retry() -> RetryHeartbeatStaleTrialCallback:
-    # What the lost process had reported stays: its cell goes on from the last checkpoint.
-    return RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
 
 
 @contextmanager
@@ -120,18 +115,18 @@ def worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
 
 
-def is_gone(named: str) -> bool:
-    """Whether a :func:`worker` of this machine has ended; one of another machine is not judged."""
-    if not named:
-        return False
-    host, pid, start = named.rsplit(":", 2)
-    return host == socket.gethostname() and _start(int(pid)) != start
+def is_gone(worker: str) -> bool:
+    """Whether a :func:`worker` of this machine has ended."""
+    _, pid, start = worker.rsplit(":", 2)
+    return _start(int(pid)) != start
 
 
 def _start(pid: int) -> str:
     """When a process began, in ticks since the machine did: numbers of processes come again."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # a killed process stays on as a zombie where nobody asks how it ended
+        return "gone" if fields[0] in "ZX" else fields[19]
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         return "alive"
@@ -139,22 +134,53 @@ def _start(pid: int) -> str:
 
 
 def recover(study: optuna.Study, storage: RDBStorage) -> None:
-    """Fail the trials whose process has ended, here at once and elsewhere after the grace period.
+    """Fail the trials whose process has ended: here at once, elsewhere after the grace period.
 
-    Each is queued once more with the same parameters, and so in the same cell.
+    To be called while no other process can claim a trial of the study.
     """
-    for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        if is_gone(trial.user_attrs.get("worker", "")):
-            give_up(study, storage, trial.number)
-    optuna.storages.fail_stale_trials(study)
+    silent = storage._get_stale_trial_ids(study._study_id)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        own = trial.user_attrs.get("worker")
+        if own is None:  # the rest of its claim is missing, and nobody is claiming now
+            give_up(study, storage, trial.number, "its process ended while it took it up")
+            continue
+        host = own.rsplit(":", 2)[0]
+        if host == socket.gethostname():
+            if is_gone(own):
+                give_up(study, storage, trial.number, "its process has ended")
+        elif trial._trial_id in silent:
+            why = f"no sign of life from {host} for more than {storage.grace_period} s"
+            give_up(study, storage, trial.number, why)
 
 
-def give_up(study: optuna.Study, storage: RDBStorage, number: int) -> None:
-    """Fail a trial whose process was killed, and queue it once more."""
+def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
+    """Fail a trial whose process was killed, queue it once more, and say so.
+
+    One that was queued again before is not: its values may be what kills it. It does not count, so
+    that a new trial takes its place.
+    """
     trial_id = find_trial(storage, study.study_name, number)
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
-        _retry()(study, storage.get_trial(trial_id))
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        lost = storage.get_trial(trial_id)
+        _retry(study, lost)
+        before = retried(lost)
+        what = "it is queued once more, with the same values"
+        if before is not None:
+            what = f"so was trial {before} with the same values, and a new trial takes its place"
+        print(f"search {study.study_name}: trial {number} was lost ({why}); {what}", flush=True)
+
+
+def _retry(study: optuna.Study, lost: FrozenTrial) -> None:
+    # What the lost process had reported stays: its cell goes on from the last checkpoint.
+    again = RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
+    lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key != "worker"}
+    again(study, lost)
+
+
+def retried(trial: FrozenTrial) -> int | None:
+    """Number of the lost trial that this one is run again for."""
+    return trial.system_attrs.get("failed_trial")
 
 
 def find_trial(storage: RDBStorage, study: str, number: int) -> int:

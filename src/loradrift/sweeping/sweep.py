@@ -42,6 +42,7 @@ from loradrift.sweeping.storage import (
     open_storage,
     reason,
     recover,
+    retried,
     worker,
 )
 
@@ -193,12 +194,12 @@ class SearchSweep(OptunaSweeperImpl):
         queued = any(trial.state is TrialState.WAITING for trial in open_trials)
         if not queued and len(_settled(trials)) + len(open_trials) >= search.num_trials:
             return None
-        firsts = [trial for trial in trials if "failed_trial" not in trial.system_attrs]
+        firsts = [trial for trial in trials if retried(trial) is None]
         search.study.sampler = self._sampler(search.space, len(firsts))
         trial = search.study.ask()
-        trial.set_user_attr("worker", worker())
         trial_id = find_trial(search.storage, search.study.study_name, trial.number)
         search.storage.record_heartbeat(trial_id)
+        trial.set_user_attr("worker", worker())  # last: what has none was not wholly claimed
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
 
@@ -232,9 +233,9 @@ class SearchSweep(OptunaSweeperImpl):
             self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
-            print(f"search {name}: trial {trial.number} was lost", flush=True)
             with claiming(search.storage, name):
-                give_up(search.study, search.storage, trial.number)
+                why = "its job ended without an outcome"
+                give_up(search.study, search.storage, trial.number, why)
 
     def _check_failures(self, search: Search, trials: Sequence[FrozenTrial]) -> None:
         failed = [trial for trial in trials if trial.state is TrialState.FAIL]

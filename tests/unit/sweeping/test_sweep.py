@@ -227,14 +227,30 @@ def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
 
 @pytest.mark.slow
 def test_a_job_whose_process_dies_is_run_once_more(tmp_path):
-    (tmp_path / "die").touch()
+    (tmp_path / "die").write_text("1")
     code, out, err = run(
         "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
         runs=tmp_path, n_trials=3,
     )  # fmt: skip
     assert code == 0, err
-    assert "was lost" in out
+    assert "trial 1 was lost (its job ended without an outcome); it is queued once more" in out
     assert settled(trials(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_path):
+    (tmp_path / "die").write_text("1 2")
+    said = []
+    for code in (9, 9, 0):
+        ended, out, err = run(runs=tmp_path, n_trials=3)
+        assert ended == code, err
+        said.append(out)
+    assert "trial 1 was lost (its process has ended); it is queued once more" in said[1]
+    assert "trial 2 was lost (its process has ended); so was trial 1 with the same" in said[2]
+    found = trials(tmp_path)
+    assert [trial.state.name for trial in found] == ["COMPLETE", "FAIL", "FAIL", *["COMPLETE"] * 2]
+    _, first, again, *others = (trial.params["method.optim.lr"] for trial in found)
+    assert first == again and first not in others
 
 
 @pytest.mark.parametrize(
