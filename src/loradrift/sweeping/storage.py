@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -26,6 +27,10 @@ BUSY_S = 60
 """SQLite waits so long for another process's write before it calls the database locked."""
 
 
+class StorageUnusable(UserError):
+    """The storage cannot be opened now; it may be later."""
+
+
 def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBStorage:
     """Connect, making the tables (and SQLite's folder) where there are none.
 
@@ -35,8 +40,8 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         grace_s: Seconds without one after which a trial is given up.
 
     Raises:
-        UserError: If the URL is malformed, of another database, or holds a password; if the
-            database is locked or cannot be reached.
+        UserError: If the URL is malformed, of another database, or holds a password.
+        StorageUnusable: If the database is locked or cannot be reached.
     """
     try:
         parsed = make_url(url)
@@ -59,23 +64,34 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         )
     if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
         raise UserError(f"{key} must be a file, sqlite:///…, or a server, postgresql+psycopg://…")
-    options = {}
+    options: dict[str, object] = {"pool_pre_ping": True}  # the server may have restarted
     if kind == "sqlite":
         options = {"connect_args": {"timeout": BUSY_S}}
     try:
         if kind == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         with _locked(parsed, "tables"):  # two workers must not make them at once
-            return RDBStorage(
+            storage = RDBStorage(
                 url,
                 engine_kwargs=options,
                 heartbeat_interval=heartbeat_s,
                 grace_period=grace_s,
             )
+        if kind == "postgresql":
+            event.listen(storage.engine, "connect", _in_utc)
+            storage.engine.dispose()  # the connections that are there already
+        return storage
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
-        raise UserError(f"{key} cannot be opened: {reason(error)}") from error
+        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}") from error
+
+
+def _in_utc(connection: Any, _: object) -> None:
+    """Signs of life are kept without their time zone: a session in another would be hours off."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def reason(error: BaseException) -> str:
@@ -163,6 +179,8 @@ def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> 
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
         lost = storage.get_trial(trial_id)
+        if "error" in lost.user_attrs:
+            return  # it had failed by itself, and its process was killed over noting that
         _retry(study, lost)
         before = retried(lost)
         what = "it is queued once more, with the same values"

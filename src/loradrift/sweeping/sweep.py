@@ -87,6 +87,9 @@ class SearchSweep(OptunaSweeperImpl):
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             require(value > 0, f"hydra.sweeper.{name}", "positive", value)
         require(pruner in PRUNERS, "hydra.sweeper.pruner", " or ".join(PRUNERS), pruner)
+        require(heartbeat_s > 0, "hydra.sweeper.heartbeat_s", "positive", heartbeat_s)
+        longer = f"longer than hydra.sweeper.heartbeat_s={heartbeat_s}"
+        require(grace_s > heartbeat_s, "hydra.sweeper.grace_s", longer, grace_s)
 
     def sweep(self, arguments: list[str]) -> None:
         """Search for each task and method that is named, one study after the other.

@@ -1,5 +1,6 @@
 """Trials whose process was killed: given up, queued once more, and said."""
 
+import datetime
 import os
 import socket
 import subprocess
@@ -7,8 +8,23 @@ import sys
 
 import optuna
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from loradrift.sweeping.storage import find_trial, is_gone, open_storage, recover, worker
+from loradrift.cli import JobFailed
+from loradrift.config import UserError
+from loradrift.runs import CellBusyError
+from loradrift.sweeping.job import TrialJob
+from loradrift.sweeping.storage import (
+    StorageUnusable,
+    find_trial,
+    is_gone,
+    open_storage,
+    recover,
+    worker,
+)
 
 NAME = "main/sst2/lora"
 ENDED = f"{socket.gethostname()}:1:0"
@@ -32,6 +48,19 @@ def claim(study, storage, by):
     if by:
         trial.set_user_attr("worker", by)
     return trial.number, trial.suggest_float("lr", 0, 1)
+
+
+def silent_for(storage, seconds):
+    """Move all signs of life into the past, as the storage has them, or into the future."""
+    past = datetime.timedelta(seconds=seconds)
+    with storage.engine.begin() as connection:
+        found = connection.execute(text("SELECT trial_id, heartbeat FROM trial_heartbeats"))
+        for trial_id, last in found.all():
+            at = datetime.datetime.fromisoformat(str(last)) - past
+            connection.execute(
+                text("UPDATE trial_heartbeats SET heartbeat = :at WHERE trial_id = :id"),
+                {"at": at.isoformat(sep=" "), "id": trial_id},
+            )
 
 
 def states(study):
@@ -70,6 +99,13 @@ def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
     assert states(study) == ["FAIL", "WAITING"]
 
 
+def test_one_that_failed_by_itself_is_not_run_again(study, storage, capsys):
+    claim(study, storage, ENDED)
+    storage.set_trial_user_attr(find_trial(storage, NAME, 0), "error", "the loss is nan")
+    recover(study, storage)
+    assert states(study) == ["FAIL"] and capsys.readouterr().out == ""
+
+
 def test_a_trial_that_lives_is_left_alone(study, storage, capsys):
     claim(study, storage, worker())
     recover(study, storage)
@@ -88,3 +124,71 @@ def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
     assert is_gone(named)
     process.communicate()
     assert is_gone(named)
+
+
+def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, storage, capsys):
+    claim(study, storage, "elsewhere:7:7")
+    silent_for(storage, 100)
+    recover(study, storage)
+    assert states(study) == ["RUNNING"]
+    silent_for(storage, 100)
+    recover(study, storage)
+    assert "(no sign of life from elsewhere for more than 120 s)" in capsys.readouterr().out
+    assert states(study) == ["FAIL", "WAITING"]
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_clock_that_is_set_takes_no_trial_from_a_process_of_this_machine(study, storage, seconds):
+    claim(study, storage, worker())
+    claim(study, storage, ENDED)
+    silent_for(storage, seconds)
+    recover(study, storage)
+    assert states(study) == ["RUNNING", "FAIL", "WAITING"]
+
+
+def test_workers_in_different_time_zones_agree_on_the_time(postgres, monkeypatch):
+    """The server's clock is the only one, and no session has an hour of its own."""
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    west = open_storage(postgres)
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    east = open_storage(postgres)
+    study = optuna.create_study(study_name=NAME, storage=west)
+    for storage, host in ((west, "west"), (east, "east")):
+        number, _ = claim(study, storage, f"{host}:7:7")
+        storage.record_heartbeat(find_trial(storage, NAME, number))
+    for storage in (west, east):
+        recover(study, storage)
+        assert states(study) == ["RUNNING", "RUNNING"]
+    silent_for(west, 130)
+    recover(study, east)
+    assert states(study) == ["FAIL", "FAIL", "WAITING", "WAITING"]
+
+
+def as_the_front_door_has_it(error):
+    try:
+        try:
+            raise error
+        except Exception:
+            raise JobFailed(str(error)) from None
+    except JobFailed as failure:
+        return failure
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (UserError("the loss is nan"), "FAIL"),
+        (CellBusyError("runs/a is held by process 7"), "RUNNING"),
+        (StorageUnusable("cannot be opened"), "RUNNING"),
+        (OperationalError("INSERT", {}, Exception("database is locked")), "RUNNING"),
+        (optuna.exceptions.StorageInternalError(), "RUNNING"),
+    ],
+)
+def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, error, state):
+    claim(study, storage, worker())
+    search = {"storage": storage.url, "study": NAME, "trial": 0}
+    ended = JobReturn(status=JobStatus.FAILED, _return_value=as_the_front_door_has_it(error))
+    TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+    [trial] = study.trials
+    assert trial.state.name == state
+    assert ("error" in trial.user_attrs) == (state == "FAIL")

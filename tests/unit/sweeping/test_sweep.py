@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -170,41 +168,6 @@ def two_workers(runs, url):
     assert len({cell for _, cell, _ in begun(runs)}) == 8, "none is done twice"
 
 
-@pytest.fixture
-def postgres(tmp_path):
-    """A server of this test's own."""
-    folder = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
-    if folder is None or shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL (Debian's postgresql) is not installed")
-    pytest.importorskip("psycopg", reason="the extra `cluster` is not installed")
-    data = tmp_path / "server"
-    data.mkdir()
-    as_user = []
-    if os.geteuid() == 0:  # the server refuses to run as root
-        for each in (tmp_path, data, *tmp_path.parents):
-            if (
-                each.stat().st_uid == 0
-                and tmp_path.parts[:3] == each.parts[:3]
-                and len(each.parts) > 2
-            ):
-                each.chmod(0o755)
-        shutil.chown(data, "postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run_as = lambda *command: subprocess.run([*as_user, *command], check=True, capture_output=True)  # noqa: E731
-    run_as(str(folder / "initdb"), "-D", str(data), "-U", "me", "-A", "trust")
-    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1"
-    run_as(
-        str(folder / "pg_ctl"), "-D", str(data), "-w", "-o", options, "-l", f"{data}/log", "start"
-    )
-    try:
-        yield f"postgresql+psycopg://me@127.0.0.1:{port}/postgres"
-    finally:
-        run_as(str(folder / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-
-
 def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
     runs = tmp_path / "runs"
     runs.mkdir()
@@ -260,6 +223,8 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials must be positive, got 0"),
         ("method.optim.lr=1e-3", "needs a range to search"),
         ("hydra.sweeper.pruner=strict", "hydra.sweeper.pruner must be median or hyperband"),
+        ("hydra.sweeper.heartbeat_s=0", "hydra.sweeper.heartbeat_s must be positive, got 0"),
+        ("hydra.sweeper.grace_s=15", "grace_s must be longer than .*heartbeat_s=15, got 15"),
         (
             "hydra.sweeper.storage=postgresql+psycopg://me:hunter2@x/y",
             r"postgresql\+psycopg://me:\*\*\*@x/y holds a password",
