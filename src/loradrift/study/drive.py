@@ -17,12 +17,13 @@ from loradrift.config import (
     CallbacksConfig,
     Config,
     StudyConfig,
+    UserError,
 )
 from loradrift.runs import finished_record
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import CELL_PHASES, StudyCell, plan, without
 from loradrift.study.checkpoints import drop_last
-from loradrift.study.disk import check_disk
+from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
 from loradrift.study.listing import (
     Line,
     base_lines,
@@ -51,6 +52,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     driver = Driver(program, settings, study, typed)
     if study.dry_run:
         print_listing(study.name, driver.lines())
+        print(f"disk: {driver.disk_text()}")
         return
     driver.check_disk()
     for phase in driver.phases:
@@ -117,13 +119,29 @@ class Driver:
         Raises:
             UserError: With the figures.
         """
+        if left := self._runs_left():
+            check_disk(Path(self.settings.runs), self._sizes(left), self.study.name)
+
+    def disk_text(self) -> str:
+        """What is left to write, and whether it fits."""
+        left = self._runs_left()
+        if not left:
+            return "nothing is left to write but tables and figures"
+        try:
+            sizes = self._sizes(left)
+            check_disk(Path(self.settings.runs), sizes, self.study.name)
+        except UserError as error:
+            return str(error)
+        return disk_text(Path(self.settings.runs), sizes)
+
+    def _runs_left(self) -> list[Config]:
         phases = [phase for phase in self.phases if phase in CELL_PHASES]
         left = [cell.config for phase in phases for cell in self.cells(phase) if not cell.record]
-        if "search" in self.phases:
-            left += self._trials_left()
-        if left:
-            at_a_time = 1 if self.program.launches_one_by_one else len(left)
-            check_disk(Path(self.settings.runs), left, at_a_time, self.study.name)
+        return left + (self._trials_left() if "search" in self.phases else [])
+
+    def _sizes(self, left: Sequence[Config]) -> Sizes:
+        at_a_time = 1 if self.program.launches_one_by_one else len(left)
+        return study_sizes(left, at_a_time)
 
     def _trials_left(self) -> list[Config]:
         """A configuration for each: of the production, without its dumps."""

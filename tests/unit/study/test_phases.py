@@ -16,6 +16,7 @@ import pytest
 
 from loradrift import cli
 from loradrift.runs.record import git_state
+from loradrift.study import disk
 
 APP = Path(__file__).with_name("quick_train.py")
 PLANTED = Path(__file__).parents[1] / "analysis"
@@ -124,12 +125,24 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
         folder, phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4"
     )
     assert code == 0, err
-    assert re.search(r"production\W+sst2\W+lora\W+3\W+2\W+2 s", out)
-    assert re.search(r"search\W+sst2\W+lora\W+4\W+0\W+unknown", out)
-    assert re.search(
-        r"time left: \d+ s, and unknown for what has no finished example \(search", out
-    )
+    assert re.search(r"production\W+sst2\W+full_finetune\W+3\W+2\W+2 s\W+lora\W+3\W+2\W+2 s", out)
+    assert re.search(r"search\W+sst2\W+full_finetune\W+4\W+0\W+unknown\W+lora\W+4\W+0", out)
+    for once in ("production", "baselines"):
+        assert len(re.findall(rf"│ {once} ", out)) == 1
+    assert re.search(r"time left: \d+ s, and unknown for search, report \(nothing like it", out)
+    assert re.search(r"disk: about [\d.]+ MiB below runs \(.* of weights, .* are free", out)
     assert contents(folder) == before
+
+
+def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
+    folder, _ = whole
+    phases, dry = "study.phases=[production]", "study.dry_run=true"
+    code, out, err = run(folder, phases, "study.seeds=[1,2]", dry)
+    assert code == 0 and "disk: nothing is left to write but tables and figures" in out, err
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 2**20)
+    code, out, err = run(folder, phases, "study.seeds=[1,2,3]", dry)
+    assert code == 0, err
+    assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
 
 
 def test_a_default_that_changed_underneath_is_noticed(whole, run):
