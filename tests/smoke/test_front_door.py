@@ -93,7 +93,7 @@ def test_a_failing_job_does_not_end_the_others(train, tmp_path):
     message = "method.target_modules: nothing matches no module."
     assert message in result.stderr  # at once
     table = result.stdout[result.stdout.index("Finished runs") :]
-    assert re.search(rf"failed .*target_modules=\[nothing\].*: {message}", table)
+    assert re.search(rf"failed: {message}.* \(in main/sst2/lora,.*/seed=1\)", table)
     assert "1 of 2 jobs failed" in table
     statuses = [record["status"] for record in cells(tmp_path / "runs").values()]
     assert sorted(statuses) == ["failed", "success"]

@@ -162,7 +162,9 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
     assert code == 1
-    assert "sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1: no such luck" in err
+    name = "drift.sanity/sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1"
+    assert f"error: no such luck (in {name})\n" in err
+    assert f"failed: no such luck (in {name})\n" in out
     assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 
