@@ -13,13 +13,13 @@ from loradrift.cli import note_finished
 from loradrift.config import (
     PHASES,
     ActivationDumpConfig,
-    AnalysisConfig,
     CallbacksConfig,
     Config,
     StudyConfig,
     UserError,
 )
 from loradrift.runs import finished_record
+from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import CELL_PHASES, StudyCell, plan, without
 from loradrift.study.checkpoints import drop_last
@@ -33,7 +33,6 @@ from loradrift.study.listing import (
     step_line,
 )
 from loradrift.study.program import Program
-from loradrift.study.stamps import Step
 
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
@@ -92,7 +91,7 @@ class Driver:
                 self._search()
                 self._planned.pop("production", None)  # it uses what was found
             case "analysis" | "report":
-                self._analyse(phase)
+                analyse(phase, self.settings, self.study.name)
             case _:
                 self._run_cells(phase)
         if phase == "sanity":
@@ -108,7 +107,8 @@ class Driver:
                 case "search":
                     lines += search_lines(self.study, Path(self.settings.runs))
                 case "analysis" | "report":
-                    lines.append(step_line(phase, self._step(phase)))
+                    step = step_of(phase, self.settings, self.study.name)
+                    lines.append(step_line(phase, step))
                 case _:
                     lines += cell_lines(phase, self.cells(phase))
         return lines
@@ -203,31 +203,6 @@ class Driver:
                     [*without(self.typed, "best"), *place],
                     [f"hydra.sweeper.n_trials={self.study.trials}"],
                 )
-
-    def _analyse(self, phase: str) -> None:
-        step = self._step(phase)
-        if step.done:
-            print(f"phase {phase}: done already, of these very runs", flush=True)
-            return
-        print(f"phase {phase}", flush=True)
-        from loradrift.report.run import rebuild_report, tabulate_drift
-
-        make = rebuild_report if phase == "report" else tabulate_drift
-        config = AnalysisConfig(
-            name="report" if phase == "report" else "drift",
-            runs=self.settings.runs,
-            study=self.study.name,
-            results=self.settings.results,
-        )
-        step.run(lambda: make(config))
-
-    def _step(self, phase: str) -> Step:
-        runs, results = Path(self.settings.runs), Path(self.settings.results)
-        records = sorted((runs / self.study.name).glob("*/*/seed=*/run.json"))
-        tables = [results / name for name in ("drift_analysis", "weights", "hypotheses.json")]
-        report = [results / name for name in ("report.html", "report.pdf", "figures")]
-        files = {"analysis": (records, tables), "report": (tables, report)}
-        return Step(runs / ".study" / self.study.name / f"{phase}.json", *files[phase])
 
     def _print_memory(self) -> None:
         """What each task and method need; the production needs about the same."""

@@ -197,3 +197,26 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     code, out, err = run(tmp_path, *typed)
     assert (code, len(begun(tmp_path))) == (0, 3), err
     assert "phase production: 1 cells, 1 finished already" in out
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
+    phases = "study.phases=[search,production,analysis,report]"
+    typed = (phases, "study.seeds=[1]", "study.trials=2")
+    code, out, err = run(tmp_path, *typed)
+    assert code == 0, err
+    *trials, full, lora = begun(tmp_path)
+    assert len(trials) == 4 and all(each.startswith("drift.search/sst2/") for each in trials)
+    assert full == "drift/sst2/full_finetune,best=True/seed=1"
+    assert lora == "drift/sst2/lora,best=True/seed=1"
+    record = json.loads((tmp_path / "runs" / lora / "run.json").read_text())
+    # of two batch sizes one is at an edge: the report says so, because its search came first
+    assert out.index("searches of study drift") < out.index("phase analysis")
+    edge = f"task.batch_size={record['config']['task']['batch_size']} is on the"
+    assert edge in out
+    page = (tmp_path / "results/report.html").read_text()
+    assert "Best values within 5 % of the end of their range" in page
+    assert "task.batch_size=choice(" in page
+    code, out, err = run(tmp_path, *typed)
+    assert (code, len(begun(tmp_path))) == (0, 6), err
+    assert "phase production: 2 cells, 2 finished already" in out
