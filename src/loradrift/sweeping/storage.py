@@ -112,13 +112,29 @@ def claiming(storage: RDBStorage, study: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(url: URL, name: str) -> Iterator[None]:
-    if url.get_backend_name() == "sqlite":
-        import fcntl
-
-        with Path(f"{url.database}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    waits = f"still waiting for the storage's lock ({name}), which another process holds"
+    impatient = threading.Timer(BUSY_S, print, [waits], {"flush": True})
+    impatient.daemon = True
+    impatient.start()
+    try:
+        with _file_lock(url) if url.get_backend_name() == "sqlite" else _server_lock(url, name):
+            impatient.cancel()
             yield
-        return
+    finally:
+        impatient.cancel()
+
+
+@contextmanager
+def _file_lock(url: URL) -> Iterator[None]:
+    import fcntl
+
+    with Path(f"{url.database}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _server_lock(url: URL, name: str) -> Iterator[None]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:  # the lock lasts as long as its connection

@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
 from loradrift.sweeping.best import write_best
-from loradrift.sweeping.edges import find_edges
+from loradrift.sweeping.edges import find_edges, typed
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -81,12 +81,19 @@ class SearchSweep(OptunaSweeperImpl):
     """
 
     def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
+        share = options["max_failure_rate"]
+        require(0 <= share <= 1, "hydra.sweeper.max_failure_rate", "in [0, 1]", share)
         super().__init__(**options)
         self.pruner = pruner
         self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             require(value > 0, f"hydra.sweeper.{name}", "positive", value)
         require(pruner in PRUNERS, "hydra.sweeper.pruner", " or ".join(PRUNERS), pruner)
+        if self.study_name is not None:
+            raise UserError(
+                f"hydra.sweeper.study_name={self.study_name} has no effect: a search is called "
+                "<study.name>/<task>/<method>, and study.name=… gives it another name"
+            )
         require(heartbeat_s > 0, "hydra.sweeper.heartbeat_s", "positive", heartbeat_s)
         longer = f"longer than hydra.sweeper.heartbeat_s={heartbeat_s}"
         require(grace_s > heartbeat_s, "hydra.sweeper.grace_s", longer, grace_s)
@@ -105,8 +112,8 @@ class SearchSweep(OptunaSweeperImpl):
                 f"hydra.sweeper.n_jobs={self.n_jobs} needs a launcher that starts processes: "
                 "hydra/launcher=joblib, submitit_local or submitit_slurm"
             )
-        typed = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
-        space, fixed, extra = create_params_from_overrides(typed)
+        overrides = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
+        space, fixed, extra = create_params_from_overrides(overrides)
         grid = {key: _choices(space.pop(key)) for key in GRID if key in space}
         if not space:
             raise UserError(
@@ -145,8 +152,10 @@ class SearchSweep(OptunaSweeperImpl):
 
     def _direction(self, config: Config) -> str:
         if self.direction is not None:
-            [direction] = self._get_directions()
-            return str(direction)
+            directions = self._get_directions()
+            known = len(directions) == 1 and str(directions[0]) in ("maximize", "minimize")
+            require(known, "hydra.sweeper.direction", "maximize or minimize", self.direction)
+            return str(directions[0])
         return "minimize" if config.task.metric == "loss" else "maximize"
 
     def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
@@ -338,7 +347,7 @@ def _check_same(study: Study, url: str, facts: dict[str, str]) -> None:
 def _readable(fact: str | None) -> str:
     if fact is None:
         return "(absent)"
-    return str(json_to_distribution(fact)) if fact.startswith("{") else fact
+    return typed(json_to_distribution(fact)) if fact.startswith("{") else fact
 
 
 def _settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import optuna
 import pytest
@@ -16,9 +17,11 @@ from sqlalchemy.exc import OperationalError
 from loradrift.cli import JobFailed
 from loradrift.config import UserError
 from loradrift.runs import CellBusyError
+from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
 from loradrift.sweeping.storage import (
     StorageUnusable,
+    claiming,
     find_trial,
     is_gone,
     open_storage,
@@ -110,6 +113,25 @@ def test_a_trial_that_lives_is_left_alone(study, storage, capsys):
     claim(study, storage, worker())
     recover(study, storage)
     assert capsys.readouterr().out == "" and states(study) == ["RUNNING"]
+
+
+def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
+    monkeypatch.setattr(module, "BUSY_S", 0.1)
+    with claiming(storage, NAME):
+        pass
+    assert capsys.readouterr().out == ""
+
+    def claim_too():
+        with claiming(storage, NAME):
+            pass
+
+    other = threading.Thread(target=claim_too)
+    with claiming(storage, NAME):
+        other.start()
+        other.join(0.5)
+    other.join()
+    said = capsys.readouterr().out
+    assert said == f"still waiting for the storage's lock ({NAME}), which another process holds\n"
 
 
 def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
