@@ -6,15 +6,16 @@ from loradrift.config import AnalysisConfig, AnalyzeConfig, Config, UserError
 from loradrift.study.stamps import Step
 
 
-def analyse(phase: str, settings: Config, study: str) -> None:
+def analyse(phase: str, settings: Config, study: str, storage: str | None) -> None:
     """Do the phase, unless it is done.
 
     Args:
         phase: ``analysis`` or ``report``.
         settings: Names the folders of the runs and of the results.
         study: The study's name.
+        storage: URL of its searches' storage; None is their own file.
     """
-    _analyse_searches(settings, study)
+    _analyse_searches(settings, study, storage)
     step = step_of(phase, settings, study)
     if step.done:
         print(f"phase {phase}: done already, of these very runs", flush=True)
@@ -27,18 +28,18 @@ def analyse(phase: str, settings: Config, study: str) -> None:
     step.run(lambda: make(config))
 
 
-def _analyse_searches(settings: Config, study: str) -> None:
+def _analyse_searches(settings: Config, study: str, storage: str | None) -> None:
     """The drift report flags best values on the edge of their range: they are found here."""
     step = step_of("searches", settings, study)
-    if not Path(settings.runs, ".search", f"{study}.db").is_file() or step.done:
+    if not step.reads or step.done:
         return
     print(f"searches of study {study}", flush=True)
     from loradrift.report.search import report_search
 
-    config = AnalyzeConfig(analysis=_analysis("search", settings, study))
+    config = AnalyzeConfig(analysis=_analysis("search", settings, study), storage=storage)
     try:
         step.run(lambda: report_search(config))
-    except UserError as error:  # there is no trial yet
+    except UserError as error:  # their storage is elsewhere; the runs can be compared all the same
         print(f"not analysed: {error}", flush=True)
 
 

@@ -91,7 +91,7 @@ class Driver:
                 self._search()
                 self._planned.pop("production", None)  # it uses what was found
             case "analysis" | "report":
-                analyse(phase, self.settings, self.study.name)
+                analyse(phase, self.settings, self.study.name, self.program.storage)
             case _:
                 self._run_cells(phase)
         if phase == "sanity":
@@ -140,8 +140,7 @@ class Driver:
         return left + (self._trials_left() if "search" in self.phases else [])
 
     def _sizes(self, left: Sequence[Config]) -> Sizes:
-        at_a_time = 1 if self.program.launches_one_by_one else len(left)
-        return study_sizes(left, at_a_time)
+        return study_sizes(left, self.program.at_a_time(len(left)))
 
     def _trials_left(self) -> list[Config]:
         """A configuration for each: of the production, without its dumps."""

@@ -30,10 +30,17 @@ def made(monkeypatch):
     return names
 
 
+def write_trial(folder):
+    path = folder / "runs/drift.search/sst2/lora/seed=1/run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+
 def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, capsys):
     plant(tmp_path, "drift/sst2/lora")
+    write_trial(tmp_path)
     for phase in ("analysis", "report"):
-        analyse(phase, settings, "drift")
+        analyse(phase, settings, "drift", None)
     assert made == [("drift", True), ("report", True)]
     assert capsys.readouterr().out.count("searches of study drift") == 1
     assert step_of("report", settings, "drift").done
@@ -43,9 +50,17 @@ def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, c
 
 
 def test_a_study_without_a_search_is_reported_all_the_same(settings, made, tmp_path, capsys):
-    analyse("report", settings, "drift")
-    plant(tmp_path, "drift/sst2/lora", trials=0)
+    analyse("report", settings, "drift", None)
+    write_trial(tmp_path)
     (tmp_path / "runs/.study/drift/report.json").unlink()
-    analyse("report", settings, "drift")
+    analyse("report", settings, "drift", None)
     assert made == [("report", False), ("report", False)]
-    assert "not analysed: the searches of study drift have no trial yet" in capsys.readouterr().out
+    assert "not analysed: storage=sqlite:" in capsys.readouterr().out
+
+
+def test_the_searches_may_be_in_a_storage_of_their_own(settings, made, tmp_path):
+    plant(tmp_path, "drift/sst2/lora")
+    write_trial(tmp_path)
+    elsewhere = (tmp_path / "runs/.search/drift.db").rename(tmp_path / "elsewhere.db")
+    analyse("report", settings, "drift", f"sqlite:///{elsewhere}")
+    assert made == [("report", True)]
