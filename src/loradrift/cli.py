@@ -90,7 +90,8 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         JobFailed: If anything went wrong; the reason is printed and recorded, and the traceback
             of what is no user's mistake is in ``error.log``.
     """
-    where = " ".join(overrides)
+    alone = HydraConfig.get().mode is RunMode.RUN
+    where = "" if alone else " ".join(overrides)  # which of many it is; one has just been typed
     folder = None
     try:
         config = judge(cfg, overrides)
@@ -121,7 +122,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         if folder and (folder / "error.log").is_file() and not isinstance(error, UserError):
             line += f"; traceback: {folder}/error.log"
         _say(line)
-        if HydraConfig.get().mode is RunMode.RUN:
+        if alone:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
 
