@@ -90,10 +90,12 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         JobFailed: If anything went wrong; the reason is printed and recorded, and the traceback
             of what is no user's mistake is in ``error.log``.
     """
-    where = " ".join(overrides)
+    alone = HydraConfig.get().mode is RunMode.RUN
+    where = "" if alone else " ".join(overrides)  # which of many it is; one has just been typed
+    folder = None
     try:
         config = judge(cfg, overrides)
-        where = str(config.cell)
+        where, folder = config.cell_name, config.cell
         search = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices.search")
         if search and config.search.trial is None:
             raise UserError(f"search={search} is a sweep of many runs: add -m")
@@ -116,10 +118,11 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
                 _record_end(held, error)
                 raise
     except Exception as error:
-        written = Path(where, "error.log").is_file() and not isinstance(error, UserError)
-        log = f" (traceback in {where}/error.log)" if written else ""
-        _say(f"{where}: {one_line(error)}{log}")
-        if HydraConfig.get().mode is RunMode.RUN:
+        line = _located(one_line(error), where)
+        if folder and (folder / "error.log").is_file() and not isinstance(error, UserError):
+            line += f"; traceback: {folder}/error.log"
+        _say(line)
+        if alone:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
 
@@ -176,6 +179,10 @@ def _record_end(held: Cell, error: BaseException) -> None:
         ended = replace(record, status=status, error=one_line(error), ended=now())
         write_record(held.folder, ended)
         (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
+
+
+def _located(message: str, where: str) -> str:
+    return f"{message} (in {where})" if where else message
 
 
 def _say(message: str) -> None:
@@ -241,7 +248,7 @@ def note_finished(folder: Path, cells: Sequence[Path]) -> None:
         folder: The sweep's.
         cells: Their folders.
     """
-    notes = [{"job": str(cell), "cell": str(cell), "error": None} for cell in cells]
+    notes = [{"name": str(cell), "cell": str(cell), "error": None} for cell in cells]
     number = len(list(folder.glob("done=*.json")))
     write_json(folder / f"done={number}.json", notes)
 
@@ -276,12 +283,13 @@ def _read(path: Path) -> Any:
 
 def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
     overrides = list(config.hydra.overrides.task)
-    note: dict[str, Any] = {"job": " ".join(overrides), "cell": None, "error": None}
+    note: dict[str, Any] = {"name": " ".join(overrides), "cell": None, "error": None}
     if isinstance(job_return._return_value, BaseException):
         note["error"] = one_line(job_return._return_value)
     with suppress(UserError, OmegaConfBaseException):
         assert job_return.cfg is not None
-        note["cell"] = str(judge(job_return.cfg, overrides).cell)
+        judged = judge(job_return.cfg, overrides)
+        note |= {"name": judged.cell_name, "cell": str(judged.cell)}
     return note
 
 
@@ -304,7 +312,7 @@ def record_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
     job_return.status = JobStatus.FAILED
     note = _note(config, job_return)
     write_json(told, note)
-    _say(f"{note['cell'] or note['job']}: {reason}")
+    _say(_located(reason, note["name"]))
     if note["cell"] is None:
         return
     folder = Path(note["cell"])

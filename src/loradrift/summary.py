@@ -24,7 +24,8 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     """Print one row per task, method and variant, then which jobs failed and why.
 
     Args:
-        notes: ``job`` (its overrides), ``cell`` (its folder or null) and ``error`` of each job.
+        notes: ``name`` (of its cell, or its overrides where it has none), ``cell`` (the folder or
+            null) and ``error`` of each job.
     """
     from rich.console import Console
     from rich.table import Table
@@ -49,9 +50,9 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     stopped = [note for note in failed if note["error"].startswith("KeyboardInterrupt")]
     for note in stopped:
         failed.remove(note)
-        console.print(f"interrupted {note['job']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"interrupted {note['name']}", markup=False, highlight=False, soft_wrap=True)
     for note in failed:
-        line = f"failed {note['job']}: {note['error']}"
+        line = f"failed: {note['error']} (in {note['name']})"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failed:
         console.print(f"{len(failed)} of {len(notes)} jobs failed")

@@ -94,7 +94,7 @@ def test_a_failing_job_does_not_end_the_others(train, tmp_path):
     message = "method.target_modules: nothing matches no module."
     assert message in result.stderr  # at once
     table = result.stdout[result.stdout.index("Finished runs") :]
-    assert re.search(rf"failed .*target_modules=\[nothing\].*: {message}", table)
+    assert re.search(rf"failed: {message}.* \(in main/sst2/lora,.*/seed=1\)", table)
     assert "1 of 2 jobs failed" in table
     statuses = [record["status"] for record in cells(tmp_path / "runs").values()]
     assert sorted(statuses) == ["failed", "success"]
@@ -119,11 +119,16 @@ def test_a_baseline_writes_the_same_record(compute, method):
 
 def test_wandb_offline_gives_each_job_its_own_closed_run(train, tmp_path):
     key = "0123456789" * 4
-    env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key}
+    data = tmp_path / "wandb"  # where W&B keeps what an artifact will upload
+    env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key, "WANDB_DATA_DIR": str(data)}
     drift = "callbacks.online_drift.enabled=true"
     result = train("logger=wandb", drift, "-m", "seed=1,2", env=env)
     assert result.returncode == 0, result.stderr
-    assert len(list(tmp_path.rglob("drift_by_layer_table*.json"))) == 2
+    assert len(list((tmp_path / "runs").rglob("drift_by_layer_table*.json"))) == 2
+    staged = {path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    for name in cells(tmp_path / "runs"):
+        for table in ("predictions.jsonl", "metrics.csv", "config.yaml"):
+            assert (tmp_path / "runs" / name / table).read_bytes() in staged
     folders = sorted((tmp_path / "runs").rglob("offline-run-*"))
     assert len([f for f in folders if f.is_dir()]) == 2
     assert all(list(folder.glob("run-*.wandb")) for folder in folders if folder.is_dir())

@@ -95,5 +95,5 @@ def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsy
         outcome.return_value  # noqa: B018
     note = json.loads((tmp_path / "job=0003.json").read_text())
     assert (note["cell"], note["error"]) == (str(config.cell), "its process was killed")
-    assert f"error: {config.cell}: its process was killed" in capsys.readouterr().err
+    assert f"error: its process was killed (in {config.cell_name})" in capsys.readouterr().err
     assert read_record(cell.folder).status is (Status.RUNNING if held else Status.FAILED)

@@ -25,7 +25,7 @@ def note(tmp_path):
         )
         folder = tmp_path / f"{task},{method},{variant},{seed}"
         write_record(folder, record)
-        return {"job": f"seed={seed}", "cell": str(folder), "error": None}
+        return {"name": f"seed={seed}", "cell": str(folder), "error": None}
 
     return write
 
@@ -63,14 +63,14 @@ def test_there_is_no_mean_over_different_rows(note, capsys):
 
 
 def test_an_interrupted_job_did_not_fail(note, capsys):
-    stopped = {"job": "seed=9", "cell": None, "error": "KeyboardInterrupt"}
+    stopped = {"name": "seed=9", "cell": None, "error": "KeyboardInterrupt"}
     print_closing_table([note("lora", 1, 0.5), stopped])
     out = capsys.readouterr().out
     assert "interrupted seed=9\n" in out and "failed" not in out
 
 
 def test_failures_are_named_with_their_reason(note, capsys):
-    failed = {"job": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
+    failed = {"name": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
     print_closing_table([note("lora", 1, 0.5), failed])
     out = capsys.readouterr().out
-    assert "failed seed=[9]: the loss became nan at step 3\n1 of 2 jobs failed\n" in out
+    assert "failed: the loss became nan at step 3 (in seed=[9])\n1 of 2 jobs failed\n" in out

@@ -1,5 +1,6 @@
-"""The bar a user watches."""
+"""The bar a user watches, or lines where nobody can watch one."""
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,3 +22,35 @@ class StepProgress(RichProgressBar):
 
     def _get_train_description(self, current_epoch: int) -> str:
         return "Training"
+
+
+class TenthLines(pl.Callback):
+    """A line after each tenth of the steps, with the time that is left.
+
+    Args:
+        total_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self._first_step = self._tenths = 0
+        self._began = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Time runs from here, also in a resumed run."""
+        self._first_step = trainer.global_step
+        self._tenths = 10 * trainer.global_step // self.total_steps
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
+    ) -> None:
+        """Say how far it is, once for each tenth."""
+        step = trainer.global_step
+        tenths = 10 * step // self.total_steps
+        if tenths == self._tenths or not trainer.is_global_zero:
+            return
+        self._tenths = tenths
+        pace = (time.perf_counter() - self._began) / (step - self._first_step)
+        left = pace * (self.total_steps - step)
+        print(f"step {step} of {self.total_steps}, about {left:.0f} s left", flush=True)

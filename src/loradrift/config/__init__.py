@@ -145,6 +145,11 @@ class Config:
         method = f"{self.method.name},{self.variant}" if self.variant else self.method.name
         return Path(self.runs, self.study.name, self.task.name, method, f"seed={self.seed}")
 
+    @property
+    def cell_name(self) -> str:
+        """The same below ``runs``, for whoever reads it."""
+        return str(self.cell.relative_to(self.runs))
+
 
 OBSERVERS = ("variant", "logger", "search", "runs", "results", "cache", "best", "force")
 """Keys that change where and how a run is watched, never what it computes, and ``best``: what it

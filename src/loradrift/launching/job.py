@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from loradrift.cli import record_loss
+from loradrift.launching.config import judge_settings
 
 
 @dataclass
@@ -62,11 +63,6 @@ class Job:
             config.hydra.job.num = self.number
         return config
 
-    @property
-    def name(self) -> str:
-        """Its overrides, without Hydra's."""
-        return " ".join(filter_overrides(self.overrides))
-
     def lost(self, reason: str) -> JobReturn:
         """The outcome of a job whose process ended without a word; said, noted and recorded."""
         config = self.config
@@ -83,6 +79,9 @@ class ProcessLauncher(Launcher):
 
     Args:
         settings: The values of the launcher's schema.
+
+    Raises:
+        UserError: If one is out of range.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -90,6 +89,7 @@ class ProcessLauncher(Launcher):
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
             for key, value in settings.items()
         }
+        judge_settings(self.settings)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -5,8 +5,15 @@ import pandas as pd
 from loradrift.report.blocks import cell_text
 
 
-def print_table(frame: pd.DataFrame, title: str) -> None:
-    """A table in the terminal."""
+def print_table(frame: pd.DataFrame, title: str, *, groups: int = 0) -> None:
+    """A table in the terminal.
+
+    Args:
+        frame: The table.
+        title: Stands above it.
+        groups: So many of the first columns are said once for all rows that share them; a line
+            parts the groups of the first.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -14,6 +21,14 @@ def print_table(frame: pd.DataFrame, title: str) -> None:
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
     table = Table(*map(str, frame.columns), title=title)
+    before: list[str] = []
     for row in frame.itertuples(index=False):
-        table.add_row(*map(cell_text, row))
+        cells = list(map(cell_text, row))
+        shared = 0
+        while before and shared < groups and cells[shared] == before[shared]:
+            shared += 1
+        if groups and before and not shared:
+            table.add_section()
+        table.add_row(*[""] * shared, *cells[shared:])
+        before = cells
     console.print(table)

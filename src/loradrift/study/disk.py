@@ -1,7 +1,7 @@
 """What a study writes, estimated before it starts."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -35,27 +35,31 @@ class Model(NamedTuple):
     width: int
 
 
-def check_disk(runs: Path, configs: Sequence[Config], at_a_time: int, name: str) -> None:
+def check_disk(runs: Path, sizes: Sizes, name: str) -> None:
     """Refuse a study that does not fit.
 
     Args:
         runs: Where it writes.
-        configs: Of all runs that are left.
-        at_a_time: Runs that go on side by side.
+        sizes: What it will.
         name: The study's.
 
     Raises:
         UserError: If the disk is too small, with the figures.
     """
-    sizes = study_sizes(configs, at_a_time)
-    free = free_bytes(runs)
-    if sum(sizes) > free:
+    if sum(sizes) > free_bytes(runs):
         raise UserError(
-            f"study={name} needs about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of "
-            f"weights, {_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of "
-            f"checkpoints to resume from), and {_gib(free)} are free; fewer seeds or tasks, or a "
-            "larger callbacks.activation_dump.every_n_steps, need less"
+            f"study={name} needs {disk_text(runs, sizes)}; fewer seeds or tasks, or a larger "
+            "callbacks.activation_dump.every_n_steps, need less"
         )
+
+
+def disk_text(runs: Path, sizes: Sizes) -> str:
+    """What a study will write, and what there is."""
+    return (
+        f"about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of weights, "
+        f"{_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of checkpoints to "
+        f"resume from), and {_gib(free_bytes(runs))} are free"
+    )
 
 
 def study_sizes(configs: Iterable[Config], at_a_time: int) -> Sizes:

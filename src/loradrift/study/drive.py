@@ -13,16 +13,17 @@ from loradrift.cli import note_finished
 from loradrift.config import (
     PHASES,
     ActivationDumpConfig,
-    AnalysisConfig,
     CallbacksConfig,
     Config,
     StudyConfig,
+    UserError,
 )
 from loradrift.runs import finished_record
+from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import CELL_PHASES, StudyCell, plan, without
 from loradrift.study.checkpoints import drop_last
-from loradrift.study.disk import check_disk
+from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
 from loradrift.study.listing import (
     Line,
     base_lines,
@@ -32,7 +33,6 @@ from loradrift.study.listing import (
     step_line,
 )
 from loradrift.study.program import Program
-from loradrift.study.stamps import Step
 
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
@@ -51,6 +51,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     driver = Driver(program, settings, study, typed)
     if study.dry_run:
         print_listing(study.name, driver.lines())
+        print(f"disk: {driver.disk_text()}")
         return
     driver.check_disk()
     for phase in driver.phases:
@@ -90,7 +91,7 @@ class Driver:
                 self._search()
                 self._planned.pop("production", None)  # it uses what was found
             case "analysis" | "report":
-                self._analyse(phase)
+                analyse(phase, self.settings, self.study.name, self.program.storage)
             case _:
                 self._run_cells(phase)
         if phase == "sanity":
@@ -106,7 +107,8 @@ class Driver:
                 case "search":
                     lines += search_lines(self.study, Path(self.settings.runs))
                 case "analysis" | "report":
-                    lines.append(step_line(phase, self._step(phase)))
+                    step = step_of(phase, self.settings, self.study.name)
+                    lines.append(step_line(phase, step))
                 case _:
                     lines += cell_lines(phase, self.cells(phase))
         return lines
@@ -117,13 +119,28 @@ class Driver:
         Raises:
             UserError: With the figures.
         """
+        if left := self._runs_left():
+            check_disk(Path(self.settings.runs), self._sizes(left), self.study.name)
+
+    def disk_text(self) -> str:
+        """What is left to write, and whether it fits."""
+        left = self._runs_left()
+        if not left:
+            return "nothing is left to write but tables and figures"
+        try:
+            sizes = self._sizes(left)
+            check_disk(Path(self.settings.runs), sizes, self.study.name)
+        except UserError as error:
+            return str(error)
+        return disk_text(Path(self.settings.runs), sizes)
+
+    def _runs_left(self) -> list[Config]:
         phases = [phase for phase in self.phases if phase in CELL_PHASES]
         left = [cell.config for phase in phases for cell in self.cells(phase) if not cell.record]
-        if "search" in self.phases:
-            left += self._trials_left()
-        if left:
-            at_a_time = 1 if self.program.launches_one_by_one else len(left)
-            check_disk(Path(self.settings.runs), left, at_a_time, self.study.name)
+        return left + (self._trials_left() if "search" in self.phases else [])
+
+    def _sizes(self, left: Sequence[Config]) -> Sizes:
+        return study_sizes(left, self.program.at_a_time(len(left)))
 
     def _trials_left(self) -> list[Config]:
         """A configuration for each: of the production, without its dumps."""
@@ -185,31 +202,6 @@ class Driver:
                     [*without(self.typed, "best"), *place],
                     [f"hydra.sweeper.n_trials={self.study.trials}"],
                 )
-
-    def _analyse(self, phase: str) -> None:
-        step = self._step(phase)
-        if step.done:
-            print(f"phase {phase}: done already, of these very runs", flush=True)
-            return
-        print(f"phase {phase}", flush=True)
-        from loradrift.report.run import rebuild_report, tabulate_drift
-
-        make = rebuild_report if phase == "report" else tabulate_drift
-        config = AnalysisConfig(
-            name="report" if phase == "report" else "drift",
-            runs=self.settings.runs,
-            study=self.study.name,
-            results=self.settings.results,
-        )
-        step.run(lambda: make(config))
-
-    def _step(self, phase: str) -> Step:
-        runs, results = Path(self.settings.runs), Path(self.settings.results)
-        records = sorted((runs / self.study.name).glob("*/*/seed=*/run.json"))
-        tables = [results / name for name in ("drift_analysis", "weights", "hypotheses.json")]
-        report = [results / name for name in ("report.html", "report.pdf", "figures")]
-        files = {"analysis": (records, tables), "report": (tables, report)}
-        return Step(runs / ".study" / self.study.name / f"{phase}.json", *files[phase])
 
     def _print_memory(self) -> None:
         """What each task and method need; the production needs about the same."""

@@ -91,7 +91,7 @@ def print_listing(name: str, lines: Sequence[Line]) -> None:
 
     columns = ["phase", "task", "method", "cells", "done", "time left"]
     rows = [(*line[:5], duration(line.seconds_left)) for line in lines]
-    print_table(pd.DataFrame(rows, columns=columns), f"study={name}")
+    print_table(pd.DataFrame(rows, columns=columns), f"study={name}", groups=2)
     print(f"time left: {time_left(lines)}")
 
 
@@ -101,7 +101,7 @@ def time_left(lines: Sequence[Line]) -> str:
     unknown = dict.fromkeys(line.phase for line in lines if line.seconds_left is None)
     if not unknown:
         return duration(known)
-    rest = f"unknown for what has no finished example ({', '.join(unknown)})"
+    rest = f"unknown for {', '.join(unknown)} (nothing like it is finished)"
     return f"{duration(known)}, and {rest}" if known else rest
 
 

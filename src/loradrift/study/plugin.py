@@ -1,6 +1,7 @@
 """The sweeper as Hydra sees it: it loads what a study needs only when it sweeps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -8,10 +9,13 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from loradrift.config import UserError
+from loradrift.sweeping.plugin import LoradriftOptunaConf
+
 
 @dataclass
-class LoradriftStudyConf:
-    """It has no options: what to run is said by ``study.*``."""
+class LoradriftStudyConf(LoradriftOptunaConf):
+    """Options of the study's searches; what to run is said by ``study.*``."""
 
     _target_: str = "loradrift.study.plugin.LoradriftStudySweeper"
 
@@ -19,12 +23,21 @@ class LoradriftStudyConf:
 class LoradriftStudySweeper(Sweeper):
     """``hydra/sweeper=loradrift_study``."""
 
+    def __init__(self, **options: Any) -> None:
+        pass  # whoever searches reads them
+
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Keep what Hydra says of the program."""
+        """Keep what Hydra says of the program.
+
+        Raises:
+            UserError: If a number of trials is given that nobody would read.
+        """
         from loradrift.study.program import Program
 
+        if any(each.startswith("hydra.sweeper.n_trials") for each in config.hydra.overrides.hydra):
+            raise UserError("hydra.sweeper.n_trials has no effect on a study: type study.trials=…")
         self.program = Program(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:

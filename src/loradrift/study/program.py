@@ -27,10 +27,20 @@ class Program:
         """Where the jobs of this command leave their notes."""
         return Path(self.config.hydra.sweep.dir)
 
+    def at_a_time(self, num_jobs: int) -> int:
+        """How many of so many jobs the launcher runs side by side."""
+        if self.config.hydra.runtime.choices["hydra/launcher"] == "basic":
+            return 1
+        from joblib import effective_n_jobs
+
+        launcher = self.config.hydra.launcher
+        limit = launcher.get("array_parallelism") or num_jobs
+        return min(num_jobs, effective_n_jobs(launcher.n_jobs) if "n_jobs" in launcher else limit)
+
     @property
-    def launches_one_by_one(self) -> bool:
-        """Whether at most one job runs at a time."""
-        return bool(self.config.hydra.runtime.choices["hydra/launcher"] == "basic")
+    def storage(self) -> str | None:
+        """URL of the searches' storage; None is their own file."""
+        return self.config.hydra.sweeper.storage  # type: ignore[no-any-return]
 
     @property
     def settings(self) -> Config:
@@ -54,7 +64,7 @@ class Program:
 
         Args:
             arguments: The search's own overrides, ``search=…`` among them.
-            options: Overrides of ``hydra.sweeper``.
+            options: Overrides of ``hydra.sweeper``, beside those that were typed.
         """
         typed = [str(each) for each in self.config.hydra.overrides.hydra]
         own = ["hydra/sweeper=loradrift_optuna", *options]

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from loradrift.mistakes import one_line
+from loradrift.runs import CellBusyError
 
 
 class TrialJob(Callback):
@@ -37,12 +38,19 @@ class TrialJob(Callback):
             return
         self._alive.close()
         outcome = job_return._return_value
-        if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
-            return  # interrupted: the trial is run again, and its cell goes on
         import optuna
+        from optuna.exceptions import StorageInternalError
         from optuna.trial import TrialState
+        from sqlalchemy.exc import SQLAlchemyError
 
-        from loradrift.sweeping.storage import find_trial, open_storage
+        from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage
+
+        # The front door raises an exception of its own over what happened.
+        happened = getattr(outcome, "__context__", None) or outcome
+        from_outside = (SQLAlchemyError, StorageInternalError, StorageUnusable, CellBusyError)
+        interrupted = isinstance(outcome, BaseException) and not isinstance(outcome, Exception)
+        if interrupted or isinstance(happened, from_outside):
+            return  # the values are not to blame: the trial is run again, and its cell goes on
 
         search = config.search
         storage = open_storage(search.storage)

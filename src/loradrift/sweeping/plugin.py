@@ -40,7 +40,7 @@ class LoradriftOptunaConf(OptunaSweeperConf):
 
     grace_s: int = 120
     """A trial of another machine that has not for so long is given up and run again. Time is the
-    storage's own: the machines' clocks may differ."""
+    server's own: the machines' clocks may differ."""
 
 
 class LoradriftOptunaSweeper(Sweeper):

@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from sqlalchemy import create_engine, text
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -25,6 +27,10 @@ BUSY_S = 60
 """SQLite waits so long for another process's write before it calls the database locked."""
 
 
+class StorageUnusable(UserError):
+    """The storage cannot be opened now; it may be later."""
+
+
 def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBStorage:
     """Connect, making the tables (and SQLite's folder) where there are none.
 
@@ -34,8 +40,8 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         grace_s: Seconds without one after which a trial is given up.
 
     Raises:
-        UserError: If the URL is malformed, of another database, or holds a password; if the
-            database is locked or cannot be reached.
+        UserError: If the URL is malformed, of another database, or holds a password.
+        StorageUnusable: If the database is locked or cannot be reached.
     """
     try:
         parsed = make_url(url)
@@ -58,35 +64,40 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         )
     if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
         raise UserError(f"{key} must be a file, sqlite:///…, or a server, postgresql+psycopg://…")
-    options = {}
+    options: dict[str, object] = {"pool_pre_ping": True}  # the server may have restarted
     if kind == "sqlite":
         options = {"connect_args": {"timeout": BUSY_S}}
     try:
         if kind == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         with _locked(parsed, "tables"):  # two workers must not make them at once
-            return RDBStorage(
+            storage = RDBStorage(
                 url,
                 engine_kwargs=options,
                 heartbeat_interval=heartbeat_s,
                 grace_period=grace_s,
-                heartbeat_stale_trial_callback=_retry(),
             )
+        if kind == "postgresql":
+            event.listen(storage.engine, "connect", _in_utc)
+            storage.engine.dispose()  # the connections that are there already
+        return storage
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
-        raise UserError(f"{key} cannot be opened: {reason(error)}") from error
+        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}") from error
+
+
+def _in_utc(connection: Any, _: object) -> None:
+    """Signs of life are kept without their time zone: a session in another would be hours off."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def reason(error: BaseException) -> str:
     """What the database itself said, in one line."""
     origin = getattr(error, "orig", None) or error.__cause__ or error
     return str(getattr(origin, "orig", None) or origin).strip().split("\n")[0]
-
-
-def _retry() -> RetryHeartbeatStaleTrialCallback:
-    # What the lost process had reported stays: its cell goes on from the last checkpoint.
-    return RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
 
 
 @contextmanager
@@ -101,13 +112,29 @@ def claiming(storage: RDBStorage, study: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(url: URL, name: str) -> Iterator[None]:
-    if url.get_backend_name() == "sqlite":
-        import fcntl
-
-        with Path(f"{url.database}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    waits = f"still waiting for the storage's lock ({name}), which another process holds"
+    impatient = threading.Timer(BUSY_S, print, [waits], {"flush": True})
+    impatient.daemon = True
+    impatient.start()
+    try:
+        with _file_lock(url) if url.get_backend_name() == "sqlite" else _server_lock(url, name):
+            impatient.cancel()
             yield
-        return
+    finally:
+        impatient.cancel()
+
+
+@contextmanager
+def _file_lock(url: URL) -> Iterator[None]:
+    import fcntl
+
+    with Path(f"{url.database}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _server_lock(url: URL, name: str) -> Iterator[None]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:  # the lock lasts as long as its connection
@@ -120,18 +147,18 @@ def worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
 
 
-def is_gone(named: str) -> bool:
-    """Whether a :func:`worker` of this machine has ended; one of another machine is not judged."""
-    if not named:
-        return False
-    host, pid, start = named.rsplit(":", 2)
-    return host == socket.gethostname() and _start(int(pid)) != start
+def is_gone(worker: str) -> bool:
+    """Whether a :func:`worker` of this machine has ended."""
+    _, pid, start = worker.rsplit(":", 2)
+    return _start(int(pid)) != start
 
 
 def _start(pid: int) -> str:
     """When a process began, in ticks since the machine did: numbers of processes come again."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # a killed process stays on as a zombie where nobody asks how it ended
+        return "gone" if fields[0] in "ZX" else fields[19]
     with suppress(ProcessLookupError):
         os.kill(pid, 0)
         return "alive"
@@ -139,22 +166,55 @@ def _start(pid: int) -> str:
 
 
 def recover(study: optuna.Study, storage: RDBStorage) -> None:
-    """Fail the trials whose process has ended, here at once and elsewhere after the grace period.
+    """Fail the trials whose process has ended: here at once, elsewhere after the grace period.
 
-    Each is queued once more with the same parameters, and so in the same cell.
+    To be called while no other process can claim a trial of the study.
     """
-    for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        if is_gone(trial.user_attrs.get("worker", "")):
-            give_up(study, storage, trial.number)
-    optuna.storages.fail_stale_trials(study)
+    silent = storage._get_stale_trial_ids(study._study_id)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        own = trial.user_attrs.get("worker")
+        if own is None:  # the rest of its claim is missing, and nobody is claiming now
+            give_up(study, storage, trial.number, "its process ended while it took it up")
+            continue
+        host = own.rsplit(":", 2)[0]
+        if host == socket.gethostname():
+            if is_gone(own):
+                give_up(study, storage, trial.number, "its process has ended")
+        elif trial._trial_id in silent:
+            why = f"no sign of life from {host} for more than {storage.grace_period} s"
+            give_up(study, storage, trial.number, why)
 
 
-def give_up(study: optuna.Study, storage: RDBStorage, number: int) -> None:
-    """Fail a trial whose process was killed, and queue it once more."""
+def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
+    """Fail a trial whose process was killed, queue it once more, and say so.
+
+    One that was queued again before is not: its values may be what kills it. It does not count, so
+    that a new trial takes its place.
+    """
     trial_id = find_trial(storage, study.study_name, number)
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
-        _retry()(study, storage.get_trial(trial_id))
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        lost = storage.get_trial(trial_id)
+        if "error" in lost.user_attrs:
+            return  # it had failed by itself, and its process was killed over noting that
+        _retry(study, lost)
+        before = retried(lost)
+        what = "it is queued once more, with the same values"
+        if before is not None:
+            what = f"so was trial {before} with the same values, and a new trial takes its place"
+        print(f"search {study.study_name}: trial {number} was lost ({why}); {what}", flush=True)
+
+
+def _retry(study: optuna.Study, lost: FrozenTrial) -> None:
+    # What the lost process had reported stays: its cell goes on from the last checkpoint.
+    again = RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
+    lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key != "worker"}
+    again(study, lost)
+
+
+def retried(trial: FrozenTrial) -> int | None:
+    """Number of the lost trial that this one is run again for."""
+    return trial.system_attrs.get("failed_trial")
 
 
 def find_trial(storage: RDBStorage, study: str, number: int) -> int:

@@ -33,7 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
 from loradrift.sweeping.best import write_best
-from loradrift.sweeping.edges import find_edges
+from loradrift.sweeping.edges import find_edges, typed
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -42,6 +42,7 @@ from loradrift.sweeping.storage import (
     open_storage,
     reason,
     recover,
+    retried,
     worker,
 )
 
@@ -80,12 +81,22 @@ class SearchSweep(OptunaSweeperImpl):
     """
 
     def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
+        share = options["max_failure_rate"]
+        require(0 <= share <= 1, "hydra.sweeper.max_failure_rate", "in [0, 1]", share)
         super().__init__(**options)
         self.pruner = pruner
         self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             require(value > 0, f"hydra.sweeper.{name}", "positive", value)
         require(pruner in PRUNERS, "hydra.sweeper.pruner", " or ".join(PRUNERS), pruner)
+        if self.study_name is not None:
+            raise UserError(
+                f"hydra.sweeper.study_name={self.study_name} has no effect: a search is called "
+                "<study.name>/<task>/<method>, and study.name=… gives it another name"
+            )
+        require(heartbeat_s > 0, "hydra.sweeper.heartbeat_s", "positive", heartbeat_s)
+        longer = f"longer than hydra.sweeper.heartbeat_s={heartbeat_s}"
+        require(grace_s > heartbeat_s, "hydra.sweeper.grace_s", longer, grace_s)
 
     def sweep(self, arguments: list[str]) -> None:
         """Search for each task and method that is named, one study after the other.
@@ -101,8 +112,8 @@ class SearchSweep(OptunaSweeperImpl):
                 f"hydra.sweeper.n_jobs={self.n_jobs} needs a launcher that starts processes: "
                 "hydra/launcher=joblib, submitit_local or submitit_slurm"
             )
-        typed = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
-        space, fixed, extra = create_params_from_overrides(typed)
+        overrides = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
+        space, fixed, extra = create_params_from_overrides(overrides)
         grid = {key: _choices(space.pop(key)) for key in GRID if key in space}
         if not space:
             raise UserError(
@@ -141,8 +152,10 @@ class SearchSweep(OptunaSweeperImpl):
 
     def _direction(self, config: Config) -> str:
         if self.direction is not None:
-            [direction] = self._get_directions()
-            return str(direction)
+            directions = self._get_directions()
+            known = len(directions) == 1 and str(directions[0]) in ("maximize", "minimize")
+            require(known, "hydra.sweeper.direction", "maximize or minimize", self.direction)
+            return str(directions[0])
         return "minimize" if config.task.metric == "loss" else "maximize"
 
     def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
@@ -193,12 +206,12 @@ class SearchSweep(OptunaSweeperImpl):
         queued = any(trial.state is TrialState.WAITING for trial in open_trials)
         if not queued and len(_settled(trials)) + len(open_trials) >= search.num_trials:
             return None
-        firsts = [trial for trial in trials if "failed_trial" not in trial.system_attrs]
+        firsts = [trial for trial in trials if retried(trial) is None]
         search.study.sampler = self._sampler(search.space, len(firsts))
         trial = search.study.ask()
-        trial.set_user_attr("worker", worker())
         trial_id = find_trial(search.storage, search.study.study_name, trial.number)
         search.storage.record_heartbeat(trial_id)
+        trial.set_user_attr("worker", worker())  # last: what has none was not wholly claimed
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
 
@@ -232,9 +245,9 @@ class SearchSweep(OptunaSweeperImpl):
             self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
-            print(f"search {name}: trial {trial.number} was lost", flush=True)
             with claiming(search.storage, name):
-                give_up(search.study, search.storage, trial.number)
+                why = "its job ended without an outcome"
+                give_up(search.study, search.storage, trial.number, why)
 
     def _check_failures(self, search: Search, trials: Sequence[FrozenTrial]) -> None:
         failed = [trial for trial in trials if trial.state is TrialState.FAIL]
@@ -334,7 +347,7 @@ def _check_same(study: Study, url: str, facts: dict[str, str]) -> None:
 def _readable(fact: str | None) -> str:
     if fact is None:
         return "(absent)"
-    return str(json_to_distribution(fact)) if fact.startswith("{") else fact
+    return typed(json_to_distribution(fact)) if fact.startswith("{") else fact
 
 
 def _settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -14,7 +14,7 @@ from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.best_checkpoint import BestCheckpoint
 from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
 from loradrift.callbacks.online_drift import OnlineDrift
-from loradrift.callbacks.progress import StepProgress
+from loradrift.callbacks.progress import StepProgress, TenthLines
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
@@ -118,7 +118,7 @@ def build_callbacks(
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
         *pruning,
-        *progress_bars(),
+        *(progress_bars() or progress_lines(config, total_steps)),
     ]
 
 
@@ -181,6 +181,11 @@ def _leave_signals() -> None:
 def progress_bars() -> list[pl.Callback]:
     """A bar with an ETA on a terminal; silence in a log file."""
     return [StepProgress()] if sys.stdout.isatty() else []
+
+
+def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:
+    """In a log file pretraining alone is heard of: whoever asked for a run waits for it."""
+    return [TenthLines(total_steps)] if isinstance(config.task, PretrainConfig) else []
 
 
 def count_steps(config: Config, inputs: Inputs) -> int:

@@ -119,6 +119,8 @@ def train(job: Job) -> RunRecord:
         for logger in loggers:
             logger.log_metrics(final, total_steps)
             logger.save()
+        if job.first:  # before the loggers close: W&B takes the file up
+            write_predictions(cell.folder, built.task, inputs.evaluation)
     record = replace(
         cell.record,
         fingerprints=inputs.fingerprints | neutral_fingerprint(inputs),
@@ -126,7 +128,6 @@ def train(job: Job) -> RunRecord:
         performance=throughput.figures(job.share.world_size),
     )
     if job.first:
-        write_predictions(cell.folder, built.task, inputs.evaluation)
         if config.trainer.sharded:  # what follows needs the whole model, in this process alone
             built = build_task(config, inputs, total_steps)
             built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])

@@ -66,6 +66,25 @@ def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
         launcher().setup(**NOTHING)
 
 
+@pytest.mark.parametrize(
+    ("launcher", "settings", "message"),
+    [
+        (JoblibLauncher, {"n_jobs": 0}, "hydra.launcher.n_jobs must be positive, or -1 .*, got 0"),
+        (LocalLauncher, {"timeout_min": 0}, "hydra.launcher.timeout_min must be positive, got 0"),
+        (SlurmLauncher, {"mem_gb": -1}, "hydra.launcher.mem_gb must be positive, got -1"),
+        (SlurmLauncher, {"gpus_per_node": -1}, "launcher.gpus_per_node must be at least 0, got -1"),
+        (
+            SlurmLauncher,
+            {"timeout_min": 2, "signal_delay_s": 120},
+            "signal_delay_s must be less than the hydra.launcher.timeout_min=2 minutes, got 120",
+        ),
+    ],
+)
+def test_a_setting_out_of_range_names_its_key(launcher, settings, message):
+    with pytest.raises(UserError, match=message):
+        launcher(**settings)
+
+
 def test_without_slurm_another_launcher_is_named(monkeypatch):
     monkeypatch.setattr(scheduler, "find_spec", lambda name: name)
     monkeypatch.setattr(scheduler, "which", lambda name: None)

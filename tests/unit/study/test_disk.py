@@ -30,13 +30,13 @@ def test_a_study_that_does_not_fit_is_refused_with_figures(load, monkeypatch, tm
     monkeypatch.setattr(disk, "run_sizes", lambda config: sizes)
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 7 * 2**30)
     runs = [replace(load(), seed=seed) for seed in (1, 2)]
-    disk.check_disk(tmp_path, runs[:1], 1, "drift")
+    disk.check_disk(tmp_path, disk.study_sizes(runs[:1], 1), "drift")
     message = (
         r"study=drift needs about 8.0 GiB below .* \(6.0 GiB of weights, 2.0 MiB of activations, "
         r"2.0 GiB of checkpoints to resume from\), and 7.0 GiB are free; fewer seeds"
     )
     with pytest.raises(UserError, match=message):
-        disk.check_disk(tmp_path, runs, 2, "drift")
+        disk.check_disk(tmp_path, disk.study_sizes(runs, 2), "drift")
 
 
 def test_epochs_count_steps_by_the_rows(load, cache):

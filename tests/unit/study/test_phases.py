@@ -16,6 +16,7 @@ import pytest
 
 from loradrift import cli
 from loradrift.runs.record import git_state
+from loradrift.study import disk
 
 APP = Path(__file__).with_name("quick_train.py")
 PLANTED = Path(__file__).parents[1] / "analysis"
@@ -124,12 +125,24 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
         folder, phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4"
     )
     assert code == 0, err
-    assert re.search(r"production\W+sst2\W+lora\W+3\W+2\W+2 s", out)
-    assert re.search(r"search\W+sst2\W+lora\W+4\W+0\W+unknown", out)
-    assert re.search(
-        r"time left: \d+ s, and unknown for what has no finished example \(search", out
-    )
+    assert re.search(r"production\W+sst2\W+full_finetune\W+3\W+2\W+2 s\W+lora\W+3\W+2\W+2 s", out)
+    assert re.search(r"search\W+sst2\W+full_finetune\W+4\W+0\W+unknown\W+lora\W+4\W+0", out)
+    for once in ("production", "baselines"):
+        assert len(re.findall(rf"│ {once} ", out)) == 1
+    assert re.search(r"time left: \d+ s, and unknown for search, report \(nothing like it", out)
+    assert re.search(r"disk: about [\d.]+ MiB below runs \(.* of weights, .* are free", out)
     assert contents(folder) == before
+
+
+def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
+    folder, _ = whole
+    phases, dry = "study.phases=[production]", "study.dry_run=true"
+    code, out, err = run(folder, phases, "study.seeds=[1,2]", dry)
+    assert code == 0 and "disk: nothing is left to write but tables and figures" in out, err
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 2**20)
+    code, out, err = run(folder, phases, "study.seeds=[1,2,3]", dry)
+    assert code == 0, err
+    assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
 
 
 def test_a_default_that_changed_underneath_is_noticed(whole, run):
@@ -149,7 +162,9 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
     assert code == 1
-    assert "sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1: no such luck" in err
+    name = "drift.sanity/sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1"
+    assert f"error: no such luck (in {name})\n" in err
+    assert f"failed: no such luck (in {name})\n" in out
     assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 
@@ -182,3 +197,26 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     code, out, err = run(tmp_path, *typed)
     assert (code, len(begun(tmp_path))) == (0, 3), err
     assert "phase production: 1 cells, 1 finished already" in out
+
+
+@pytest.mark.slow
+def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
+    phases = "study.phases=[search,production,analysis,report]"
+    typed = (phases, "study.seeds=[1]", "study.trials=2")
+    code, out, err = run(tmp_path, *typed)
+    assert code == 0, err
+    *trials, full, lora = begun(tmp_path)
+    assert len(trials) == 4 and all(each.startswith("drift.search/sst2/") for each in trials)
+    assert full == "drift/sst2/full_finetune,best=True/seed=1"
+    assert lora == "drift/sst2/lora,best=True/seed=1"
+    record = json.loads((tmp_path / "runs" / lora / "run.json").read_text())
+    # of two batch sizes one is at an edge: the report says so, because its search came first
+    assert out.index("searches of study drift") < out.index("phase analysis")
+    edge = f"task.batch_size={record['config']['task']['batch_size']} is on the"
+    assert edge in out
+    page = (tmp_path / "results/report.html").read_text()
+    assert "Best values within 5 % of the end of their range" in page
+    assert "task.batch_size=choice(" in page
+    code, out, err = run(tmp_path, *typed)
+    assert (code, len(begun(tmp_path))) == (0, 6), err
+    assert "phase production: 2 cells, 2 finished already" in out

@@ -1,0 +1,63 @@
+"""The phases of a study that read what its runs have left."""
+
+from pathlib import Path
+
+from loradrift.config import AnalysisConfig, AnalyzeConfig, Config, UserError
+from loradrift.study.stamps import Step
+
+
+def analyse(phase: str, settings: Config, study: str, storage: str | None) -> None:
+    """Do the phase, unless it is done.
+
+    Args:
+        phase: ``analysis`` or ``report``.
+        settings: Names the folders of the runs and of the results.
+        study: The study's name.
+        storage: URL of its searches' storage; None is their own file.
+    """
+    _analyse_searches(settings, study, storage)
+    step = step_of(phase, settings, study)
+    if step.done:
+        print(f"phase {phase}: done already, of these very runs", flush=True)
+        return
+    print(f"phase {phase}", flush=True)
+    from loradrift.report.run import rebuild_report, tabulate_drift
+
+    make = rebuild_report if phase == "report" else tabulate_drift
+    config = _analysis("report" if phase == "report" else "drift", settings, study)
+    step.run(lambda: make(config))
+
+
+def _analyse_searches(settings: Config, study: str, storage: str | None) -> None:
+    """The drift report flags best values on the edge of their range: they are found here."""
+    step = step_of("searches", settings, study)
+    if not step.reads or step.done:
+        return
+    print(f"searches of study {study}", flush=True)
+    from loradrift.report.search import report_search
+
+    config = AnalyzeConfig(analysis=_analysis("search", settings, study), storage=storage)
+    try:
+        step.run(lambda: report_search(config))
+    except UserError as error:  # their storage is elsewhere; the runs can be compared all the same
+        print(f"not analysed: {error}", flush=True)
+
+
+def step_of(phase: str, settings: Config, study: str) -> Step:
+    """What ``analysis``, ``report`` or ``searches`` reads and writes."""
+    runs, results = Path(settings.runs), Path(settings.results)
+    records = sorted((runs / study).glob("*/*/seed=*/run.json"))
+    trials = sorted((runs / f"{study}.search").glob("*/*/seed=*/run.json"))
+    searches = results / "search" / study
+    tables = [results / name for name in ("drift_analysis", "weights", "hypotheses.json")]
+    report = [results / name for name in ("report.html", "report.pdf", "figures")]
+    files = {
+        "searches": (trials, [searches]),
+        "analysis": (records, tables),
+        "report": ([*tables, searches / "edges.parquet"], report),
+    }
+    return Step(runs / ".study" / study / f"{phase}.json", *files[phase])
+
+
+def _analysis(name: str, settings: Config, study: str) -> AnalysisConfig:
+    return AnalysisConfig(name=name, runs=settings.runs, study=study, results=settings.results)

@@ -1,0 +1,66 @@
+"""The search is reported before the drift report, which shows its flags."""
+
+from pathlib import Path
+
+import pytest
+from planted_search import plant
+
+from loradrift.report import run as report_run
+from loradrift.study import stamps
+from loradrift.study.analyses import analyse, step_of
+
+
+@pytest.fixture
+def settings(load, tmp_path, monkeypatch):
+    """Of a study in which only the analyses are left."""
+    monkeypatch.setattr(stamps, "git_state", lambda: {"commit": "abc", "dirty": False})
+    return load("study=drift", f"runs={tmp_path}/runs", f"results={tmp_path}/results")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    names = []
+
+    def note(config):
+        found = report_run.found_edges(Path(config.results), config.study)
+        names.append((config.name, bool(found)))
+
+    monkeypatch.setattr(report_run, "tabulate_drift", note)
+    monkeypatch.setattr(report_run, "rebuild_report", note)
+    return names
+
+
+def write_trial(folder):
+    path = folder / "runs/drift.search/sst2/lora/seed=1/run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+
+def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, capsys):
+    plant(tmp_path, "drift/sst2/lora")
+    write_trial(tmp_path)
+    for phase in ("analysis", "report"):
+        analyse(phase, settings, "drift", None)
+    assert made == [("drift", True), ("report", True)]
+    assert capsys.readouterr().out.count("searches of study drift") == 1
+    assert step_of("report", settings, "drift").done
+    edges = tmp_path / "results/search/drift/edges.parquet"
+    edges.write_bytes(edges.read_bytes()[:-1])
+    assert not step_of("report", settings, "drift").done  # other flags are another report
+
+
+def test_a_study_without_a_search_is_reported_all_the_same(settings, made, tmp_path, capsys):
+    analyse("report", settings, "drift", None)
+    write_trial(tmp_path)
+    (tmp_path / "runs/.study/drift/report.json").unlink()
+    analyse("report", settings, "drift", None)
+    assert made == [("report", False), ("report", False)]
+    assert "not analysed: storage=sqlite:" in capsys.readouterr().out
+
+
+def test_the_searches_may_be_in_a_storage_of_their_own(settings, made, tmp_path):
+    plant(tmp_path, "drift/sst2/lora")
+    write_trial(tmp_path)
+    elsewhere = (tmp_path / "runs/.search/drift.db").rename(tmp_path / "elsewhere.db")
+    analyse("report", settings, "drift", f"sqlite:///{elsewhere}")
+    assert made == [("report", True)]

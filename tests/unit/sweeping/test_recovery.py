@@ -1,0 +1,216 @@
+"""Trials whose process was killed: given up, queued once more, and said."""
+
+import datetime
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import optuna
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from loradrift.cli import JobFailed
+from loradrift.config import UserError
+from loradrift.runs import CellBusyError
+from loradrift.sweeping import storage as module
+from loradrift.sweeping.job import TrialJob
+from loradrift.sweeping.storage import (
+    StorageUnusable,
+    claiming,
+    find_trial,
+    is_gone,
+    open_storage,
+    recover,
+    worker,
+)
+
+NAME = "main/sst2/lora"
+ENDED = f"{socket.gethostname()}:1:0"
+"""A process of this machine that began at another time than the one with that number now."""
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(f"sqlite:///{tmp_path}/trials.db")
+
+
+@pytest.fixture
+def study(storage):
+    return optuna.create_study(study_name=NAME, storage=storage)
+
+
+def claim(study, storage, by):
+    """The next trial, running in the process ``by``; gives its number and its value."""
+    trial = study.ask()
+    storage.record_heartbeat(find_trial(storage, NAME, trial.number))
+    if by:
+        trial.set_user_attr("worker", by)
+    return trial.number, trial.suggest_float("lr", 0, 1)
+
+
+def silent_for(storage, seconds):
+    """Move all signs of life into the past, as the storage has them, or into the future."""
+    past = datetime.timedelta(seconds=seconds)
+    with storage.engine.begin() as connection:
+        found = connection.execute(text("SELECT trial_id, heartbeat FROM trial_heartbeats"))
+        for trial_id, last in found.all():
+            at = datetime.datetime.fromisoformat(str(last)) - past
+            connection.execute(
+                text("UPDATE trial_heartbeats SET heartbeat = :at WHERE trial_id = :id"),
+                {"at": at.isoformat(sep=" "), "id": trial_id},
+            )
+
+
+def states(study):
+    return [trial.state.name for trial in study.trials]
+
+
+def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys):
+    first = claim(study, storage, ENDED)
+    recover(study, storage)
+    assert capsys.readouterr().out == (
+        "search main/sst2/lora: trial 0 was lost (its process has ended); it is queued once more, "
+        "with the same values\n"
+    )
+    assert states(study) == ["FAIL", "WAITING"]
+    assert claim(study, storage, ENDED) == (1, first[1])
+    recover(study, storage)
+    assert capsys.readouterr().out == (
+        "search main/sst2/lora: trial 1 was lost (its process has ended); so was trial 0 with the "
+        "same values, and a new trial takes its place\n"
+    )
+    assert states(study) == ["FAIL", "FAIL"]
+    recover(study, storage)
+    assert capsys.readouterr().out == ""
+
+
+def test_one_that_was_queued_again_belongs_to_nobody_until_it_is_claimed(study, storage, capsys):
+    claim(study, storage, ENDED)
+    recover(study, storage)
+    assert "worker" not in study.trials[1].user_attrs
+
+
+def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
+    claim(study, storage, None)
+    recover(study, storage)
+    assert "trial 0 was lost (its process ended while it took it up)" in capsys.readouterr().out
+    assert states(study) == ["FAIL", "WAITING"]
+
+
+def test_one_that_failed_by_itself_is_not_run_again(study, storage, capsys):
+    claim(study, storage, ENDED)
+    storage.set_trial_user_attr(find_trial(storage, NAME, 0), "error", "the loss is nan")
+    recover(study, storage)
+    assert states(study) == ["FAIL"] and capsys.readouterr().out == ""
+
+
+def test_a_trial_that_lives_is_left_alone(study, storage, capsys):
+    claim(study, storage, worker())
+    recover(study, storage)
+    assert capsys.readouterr().out == "" and states(study) == ["RUNNING"]
+
+
+def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
+    monkeypatch.setattr(module, "BUSY_S", 0.1)
+    with claiming(storage, NAME):
+        pass
+    assert capsys.readouterr().out == ""
+
+    def claim_too():
+        with claiming(storage, NAME):
+            pass
+
+    other = threading.Thread(target=claim_too)
+    with claiming(storage, NAME):
+        other.start()
+        other.join(0.5)
+    other.join()
+    said = capsys.readouterr().out
+    assert said == f"still waiting for the storage's lock ({NAME}), which another process holds\n"
+
+
+def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
+    code = "from loradrift.sweeping.storage import worker; print(worker(), flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    named = process.stdout.readline().strip()
+    assert not is_gone(named)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+    assert is_gone(named)
+    process.communicate()
+    assert is_gone(named)
+
+
+def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, storage, capsys):
+    claim(study, storage, "elsewhere:7:7")
+    silent_for(storage, 100)
+    recover(study, storage)
+    assert states(study) == ["RUNNING"]
+    silent_for(storage, 100)
+    recover(study, storage)
+    assert "(no sign of life from elsewhere for more than 120 s)" in capsys.readouterr().out
+    assert states(study) == ["FAIL", "WAITING"]
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_clock_that_is_set_takes_no_trial_from_a_process_of_this_machine(study, storage, seconds):
+    claim(study, storage, worker())
+    claim(study, storage, ENDED)
+    silent_for(storage, seconds)
+    recover(study, storage)
+    assert states(study) == ["RUNNING", "FAIL", "WAITING"]
+
+
+def test_workers_in_different_time_zones_agree_on_the_time(postgres, monkeypatch):
+    """The server's clock is the only one, and no session has an hour of its own."""
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    west = open_storage(postgres)
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    east = open_storage(postgres)
+    study = optuna.create_study(study_name=NAME, storage=west)
+    for storage, host in ((west, "west"), (east, "east")):
+        number, _ = claim(study, storage, f"{host}:7:7")
+        storage.record_heartbeat(find_trial(storage, NAME, number))
+    for storage in (west, east):
+        recover(study, storage)
+        assert states(study) == ["RUNNING", "RUNNING"]
+    silent_for(west, 130)
+    recover(study, east)
+    assert states(study) == ["FAIL", "FAIL", "WAITING", "WAITING"]
+
+
+def as_the_front_door_has_it(error):
+    try:
+        try:
+            raise error
+        except Exception:
+            raise JobFailed(str(error)) from None
+    except JobFailed as failure:
+        return failure
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (UserError("the loss is nan"), "FAIL"),
+        (CellBusyError("runs/a is held by process 7"), "RUNNING"),
+        (StorageUnusable("cannot be opened"), "RUNNING"),
+        (OperationalError("INSERT", {}, Exception("database is locked")), "RUNNING"),
+        (optuna.exceptions.StorageInternalError(), "RUNNING"),
+    ],
+)
+def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, error, state):
+    claim(study, storage, worker())
+    search = {"storage": storage.url, "study": NAME, "trial": 0}
+    ended = JobReturn(status=JobStatus.FAILED, _return_value=as_the_front_door_has_it(error))
+    TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+    [trial] = study.trials
+    assert trial.state.name == state
+    assert ("error" in trial.user_attrs) == (state == "FAIL")
