@@ -8,7 +8,12 @@ import pytest
 import torch
 from adapters import edit, load_base, rewrite, tensors_of, write_adapter
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from loradrift.certify import diagnose, merge_adapter
 from loradrift.config import UserError
@@ -74,6 +79,7 @@ def test_keys_that_no_path_takes_are_merged(model_folder, tmp_path):
     assert f'merge_adapter("{folder}", "{model_folder}", "merged")' in found.advice.change
     assert merge_adapter(folder, str(model_folder), tmp_path / "merged") < 1e-3
     merged = load_file(tmp_path / "merged" / "model.safetensors")
+    assert AutoTokenizer.from_pretrained(tmp_path / "merged")("no")["input_ids"]
     key = "model.layers.1.self_attn.q_proj.weight"
     parts = {
         k.rpartition("layers.1.self_attn.q_proj.")[2]: x for k, x in tensors_of(folder).items()
@@ -242,3 +248,17 @@ def test_a_damaged_record_is_named(changes, message, model_folder, tmp_path):
     for folder in ("run", "run/model"):
         with pytest.raises(UserError, match=r"run.json is damaged.*" + re.escape(message)):
             diagnose(str(tmp_path / folder), str(model_folder))
+
+
+def test_what_cannot_be_merged_is_named(model_folder, tmp_path):
+    folder, base = (
+        write_adapter(tmp_path / "adapter", model_folder),
+        base_of(model_folder, tmp_path),
+    )
+    for out in (folder, base):
+        with pytest.raises(UserError, match=r"out=.* must be another folder than the adapter's"):
+            merge_adapter(folder, str(base), out)
+    zero(folder)
+    with pytest.raises(UserError, match="changes no output: there is nothing to merge"):
+        merge_adapter(folder, str(base), tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
