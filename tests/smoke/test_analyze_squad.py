@@ -122,7 +122,10 @@ def test_an_empty_id_and_a_blank_question_are_listed(files, capsys):
         ({"predictions": []}, "must be a JSON object, question id -> answer, got list"),
         ({"predictions": {"q1": None}}, "'q1' must have a string, got null"),
         ({"predictions": '{"q1": "", "q1": "x"}'}, "has the key 'q1' twice in one object"),
-        ({"predictions": {"q9": ""}}, "none of 1 predictions is for one of the questions"),
+        (
+            {"predictions": {"q9": ""}},
+            "predictions: none of its 1 ids is one of the 4 questions of the dataset",
+        ),
         ({"na_probs": [0.5]}, "must be a JSON object, question id -> probability, got list"),
         ({"na_probs": {"q1": "0.5"}}, """'q1' must have a finite number, got "0.5\""""),
         ({"na_probs": {"q1": True}}, "'q1' must have a finite number, got true"),

@@ -52,7 +52,7 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     healthy = diagnose(folder, tmp_path)
     assert healthy.returncode == 0, healthy.stderr
     assert "diagnosis: applied and healthy: the adapter is applied on the model" in healthy.stdout
-    assert "use:\n  model = AutoModelForCausalLM.from_pretrained(" in healthy.stdout
+    assert "\nuse:\nfrom peft import PeftModel\nfrom transformers import " in healthy.stdout
     written = json.loads((tmp_path / "results/diagnosis.json").read_text())
     assert [test["passed"] for test in written["tests"]] == [True] * 5
     path = folder / "model" / "adapter_model.safetensors"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loradrift.certify.settings import check_settings
 from loradrift.config import UserError
 from loradrift.weights.delta import MAGNITUDE, NOT_PLAIN, setting
 from loradrift.weights.low_rank import LowRank, apply_to
@@ -124,6 +125,7 @@ def read_files(folder: Path) -> AdapterFiles:
     config = read_json(folder / CONFIG)
     if config.get("peft_type") != "LORA":
         raise UserError(f"{folder / CONFIG}: peft_type must be LORA, got {config.get('peft_type')}")
+    check_settings(folder / CONFIG, config)
     if not path.is_file():
         pickled = [name.name for name in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
         why = f"; {pickled[0]} is a pickle, which can run code and is not loaded" if pickled else ""
@@ -133,6 +135,8 @@ def read_files(folder: Path) -> AdapterFiles:
     for key, tensor in _tensors(path).items():
         name = key.removeprefix(PREFIX)
         if match := FACTOR.fullmatch(name):
+            if not tensor.is_floating_point():
+                raise UserError(f"{path}: {key} must hold real numbers, got {tensor.dtype}")
             kind = ".bias" if match["kind"] == ".bias" else ""
             parts.setdefault(match["module"], {})[match["part"] + kind] = tensor
         else:
@@ -153,7 +157,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _whole(tensor: Tensor, path: Path, key: str) -> Tensor:
-    return finite(tensor, path, key) if tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    return finite(tensor.double(), path, key)  # before the test: float8 has none
 
 
 def sha256(path: Path) -> str:

@@ -76,8 +76,7 @@ def advise(
 
 def _change(failed: Check, adapter: str, load: str) -> str:
     if failed.name == "base":
-        which = "its base model" if failed.passed is None else "the base that it was trained on"
-        return diagnose_command(adapter, f"<{which}>")
+        return _other_base(failed, adapter)
     if failed.name == "files" and failed.passed is None:
         return "none: only LoRA adapters are diagnosed"
     if failed.name == "files" and (pickle := re.search(r"([^\s/]+) is a pickle", failed.message)):
@@ -87,6 +86,16 @@ def _change(failed: Check, adapter: str, load: str) -> str:
     if failed.name == "merged_once":
         return f"{load}  # holds the adapter already: use it without PEFT"
     return CHANGES.get(failed.name, AGAIN).format(adapter=adapter)
+
+
+def _other_base(failed: Check, adapter: str) -> str:
+    if "conversion" in failed.message:
+        return (
+            "save it again from the trained model: model.save_pretrained(<folder>, "
+            "path_initial_model_for_weight_conversion=<the adapter as saved before training>)"
+        )
+    which = "its base model" if failed.passed is None else "the base that it was trained on"
+    return diagnose_command(adapter, f"<{which}>")
 
 
 def _unpickle(source: str, target: str) -> str:

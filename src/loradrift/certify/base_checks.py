@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from loradrift.certify.adapter_files import AdapterFiles, as_matrix
@@ -94,7 +95,7 @@ def _against_stored(
 ) -> tuple[Check, Check]:
     names = sorted(site.linear().keys() & files.parts.keys())
     names = names[:: max(1, -(-len(names) // NUM_COMPARED))]
-    worst, compared = 0.0, 0
+    worst, compared, less = 0.0, 0, ""
     for name in names:
         layer, factors, raw = site.layers[name], files.factors(name), read(name)
         if raw is None or factors is None:
@@ -109,17 +110,51 @@ def _against_stored(
         compared += 1
         moved_OI = live_OI - wanted_OI
         gap = norm(moved_OI) / norm(wanted_OI)
+        if gap > 1e-4 and taken_out(files, name, moved_OI):
+            less = f" less what init_lora_weights={files.config['init_lora_weights']} took out"
+            continue
+        if gap > 1e-4 and str(files.config.get("init_lora_weights")).startswith("pissa_niter"):
+            return _drawn(files)
         if gap > 1e-4:
             return _moved(name, gap, moved_OI, factors.dense(wanted_OI))
         worst = max(worst, gap)
     if not compared:
         base = Check("base", None, "not judged: the stored base has no weights of these names")
         return base, _by_projection(files, site)
-    base = Check("base", True, f"{compared} weights below the adapter are the stored base's")
+    base = Check("base", True, f"{compared} weights below the adapter are the stored base's{less}")
     again = _by_projection(files, site)  # the stored base may itself be the merged model
     if again.passed is False:
         return base, again
     return base, Check("merged_once", True, "the base weights are without the adapter")
+
+
+def taken_out(files: AdapterFiles, module: str, moved_OI: Tensor) -> bool:
+    """Whether PEFT took the adapter's start out of the base weight, as it does when it loads one.
+
+    PiSSA and OLoRA begin with a part of the weight, of the adapter's rank. An adapter saved as it
+    is, not converted to plain LoRA, needs the same base again.
+    """
+    factors = files.factors(module)
+    if files.config.get("init_lora_weights") not in ("pissa", "olora") or factors is None:
+        return False
+    if -inner(moved_OI, factors.low_rank) < 0.5 * norm(moved_OI) ** 2:
+        return False  # which the adapter would have to put back
+    rank, draw = int(files.rank(module)), torch.Generator().manual_seed(0)
+    probe_IR = torch.randn(moved_OI.shape[1], rank, generator=draw, dtype=moved_OI.dtype)
+    span_OR = torch.linalg.qr(moved_OI @ probe_IR).Q
+    rest_OI = moved_OI - span_OR @ (span_OR.T @ moved_OI)
+    return norm(rest_OI) < 1e-2 * norm(moved_OI)  # the rest of the weight is rounded
+
+
+def _drawn(files: AdapterFiles) -> tuple[Check, Check]:
+    base = Check(
+        "base",
+        False,
+        f"init_lora_weights={files.config['init_lora_weights']} draws at random what it takes out "
+        "of the base, so that none like the one that was trained on comes back; it was saved "
+        "without conversion",
+    )
+    return base, Check("merged_once", None, "not judged: another base")
 
 
 def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> tuple[Check, Check]:

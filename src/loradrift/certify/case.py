@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loradrift.certify.adapter_files import CONFIG, HEAD, AdapterFiles
 from loradrift.certify.base_checks import Fingerprints
@@ -72,10 +73,10 @@ def find_subject(adapter: str, base: str | None) -> Subject:
         raise UserError(f"adapter={adapter} is no folder")
     run = None
     if not (folder / CONFIG).is_file():
-        run = read_record(folder)
+        run = _read_run(folder)
         folder = folder if run is None else folder / "model"
     elif folder.name == "model":
-        run = read_record(folder.parent)
+        run = _read_run(folder.parent)
     if not (folder / CONFIG).is_file():
         why = ""
         if run is not None:
@@ -84,6 +85,32 @@ def find_subject(adapter: str, base: str | None) -> Subject:
             f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}{why}"
         )
     return Subject(folder, base, run)
+
+
+def _read_run(folder: Path) -> RunRecord | None:
+    """A run's record, with all that is read of it here.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    run = read_record(folder)
+    if run is None:
+        return None
+    certificate: Any = {} if run.certificate is None else run.certificate
+    files = certificate.get("files", {}) if isinstance(certificate, dict) else None
+    right = {
+        "coordinates.method": isinstance(run.coordinates.get("method"), str),
+        "coordinates.task": isinstance(run.coordinates.get("task"), str),
+        "config.model": isinstance(run.config.get("model"), dict),
+        "fingerprints.base_model": isinstance(run.fingerprints.get("base_model", ""), str),
+        "certificate.files": isinstance(files, dict)
+        and all(isinstance(digest, str) for digest in files.values()),
+    }
+    if wrong := [key for key, holds in right.items() if not holds]:
+        raise UserError(
+            f"{folder / 'run.json'} is damaged: {wrong[0]} is missing or of another type"
+        )
+    return run
 
 
 def own_checks(files: AdapterFiles, subject: Subject) -> list[Check]:
@@ -98,7 +125,7 @@ def open_case(files: AdapterFiles, subject: Subject, own: Sequence[Check]) -> Ca
         UserError: If nothing names one, or there is none of that name.
     """
     run = subject.run
-    if run is not None and run.config.get("model", {}).get("weights") == "random":
+    if run is not None and run.config["model"].get("weights") == "random":
         raise UserError(
             f"the base model of {files.folder} was drawn at random (model.weights=random) and is "
             "not stored: nothing can be compared with it"
@@ -127,7 +154,7 @@ def _headed(run: RunRecord | None) -> bool:
         return False
     if run.certificate is None:
         return bool(run.coordinates["task"] != "pretrain")
-    return HEAD in run.certificate["files"]
+    return HEAD in run.certificate.get("files", {})
 
 
 def _recorded(run: RunRecord | None) -> dict[str, str] | None:

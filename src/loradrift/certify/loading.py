@@ -1,13 +1,16 @@
 """Load the model that an adapter is for: of a run, of transformers, or of sentence-transformers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from loradrift.certify.adapter_files import AdapterFiles
+from loradrift.certify.adapter_files import CONFIG, AdapterFiles
 from loradrift.certify.hosts import MAX_TOKENS, TEXTS, Host
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import check_path
@@ -15,7 +18,9 @@ from loradrift.models import check_path
 SENTENCES = "modules.json"
 """What a sentence-transformers model has, and no other."""
 
-FAILURES = (OSError, ValueError, RuntimeError, KeyError, SafetensorError)
+FAILURES = (
+    OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
 """What transformers raises of a model that is damaged or absent."""
 
 BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
@@ -28,9 +33,25 @@ def load_host(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
     Raises:
         UserError: If there is no such model here, or a library is missing.
     """
+    with _quiet():
+        return _load(files, base, is_run=is_run)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and tables on what it loads: what matters of them is an error."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _load(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
     if (files.folder / SENTENCES).is_file() or is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)
@@ -65,6 +86,11 @@ def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
         config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
     except FAILURES as error:
         raise _no_base(base, error) from None
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"base={base} is an encoder with a decoder ({config.model_type}): only models of one "
+            "transformer are judged"
+        )
     architecture = (getattr(config, "architectures", None) or [""])[0]
     task = files.config.get("task_type")
     if task == "SEQ_CLS" or (task is None and architecture.endswith("SequenceClassification")):
@@ -150,6 +176,11 @@ def check_base_path(base: str) -> None:
     """
     if Path(base).is_dir() and is_sentence_model(base):
         return
+    if (Path(base) / CONFIG).is_file() and (Path(base) / "config.json").is_file():
+        raise UserError(
+            f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply: "
+            "give the model alone"
+        )
     try:
         check_path(ModelConfig(name="local", path=base))
     except UserError as error:
@@ -174,7 +205,9 @@ def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> N
 
 
 def _no_base(base: str, error: Exception) -> UserError:
-    reason = str(error).strip().split("\n")[0]
+    reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
+    if "ignore_mismatched_sizes" in reason:
+        reason = "its weights have other shapes than its config.json says"
     if Path(base).exists():
         return UserError(f"base={base} cannot be loaded: {reason}")
     return UserError(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,27 @@ def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> float:
         How far its outputs are from the adapter's, relative to what the adapter changes.
 
     Raises:
-        UserError: If the adapter's modules cannot be found in the model, or the merged outputs
-            are not the adapter's.
+        UserError: If the adapter's modules cannot be found in the model, the merged outputs are
+            not the adapter's, or ``out`` would overwrite either.
     """
     files = read_files(Path(adapter))
+    if Path(out).resolve() in (Path(adapter).resolve(), Path(base).resolve()):
+        raise UserError(f"out={out} must be another folder than the adapter's and the base's")
     host = load_host(files, base, is_run=False)
     gap = merge(host, files)
     if gap > TOLERANCE:
         raise UserError(f"the merged model is off by {gap:.2g} of the adapter's effect")
     host.model.save_pretrained(out)
+    if host.kind != "sentence-transformers":  # which saves its own
+        _save_tokenizer(base, out)
     return gap
+
+
+def _save_tokenizer(base: str, out: str | Path) -> None:
+    from transformers import AutoTokenizer
+
+    with suppress(OSError, ValueError):  # there need not be one
+        AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(out)
 
 
 def merge(host: Host, files: AdapterFiles) -> float:
@@ -50,13 +61,15 @@ def merge(host: Host, files: AdapterFiles) -> float:
         output, relative to what the factors change there.
 
     Raises:
-        UserError: If the files do not say which weights to change.
+        UserError: If the files do not say which weights to change, or change nothing.
     """
     places = match_modules(files, host.model)
     with torch.no_grad():
         off_BD = host.outputs().double()
         with added(places):
             wanted_BD = host.outputs().double()
+        if torch.equal(wanted_BD, off_BD):
+            raise UserError(f"{files.folder} changes no output: there is nothing to merge")
         for layer, factors in places.values():
             change_OI = factors.dense(as_matrix(layer.weight, _transposed(layer)))
             layer.weight += (change_OI.T if _transposed(layer) else change_OI).to(layer.weight)

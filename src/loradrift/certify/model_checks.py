@@ -82,6 +82,8 @@ def check_keys(files: AdapterFiles, names: set[str], layers: set[str] | None) ->
 def _has_place(key: str, names: set[str]) -> bool:
     """Whether a saved tensor's module exists; PEFT may have wrapped it."""
     module = key.rpartition(".")[0]
+    if not module:
+        return False
     return module in names or module.removesuffix(".base_layer") in names
 
 

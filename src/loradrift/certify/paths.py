@@ -12,7 +12,8 @@ from loradrift.certify.case import Case
 from loradrift.certify.certificate import certify
 from loradrift.certify.code import paths_of
 from loradrift.certify.hosts import Host
-from loradrift.certify.record import Certificate
+from loradrift.certify.record import Certificate, Check
+from loradrift.config import UserError
 
 NOT_APPLIED = 0.9999
 """Outputs on the same text with a larger cosine than this count as the same."""
@@ -55,7 +56,7 @@ class Tried:
     def found(self) -> str:
         """One phrase for a table."""
         if self.error:
-            return f"refused: {self.error}"
+            return f"refused: {self.error}" if self.certificate is None else self.error
         assert self.cosine is not None and self.change is not None
         how = f"cosine {self.cosine:.6f}, output changes by {self.change:.2g}"
         if self.applied:
@@ -98,15 +99,24 @@ def try_paths(case: Case, host: Host) -> Iterator[tuple[Tried, Host]]:
 
 
 def try_path(case: Case, host: Host, path: str, code: str) -> Tried:
-    """Put the adapter into ``host``, and compare."""
+    """Put the adapter into ``host``, and compare.
+
+    Raises:
+        UserError: If the base model's own outputs are not finite.
+    """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
         off_BD = host.outputs().double()
+        if not off_BD.isfinite().all():
+            raise UserError(f"base={case.base}: its outputs are NaN or infinite")
         try:
             put(host, path, case.files.folder)
             on_BD = host.outputs().double()
         except Exception as error:  # whatever PEFT or the model raises is this path's finding
             return Tried(path, code, error=_line(error))
+        if not on_BD.isfinite().all():
+            diverged = Check("effect", False, "the outputs are NaN or infinite with the adapter")
+            return Tried(path, code, error=diverged.message, certificate=Certificate((diverged,)))
         certificate = certify(
             host.model,
             case.files.folder,

@@ -29,6 +29,13 @@ PACKAGES = (
 )
 
 
+OBJECTS = (
+    "coordinates", "config", "git", "versions", "fingerprints", "parameters", "rows", "metrics",
+    "performance",
+)  # fmt: skip
+"""Fields that are JSON objects."""
+
+
 class Status(StrEnum):
     """How a run ended, or that it has not."""
 
@@ -167,6 +174,9 @@ def read_record(folder: Path) -> RunRecord | None:
             "loradrift, or move the run away and train it again"
         )
     try:
+        for key in OBJECTS:
+            if not isinstance(fields.get(key, {}), dict):
+                raise TypeError(f"{key} must be an object, got {type(fields[key]).__name__}")
         return RunRecord(**{**fields, "status": Status(fields["status"])})
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

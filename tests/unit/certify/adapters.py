@@ -21,12 +21,21 @@ def load_base(folder: Path, kind=AutoModelForCausalLM, **options):
 
 
 def write_adapter(
-    folder: Path, base: Path, *, size: float = 0.05, kind=AutoModelForCausalLM, **config
+    folder: Path,
+    base: Path,
+    *,
+    size: float = 0.05,
+    kind=AutoModelForCausalLM,
+    convert: bool = True,
+    **config,
 ) -> Path:
-    """An adapter of ``base`` whose every parameter has moved by ``size``."""
+    """An adapter of ``base`` whose every parameter has moved by ``size``.
+
+    One that began with a part of the base is saved as a plain one, unless not to ``convert``.
+    """
     torch.manual_seed(0)
     model = peft.get_peft_model(load_base(base, kind), peft.LoraConfig(**PLAIN | config))
-    moved_start = str(config.get("init_lora_weights", "")) in ("pissa", "olora")
+    moved_start = convert and str(config.get("init_lora_weights", "")) in ("pissa", "olora")
     if moved_start:
         model.save_pretrained(folder.parent / "initial")
     with torch.no_grad():

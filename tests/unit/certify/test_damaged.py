@@ -1,5 +1,7 @@
 """Files that are no adapter, or no longer the one that was certified, are named in one line."""
 
+import json
+
 import pytest
 import torch
 from adapters import WEIGHTS, caught, edit, judge, load_adapter, rewrite, tensors_of
@@ -56,6 +58,53 @@ def test_files(harm, folder, model_folder):
     certificate = judge(model, folder, model_folder)
     caught(certificate, "files", DAMAGES[harm])
     assert "\n" not in certificate.verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r": 0}, "r must be a positive integer, got 0"),
+        ({"r": 4.5}, "r must be a positive integer, got 4.5"),
+        ({"r": True}, "r must be a positive integer, got true"),
+        ({"r": float("inf")}, "r must be a positive integer, got Infinity"),
+        ({"lora_alpha": "x"}, 'lora_alpha must be a positive number, got "x"'),
+        ({"lora_alpha": None}, "lora_alpha must be a positive number, got null"),
+        ({"lora_dropout": 2}, "lora_dropout must be in [0, 1], got 2"),
+        ({"target_modules": 3}, "target_modules must be a list of names, or a regular expression"),
+        (
+            {"target_modules": "(["},
+            'target_modules must be a list of names, or a regular expression, got "(["',
+        ),
+        ({"exclude_modules": [3]}, "exclude_modules must be a list of names"),
+        ({"rank_pattern": {"([": 3}}, "rank_pattern must be an object, regular expression -> pos"),
+        ({"alpha_pattern": {"q_proj": -1}}, "alpha_pattern must be an object, regular expression"),
+        ({"modules_to_save": 5}, "modules_to_save must be a list of names, got 5"),
+        ({"use_dora": "yes"}, 'use_dora must be true or false, got "yes"'),
+        ({"init_lora_weights": 3}, "init_lora_weights must be true, false or a name, got 3"),
+        ({"task_type": 7}, "task_type must be a name, got 7"),
+        ({"base_model_name_or_path": []}, "base_model_name_or_path must be a folder or hub name"),
+    ],
+)
+def test_a_setting_that_peft_never_writes(changes, message, folder, model_folder):
+    model = load_adapter(folder, model_folder)
+    edit(folder, **changes)
+    caught(judge(model, folder, model_folder), "files", f"adapter_config.json: {message}")
+
+
+def test_a_setting_that_is_not_there(folder, model_folder):
+    model = load_adapter(folder, model_folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    del config["r"]
+    path.write_text(json.dumps(config))
+    caught(judge(model, folder, model_folder), "files", "adapter_config.json: r is missing")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_factors_of_no_real_numbers(dtype, folder, model_folder):
+    model = load_adapter(folder, model_folder)
+    rewrite(folder, lambda tensors: tensors | {Q0_A: torch.ones(4, 32, dtype=dtype)})
+    caught(judge(model, folder, model_folder), "files", f"{Q0_A} must hold real numbers, got torch")
 
 
 def test_files_changed_since_they_were_certified(folder, model_folder):

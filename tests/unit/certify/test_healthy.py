@@ -26,6 +26,8 @@ HEALTHY = {
     "gaussian": {"init_lora_weights": "gaussian"},
     "pissa converted": {"init_lora_weights": "pissa"},
     "olora converted": {"init_lora_weights": "olora"},
+    "pissa as it is": {"init_lora_weights": "pissa", "convert": False},
+    "olora as it is": {"init_lora_weights": "olora", "convert": False, "use_rslora": True},
     "patterns": {"rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 6},
                  "alpha_pattern": {"v_proj": 3}},
     "patterns rslora": {"rank_pattern": {"q_proj": 2}, "use_rslora": True},

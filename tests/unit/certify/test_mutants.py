@@ -80,7 +80,7 @@ def test_tensors(change, name, message, folder, model_folder):
 
 CONFIGS = {
     "rank": ({"r": 8}, "consistent", "in adapter_model.safetensors do not fit the rank 8 of"),
-    "no rank": ({"r": 0}, "consistent", "r of model.layers.0.mlp.down_proj must be positive"),
+    "no rank": ({"r": 0}, "files", "r must be a positive integer, got 0"),
     "targets": ({"target_modules": ["q_proj"]}, "consistent", "is none of target_modules"),
     "more targets": (
         {"target_modules": ["q_proj", "v_proj", "down_proj", "o_proj"]},
@@ -198,3 +198,23 @@ def test_the_forward_pass_goes_around_it(folder, model_folder):
         "effect",
         "does not go through model.layers.0.mlp.down_proj and 5 more",
     )
+
+
+def test_a_start_that_is_drawn_anew_each_time(model_folder, tmp_path):
+    start = {"init_lora_weights": "pissa_niter_4", "convert": False}
+    folder = write_adapter(tmp_path / "adapter", model_folder, **start)
+    certificate = judge(load_adapter(folder, model_folder), folder, model_folder)
+    caught(certificate, "base", "init_lora_weights=pissa_niter_4 draws at random what it takes out")
+
+
+def test_a_start_that_is_claimed_in_the_json_alone(folder, model_folder):
+    edit(folder, init_lora_weights="pissa")
+    certificate = judge(load_adapter(folder, model_folder), folder, model_folder)
+    caught(certificate, "base", "is not the stored base's")
+
+
+@pytest.mark.parametrize("key", ["foo", "lm_head.foo.weight"])
+def test_a_key_that_belongs_to_no_module(key, folder, model_folder):
+    rewrite(folder, lambda tensors: tensors | {key: torch.ones(3)})
+    certificate = judge(load_adapter(folder, model_folder), folder, model_folder)
+    caught(certificate, "keys", "1 of 7 modules in adapter_model.safetensors are not in the model")

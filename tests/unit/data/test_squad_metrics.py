@@ -235,7 +235,7 @@ def test_dev_with_half_wrong_predictions(dev):
 
 
 def test_files_that_do_not_belong_together():
-    with pytest.raises(UserError, match=r"none of 2 predictions is for one of the questions"):
+    with pytest.raises(UserError, match=r"none of its 2 ids is one of the \d+ questions"):
         evaluate(ask({"q": []}), {"x": "", "y": ""})
     with pytest.raises(UserError, match=r"na_probs lacks 1 \('p'\), for which there are predict"):
         evaluate(ask({"q": [], "p": [], "o": []}), {"p": "", "q": ""}, {"q": 0.5})

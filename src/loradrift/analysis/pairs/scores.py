@@ -95,7 +95,10 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> Tokens:
     try:
         tokenizer = load_tokenizer(ModelConfig(name="local", path=base))
     except UserError as error:
-        raise UserError(str(error).replace("model.path=", "base=", 1)) from None
+        said = str(error).replace("model.path=", "base=", 1).rstrip(": ")
+        raise UserError(
+            said.replace(" cannot be loaded", " has no tokenizer that can be loaded", 1)
+        ) from None
     places = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
     limit = min(places, tokenizer.model_max_length)  # RoBERTa has two places that it cannot use
     if tokenizer.cls_token_id is None:

@@ -76,7 +76,8 @@ def read_json(path: Path, expected: str) -> Any:
             which Python would keep the last.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: {expected} is expected")
+        state = "is no file" if path.exists() else "is missing"
+        raise UserError(f"{path} {state}: {expected} is expected")
     text = "\n".join(read_lines(path))
     try:
         return json.loads(text, object_pairs_hook=_unique)

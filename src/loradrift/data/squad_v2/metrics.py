@@ -71,7 +71,10 @@ def evaluate(
     unknown = [id for id in predictions if id not in ids]
     scored = [question for question in questions if question.id in predictions]
     if not scored:
-        raise UserError(f"none of {len(predictions)} predictions is for one of the questions")
+        raise UserError(
+            f"predictions: none of its {len(predictions)} ids is one of the {len(questions)} "
+            "questions of the dataset: are both of the same split?"
+        )
     if na_probs is not None and (bare := [q.id for q in scored if q.id not in na_probs]):
         raise UserError(f"na_probs lacks {some(bare)}, for which there are predictions")
 
