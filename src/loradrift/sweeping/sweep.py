@@ -5,9 +5,10 @@ Nothing is kept but the storage: whoever gives the same command goes on with the
 """
 
 import itertools
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,6 +86,7 @@ class SearchSweep(OptunaSweeperImpl):
         require(0 <= share <= 1, "hydra.sweeper.max_failure_rate", "in [0, 1]", share)
         super().__init__(**options)
         self.pruner = pruner
+        self._stopped = threading.Event()
         self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
         for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
             require(value > 0, f"hydra.sweeper.{name}", "positive", value)
@@ -179,12 +181,19 @@ class SearchSweep(OptunaSweeperImpl):
             self._work(search)
             return
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            for future in [pool.submit(self._work, search) for _ in range(self.n_jobs)]:
-                future.result()
+            futures = [pool.submit(self._work, search) for _ in range(self.n_jobs)]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException as error:
+                self._stopped.set()  # the other threads take up no other trial
+                if isinstance(error, KeyboardInterrupt):
+                    self.launcher.stop()  # type: ignore[union-attr]  # one that starts processes
+                raise
 
     def _work(self, search: Search) -> None:
         """Run trials until there are enough, and none of another process is left to wait for."""
-        while True:
+        while not self._stopped.is_set():
             with claiming(search.storage, search.study.study_name):
                 recover(search.study, search.storage)
                 trials = search.study.get_trials(deepcopy=False)
@@ -211,7 +220,7 @@ class SearchSweep(OptunaSweeperImpl):
         trial = search.study.ask()
         trial_id = find_trial(search.storage, search.study.study_name, trial.number)
         search.storage.record_heartbeat(trial_id)
-        trial.set_user_attr("worker", worker())  # last: what has none was not wholly claimed
+        trial.set_user_attr("launcher", worker())  # last: without it the claim was not finished
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
 
@@ -242,7 +251,11 @@ class SearchSweep(OptunaSweeperImpl):
         )
         assert self.launcher is not None
         with heartbeat(search.storage, trial_id):
-            self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
+            [outcome] = self.launcher.launch(
+                [(*overrides, *of_trial)], initial_job_idx=trial.number
+            )
+        if isinstance(outcome._return_value, KeyboardInterrupt):
+            raise KeyboardInterrupt  # in the job's own process
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
             with claiming(search.storage, name):
