@@ -27,6 +27,10 @@ SHUFFLES = 100
 """Searches with shuffled values, which show what importance chance gives."""
 
 
+STATES = ("complete", "pruned", "failed", "killed", "running", "waiting")
+"""How a trial stands: Optuna's own states, but that ``failed`` did so by itself."""
+
+
 class Searches(NamedTuple):
     """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
 
@@ -90,6 +94,8 @@ def _connect(url: str) -> Any:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
+    from loradrift.sweeping.storage import reason
+
     try:
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):
@@ -105,9 +111,8 @@ def _connect(url: str) -> Any:
     except ImportError as error:
         raise UserError(f"storage={shown} needs a driver: {error}") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).split("\n")[0]
-        raise UserError(f"storage={shown} cannot be read as an Optuna storage: {reason}") from None
+        why = reason(error)
+        raise UserError(f"storage={shown} cannot be read as an Optuna storage: {why}") from None
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
@@ -142,7 +147,7 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
 
 
 def state_of(trial: "FrozenTrial") -> str:
-    """``complete``, ``pruned``, ``failed`` by itself, ``killed``, ``running`` or ``waiting``."""
+    """One of :data:`STATES`."""
     name = trial.state.name.lower()
     if name != "fail":
         return name
@@ -151,13 +156,12 @@ def state_of(trial: "FrozenTrial") -> str:
 
 def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
     counts = Counter(map(state_of, trials))
-    states = ("complete", "pruned", "failed", "killed", "running", "waiting")
     best = best_trial(study)
     seconds = [trial.duration.total_seconds() for trial in trials if trial.duration]
     return {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
-        **{state: counts[state] for state in states},
+        **{state: counts[state] for state in STATES},
         "best_trial": pd.NA if best is None else best.number,
         "best_value": math.nan if best is None else best.values[0],
         "median_seconds": float(np.median(seconds)) if seconds else math.nan,

@@ -97,6 +97,9 @@ class ProcessLauncher(Launcher):
         """Take what every job needs."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
+    def stop(self) -> None:
+        """Ask the jobs to end that other threads have launched; here they come to their end."""
+
     def jobs(self, overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
         """The jobs of a batch, numbered from ``first``."""
         return [

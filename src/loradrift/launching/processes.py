@@ -25,6 +25,7 @@ class JoblibLauncher(ProcessLauncher):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._idle: list[Executor] = []
+        self._busy: list[Any] = []
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -46,15 +47,25 @@ class JoblibLauncher(ProcessLauncher):
                     while waiting and len(running) < num_jobs:
                         job, worker = waiting.popleft(), self._worker(num_jobs)
                         running[worker.submit(job)] = job, worker
+                        self._busy.append(worker)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         job, worker = running.pop(future)
+                        self._busy.remove(worker)
                         outcomes[job.number] = _outcome(job, future)
                         if not isinstance(future.exception(), BrokenExecutor):
                             self._idle.append(worker)
             except KeyboardInterrupt:
-                _stop(running)
+                self.stop()
+                wait(running)
                 raise
         return [outcomes[number] for number in sorted(outcomes)]
+
+    def stop(self) -> None:
+        """Pass a request to stop on to all jobs; a terminal has sent it to them already."""
+        for worker in list(self._busy):
+            for pid in list(worker._processes):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
 
     def _worker(self, num_jobs: int) -> Any:
         """An idle worker, or a new one with its share of the CPU threads."""
@@ -76,12 +87,3 @@ def _outcome(job: Job, future: Future[JobReturn]) -> JobReturn:
         codes = re.search(r"\{(.*)\}", str(error))  # as SIGKILL(-9)
         return job.lost(f"its process was killed ({codes[1] if codes else 'no exit code'})")
     return JobReturn(overrides=job.overrides, status=JobStatus.FAILED, _return_value=error)
-
-
-def _stop(running: dict[Future[JobReturn], tuple[Job, Any]]) -> None:
-    """Pass the request on, which a terminal has sent to all of them, and wait until they end."""
-    for _, worker in running.values():
-        for pid in list(worker._processes):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
-    wait(running)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from loradrift.analysis.search import MIN_TRIALS, Searches, analyse_searches, open_searches
+from loradrift.analysis.search import MIN_TRIALS, STATES, Searches, analyse_searches, open_searches
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
@@ -12,11 +12,6 @@ from loradrift.report.html import write_html
 from loradrift.report.search_figures import draw_searches
 from loradrift.report.terminal import print_table
 from loradrift.sweeping.best import best_trial, write_best
-
-ADVICE = (
-    "{task} {method}: {key}={value} is on the {side} edge of {searched}, so a better one may lie "
-    "beyond: search {wider}"
-)
 
 
 def report_search(settings: AnalyzeConfig) -> None:
@@ -104,7 +99,14 @@ def found_edges(results: Path, study: str | None) -> list[Block]:
 
 def advice(edges: pd.DataFrame) -> list[str]:
     """One line for each best value on an edge."""
-    return [ADVICE.format_map(row) for row in edges.to_dict("records")]
+    from loradrift.sweeping.edges import Edge  # loads Optuna
+
+    lines = []
+    for row in edges.to_dict("records"):
+        edge = Edge(**{name: row[name] for name in Edge._fields})
+        place = f"{row['task']} {row['method']}"
+        lines.append(f"{place}: {edge.text}, so a better one may lie beyond: search {edge.wider}")
+    return lines
 
 
 def without_importance(tables: Searches) -> list[str]:
@@ -124,13 +126,12 @@ def summary_table(tables: Searches) -> pd.DataFrame:
         own = tables.coordinates
         own = own[(own["task"] == row["task"]) & (own["method"] == row["method"])]
         best = own[own["number"] == row["best_trial"]] if pd.notna(row["best_trial"]) else own[:0]
-        states = ("complete", "pruned", "failed", "killed", "running", "waiting")
         pairs = zip(best["key"], best["value"], strict=True)
         rows.append(
             {
                 "task": row["task"],
                 "method": row["method"],
-                "trials": ", ".join(f"{row[state]} {state}" for state in states if row[state]),
+                "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
                 row["objective"]: cell_text(row["best_value"], 4),
                 "in trial": cell_text(None if best.empty else row["best_trial"]),
                 "with": " ".join(f"{key}={_short(value)}" for key, value in pairs) or "-",

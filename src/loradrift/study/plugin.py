@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from loradrift.config import UserError
-from loradrift.sweeping.plugin import LoradriftOptunaConf
+from loradrift.sweeping.plugin import LoradriftOptunaConf, judge_options
 
 
 @dataclass
@@ -24,7 +24,7 @@ class LoradriftStudySweeper(Sweeper):
     """``hydra/sweeper=loradrift_study``."""
 
     def __init__(self, **options: Any) -> None:
-        pass  # whoever searches reads them
+        self.options = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -32,10 +32,11 @@ class LoradriftStudySweeper(Sweeper):
         """Keep what Hydra says of the program.
 
         Raises:
-            UserError: If a number of trials is given that nobody would read.
+            UserError: If an option of its searches is illegal, or has no effect.
         """
         from loradrift.study.program import Program
 
+        judge_options(self.options)
         if any(each.startswith("hydra.sweeper.n_trials") for each in config.hydra.overrides.hydra):
             raise UserError("hydra.sweeper.n_trials has no effect on a study: type study.trials=…")
         self.program = Program(hydra_context, task_function, config)

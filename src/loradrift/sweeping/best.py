@@ -83,11 +83,7 @@ def _header(study: "optuna.Study", best: "FrozenTrial") -> str:
         f"{objective(study)} {best.values[0]:.6g} ({tally}).",
         "best=true uses these values; a key that is typed wins.",
     ]
-    lines += [
-        f"{edge.key}={edge.value} is on the {edge.side} edge of {edge.searched}; "
-        f"{edge.wider} is wider"
-        for edge in find_edges(best)
-    ]
+    lines += [f"{edge.text}; {edge.wider} is wider" for edge in find_edges(best)]
     return "".join(f"# {line}\n" for line in lines)
 
 

@@ -33,6 +33,11 @@ class Edge(NamedTuple):
     wider: str
     """The override that searches further on that side, as typed in a shell."""
 
+    @property
+    def text(self) -> str:
+        """Where the best value lies."""
+        return f"{self.key}={self.value} is on the {self.side} edge of {self.searched}"
+
 
 def find_edges(best: FrozenTrial) -> list[Edge]:
     """The parameters of the best trial that lie on the edge of their range.

@@ -1,5 +1,6 @@
 """The sweeper as Hydra sees it: its options, and a class that loads Optuna only when it sweeps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
 from omegaconf import DictConfig
+
+from loradrift.config import PRUNERS, UserError, require
 
 
 @dataclass
@@ -43,6 +46,27 @@ class LoradriftOptunaConf(OptunaSweeperConf):
     server's own: the machines' clocks may differ."""
 
 
+def judge_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that are illegal or that nobody would read; Hydra has judged the types alone.
+
+    Raises:
+        UserError: Naming key, rule and value.
+    """
+    key = "hydra.sweeper."
+    for name in ("n_trials", "n_jobs", "heartbeat_s"):
+        require(options[name] > 0, key + name, "positive", options[name])
+    pruner, share = options["pruner"], options["max_failure_rate"]
+    require(pruner in PRUNERS, f"{key}pruner", " or ".join(PRUNERS), pruner)
+    require(0 <= share <= 1, f"{key}max_failure_rate", "in [0, 1]", share)
+    heartbeat, grace = options["heartbeat_s"], options["grace_s"]
+    require(grace > heartbeat, f"{key}grace_s", f"longer than {key}heartbeat_s={heartbeat}", grace)
+    if (name := options["study_name"]) is not None:
+        raise UserError(
+            f"{key}study_name={name} has no effect: a search is called "
+            "<study.name>/<task>/<method>, and study.name=… gives it another name"
+        )
+
+
 class LoradriftOptunaSweeper(Sweeper):
     """``hydra/sweeper=loradrift_optuna``."""
 
@@ -52,7 +76,12 @@ class LoradriftOptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Make the sweep."""
+        """Make the sweep.
+
+        Raises:
+            UserError: If an option is illegal.
+        """
+        judge_options(self.options)
         from loradrift.sweeping.sweep import SearchSweep
 
         self.search = SearchSweep(**self.options)

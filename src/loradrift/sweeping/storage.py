@@ -27,6 +27,10 @@ BUSY_S = 60
 """SQLite waits so long for another process's write before it calls the database locked."""
 
 
+HOLDERS = ("launcher", "worker")
+"""Attributes of a trial that name the processes (:func:`worker`) that launched and that run it."""
+
+
 class StorageUnusable(UserError):
     """The storage cannot be opened now; it may be later."""
 
@@ -172,16 +176,18 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
     """
     silent = storage._get_stale_trial_ids(study._study_id)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        own = trial.user_attrs.get("worker")
-        if own is None:  # the rest of its claim is missing, and nobody is claiming now
+        holders = [trial.user_attrs[each] for each in HOLDERS if each in trial.user_attrs]
+        hosts = {each.rsplit(":", 2)[0] for each in holders}
+        here = [each for each in holders if each.rsplit(":", 2)[0] == socket.gethostname()]
+        if not holders:  # its claim was not finished, and nobody is claiming now
             give_up(study, storage, trial.number, "its process ended while it took it up")
-            continue
-        host = own.rsplit(":", 2)[0]
-        if host == socket.gethostname():
-            if is_gone(own):
-                give_up(study, storage, trial.number, "its process has ended")
+        elif not all(map(is_gone, here)):
+            continue  # whoever launched the job sees how it ends, and the job records that itself
+        elif len(here) == len(holders):
+            give_up(study, storage, trial.number, "its process has ended")
         elif trial._trial_id in silent:
-            why = f"no sign of life from {host} for more than {storage.grace_period} s"
+            elsewhere = " and ".join(sorted(hosts - {socket.gethostname()}))
+            why = f"no sign of life from {elsewhere} for more than {storage.grace_period} s"
             give_up(study, storage, trial.number, why)
 
 
@@ -208,7 +214,7 @@ def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> 
 def _retry(study: optuna.Study, lost: FrozenTrial) -> None:
     # What the lost process had reported stays: its cell goes on from the last checkpoint.
     again = RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
-    lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key != "worker"}
+    lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key not in HOLDERS}
     again(study, lost)
 
 

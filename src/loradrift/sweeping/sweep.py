@@ -5,9 +5,10 @@ Nothing is kept but the storage: whoever gives the same command goes on with the
 """
 
 import itertools
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +24,16 @@ from omegaconf import DictConfig, open_dict
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
-    distribution_to_json,
-    json_to_distribution,
 )
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from loradrift.config import OBSERVERS, PRUNERS, Config, UserError, load, require
+from loradrift.config import Config, UserError, load, require
 from loradrift.sweeping.best import write_best
-from loradrift.sweeping.edges import find_edges, typed
+from loradrift.sweeping.edges import find_edges
+from loradrift.sweeping.same import begin, check_same, search_facts
 from loradrift.sweeping.storage import (
     claiming,
     find_trial,
@@ -81,22 +81,10 @@ class SearchSweep(OptunaSweeperImpl):
     """
 
     def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
-        share = options["max_failure_rate"]
-        require(0 <= share <= 1, "hydra.sweeper.max_failure_rate", "in [0, 1]", share)
         super().__init__(**options)
         self.pruner = pruner
         self.timing = {"heartbeat_s": heartbeat_s, "grace_s": grace_s}
-        for name, value in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
-            require(value > 0, f"hydra.sweeper.{name}", "positive", value)
-        require(pruner in PRUNERS, "hydra.sweeper.pruner", " or ".join(PRUNERS), pruner)
-        if self.study_name is not None:
-            raise UserError(
-                f"hydra.sweeper.study_name={self.study_name} has no effect: a search is called "
-                "<study.name>/<task>/<method>, and study.name=… gives it another name"
-            )
-        require(heartbeat_s > 0, "hydra.sweeper.heartbeat_s", "positive", heartbeat_s)
-        longer = f"longer than hydra.sweeper.heartbeat_s={heartbeat_s}"
-        require(grace_s > heartbeat_s, "hydra.sweeper.grace_s", longer, grace_s)
+        self._stopped = threading.Event()
 
     def sweep(self, arguments: list[str]) -> None:
         """Search for each task and method that is named, one study after the other.
@@ -132,8 +120,10 @@ class SearchSweep(OptunaSweeperImpl):
         storage = open_storage(url, **self.timing)
         try:
             with claiming(storage, name):
-                study = _begin(storage, name, self._direction(config))
-                _check_same(study, url, _facts(config, space, fixed, extra))
+                study = begin(storage, name, self._direction(config))
+                same = {key: value for key, value in fixed.items() if key not in GRID}
+                facts = search_facts(config, same, space, extra)
+                check_same(study, url, facts)
             search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))
             self._run_all(search)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -179,12 +169,19 @@ class SearchSweep(OptunaSweeperImpl):
             self._work(search)
             return
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            for future in [pool.submit(self._work, search) for _ in range(self.n_jobs)]:
-                future.result()
+            futures = [pool.submit(self._work, search) for _ in range(self.n_jobs)]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException as error:
+                self._stopped.set()  # the other threads take up no other trial
+                if isinstance(error, KeyboardInterrupt):
+                    self.launcher.stop()  # type: ignore[union-attr]  # one that starts processes
+                raise
 
     def _work(self, search: Search) -> None:
         """Run trials until there are enough, and none of another process is left to wait for."""
-        while True:
+        while not self._stopped.is_set():
             with claiming(search.storage, search.study.study_name):
                 recover(search.study, search.storage)
                 trials = search.study.get_trials(deepcopy=False)
@@ -211,7 +208,7 @@ class SearchSweep(OptunaSweeperImpl):
         trial = search.study.ask()
         trial_id = find_trial(search.storage, search.study.study_name, trial.number)
         search.storage.record_heartbeat(trial_id)
-        trial.set_user_attr("worker", worker())  # last: what has none was not wholly claimed
+        trial.set_user_attr("launcher", worker())  # last: without it the claim was not finished
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
 
@@ -242,7 +239,11 @@ class SearchSweep(OptunaSweeperImpl):
         )
         assert self.launcher is not None
         with heartbeat(search.storage, trial_id):
-            self.launcher.launch([(*overrides, *of_trial)], initial_job_idx=trial.number)
+            [outcome] = self.launcher.launch(
+                [(*overrides, *of_trial)], initial_job_idx=trial.number
+            )
+        if isinstance(outcome._return_value, KeyboardInterrupt):
+            raise KeyboardInterrupt  # in the job's own process
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
             with claiming(search.storage, name):
@@ -281,73 +282,12 @@ class SearchSweep(OptunaSweeperImpl):
         print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
         print(f"best=true uses these values: {path}", flush=True)
         for edge in find_edges(best):
-            line = f"{edge.key}={edge.value} is on the {edge.side} edge of {edge.searched}"
-            print(f"  {line}: search {edge.wider}", flush=True)
+            print(f"  {edge.text}: search {edge.wider}", flush=True)
 
 
 def _choices(distribution: BaseDistribution) -> tuple[str, ...]:
     assert isinstance(distribution, CategoricalDistribution)
     return tuple(map(str, distribution.choices))
-
-
-def _begin(storage: RDBStorage, name: str, direction: str) -> Study:
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        direction="minimize" if direction == "minimize" else "maximize",
-        load_if_exists=True,
-    )
-    if study.direction.name.lower() != direction:
-        raise UserError(
-            f"{name} was begun to {study.direction.name.lower()}, and now is to {direction}"
-        )
-    return study
-
-
-def _facts(
-    config: Config, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
-) -> dict[str, str]:
-    """What makes two searches the same, by name."""
-    watched = (*OBSERVERS, "study")
-    facts = {
-        key: value
-        for key, value in fixed.items()
-        if key not in GRID and key.partition(".")[0] not in watched
-    }
-    facts |= dict.fromkeys(extra, "")
-    facts |= {key: distribution_to_json(each) for key, each in space.items()}
-    return facts | {
-        "objective": f"validation/{config.task.metric}",
-        "scale": config.scale.name,
-    }
-
-
-def _check_same(study: Study, url: str, facts: dict[str, str]) -> None:
-    """Refuse to go on with a study that was begun otherwise; note it in a new one.
-
-    Raises:
-        UserError: Saying what differs.
-    """
-    if not study.get_trials(deepcopy=False):
-        study.set_user_attr("facts", facts)
-        return
-    before = study.user_attrs.get("facts", {})
-    differing = [
-        f"{key}: {_readable(before.get(key))} -> {_readable(facts.get(key))}"
-        for key in sorted(before | facts)
-        if before.get(key) != facts.get(key)
-    ]
-    if differing:
-        raise UserError(
-            f"{study.study_name} in {url} was begun otherwise: {'; '.join(differing)}; "
-            "study.name=<another name> begins a search of its own"
-        )
-
-
-def _readable(fact: str | None) -> str:
-    if fact is None:
-        return "(absent)"
-    return typed(json_to_distribution(fact)) if fact.startswith("{") else fact
 
 
 def _settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -2,7 +2,6 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from loradrift.config import UserError
 from loradrift.study.plugin import LoradriftStudySweeper
@@ -42,9 +41,16 @@ def test_the_searches_have_their_sweepers_options(program):
     assert program(f"hydra.sweeper.storage='{url}'", "hydra.sweeper.pruner=none").storage == url
 
 
-def test_the_number_of_trials_is_the_studys():
-    typed = {"hydra": {"overrides": {"hydra": ["hydra.sweeper.n_trials=3"]}}}
-    with pytest.raises(UserError, match=r"n_trials has no effect on a study: type study\.trials"):
-        LoradriftStudySweeper().setup(
-            hydra_context=None, task_function=None, config=OmegaConf.create(typed)
-        )
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("hydra.sweeper.n_trials=3", r"n_trials has no effect on a study: type study\.trials"),
+        ("hydra.sweeper.pruner=strict", r"pruner must be median or .*, got strict"),
+    ],
+)
+def test_options_are_judged_before_the_first_phase(program, typed, message):
+    config = program(typed).config
+    sweeper = LoradriftStudySweeper(**{k: v for k, v in config.hydra.sweeper.items()})
+    config.hydra.overrides.hydra = [typed]
+    with pytest.raises(UserError, match=message):
+        sweeper.setup(hydra_context=None, task_function=None, config=config)

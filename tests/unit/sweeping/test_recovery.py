@@ -44,13 +44,18 @@ def study(storage):
     return optuna.create_study(study_name=NAME, storage=storage)
 
 
-def claim(study, storage, by):
+def claim(study, storage, by, launcher=None):
     """The next trial, running in the process ``by``; gives its number and its value."""
     trial = study.ask()
     storage.record_heartbeat(find_trial(storage, NAME, trial.number))
-    if by:
-        trial.set_user_attr("worker", by)
+    for name, process in (("worker", by), ("launcher", launcher)):
+        if process:
+            trial.set_user_attr(name, process)
     return trial.number, trial.suggest_float("lr", 0, 1)
+
+
+def holding(study):
+    return set(study.trials[-1].user_attrs) & {"launcher", "worker"}
 
 
 def silent_for(storage, seconds):
@@ -90,9 +95,9 @@ def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys
 
 
 def test_one_that_was_queued_again_belongs_to_nobody_until_it_is_claimed(study, storage, capsys):
-    claim(study, storage, ENDED)
+    claim(study, storage, ENDED, launcher=ENDED)
     recover(study, storage)
-    assert "worker" not in study.trials[1].user_attrs
+    assert not holding(study)
 
 
 def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
@@ -109,8 +114,14 @@ def test_one_that_failed_by_itself_is_not_run_again(study, storage, capsys):
     assert states(study) == ["FAIL"] and capsys.readouterr().out == ""
 
 
-def test_a_trial_that_lives_is_left_alone(study, storage, capsys):
-    claim(study, storage, worker())
+@pytest.mark.parametrize("other", [None, ENDED, "elsewhere:7:7"])
+@pytest.mark.parametrize("job_lives", [True, False])
+def test_a_trial_whose_job_or_launcher_lives_is_left_alone(
+    study, storage, capsys, other, job_lives
+):
+    """The launcher of a job that was killed sees that itself, unless a scheduler has it again."""
+    claim(study, storage, *((worker(), other) if job_lives else (other, worker())))
+    silent_for(storage, 200)
     recover(study, storage)
     assert capsys.readouterr().out == "" and states(study) == ["RUNNING"]
 
@@ -149,7 +160,7 @@ def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
 
 
 def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, storage, capsys):
-    claim(study, storage, "elsewhere:7:7")
+    claim(study, storage, "elsewhere:7:7", launcher=ENDED)
     silent_for(storage, 100)
     recover(study, storage)
     assert states(study) == ["RUNNING"]

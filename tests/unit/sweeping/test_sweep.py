@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def search(*overrides, runs, env=None, n_trials=10):
         stderr=subprocess.PIPE,
         text=True,
         cwd=runs,
+        start_new_session=True,
         env=os.environ | (env or {}),
     )
 
@@ -186,6 +188,23 @@ def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
     assert settled(found) == 4
     # the first takes as long as ten: the other three ran beside it, one after the other
     assert all(trial.datetime_complete < found[0].datetime_complete for trial in found[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to_all", [True, False])
+def test_side_by_side_it_stops_when_asked_to(tmp_path, to_all):
+    options = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
+    process = search(*options, runs=tmp_path, n_trials=6, env={"STEP_S": "1"})
+    while not ((tmp_path / "begun.log").exists() and len(begun(tmp_path)) == 2):
+        time.sleep(0.02)
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)  # as a terminal does, or not
+    code, _, err = finish(process)
+    assert code == 130, err
+    assert len(begun(tmp_path)) == 2
+    assert states(trials(tmp_path)) == {"RUNNING": 2}
+    code, _, err = run(*options, runs=tmp_path, n_trials=6)
+    assert code == 0, err
+    assert settled(trials(tmp_path)) == 6
 
 
 @pytest.mark.slow
