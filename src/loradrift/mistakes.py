@@ -61,7 +61,7 @@ def _configuration(error: BaseException) -> str:
         return text
     last = keys[0].rpartition(".")[2]
     known = option_keys()
-    if keys[0] in known:
+    if "." in keys[0] and keys[0] in known:
         return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
     same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
     nearest = same or get_close_matches(keys[0], known, n=1)
