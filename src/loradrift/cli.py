@@ -1,7 +1,6 @@
-"""The command line around Hydra: one clear line per mistake, exit codes, the closing table."""
+"""The command line around Hydra: one clear line per mistake, and exit codes."""
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -11,33 +10,17 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import OBSERVERS, Config, UserError
-from loradrift.files import write_json
 from loradrift.mistakes import one_line
-from loradrift.runs import (
-    Cell,
-    CellBusyError,
-    Status,
-    hold,
-    now,
-    open_cell,
-    read_record,
-    write_record,
-)
+from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
 from loradrift.signals import REQUEUE, stopping
-from loradrift.summary import print_closing_table
 from loradrift.sweeping.best import load_with_best
 
 INTERRUPTED = 130
@@ -45,7 +28,7 @@ INTERRUPTED = 130
 
 
 HYDRA_MAY_CALL = [
-    "loradrift.cli.*",
+    "loradrift.closing.*",
     "loradrift.study.*",
     "loradrift.sweeping.*",
     "hydra.*",
@@ -67,14 +50,14 @@ def front_door() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from here")
+        say("interrupted; the same command goes on from here")
         sys.exit(INTERRUPTED)
     except JobFailed:
         sys.exit(1)
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
             traceback.print_exc()
-        _say(one_line(error))
+        say(one_line(error))
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
@@ -118,10 +101,10 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
                 _record_end(held, error)
                 raise
     except Exception as error:
-        line = _located(one_line(error), where)
+        line = located(one_line(error), where)
         if folder and (folder / "error.log").is_file() and not isinstance(error, UserError):
             line += f"; traceback: {folder}/error.log"
-        _say(line)
+        say(line)
         if alone:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
@@ -181,11 +164,13 @@ def _record_end(held: Cell, error: BaseException) -> None:
         (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
 
 
-def _located(message: str, where: str) -> str:
+def located(message: str, where: str) -> str:
+    """A message, and after it the cell that it is about, where there are several."""
     return f"{message} (in {where})" if where else message
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """One line on stderr."""
     print(f"error: {message}", file=sys.stderr, flush=True)
 
 
@@ -239,85 +224,3 @@ def _readable(override: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def note_finished(folder: Path, cells: Sequence[Path]) -> None:
-    """Have the closing table show cells that needed no job.
-
-    Args:
-        folder: The sweep's.
-        cells: Their folders.
-    """
-    notes = [{"name": str(cell), "cell": str(cell), "error": None} for cell in cells]
-    number = len(list(folder.glob("done=*.json")))
-    write_json(folder / f"done={number}.json", notes)
-
-
-class ClosingTable(Callback):
-    """Hydra's hooks: note each job as it ends, and print the table at the end.
-
-    Jobs may run in other processes (joblib, SLURM), so the notes are files in the sweep's folder.
-    A study notes there too which cells it skipped (:func:`note_finished`).
-    """
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note how a job ended; runs in the job's own process."""
-        note = _note(config, job_return)
-        if config.hydra.mode is RunMode.MULTIRUN:
-            write_json(_note_path(config), note)
-        elif note["error"] is None:  # what went wrong with a single run has been said
-            print_closing_table([note])
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print what the jobs came to; runs in the process the user started."""
-        folder = Path(config.hydra.sweep.dir)
-        notes = [note for path in sorted(folder.glob("done=*.json")) for note in _read(path)]
-        notes += [_read(path) for path in sorted(folder.glob("job=*.json"))]
-        if notes:
-            print_closing_table(notes)
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
-    overrides = list(config.hydra.overrides.task)
-    note: dict[str, Any] = {"name": " ".join(overrides), "cell": None, "error": None}
-    if isinstance(job_return._return_value, BaseException):
-        note["error"] = one_line(job_return._return_value)
-    with suppress(UserError, OmegaConfBaseException):
-        assert job_return.cfg is not None
-        judged = judge(job_return.cfg, overrides)
-        note |= {"name": judged.cell_name, "cell": str(judged.cell)}
-    return note
-
-
-def _note_path(config: DictConfig) -> Path:
-    return Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json"
-
-
-def record_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
-    """Say, note and record that a job's process ended without a word.
-
-    Args:
-        config: The job's, with its number.
-        job_return: Becomes a failed one; holds the job's own part of the configuration.
-        reason: What is known of it.
-    """
-    told = _note_path(config)
-    if told.exists() and (error := json.loads(told.read_text(encoding="utf-8"))["error"]):
-        reason = error  # the job had still noted how it ended
-    job_return.return_value = JobFailed(reason)
-    job_return.status = JobStatus.FAILED
-    note = _note(config, job_return)
-    write_json(told, note)
-    _say(_located(reason, note["name"]))
-    if note["cell"] is None:
-        return
-    folder = Path(note["cell"])
-    with suppress(CellBusyError, UserError), hold(folder):
-        record = read_record(folder)
-        if record and record.status is Status.RUNNING:
-            ended = replace(record, status=Status.FAILED, error=reason, ended=now())
-            write_record(folder, ended)

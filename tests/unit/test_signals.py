@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from loradrift import cli
+from loradrift import cli, closing
 from loradrift.runs import Status, hold, open_cell, read_record, write_record
 
 
@@ -87,9 +87,9 @@ def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsy
     outcome = JobReturn(cfg=own)
     if held:  # somebody has taken it up in the meantime
         with hold(cell.folder):
-            cli.record_loss(composed, outcome, "its process was killed")
+            closing.record_loss(composed, outcome, "its process was killed")
     else:
-        cli.record_loss(composed, outcome, "its process was killed")
+        closing.record_loss(composed, outcome, "its process was killed")
     assert outcome.status is JobStatus.FAILED
     with pytest.raises(cli.JobFailed, match="its process was killed"):
         outcome.return_value  # noqa: B018

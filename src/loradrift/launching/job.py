@@ -10,7 +10,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from loradrift.cli import record_loss
+from loradrift.closing import record_loss
 from loradrift.launching.config import judge_settings
 
 

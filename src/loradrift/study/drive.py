@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.utils import JobStatus
 
-from loradrift.cli import note_finished
+from loradrift.closing import note_finished
 from loradrift.config import (
     PHASES,
     ActivationDumpConfig,

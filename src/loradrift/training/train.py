@@ -113,9 +113,7 @@ def train(job: Job) -> RunRecord:
             )
         metrics = evaluate(job, built.task) | before | job.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
-        final = {
-            name: value for name, value in metrics.items() if not name.startswith("validation/")
-        }
+        final = {key: metrics[key] for key in metrics if not key.startswith("validation/")}
         for logger in loggers:
             logger.log_metrics(final, total_steps)
             logger.save()

@@ -77,6 +77,11 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in load_file(folder / WEIGHTS).items()}
 
 
+def zero_b(folder) -> None:
+    """As an adapter that was never trained."""
+    rewrite(folder, lambda tensors: {k: x * ("lora_B" not in k) for k, x in tensors.items()})
+
+
 def edit(folder, **changes) -> None:
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

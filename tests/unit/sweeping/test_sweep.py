@@ -3,64 +3,10 @@
 import os
 import re
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from collections import Counter
-from pathlib import Path
 
-import optuna
 import pytest
-
-from loradrift.config import UserError
-from loradrift.sweeping import storage
-from loradrift.sweeping.storage import open_storage
-
-APP = Path(__file__).with_name("quick_train.py")
-LR = "method.optim.lr=tag(log,interval(1e-4,1e-2))"
-
-
-def search(*overrides, runs, env=None, n_trials=10):
-    command = [sys.executable, str(APP), "task=sst2", "method=lora", LR, "-m", f"runs={runs}"]
-    command += ["hydra/sweeper=loradrift_optuna", "hydra.sweeper.sampler.seed=42"]
-    command += [f"hydra.sweeper.n_trials={n_trials}", f"results={runs}/results", *overrides]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=runs,
-        start_new_session=True,
-        env=os.environ | (env or {}),
-    )
-
-
-def finish(process):
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def run(*overrides, **options):
-    return finish(search(*overrides, **options))
-
-
-def trials(runs, url=None):
-    url = url or f"sqlite:///{runs}/.search/main.db"
-    return optuna.load_study(study_name="main/sst2/lora", storage=url).trials
-
-
-def states(found):
-    return Counter(trial.state.name for trial in found)
-
-
-def begun(runs):
-    lines = [line.split() for line in (runs / "begun.log").read_text().splitlines()]
-    return [(int(number), cell, float(when)) for number, cell, when in lines]
-
-
-def settled(found):
-    return states(found)["COMPLETE"] + states(found)["PRUNED"]
+from searching import begun, finish, run, search, settled, states, trials
 
 
 @pytest.fixture(scope="module")
@@ -260,34 +206,3 @@ def test_mistakes_are_one_line(tmp_path, typed, message):
     [line] = [line for line in err.splitlines() if line.startswith("error:")]
     assert re.search(message, line), err
     assert "Traceback" not in err and "hunter2" not in out + err
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("trials.db", "storage=trials.db… is no URL, such as sqlite:///trials.db"),
-        ("postgresql+psycopg://me:hunter2@x:port/y", "storage=postgresql\\+psycopg:… is no URL"),
-        ("postgresql+psycopg://x/y?password=hunter2", r"//x/y\?… holds a password"),
-        ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
-        ("sqlite://", "must be a file, sqlite:///…, or a server"),
-        (
-            "postgresql+psycopg://me@127.0.0.1:1/x",
-            "cannot be opened: .*(refused|failed)|needs a driver",
-        ),
-        ("postgresql+none://me@127.0.0.1:1/x", r"pip install 'loradrift\[cluster\]'"),
-        ("sqlite:////proc/none/trials.db", "cannot be opened: .*"),
-    ],
-)
-def test_a_storage_that_cannot_be_used_says_why(url, message):
-    with pytest.raises(UserError, match=message):
-        open_storage(url)
-
-
-def test_a_locked_storage_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "BUSY_S", 0.1)
-    path = tmp_path / "trials.db"
-    open_storage(f"sqlite:///{path}")
-    with sqlite3.connect(path) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(UserError, match="cannot be opened: database is locked"):
-            open_storage(f"sqlite:///{path}")

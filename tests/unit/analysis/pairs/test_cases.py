@@ -1,0 +1,99 @@
+"""Which adapter and which base are meant, and whether they are there."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from adapters import edit
+from safetensors.torch import load_file, save_file
+
+from loradrift.analysis.pairs import compare_pairs
+from loradrift.config import ModelConfig, UserError
+from loradrift.models import load_backbone, model_fingerprint
+from loradrift.runs import RunRecord, Status, write_record
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
+    """A run that trained ``adapter``."""
+
+    def write(method="lora", status=Status.SUCCESS, **model_settings) -> Path:
+        folder = tmp_path / "run"
+        record = RunRecord(
+            coordinates={"method": method, "task": "pretrain"},
+            config={"model": {"path": str(model_folder), "weights": "pretrained"} | model_settings},
+            status=status,
+            fingerprints={"base_model": model_fingerprint(model, seed=0, cache=tmp_path)},
+        )
+        write_record(folder, record)
+        if status == Status.SUCCESS and method == "lora":
+            adapter(name="run/model")
+        elif status == Status.SUCCESS:
+            shutil.copytree(model_folder, folder / "model")
+        return folder
+
+    return write
+
+
+def test_a_run_names_its_adapter_and_base(pairs_file, run_folder, model_folder):
+    found = compare_pairs(pairs_file, str(run_folder()), None, RNG)
+    assert found.case.base == str(model_folder) and found.warnings == []
+    assert found.applied.host.kind == "run"
+
+
+def test_another_model_than_the_trained_one_is_refused(
+    pairs_file, run_folder, tmp_path, model_folder
+):
+    moved = tmp_path / "moved"
+    shutil.copytree(model_folder, moved)
+    folder = run_folder()
+    assert compare_pairs(pairs_file, str(folder), str(moved), RNG).warnings == []
+    random = ModelConfig(name="local", path=str(model_folder), weights="random")
+    load_backbone(random, seed=7).lm.save_pretrained(moved)
+    with pytest.raises(UserError, match=r"moved: base: .* trained on a base model with digest"):
+        compare_pairs(pairs_file, str(folder), str(moved), RNG)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "full_finetune"}, r"holds no adapter: .*; the run's method is full_finetune"),
+        ({"status": Status.FAILED}, r"holds no adapter: .* its status failed"),
+        ({"weights": "random"}, r"was drawn at random \(model.weights=random\)"),
+    ],
+)
+def test_runs_without_adapter_or_base_are_named(pairs_file, run_folder, settings, message):
+    with pytest.raises(UserError, match=message):
+        compare_pairs(pairs_file, str(run_folder(**settings)), None, RNG)
+
+
+def test_folders_without_adapter_or_base_are_named(pairs_file, adapter, tmp_path):
+    def refused(folder: Path, base: Path | None, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            compare_pairs(pairs_file, str(folder), base and str(base), RNG)
+
+    empty, folder = tmp_path / "empty", adapter()
+    empty.mkdir()
+    refused(tmp_path / "none", None, r"adapter=.*none is no folder")
+    refused(empty, None, r"holds no adapter: there is no adapter_config.json in .*empty")
+    refused(folder, empty, r"^base=.*empty is no model: it has no config.json")
+    refused(folder, Path("no/such"), r"^base=no/such is no folder here and cannot be had from the")
+    edit(folder, base_model_name_or_path=None)
+    refused(folder, None, r"names no base model: give base=<folder or hub name>")
+
+
+def test_a_base_that_lacks_weights_is_refused(pairs_file, adapter, model_folder, tmp_path):
+    folder, base = adapter(), tmp_path / "base"
+    shutil.copytree(model_folder, base)
+    weights = load_file(base / "model.safetensors")
+    weights = {key: x.clone() for key, x in weights.items() if "layers.1.mlp.up" not in key}
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"base=.*: 1 parameters have no weights that fit, model.l"):
+        compare_pairs(pairs_file, str(folder), str(base), RNG)
+    (base / "model.safetensors").write_bytes(b"\0" * 50)
+    with pytest.raises(UserError, match=r"base=.* cannot be loaded: "):
+        compare_pairs(pairs_file, str(folder), str(base), RNG)

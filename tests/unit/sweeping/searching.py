@@ -1,0 +1,54 @@
+"""A search in a process of its own, and what it left; shared by tests."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import optuna
+
+APP = Path(__file__).with_name("quick_train.py")
+LR = "method.optim.lr=tag(log,interval(1e-4,1e-2))"
+
+
+def search(*overrides, runs, env=None, n_trials=10):
+    command = [sys.executable, str(APP), "task=sst2", "method=lora", LR, "-m", f"runs={runs}"]
+    command += ["hydra/sweeper=loradrift_optuna", "hydra.sweeper.sampler.seed=42"]
+    command += [f"hydra.sweeper.n_trials={n_trials}", f"results={runs}/results", *overrides]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=runs,
+        start_new_session=True,
+        env=os.environ | (env or {}),
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def run(*overrides, **options):
+    return finish(search(*overrides, **options))
+
+
+def trials(runs, url=None):
+    url = url or f"sqlite:///{runs}/.search/main.db"
+    return optuna.load_study(study_name="main/sst2/lora", storage=url).trials
+
+
+def states(found):
+    return Counter(trial.state.name for trial in found)
+
+
+def begun(runs):
+    lines = [line.split() for line in (runs / "begun.log").read_text().splitlines()]
+    return [(int(number), cell, float(when)) for number, cell, when in lines]
+
+
+def settled(found):
+    return states(found)["COMPLETE"] + states(found)["PRUNED"]
