@@ -80,12 +80,15 @@ def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[s
 
 
 def _figures(group: list[RunRecord]) -> tuple[str, ...]:
-    name = f"evaluation/{group[0].config['task']['metric']}"
+    metric = group[0].config["task"]["metric"]
+    name, shown = f"evaluation/{metric}", metric
+    if all(name not in record.metrics for record in group):  # trials know no other
+        name, shown = f"validation/{metric}", f"validation {metric}"
     values = [value for record in group if (value := record.metrics.get(name)) is not None]
     rows = {record.fingerprints.get("evaluation_rows") for record in group}
     if len(rows) > 1:
-        name, values = f"{name} of different rows:", []  # no mean of what is not comparable
-    percent = 100 if not name.endswith("loss") else 1
+        shown, values = f"{shown} of different rows:", []  # no mean of what is not comparable
+    percent = 100 if not metric.endswith("loss") else 1
     mean = percent * statistics.fmean(values) if values else float("nan")
     spread = f" ± {percent * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     tokens = [record.performance.get("tokens_per_s", 0) for record in group]
@@ -94,7 +97,7 @@ def _figures(group: list[RunRecord]) -> tuple[str, ...]:
     trainable = group[0].parameters.get("trainable", 0)
     return (
         ",".join(str(record.coordinates["seed"]) for record in group),
-        f"{name.partition('/')[2]} {mean:.2f}{spread}",
+        f"{shown} {mean:.2f}{spread}",
         f"{trainable:,}" if trainable else "-",
         f"{statistics.median(tokens):,.0f}" if any(tokens) else "-",
         f"{max(memory) / 2**30:.2f} GiB",

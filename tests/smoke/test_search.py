@@ -19,6 +19,8 @@ def test_trials_report_their_validations_and_end_where_the_pruner_says(train, tm
     assert trial.value == record["metrics"]["validation/accuracy"]
     assert list(trial.intermediate_values) == [5, 10, 12]
     assert not (tmp_path / "runs" / name / "activations").exists(), "trials leave no dumps"
+    assert not (tmp_path / "runs" / name / "predictions.jsonl").exists()
+    assert not any(key.startswith("evaluation/") for key in record["metrics"]), "never looked at"
 
     better = dict.fromkeys((5, 10, 12), 2.0)  # better than any trial can be
     study.add_trial(

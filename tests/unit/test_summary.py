@@ -46,6 +46,14 @@ def test_what_all_rows_share_is_said_once(note, capsys):
     assert "lora b=2" in out and "lora b=3" in out
 
 
+def test_trials_are_shown_by_what_they_were_chosen_by(note, capsys):
+    trial = note("lora", 1, 0.9)
+    path = Path(trial["cell"]) / "run.json"
+    path.write_text(path.read_text().replace("evaluation/accuracy", "validation/accuracy"))
+    print_closing_table([trial])
+    assert "validation accuracy 90.00" in capsys.readouterr().out
+
+
 def test_a_cell_computed_twice_is_one_seed(note, capsys):
     print_closing_table([note("lora", 1, 0.5), note("lora", 1, 0.5)])
     assert "± " not in capsys.readouterr().out

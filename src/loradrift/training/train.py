@@ -61,6 +61,11 @@ class Job:
         """Whether this process writes the run's files."""
         return self.share.rank == 0
 
+    @property
+    def reports(self) -> bool:
+        """Whether the reported split is evaluated: a search's trial never sees it."""
+        return self.config.search.trial is None
+
     def evaluation_batches(self, table: Rows) -> EvaluationBatches:
         """All rows of ``table``, in batches twice as large as in training, which keeps less."""
         size = 2 * self.config.task.batch_size
@@ -117,7 +122,7 @@ def train(job: Job) -> RunRecord:
         for logger in loggers:
             logger.log_metrics(final, total_steps)
             logger.save()
-        if job.first:  # before the loggers close: W&B takes the file up
+        if job.first and job.reports:  # before the loggers close: W&B takes the file up
             write_predictions(cell.folder, built.task, inputs.evaluation)
     record = replace(
         cell.record,
@@ -170,7 +175,7 @@ def fit(
 
 
 def evaluate(job: Job, task: Task) -> dict[str, float]:
-    """Figures of the best checkpoint on the validation rows and on the reported split."""
+    """Figures of the best checkpoint on the validation rows and, but for trials, the reported."""
     inputs = job.inputs
     evaluator = build_evaluator(job.config)
     metrics: dict[str, float] = {}
@@ -180,11 +185,10 @@ def evaluate(job: Job, task: Task) -> dict[str, float]:
         metrics["train/accuracy"] = task.share_right(figures)
     best = load_checkpoint(job.cell.best_checkpoint)
     task.load_trained(best["state_dict"])
-    for measure, table in (
-        (evaluator.validate, inputs.validation),
-        (evaluator.test, inputs.evaluation),
-    ):
-        [figures] = measure(task, job.evaluation_batches(table), verbose=False)
+    [figures] = evaluator.validate(task, job.evaluation_batches(inputs.validation), verbose=False)
+    metrics |= figures
+    if job.reports:
+        [figures] = evaluator.test(task, job.evaluation_batches(inputs.evaluation), verbose=False)
         metrics |= figures
     metrics.pop("step")
     return metrics
