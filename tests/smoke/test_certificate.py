@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from loradrift import certify
 from loradrift.callbacks.guards import TrainingFault
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.config.analysis import AnalysisConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +73,12 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     nothing = diagnose(tmp_path / "nothing", tmp_path)
     assert (nothing.returncode, nothing.stdout) == (2, "")  # nothing to judge
     assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
+
+
+def test_without_an_adapter_there_is_no_verdict():
+    with pytest.raises(UserError, match="analysis=diagnose needs adapter=<folder>") as caught:
+        AnalyzeConfig(analysis=AnalysisConfig(name="diagnose"))
+    assert caught.value.exit_code == 2
 
 
 def diagnose(adapter: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:

@@ -25,8 +25,10 @@ PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 
 FACTOR = re.compile(
-    rf"(?P<module>.+)\.(?P<part>lora_(embedding_)?[AB]|{MAGNITUDE})(?P<kind>\.weight|\.bias)?"
+    rf"(?P<module>.+)\.(?P<part>lora_(embedding_)?[AB]|{MAGNITUDE})"
+    r"(?P<adapter>\.(?!weight|bias)[^.]+)?(?P<kind>\.weight|\.bias)?"
 )
+"""A factor's key. PEFT's files hold no name of the adapter, its models' ``state_dict()`` does."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class AdapterFiles:
     """``head.safetensors`` of our own runs."""
 
     sha256: dict[str, str] = field(default_factory=dict)
+    odd_keys: tuple[str, ...] = ()
+    """Keys that are not written as PEFT writes and finds them."""
 
     @property
     def plain(self) -> bool:
@@ -132,9 +136,13 @@ def read_files(folder: Path) -> AdapterFiles:
         raise UserError(f"{folder} holds no {WEIGHTS}{why}")
     parts: dict[str, dict[str, Tensor]] = {}
     saved: dict[str, Tensor] = {}
+    odd: list[str] = []
     for key, tensor in _tensors(path).items():
         name = key.removeprefix(PREFIX)
-        if match := FACTOR.fullmatch(name):
+        match = FACTOR.fullmatch(name)
+        if name == key or (match and match["adapter"]):
+            odd.append(key)
+        if match:
             if not tensor.is_floating_point():
                 raise UserError(f"{path}: {key} must hold real numbers, got {tensor.dtype}")
             kind = ".bias" if match["kind"] == ".bias" else ""
@@ -145,9 +153,8 @@ def read_files(folder: Path) -> AdapterFiles:
         raise UserError(f"{path} holds no LoRA factors")
     head = _tensors(folder / HEAD) if (folder / HEAD).is_file() else None
     names = [CONFIG, WEIGHTS, *([HEAD] if head is not None else [])]
-    return AdapterFiles(
-        folder, config, parts, saved, head, {name: sha256(folder / name) for name in names}
-    )
+    digests = {name: sha256(folder / name) for name in names}
+    return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from loradrift.certify.code import diagnose_command, quoted
 from loradrift.certify.paths import Tried
 from loradrift.certify.record import Check
 
+UNKNOWN = "none: adapters of this kind cannot be diagnosed here"
 AGAIN = "train it again, or copy all of {adapter} from where it was saved whole"
 CHANGES = {
     "consistent": "restore adapter_config.json and adapter_model.safetensors of {adapter}, both of "
@@ -75,17 +76,25 @@ def advise(
 
 
 def _change(failed: Check, adapter: str, load: str) -> str:
-    if failed.name == "base":
+    if failed.name in ("base", "base_name"):
         return _other_base(failed, adapter)
-    if failed.name == "files" and failed.passed is None:
-        return "none: only LoRA adapters are diagnosed"
-    if failed.name == "files" and (pickle := re.search(r"([^\s/]+) is a pickle", failed.message)):
-        return _unpickle(f"{adapter}/{pickle[1]}", f"{adapter}/{WEIGHTS}")
-    if failed.name == "files" and "certified" in failed.message:
-        return f"restore the files of {adapter}, or move the run away and make it again"
+    if failed.passed is None:
+        return UNKNOWN
+    if failed.name == "files":
+        return _other_files(failed, adapter)
     if failed.name == "merged_once":
         return f"{load}  # holds the adapter already: use it without PEFT"
+    if failed.name == "keys" and "lacking" in failed.figures:
+        return AGAIN.format(adapter=adapter)
     return CHANGES.get(failed.name, AGAIN).format(adapter=adapter)
+
+
+def _other_files(failed: Check, adapter: str) -> str:
+    if pickle := re.search(r"([^\s/]+) is a pickle", failed.message):
+        return _unpickle(f"{adapter}/{pickle[1]}", f"{adapter}/{WEIGHTS}")
+    if "certified" in failed.message:
+        return f"restore the files of {adapter}, or move the run away and make it again"
+    return AGAIN.format(adapter=adapter)
 
 
 def _other_base(failed: Check, adapter: str) -> str:

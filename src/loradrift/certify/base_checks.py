@@ -1,21 +1,20 @@
 """Whether the weights below the adapter are those that it was trained on, and without it."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from loradrift.certify.adapter_files import AdapterFiles, as_matrix
+from loradrift.certify.base_weights import Read, alike, compare_others, reader
 from loradrift.certify.record import Check
 from loradrift.certify.site import Site
-from loradrift.config import UserError
 from loradrift.weights.low_rank import LowRank, apply_to, inner, norm
 from loradrift.weights.stored import StoredWeights
 
-NUM_COMPARED = 16
-"""Base weights that are compared with the stored ones, evenly over the depth."""
+NUM_PROJECTED = 16
+"""Base weights that are looked at where no stored ones are at hand."""
 
 
 class Fingerprints(NamedTuple):
@@ -58,7 +57,7 @@ def check_base(
         note = f"shapes fit {len(files.parts)} modules"
         base = Check("base", prints is not None or None, f"{note}; no stored weights to compare")
         return base, _by_projection(files, site)
-    return _against_stored(files, site, _lookup(stored), initial)
+    return _against_stored(files, site, reader(stored), initial)
 
 
 def _misfit(files: AdapterFiles, site: Site) -> str | None:
@@ -90,18 +89,19 @@ def _merged_by_peft(site: Site) -> Check | None:
 def _against_stored(
     files: AdapterFiles,
     site: Site,
-    read: Callable[[str], Tensor | None],
+    read: Read,
     initial: Mapping[str, LowRank],
 ) -> tuple[Check, Check]:
-    names = sorted(site.linear().keys() & files.parts.keys())
-    names = names[:: max(1, -(-len(names) // NUM_COMPARED))]
-    worst, compared, less = 0.0, 0, ""
-    for name in names:
-        layer, factors, raw = site.layers[name], files.factors(name), read(name)
+    compared, less = 0, ""
+    for name in sorted(site.linear().keys() & files.parts.keys()):
+        layer, factors, raw = site.layers[name], files.factors(name), read(f"{name}.weight")
         if raw is None or factors is None:
             continue
-        kept = raw.to(layer.get_base_layer().weight.dtype)  # stored in another precision
-        wanted_OI = as_matrix(kept, layer.fan_in_fan_out)
+        live = layer.get_base_layer().weight.detach().cpu()
+        if name not in initial and live.shape == raw.shape and alike(live, raw):
+            compared += 1
+            continue
+        wanted_OI = as_matrix(raw.to(live.dtype), layer.fan_in_fan_out)
         live_OI = site.weight(name)
         if name in initial:
             live_OI = apply_to(live_OI, initial[name])
@@ -117,11 +117,15 @@ def _against_stored(
             return _drawn(files)
         if gap > 1e-4:
             return _moved(name, gap, moved_OI, factors.dense(wanted_OI))
-        worst = max(worst, gap)
-    if not compared:
+    others, other = compare_others(files, site, read)
+    if other is not None:
+        wrong = Check("base", False, f"{other}, an adapter of another base")
+        return wrong, Check("merged_once", None, "not judged: another base")
+    if not compared + others:
         base = Check("base", None, "not judged: the stored base has no weights of these names")
         return base, _by_projection(files, site)
-    base = Check("base", True, f"{compared} weights below the adapter are the stored base's{less}")
+    note = f"{compared} weights below the adapter are the stored base's{less}"
+    base = Check("base", True, f"{note}, and {others} others")
     again = _by_projection(files, site)  # the stored base may itself be the merged model
     if again.passed is False:
         return base, again
@@ -184,7 +188,7 @@ def _by_projection(files: AdapterFiles, site: Site) -> Check:
     ``<W, dW> / <dW, dW>`` is about 1 in every module of a base that the adapter was merged into.
     """
     shares = []
-    for name in sorted(site.linear().keys() & files.parts.keys())[:NUM_COMPARED]:
+    for name in sorted(site.linear().keys() & files.parts.keys())[:NUM_PROJECTED]:
         factors = files.factors(name)
         if factors is None or factors.magnitude_O is not None or norm(factors.low_rank) == 0:
             continue
@@ -210,26 +214,3 @@ def _by_projection(files: AdapterFiles, site: Site) -> Check:
             figures,
         )
     return Check("merged_once", None, "not judged: no stored base to compare with", figures)
-
-
-def open_stored(folder: Path | None) -> StoredWeights | None:
-    """The base model's weights, if it has any as safetensors."""
-    try:
-        return StoredWeights(folder) if folder is not None and folder.is_dir() else None
-    except UserError:
-        return None
-
-
-def _lookup(stored: StoredWeights) -> Callable[[str], Tensor | None]:
-    """Read a module's weight by name, whichever object around it the file was saved from."""
-
-    def read(module: str) -> Tensor | None:
-        key = f"{module}.weight"
-        fits = [
-            name
-            for name in stored.shapes
-            if name == key or name.endswith(f".{key}") or key.endswith(f".{name}")
-        ]
-        return stored.read(key if key in fits else fits[0]) if fits else None
-
-    return read

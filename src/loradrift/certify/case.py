@@ -8,6 +8,8 @@ from typing import Any
 
 from loradrift.certify.adapter_files import CONFIG, HEAD, AdapterFiles
 from loradrift.certify.base_checks import Fingerprints
+from loradrift.certify.base_name import check_base_name
+from loradrift.certify.base_weights import open_stored
 from loradrift.certify.certificate import file_checks
 from loradrift.certify.hosts import Host
 from loradrift.certify.loading import check_base_path, load_host
@@ -42,8 +44,8 @@ class Case:
     """The checks that need no model."""
 
     is_run: bool
-    reference: Path | None
-    """Folder whose weights the base must have."""
+    reference: Path
+    """Folder whose weights the base must have: the one that the adapter names, where it is here."""
 
     prints: Fingerprints | None
     recorded: Mapping[str, str] | None
@@ -137,13 +139,14 @@ def open_case(files: AdapterFiles, subject: Subject, own: Sequence[Check]) -> Ca
         )
     base = str(base)
     check_base_path(base)
+    prints = _fingerprints(run, base)
     return Case(
         files,
         base,
-        own,
+        [*own, check_base_name(files, base, digested=prints is not None)],
         run is not None,
         _reference(files, base),
-        _fingerprints(run, base),
+        prints,
         _recorded(run),
     )
 
@@ -161,12 +164,10 @@ def _recorded(run: RunRecord | None) -> dict[str, str] | None:
     return (run.certificate or {}).get("files") if run else None
 
 
-def _reference(files: AdapterFiles, base: str) -> Path | None:
-    """The base that the adapter names, if it is here: what the given one is compared with."""
-    named = files.config.get("base_model_name_or_path")
-    if named and Path(str(named)).is_dir():
-        return Path(str(named))
-    return Path(base) if named and Path(str(named)).name == Path(base).name else None
+def _reference(files: AdapterFiles, base: str) -> Path:
+    """Of the given base itself, PEFT may still have changed the weights."""
+    named = Path(str(files.config.get("base_model_name_or_path") or ""))
+    return Path(base) if open_stored(named) is None else named
 
 
 def _fingerprints(run: RunRecord | None, base: str) -> Fingerprints | None:

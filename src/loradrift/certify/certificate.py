@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.certify.adapter_files import AdapterFiles, read_files
-from loradrift.certify.base_checks import Fingerprints, check_base, open_stored
+from loradrift.certify.base_checks import Fingerprints, check_base
+from loradrift.certify.base_weights import open_stored
 from loradrift.certify.effect import check_effect, watch
 from loradrift.certify.file_checks import (
     check_consistent,
@@ -19,6 +20,7 @@ from loradrift.certify.model_checks import (
     check_active,
     check_head_live,
     check_keys,
+    check_odd_keys,
     check_placement,
     check_scale,
     check_weights,
@@ -78,7 +80,11 @@ def certify(
     saved = next(check for check in checks if check.name == "head")
     checks[checks.index(saved)] = check_head_live(saved, files, site, head)
     checks.append(check_scale(files, site))
-    checks.append(check_weights(files, site, first, tolerance=_tolerance(site)))
+    weights = check_weights(files, site, first, tolerance=_tolerance(site))
+    checks.append(weights)
+    keys = next(check for check in checks if check.name == "keys")
+    if files.odd_keys and False in (weights.passed, keys.passed):
+        checks[checks.index(keys)] = check_odd_keys(files)
     checks += check_base(files, site, open_stored(base), first, prints)
     if any(layer.merged for layer in site.layers.values()):
         checks.append(Check("effect", None, "not judged: the adapter is merged"))
@@ -89,7 +95,7 @@ def certify(
 
 ORDER = (
     "files", "consistent", "head", "placement", "base", "keys", "lora_B", "lora_A", "merged_once",
-    "active", "scale", "weights", "effect",
+    "active", "scale", "weights", "effect", "base_name",
 )  # fmt: skip
 """A failure further up explains those further down."""
 

@@ -7,9 +7,10 @@ from loradrift.certify.adapter_files import read_files
 from loradrift.certify.case import Case, find_subject, open_case, own_checks
 from loradrift.certify.certificate import ordered
 from loradrift.certify.code import diagnose_command
+from loradrift.certify.fit import check_fit
 from loradrift.certify.hosts import Host
 from loradrift.certify.paths import Tried, try_paths
-from loradrift.certify.record import Certificate, Check
+from loradrift.certify.record import ESSENTIAL, Certificate, Check
 from loradrift.config import UserError
 
 NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
@@ -63,13 +64,13 @@ def apply_adapter(case: Case, host: Host) -> Applied:
     Raises:
         UserError: If no path applies it; names the check that fails.
     """
-    tried = []
+    tried, fit = [], check_fit(case.files, host.model)
     for path, adapted in try_paths(case, host):
         tried.append(path)
         if path.certificate is not None and _usable(path.certificate):
             problem = None if path.applied else path.certificate.verdict
             return Applied(adapted, path, problem)
-    failed = explain(case.own, tried)
+    failed = explain([*case.own, *fit], tried)
     assert failed is not None
     raise refusal(case, failed)
 
@@ -99,11 +100,11 @@ def best_path(tried: Sequence[Tried]) -> Tried | None:
 
 def explain(own: Sequence[Check], tried: Sequence[Tried]) -> Check | None:
     """The check that says why the adapter is not applied, or not healthy; None if it is both."""
-    if broken := [check for check in ordered(own) if not check.passed]:
+    if broken := [check for check in ordered(own) if check.passed is False]:
         return broken[0]
     best = best_path(tried)
     if best is not None and best.applied:
-        return None
+        return next((check for check in ordered(own) if check.passed is None), None)
     if best is not None and best.certificate is not None:
         return first_open(best.certificate)
     refused = "; ".join(f"{path.name}: {path.error}" for path in tried)
@@ -113,9 +114,10 @@ def explain(own: Sequence[Check], tried: Sequence[Tried]) -> Check | None:
 
 
 def first_open(certificate: Certificate) -> Check:
-    """The first check that failed or, without one, could not be judged."""
-    failures = certificate.failures
-    return failures[0] if failures else next(c for c in certificate.checks if c.passed is None)
+    """The first check that failed or, without one, is essential and could not be judged."""
+    if failures := certificate.failures:
+        return failures[0]
+    return next(c for c in certificate.checks if c.name in ESSENTIAL and not c.passed)
 
 
 def _usable(certificate: Certificate) -> bool:

@@ -9,6 +9,7 @@ from loradrift.certify.case import Case, find_subject, open_case, own_checks
 from loradrift.certify.certificate import ordered
 from loradrift.certify.choice import best_path, explain
 from loradrift.certify.code import load_code
+from loradrift.certify.fit import check_fit
 from loradrift.certify.five_tests import five_tests
 from loradrift.certify.merge import TOLERANCE, merge
 from loradrift.certify.paths import Tried, try_paths
@@ -17,6 +18,10 @@ from loradrift.config import UserError
 
 HEALTHY, BROKEN, UNJUDGED = 0, 1, 2
 """Exit codes."""
+
+
+MERGEABLE = ("keys", "placement", "paths")
+"""Checks that fail where no path takes an adapter whose files may be whole."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,11 @@ def diagnose(adapter: str, base: str | None) -> Diagnosis:
 def _with_base(adapter: str, case: Case) -> Diagnosis:
     host, folder = case.load(), str(case.files.folder)
     load, kind = load_code(host, case.base), host.kind
+    own = [*case.own, *check_fit(case.files, host.model)]
     tried = [path for path, _ in try_paths(case, host)]
-    reason = explain(case.own, tried)
+    reason = explain(own, tried)
     merged: float | str | None = None
-    if reason is not None and reason.name in ("keys", "placement", "paths"):
+    if reason is not None and reason.name in MERGEABLE and "lacking" not in reason.figures:
         try:
             merged = merge(case.load(), case.files)
         except UserError as error:
@@ -113,5 +119,5 @@ def _with_base(adapter: str, case: Case) -> Diagnosis:
         tolerance=TOLERANCE,
         load=load,
     )
-    tests = five_tests(case.files, case.own, tried)
+    tests = five_tests(case.files, own, tried)
     return Diagnosis(adapter, case.base, kind, tests, tuple(tried), advice)

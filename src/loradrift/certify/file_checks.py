@@ -12,6 +12,10 @@ HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
 
 
+REBUILT = ("target_parameters", "layer_replication")
+"""Settings of PEFT under which the adapted model has other modules than the base."""
+
+
 def check_hashes(files: AdapterFiles, recorded: Mapping[str, str] | None) -> Check:
     """``files``: valid, and the same as when they were certified."""
     shown = ", ".join(f"{name} {digest[:12]}" for name, digest in files.sha256.items())
@@ -35,6 +39,13 @@ def check_hashes(files: AdapterFiles, recorded: Mapping[str, str] | None) -> Che
 
 def check_consistent(files: AdapterFiles) -> Check:
     """``consistent``: ranks, shapes and targets of the configuration are those of the weights."""
+    if odd := [key for key in REBUILT if files.config.get(key)]:
+        return Check(
+            "consistent",
+            None,
+            f"not judged: {odd[0]} is set in {CONFIG}, under which the factors are not those of "
+            "the base model's own modules",
+        )
     try:
         problems = [line for module in files.parts if (line := _misfit(files, module))]
     except UserError as error:
@@ -57,9 +68,13 @@ def _misfit(files: AdapterFiles, module: str) -> str | None:
     if (MAGNITUDE in parts) != bool(files.config.get("use_dora")):
         has = "holds" if MAGNITUDE in parts else "lacks"
         return f"{WEIGHTS} {has} {module}.{MAGNITUDE}, but use_dora={files.config.get('use_dora')}"
-    if not {"lora_A", "lora_B"} <= parts.keys():
-        return None  # embeddings have other shapes; a lone factor is the check of the keys
-    B, A, rank = parts["lora_B"], parts["lora_A"], int(files.rank(module))
+    kind = "lora_embedding" if "lora_embedding_A" in parts else "lora"
+    if not {f"{kind}_A", f"{kind}_B"} <= parts.keys():
+        return None  # a lone factor is the check of the keys
+    if kind == "lora" and ("lora_B.bias" in parts) != bool(files.config.get("lora_bias")):
+        has, said = "holds" if "lora_B.bias" in parts else "lacks", files.config.get("lora_bias")
+        return f"{WEIGHTS} {has} {module}.lora_B.bias, but lora_bias={said}"
+    B, A, rank = parts[f"{kind}_B"], parts[f"{kind}_A"], int(files.rank(module))
     if B.ndim == A.ndim == 2 and B.shape[1] == len(A) == rank:
         return None
     if B.ndim == A.ndim == 2 and len(B) == A.shape[1] == rank:
@@ -88,7 +103,8 @@ def _targets(files: AdapterFiles) -> list[str]:
     out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
     targets = [target for target in targets if not f".{target}".endswith(out)]
     lone = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in files.parts)]
-    odd = [name for name in files.parts if not f".{name}".endswith(ends)]
+    tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
+    odd = [name for name in files.parts if not tied and not f".{name}".endswith(ends)]
     return [f"target_modules names {target}, which has no keys in {WEIGHTS}" for target in lone] + [
         f"{name} has keys in {WEIGHTS} and is none of target_modules in {CONFIG}" for name in odd
     ]

@@ -13,7 +13,7 @@ SAME = 0.9999
 OF_TEST = {
     "weights": ("lora_B", "lora_A", "scale", "weights"),
     "module structure": ("placement", "keys", "active", "merged_once"),
-    "files": ("files", "consistent", "base", "head"),
+    "files": ("files", "consistent", "base", "base_name", "head"),
 }
 """Checks of the certificate -> the test that they belong to."""
 
@@ -32,7 +32,8 @@ def five_tests(
     best = max(certified, key=_health, default=None)
     found = {check.name: check for check in own}
     if best is not None and best.certificate is not None:
-        found |= {check.name: check for check in best.certificate.checks}
+        failed = {name for name, check in found.items() if check.passed is False}
+        found |= {c.name: c for c in best.certificate.checks if c.name not in failed}
     return (
         _embedding(tried),
         _joined("weights", found, best),

@@ -1,5 +1,6 @@
 """Load the model that an adapter is for: of a run, of transformers, or of sentence-transformers."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,22 +34,25 @@ def load_host(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
     Raises:
         UserError: If there is no such model here, or a library is missing.
     """
-    with _quiet():
+    with quiet():
         return _load(files, base, is_run=is_run)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and tables on what it loads: what matters of them is an error."""
-    from transformers.utils import logging
+def quiet() -> Iterator[None]:
+    """Without the libraries' bars and tables on what they load: what matters is an error."""
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         yield
     finally:
-        logging.set_verbosity(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _load(files: AdapterFiles, base: str, *, is_run: bool) -> Host:
@@ -117,11 +121,14 @@ def _sentence_transformer(base: str) -> Host:
         ) from None
     try:
         model = SentenceTransformer(
-            base, device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            base,
+            device="cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
     except FAILURES as error:
         raise _no_base(base, error) from None
-    return Host("sentence-transformers", model.eval().float(), inner_name(model), torch.zeros(0, 0))
+    return Host("sentence-transformers", model.eval(), inner_name(model), torch.zeros(0, 0))
 
 
 def inner_name(model: Any) -> str:

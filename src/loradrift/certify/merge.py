@@ -1,7 +1,6 @@
 """The way out where no loading path works: the adapter added to the weights, and verified."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from loradrift.certify.adapter_files import AdapterFiles, Factors, as_matrix, read_files
 from loradrift.certify.hosts import Host
 from loradrift.certify.loading import load_host
+from loradrift.certify.record import some
+from loradrift.certify.site import block_path, is_linear, is_transposed
 from loradrift.config import UserError
 
 TOLERANCE = 1e-3
@@ -71,8 +72,8 @@ def merge(host: Host, files: AdapterFiles) -> float:
         if torch.equal(wanted_BD, off_BD):
             raise UserError(f"{files.folder} changes no output: there is nothing to merge")
         for layer, factors in places.values():
-            change_OI = factors.dense(as_matrix(layer.weight, _transposed(layer)))
-            layer.weight += (change_OI.T if _transposed(layer) else change_OI).to(layer.weight)
+            change_OI = factors.dense(as_matrix(layer.weight, is_transposed(layer)))
+            layer.weight += (change_OI.T if is_transposed(layer) else change_OI).to(layer.weight)
             if factors.bias_O is not None:
                 layer.bias += (factors.low_rank.scale * factors.bias_O).to(layer.bias)
         got_BD = host.outputs().double()
@@ -87,23 +88,38 @@ def match_modules(files: AdapterFiles, model: nn.Module) -> dict[str, tuple[Any,
     """
     if not files.plain or files.saved:
         raise UserError("more than scale * B A would have to be merged: not supported")
-    layers = {name: x for name, x in model.named_modules() if _is_linear(x)}
-    tails = {name: _tail(name) for name in layers}
+    layers = {name: x for name, x in model.named_modules() if is_linear(x)}
+    tails = {name: block_path(name) for name in layers}
     places = {}
     for module in files.parts:
-        factors, tail = files.factors(module), _tail(module)
+        factors, tail = files.factors(module), block_path(module)
         fits = [name for name, other in tails.items() if other == tail]
         if factors is None or len(fits) != 1:
             raise UserError(f"{module} has {len(fits)} places in {type(model).__name__}")
         layer = layers[fits[0]]
-        shape = as_matrix(layer.weight, _transposed(layer)).shape
+        shape = as_matrix(layer.weight, is_transposed(layer)).shape
         if shape != factors.low_rank.shape:
             raise UserError(
                 f"{module} changes a weight of shape {tuple(factors.low_rank.shape)}, and the base "
                 f"model has {tuple(shape)} there"
             )
         places[module] = (layer, factors)
+    adapted = {block_path(module) for module in files.parts}
+    if lost := [name for name in _targeted(files, layers) if tails[name] not in adapted]:
+        raise UserError(
+            f"{files.folder} is not whole: it holds nothing for {some(lost)}, which its "
+            "target_modules name"
+        )
     return places
+
+
+def _targeted(files: AdapterFiles, names: Iterable[str]) -> Iterator[str]:
+    """The modules that a plain list of targets names."""
+    targets = files.config.get("target_modules")
+    narrowed = any(files.config.get(key) for key in ("layers_to_transform", "exclude_modules"))
+    if isinstance(targets, list) and not narrowed:
+        ends = tuple(f".{target}" for target in targets)
+        yield from (name for name in names if f".{name}".endswith(ends))
 
 
 @contextmanager
@@ -112,7 +128,7 @@ def added(places: dict[str, tuple[Any, Factors]]) -> Iterator[None]:
 
     def hook(factors: Factors) -> Any:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x, weight = inputs[0], as_matrix(layer.weight, _transposed(layer))  # type: ignore[arg-type]
+            x, weight = inputs[0], as_matrix(layer.weight, is_transposed(layer))  # type: ignore[arg-type]
             rows = factors.on(x.reshape(-1, x.shape[-1]), weight)
             return output + rows.reshape(output.shape).to(output)
 
@@ -124,17 +140,3 @@ def added(places: dict[str, tuple[Any, Factors]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _tail(name: str) -> str:
-    """A module's name from its block's number on: what comes before depends on the wrapper."""
-    match = re.search(r"\.(layers|layer|h|blocks|block)\.\d+\..+", f".{name}")
-    return match[0] if match else f".{name.rpartition('.')[2]}"
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or _transposed(module)
-
-
-def _transposed(module: nn.Module) -> bool:
-    return type(module).__name__ == "Conv1D"

@@ -61,7 +61,8 @@ def check_keys(files: AdapterFiles, names: set[str], layers: set[str] | None) ->
         kinds = [part for part in parts if part.endswith(("_A", "_B"))]
         if len(kinds) != 2:
             other = "lora_B" if kinds == ["lora_A"] else "lora_A"
-            return Check("keys", False, f"{WEIGHTS} has no {other} for {module}")
+            lacks = f"{WEIGHTS} has no {other} for {module}"
+            return Check("keys", False, lacks, {"lacking": 1})
     if layers is not None and (bare := files.parts.keys() - layers):
         return Check(
             "keys",
@@ -75,8 +76,21 @@ def check_keys(files: AdapterFiles, names: set[str], layers: set[str] | None) ->
             False,
             f"{len(bare)} adapted modules have no keys in {WEIGHTS}: {some(bare)}; they keep the "
             "random start of PEFT",
+            {"lacking": len(bare)},
         )
     return Check("keys", True, f"{len(keys)} of {len(keys)} found their module", {"found": 1.0})
+
+
+def check_odd_keys(files: AdapterFiles) -> Check:
+    """``keys``, where PEFT did not take the files' factors: their keys are not PEFT's."""
+    odd = files.odd_keys
+    return Check(
+        "keys",
+        False,
+        f"{len(odd)} keys of {WEIGHTS} are not as PEFT writes and finds them, {some(odd)}: they "
+        f"must begin with '{PREFIX}' and not hold the adapter's name, as save_pretrained() does "
+        "it; PEFT left them out",
+    )
 
 
 def _has_place(key: str, names: set[str]) -> bool:

@@ -12,6 +12,7 @@ from loradrift.certify.case import Case
 from loradrift.certify.certificate import certify
 from loradrift.certify.code import paths_of
 from loradrift.certify.hosts import Host
+from loradrift.certify.loading import quiet
 from loradrift.certify.record import Certificate, Check
 from loradrift.config import UserError
 
@@ -110,7 +111,8 @@ def try_path(case: Case, host: Host, path: str, code: str) -> Tried:
         if not off_BD.isfinite().all():
             raise UserError(f"base={case.base}: its outputs are NaN or infinite")
         try:
-            put(host, path, case.files.folder)
+            with quiet():
+                put(host, path, case.files.folder)
             on_BD = host.outputs().double()
         except Exception as error:  # whatever PEFT or the model raises is this path's finding
             return Tried(path, code, error=_line(error))

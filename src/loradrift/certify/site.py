@@ -1,5 +1,6 @@
 """Where in a model PEFT sits, and with which layers."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,3 +94,19 @@ def switched_off(site: Site) -> Iterator[None]:
     finally:
         for module, value in zip(modules, before, strict=True):
             module._disable_adapters = value
+
+
+def block_path(name: str) -> str:
+    """A module's name from its block's number on: what comes before depends on the wrapper."""
+    match = re.search(r"\.(layers|layer|h|blocks|block)\.\d+\..+", f".{name}")
+    return match[0] if match else f".{name.rpartition('.')[2]}"
+
+
+def is_linear(module: nn.Module | None) -> bool:
+    """Whether the weight is a linear map's, be it transposed."""
+    return isinstance(module, nn.Linear) or is_transposed(module)
+
+
+def is_transposed(module: nn.Module | None) -> bool:
+    """Whether it is GPT-2's ``Conv1D``, which keeps its weight as (I, O)."""
+    return type(module).__name__ == "Conv1D"

@@ -117,7 +117,9 @@ class AnalyzeConfig:
         for key, kind in KINDS.items():
             value = getattr(self, key)
             if key in required and value is None:
-                raise UserError(f"analysis={self.analysis.name} needs {key}=<{kind}>")
+                error = UserError(f"analysis={self.analysis.name} needs {key}=<{kind}>")
+                error.exit_code = 2 if self.analysis.name == "diagnose" else 1  # 1 is a verdict
+                raise error
             if value is not None and key not in (*required, *optional):
                 raise UserError(
                     f"{key}={value} has no effect on analysis={self.analysis.name}, which does "

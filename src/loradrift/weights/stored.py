@@ -122,6 +122,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
+    except RecursionError:
+        raise UserError(f"{path} is damaged: it is nested too deeply; {AGAIN}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged: expected a JSON object; {AGAIN}")
     return value

@@ -37,6 +37,8 @@ HEALTHY = {
     "large change": {"size": 1.0},
     "a saved module": {"modules_to_save": ["lm_head"]},
     "embedding too": {"target_modules": ["embed_tokens", "q_proj", "v_proj"]},
+    "tied embedding": {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
+    "rows of the embedding": {"trainable_token_indices": [1, 2]},
 }  # fmt: skip
 
 

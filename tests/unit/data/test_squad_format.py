@@ -95,6 +95,7 @@ ODD = [
         "qas[1] is_impossible and has answers",
     ),
     ({"id": ""}, "qas[1].id must not be empty"),
+    ({"question": "Who\ud83d?"}, "qas[1].question holds '\\ud83d', half of a character, at 3"),
     ({"id": " \t"}, "qas[1].id must not be empty"),
     ({"question": ""}, "qas[1].question must not be empty"),
     ({"question": " \n"}, "qas[1].question must not be empty"),

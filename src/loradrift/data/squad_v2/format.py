@@ -1,6 +1,7 @@
 """SQuAD v2's official files (Rajpurkar et al. 2018, arXiv:1806.03822)."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,4 +178,6 @@ class _Reader:
         got = type(value[key]).__name__
         if type(value[key]) is not kind:  # not isinstance: True would be an int
             raise UserError(f"{self.path}: {where} must be of type {kind.__name__}, got {got}")
+        if kind is str and (half := re.search("[\ud800-\udfff]", value[key])):
+            self._odd(f"{where} holds {half[0]!a}, half of a character, at {half.start()}")
         return value[key]
