@@ -140,7 +140,7 @@ def read_files(folder: Path) -> AdapterFiles:
     for key, tensor in _tensors(path).items():
         name = key.removeprefix(PREFIX)
         match = FACTOR.fullmatch(name)
-        if name == key or (match and match["adapter"]):
+        if match and (name == key or match["adapter"]):
             odd.append(key)
         if match:
             if not tensor.is_floating_point():

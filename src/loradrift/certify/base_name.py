@@ -21,7 +21,7 @@ def check_base_name(files: AdapterFiles, base: str, *, digested: bool) -> Check:
     if not named:
         return Check("base_name", True, f"{CONFIG} names no base model: base={base} is believed")
     if _same(named, base):
-        return Check("base_name", True, f"{base} is the base that {CONFIG} names")
+        return Check("base_name", True, f"the base is the one that {CONFIG} names")
     if open_stored(Path(named)) is not None:
         return Check("base_name", True, f"the base that {CONFIG} names is {named}, compared above")
     if called(named).casefold() == called(base).casefold():
