@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from front_doors import run_here
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
@@ -113,7 +114,7 @@ def command(cache, tmp_path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``train.py`` to its end."""
+    """Run ``train.py`` to its end, in a process of its own."""
 
     def run(*overrides: str, env: dict[str, str] | None = None, timeout: int = 120, **options):
         return subprocess.run(
@@ -124,6 +125,17 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def train_here(command) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``train.py`` to its end in this process: for what is no matter of a process."""
+
+    def run(*overrides: str, **options):
+        _, script, *typed = command(*overrides, **options)
+        return run_here(ROOT / script, *typed)
 
     return run
 

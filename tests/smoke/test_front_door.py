@@ -14,7 +14,7 @@ from loradrift.activations import ActivationStore
 from loradrift.callbacks.guards import TrainingFault
 
 
-def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, tmp_path):
+def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, train_here, tmp_path):
     typed = ("task=sst2", "method=lora", "-m", "seed=1,2")
     first = train(*typed)
     assert first.returncode == 0, first.stderr
@@ -28,7 +28,7 @@ def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, tmp_
         assert record["performance"]["tokens_per_s"] > 0
         check_files(tmp_path / "runs" / name, record)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/main").rglob("*.*")}
-    again = train(*typed)
+    again = train_here(*typed)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("finished already") == 2
     assert table[: table.index("\n\n") if "\n\n" in table else None] in again.stdout
@@ -88,8 +88,8 @@ def test_the_small_models_own_run_ends_well(compute, cache):
     assert [record["status"] for record in records] == ["success"]
 
 
-def test_a_failing_job_does_not_end_the_others(train, tmp_path):
-    result = train("-m", "task=sst2", "method.target_modules=[nothing],[q_proj]", "seed=1")
+def test_a_failing_job_does_not_end_the_others(train_here, tmp_path):
+    result = train_here("-m", "task=sst2", "method.target_modules=[nothing],[q_proj]", "seed=1")
     assert result.returncode == 1
     message = "method.target_modules: nothing matches no module."
     assert message in result.stderr  # at once

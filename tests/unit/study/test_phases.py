@@ -6,15 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stdout
-from importlib.util import module_from_spec, spec_from_file_location
-from io import StringIO
 from pathlib import Path
-from warnings import catch_warnings
 
 import pytest
+from front_doors import run_here
 
-from loradrift import cli
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
@@ -35,36 +31,10 @@ def start(folder, *overrides):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def app():
-    """``quick_train`` as a module: this process has imported what every command needs."""
-    spec = spec_from_file_location("quick_train", APP)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(app, capfd):
+def run(folder, *overrides):
     """Exit code, stdout and stderr of a command in this process."""
-
-    def command(folder, *overrides):
-        code = run_here(app, folder, *overrides)
-        return code, *capfd.readouterr()
-
-    return command
-
-
-def run_here(app, folder, *overrides):
-    with pytest.MonkeyPatch.context() as patch, catch_warnings():
-        patch.setattr(sys, "argv", [str(APP), *TYPED, *overrides])
-        patch.chdir(folder)
-        try:
-            with cli.front_door():
-                app.main()
-        except SystemExit as end:
-            return end.code
-    return 0
+    done = run_here(APP, *TYPED, *overrides, cwd=folder)
+    return done.returncode, done.stdout, done.stderr
 
 
 def begun(folder):
@@ -78,13 +48,12 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(app, tmp_path_factory):
+def whole(tmp_path_factory):
     """A study of two seeds, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    said = StringIO()
-    with redirect_stdout(said):
-        assert run_here(app, folder, PHASES, "study.seeds=[1,2]") == 0
-    return folder, said.getvalue()
+    code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
+    assert code == 0, err
+    return folder, out
 
 
 def test_the_phases_run_in_order_and_leave_their_cells(whole):
@@ -103,7 +72,7 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
     assert not (folder / "results/report.html").exists()  # that is the report's phase
 
 
-def test_what_is_done_is_skipped_and_shown(whole, run):
+def test_what_is_done_is_skipped_and_shown(whole):
     folder, first = whole
     before, jobs = contents(folder / "results"), len(begun(folder))
     code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
@@ -117,7 +86,7 @@ def test_what_is_done_is_skipped_and_shown(whole, run):
     assert contents(folder / "results") == before
 
 
-def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
+def test_a_listing_says_what_is_left_and_for_how_long(whole):
     folder, _ = whole
     before = contents(folder)
     phases = "study.phases=[baselines,base,search,production,analysis,report]"
@@ -134,7 +103,7 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
     assert contents(folder) == before
 
 
-def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
+def test_a_listing_says_what_does_not_fit(whole, monkeypatch):
     folder, _ = whole
     phases, dry = "study.phases=[production]", "study.dry_run=true"
     code, out, err = run(folder, phases, "study.seeds=[1,2]", dry)
@@ -145,7 +114,7 @@ def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
     assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
 
 
-def test_a_default_that_changed_underneath_is_noticed(whole, run):
+def test_a_default_that_changed_underneath_is_noticed(whole):
     folder, _ = whole
     path = folder / "runs/drift/sst2/lora/seed=2/run.json"
     was = path.read_text()
@@ -157,7 +126,7 @@ def test_a_default_that_changed_underneath_is_noticed(whole, run):
     assert "holds a run with another configuration: method.rank: 4 -> 8; force=true" in err
 
 
-def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
+def test_a_failed_cell_ends_the_study_after_its_phase(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
@@ -169,7 +138,7 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 
 
-def test_a_killed_study_ends_with_the_same_results(whole, run, tmp_path):
+def test_a_killed_study_ends_with_the_same_results(whole, tmp_path):
     folder, _ = whole
     phases = "study.phases=[production,analysis]"
     process = start(tmp_path, phases, "study.seeds=[1,2]")
@@ -184,7 +153,7 @@ def test_a_killed_study_ends_with_the_same_results(whole, run, tmp_path):
     assert contents(tmp_path / "results") == contents(folder / "results")
 
 
-def test_production_uses_what_the_search_found(run, tmp_path):
+def test_production_uses_what_the_search_found(tmp_path):
     typed = ("study.phases=[search,production]", "method=lora", "study.seeds=[1]", "study.trials=2")
     code, out, err = run(tmp_path, *typed)
     assert code == 0, err
@@ -200,7 +169,7 @@ def test_production_uses_what_the_search_found(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
+def test_the_report_shows_the_flags_of_the_studys_own_search(tmp_path):
     phases = "study.phases=[search,production,analysis,report]"
     typed = (phases, "study.seeds=[1]", "study.trials=2")
     code, out, err = run(tmp_path, *typed)
