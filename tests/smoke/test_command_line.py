@@ -22,7 +22,7 @@ def test_help_and_completion_say_what_there_is(train):
     ("overrides", "message"),
     [
         (["task=sst3"], "task=sst3: no such option. Did you mean: task=sst2?"),
-        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
+        (["method.rank=0"], "method.rank must be positive, got 0"),
     ],
 )
 def test_a_shell_sees_one_clear_line_and_exit_code_1(train, overrides, message):
@@ -33,8 +33,8 @@ def test_a_shell_sees_one_clear_line_and_exit_code_1(train, overrides, message):
     ("overrides", "message"),
     [
         (["method.rnak=3"], "Did you mean: 'rank'?"),
-        (["method.rank=0"], "method.rank must be positive, got 0"),
         (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
+        (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
     ],
 )
 def test_a_mistake_is_one_clear_line(train_here, overrides, message):
