@@ -31,10 +31,15 @@ def start(folder, *overrides):
     )  # fmt: skip
 
 
-def run(folder, *overrides):
+@pytest.fixture(scope="module")
+def run(cache):
     """Exit code, stdout and stderr of a command in this process."""
-    done = run_here(APP, *TYPED, *overrides, cwd=folder)
-    return done.returncode, done.stdout, done.stderr
+
+    def command(folder, *overrides):
+        done = run_here(APP, *TYPED, f"cache={cache}", *overrides, cwd=folder)
+        return done.returncode, done.stdout, done.stderr
+
+    return command
 
 
 def begun(folder):
@@ -48,7 +53,7 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(run, tmp_path_factory):
     """A study of two seeds, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
     code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
@@ -72,7 +77,7 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
     assert not (folder / "results/report.html").exists()  # that is the report's phase
 
 
-def test_what_is_done_is_skipped_and_shown(whole):
+def test_what_is_done_is_skipped_and_shown(whole, run):
     folder, first = whole
     before, jobs = contents(folder / "results"), len(begun(folder))
     code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
@@ -86,7 +91,7 @@ def test_what_is_done_is_skipped_and_shown(whole):
     assert contents(folder / "results") == before
 
 
-def test_a_listing_says_what_is_left_and_for_how_long(whole):
+def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
     folder, _ = whole
     before = contents(folder)
     phases = "study.phases=[baselines,base,search,production,analysis,report]"
@@ -103,7 +108,7 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole):
     assert contents(folder) == before
 
 
-def test_a_listing_says_what_does_not_fit(whole, monkeypatch):
+def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
     folder, _ = whole
     phases, dry = "study.phases=[production]", "study.dry_run=true"
     code, out, err = run(folder, phases, "study.seeds=[1,2]", dry)
@@ -114,7 +119,7 @@ def test_a_listing_says_what_does_not_fit(whole, monkeypatch):
     assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
 
 
-def test_a_default_that_changed_underneath_is_noticed(whole):
+def test_a_default_that_changed_underneath_is_noticed(whole, run):
     folder, _ = whole
     path = folder / "runs/drift/sst2/lora/seed=2/run.json"
     was = path.read_text()
@@ -126,7 +131,7 @@ def test_a_default_that_changed_underneath_is_noticed(whole):
     assert "holds a run with another configuration: method.rank: 4 -> 8; force=true" in err
 
 
-def test_a_failed_cell_ends_the_study_after_its_phase(tmp_path):
+def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
@@ -138,10 +143,10 @@ def test_a_failed_cell_ends_the_study_after_its_phase(tmp_path):
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 
 
-def test_a_killed_study_ends_with_the_same_results(whole, tmp_path):
+def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     folder, _ = whole
     phases = "study.phases=[production,analysis]"
-    process = start(tmp_path, phases, "study.seeds=[1,2]")
+    process = start(tmp_path, f"cache={cache}", phases, "study.seeds=[1,2]")
     while process.poll() is None and len(begun(tmp_path)) < 3:
         os.sched_yield()
     process.kill()
@@ -153,7 +158,7 @@ def test_a_killed_study_ends_with_the_same_results(whole, tmp_path):
     assert contents(tmp_path / "results") == contents(folder / "results")
 
 
-def test_production_uses_what_the_search_found(tmp_path):
+def test_production_uses_what_the_search_found(run, tmp_path):
     typed = ("study.phases=[search,production]", "method=lora", "study.seeds=[1]", "study.trials=2")
     code, out, err = run(tmp_path, *typed)
     assert code == 0, err
@@ -169,7 +174,7 @@ def test_production_uses_what_the_search_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_shows_the_flags_of_the_studys_own_search(tmp_path):
+def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
     phases = "study.phases=[search,production,analysis,report]"
     typed = (phases, "study.seeds=[1]", "study.trials=2")
     code, out, err = run(tmp_path, *typed)
