@@ -1,5 +1,7 @@
 """What many tests need: the configuration as the front door composes it, and small real models."""
 
+import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -7,12 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from front_doors import run_here
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports made out of the garbage collector's sight: every run calls it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +96,7 @@ SMALL = (
     "trainer.log_every=1",
     "callbacks.activation_dump.every_n_steps=4",
     "callbacks.activation_dump.rows=16",
+    "callbacks.forgetting.tokens=1024",
     "data.validation_rows=20",
     "data.train_rows=200",
 )
@@ -95,8 +105,19 @@ SMALL = (
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory) -> Path:
-    """One cache for all tests: corpora, tokens, the small model."""
-    return tmp_path_factory.mktemp("cache")
+    """One cache for all tests of all workers: corpora, tokens, the small model."""
+    from loradrift.config import DataConfig
+    from loradrift.data import data_root
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "cache"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one worker writes the corpora, the others wait
+        data_root(DataConfig(name="embedded"), folder)
+    return folder
 
 
 @pytest.fixture
@@ -113,7 +134,7 @@ def command(cache, tmp_path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``train.py`` to its end."""
+    """Run ``train.py`` to its end, in a process of its own."""
 
     def run(*overrides: str, env: dict[str, str] | None = None, timeout: int = 120, **options):
         return subprocess.run(
@@ -124,6 +145,17 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def train_here(command) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``train.py`` to its end in this process: for what is no matter of a process."""
+
+    def run(*overrides: str, **options):
+        _, script, *typed = command(*overrides, **options)
+        return run_here(ROOT / script, *typed)
 
     return run
 

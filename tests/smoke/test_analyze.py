@@ -1,17 +1,16 @@
 """The analysis' front door: a whole study, the report from its tables alone, and bad input."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from front_doors import ROOT, run_here
 from planted import write_run
 from planted_weights import write_study
 
@@ -21,21 +20,17 @@ from loradrift.config import AnalysisConfig, AnalyzeConfig
 from loradrift.report.run import run_analysis
 from loradrift.similarity import MEASURES
 
-ROOT = Path(__file__).parents[2]
 FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
 
 
 def analyze(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """Run ``analyze.py`` on the runs below ``folder``."""
+    """Type ``analyze.py`` on the runs below ``folder``."""
     places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    return subprocess.run(
-        [sys.executable, "analyze.py", *places, *overrides],
-        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return run_here(ROOT / "analyze.py", *places, *overrides)
 
 
 def here(folder: Path, name: str = "drift", **options) -> int:
-    """The same in this process; gives the exit code."""
+    """The same without the command line; gives the exit code."""
     config = AnalysisConfig(
         name=name, runs=f"{folder}/runs", results=f"{folder}/results", **options
     )

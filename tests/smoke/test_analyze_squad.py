@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from front_doors import ROOT
 
 from loradrift import cli
 from loradrift.config import AnalysisConfig, AnalyzeConfig
 from loradrift.report.run import run_analysis
 
-ROOT = Path(__file__).parents[2]
 QUESTIONS = {  # id -> gold answers
     "q1": [("Ann", 0)],
     "q2": [],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from front_doors import ROOT, run_here
 from leavings import only
 from safetensors.torch import load_file, save_file
 
@@ -14,8 +15,6 @@ from loradrift import certify
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.config.analysis import AnalysisConfig
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa"])
@@ -70,7 +69,9 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
         assert len(line) <= 100 or str(tmp_path) in line or "from_pretrained(" in line, line
     unknown = certify.diagnose(str(folder / "model"), "nobody/nothing")
     assert unknown.exit_code == 1  # B is zero on any base
-    nothing = diagnose(tmp_path / "nothing", tmp_path)
+    # a shell needs the exit code, and a pipe the empty stdout
+    command = [sys.executable, "analyze.py", *typed(tmp_path / "nothing", tmp_path)]
+    nothing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (nothing.returncode, nothing.stdout) == (2, "")  # nothing to judge
     assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
 
@@ -82,11 +83,9 @@ def test_without_an_adapter_there_is_no_verdict():
 
 
 def diagnose(adapter: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    typed = ["analysis=diagnose", f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]
-    return subprocess.run(
-        [sys.executable, "analyze.py", *typed],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_here(ROOT / "analyze.py", *typed(adapter, tmp_path))
+
+
+def typed(adapter: Path, tmp_path: Path) -> list[str]:
+    places = [f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]
+    return ["analysis=diagnose", *places]

@@ -22,14 +22,26 @@ def test_help_and_completion_say_what_there_is(train):
     ("overrides", "message"),
     [
         (["task=sst3"], "task=sst3: no such option. Did you mean: task=sst2?"),
-        (["method.rnak=3"], "Did you mean: 'rank'?"),
         (["method.rank=0"], "method.rank must be positive, got 0"),
+    ],
+)
+def test_a_shell_sees_one_clear_line_and_exit_code_1(train, overrides, message):
+    one_clear_line(train(*overrides, small=False), message)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method.rnak=3"], "Did you mean: 'rank'?"),
         (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
         (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
     ],
 )
-def test_a_mistake_is_one_clear_line(train, overrides, message):
-    result = train(*overrides, small=False)
+def test_a_mistake_is_one_clear_line(train_here, overrides, message):
+    one_clear_line(train_here(*overrides, small=False), message)
+
+
+def one_clear_line(result, message):
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines

@@ -13,10 +13,10 @@ OFF = "callbacks.forgetting.enabled=false"
 
 
 def neutral_rows(cache, folder):
-    """The embedded text's first 8,192 tokens; none of its documents is longer than a row."""
+    """The embedded text's first 1,024 tokens; none of its documents is longer than a row."""
     [path] = cache.glob("data/embedded-*-seed=0/corpus/valid.txt")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    rows, left = [], 8192
+    rows, left = [], 1024
     for line in path.read_text().splitlines():
         ids = [tokenizer.bos_token_id, *tokenizer.encode(line, add_special_tokens=False)]
         rows.append([*ids, tokenizer.eos_token_id][:left])

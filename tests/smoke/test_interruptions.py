@@ -18,7 +18,7 @@ from loradrift.config import UserError
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path):
+def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, command, tmp_path):
     typed = ("task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2", "seed=7")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     compute(*typed, runs=whole)
@@ -29,7 +29,7 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path
     process.wait()
     folder, record = only(killed)
     assert record["status"] == "running"
-    resumed = train(*typed, runs=killed)
+    resumed = train_here(*typed, runs=killed)
     assert resumed.returncode == 0, resumed.stderr
     assert only(killed)[1]["resumed"] == 1
     one, other = weights(whole), weights(killed)
@@ -45,7 +45,7 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path
         (signal.SIGTERM, "run.json"),  # while everything is still being loaded
     ],
 )
-def test_a_signal_leaves_a_status_and_exit_code_130(train, command, tmp_path, number, moment):
+def test_a_signal_leaves_a_status_and_exit_code_130(command, tmp_path, number, moment):
     typed = ("method=full_finetune", "task.max_steps=400")
     process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "runs").rglob(moment)):

@@ -5,9 +5,9 @@ import re
 from leavings import cells
 
 
-def test_jobs_in_another_process_are_in_the_closing_table(train, tmp_path):
+def test_jobs_in_another_process_are_in_the_closing_table(train_here, tmp_path):
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
-    ran = train("method=majority", "-m", "seed=1,2", *launcher)
+    ran = train_here("method=majority", "-m", "seed=1,2", *launcher)
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"sst2\s.*majority\s.*1,2\s.*accuracy", ran.stdout)
     assert [record["status"] for record in cells(tmp_path / "runs").values()] == ["success"] * 2

@@ -1,18 +1,16 @@
 """``analysis=pairs`` as it is typed, on real pairs and a real model."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from front_doors import ROOT, run_here
 
 from loradrift.analysis.pairs import compare_pairs
 
-ROOT = Path(__file__).parents[2]
 ROWS = 24
 
 RNG = np.random.default_rng(0)
@@ -36,10 +34,7 @@ def adapter(shared, tmp_path) -> Path:
 
 
 def analyze(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "analyze.py", f"analysis.results={tmp_path}/results", *overrides],
-        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return run_here(ROOT / "analyze.py", f"analysis.results={tmp_path}/results", *overrides)
 
 
 def test_mrpc_by_a_real_model_without_and_with_an_adapter(shared, adapter, tmp_path):

@@ -5,10 +5,10 @@ import pytest
 from leavings import cells
 
 
-def test_trials_report_their_validations_and_end_where_the_pruner_says(train, tmp_path):
+def test_trials_report_their_validations_and_end_where_the_pruner_says(train_here, tmp_path):
     typed = ["search=lora", "task=sst2", "-m"]
     typed += ["search.full_trials=1", f"results={tmp_path}/results"]
-    result = train(*typed, "hydra.sweeper.n_trials=1")
+    result = train_here(*typed, "hydra.sweeper.n_trials=1")
     assert result.returncode == 0, result.stderr
     url = f"sqlite:///{tmp_path}/runs/.search/main.db"
     study = optuna.load_study(study_name="main/sst2/lora", storage=url)
@@ -31,7 +31,7 @@ def test_trials_report_their_validations_and_end_where_the_pruner_says(train, tm
             value=2.0,
         )
     )
-    result = train(*typed, "hydra.sweeper.n_trials=3")
+    result = train_here(*typed, "hydra.sweeper.n_trials=3")
     assert result.returncode == 0, result.stderr
     assert "1 of 1 runs pruned" in result.stdout
     last = study.trials[-1]
@@ -41,7 +41,7 @@ def test_trials_report_their_validations_and_end_where_the_pruner_says(train, tm
     assert pruned["metrics"] == pytest.approx({"validation/accuracy": last.value})
 
 
-def test_a_search_without_m_says_so(train):
-    result = train("search=lora")
+def test_a_search_without_m_says_so(train_here):
+    result = train_here("search=lora")
     assert result.returncode == 1
     assert "search=lora is a sweep of many runs: add -m" in result.stderr

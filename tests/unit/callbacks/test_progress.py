@@ -1,5 +1,6 @@
 """What a log file hears of the pretraining of the small model."""
 
+import json
 import re
 import time
 from types import SimpleNamespace
@@ -55,11 +56,12 @@ def test_only_pretraining_has_them(load):
     assert len(build.progress_lines(load("task=pretrain", "method=from_scratch"), 9)) == 1
 
 
-def test_who_waits_for_the_small_model_hears_how_far_it_is(configure, tmp_path, capsys):
+def test_who_waits_for_the_small_model_hears_how_far_it_is(configure, cache, capsys):
     from loradrift.training.base_model import resolve_model
 
-    overrides = ("model.pretraining.task.max_steps=4", f"cache={tmp_path}/cache")
-    resolve_model(configure(*overrides))
+    resolve_model(configure("model.pretraining.task.max_steps=4", "model.pretraining.seed=5"))
+    [path] = (cache / "pretraining").rglob("seed=5/run.json")
+    assert json.loads(path.read_text())["status"] == "success"
     out = capsys.readouterr().out
     assert "model=tiny: pretraining its weights" in out
     assert re.findall(r"^step (\d) of 4, about \d+ s left$", out, re.M) == ["1", "2", "3", "4"]

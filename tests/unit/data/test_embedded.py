@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from loradrift.config import DataConfig
+from loradrift.data import data_root, embedded
 from loradrift.data.corpus import read_corpus
 from loradrift.data.embedded import write_embedded
 from loradrift.data.embedded.grammar import draw_fact, render, swap_roles
@@ -19,14 +21,13 @@ SPLITS = {"train": 8000, "dev": 800, "test": 800}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("embedded")
-    write_embedded(folder, seed=0)
-    return folder
+def root(cache) -> Path:
+    """As the first run finds them, whichever process has written them."""
+    return data_root(DataConfig(name="embedded"), cache)
 
 
 def digests(root):
-    paths = sorted(path for path in root.rglob("*") if path.is_file())
+    paths = sorted(path for path in root.rglob("*.*") if path.is_file())
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
@@ -58,11 +59,18 @@ def test_the_text_for_pretraining_holds_no_evaluated_sentence(root):
                 assert row.text not in corpus
 
 
-def test_equal_seeds_give_equal_bytes_and_others_do_not(root, tmp_path):
-    write_embedded(tmp_path / "same", seed=0)
-    write_embedded(tmp_path / "other", seed=1)
-    assert digests(tmp_path / "same") == digests(root)
-    assert not set(digests(tmp_path / "other")) & set(digests(root))
+def test_equal_seeds_give_equal_bytes(root, tmp_path):
+    write_embedded(tmp_path, seed=0)
+    assert digests(tmp_path) == digests(root) and len(digests(root)) == 14
+
+
+def test_other_seeds_give_other_files(tmp_path, monkeypatch):
+    for name in ("NUM_ROWS", "NUM_DOCUMENTS", "NUM_QUESTIONS"):
+        sizes = getattr(embedded, name)
+        monkeypatch.setattr(embedded, name, {split: size // 20 for split, size in sizes.items()})
+    for seed in (0, 1):
+        write_embedded(tmp_path / str(seed), seed=seed)
+    assert not set(digests(tmp_path / "0")) & set(digests(tmp_path / "1"))
 
 
 def test_rows_are_as_long_as_real_ones(root):

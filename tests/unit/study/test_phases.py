@@ -6,15 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stdout
-from importlib.util import module_from_spec, spec_from_file_location
-from io import StringIO
 from pathlib import Path
-from warnings import catch_warnings
 
 import pytest
+from front_doors import run_here
 
-from loradrift import cli
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
@@ -36,35 +32,14 @@ def start(folder, *overrides):
 
 
 @pytest.fixture(scope="module")
-def app():
-    """``quick_train`` as a module: this process has imported what every command needs."""
-    spec = spec_from_file_location("quick_train", APP)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(app, capfd):
+def run(cache):
     """Exit code, stdout and stderr of a command in this process."""
 
     def command(folder, *overrides):
-        code = run_here(app, folder, *overrides)
-        return code, *capfd.readouterr()
+        done = run_here(APP, *TYPED, f"cache={cache}", *overrides, cwd=folder)
+        return done.returncode, done.stdout, done.stderr
 
     return command
-
-
-def run_here(app, folder, *overrides):
-    with pytest.MonkeyPatch.context() as patch, catch_warnings():
-        patch.setattr(sys, "argv", [str(APP), *TYPED, *overrides])
-        patch.chdir(folder)
-        try:
-            with cli.front_door():
-                app.main()
-        except SystemExit as end:
-            return end.code
-    return 0
 
 
 def begun(folder):
@@ -78,13 +53,12 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(app, tmp_path_factory):
+def whole(run, tmp_path_factory):
     """A study of two seeds, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    said = StringIO()
-    with redirect_stdout(said):
-        assert run_here(app, folder, PHASES, "study.seeds=[1,2]") == 0
-    return folder, said.getvalue()
+    code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
+    assert code == 0, err
+    return folder, out
 
 
 def test_the_phases_run_in_order_and_leave_their_cells(whole):
@@ -169,10 +143,10 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
 
 
-def test_a_killed_study_ends_with_the_same_results(whole, run, tmp_path):
+def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     folder, _ = whole
     phases = "study.phases=[production,analysis]"
-    process = start(tmp_path, phases, "study.seeds=[1,2]")
+    process = start(tmp_path, f"cache={cache}", phases, "study.seeds=[1,2]")
     while process.poll() is None and len(begun(tmp_path)) < 3:
         os.sched_yield()
     process.kill()

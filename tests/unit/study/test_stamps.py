@@ -19,7 +19,7 @@ def step(tmp_path, monkeypatch):
 
 def test_it_is_done_and_knows_how_long_it_took(step):
     assert step.done
-    assert 0 <= step.remembered["seconds"] < 5
+    assert step.remembered["seconds"] >= 0
 
 
 @pytest.mark.parametrize("file", ["run.json", "tables/a.csv", "tables/b.csv", "stamp.json"])

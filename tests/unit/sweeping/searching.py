@@ -1,4 +1,4 @@
-"""A search in a process of its own, and what it left; shared by tests."""
+"""A search, in a process of its own or in this one, and what it left; shared by tests."""
 
 import os
 import subprocess
@@ -7,17 +7,21 @@ from collections import Counter
 from pathlib import Path
 
 import optuna
+from front_doors import run_here
 
 APP = Path(__file__).with_name("quick_train.py")
 LR = "method.optim.lr=tag(log,interval(1e-4,1e-2))"
 
 
+def typed(*overrides, runs, n_trials):
+    fixed = ["task=sst2", "method=lora", LR, "-m", f"runs={runs}", f"results={runs}/results"]
+    fixed += ["hydra/sweeper=loradrift_optuna", "hydra.sweeper.sampler.seed=42"]
+    return [*fixed, f"hydra.sweeper.n_trials={n_trials}", *overrides]
+
+
 def search(*overrides, runs, env=None, n_trials=10):
-    command = [sys.executable, str(APP), "task=sst2", "method=lora", LR, "-m", f"runs={runs}"]
-    command += ["hydra/sweeper=loradrift_optuna", "hydra.sweeper.sampler.seed=42"]
-    command += [f"hydra.sweeper.n_trials={n_trials}", f"results={runs}/results", *overrides]
     return subprocess.Popen(
-        command,
+        [sys.executable, str(APP), *typed(*overrides, runs=runs, n_trials=n_trials)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -34,6 +38,12 @@ def finish(process):
 
 def run(*overrides, **options):
     return finish(search(*overrides, **options))
+
+
+def search_here(*overrides, runs, n_trials=10):
+    """The same as ``run``, in this process."""
+    done = run_here(APP, *typed(*overrides, runs=runs, n_trials=n_trials), cwd=runs)
+    return done.returncode, done.stdout, done.stderr
 
 
 def trials(runs, url=None):

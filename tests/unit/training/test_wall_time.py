@@ -9,7 +9,9 @@ from loradrift.training.run import run
 MAKING_S = 0.5
 
 
-def test_making_the_base_model_is_not_in_the_wall_time(load, model_folder, tmp_path, monkeypatch):
+def test_making_the_base_model_is_not_in_the_wall_time(
+    load, model_folder, cache, tmp_path, monkeypatch
+):
     resolve = inputs.resolve_model
 
     def slow(config):
@@ -17,9 +19,10 @@ def test_making_the_base_model_is_not_in_the_wall_time(load, model_folder, tmp_p
         return resolve(config)
 
     monkeypatch.setattr(inputs, "resolve_model", slow)
+    monkeypatch.setattr(inputs, "_kept", {})  # of an earlier run, which would not ask for it
     config = load(
         "method=majority", "model=local", f"model.path={model_folder}",
-        f"cache={tmp_path}/cache", f"runs={tmp_path}/runs",
+        f"cache={cache}", f"runs={tmp_path}/runs",
     )  # fmt: skip
     began = time.perf_counter()
     with open_cell(config) as cell:

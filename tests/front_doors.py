@@ -1,0 +1,76 @@
+"""A command in this process: what it does and says, without the seconds that its imports take.
+
+What a process of its own is about (signals, kills, a shell's environment, what is imported when)
+needs one: ``test_command_line.py`` and ``test_interruptions.py``, among others, start those.
+"""
+
+import logging
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from warnings import catch_warnings
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_here(
+    script: Path, *typed: str, cwd: Path = ROOT, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``python script typed...`` in this process; nothing of it is left here but its imports."""
+    said, errors = StringIO(), StringIO()
+    command, code = [str(script), *typed], 0
+    with as_it_was(), redirect_stdout(said), redirect_stderr(errors):
+        sys.argv = command
+        os.chdir(cwd)
+        os.environ |= env or {}
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(command, code, said.getvalue(), errors.getvalue())
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Give back, however the block ends, all that a command sets for its whole process."""
+    import torch
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    argv, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
+    hydra, composed = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    threads, loggers = torch.get_num_threads(), logging_state()
+    try:
+        with catch_warnings():
+            yield
+    finally:
+        sys.argv = argv
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ |= environment
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, composed
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        torch.set_num_threads(threads)
+        for logger, (level, handled, propagate, disabled) in loggers.items():
+            logger.setLevel(level)
+            logger.handlers[:] = handled
+            logger.propagate, logger.disabled = propagate, disabled
+
+
+def logging_state() -> dict[logging.Logger, tuple[int, list[logging.Handler], bool, bool]]:
+    """Level, handlers, propagation and whether it is off, of every logger."""
+    found = [logging.root, *logging.root.manager.loggerDict.values()]
+    return {
+        each: (each.level, [*each.handlers], each.propagate, each.disabled)
+        for each in found
+        if isinstance(each, logging.Logger)
+    }
