@@ -91,28 +91,24 @@ def _own_storage(config: AnalysisConfig) -> str:
 def _connect(url: str) -> Any:
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-    from loradrift.sweeping.storage import reason
+    from loradrift.sweeping.storage import engine_options, hint, read_url, reason
 
-    try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise UserError(f"storage={url} is no URL, such as sqlite:///trials.db") from None
-    shown = parsed.render_as_string()  # without a password
+    parsed = read_url("storage", url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
         raise UserError(
-            f"storage={shown}: there is no {parsed.database}; `python train.py search=lora -m` "
+            f"storage={url}: there is no {parsed.database}; `python train.py search=lora -m` "
             "makes one, storage=… names another"
         )
     try:
-        return RDBStorage(url, skip_table_creation=True)
-    except ImportError as error:
-        raise UserError(f"storage={shown} needs a driver: {error}") from None
+        options = engine_options(parsed)
+        return RDBStorage(url, engine_kwargs=options, skip_table_creation=True)
+    except (ImportError, NoSuchModuleError):
+        raise UserError(f"storage={url} needs a driver: pip install 'loradrift[cluster]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        why = reason(error)
-        raise UserError(f"storage={shown} cannot be read as an Optuna storage: {why}") from None
+        why = f"{reason(error)}{hint(parsed)}"
+        raise UserError(f"storage={url} cannot be read as an Optuna storage: {why}") from None
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:

@@ -26,6 +26,8 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 BUSY_S = 60
 """SQLite waits so long for another process's write before it calls the database locked."""
 
+CONNECT_S = 8
+"""Seconds a server has to answer, where ``PGCONNECT_TIMEOUT`` says nothing."""
 
 HOLDERS = ("launcher", "worker")
 """Attributes of a trial that name the processes (:func:`worker`) that launched and that run it."""
@@ -47,37 +49,15 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         UserError: If the URL is malformed, of another database, or holds a password.
         StorageUnusable: If the database is locked or cannot be reached.
     """
-    try:
-        parsed = make_url(url)
-        kind = parsed.get_backend_name()
-    except (ArgumentError, ValueError):
-        shown = url.partition("//")[0]  # what follows may hold a password
-        raise UserError(
-            f"hydra.sweeper.storage={shown}… is no URL, such as sqlite:///trials.db"
-        ) from None
-    key = f"hydra.sweeper.storage={url}"
-    if "password" in parsed.query:
-        raise UserError(
-            f"hydra.sweeper.storage={url.partition('?')[0]}?… holds a password, which would be "
-            "written into records: set PGPASSWORD, or put it into ~/.pgpass"
-        )
-    if parsed.password is not None:
-        raise UserError(
-            f"hydra.sweeper.storage={parsed.render_as_string()} holds a password, which would be "
-            "written into records: set PGPASSWORD, or put it into ~/.pgpass"
-        )
-    if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
-        raise UserError(f"{key} must be a file, sqlite:///…, or a server, postgresql+psycopg://…")
-    options: dict[str, object] = {"pool_pre_ping": True}  # the server may have restarted
-    if kind == "sqlite":
-        options = {"connect_args": {"timeout": BUSY_S}}
+    parsed = read_url("hydra.sweeper.storage", url)
+    kind, key = parsed.get_backend_name(), f"hydra.sweeper.storage={url}"
     try:
         if kind == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         with _locked(parsed, "tables"):  # two workers must not make them at once
             storage = RDBStorage(
                 url,
-                engine_kwargs=options,
+                engine_kwargs=engine_options(parsed),
                 heartbeat_interval=heartbeat_s,
                 grace_period=grace_s,
             )
@@ -88,7 +68,59 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
-        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}") from error
+        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}{hint(parsed)}") from error
+
+
+def read_url(key: str, url: str) -> URL:
+    """Judge the URL of a storage, and never show a password.
+
+    Args:
+        key: It was typed as.
+        url: What was typed.
+
+    Raises:
+        UserError: If it is malformed, of another database, or holds a password.
+    """
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        shown = url.partition("//")[0]  # what follows may hold a password
+        raise UserError(f"{key}={shown}… is no URL, such as sqlite:///trials.db") from None
+    shown = parsed.render_as_string()
+    if "password" in parsed.query:
+        shown = f"{shown.partition('?')[0]}?…"
+    if "password" in parsed.query or parsed.password is not None:
+        raise UserError(
+            f"{key}={shown} holds a password, which records and shells would keep: set PGPASSWORD, "
+            "or put it into ~/.pgpass"
+        )
+    if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
+        rule = "a file, sqlite:///…, or a server, postgresql+psycopg://…"
+        raise UserError(f"{key}={shown} must be {rule}")
+    return parsed
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """SQLAlchemy's for a storage: how long it waits, and for what."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": BUSY_S}}
+    options: dict[str, Any] = {"pool_pre_ping": True}  # the server may have restarted
+    if "connect_timeout" not in url.query and "PGCONNECT_TIMEOUT" not in os.environ:
+        # the system itself gives up on an address that does not answer after minutes
+        options["connect_args"] = {"connect_timeout": CONNECT_S}
+    return options
+
+
+def hint(url: URL) -> str:
+    """What to look at when a server cannot be used, which its own words do not say."""
+    if url.get_backend_name() == "sqlite":
+        return ""
+    address = f"{url.host}:{url.port or 5432}" if url.host else "it"
+    return (
+        f"; is the server up, may this machine reach {address}, and is its password in PGPASSWORD "
+        "or ~/.pgpass?"
+    )
 
 
 def _in_utc(connection: Any, _: object) -> None:
@@ -140,7 +172,8 @@ def _file_lock(url: URL) -> Iterator[None]:
 @contextmanager
 def _server_lock(url: URL, name: str) -> Iterator[None]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    engine = create_engine(url, poolclass=NullPool)
+    wait = engine_options(url).get("connect_args", {})
+    engine = create_engine(url, poolclass=NullPool, connect_args=wait)
     with engine.connect() as connection:  # the lock lasts as long as its connection
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         yield
