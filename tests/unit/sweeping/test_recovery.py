@@ -3,22 +3,27 @@
 import datetime
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import optuna
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from loradrift.cli import JobFailed
-from loradrift.config import UserError
+from loradrift.config import SearchConfig, UserError
 from loradrift.runs import CellBusyError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
+from loradrift.sweeping.reporting import Reporter
 from loradrift.sweeping.storage import (
     StorageUnusable,
     claiming,
@@ -28,6 +33,7 @@ from loradrift.sweeping.storage import (
     recover,
     worker,
 )
+from loradrift.training.distributed import _join
 
 NAME = "main/sst2/lora"
 ENDED = f"{socket.gethostname()}:1:0"
@@ -225,3 +231,25 @@ def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, erro
     [trial] = study.trials
     assert trial.state.name == state
     assert ("error" in trial.user_attrs) == (state == "FAIL")
+
+
+def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, monkeypatch):
+    claim(study, storage, worker())
+    monkeypatch.setattr(module, "BUSY_S", 0.1)
+    search = SearchConfig(storage=str(storage.url), study=NAME, trial=0)
+    reporter = Reporter(search, Path("cell"), total_steps=9, interval=1)
+    assert not reporter.ends(1, 0.5)
+    with sqlite3.connect(make_url(storage.url).database) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageUnusable, match=r"storage=.*trials\.db: database is locked"):
+            reporter.ends(2, 0.5)
+
+
+def test_a_training_process_hands_on_what_kind_of_error_ended_it():
+    class Processes:
+        def join(self):
+            trace = "Traceback\n\nloradrift.sweeping.storage.StorageUnusable: storage=x: is locked"
+            raise ProcessRaisedException(trace, 0, 7)
+
+    with pytest.raises(StorageUnusable, match=r"^storage=x: is locked$"):
+        _join(Processes())
