@@ -2,9 +2,19 @@
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 
 REQUEUE = signal.SIGUSR2
 """Sent by a scheduler, through submitit, before the time is up or another job takes the place."""
+
+PATIENCE = 2.0
+"""Seconds within which a second signal counts as the first: a launcher passes on what the terminal
+has already sent."""
 
 
 def stopping() -> tuple[signal.Signals, ...]:
@@ -30,3 +40,43 @@ def stop(number: int | None) -> None:
     if number is not None and callable(handler := signal.getsignal(number)):
         handler(number, None)
     raise KeyboardInterrupt
+
+
+@dataclass
+class Asked:
+    """What asked this process to stop; None so far."""
+
+    signal: int | None = None
+    at: float = 0.0
+    """When, by ``time.monotonic()``."""
+
+
+@contextmanager
+def interruptible() -> Iterator[Asked]:
+    """Note the signals that ask a run to stop, and let each of them end the block.
+
+    After a scheduler's :data:`REQUEUE` whoever handled it before the block,
+    which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
+    """
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if asked.signal and time.monotonic() - asked.at < PATIENCE:
+            return  # what it is doing about the first must not be cut short
+        asked.signal, asked.at = number, time.monotonic()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in stopping()}
+    try:
+        yield asked
+    except BaseException:
+        requeue = before[REQUEUE]
+        if asked.signal == REQUEUE and callable(requeue):
+            requeue(REQUEUE, None)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,12 +11,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from loradrift.signals import REQUEUE, stopping
+from loradrift.signals import PATIENCE, REQUEUE, stopping
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
-
-PATIENCE = 2.0
-"""Seconds within which a second signal counts as the first."""
 
 
 class StopRequested(BaseException):
@@ -92,7 +89,6 @@ class ResumePoint(pl.Callback):
         if number not in stopping():
             self._announced = True  # save, and go on for as long as it lasts
             return
-        # A launcher passes on what the terminal has already sent: that is one request, not two.
         if self._asked_at is not None and time.monotonic() - self._asked_at > PATIENCE:
             raise KeyboardInterrupt  # asked again: stop here and go on from the last checkpoint
         self._asked_at, self._number = time.monotonic(), number

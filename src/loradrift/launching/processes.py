@@ -11,8 +11,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from loradrift.cli import interruptible
 from loradrift.launching.job import Job, ProcessLauncher
+from loradrift.signals import interruptible
 
 
 class JoblibLauncher(ProcessLauncher):

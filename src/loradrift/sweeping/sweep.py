@@ -31,6 +31,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load, require
+from loradrift.signals import interruptible
 from loradrift.sweeping.best import write_best
 from loradrift.sweeping.edges import find_edges
 from loradrift.sweeping.same import begin, check_same, search_facts
@@ -168,7 +169,7 @@ class SearchSweep(OptunaSweeperImpl):
         if self.n_jobs == 1:  # in this thread: a job in this process may take signals
             self._work(search)
             return
-        with ThreadPoolExecutor(self.n_jobs) as pool:
+        with interruptible(), ThreadPoolExecutor(self.n_jobs) as pool:
             futures = [pool.submit(self._work, search) for _ in range(self.n_jobs)]
             try:
                 for future in as_completed(futures):
