@@ -92,6 +92,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
             except BaseException as error:
                 # What a signal hits may raise something else: Lightning makes it a SystemExit
                 # while it evaluates, a module that is being loaded an ImportError.
+                asked.ending = True
                 if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
                     _record_end(held, KeyboardInterrupt(_why(asked.signal)))
                     raise KeyboardInterrupt from error

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +10,6 @@ from types import FrameType
 
 REQUEUE = signal.SIGUSR2
 """Sent by a scheduler, through submitit, before the time is up or another job takes the place."""
-
-PATIENCE = 2.0
-"""Seconds within which a second signal counts as the first: a launcher passes on what the terminal
-has already sent."""
 
 
 def stopping() -> tuple[signal.Signals, ...]:
@@ -47,8 +42,20 @@ class Asked:
     """What asked this process to stop; None so far."""
 
     signal: int | None = None
-    at: float = 0.0
-    """When, by ``time.monotonic()``."""
+    ending: bool = False
+    """Whether it is about to end; what it then does must not be cut short."""
+
+
+_blocks: list[Asked] = []
+"""Of this process, the innermost last."""
+
+
+def pending() -> int | None:
+    """The signal that asked this process to stop, if it has not ended all the same.
+
+    The exception that a signal raises may hit code that swallows it, as some libraries do.
+    """
+    return next((asked.signal for asked in _blocks if asked.signal), None)
 
 
 @contextmanager
@@ -64,12 +71,13 @@ def interruptible() -> Iterator[Asked]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if asked.signal and time.monotonic() - asked.at < PATIENCE:
-            return  # what it is doing about the first must not be cut short
-        asked.signal, asked.at = number, time.monotonic()
+        if asked.ending:
+            return  # a launcher passes on what the terminal has already sent
+        asked.signal = number
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in stopping()}
+    _blocks.append(asked)
     try:
         yield asked
     except BaseException:
@@ -78,5 +86,6 @@ def interruptible() -> Iterator[Asked]:
             requeue(REQUEUE, None)
         raise
     finally:
+        _blocks.remove(asked)
         for number, handler in before.items():
             signal.signal(number, handler)

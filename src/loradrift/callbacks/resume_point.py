@@ -11,9 +11,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from loradrift.signals import PATIENCE, REQUEUE, stopping
+from loradrift.signals import REQUEUE, pending, stopping
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
+
+PATIENCE = 2.0
+"""Seconds within which a second signal counts as the first."""
 
 
 class StopRequested(BaseException):
@@ -67,12 +70,12 @@ class ResumePoint(pl.Callback):
             return
         # Saving waits for all processes, so they must save, and stop, at the same step.
         anywhere = trainer.strategy.reduce_boolean_decision
-        asked = self._asked_at is not None
+        asked = self._asked_at is not None or pending() is not None
         urgent = anywhere(asked or self._announced, all=False)
         if urgent or (step % self.every_n_steps == 0 and step != self._last_step):
             self._save(trainer)
         if urgent and anywhere(asked, all=False):
-            raise StopRequested(self._number)
+            raise StopRequested(self._number or pending())
         self._announced = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -89,6 +92,7 @@ class ResumePoint(pl.Callback):
         if number not in stopping():
             self._announced = True  # save, and go on for as long as it lasts
             return
+        # A launcher passes on what the terminal has already sent: that is one request, not two.
         if self._asked_at is not None and time.monotonic() - self._asked_at > PATIENCE:
             raise KeyboardInterrupt  # asked again: stop here and go on from the last checkpoint
         self._asked_at, self._number = time.monotonic(), number
