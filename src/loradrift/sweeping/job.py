@@ -22,7 +22,8 @@ class TrialJob(Callback):
         """Take the trial over from the sweeper, which may be on another machine."""
         if config.search.trial is None:
             return
-        from loradrift.sweeping.storage import find_trial, heartbeat, open_storage, worker
+        from loradrift.sweeping.recovery import heartbeat, worker
+        from loradrift.sweeping.storage import find_trial, open_storage
 
         search, sweeper = config.search, config.hydra.sweeper
         storage = open_storage(

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from planted_search import add, plant
 
-from loradrift.analysis.search import MIN_TRIALS, analyse_searches, open_searches
+from loradrift.analysis.search import MIN_TRIALS, analyse_searches
+from loradrift.analysis.search_storage import open_searches
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.report.run import run_analysis
 from loradrift.report.search import found_edges

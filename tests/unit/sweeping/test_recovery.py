@@ -23,16 +23,9 @@ from loradrift.config import SearchConfig, UserError
 from loradrift.runs import CellBusyError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
+from loradrift.sweeping.recovery import is_gone, recover, worker
 from loradrift.sweeping.reporting import Reporter
-from loradrift.sweeping.storage import (
-    StorageUnusable,
-    claiming,
-    find_trial,
-    is_gone,
-    open_storage,
-    recover,
-    worker,
-)
+from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
 from loradrift.training.distributed import _join
 
 NAME = "main/sst2/lora"
@@ -152,7 +145,7 @@ def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
 
 
 def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
-    code = "from loradrift.sweeping.storage import worker; print(worker(), flush=True); input()"
+    code = "from loradrift.sweeping.recovery import worker; print(worker(), flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
