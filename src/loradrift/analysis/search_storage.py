@@ -63,5 +63,6 @@ def _connect(url: str) -> Any:
     except (ImportError, NoSuchModuleError):
         raise UserError(f"storage={url} needs a driver: pip install 'loradrift[cluster]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        why = f"{reason(error)}{hint(parsed)}"
+        why = reason(error)
+        why += hint(parsed, why)
         raise UserError(f"storage={url} cannot be read as an Optuna storage: {why}") from None

@@ -17,6 +17,9 @@ from loradrift.sweeping.storage import find_trial
 HOLDERS = ("launcher", "worker")
 """Attributes of a trial that name the processes (:func:`worker`) that launched and that run it."""
 
+INTERRUPTIONS = "interruptions"
+"""Attribute of a trial: how often it, or the one that it is run again for, was asked to stop."""
+
 
 def worker() -> str:
     """This process, as others may find it: ``host:pid:start``."""
@@ -66,8 +69,8 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
 def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
     """Fail a trial whose process was killed, queue it once more, and say so.
 
-    One that was queued again before is not: its values may be what kills it. It does not count, so
-    that a new trial takes its place.
+    One that was killed before is not: its values may be what kills it. It does not count, so that a
+    new trial takes its place. To be asked to stop is not to be killed.
     """
     trial_id = find_trial(storage, study.study_name, number)
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
@@ -75,19 +78,28 @@ def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> 
         lost = storage.get_trial(trial_id)
         if "error" in lost.user_attrs:
             return  # it had failed by itself, and its process was killed over noting that
-        _retry(study, lost)
-        before = retried(lost)
         what = "it is queued once more, with the same values"
-        if before is not None:
+        if not _retry(study, lost):
+            before = retried(lost)
             what = f"so was trial {before} with the same values, and a new trial takes its place"
         print(f"search {study.study_name}: trial {number} was lost ({why}); {what}", flush=True)
 
 
-def _retry(study: optuna.Study, lost: FrozenTrial) -> None:
+def note_interruption(storage: RDBStorage, trial_id: int) -> None:
+    """Note that a trial was asked to stop: its values are not what ended it."""
+    before = storage.get_trial(trial_id).user_attrs.get(INTERRUPTIONS, 0)
+    storage.set_trial_user_attr(trial_id, INTERRUPTIONS, before + 1)
+
+
+def _retry(study: optuna.Study, lost: FrozenTrial) -> bool:
+    """Queue a trial once more, unless it was killed before; whether it is queued."""
+    allowed = 1 + lost.user_attrs.get(INTERRUPTIONS, 0)
+    queued: bool = len(lost.system_attrs.get("retry_history", [])) < allowed
     # What the lost process had reported stays: its cell goes on from the last checkpoint.
-    again = RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
+    again = RetryHeartbeatStaleTrialCallback(max_retry=allowed, inherit_intermediate_values=True)
     lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key not in HOLDERS}
     again(study, lost)
+    return queued
 
 
 def retried(trial: FrozenTrial) -> int | None:

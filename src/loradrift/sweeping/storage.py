@@ -63,7 +63,8 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
-        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}{hint(parsed)}") from error
+        why = reason(error)
+        raise StorageUnusable(f"{key} cannot be opened: {why}{hint(parsed, why)}") from error
 
 
 def read_url(key: str, url: str) -> URL:
@@ -107,10 +108,11 @@ def engine_options(url: URL) -> dict[str, Any]:
     return options
 
 
-def hint(url: URL) -> str:
-    """What to look at when a server cannot be used, which its own words do not say."""
+def hint(url: URL, why: str) -> str:
+    """What to do about a storage that cannot be used, where ``why``, its own words, do not say."""
     if url.get_backend_name() == "sqlite":
-        return ""
+        again = f" by another process, for {BUSY_S} s and more: once that ends, try again"
+        return again if why == "database is locked" else ""
     address = f"{url.host}:{url.port or 5432}" if url.host else "it"
     return (
         f"; is the server up, may this machine reach {address}, and is its password in PGPASSWORD "

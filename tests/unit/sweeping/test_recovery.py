@@ -93,6 +93,22 @@ def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys
     assert capsys.readouterr().out == ""
 
 
+def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study, storage, capsys):
+    first = claim(study, storage, ENDED)
+    for number in range(3):
+        search = {"storage": storage.url, "study": NAME, "trial": number}
+        ended = JobReturn(status=JobStatus.FAILED, _return_value=KeyboardInterrupt())
+        TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+        recover(study, storage)
+        assert claim(study, storage, ENDED) == (number + 1, first[1])
+    recover(study, storage)  # killed for the first time
+    assert "queued once more" in capsys.readouterr().out.splitlines()[-1]
+    assert claim(study, storage, ENDED) == (4, first[1])
+    recover(study, storage)
+    assert "so was trial 0 with the same values" in capsys.readouterr().out
+    assert states(study) == ["FAIL"] * 5
+
+
 def test_one_that_was_queued_again_belongs_to_nobody_until_it_is_claimed(study, storage, capsys):
     claim(study, storage, ENDED, launcher=ENDED)
     recover(study, storage)

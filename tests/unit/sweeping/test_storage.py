@@ -38,7 +38,9 @@ def test_a_locked_storage_says_so(tmp_path, monkeypatch):
     open_storage(f"sqlite:///{path}")
     with sqlite3.connect(path) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(UserError, match="cannot be opened: database is locked"):
+        with pytest.raises(
+            UserError, match="opened: database is locked by another process, .* try"
+        ):
             open_storage(f"sqlite:///{path}")
 
 
