@@ -3,14 +3,11 @@
 import hashlib
 import os
 import re
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from types import FrameType
+from dataclasses import replace
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from loradrift.config import OBSERVERS, Config, UserError
 from loradrift.mistakes import one_line
 from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
-from loradrift.signals import REQUEUE, stopping
+from loradrift.signals import REQUEUE, interruptible
 from loradrift.sweeping.best import load_with_best
 
 INTERRUPTED = 130
@@ -95,6 +92,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
             except BaseException as error:
                 # What a signal hits may raise something else: Lightning makes it a SystemExit
                 # while it evaluates, a module that is being loaded an ImportError.
+                asked.ending = True
                 if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
                     _record_end(held, KeyboardInterrupt(_why(asked.signal)))
                     raise KeyboardInterrupt from error
@@ -108,42 +106,6 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         if alone:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
-
-
-@dataclass
-class Asked:
-    """What asked this process to stop; None so far."""
-
-    signal: int | None = None
-
-
-@contextmanager
-def interruptible() -> Iterator[Asked]:
-    """Note the signals that ask a run to stop, and let each of them end the block.
-
-    After a scheduler's :data:`~loradrift.signals.REQUEUE` whoever handled it before the block,
-    which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
-    """
-    asked = Asked()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        asked.signal = number
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in stopping()}
-    try:
-        yield asked
-    except BaseException:
-        requeue = before[REQUEUE]
-        if asked.signal == REQUEUE and callable(requeue):
-            requeue(REQUEUE, None)
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _why(number: int | None) -> str:

@@ -2,6 +2,11 @@
 
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 
 REQUEUE = signal.SIGUSR2
 """Sent by a scheduler, through submitit, before the time is up or another job takes the place."""
@@ -30,3 +35,57 @@ def stop(number: int | None) -> None:
     if number is not None and callable(handler := signal.getsignal(number)):
         handler(number, None)
     raise KeyboardInterrupt
+
+
+@dataclass
+class Asked:
+    """What asked this process to stop; None so far."""
+
+    signal: int | None = None
+    ending: bool = False
+    """Whether it is about to end; what it then does must not be cut short."""
+
+
+_blocks: list[Asked] = []
+"""Of this process, the innermost last."""
+
+
+def pending() -> int | None:
+    """The signal that asked this process to stop, if it has not ended all the same.
+
+    The exception that a signal raises may hit code that swallows it, as some libraries do.
+    """
+    return next((asked.signal for asked in _blocks if asked.signal), None)
+
+
+@contextmanager
+def interruptible() -> Iterator[Asked]:
+    """Note the signals that ask a run to stop, and let each of them end the block.
+
+    After a scheduler's :data:`REQUEUE` whoever handled it before the block,
+    which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
+    """
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if asked.ending:
+            return  # a launcher passes on what the terminal has already sent
+        asked.signal = number
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in stopping()}
+    _blocks.append(asked)
+    try:
+        yield asked
+    except BaseException:
+        requeue = before[REQUEUE]
+        if asked.signal == REQUEUE and callable(requeue):
+            requeue(REQUEUE, None)
+        raise
+    finally:
+        _blocks.remove(asked)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -81,9 +81,11 @@ def test_the_last_step_is_validated_and_keeps_its_own_figures(compute):
     assert rows[12]["evaluation/accuracy"]
 
 
-def test_a_failing_job_does_not_end_the_others(train_here, tmp_path):
-    result = train_here("-m", "task=sst2", "method.target_modules=[nothing],[q_proj]", "seed=1")
+def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_here, tmp_path):
+    modules = "method.target_modules=[nothing],[q_proj]"
+    result = train_here("-m", "task=sst2", modules, "seed=1", "hydra.sweeper.max_batch_size=1")
     assert result.returncode == 1
+    assert "Error executing job" not in result.stderr, "Hydra's own line"
     message = "method.target_modules: nothing matches no module."
     assert message in result.stderr  # at once
     table = result.stdout[result.stdout.index("Finished runs") :]

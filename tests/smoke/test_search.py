@@ -1,14 +1,24 @@
 """A search of real trainings through the front door."""
 
+from functools import partial
+
 import optuna
 import pytest
 from leavings import cells
 
 
-def test_trials_report_their_validations_and_end_where_the_pruner_says(train_here, tmp_path):
-    typed = ["search=lora", "task=sst2", "-m"]
+@pytest.mark.parametrize(
+    "trainer",
+    [[], pytest.param(["trainer=ddp", "trainer.devices=2"], marks=pytest.mark.slow)],
+)
+def test_trials_report_their_validations_and_end_where_the_pruner_says(
+    train, train_here, tmp_path, trainer
+):
+    """On two processes too: the first reports and asks, and both end at the same step."""
+    typed = ["search=lora", "task=sst2", "-m", *trainer]
     typed += ["search.full_trials=1", f"results={tmp_path}/results"]
-    result = train_here(*typed, "hydra.sweeper.n_trials=1")
+    search = partial(train, timeout=600) if trainer else train_here
+    result = search(*typed, "hydra.sweeper.n_trials=1")
     assert result.returncode == 0, result.stderr
     url = f"sqlite:///{tmp_path}/runs/.search/main.db"
     study = optuna.load_study(study_name="main/sst2/lora", storage=url)
@@ -31,7 +41,7 @@ def test_trials_report_their_validations_and_end_where_the_pruner_says(train_her
             value=2.0,
         )
     )
-    result = train_here(*typed, "hydra.sweeper.n_trials=3")
+    result = search(*typed, "hydra.sweeper.n_trials=3")
     assert result.returncode == 0, result.stderr
     assert "1 of 1 runs pruned" in result.stdout
     last = study.trials[-1]

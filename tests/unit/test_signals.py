@@ -2,7 +2,9 @@
 
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,7 +14,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from loradrift import cli, closing
+from loradrift.callbacks.resume_point import ResumePoint, StopRequested
 from loradrift.runs import Status, hold, open_cell, read_record, write_record
+from loradrift.signals import interruptible, pending, stop
 
 
 @pytest.fixture
@@ -97,3 +101,44 @@ def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsy
     assert (note["cell"], note["error"]) == (str(config.cell), "its process was killed")
     assert f"error: its process was killed (in {config.cell_name})" in capsys.readouterr().err
     assert read_record(cell.folder).status is (Status.RUNNING if held else Status.FAILED)
+
+
+class Trainer:
+    """One process, at its first step."""
+
+    global_step = 1
+    accumulate_grad_batches = 1
+    loggers = ()
+
+    def __init__(self):
+        self.saved = []
+        self.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace())
+        self.strategy = SimpleNamespace(reduce_boolean_decision=lambda asked, all: asked)
+        self.save_checkpoint = self.saved.append
+
+
+def test_a_request_that_was_swallowed_ends_the_run_at_its_next_step(tmp_path):
+    point, trainer = ResumePoint(tmp_path / "last.ckpt", 100), Trainer()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        with suppress(KeyboardInterrupt):  # as a library may
+            signal.raise_signal(signal.SIGINT)
+        assert pending() == signal.SIGINT
+        with pytest.raises(StopRequested) as asked:
+            point.on_train_batch_start(trainer, None, None, 0)
+        assert trainer.saved == [tmp_path / "last.ckpt"]
+        stop(asked.value.number)
+    assert pending() is None
+    point.on_train_batch_start(trainer, None, None, 0)
+
+
+def test_a_second_request_does_not_cut_short_what_is_written_about_the_first(composed, monkeypatch):
+    record_end = cli._record_end
+
+    def asked_again(held, error):
+        signal.raise_signal(signal.SIGINT)
+        record_end(held, error)
+
+    monkeypatch.setattr(cli, "_record_end", asked_again)
+    with pytest.raises(KeyboardInterrupt), cli.cell(composed, []) as (_, cell):
+        signal.raise_signal(signal.SIGINT)
+    assert read_record(cell.folder).status is Status.INTERRUPTED

@@ -3,13 +3,11 @@
 import math
 import warnings
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from loradrift.config import AnalysisConfig, UserError
 from loradrift.sweeping.best import best_trial, objective
 
 if TYPE_CHECKING:
@@ -51,68 +49,6 @@ class Searches(NamedTuple):
     edges: pd.DataFrame
     """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``,
     ``wider``."""
-
-
-def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.Study"]:
-    """The searches of one study, by task and method.
-
-    Args:
-        config: Names the runs' folder, and the study; null is the only one there is.
-        storage: URL of the Optuna storage; None is the study's own file.
-
-    Raises:
-        UserError: If there is no such storage, study or search.
-    """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = _connect(storage or _own_storage(config))
-    names = [name for name in optuna.get_all_study_names(found) if name.count("/") == 2]
-    studies = sorted({name.partition("/")[0] for name in names})
-    wanted = config.study or (studies[0] if len(studies) == 1 else None)
-    if wanted not in studies:
-        there = (
-            f"one of {', '.join(studies)}" if studies else "one that was searched (there is none)"
-        )
-        raise UserError(f"analysis.study must be {there}, got {config.study or 'null'}")
-    mine = sorted(name for name in names if name.partition("/")[0] == wanted)
-    return [optuna.load_study(study_name=name, storage=found) for name in mine]
-
-
-def _own_storage(config: AnalysisConfig) -> str:
-    folder = Path(config.runs, ".search")
-    names = sorted(path.stem for path in folder.glob("*.db"))
-    if config.study is None and len(names) > 1:
-        raise UserError(f"analysis.study must be one of {', '.join(names)}, got null")
-    name = config.study or next(iter(names), "main")
-    return f"sqlite:///{folder / name}.db"
-
-
-def _connect(url: str) -> Any:
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from loradrift.sweeping.storage import reason
-
-    try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise UserError(f"storage={url} is no URL, such as sqlite:///trials.db") from None
-    shown = parsed.render_as_string()  # without a password
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
-        raise UserError(
-            f"storage={shown}: there is no {parsed.database}; `python train.py search=lora -m` "
-            "makes one, storage=… names another"
-        )
-    try:
-        return RDBStorage(url, skip_table_creation=True)
-    except ImportError as error:
-        raise UserError(f"storage={shown} needs a driver: {error}") from None
-    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        why = reason(error)
-        raise UserError(f"storage={shown} cannot be read as an Optuna storage: {why}") from None
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:

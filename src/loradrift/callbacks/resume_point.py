@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from loradrift.signals import REQUEUE, stopping
+from loradrift.signals import REQUEUE, pending, stopping
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
 
@@ -70,12 +70,12 @@ class ResumePoint(pl.Callback):
             return
         # Saving waits for all processes, so they must save, and stop, at the same step.
         anywhere = trainer.strategy.reduce_boolean_decision
-        asked = self._asked_at is not None
+        asked = self._asked_at is not None or pending() is not None
         urgent = anywhere(asked or self._announced, all=False)
         if urgent or (step % self.every_n_steps == 0 and step != self._last_step):
             self._save(trainer)
         if urgent and anywhere(asked, all=False):
-            raise StopRequested(self._number)
+            raise StopRequested(self._number or pending())
         self._announced = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -7,6 +7,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from loradrift.launching.config import SCHEMAS
+from loradrift.launching.multirun import Multirun, MultirunConf
 from loradrift.launching.processes import JoblibLauncher
 from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 
@@ -14,13 +15,14 @@ __all__ = ["JoblibLauncher", "LocalLauncher", "SlurmLauncher", "register"]
 
 
 def register() -> None:
-    """Make the launchers known to Hydra, and their schemas to ``conf/hydra/launcher/``.
+    """Make launchers and multiruns known to Hydra, and the schemas to ``conf/hydra/launcher/``.
 
     The options are files there, which come before what Hydra's own packages register by the same
     names, in every process.
     """
     store = ConfigStore.instance()
-    for launcher in (JoblibLauncher, LocalLauncher, SlurmLauncher):
-        Plugins.instance().register(launcher)
+    for plugin in (JoblibLauncher, LocalLauncher, SlurmLauncher, Multirun):
+        Plugins.instance().register(plugin)
+    store.store(group="hydra/sweeper", name="basic", node=MultirunConf, replace=True)  # Hydra's
     for name, schema in SCHEMAS.items():
         store.store(group="schema/launcher", name=name, node=schema)

@@ -1,5 +1,6 @@
 """One job of a multirun, as another process runs it."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Job:
         Raises:
             KeyboardInterrupt: If it was asked to stop.
         """
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # submitit's jobs start without
         setup_globals()
         Singleton.set_state(self.singletons)
         try:

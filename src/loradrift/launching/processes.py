@@ -1,5 +1,6 @@
 """``hydra/launcher=joblib``: jobs side by side on one machine."""
 
+import atexit
 import os
 import re
 import signal
@@ -11,8 +12,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from loradrift.cli import interruptible
 from loradrift.launching.job import Job, ProcessLauncher
+from loradrift.signals import interruptible
 
 
 class JoblibLauncher(ProcessLauncher):
@@ -76,7 +77,10 @@ class JoblibLauncher(ProcessLauncher):
 
         threads = self.settings["inner_max_num_threads"]
         env = LokyBackend(inner_max_num_threads=threads)._prepare_worker_env(num_jobs)
-        return ProcessPoolExecutor(max_workers=1, env=env)
+        worker = ProcessPoolExecutor(max_workers=1, env=env)
+        # one that is left to the interpreter's last breath writes a traceback there
+        atexit.register(worker.shutdown)
+        return worker
 
 
 def _outcome(job: Job, future: Future[JobReturn]) -> JobReturn:

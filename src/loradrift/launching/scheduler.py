@@ -1,7 +1,12 @@
 """``hydra/launcher=submitit_slurm`` and ``submitit_local``: jobs that a scheduler may requeue."""
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -11,15 +16,25 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from loradrift.cli import interruptible
 from loradrift.config import UserError
 from loradrift.launching.job import Job, ProcessLauncher
+from loradrift.signals import interruptible
+
+POLL_S = 0.5
+"""Seconds between two looks at the jobs, and at whether anybody wants to stop."""
 
 
 class SubmititLauncher(ProcessLauncher):
-    """Submit all jobs of a batch together, and wait for them."""
+    """Submit all jobs of a batch together, and wait for them.
+
+    ``launch`` may be called from several threads at once.
+    """
 
     cluster: ClassVar[str]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._stopped = threading.Event()
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -42,20 +57,31 @@ class SubmititLauncher(ProcessLauncher):
         """Run the jobs; gives their outcomes in the same order.
 
         Raises:
-            KeyboardInterrupt: If asked to stop waiting.
+            KeyboardInterrupt: If asked to stop, by a signal or from another thread.
         """
         jobs = self.jobs(job_overrides, initial_job_idx)
         folder = Path(self.config.hydra.sweep.dir, ".submitit").absolute()
         executor = self._executor(folder / "%j")
         with interruptible():
-            with executor.batch():
+            with _unheard(signal.SIGINT), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
             print(f"{len(jobs)} jobs submitted; what they say is in {folder}", flush=True)
             try:
-                return [_outcome(job, each) for job, each in zip(jobs, submitted, strict=True)]
+                return [self._outcome(job, each) for job, each in zip(jobs, submitted, strict=True)]
             except KeyboardInterrupt:
                 self._leave(submitted)
                 raise
+
+    def stop(self) -> None:
+        """Have all threads stop that wait for jobs."""
+        self._stopped.set()
+
+    def _outcome(self, job: Job, submitted: Any) -> JobReturn:
+        """Of a job that has ended; waits for that."""
+        while not submitted.done():
+            if self._stopped.wait(POLL_S):
+                raise KeyboardInterrupt
+        return _outcome(job, submitted)
 
     def _executor(self, folder: Path) -> Any:
         """Submitit's own, with everything that was set."""
@@ -80,11 +106,19 @@ class LocalLauncher(SubmititLauncher):
         return executor
 
     def _leave(self, submitted: Sequence[Any]) -> None:
-        """They stop: each has a second to save."""
-        for each in submitted:
-            each.cancel()
-        for each in submitted:
-            each.wait()
+        """They save and stop: submitit itself would kill them after a second."""
+        if number := sum(not each.done() for each in submitted):
+            jobs = f"{number} job{'s' * (number > 1)}"
+            print(f"waiting for {jobs} to save and end", file=sys.stderr, flush=True)
+        told: set[int] = set()
+        while left := [each for each in submitted if not each.done()]:
+            # one that is just being started, or requeued, has no process yet
+            found = {pid for each in left for pid in _children(int(each.job_id))}
+            for pid in found - told:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            told |= found
+            time.sleep(POLL_S)
 
 
 class SlurmLauncher(SubmititLauncher):
@@ -128,6 +162,27 @@ class SlurmLauncher(SubmititLauncher):
         [array] = {each.job_id.partition("_")[0] for each in submitted}
         line = f"the jobs stay in SLURM's queue; scancel {array} takes them out"
         print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _unheard(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started in the block do not hear a signal until they ask for it.
+
+    A terminal sends Ctrl-C to all its processes. Of submitit's local jobs the one that watches over
+    a job would kill it a second later; the job itself (:class:`~loradrift.launching.job.Job`) asks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    with suppress(OSError):
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    return []
 
 
 def _outcome(job: Job, submitted: Any) -> JobReturn:

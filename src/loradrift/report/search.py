@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from loradrift.analysis.search import MIN_TRIALS, STATES, Searches, analyse_searches, open_searches
+from loradrift.analysis.search import MIN_TRIALS, STATES, Searches, analyse_searches
+from loradrift.analysis.search_storage import open_searches
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text

@@ -4,7 +4,7 @@ Nothing is kept but what the phases leave: whoever gives the same command goes o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
@@ -12,8 +12,6 @@ from hydra.core.utils import JobStatus
 from loradrift.closing import note_finished
 from loradrift.config import (
     PHASES,
-    ActivationDumpConfig,
-    CallbacksConfig,
     Config,
     StudyConfig,
     UserError,
@@ -21,7 +19,7 @@ from loradrift.config import (
 from loradrift.runs import finished_record
 from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
-from loradrift.study.cells import CELL_PHASES, StudyCell, plan, without
+from loradrift.study.cells import CELL_PHASES, StudyCell, plan
 from loradrift.study.checkpoints import drop_last
 from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
 from loradrift.study.listing import (
@@ -33,6 +31,7 @@ from loradrift.study.listing import (
     step_line,
 )
 from loradrift.study.program import Program
+from loradrift.study.trials import largest_trial, search_arguments
 
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
@@ -143,16 +142,12 @@ class Driver:
         return study_sizes(left, self.program.at_a_time(len(left)))
 
     def _trials_left(self) -> list[Config]:
-        """A configuration for each: of the production, without its dumps."""
-        first = {
-            (cell.config.task.name, cell.config.method.name): cell.config
-            for cell in self.cells("production")
-        }
+        """A configuration for each, as large as it may be."""
         left: list[Config] = []
         for line in search_lines(self.study, Path(self.settings.runs)):
-            callbacks = CallbacksConfig(activation_dump=ActivationDumpConfig(enabled=False))
-            trial = replace(first[line.task, line.method], callbacks=callbacks)
-            left += [trial] * max(0, line.number - line.done)
+            if number := max(0, line.number - line.done):
+                arguments = search_arguments(self.typed, line.task, line.method)
+                left += [largest_trial(self.program, arguments)] * number
         return left
 
     def _run_cells(self, phase: str) -> None:
@@ -196,12 +191,8 @@ class Driver:
     def _search(self) -> None:
         for task in self.study.tasks:
             for method in self.study.methods:
-                space = "full_finetune" if method == "full_finetune" else "lora"
-                place = [f"search={space}", f"task={task}", f"method={method}"]
-                self.program.search(
-                    [*without(self.typed, "best"), *place],
-                    [f"hydra.sweeper.n_trials={self.study.trials}"],
-                )
+                arguments = search_arguments(self.typed, task, method)
+                self.program.search(arguments, [f"hydra.sweeper.n_trials={self.study.trials}"])
 
     def _print_memory(self) -> None:
         """What each task and method need; the production needs about the same."""

@@ -1,7 +1,7 @@
 """The program around a study: composes configurations as Hydra would, launches jobs, searches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,14 @@ class Program:
             arguments: The search's own overrides, ``search=…`` among them.
             options: Overrides of ``hydra.sweeper``, beside those that were typed.
         """
+        config = self.as_search(arguments, options).config
+        sweeper: Any = Plugins.instance().instantiate_sweeper(
+            hydra_context=self.context, task_function=self.task_function, config=config
+        )
+        sweeper.sweep(list(arguments))
+
+    def as_search(self, arguments: Sequence[str], options: Sequence[str] = ()) -> "Program":
+        """The program as it were if the search had been typed (:meth:`search`)."""
         typed = [str(each) for each in self.config.hydra.overrides.hydra]
         own = ["hydra/sweeper=loradrift_optuna", *options]
         # its trials are numbered from 0, and their notes must not replace the other jobs'
@@ -74,10 +82,7 @@ class Program:
         config = self.context.config_loader.load_configuration(
             name, [*typed, *own, *arguments], run_mode=RunMode.MULTIRUN
         )
-        sweeper: Any = Plugins.instance().instantiate_sweeper(
-            hydra_context=self.context, task_function=self.task_function, config=config
-        )
-        sweeper.sweep(list(arguments))
+        return replace(self, config=config)
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

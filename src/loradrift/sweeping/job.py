@@ -22,7 +22,8 @@ class TrialJob(Callback):
         """Take the trial over from the sweeper, which may be on another machine."""
         if config.search.trial is None:
             return
-        from loradrift.sweeping.storage import find_trial, heartbeat, open_storage, worker
+        from loradrift.sweeping.recovery import heartbeat, worker
+        from loradrift.sweeping.storage import find_trial, open_storage
 
         search, sweeper = config.search, config.hydra.sweeper
         storage = open_storage(
@@ -43,17 +44,21 @@ class TrialJob(Callback):
         from optuna.trial import TrialState
         from sqlalchemy.exc import SQLAlchemyError
 
+        from loradrift.sweeping.recovery import note_interruption
         from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage
 
         # The front door raises an exception of its own over what happened.
         happened = getattr(outcome, "__context__", None) or outcome
         from_outside = (SQLAlchemyError, StorageInternalError, StorageUnusable, CellBusyError)
         interrupted = isinstance(outcome, BaseException) and not isinstance(outcome, Exception)
-        if interrupted or isinstance(happened, from_outside):
+        if isinstance(happened, from_outside) and not interrupted:
             return  # the values are not to blame: the trial is run again, and its cell goes on
 
         search = config.search
         storage = open_storage(search.storage)
+        if interrupted:
+            note_interruption(storage, find_trial(storage, search.study, search.trial))
+            return
         study = optuna.load_study(study_name=search.study, storage=storage)
         scored = job_return.status is JobStatus.COMPLETED and outcome is not None
         if scored and math.isfinite(outcome):

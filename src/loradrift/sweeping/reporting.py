@@ -5,12 +5,14 @@ from pathlib import Path
 
 import optuna
 from optuna import pruners
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import SearchConfig
-from loradrift.sweeping.storage import find_trial, open_storage
+from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage, reason
 
 
 class Reporter:
@@ -33,7 +35,19 @@ class Reporter:
         self.pruner = make_pruner(search, interval, total_steps)
 
     def ends(self, step: int, value: float) -> bool:
-        """Report ``value`` at ``step``; whether the trial is to end, which is then recorded."""
+        """Report ``value`` at ``step``; whether the trial is to end, which is then recorded.
+
+        Raises:
+            StorageUnusable: If it is locked or away.
+        """
+        try:
+            return self._ends(step, value)
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise StorageUnusable(
+                f"hydra.sweeper.storage={self.storage}: {reason(error)}"
+            ) from error
+
+    def _ends(self, step: int, value: float) -> bool:
         storage, study, trial_id = self._opened
         storage.set_trial_intermediate_value(trial_id, step, value)
         last = step >= self.total_steps

@@ -1,18 +1,16 @@
-"""The Optuna storage: opened with clear errors, locked while a trial is claimed, kept alive."""
+"""The Optuna storage: opened with clear errors, and locked while a trial is claimed."""
 
 import hashlib
 import os
-import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -26,9 +24,8 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 BUSY_S = 60
 """SQLite waits so long for another process's write before it calls the database locked."""
 
-
-HOLDERS = ("launcher", "worker")
-"""Attributes of a trial that name the processes (:func:`worker`) that launched and that run it."""
+CONNECT_S = 8
+"""Seconds a server has to answer, where ``PGCONNECT_TIMEOUT`` says nothing."""
 
 
 class StorageUnusable(UserError):
@@ -47,37 +44,15 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
         UserError: If the URL is malformed, of another database, or holds a password.
         StorageUnusable: If the database is locked or cannot be reached.
     """
-    try:
-        parsed = make_url(url)
-        kind = parsed.get_backend_name()
-    except (ArgumentError, ValueError):
-        shown = url.partition("//")[0]  # what follows may hold a password
-        raise UserError(
-            f"hydra.sweeper.storage={shown}… is no URL, such as sqlite:///trials.db"
-        ) from None
-    key = f"hydra.sweeper.storage={url}"
-    if "password" in parsed.query:
-        raise UserError(
-            f"hydra.sweeper.storage={url.partition('?')[0]}?… holds a password, which would be "
-            "written into records: set PGPASSWORD, or put it into ~/.pgpass"
-        )
-    if parsed.password is not None:
-        raise UserError(
-            f"hydra.sweeper.storage={parsed.render_as_string()} holds a password, which would be "
-            "written into records: set PGPASSWORD, or put it into ~/.pgpass"
-        )
-    if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
-        raise UserError(f"{key} must be a file, sqlite:///…, or a server, postgresql+psycopg://…")
-    options: dict[str, object] = {"pool_pre_ping": True}  # the server may have restarted
-    if kind == "sqlite":
-        options = {"connect_args": {"timeout": BUSY_S}}
+    parsed = read_url("hydra.sweeper.storage", url)
+    kind, key = parsed.get_backend_name(), f"hydra.sweeper.storage={url}"
     try:
         if kind == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         with _locked(parsed, "tables"):  # two workers must not make them at once
             storage = RDBStorage(
                 url,
-                engine_kwargs=options,
+                engine_kwargs=engine_options(parsed),
                 heartbeat_interval=heartbeat_s,
                 grace_period=grace_s,
             )
@@ -88,7 +63,61 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
     except (ImportError, NoSuchModuleError) as error:
         raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
-        raise StorageUnusable(f"{key} cannot be opened: {reason(error)}") from error
+        why = reason(error)
+        raise StorageUnusable(f"{key} cannot be opened: {why}{hint(parsed, why)}") from error
+
+
+def read_url(key: str, url: str) -> URL:
+    """Judge the URL of a storage, and never show a password.
+
+    Args:
+        key: It was typed as.
+        url: What was typed.
+
+    Raises:
+        UserError: If it is malformed, of another database, or holds a password.
+    """
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        shown = url.partition("//")[0]  # what follows may hold a password
+        raise UserError(f"{key}={shown}… is no URL, such as sqlite:///trials.db") from None
+    shown = parsed.render_as_string()
+    if "password" in parsed.query:
+        shown = f"{shown.partition('?')[0]}?…"
+    if "password" in parsed.query or parsed.password is not None:
+        raise UserError(
+            f"{key}={shown} holds a password, which records and shells would keep: set PGPASSWORD, "
+            "or put it into ~/.pgpass"
+        )
+    if kind not in ("sqlite", "postgresql") or (kind == "sqlite" and not parsed.database):
+        rule = "a file, sqlite:///…, or a server, postgresql+psycopg://…"
+        raise UserError(f"{key}={shown} must be {rule}")
+    return parsed
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """SQLAlchemy's for a storage: how long it waits, and for what."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": BUSY_S}}
+    options: dict[str, Any] = {"pool_pre_ping": True}  # the server may have restarted
+    if "connect_timeout" not in url.query and "PGCONNECT_TIMEOUT" not in os.environ:
+        # the system itself gives up on an address that does not answer after minutes
+        options["connect_args"] = {"connect_timeout": CONNECT_S}
+    return options
+
+
+def hint(url: URL, why: str) -> str:
+    """What to do about a storage that cannot be used, where ``why``, its own words, do not say."""
+    if url.get_backend_name() == "sqlite":
+        again = f" by another process, for {BUSY_S} s and more: once that ends, try again"
+        return again if why == "database is locked" else ""
+    address = f"{url.host}:{url.port or 5432}" if url.host else "it"
+    return (
+        f"; is the server up, may this machine reach {address}, and is its password in PGPASSWORD "
+        "or ~/.pgpass?"
+    )
 
 
 def _in_utc(connection: Any, _: object) -> None:
@@ -140,111 +169,14 @@ def _file_lock(url: URL) -> Iterator[None]:
 @contextmanager
 def _server_lock(url: URL, name: str) -> Iterator[None]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    engine = create_engine(url, poolclass=NullPool)
+    wait = engine_options(url).get("connect_args", {})
+    engine = create_engine(url, poolclass=NullPool, connect_args=wait)
     with engine.connect() as connection:  # the lock lasts as long as its connection
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         yield
-
-
-def worker() -> str:
-    """This process, as others may find it: ``host:pid:start``."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
-
-
-def is_gone(worker: str) -> bool:
-    """Whether a :func:`worker` of this machine has ended."""
-    _, pid, start = worker.rsplit(":", 2)
-    return _start(int(pid)) != start
-
-
-def _start(pid: int) -> str:
-    """When a process began, in ticks since the machine did: numbers of processes come again."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        # a killed process stays on as a zombie where nobody asks how it ended
-        return "gone" if fields[0] in "ZX" else fields[19]
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return "alive"
-    return "gone"
-
-
-def recover(study: optuna.Study, storage: RDBStorage) -> None:
-    """Fail the trials whose process has ended: here at once, elsewhere after the grace period.
-
-    To be called while no other process can claim a trial of the study.
-    """
-    silent = storage._get_stale_trial_ids(study._study_id)
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        holders = [trial.user_attrs[each] for each in HOLDERS if each in trial.user_attrs]
-        hosts = {each.rsplit(":", 2)[0] for each in holders}
-        here = [each for each in holders if each.rsplit(":", 2)[0] == socket.gethostname()]
-        if not holders:  # its claim was not finished, and nobody is claiming now
-            give_up(study, storage, trial.number, "its process ended while it took it up")
-        elif not all(map(is_gone, here)):
-            continue  # whoever launched the job sees how it ends, and the job records that itself
-        elif len(here) == len(holders):
-            give_up(study, storage, trial.number, "its process has ended")
-        elif trial._trial_id in silent:
-            elsewhere = " and ".join(sorted(hosts - {socket.gethostname()}))
-            why = f"no sign of life from {elsewhere} for more than {storage.grace_period} s"
-            give_up(study, storage, trial.number, why)
-
-
-def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
-    """Fail a trial whose process was killed, queue it once more, and say so.
-
-    One that was queued again before is not: its values may be what kills it. It does not count, so
-    that a new trial takes its place.
-    """
-    trial_id = find_trial(storage, study.study_name, number)
-    with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        lost = storage.get_trial(trial_id)
-        if "error" in lost.user_attrs:
-            return  # it had failed by itself, and its process was killed over noting that
-        _retry(study, lost)
-        before = retried(lost)
-        what = "it is queued once more, with the same values"
-        if before is not None:
-            what = f"so was trial {before} with the same values, and a new trial takes its place"
-        print(f"search {study.study_name}: trial {number} was lost ({why}); {what}", flush=True)
-
-
-def _retry(study: optuna.Study, lost: FrozenTrial) -> None:
-    # What the lost process had reported stays: its cell goes on from the last checkpoint.
-    again = RetryHeartbeatStaleTrialCallback(max_retry=1, inherit_intermediate_values=True)
-    lost.user_attrs = {key: value for key, value in lost.user_attrs.items() if key not in HOLDERS}
-    again(study, lost)
-
-
-def retried(trial: FrozenTrial) -> int | None:
-    """Number of the lost trial that this one is run again for."""
-    return trial.system_attrs.get("failed_trial")
 
 
 def find_trial(storage: RDBStorage, study: str, number: int) -> int:
     """The storage's own number of a trial."""
     study_id = storage.get_study_id_from_name(study)
     return storage.get_trial_id_from_study_id_trial_number(study_id, number)
-
-
-@contextmanager
-def heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
-    """Show that a trial is alive while the block runs."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while True:
-            with suppress(SQLAlchemyError, optuna.exceptions.StorageInternalError):
-                storage.record_heartbeat(trial_id)  # a busy database may miss one
-            if done.wait(storage.heartbeat_interval):
-                return
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import (
     OptunaSweeperImpl,
     create_params_from_overrides,
 )
-from omegaconf import DictConfig, open_dict
+from omegaconf import open_dict
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -31,29 +30,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load, require
-from loradrift.sweeping.best import write_best
-from loradrift.sweeping.edges import find_edges
+from loradrift.signals import interruptible
+from loradrift.sweeping.outcome import check_failures, conclude, settled
+from loradrift.sweeping.recovery import give_up, heartbeat, recover, retried, worker
 from loradrift.sweeping.same import begin, check_same, search_facts
-from loradrift.sweeping.storage import (
-    claiming,
-    find_trial,
-    give_up,
-    heartbeat,
-    open_storage,
-    reason,
-    recover,
-    retried,
-    worker,
-)
+from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
+from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
 
 GRID = ("task", "method")
 """Keys whose values make a study each."""
 
 POLL_S = 1.0
 """Seconds between two looks at the trials that others run."""
-
-ONE_SEQUENCE = ("GridSampler", "QMCSampler")
-"""Samplers whose trials are drawn from one sequence, and need the same seed."""
 
 
 class Search(NamedTuple):
@@ -130,7 +118,7 @@ class SearchSweep(OptunaSweeperImpl):
             raise UserError(
                 f"hydra.sweeper.storage={url}: {reason(error)}; the same command goes on"
             ) from error
-        self._conclude(search, config)
+        conclude(search.study, Path(config.results))
 
     def _compose(self, overrides: Sequence[str]) -> Config:
         """The typed configuration of a trial before anything is varied."""
@@ -158,7 +146,7 @@ class SearchSweep(OptunaSweeperImpl):
         return str(self.sampler["_target_"]).endswith("GridSampler")
 
     def _run_all(self, search: Search) -> None:
-        done = len(_settled(search.study.get_trials(deepcopy=False)))
+        done = len(settled(search.study.get_trials(deepcopy=False)))
         if done > search.num_trials:
             raise UserError(
                 f"hydra.sweeper.n_trials must be at least {done}, the trials that "
@@ -168,7 +156,7 @@ class SearchSweep(OptunaSweeperImpl):
         if self.n_jobs == 1:  # in this thread: a job in this process may take signals
             self._work(search)
             return
-        with ThreadPoolExecutor(self.n_jobs) as pool:
+        with interruptible(), ThreadPoolExecutor(self.n_jobs) as pool:
             futures = [pool.submit(self._work, search) for _ in range(self.n_jobs)]
             try:
                 for future in as_completed(futures):
@@ -181,11 +169,12 @@ class SearchSweep(OptunaSweeperImpl):
 
     def _work(self, search: Search) -> None:
         """Run trials until there are enough, and none of another process is left to wait for."""
+        name = search.study.study_name
         while not self._stopped.is_set():
-            with claiming(search.storage, search.study.study_name):
+            with claiming(search.storage, name):
                 recover(search.study, search.storage)
                 trials = search.study.get_trials(deepcopy=False)
-                self._check_failures(search, trials)
+                check_failures(name, trials, search.num_trials, self.max_failure_rate)
                 trial = self._claim(search, trials)
             if trial is not None:
                 self._run(search, *trial)
@@ -201,7 +190,7 @@ class SearchSweep(OptunaSweeperImpl):
         begun = (TrialState.RUNNING, TrialState.WAITING)
         open_trials = [trial for trial in trials if trial.state in begun]
         queued = any(trial.state is TrialState.WAITING for trial in open_trials)
-        if not queued and len(_settled(trials)) + len(open_trials) >= search.num_trials:
+        if not queued and len(settled(trials)) + len(open_trials) >= search.num_trials:
             return None
         firsts = [trial for trial in trials if retried(trial) is None]
         search.study.sampler = self._sampler(search.space, len(firsts))
@@ -219,12 +208,8 @@ class SearchSweep(OptunaSweeperImpl):
         """
         if self._is_grid():
             choices = {name: self._to_grid_sampler_choices(each) for name, each in space.items()}
-            return _made(self.sampler)(choices)
-        seed = self.sampler.get("seed")
-        if seed is None or str(self.sampler["_target_"]).endswith(ONE_SEQUENCE):
-            return _made(self.sampler)
-        [own] = np.random.SeedSequence([seed, index]).generate_state(1)
-        return _made(DictConfig({**self.sampler, "seed": int(own)}))
+            return make_sampler(self.sampler)(choices)
+        return sampler_of_trial(self.sampler, index)
 
     def _run(self, search: Search, trial: Trial, overrides: tuple[str, ...]) -> None:
         name = search.study.study_name
@@ -250,58 +235,13 @@ class SearchSweep(OptunaSweeperImpl):
                 why = "its job ended without an outcome"
                 give_up(search.study, search.storage, trial.number, why)
 
-    def _check_failures(self, search: Search, trials: Sequence[FrozenTrial]) -> None:
-        failed = [trial for trial in trials if trial.state is TrialState.FAIL]
-        errors = [trial.user_attrs["error"] for trial in failed if "error" in trial.user_attrs]
-        if len(failed) - len(errors) > 2 * search.num_trials:
-            raise UserError(
-                f"{search.study.study_name}: {len(failed) - len(errors)} trials were killed, each "
-                "in the middle; is there enough memory?"
-            )
-        finished = len(_settled(trials))
-        if finished and len(errors) / finished > self.max_failure_rate:
-            raise UserError(
-                f"{search.study.study_name}: {len(errors)} of {finished} trials failed, more than "
-                f"hydra.sweeper.max_failure_rate={self.max_failure_rate}; the last: {errors[-1]}"
-            )
-
-    def _conclude(self, search: Search, config: Config) -> None:
-        """Write the best values where ``best=true`` finds them.
-
-        Raises:
-            UserError: If no trial was completed.
-        """
-        name = search.study.study_name
-        trials = search.study.get_trials(deepcopy=False)
-        if not any(trial.state is TrialState.COMPLETE for trial in trials):
-            errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
-            why = f"the last error: {errors[-1]}" if errors else "all were pruned"
-            raise UserError(f"{name}: no trial was completed; {why}")
-        best, path = search.study.best_trial, write_best(search.study, Path(config.results))
-        values = " ".join(f"{key}={value}" for key, value in best.params.items())
-        print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
-        print(f"best=true uses these values: {path}", flush=True)
-        for edge in find_edges(best):
-            print(f"  {edge.text}: search {edge.wider}", flush=True)
-
 
 def _choices(distribution: BaseDistribution) -> tuple[str, ...]:
     assert isinstance(distribution, CategoricalDistribution)
     return tuple(map(str, distribution.choices))
 
 
-def _settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that count: finished, pruned, or failed by themselves. Killed ones are run again."""
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [trial for trial in trials if trial.state in ended or "error" in trial.user_attrs]
-
-
 def _last_of_each_key(overrides: list[str]) -> list[str]:
     """What was typed takes the place of what the configuration says of the same key."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     return list({each.get_key_element(): str(each.input_line) for each in parsed}.values())
-
-
-def _made(sampler: DictConfig) -> Any:
-    may_call = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-    return instantiate(sampler, _execution_whitelist_=may_call)

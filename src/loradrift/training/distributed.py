@@ -56,9 +56,10 @@ def _join(processes: ProcessContext) -> None:
     except ProcessRaisedException as error:
         kind, _, message = str(error).strip().rsplit("\n", maxsplit=1)[-1].partition(": ")
         name = kind.rpartition(".")[2]
-        ours: list[type] = [UserError, *UserError.__subclasses__()]
-        if name in {each.__name__ for each in ours}:
-            raise UserError(message) from None
+        ours: list[type[UserError]] = [UserError, *UserError.__subclasses__()]
+        of_its_kind = {each.__name__: each for each in ours}
+        if name in of_its_kind:  # a storage that is away is no failure of a trial
+            raise of_its_kind[name](message) from None
         if name == "OutOfMemoryError":
             raise torch.OutOfMemoryError(message) from error
         if name == "OSError":  # it names its file

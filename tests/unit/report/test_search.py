@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 from planted_search import add, plant
 
-from loradrift.analysis.search import MIN_TRIALS, analyse_searches, open_searches
+from loradrift.analysis.search import MIN_TRIALS, analyse_searches
+from loradrift.analysis.search_storage import open_searches
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.report.run import run_analysis
 from loradrift.report.search import found_edges
@@ -120,12 +121,14 @@ def test_equal_values_and_a_search_without_a_finished_trial_do_not_crash(tmp_pat
     ("options", "message"),
     [
         ({}, r"there is no .*main\.db; `python train\.py search=lora -m` makes one"),
-        ({"storage": "nonsense"}, "storage=nonsense is no URL"),
+        ({"storage": "nonsense"}, "storage=nonsense… is no URL"),
         ({"storage": "sqlite:///nowhere.db"}, r"there is no nowhere\.db"),
         (
-            {"storage": "postgresql+nodriver://u:secret@host/x"},
-            r"u:\*\*\*@host.*cannot be read as",
+            {"storage": "postgresql+psycopg://u:secret@host/x"},
+            r"u:\*\*\*@host/x holds a password",
         ),
+        ({"storage": "postgresql+psycopg://u:secret@host:port/x"}, r"storage=postgresql.* no URL"),
+        ({"storage": "postgresql+nodriver://u@host/x"}, r"pip install 'loradrift\[cluster\]'"),
     ],
 )
 def test_a_missing_storage_is_one_line(tmp_path, options, message):

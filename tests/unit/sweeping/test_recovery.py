@@ -3,31 +3,30 @@
 import datetime
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import optuna
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from loradrift.cli import JobFailed
-from loradrift.config import UserError
+from loradrift.config import SearchConfig, UserError
 from loradrift.runs import CellBusyError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
-from loradrift.sweeping.storage import (
-    StorageUnusable,
-    claiming,
-    find_trial,
-    is_gone,
-    open_storage,
-    recover,
-    worker,
-)
+from loradrift.sweeping.recovery import is_gone, recover, worker
+from loradrift.sweeping.reporting import Reporter
+from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
+from loradrift.training.distributed import _join
 
 NAME = "main/sst2/lora"
 ENDED = f"{socket.gethostname()}:1:0"
@@ -94,6 +93,22 @@ def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys
     assert capsys.readouterr().out == ""
 
 
+def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study, storage, capsys):
+    first = claim(study, storage, ENDED)
+    for number in range(3):
+        search = {"storage": storage.url, "study": NAME, "trial": number}
+        ended = JobReturn(status=JobStatus.FAILED, _return_value=KeyboardInterrupt())
+        TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+        recover(study, storage)
+        assert claim(study, storage, ENDED) == (number + 1, first[1])
+    recover(study, storage)  # killed for the first time
+    assert "queued once more" in capsys.readouterr().out.splitlines()[-1]
+    assert claim(study, storage, ENDED) == (4, first[1])
+    recover(study, storage)
+    assert "so was trial 0 with the same values" in capsys.readouterr().out
+    assert states(study) == ["FAIL"] * 5
+
+
 def test_one_that_was_queued_again_belongs_to_nobody_until_it_is_claimed(study, storage, capsys):
     claim(study, storage, ENDED, launcher=ENDED)
     recover(study, storage)
@@ -146,7 +161,7 @@ def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
 
 
 def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
-    code = "from loradrift.sweeping.storage import worker; print(worker(), flush=True); input()"
+    code = "from loradrift.sweeping.recovery import worker; print(worker(), flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -225,3 +240,25 @@ def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, erro
     [trial] = study.trials
     assert trial.state.name == state
     assert ("error" in trial.user_attrs) == (state == "FAIL")
+
+
+def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, monkeypatch):
+    claim(study, storage, worker())
+    monkeypatch.setattr(module, "BUSY_S", 0.1)
+    search = SearchConfig(storage=str(storage.url), study=NAME, trial=0)
+    reporter = Reporter(search, Path("cell"), total_steps=9, interval=1)
+    assert not reporter.ends(1, 0.5)
+    with sqlite3.connect(make_url(storage.url).database) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageUnusable, match=r"storage=.*trials\.db: database is locked"):
+            reporter.ends(2, 0.5)
+
+
+def test_a_training_process_hands_on_what_kind_of_error_ended_it():
+    class Processes:
+        def join(self):
+            trace = "Traceback\n\nloradrift.sweeping.storage.StorageUnusable: storage=x: is locked"
+            raise ProcessRaisedException(trace, 0, 7)
+
+    with pytest.raises(StorageUnusable, match=r"^storage=x: is locked$"):
+        _join(Processes())

@@ -1,12 +1,14 @@
 """A storage that cannot be used says why, in one line."""
 
+import socket
 import sqlite3
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from loradrift.config import UserError
 from loradrift.sweeping import storage
-from loradrift.sweeping.storage import open_storage
+from loradrift.sweeping.storage import StorageUnusable, engine_options, open_storage
 
 
 @pytest.mark.parametrize(
@@ -36,5 +38,34 @@ def test_a_locked_storage_says_so(tmp_path, monkeypatch):
     open_storage(f"sqlite:///{path}")
     with sqlite3.connect(path) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(UserError, match="cannot be opened: database is locked"):
+        with pytest.raises(
+            UserError, match="opened: database is locked by another process, .* try"
+        ):
             open_storage(f"sqlite:///{path}")
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_named(monkeypatch):
+    pytest.importorskip("psycopg", reason="the extra `cluster` is not installed")
+    monkeypatch.setattr(storage, "CONNECT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        port = silent.getsockname()[1]
+        url = f"postgresql+psycopg://me@127.0.0.1:{port}/x"
+        wanted = (
+            rf"^hydra.sweeper.storage=.*://me@127.0.0.1:{port}/x cannot be opened: "
+            rf".*timeout expired; is the server up, may this machine reach 127.0.0.1:{port}, and is"
+        )
+        with pytest.raises(StorageUnusable, match=wanted) as caught:
+            open_storage(url)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("typed", ["environment", "url"])
+def test_a_connect_timeout_that_was_set_is_kept(monkeypatch, typed):
+    monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
+    url = make_url("postgresql+psycopg://me@x/y")
+    assert engine_options(url)["connect_args"] == {"connect_timeout": storage.CONNECT_S}
+    if typed == "url":
+        url = url.update_query_dict({"connect_timeout": "40"})
+    else:
+        monkeypatch.setenv("PGCONNECT_TIMEOUT", "40")
+    assert "connect_args" not in engine_options(url)

@@ -1,5 +1,6 @@
 """Searches with a training that takes a moment; those that are killed have their own process."""
 
+import json
 import os
 import re
 import signal
@@ -142,8 +143,12 @@ def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False])
-def test_side_by_side_it_stops_when_asked_to(tmp_path, to_all):
-    options = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
+@pytest.mark.parametrize(
+    "launcher",
+    [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("hydra/launcher=submitit_local",)],
+)
+def test_side_by_side_it_stops_when_asked_to(tmp_path, launcher, to_all):
+    options = (*launcher, "hydra.sweeper.n_jobs=2")
     process = search(*options, runs=tmp_path, n_trials=6, env={"STEP_S": "1"})
     while not ((tmp_path / "begun.log").exists() and len(begun(tmp_path)) == 2):
         time.sleep(0.02)
@@ -152,6 +157,8 @@ def test_side_by_side_it_stops_when_asked_to(tmp_path, to_all):
     assert code == 130, err
     assert len(begun(tmp_path)) == 2
     assert states(trials(tmp_path)) == {"RUNNING": 2}
+    records = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
+    assert [record["status"] for record in records] == ["interrupted"] * 2
     code, _, err = run(*options, runs=tmp_path, n_trials=6)
     assert code == 0, err
     assert settled(trials(tmp_path)) == 6

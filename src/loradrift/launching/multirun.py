@@ -1,0 +1,72 @@
+"""What ``-m`` does without a search or a study: every job, whatever becomes of the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class MultirunConf(BasicSweeperConf):
+    """Hydra's options."""
+
+    _target_: str = "loradrift.launching.multirun.Multirun"
+
+
+class Multirun(BasicSweeper):
+    """``hydra/sweeper=basic``: Hydra's own, but that a failed job ends no batch after its own.
+
+    Nor does Hydra say a line of its own about it: the job has said what was wrong.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all jobs.
+
+        Args:
+            arguments: As typed, ``key=value``.
+
+        Raises:
+            Exception: What the first failed job ended with, once all have ended.
+        """
+        assert self.launcher is not None
+        launcher = self.launcher = _Collecting(self.launcher)
+        returns = super().sweep(arguments)
+        if launcher.errors:
+            raise launcher.errors[0]
+        return returns
+
+
+class _Collecting(Launcher):
+    """Another launcher, that keeps the errors of its jobs and gives the outcomes of the others."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.launcher = launcher
+        self.errors: list[Exception] = []
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """The other one's."""
+        self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs; gives the outcomes of those that did not fail.
+
+        Raises:
+            KeyboardInterrupt: If a job was asked to stop.
+        """
+        outcomes = self.launcher.launch(job_overrides, initial_job_idx)
+        for each in outcomes:
+            if each.status is JobStatus.COMPLETED:
+                continue
+            if not isinstance(each._return_value, Exception):
+                raise each._return_value
+            self.errors.append(each._return_value)
+        return [each for each in outcomes if each.status is JobStatus.COMPLETED]
