@@ -32,10 +32,11 @@ def reader(stored: StoredWeights) -> Read:
     def read(name: str) -> Tensor | None:
         if name in stored.shapes:
             return stored.read(name)
-        fits = (
+        fits = [
             key for key in stored.shapes if key.endswith(f".{name}") or name.endswith(f".{key}")
-        )
-        key = next(fits, None)
+        ]
+        # the nearest: `norm.weight` ends the names of all layers' norms too
+        key = min(fits, key=lambda key: abs(len(key) - len(name)), default=None)
         return None if key is None else stored.read(key)
 
     return read
