@@ -51,6 +51,9 @@ def front_door() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except JobFailed:
         sys.exit(1)
+    except BrokenPipeError:  # who read the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
+        sys.exit(1)
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
             traceback.print_exc()

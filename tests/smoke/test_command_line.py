@@ -1,6 +1,8 @@
 """What the command line says: help, completion, and one clear line for each mistake."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -69,3 +71,15 @@ def test_what_is_not_here_is_named_before_anything_is_made(
     config = load(*overrides, f"cache={cache}", f"runs={tmp_path}")
     with open_cell(config) as cell, pytest.raises(UserError, match=re.escape(message)):
         run(config, cell)
+
+
+def test_a_reader_that_leaves_ends_the_command_in_silence():
+    """As in ``python analyze.py … | head``."""
+    endless = (
+        "from loradrift.cli import front_door\nwith front_door():\n    while True: print('x' * 999)"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", endless], text=True, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (1, "")
