@@ -43,7 +43,10 @@ def _missing(runs: pd.DataFrame) -> str:
         if lacking := [str(seed) for seed in seeds if seed not in set(own["seed"])]:
             numbers, overrides = ",".join(lacking), own["overrides"].iloc[0]
             command = f"python train.py -m task={task} method=full_finetune,lora seed={numbers}"
-            phrases.append(f"no pair of {task} seed={numbers}: `{command} {overrides}` adds it")
+            how = f"`{command} {overrides}`"
+            if "~" in overrides:  # what was typed is shortened in the name of the cell
+                how = f"the command of its other seeds with seed={numbers}"
+            phrases.append(f"no pair of {task} seed={numbers}: {how} adds it")
     return "; ".join(phrases)
 
 
