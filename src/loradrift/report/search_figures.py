@@ -147,7 +147,7 @@ def _parallel(axes: Any, coordinates: pd.DataFrame, search: pd.Series) -> None:
             axes.text(place, height, text, ha="center", va=side, fontsize=7)
     words = [key.rpartition(".")[2].replace("_", "\n") for key in keys]
     axes.set_xticks(range(len(keys) + 1), [*words, search["objective"].replace("/", "\n")])
-    axes.tick_params(axis="x", length=0, pad=10)
+    axes.tick_params(axis="x", length=0, pad=10, labelsize=7)
     axes.set_yticks([])
     axes.set_ylim(-0.02, 1.12)
     axes.set_xlim(-0.35, len(keys) + 0.35)
