@@ -77,7 +77,7 @@ def advise(
 
 def _change(failed: Check, adapter: str, load: str) -> str:
     if failed.name in ("base", "base_name"):
-        return _other_base(failed, adapter)
+        return _other_base(failed, adapter, load)
     if failed.passed is None:
         return UNKNOWN
     if failed.name == "files":
@@ -97,7 +97,9 @@ def _other_files(failed: Check, adapter: str) -> str:
     return AGAIN.format(adapter=adapter)
 
 
-def _other_base(failed: Check, adapter: str) -> str:
+def _other_base(failed: Check, adapter: str, load: str) -> str:
+    if rows := failed.figures.get("rows"):
+        return f"{load}\nmodel.resize_token_embeddings({rows:.0f})  # then load the adapter"
     if "conversion" in failed.message:
         return (
             "save it again from the trained model: model.save_pretrained(<folder>, "

@@ -80,10 +80,11 @@ def compare_others(files: AdapterFiles, site: Site, read: Read) -> tuple[int, st
 
 def _beside(files: AdapterFiles, site: Site) -> Iterator[tuple[str, Tensor]]:
     """Parameters that neither are adapted nor in the adapter's files, as the base names them."""
+    saved = {key.replace(".base_layer.", ".") for key in files.saved}
     for parameter, weight in site.base.named_parameters():
         if any(part in f".{parameter}" for part in WRAPPED):
             continue
         name = parameter.replace(".base_layer.", ".")
         adapted = name.removesuffix(".weight") in files.parts
-        if not adapted and name not in files.saved:
+        if not adapted and name not in saved:
             yield name, weight

@@ -18,7 +18,12 @@ def check_fit(files: AdapterFiles, model: nn.Module) -> list[Check]:
         files: The adapter.
         model: The base model, without it.
     """
-    misfit = _factors_misfit(files, model) or _saved_misfit(files, model) or _tokens_lost(files)
+    misfit = (
+        _factors_misfit(files, model)
+        or _tokens_added(files, model)
+        or _saved_misfit(files, model)
+        or _tokens_lost(files)
+    )
     return [] if misfit is None else [misfit]
 
 
@@ -75,6 +80,26 @@ def _saved_misfit(files: AdapterFiles, model: nn.Module) -> Check | None:
                 False,
                 f"{key} has shape {tuple(saved[key].shape)} in {WEIGHTS}, and "
                 f"{tuple(weight.shape)} in the model",
+            )
+    return None
+
+
+def _tokens_added(files: AdapterFiles, model: nn.Module) -> Check | None:
+    """An embedding with more rows than the base's: PEFT saves one that was resized."""
+    shapes = {
+        f"{name}.weight": tuple(layer.weight.shape)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Embedding)
+    }
+    for key, tensor in files.saved.items():
+        rows, shape = len(tensor), shapes.get(key)
+        if shape and tuple(tensor.shape)[1:] == shape[1:] and rows > shape[0]:
+            return Check(
+                "base",
+                False,
+                f"{key} has {rows} rows in {WEIGHTS}, and {shape[0]} in the model: tokens were "
+                "added to its base",
+                {"rows": rows},
             )
     return None
 

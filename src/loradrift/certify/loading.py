@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,11 +151,13 @@ def _token_ids(base: str, model: Any) -> Tensor:
     """The texts' tokens, cut to one length so that nothing is padded."""
     from transformers import AutoTokenizer
 
-    try:
+    rows: list[list[int]] = []
+    with suppress(OSError, ValueError):
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-        rows: list[list[int]] = [tokenizer(text)["input_ids"] for text in TEXTS]
-    except (OSError, ValueError):  # any tokens will do
-        count = int(model.config.vocab_size)
+        rows = [tokenizer(text)["input_ids"] for text in TEXTS]
+    count = int(model.config.vocab_size)
+    # without its files transformers may give a tokenizer that knows no word; any tokens will do
+    if not (rows and all(row and max(row) < count for row in rows)):
         rows = [
             [(7 * i + 13 * j + 1) % count for j in range(MAX_TOKENS)] for i in range(len(TEXTS))
         ]

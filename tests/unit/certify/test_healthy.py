@@ -10,6 +10,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
 )
 
 HEALTHY = {
@@ -98,6 +100,17 @@ def test_transposed_linear_layers(tmp_path):
         certificate = judge(load_adapter(folder, base), folder, base)
         check(certificate)
         assert certificate["base"].passed
+
+
+@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
+def test_trained_biases(bias, tmp_path):
+    """They are the adapter's own, and no sign of another base."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+    base = tmp_path / "base"
+    config = LlamaConfig(num_attention_heads=2, attention_bias=True, mlp_bias=True, **size)
+    LlamaForCausalLM(config).save_pretrained(base)
+    folder = write_adapter(tmp_path / "adapter", base, bias=bias)
+    check(judge(load_adapter(folder, base), folder, base))
 
 
 def test_put_in_by_transformers_itself(model_folder, tmp_path):

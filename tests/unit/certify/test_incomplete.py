@@ -2,12 +2,15 @@
 
 import json
 
+import peft
 import pytest
-from adapters import edit, load_adapter, rewrite, write_adapter
+from adapters import PLAIN, edit, load_adapter, load_base, rewrite, write_adapter
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
 )
 
 from loradrift.certify import diagnose, merge_adapter
@@ -119,6 +122,26 @@ def test_half_a_head(tmp_path):
         "head: adapter_model.safetensors has lost classifier.bias, and holds classifier.weight "
         "beside it"
     )
+
+
+def test_added_tokens_are_told_from_another_base(model_folder, tmp_path):
+    model = load_base(model_folder)
+    model.resize_token_embeddings(310)
+    model = peft.get_peft_model(model, peft.LoraConfig(**PLAIN))
+    model.save_pretrained(tmp_path / "adapter")
+    found = diagnose(str(tmp_path / "adapter"), str(model_folder))
+    assert "model.embed_tokens.weight has 310 rows in adapter_model.safetensors, and 287 in" in (
+        found.advice.reason
+    )
+    assert "\nmodel.resize_token_embeddings(310)" in found.advice.change
+
+
+def test_a_base_without_its_tokenizers_files_is_judged_on_any_tokens(tmp_path):
+    config = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "base")
+    options = {"target_modules": ["c_attn"], "fan_in_fan_out": True, "task_type": "CAUSAL_LM"}
+    folder = write_adapter(tmp_path / "adapter", tmp_path / "base", size=0.3, **options)
+    assert diagnose(str(folder), None).exit_code == 0
 
 
 UNUSUAL = {
