@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -51,14 +52,23 @@ def front_door() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except JobFailed:
         sys.exit(1)
-    except BrokenPipeError:  # who read the output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
-        sys.exit(1)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
+            sys.exit(1)
         if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
             traceback.print_exc()
         say(one_line(error))
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def reader_left() -> bool:
+    """Whether stdout is a pipe whose reader has gone, as ``head`` does: there is none to tell."""
+    watch = select.poll()
+    with suppress(OSError, ValueError):  # no file, in a test
+        watch.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watch.poll(0))
+    return False
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from loradrift.cli import front_door
 from loradrift.config import UserError
 
 
@@ -83,3 +84,10 @@ def test_a_reader_that_leaves_ends_the_command_in_silence():
         process.stdout.readline()
         process.stdout.close()
         assert (process.wait(timeout=60), process.stderr.read()) == (1, "")
+
+
+def test_another_broken_pipe_is_told(capsys):
+    with pytest.raises(SystemExit) as end, front_door():
+        raise BrokenPipeError(32, "a worker is gone")
+    assert end.value.code == 1
+    assert "error: BrokenPipeError: [Errno 32] a worker is gone" in capsys.readouterr().err
