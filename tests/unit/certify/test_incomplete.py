@@ -104,7 +104,10 @@ def test_a_head_of_another_size(model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, modules_to_save=["lm_head"])
     rewrite(folder, lambda ts: {k: x[:10] if "lm_head" in k else x for k, x in ts.items()})
     reason = diagnose(str(folder), None).advice.reason
-    assert reason.startswith("head: lm_head.weight has shape (10, 32) in adapter_model.safetensors")
+    assert reason == (
+        "head: lm_head.weight has shape (10, 32) in adapter_model.safetensors, and (287, 32) in "
+        "the model"
+    )
 
 
 def test_half_a_head(tmp_path):
