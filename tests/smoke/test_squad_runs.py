@@ -14,7 +14,8 @@ from loradrift.data import data_root, evaluate_squad, load_squad
 from loradrift.runs import Cell
 from loradrift.training.build import build_task
 from loradrift.training.inputs import prepare
-from loradrift.training.train import Job, evaluate
+from loradrift.training.job import Job
+from loradrift.training.train import evaluate
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("task=squad_v2", "task.num_best=3")

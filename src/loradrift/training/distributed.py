@@ -15,9 +15,10 @@ from loradrift.data import Share
 from loradrift.runs import Cell, RunRecord, read_record, write_record
 from loradrift.signals import REQUEUE
 from loradrift.training.inputs import prepare
+from loradrift.training.job import Job
 from loradrift.training.machine import peak_memory_bytes, reset_peak_memory
 from loradrift.training.sharding import join
-from loradrift.training.train import Job, train
+from loradrift.training.train import train
 
 
 def train_distributed(config: Config, cell: Cell) -> RunRecord:

@@ -11,8 +11,9 @@ from loradrift.runs.record import now
 from loradrift.training.baselines import predict_baseline
 from loradrift.training.distributed import train_distributed
 from loradrift.training.inputs import prepare
+from loradrift.training.job import Job
 from loradrift.training.machine import cpu_threads, peak_memory_bytes, reset_peak_memory
-from loradrift.training.train import Job, train
+from loradrift.training.train import train
 
 
 def run(config: Config, cell: Cell) -> RunRecord:

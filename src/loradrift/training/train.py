@@ -4,7 +4,7 @@ import logging
 import math
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -14,7 +14,6 @@ from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, identity
-from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Cell, RunRecord, Status, write_record
@@ -32,44 +31,11 @@ from loradrift.training.build import (
 )
 from loradrift.training.certificate import certified
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
-from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.inputs import Inputs
+from loradrift.training.job import Job
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_predictions
 from loradrift.training.sharding import shard
-
-
-@dataclass(frozen=True)
-class Job:
-    """One process's part in computing a cell."""
-
-    config: Config
-    cell: Cell
-    inputs: Inputs
-    began: float
-    """``time.perf_counter()`` when this process took up the cell, later by what it took to make the
-    base model."""
-
-    share: Share = ALONE
-
-    def forgetting(self, when: str, task: Task) -> dict[str, float]:
-        """Loss of the task's backbone on neutral text, ``before`` or ``after`` training."""
-        return measure_forgetting(when, self.config, task.backbone, self.inputs, self.share)
-
-    @property
-    def first(self) -> bool:
-        """Whether this process writes the run's files."""
-        return self.share.rank == 0
-
-    @property
-    def reports(self) -> bool:
-        """Whether the reported split is evaluated: a search's trial never sees it."""
-        return self.config.search.trial is None
-
-    def evaluation_batches(self, table: Rows) -> EvaluationBatches:
-        """All rows of ``table``, in batches twice as large as in training, which keeps less."""
-        size = 2 * self.config.task.batch_size
-        return EvaluationBatches(table, self.inputs.collate, batch_size=size, share=self.share)
 
 
 def train(job: Job) -> RunRecord:
