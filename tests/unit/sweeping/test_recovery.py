@@ -1,11 +1,8 @@
 """Trials whose process was killed: given up, queued once more, and said."""
 
 import datetime
-import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,17 +13,15 @@ from omegaconf import OmegaConf
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from loradrift.cli import JobFailed
 from loradrift.config import SearchConfig, UserError
 from loradrift.runs import CellBusyError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
-from loradrift.sweeping.recovery import is_gone, recover, worker
+from loradrift.sweeping.recovery import recover, worker
 from loradrift.sweeping.reporting import Reporter
 from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
-from loradrift.training.distributed import _join
 
 NAME = "main/sst2/lora"
 ENDED = f"{socket.gethostname()}:1:0"
@@ -160,20 +155,6 @@ def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
     assert said == f"still waiting for the storage's lock ({NAME}), which another process holds\n"
 
 
-def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
-    code = "from loradrift.sweeping.recovery import worker; print(worker(), flush=True); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    named = process.stdout.readline().strip()
-    assert not is_gone(named)
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
-    assert is_gone(named)
-    process.communicate()
-    assert is_gone(named)
-
-
 def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, storage, capsys):
     claim(study, storage, "elsewhere:7:7", launcher=ENDED)
     silent_for(storage, 100)
@@ -252,13 +233,3 @@ def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, 
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StorageUnusable, match=r"storage=.*trials\.db: database is locked"):
             reporter.ends(2, 0.5)
-
-
-def test_a_training_process_hands_on_what_kind_of_error_ended_it():
-    class Processes:
-        def join(self):
-            trace = "Traceback\n\nloradrift.sweeping.storage.StorageUnusable: storage=x: is locked"
-            raise ProcessRaisedException(trace, 0, 7)
-
-    with pytest.raises(StorageUnusable, match=r"^storage=x: is locked$"):
-        _join(Processes())
