@@ -12,12 +12,13 @@ from torchmetrics import Metric
 
 from loradrift.similarity.functional.cosine import row_cosines
 from loradrift.similarity.functional.from_moments import (
+    cka_of_moments,
     procrustes_of_moments,
     pwcca_of_moments,
     svcca_of_moments,
 )
 from loradrift.similarity.functional.inputs import MIN_ROWS
-from loradrift.similarity.functional.moments import Moments, cka_of_moments
+from loradrift.similarity.functional.moments import Moments
 from loradrift.similarity.measures import MEASURES
 from loradrift.similarity.streaming import SummedRows, WaitingRows
 

@@ -10,6 +10,7 @@ the biased one is 0.89 at N=256, D=2048, and may be negative.
 import numpy as np
 from torch import Tensor
 
+from loradrift.similarity.functional.from_moments import cka_of_moments
 from loradrift.similarity.functional.gram import (
     Hsic,
     cka_distance_of_grams,
@@ -17,7 +18,7 @@ from loradrift.similarity.functional.gram import (
     linear_gram,
 )
 from loradrift.similarity.functional.inputs import Array, centre, check_aligned, matrix
-from loradrift.similarity.functional.moments import Moments, cka_of_moments, moments
+from loradrift.similarity.functional.moments import Moments, moments
 
 TALL = 3
 """So many times more rows than columns, and sums over rows cost less than a Gram."""

@@ -1,4 +1,4 @@
-"""Procrustes and canonical correlations from moments alone, for streams of rows."""
+"""CKA, Procrustes and canonical correlations from moments alone, for streams of rows."""
 
 # Shape suffixes: D and E representation widths, K directions kept.
 
@@ -8,7 +8,36 @@ from typing import NamedTuple
 import numpy as np
 
 from loradrift.similarity.functional.cca import KEPT
-from loradrift.similarity.functional.moments import Cross, Floats, Moments, centred
+from loradrift.similarity.functional.gram import BAND, Floats, Hsic, ratios
+from loradrift.similarity.functional.moments import Cross, Moments, centred
+
+
+def cka_of_moments(m: Moments) -> Hsic:
+    """Debiased and biased CKA of all rows; NaN where a side has no variance."""
+    return ratios(_hsic(m.xy, own=False), _hsic(m.xx, own=True), _hsic(m.yy, own=True))
+
+
+def _hsic(c: Cross, *, own: bool) -> Hsic:
+    """Both estimates of the centred rows, by multiplying out: no centred product is formed."""
+    n, x, y = c.n, c.x, c.y
+    square = between = 0.0
+    for start in range(0, len(x), BAND):  # not all at once: float64 of it all is fresh memory
+        band = slice(start, start + BAND)
+        xy: Floats = c.xy[band].astype(np.float64, copy=False)
+        square += float(np.vdot(xy, xy))
+        between += float(x[band] @ xy @ y)
+    if own:  # only the upper triangle is there
+        diagonal = c.xy.diagonal().astype(np.float64)
+        square = 2 * square - float(diagonal @ diagonal)
+        between = 2 * between - float(diagonal @ (x * y))
+    x2, y2 = x @ x, y @ y
+    biased = square - 2 * between / n + x2 * y2 / n**2
+    p, q = c.p - x2 / n, c.q - y2 / n
+    pq = c.pq - 2 * (c.py @ y + c.qx @ x) / n + 4 * between / n**2
+    pq += (y2 * c.p + x2 * c.q) / n**2 - 3 * x2 * y2 / n**3
+    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
+    corrections = p * q / ((n - 1) * (n - 2)) - 2 / (n - 2) * pq
+    return Hsic(float(biased - pq + corrections), float(biased))
 
 
 def procrustes_of_moments(m: Moments) -> float:

@@ -11,14 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import blas
 
-from loradrift.similarity.functional.gram import BAND, Hsic, ratios
+from loradrift.similarity.functional.gram import Floats
 from loradrift.similarity.functional.inputs import Array, has_massive_rows
-
-Floats = NDArray[np.float64]
-
+from loradrift.similarity.functional.products import products_of, square_norms
 
 NARROW = 512
 """Products of sides up to this wide are made in float64: they cost little, and among few columns a
@@ -26,9 +22,6 @@ dominant one would show float32's rounding."""
 
 SINGLE = 32_768
 """Rows whose products float32 adds up, in place, before float64 goes on."""
-
-SEGMENT = 64
-"""Columns whose squares float32 adds up before float64 goes on."""
 
 
 class Cross(NamedTuple):
@@ -89,7 +82,7 @@ def moments(
         ValueError: If a value is not finite.
     """
     rows = _rows(x_BND, y_BNE, shifts or (_mean(x_BND), _mean(y_BNE)))
-    return _sums(rows, _products(rows.x_ND, rows.y_NE))
+    return _sums(rows, products_of(rows.x_ND, rows.y_NE))
 
 
 def extended(total: Moments, x_BND: Sequence[Array], y_BNE: Sequence[Array]) -> Moments:
@@ -103,11 +96,11 @@ def extended(total: Moments, x_BND: Sequence[Array], y_BNE: Sequence[Array]) -> 
     dtypes = {each.dtype for each in (rows.x_ND, rows.y_NE, *before)}
     few = total.xy.n + len(rows.x_ND) <= SINGLE
     if len(dtypes) == 1 and (few or dtypes == {np.dtype(np.float64)}):
-        products = _products(rows.x_ND, rows.y_NE, before)
+        products = products_of(rows.x_ND, rows.y_NE, before)
     else:
         products = [
             np.add(old, new, out=old if old.dtype == np.float64 else None, dtype=np.float64)
-            for old, new in zip(before, _products(rows.x_ND, rows.y_NE), strict=True)
+            for old, new in zip(before, products_of(rows.x_ND, rows.y_NE), strict=True)
         ]
     sums = zip(total[2:], _sums(rows, products)[2:], products, strict=True)
     return Moments(total.shift_x, total.shift_y, *(_sum(*each) for each in sums))
@@ -118,7 +111,7 @@ def _rows(x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, 
         x_BND, y_BNE = _wide(x_BND), _wide(y_BNE)
     x_ND, shift_D = _shifted(x_BND, shifts[0])
     y_NE, shift_E = _shifted(y_BNE, shifts[1])
-    p_N, q_N = _square_norms(x_ND), _square_norms(y_NE)
+    p_N, q_N = square_norms(x_ND), square_norms(y_NE)
     single = np.float32 in (x_ND.dtype, y_NE.dtype)
     if single and (_loses_digits(x_ND, p_N) or _loses_digits(y_NE, q_N)):
         return _rows(_wide(x_BND), _wide(y_BNE), shifts)
@@ -175,41 +168,6 @@ def _shifted(batches: Sequence[Array], shift_D: Floats) -> tuple[Array, Floats]:
         np.subtract(batch_ND, rounded_D, out=rows_ND[start : start + len(batch_ND)])
         start += len(batch_ND)
     return rows_ND, rounded_D.astype(np.float64)
-
-
-def _square_norms(x_ND: Array) -> Floats:
-    n, d = x_ND.shape
-    whole = d // SEGMENT * SEGMENT
-    segments = x_ND[:, :whole].reshape(n, -1, SEGMENT)
-    norms_N: Floats = np.vecdot(segments, segments).sum(1, dtype=np.float64)
-    norms_N += np.vecdot(x_ND[:, whole:], x_ND[:, whole:])
-    return norms_N
-
-
-def _products(x_ND: Array, y_NE: Array, onto: Sequence[Array] | None = None) -> Sequence[Array]:
-    """``x^T x`` and ``y^T y``, their upper triangles alone, and ``x^T y``.
-
-    Added to ``onto``, in place, if that is given.
-    """
-    xx_DD, yy_EE, xy_DE = onto or (None, None, None)
-    cross_DE = x_ND.T @ y_NE if xy_DE is None else _add_product(x_ND, y_NE, xy_DE)
-    return _upper_product(x_ND, xx_DD), _upper_product(y_NE, yy_EE), cross_DE
-
-
-def _upper_product(x_ND: Array, onto_DD: Array | None) -> Array:
-    syrk = blas.ssyrk if x_ND.dtype == np.float32 else blas.dsyrk
-    # BLAS counts in columns: its lower triangle is the upper one of our rows.
-    if onto_DD is None:
-        upper_DD: Array = syrk(1.0, x_ND.T, lower=1).T
-        return upper_DD
-    syrk(1.0, x_ND.T, lower=1, beta=1.0, c=onto_DD.T, overwrite_c=1)
-    return onto_DD
-
-
-def _add_product(x_ND: Array, y_NE: Array, onto_DE: Array) -> Array:
-    gemm = blas.sgemm if onto_DE.dtype == np.float32 else blas.dgemm
-    gemm(1.0, y_NE.T, x_ND.T, trans_b=1, beta=1.0, c=onto_DE.T, overwrite_c=1)
-    return onto_DE
 
 
 def merge(a: Moments, b: Moments) -> Moments:
@@ -272,31 +230,3 @@ def centred(m: Moments) -> tuple[Cross, Cross, Cross]:
     whole = (_mirrored(m.xx), _mirrored(m.yy), m.xy)
     xx, yy, xy = (moved(c, -c.x / c.n, -c.y / c.n) for c in whole)
     return xx, yy, xy
-
-
-def cka_of_moments(m: Moments) -> Hsic:
-    """Debiased and biased CKA of all rows; NaN where a side has no variance."""
-    return ratios(_hsic(m.xy, own=False), _hsic(m.xx, own=True), _hsic(m.yy, own=True))
-
-
-def _hsic(c: Cross, *, own: bool) -> Hsic:
-    """Both estimates of the centred rows, by multiplying out: no centred product is formed."""
-    n, x, y = c.n, c.x, c.y
-    square = between = 0.0
-    for start in range(0, len(x), BAND):  # not all at once: float64 of it all is fresh memory
-        band = slice(start, start + BAND)
-        xy: Floats = c.xy[band].astype(np.float64, copy=False)
-        square += float(np.vdot(xy, xy))
-        between += float(x[band] @ xy @ y)
-    if own:  # only the upper triangle is there
-        diagonal = c.xy.diagonal().astype(np.float64)
-        square = 2 * square - float(diagonal @ diagonal)
-        between = 2 * between - float(diagonal @ (x * y))
-    x2, y2 = x @ x, y @ y
-    biased = square - 2 * between / n + x2 * y2 / n**2
-    p, q = c.p - x2 / n, c.q - y2 / n
-    pq = c.pq - 2 * (c.py @ y + c.qx @ x) / n + 4 * between / n**2
-    pq += (y2 * c.p + x2 * c.q) / n**2 - 3 * x2 * y2 / n**3
-    # Without its diagonal, each row of a Gram of centred rows sums to minus the squared norm.
-    corrections = p * q / ((n - 1) * (n - 2)) - 2 / (n - 2) * pq
-    return Hsic(float(biased - pq + corrections), float(biased))
