@@ -3,11 +3,9 @@
 import json
 import random
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from loradrift.activations import Probe
 from loradrift.config import (
@@ -15,33 +13,26 @@ from loradrift.config import (
     ModelConfig,
     PretrainConfig,
     SquadConfig,
-    TaskConfig,
     TinyModelConfig,
     TrainedConfig,
-    UserError,
 )
 from loradrift.data import (
     Collator,
     Rows,
-    SpanCollator,
     Splits,
     TokenTable,
     Windows,
-    WindowSizes,
     data_root,
     load_corpus,
     load_glue,
     load_neutral,
     load_squad,
-    make_windows,
     rows_fingerprint,
-    tokenization_fingerprint,
-    tokenize,
     tokenize_documents,
-    windows_fingerprint,
 )
 from loradrift.models import load_tokenizer, model_fingerprint
 from loradrift.training.base_model import resolve_model
+from loradrift.training.encoding import check_length, choose_encoding, num_positions
 
 NEUTRAL_LENGTH = 128
 """Most tokens in a row of neutral text."""
@@ -193,28 +184,6 @@ def load_rows(config: Config, cache: Path) -> Splits[Any]:
             return load_glue(task.name, config.data, cache)
 
 
-class Encoding(NamedTuple):
-    """How a task's rows become tokens and batches."""
-
-    encode: Callable[[list[Any]], Rows]
-    collator: type[Collator]
-    fingerprint: str
-
-
-def choose_encoding(task: TaskConfig, tokenizer: Any, cache: Path) -> Encoding:
-    """The one that belongs to the task."""
-    if isinstance(task, SquadConfig):
-        sizes = WindowSizes(task.max_length, task.stride, task.max_question)
-        windows = partial(make_windows, tokenizer=tokenizer, sizes=sizes, cache=cache)
-        return Encoding(windows, SpanCollator, windows_fingerprint(tokenizer, sizes))
-    encode = tokenize_documents if isinstance(task, PretrainConfig) else tokenize
-    return Encoding(
-        partial(encode, tokenizer=tokenizer, max_length=task.max_length, cache=cache),
-        Collator,
-        tokenization_fingerprint(tokenizer, task.max_length),
-    )
-
-
 def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
     """Rows of the evaluation split, drawn by the data's seed: the same for all seeds and methods.
 
@@ -255,24 +224,3 @@ def neutral_table(config: Config, model: ModelConfig, tokenizer: Any) -> TokenTa
         return None
     length = min(NEUTRAL_LENGTH, num_positions(model) or NEUTRAL_LENGTH)
     return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
-
-
-def num_positions(model: ModelConfig) -> int | None:
-    """The longest row that the model takes; None if its architecture sets no limit."""
-    from transformers import AutoConfig
-
-    return getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
-
-
-def check_length(config: Config, model: ModelConfig) -> None:
-    """Refuse rows longer than the model's positions.
-
-    Raises:
-        UserError: If ``task.max_length`` is larger.
-    """
-    positions = num_positions(model)
-    if positions is not None and config.task.max_length > positions:
-        raise UserError(
-            f"task.max_length must be at most the {positions} positions of {model.path}, "
-            f"got {config.task.max_length}"
-        )
