@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from loradrift.activations import ActivationStore, StoreError
-from loradrift.analysis.pairing import Run
+from loradrift.analysis.finished import Run
 from loradrift.analysis.statistics.jackknife import cka_distance_replicates
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.cosine import cosine_floor

@@ -1,15 +1,13 @@
 """Which runs may be compared: both methods, the same seed, and the same rows, tokens and metric."""
 
-import shlex
 from collections import defaultdict
-from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loradrift.activations import ActivationStore, StoreError
+from loradrift.activations import StoreError
+from loradrift.analysis.finished import Run, certified, overrides, why_uncertified
 from loradrift.config import UserError
-from loradrift.runs import RunRecord, Status, read_record
+from loradrift.runs import Status, read_record
 
 METHODS = ("full_finetune", "lora")
 
@@ -21,47 +19,6 @@ BETWEEN_SEEDS = tuple(name for name in CONTRACT if name != "train_rows")
 
 PREPARATIONS = (".sanity", ".search")
 """How the studies' names end that hold no results: checks, and the trials of a search."""
-
-OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
-"""Overrides that may differ between the two methods."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    record: RunRecord
-
-    @property
-    def task(self) -> str:
-        """Its task's name."""
-        return str(self.record.coordinates["task"])
-
-    @property
-    def method(self) -> str:
-        """Its method's name."""
-        return str(self.record.coordinates["method"])
-
-    @property
-    def seed(self) -> int:
-        """Its seed."""
-        return int(self.record.coordinates["seed"])
-
-    @property
-    def setting(self) -> str:
-        """What was overridden, but for what belongs to the method alone.
-
-        ``best=<path>`` counts as ``best=true``: each method has a file of its own.
-        """
-        parts = str(self.record.coordinates["variant"]).split(",")
-        shared = [part for part in parts if part and not part.startswith(OWN)]
-        return ",".join("best=true" if part.startswith("best=") else part for part in shared)
-
-    @property
-    def store(self) -> ActivationStore:
-        """Its activations."""
-        return ActivationStore(self.folder / "activations")
 
 
 class Pair(NamedTuple):
@@ -183,7 +140,7 @@ def _usable(folder: Path, problems: list[str]) -> Run | None:
         elif record.coordinates["method"] not in METHODS:
             return None  # baselines and other methods are no part of this comparison
         elif record.coordinates["method"] == "lora" and not certified(record):
-            problems.append(f"{folder}: {_uncertified(record)}")
+            problems.append(f"{folder}: {why_uncertified(record)}")
         else:
             run = Run(folder, record)
             if 0 in run.store.steps and len(run.store.steps) > 1:
@@ -192,19 +149,6 @@ def _usable(folder: Path, problems: list[str]) -> Run | None:
     except (UserError, StoreError) as error:
         problems.append(str(error))
     return None
-
-
-def certified(record: RunRecord) -> bool:
-    """Whether a run of an adapter has shown that the adapter was really applied."""
-    return bool(record.certificate and record.certificate.get("passed") is True)
-
-
-def _uncertified(record: RunRecord) -> str:
-    again = "move it away, and its own command makes it again"
-    if record.certificate is None:
-        return f"no certificate that its adapter was applied (an earlier version made it); {again}"
-    failed = [c["name"] for c in record.certificate.get("checks", []) if c.get("passed") is False]
-    return f"its adapter's certificate does not hold ({', '.join(failed) or 'not judged'}); {again}"
 
 
 def _paired(
@@ -237,25 +181,6 @@ def _paired(
         )
         return None
     return pair
-
-
-def overrides(run: Run) -> str:
-    """What else a command needs that trains another run like this one, as typed.
-
-    Overrides that belong to the run's method alone are left out.
-    """
-    parts = [f"study.name={run.record.coordinates['study']}"]
-    for part in filter(None, run.setting.split(",")):
-        key, _, value = part.partition("=")
-        # A path is in the variant as its last part and a digest: the configuration has it whole.
-        parts.append(f"{key}={_setting(run.record.config, key)}" if "~" in value else part)
-    runs = run.folder.parents[3]
-    parts += [] if runs == Path("runs") else [f"runs={runs}"]
-    return shlex.join(parts)
-
-
-def _setting(config: dict[str, Any], key: str) -> Any:
-    return reduce(lambda values, name: values.get(name, {}), key.split("."), config)
 
 
 def differences(pair: Pair) -> list[str]:

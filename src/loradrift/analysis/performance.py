@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.pairing import Pair, Run, overrides
+from loradrift.analysis.finished import Run, overrides
+from loradrift.analysis.pairing import Pair
 from loradrift.config import UserError
 
 

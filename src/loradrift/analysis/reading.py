@@ -8,7 +8,8 @@ import pandas as pd
 
 from loradrift.activations import StoreError, check_sizes
 from loradrift.analysis.drift import controls, layer_grid, mean_drift_replicates, run_drift
-from loradrift.analysis.pairing import Pair, Pairing, Run
+from loradrift.analysis.finished import Run
+from loradrift.analysis.pairing import Pair, Pairing
 from loradrift.analysis.performance import validation_curve
 from loradrift.analysis.tables import code_version, remembered
 from loradrift.config import UserError

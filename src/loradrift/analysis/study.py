@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.effects import effect_table, overall
-from loradrift.analysis.pairing import Pair, Pairing, Run
+from loradrift.analysis.finished import Run
+from loradrift.analysis.pairing import Pair, Pairing
 from loradrift.analysis.performance import equal_performance, run_table, validation_curve
 from loradrift.analysis.reading import Memory
 from loradrift.analysis.statistics import max_t, sign_flip, t_interval

@@ -19,7 +19,8 @@ from rich.progress import track
 from torch import Tensor
 
 from loradrift.analysis.bases import find_bases, label
-from loradrift.analysis.pairing import METHODS, Pair, Run
+from loradrift.analysis.finished import Run
+from loradrift.analysis.pairing import METHODS, Pair
 from loradrift.analysis.tables import code_version, recall, remember
 from loradrift.config import UserError
 from loradrift.weights import (

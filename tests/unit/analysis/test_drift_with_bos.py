@@ -7,7 +7,7 @@ import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
 from loradrift.analysis.drift import run_drift
-from loradrift.analysis.pairing import Run
+from loradrift.analysis.finished import Run
 from loradrift.report.study import _measures
 from loradrift.runs import RunRecord
 from loradrift.similarity import MEASURES
