@@ -153,9 +153,9 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
 def train_here(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``train.py`` to its end in this process: for what is no matter of a process."""
 
-    def run(*overrides: str, **options):
+    def run(*overrides: str, env: dict[str, str] | None = None, **options):
         _, script, *typed = command(*overrides, **options)
-        return run_here(ROOT / script, *typed)
+        return run_here(ROOT / script, *typed, env=env)
 
     return run
 

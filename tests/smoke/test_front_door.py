@@ -112,12 +112,12 @@ def test_a_baseline_writes_the_same_record(compute, method):
     check_predictions(folder, asdict(record))
 
 
-def test_wandb_offline_gives_each_job_its_own_closed_run(train, tmp_path):
+def test_wandb_offline_gives_each_job_its_own_closed_run(train_here, tmp_path):
     key = "0123456789" * 4
     data = tmp_path / "wandb"  # where W&B keeps what an artifact will upload
     env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key, "WANDB_DATA_DIR": str(data)}
     drift = "callbacks.online_drift.enabled=true"
-    result = train("logger=wandb", drift, "-m", "seed=1,2", env=env)
+    result = train_here("logger=wandb", drift, "-m", "seed=1,2", env=env)
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "runs").rglob("drift_by_layer_table*.json"))) == 2
     staged = {path.read_bytes() for path in data.rglob("*") if path.is_file()}

@@ -1,10 +1,10 @@
 """Runs that are killed, stopped, or damaged, and what becomes of them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, command, tmp
     compute(*typed, runs=whole)
     process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
     while process.poll() is None and not list(killed.rglob("checkpoints/last.ckpt")):
-        os.sched_yield()
+        time.sleep(0.002)
     process.kill()
     process.wait()
     folder, record = only(killed)
@@ -49,7 +49,7 @@ def test_a_signal_leaves_a_status_and_exit_code_130(command, tmp_path, number, m
     typed = ("method=full_finetune", "task.max_steps=400")
     process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list((tmp_path / "runs").rglob(moment)):
-        os.sched_yield()
+        time.sleep(0.002)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
