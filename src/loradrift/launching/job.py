@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from loradrift.closing import record_loss
 from loradrift.launching.config import judge_settings
+from loradrift.sweeping.job import has_ended
 
 
 @dataclass
@@ -38,11 +39,16 @@ class Job:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # submitit's jobs start without
         setup_globals()
         Singleton.set_state(self.singletons)
+        config = self.config
+        if has_ended(config):
+            trial = f"trial {config.search.trial} of {config.search.study}"
+            print(f"{trial} was given up while this job waited; another job runs it", flush=True)
+            return JobReturn(overrides=list(self.overrides), status=JobStatus.COMPLETED)
         try:
             return run_job(
                 hydra_context=self.context,
                 task_function=self.task,
-                config=self.config,
+                config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )

@@ -65,7 +65,8 @@ class SubmititLauncher(ProcessLauncher):
         with interruptible():
             with _unheard(signal.SIGINT), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
-            print(f"{len(jobs)} jobs submitted; what they say is in {folder}", flush=True)
+            number = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
+            print(f"{number} submitted; what they say is in {folder}", flush=True)
             try:
                 return [self._outcome(job, each) for job, each in zip(jobs, submitted, strict=True)]
             except KeyboardInterrupt:

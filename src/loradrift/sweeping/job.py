@@ -1,7 +1,7 @@
 """A trial in its job's own process: it shows that it is alive, and says how it ended."""
 
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -10,6 +10,24 @@ from omegaconf import DictConfig
 
 from loradrift.mistakes import one_line
 from loradrift.runs import CellBusyError
+
+
+def has_ended(config: DictConfig) -> bool:
+    """Whether the trial of a job ended before the job began; a job without a trial has none.
+
+    A job that waits in a queue outlives its search. Begun again, that gives the trial up, and runs
+    it in another job.
+    """
+    search = config.search
+    if search.trial is None:
+        return False
+    from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage
+
+    with suppress(StorageUnusable):  # the job itself says so
+        storage = open_storage(search.storage)
+        trial_id = find_trial(storage, search.study, search.trial)
+        return storage.get_trial(trial_id).state.is_finished()
+    return False
 
 
 class TrialJob(Callback):
