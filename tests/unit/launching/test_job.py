@@ -1,6 +1,5 @@
 """A job that waited for its turn longer than its search lived."""
 
-
 import optuna
 import pytest
 from hydra.core.utils import JobStatus
