@@ -89,3 +89,18 @@ def interruptible() -> Iterator[Asked]:
         _blocks.remove(asked)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def unheard(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started in the block do not hear a signal until they ask for it.
+
+    A terminal sends Ctrl-C to all its processes. One that is still being started would end with a
+    traceback; of submitit's local jobs the one that watches over a job would kill it a second
+    later. The job itself (:class:`~loradrift.launching.job.Job`) asks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

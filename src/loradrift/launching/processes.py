@@ -4,6 +4,8 @@ import atexit
 import os
 import re
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -13,7 +15,10 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from loradrift.launching.job import Job, ProcessLauncher
-from loradrift.signals import interruptible
+from loradrift.signals import interruptible, unheard
+
+POLL_S = 0.5
+"""Seconds between two looks at whether the launching process lives."""
 
 
 class JoblibLauncher(ProcessLauncher):
@@ -28,6 +33,13 @@ class JoblibLauncher(ProcessLauncher):
         self._idle: list[Executor] = []
         self._busy: list[Any] = []
 
+    @property
+    def num_jobs(self) -> int:
+        """Jobs at a time."""
+        from joblib import effective_n_jobs
+
+        return int(effective_n_jobs(self.settings["n_jobs"]))
+
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
@@ -36,9 +48,7 @@ class JoblibLauncher(ProcessLauncher):
         Raises:
             KeyboardInterrupt: If asked to stop; the jobs under way have saved and ended.
         """
-        from joblib import effective_n_jobs
-
-        num_jobs = effective_n_jobs(self.settings["n_jobs"])
+        num_jobs = self.num_jobs
         waiting = deque(self.jobs(job_overrides, initial_job_idx))
         running: dict[Future[JobReturn], tuple[Job, Any]] = {}
         outcomes: dict[int, JobReturn] = {}
@@ -47,7 +57,8 @@ class JoblibLauncher(ProcessLauncher):
                 while waiting or running:
                     while waiting and len(running) < num_jobs:
                         job, worker = waiting.popleft(), self._worker(num_jobs)
-                        running[worker.submit(job)] = job, worker
+                        with unheard(signal.SIGINT):  # submitting starts the process
+                            running[worker.submit(_run, job)] = job, worker
                         self._busy.append(worker)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         job, worker = running.pop(future)
@@ -77,10 +88,42 @@ class JoblibLauncher(ProcessLauncher):
 
         threads = self.settings["inner_max_num_threads"]
         env = LokyBackend(inner_max_num_threads=threads)._prepare_worker_env(num_jobs)
-        worker = ProcessPoolExecutor(max_workers=1, env=env)
+        worker = ProcessPoolExecutor(
+            max_workers=1, env=env, initializer=_outlive_nobody, initargs=(os.getpid(),)
+        )
         # one that is left to the interpreter's last breath writes a traceback there
         atexit.register(worker.shutdown)
         return worker
+
+
+_at_work = threading.Lock()
+"""Of a worker: held while it runs a job."""
+
+
+def _run(job: Job) -> JobReturn:
+    """In a worker: between two jobs it does not hear what a terminal sends to all processes."""
+    with _at_work:
+        try:
+            return job()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+
+def _outlive_nobody(launcher: int) -> None:
+    """In a worker: end when the process that launches has, after the job at hand has saved.
+
+    joblib's own workers would wait for ever for their next job.
+    """
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(POLL_S)
+        if not _at_work.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
+            _at_work.acquire()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
 def _outcome(job: Job, future: Future[JobReturn]) -> JobReturn:

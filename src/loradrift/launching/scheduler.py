@@ -5,8 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from loradrift.config import UserError
 from loradrift.launching.job import Job, ProcessLauncher
-from loradrift.signals import interruptible
+from loradrift.signals import interruptible, unheard
 
 POLL_S = 0.5
 """Seconds between two looks at the jobs, and at whether anybody wants to stop."""
@@ -63,7 +63,7 @@ class SubmititLauncher(ProcessLauncher):
         folder = Path(self.config.hydra.sweep.dir, ".submitit").absolute()
         executor = self._executor(folder / "%j")
         with interruptible():
-            with _unheard(signal.SIGINT), executor.batch():
+            with unheard(signal.SIGINT), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
             number = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
             print(f"{number} submitted; what they say is in {folder}", flush=True)
@@ -163,20 +163,6 @@ class SlurmLauncher(SubmititLauncher):
         [array] = {each.job_id.partition("_")[0] for each in submitted}
         line = f"the jobs stay in SLURM's queue; scancel {array} takes them out"
         print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _unheard(number: signal.Signals) -> Iterator[None]:
-    """Processes that are started in the block do not hear a signal until they ask for it.
-
-    A terminal sends Ctrl-C to all its processes. Of submitit's local jobs the one that watches over
-    a job would kill it a second later; the job itself (:class:`~loradrift.launching.job.Job`) asks.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _children(pid: int) -> list[int]:

@@ -5,15 +5,19 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from loradrift.config import Config, UserError, identity
 from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
+
+POLL_S = 0.5
+"""Seconds between two looks at a cell that another process holds."""
 
 
 class CellBusyError(UserError):
@@ -48,10 +52,11 @@ def open_cell(config: Config) -> Iterator[Cell]:
     """Hold the cell of ``config`` while the block runs.
 
     A finished cell with the same configuration comes back finished, an interrupted one with its
-    record, so that it can resume.
+    record, so that it can resume. A trial of a search waits for a cell that another one with the
+    same values is at.
 
     Raises:
-        CellBusyError: If another process holds the cell; names it.
+        CellBusyError: If another process holds the cell, of no trial; names it.
         UserError: If the folder holds a run with another configuration, or a damaged record, and
             ``force`` is off.
     """
@@ -60,7 +65,11 @@ def open_cell(config: Config) -> Iterator[Cell]:
     if finished:
         yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
         return
-    with hold(folder):
+    trial = config.search.trial is not None
+    with hold(folder, wait=trial):
+        if trial and (finished := finished_record(config)):  # by whoever held it
+            yield Cell(folder, finished)
+            return
         for leftover in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
             # of a process that was killed while writing
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -137,16 +146,35 @@ def archive(folder: Path) -> None:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Lock ``folder`` against other processes; the system frees it if this one dies."""
+def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Lock ``folder`` against other processes; the system frees it if this one dies.
+
+    Args:
+        folder: Of a cell; made where there is none.
+        wait: Whether to wait for another process, rather than fail.
+
+    Raises:
+        CellBusyError: If another process holds it, and nobody waits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(file):
             file.seek(0)
-            raise CellBusyError(f"{folder} is held by {file.read() or 'another process'}") from None
+            busy = f"{folder} is held by {file.read() or 'another process'}"
+            if not wait:
+                raise CellBusyError(busy)
+            print(f"{busy}; waiting for it", flush=True)
+            while not _lock(file):
+                time.sleep(POLL_S)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
         file.flush()
         yield
+
+
+def _lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from loradrift.config import Config, LoraConfig, TrainedConfig, UserError, load
+from loradrift.config import OBSERVERS, Config, LoraConfig, TrainedConfig, UserError, load
 from loradrift.files import write_atomic
 from loradrift.mistakes import one_line
 from loradrift.runs.cell import flatten
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 SCOPE = ("task", "method", "scale")
 """What the values hold for; a run with another is refused."""
+
+NOT_SEARCHED = ("seed", "study", "scale", *OBSERVERS)
+"""Keys that make no run better: chance, names, and where things are."""
+
+
+def is_searched(key: str) -> bool:
+    """Whether a key may be among what a search varies."""
+    return key.partition(".")[0] not in NOT_SEARCHED
 
 
 def write_best(study: "optuna.Study", results: Path) -> Path:
@@ -107,8 +115,8 @@ def load_with_best(cfg: DictConfig, overrides: Sequence[str], variant: str = "")
         variant: Name of whatever else was overridden.
 
     Raises:
-        UserError: If the file is missing, of another task, method or scale, names an unknown key or
-            an illegal value; or if the method has nothing to search.
+        UserError: If the file is missing, of another task, method or scale, names an unknown key,
+            one that no search finds, or an illegal value; or if the method has nothing to search.
     """
     if cfg.best is False:
         return load(cfg, variant)
@@ -118,6 +126,9 @@ def load_with_best(cfg: DictConfig, overrides: Sequence[str], variant: str = "")
         found = values.pop(key, None)
         if found not in (None, cfg[key].name):
             raise UserError(f"{path} is for {key}={found}, and the run is of {key}={cfg[key].name}")
+    for key in values:
+        if not is_searched(key) or key.rpartition(".")[2] == "name":
+            raise UserError(f"{path} holds {key}, which no search finds")
     typed = _typed_keys(overrides)
     merged = cfg.copy()
     try:

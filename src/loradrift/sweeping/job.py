@@ -9,7 +9,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from loradrift.mistakes import one_line
-from loradrift.runs import CellBusyError
 
 
 def has_ended(config: DictConfig) -> bool:
@@ -67,7 +66,7 @@ class TrialJob(Callback):
 
         # The front door raises an exception of its own over what happened.
         happened = getattr(outcome, "__context__", None) or outcome
-        from_outside = (SQLAlchemyError, StorageInternalError, StorageUnusable, CellBusyError)
+        from_outside = (SQLAlchemyError, StorageInternalError, StorageUnusable)
         interrupted = isinstance(outcome, BaseException) and not isinstance(outcome, Exception)
         if isinstance(happened, from_outside) and not interrupted:
             return  # the values are not to blame: the trial is run again, and its cell goes on

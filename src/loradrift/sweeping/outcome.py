@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from loradrift.config import UserError
 from loradrift.sweeping.best import write_best
 from loradrift.sweeping.edges import find_edges
+from loradrift.sweeping.recovery import was_interrupted
 
 
 def settled(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -22,28 +23,35 @@ def check_failures(
 ) -> None:
     """Give up a search of which too many trials failed or were killed.
 
+    More may fail than have so far, and those that were asked to stop do not count.
+
     Args:
         name: The search's.
         trials: All so far.
         num_trials: How many there are to be.
-        max_failure_rate: Of those that count; ``hydra.sweeper.max_failure_rate``.
+        max_failure_rate: Share of ``num_trials``; ``hydra.sweeper.max_failure_rate``.
 
     Raises:
         UserError: With the number, and the last error.
     """
     failed = [trial for trial in trials if trial.state is TrialState.FAIL]
     errors = [trial.user_attrs["error"] for trial in failed if "error" in trial.user_attrs]
-    if len(failed) - len(errors) > 2 * num_trials:
+    killed = [trial for trial in failed if "error" not in trial.user_attrs]
+    killed = [trial for trial in killed if not was_interrupted(trial, trials)]
+    if len(killed) > 2 * num_trials:
         raise UserError(
-            f"{name}: {len(failed) - len(errors)} trials were killed, each in the middle; is there "
-            "enough memory?"
+            f"{name}: {len(killed)} trials were killed, each in the middle; is there enough memory?"
         )
-    finished = len(settled(trials))
-    if finished and len(errors) / finished > max_failure_rate:
+    if len(errors) > max_failure_rate * num_trials:
         raise UserError(
-            f"{name}: {len(errors)} of {finished} trials failed, more than "
-            f"hydra.sweeper.max_failure_rate={max_failure_rate}; the last: {errors[-1]}"
+            f"{name}: {len(errors)} trials failed, more than "
+            f"hydra.sweeper.max_failure_rate={max_failure_rate} of {num_trials}; "
+            f"the last: {errors[-1]}"
         )
+
+
+class NothingCompletedError(UserError):
+    """A search has come to its end without a best trial."""
 
 
 def conclude(study: Study, results: Path) -> None:
@@ -54,13 +62,13 @@ def conclude(study: Study, results: Path) -> None:
         results: Folder of the results.
 
     Raises:
-        UserError: If no trial was completed.
+        NothingCompletedError: If no trial was completed.
     """
     name, trials = study.study_name, study.get_trials(deepcopy=False)
     if not any(trial.state is TrialState.COMPLETE for trial in trials):
         errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
         why = f"the last error: {errors[-1]}" if errors else "all were pruned"
-        raise UserError(f"{name}: no trial was completed; {why}")
+        raise NothingCompletedError(f"{name}: no trial was completed; {why}")
     best, path = study.best_trial, write_best(study, results)
     values = " ".join(f"{key}={value}" for key, value in best.params.items())
     print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")

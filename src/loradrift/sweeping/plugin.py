@@ -33,7 +33,7 @@ class LoradriftOptunaConf(OptunaSweeperConf):
     """Trials at a time; more than one needs a launcher that starts processes."""
 
     max_failure_rate: float = 1.0
-    """Share of failed trials above which the search gives up."""
+    """Share of ``n_trials`` that may fail; if more do, the search gives up."""
 
     pruner: str = "median"
     """``median``, ``hyperband``, ``successive_halving`` or ``none``."""

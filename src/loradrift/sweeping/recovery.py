@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
 
 
 def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
-    """Fail a trial whose process was killed, queue it once more, and say so.
+    """Fail a trial whose process has ended, queue it once more, and say so.
 
     One that was killed before is not: its values may be what kills it. It does not count, so that a
     new trial takes its place. To be asked to stop is not to be killed.
@@ -78,17 +78,27 @@ def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> 
         lost = storage.get_trial(trial_id)
         if "error" in lost.user_attrs:
             return  # it had failed by itself, and its process was killed over noting that
-        what = "it is queued once more, with the same values"
+        what = f"was lost ({why}); it is queued once more, with the same values"
+        interrupted = was_interrupted(lost, study.get_trials(deepcopy=False))
         if not _retry(study, lost):
-            before = retried(lost)
-            what = f"so was trial {before} with the same values, and a new trial takes its place"
-        print(f"search {study.study_name}: trial {number} was lost ({why}); {what}", flush=True)
+            before = f"so was trial {retried(lost)} with the same values"
+            what = f"was lost ({why}); {before}, and a new trial takes its place"
+        elif interrupted:
+            what = "was interrupted; it goes on, with the same values"
+        print(f"search {study.study_name}: trial {number} {what}", flush=True)
 
 
 def note_interruption(storage: RDBStorage, trial_id: int) -> None:
     """Note that a trial was asked to stop: its values are not what ended it."""
     before = storage.get_trial(trial_id).user_attrs.get(INTERRUPTIONS, 0)
     storage.set_trial_user_attr(trial_id, INTERRUPTIONS, before + 1)
+
+
+def was_interrupted(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a trial itself was asked to stop, and not only one that it is run again for."""
+    before = trial.system_attrs.get("retry_history", [])[-1:]
+    inherited = sum(trials[number].user_attrs.get(INTERRUPTIONS, 0) for number in before)
+    return bool(trial.user_attrs.get(INTERRUPTIONS, 0) > inherited)
 
 
 def _retry(study: optuna.Study, lost: FrozenTrial) -> bool:

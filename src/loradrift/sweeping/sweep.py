@@ -14,16 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
-)
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import open_dict
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -31,10 +24,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load, require
 from loradrift.signals import interruptible
-from loradrift.sweeping.outcome import check_failures, conclude, settled
-from loradrift.sweeping.recovery import give_up, heartbeat, recover, retried, worker
+from loradrift.sweeping.outcome import NothingCompletedError, check_failures, conclude, settled
+from loradrift.sweeping.recovery import (
+    give_up,
+    heartbeat,
+    note_interruption,
+    recover,
+    retried,
+    was_interrupted,
+    worker,
+)
 from loradrift.sweeping.same import begin, check_same, search_facts
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
+from loradrift.sweeping.space import choices, judge_space, read_space
 from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
 
 GRID = ("task", "method")
@@ -78,8 +80,8 @@ class SearchSweep(OptunaSweeperImpl):
         """Search for each task and method that is named, one study after the other.
 
         Raises:
-            UserError: If the storage cannot be used, the study is of another space, or too many
-                trials failed.
+            UserError: If the storage cannot be used, the study is of another space, too many
+                trials failed, or of one search none was completed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         launcher = type(self.launcher).__name__
@@ -88,16 +90,23 @@ class SearchSweep(OptunaSweeperImpl):
                 f"hydra.sweeper.n_jobs={self.n_jobs} needs a launcher that starts processes: "
                 "hydra/launcher=joblib, submitit_local or submitit_slurm"
             )
-        overrides = _last_of_each_key([*self._parse_sweeper_params_config(), *arguments])
-        space, fixed, extra = create_params_from_overrides(overrides)
-        grid = {key: _choices(space.pop(key)) for key in GRID if key in space}
-        if not space:
+        if 0 < (limit := getattr(self.launcher, "num_jobs", 0)) < self.n_jobs:
             raise UserError(
-                "hydra/sweeper=loradrift_optuna needs a range to search: those of search=lora, or "
-                "such as method.optim.lr='tag(log,interval(1e-5,1e-3))'"
+                f"hydra.sweeper.n_jobs={self.n_jobs} trials at a time need as many of "
+                f"hydra.launcher.n_jobs, got {limit}"
             )
+        space, fixed, extra = read_space([*self._parse_sweeper_params_config(), *arguments])
+        grid = {key: choices(space.pop(key)) for key in GRID if key in space}
+        judge_space(space)
+        empty: list[str] = []
         for values in itertools.product(*grid.values()):
-            self._search(space, fixed | dict(zip(grid, values, strict=True)), extra)
+            try:
+                self._search(space, fixed | dict(zip(grid, values, strict=True)), extra)
+            except NothingCompletedError as error:  # another task's search may come to more
+                print(error, flush=True)
+                empty.append(str(error))
+        if empty:
+            raise NothingCompletedError("; ".join(empty))
 
     def _search(
         self, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
@@ -139,8 +148,14 @@ class SearchSweep(OptunaSweeperImpl):
     def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
         if not self._is_grid():
             return int(self.n_trials)
-        sizes = [len(self._to_grid_sampler_choices(each)) for each in space.values()]
+        sizes = [len(each) for each in self._grid(space).values()]
         return min(int(self.n_trials), int(np.prod(sizes)))
+
+    def _grid(self, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        try:
+            return {name: self._to_grid_sampler_choices(each) for name, each in space.items()}
+        except ValueError as error:
+            raise UserError(f"hydra/sweeper/sampler=grid needs choices: {error}") from error
 
     def _is_grid(self) -> bool:
         return str(self.sampler["_target_"]).endswith("GridSampler")
@@ -207,8 +222,7 @@ class SearchSweep(OptunaSweeperImpl):
         Its seed depends on the index: a resumed search draws what an uninterrupted one would.
         """
         if self._is_grid():
-            choices = {name: self._to_grid_sampler_choices(each) for name, each in space.items()}
-            return make_sampler(self.sampler)(choices)
+            return make_sampler(self.sampler)(self._grid(space))
         return sampler_of_trial(self.sampler, index)
 
     def _run(self, search: Search, trial: Trial, overrides: tuple[str, ...]) -> None:
@@ -223,25 +237,22 @@ class SearchSweep(OptunaSweeperImpl):
             f"search.pruner={self.pruner}",
         )
         assert self.launcher is not None
-        with heartbeat(search.storage, trial_id):
-            [outcome] = self.launcher.launch(
-                [(*overrides, *of_trial)], initial_job_idx=trial.number
-            )
-        if isinstance(outcome._return_value, KeyboardInterrupt):
-            raise KeyboardInterrupt  # in the job's own process
+        try:
+            with heartbeat(search.storage, trial_id):
+                [outcome] = self.launcher.launch(
+                    [(*overrides, *of_trial)], initial_job_idx=trial.number
+                )
+            if isinstance(outcome._return_value, KeyboardInterrupt):
+                raise KeyboardInterrupt  # in the job's own process
+        except KeyboardInterrupt:
+            # one that was stopped before it had begun has noted nothing itself
+            asked = search.storage.get_trial(trial_id)
+            trials = search.study.get_trials(deepcopy=False)
+            if not asked.state.is_finished() and not was_interrupted(asked, trials):
+                note_interruption(search.storage, trial_id)
+            raise
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
             with claiming(search.storage, name):
                 why = "its job ended without an outcome"
                 give_up(search.study, search.storage, trial.number, why)
-
-
-def _choices(distribution: BaseDistribution) -> tuple[str, ...]:
-    assert isinstance(distribution, CategoricalDistribution)
-    return tuple(map(str, distribution.choices))
-
-
-def _last_of_each_key(overrides: list[str]) -> list[str]:
-    """What was typed takes the place of what the configuration says of the same key."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return list({each.get_key_element(): str(each.input_line) for each in parsed}.values())

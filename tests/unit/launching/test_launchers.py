@@ -2,7 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +30,13 @@ class Order:
                 os.kill(os.getpid(), signal.SIGKILL)
             case ["stop"]:
                 raise KeyboardInterrupt
+            case ["save"]:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+                Path("begun").touch()
+                try:
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    Path("saved").touch()
         return f"{self.overrides[0]} by {os.getpid()}"
 
     def lost(self, reason: str) -> str:
@@ -56,6 +67,38 @@ def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours(
     assert other.startswith("one by ")
     with pytest.raises(KeyboardInterrupt):
         stopped.return_value  # noqa: B018  # Hydra raises what it is
+
+
+LAUNCH = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_launchers import JoblibLauncher, Order
+
+JoblibLauncher.jobs = lambda self, overrides, first: [Order(list(each), 0) for each in overrides]
+JoblibLauncher(n_jobs=2, inner_max_num_threads=1).launch([["save"], ["one"]], 0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_workers_do_not_outlive_who_launched_them(tmp_path):
+    typed = [sys.executable, "-c", LAUNCH, str(Path(__file__).parent)]
+    process = subprocess.Popen(typed, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    begun = tmp_path / "begun"
+    while not begun.exists() or len(workers := children(process.pid)) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        time.sleep(0.01)
+    assert (tmp_path / "saved").exists(), "the job at hand was asked to stop, and saved"
+
+
+def children(pid):
+    """Its workers: children that load joblib's pool."""
+    found = [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children")
+             for n in path.read_text().split()]  # fmt: skip
+    return [n for n in found if b"popen_loky" in Path(f"/proc/{n}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize("launcher", [LocalLauncher, SlurmLauncher])

@@ -1,13 +1,16 @@
 """A cell is finished, interrupted, held by somebody, of another configuration, or new."""
 
 import json
+import re
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
-from loradrift.config import UserError
+from loradrift.config import SearchConfig, UserError
 from loradrift.runs import CellBusyError, Status, open_cell, read_record, write_record
 
 HOLD = """
@@ -121,6 +124,22 @@ def test_a_second_process_says_who_holds_the_cell(config):
         holder.stdin.close()
     with open_cell(config) as cell:  # the system frees the lock of a process that ended
         assert not cell.finished
+
+
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.FAILED])
+def test_a_trial_waits_for_another_with_the_same_values(config, monkeypatch, capsys, status):
+    trial = replace(config, search=SearchConfig(storage="sqlite:///x", study="a/b/c", trial=3))
+    held = ExitStack()
+    before = replace(held.enter_context(open_cell(config)).record, status=status)
+
+    def come_to_an_end(seconds):
+        write_record(config.cell, before)
+        held.close()
+
+    monkeypatch.setattr(time, "sleep", come_to_an_end)
+    with open_cell(trial) as cell:
+        assert cell.finished == (status is Status.SUCCESS)
+    assert re.search(r"seed=1 is held by process \d+ .*; waiting for it\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

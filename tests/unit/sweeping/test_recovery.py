@@ -16,9 +16,9 @@ from sqlalchemy.exc import OperationalError
 
 from loradrift.cli import JobFailed
 from loradrift.config import SearchConfig, UserError
-from loradrift.runs import CellBusyError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.job import TrialJob
+from loradrift.sweeping.outcome import check_failures
 from loradrift.sweeping.recovery import recover, worker
 from loradrift.sweeping.reporting import Reporter
 from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
@@ -95,7 +95,10 @@ def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study,
         ended = JobReturn(status=JobStatus.FAILED, _return_value=KeyboardInterrupt())
         TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
         recover(study, storage)
+        said = f"search {NAME}: trial {number} was interrupted; it goes on, with the same values\n"
+        assert capsys.readouterr().out == said
         assert claim(study, storage, ENDED) == (number + 1, first[1])
+    check_failures(NAME, study.trials, num_trials=1, max_failure_rate=1)  # none was killed
     recover(study, storage)  # killed for the first time
     assert "queued once more" in capsys.readouterr().out.splitlines()[-1]
     assert claim(study, storage, ENDED) == (4, first[1])
@@ -207,7 +210,6 @@ def as_the_front_door_has_it(error):
     ("error", "state"),
     [
         (UserError("the loss is nan"), "FAIL"),
-        (CellBusyError("runs/a is held by process 7"), "RUNNING"),
         (StorageUnusable("cannot be opened"), "RUNNING"),
         (OperationalError("INSERT", {}, Exception("database is locked")), "RUNNING"),
         (optuna.exceptions.StorageInternalError(), "RUNNING"),

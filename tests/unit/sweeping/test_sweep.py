@@ -93,11 +93,12 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
     assert "best " in out
     hopeless = tmp_path / "hopeless"
     hopeless.mkdir()
-    code, _, err = search_here(
-        "method.optim.lr=tag(log,interval(2e-2,1e-1))", runs=hopeless, n_trials=2
-    )
+    lr = "method.optim.lr=tag(log,interval(2e-2,1e-1))"
+    code, out, err = search_here(lr, "task=sst2,rte", runs=hopeless, n_trials=1)
     assert code == 1
-    assert "main/sst2/lora: no trial was completed; the last error: loss is nan at step 1" in err
+    for task in ("sst2", "rte"):  # one task's search does not end the others'
+        why = f"main/{task}/lora: no trial was completed; the last error: loss is nan at step 1"
+        assert why in out and why in err
 
 
 @pytest.mark.slow  # the same as on a server
@@ -196,6 +197,12 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
     ("typed", "message"),
     [
         ("hydra.sweeper.n_jobs=2", "n_jobs=2 needs a launcher that starts processes"),
+        (
+            ("hydra.sweeper.n_jobs=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+            "n_jobs=3 trials at a time need as many of hydra.launcher.n_jobs, got 2",
+        ),
+        ("seed=1,2", "seed cannot be searched: a search has one seed, and best=true -m seed="),
+        ("hydra/sweeper/sampler=grid", "hydra/sweeper/sampler=grid needs choices: "),
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials must be positive, got 0"),
         ("method.optim.lr=1e-3", "needs a range to search"),
         ("hydra.sweeper.pruner=strict", "hydra.sweeper.pruner must be median or hyperband"),
@@ -212,7 +219,8 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
     ],
 )
 def test_mistakes_are_one_line(tmp_path, typed, message):
-    code, out, err = search_here(typed, runs=tmp_path)
+    typed = (typed,) if isinstance(typed, str) else typed
+    code, out, err = search_here(*typed, runs=tmp_path)
     assert code == 1
     [line] = [line for line in err.splitlines() if line.startswith("error:")]
     assert re.search(message, line), err

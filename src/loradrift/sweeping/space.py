@@ -1,0 +1,61 @@
+"""What a search varies, as it was typed."""
+
+from collections.abc import Iterable, Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from loradrift.config import UserError
+from loradrift.sweeping.best import is_searched
+
+
+def read_space(
+    overrides: Sequence[str],
+) -> tuple[dict[str, BaseDistribution], dict[str, str], list[str]]:
+    """What is varied, what is fixed, and overrides that delete a key.
+
+    Args:
+        overrides: As typed; the last of each key counts.
+
+    Raises:
+        UserError: If a range is empty or cannot be read; names it.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    last = list({each.get_key_element(): str(each.input_line) for each in parsed}.values())
+    for each in last:
+        try:
+            create_params_from_overrides([each])
+        except (ValueError, AssertionError) as error:
+            raise UserError(f"{each} cannot be searched: {error}") from error
+    space, fixed, extra = create_params_from_overrides(last)
+    return space, fixed, extra
+
+
+def judge_space(keys: Iterable[str]) -> None:
+    """Refuse a search that varies nothing, or what no run can be better by.
+
+    Args:
+        keys: What is varied within one study.
+
+    Raises:
+        UserError: Naming the key.
+    """
+    keys = sorted(keys)
+    if not keys:
+        raise UserError(
+            "hydra/sweeper=loradrift_optuna needs a range to search: those of search=lora, or "
+            "such as method.optim.lr='tag(log,interval(1e-5,1e-3))'"
+        )
+    for key in keys:
+        if not is_searched(key):
+            raise UserError(
+                f"{key} cannot be searched: a search has one {key}, and best=true -m {key}=… runs "
+                "what it has found with several"
+            )
+
+
+def choices(distribution: BaseDistribution) -> tuple[str, ...]:
+    """The values of an axis, as typed."""
+    assert isinstance(distribution, CategoricalDistribution)
+    return tuple(map(str, distribution.choices))

@@ -1,0 +1,76 @@
+"""What may be searched, and what a search draws."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+
+from loradrift.config import UserError
+from loradrift.sweeping.sampling import sampler_of_trial
+from loradrift.sweeping.space import judge_space, read_space
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_last_of_a_key_counts():
+    space, fixed, extra = read_space(["a=choice(1,2)", "b=3", "a=choice(4,5)", "b=6", "~c"])
+    assert (space["a"].choices, fixed, extra) == ((4, 5), {"b": "6"}, ["~c"])
+
+
+def test_a_range_from_high_to_low_is_named():
+    with pytest.raises(UserError, match=r"^lr=interval\(1e-2,1e-5\) cannot be searched: "):
+        read_space(["rank=choice(4,8)", "lr=interval(1e-2,1e-5)"])
+
+
+@pytest.mark.parametrize("key", ["seed", "study.name", "runs", "best", "search.pruner"])
+def test_chance_and_names_make_no_run_better(key):
+    with pytest.raises(UserError, match=rf"^{key} cannot be searched: a search has one {key}"):
+        judge_space(["method.rank", key])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        ({"_target_": "optuna.samplers.TPESampler", "foo": 1}, "hydra.sweeper.sampler: .*'foo'"),
+        (
+            {"_target_": "optuna.samplers.TPESampler", "n_startup_trials": -3},
+            "hydra.sweeper.sampler.n_startup_trials must be 0 or more, got -3",
+        ),
+    ],
+)
+def test_an_option_that_a_sampler_does_not_take(sampler, message):
+    with pytest.raises(UserError, match=message):
+        sampler_of_trial(OmegaConf.create({"seed": 42, **sampler}), 0)
+
+
+@pytest.mark.parametrize("name", ["lora", "full_finetune"])
+def test_a_default_search_learns_from_its_trials(load, name):
+    """Of its ten trials some are drawn from what the others came to: it is no random search."""
+    search = composed(load, name)
+    assert search.n_trials == 10
+    up, down = (drawn(search.sampler, search.n_trials, sign) for sign in (1, -1))
+    assert up[:4] == down[:4]
+    assert all(one != other for one, other in zip(up[5:], down[5:], strict=True))
+    assert sum(up[5:]) / 5 > sum(down[5:]) / 5
+
+
+def composed(load, name):
+    from hydra import compose, initialize_config_dir
+
+    load()  # registers the schemas
+    with initialize_config_dir(str(ROOT / "conf")):
+        cfg = compose("train", [f"search={name}"], return_hydra_config=True)
+    return OmegaConf.create(OmegaConf.to_container(cfg.hydra.sweeper, resolve=False))
+
+
+def drawn(sampler, number, sign):
+    """Values of a parameter of which more is better, or less."""
+    study = optuna.create_study(direction="maximize")
+    values = []
+    for index in range(number):
+        study.sampler = sampler_of_trial(sampler, index)
+        trial = study.ask()
+        values.append(trial.suggest_float("lr", 0, 1))
+        study.tell(trial, sign * values[-1])
+    return values
