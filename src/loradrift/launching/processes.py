@@ -32,6 +32,7 @@ class JoblibLauncher(ProcessLauncher):
         super().__init__(**settings)
         self._idle: list[Executor] = []
         self._busy: list[Any] = []
+        self._stopping = False
 
     @property
     def num_jobs(self) -> int:
@@ -60,6 +61,8 @@ class JoblibLauncher(ProcessLauncher):
                         with unheard(signal.SIGINT):  # submitting starts the process
                             running[worker.submit(_run, job)] = job, worker
                         self._busy.append(worker)
+                        if self._stopping:
+                            _ask_to_stop(worker)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         job, worker = running.pop(future)
                         self._busy.remove(worker)
@@ -74,18 +77,22 @@ class JoblibLauncher(ProcessLauncher):
 
     def stop(self) -> None:
         """Pass a request to stop on to all jobs; a terminal has sent it to them already."""
+        self._stopping = True  # also for workers that other threads are about to start
         for worker in list(self._busy):
-            for pid in list(worker._processes):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT)
+            _ask_to_stop(worker)
 
     def _worker(self, num_jobs: int) -> Any:
         """An idle worker, or a new one with its share of the CPU threads."""
         with suppress(IndexError):
             return self._idle.pop()
+        from multiprocessing import resource_tracker
+
         from joblib._parallel_backends import LokyBackend
         from joblib.externals.loky import ProcessPoolExecutor
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
+        for tracker in (resource_tracker, loky_tracker):
+            tracker.ensure_running()  # starting it with a worker would undo ``unheard``
         threads = self.settings["inner_max_num_threads"]
         env = LokyBackend(inner_max_num_threads=threads)._prepare_worker_env(num_jobs)
         worker = ProcessPoolExecutor(
@@ -94,6 +101,12 @@ class JoblibLauncher(ProcessLauncher):
         # one that is left to the interpreter's last breath writes a traceback there
         atexit.register(worker.shutdown)
         return worker
+
+
+def _ask_to_stop(worker: Any) -> None:
+    for pid in list(worker._processes):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
 
 
 _at_work = threading.Lock()

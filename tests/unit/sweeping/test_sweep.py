@@ -166,6 +166,24 @@ def test_side_by_side_it_stops_when_asked_to(tmp_path, launcher, to_all):
 
 
 @pytest.mark.slow
+def test_asked_to_stop_before_its_workers_have_begun_it_goes_on_with_the_same_values(tmp_path):
+    options = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
+    for _ in range(2):
+        process = search(*options, runs=tmp_path, n_trials=2)
+        assert "0 of 2 trials done" in process.stdout.readline()
+        time.sleep(0.3)  # the workers are being started
+        os.killpg(process.pid, signal.SIGINT)
+        code, out, err = finish(process)
+        assert code == 130 and "Traceback" not in err, err
+        assert "killed" not in out + err
+    code, _, err = run(*options, runs=tmp_path, n_trials=2)
+    assert code == 0, err
+    found = trials(tmp_path)
+    assert settled(found) == 2
+    assert len({trial.params["method.optim.lr"] for trial in found}) == 2, "none was given up"
+
+
+@pytest.mark.slow
 def test_a_job_whose_process_dies_is_run_once_more(tmp_path):
     (tmp_path / "die").write_text("1")
     code, out, err = run(
