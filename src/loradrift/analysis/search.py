@@ -33,11 +33,13 @@ class Searches(NamedTuple):
     """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
 
     summary: pd.DataFrame
-    """``objective``, ``direction``, trials in each state, the best one, seconds."""
+    """``objective``, ``direction``, trials in each state, the best one, seconds (of all trials
+    but killed ones)."""
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
-    ``step``, ``seconds``, a column for each parameter, ``error``, ``cell``."""
+    ``step``, ``seconds`` (none of a killed one), a column for each parameter, ``error``,
+    ``cell``."""
 
     coordinates: pd.DataFrame
     """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
@@ -90,10 +92,20 @@ def state_of(trial: "FrozenTrial") -> str:
     return "failed" if "error" in trial.user_attrs else "killed"
 
 
+def seconds_of(trial: "FrozenTrial") -> float:
+    """How long a trial took; ``nan`` if it has not ended, or was killed.
+
+    A killed one ends in the storage when somebody noticed, which may be days later.
+    """
+    if trial.duration is None or state_of(trial) == "killed":
+        return math.nan
+    return trial.duration.total_seconds()
+
+
 def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
     counts = Counter(map(state_of, trials))
     best = best_trial(study)
-    seconds = [trial.duration.total_seconds() for trial in trials if trial.duration]
+    seconds = [each for each in map(seconds_of, trials) if not math.isnan(each)]
     return {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
@@ -115,7 +127,7 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
             "state": state_of(trial),
             "value": math.nan if value is None else value,
             "step": trial.last_step,
-            "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
+            "seconds": seconds_of(trial),
             **dict(sorted(trial.params.items())),
             "error": trial.user_attrs.get("error"),
             "cell": trial.user_attrs.get("cell"),

@@ -10,7 +10,7 @@ from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
 from loradrift.report.html import write_html
-from loradrift.report.search_figures import draw_searches
+from loradrift.report.search_figures import NO_TIME, draw_searches
 from loradrift.report.terminal import print_table
 from loradrift.sweeping.best import best_trial, write_best
 
@@ -54,7 +54,12 @@ def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
             "Each method's learning rate and size come from its own search, on validation rows "
             "that are in neither the training nor the reported evaluation split."
         ),
-        Table(summary_table(tables), "One row per search, with the best trial's values.", digits=4),
+        Table(
+            summary_table(tables),
+            "One row per search, with the best trial's values. The time is the median over the "
+            f"trials that ended. {NO_TIME}",
+            digits=4,
+        ),
         *edge_blocks(tables.edges),
         Heading("History"),
         drawn["search_history"],
@@ -65,7 +70,7 @@ def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
         Heading("Time"),
         drawn["search_time"],
         Heading("Trials"),
-        Table(trials[[*trials.columns.drop("error"), "error"]], "All trials.", digits=4),
+        Table(trials[[*trials.columns.drop("error"), "error"]], f"All trials. {NO_TIME}", digits=4),
     ]
 
 

@@ -53,6 +53,9 @@ def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
     return drawn
 
 
+NO_TIME = "A killed trial has no time: when its process ended is not known."
+"""How captions explain that there is no time."""
+
 CAPTIONS = {
     "search_history": "The objective of each trial. The line is the best so far; a cross is a "
     "pruned trial with the last value that it reported, a triangle at the foot one that failed "
@@ -64,7 +67,7 @@ CAPTIONS = {
     "of them (PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255); the shares sum to 1. The black "
     f"line is what chance gives: the 95 % quantile of {SHUFFLES} searches with the same trials and "
     f"shuffled values. Searches with fewer than {MIN_TRIALS} completed trials are left out.",
-    "search_time": "How long each trial took; pruned and failed ones end early.",
+    "search_time": f"The time that each trial took; pruned and failed ones end early. {NO_TIME}",
 }
 assert TOP == 0.25  # as the caption says
 

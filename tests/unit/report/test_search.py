@@ -48,6 +48,18 @@ def test_the_tables_know_how_each_trial_ended(reported):
     assert mine["step"][1] == 50
 
 
+def test_a_killed_trial_has_no_time(tmp_path):
+    study = plant(tmp_path)
+    add(study, TrialState.FAIL, None, lr=2e-3, seconds=7714)
+    run_analysis(settings(tmp_path))
+    folder = tmp_path / "results/search/main"
+    trials = pd.read_csv(folder / "trials.csv").set_index("number")
+    assert trials["state"][6] == "killed" and math.isnan(trials["seconds"][6])
+    [summary] = pd.read_csv(folder / "summary.csv").to_dict("records")
+    assert (summary["median_seconds"], summary["total_seconds"]) == (60, 205)
+    assert "A killed trial has no time" in (folder / "report.html").read_text()
+
+
 def test_positions_are_shares_of_the_range_in_its_logarithm(reported):
     found = pd.read_parquet(reported / "results/search/main/coordinates.parquet")
     mine = found[(found["task"] == "sst2") & (found["number"] == 4)].set_index("key")
