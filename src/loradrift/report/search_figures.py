@@ -22,10 +22,18 @@ from loradrift.report.style import (
 STATES: dict[str, dict[str, Any]] = {
     "complete": {"marker": "o"},
     "pruned": {"marker": "X", "color": "#999999", "mew": 0, "ms": 6},
-    "failed": {"marker": "v", "color": "#CC3311", "mew": 0},
+    "failed": {"marker": "v", "color": "black", "mew": 0, "ms": 5},
     "killed": {"marker": "v", "color": "black", "mfc": "none"},
 }
-"""How a trial is drawn, by how it ended. Complete ones have their method's colour."""
+"""How a trial is drawn, by how it ended. Complete ones have their method's colour, and no others
+have a colour at all: nobody can take them for a method's."""
+
+BARS: dict[str, dict[str, Any]] = {
+    "complete": {},
+    "pruned": {"facecolor": "#999999"},
+    "failed": {"facecolor": "white", "edgecolor": "black", "hatch": "//////", "lw": 0.8},
+}
+"""The same for a trial's time."""
 
 OTHER = "#009E73"
 """Colour of methods that the comparison of two does not know."""
@@ -58,8 +66,8 @@ NO_TIME = "A killed trial has no time: when its process ended is not known."
 
 CAPTIONS = {
     "search_history": "The objective of each trial. The line is the best so far; a cross is a "
-    "pruned trial with the last value that it reported, a triangle at the foot one that failed "
-    "(open: it was killed, and run again).",
+    "pruned trial with the last value that it reported, a black triangle one that failed "
+    "(open: it was killed, and run again), at the foot if it reported none.",
     "search_parallel": "Each line is a trial, from its parameters to its objective, the darker "
     "the better; thick: the best; dashed: pruned. Every axis spans "
     "the range that was searched, in its logarithm where that was.",
@@ -108,6 +116,8 @@ def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
     axes.step(complete["number"], best, where="post", color=_color(search), lw=1, alpha=0.6)
     for state, style in STATES.items():
         own = trials[trials["state"] == state]
+        if own.empty:
+            continue
         known = own[own["value"].notna()]
         options = {"color": _color(search), "ls": "", **style}
         axes.plot(known["number"], known["value"], label=_legend(state), **options)
@@ -117,7 +127,7 @@ def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
                 without, [0.03] * len(without), transform=axes.get_xaxis_transform(), **options
             )
     axes.set_xlim(-0.5, trials["number"].max() + 0.5)
-    few_ticks(axes.xaxis)
+    few_ticks(axes.xaxis, whole=True)
     axes.set_xlabel("trial")
     axes.set_ylabel(search["objective"].replace("/", " "))
 
@@ -171,13 +181,14 @@ def _importance(axes: Any, importance: pd.DataFrame, search: pd.Series) -> None:
 
 
 def _seconds(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
-    for state, style in STATES.items():
+    for state, style in BARS.items():
         own = trials[(trials["state"] == state) & trials["seconds"].notna()]
-        color = style.get("color", _color(search))
-        axes.bar(own["number"], own["seconds"], color=color, width=0.7)
-        axes.plot([], [], "s", color=color, label=_legend(state))
+        if len(own):
+            options = {"facecolor": _color(search), "width": 0.7, "label": _legend(state)}
+            options |= style
+            axes.bar(own["number"], own["seconds"], **options)
     axes.set_xlim(-0.6, trials["number"].max() + 0.6)
-    few_ticks(axes.xaxis)
+    few_ticks(axes.xaxis, whole=True)
     few_ticks(axes.yaxis)
     axes.set_xlabel("trial")
     axes.set_ylabel("seconds")

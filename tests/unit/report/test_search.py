@@ -6,12 +6,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from optuna.trial import TrialState
 from planted_search import add, plant
 
-from loradrift.analysis.search import MIN_TRIALS, analyse_searches
+from loradrift.analysis.search import MIN_TRIALS, STATES, analyse_searches
 from loradrift.analysis.search_storage import open_searches
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.report import search_figures
 from loradrift.report.run import run_analysis
 from loradrift.report.search import found_edges
 
@@ -81,6 +83,19 @@ def test_page_figures_and_best_values_are_there(reported):
         "sst2_lora.yaml",
         "mrpc_full_finetune.yaml",
     }
+
+
+def test_the_legend_names_the_states_that_there_are(reported):
+    for name in ("search_history", "search_time"):
+        svg = (reported / f"results/search/main/figures/{name}.svg").read_text()
+        found = [state for state in STATES if f">{state}</text>" in svg]
+        assert found == ["pruned", "failed"]  # failed ones are in the second panel only
+
+
+def test_no_state_looks_like_a_method():
+    for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
+        for part in ("color", "facecolor", "edgecolor"):
+            assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
 
 
 def test_a_second_report_is_the_same_to_the_byte(reported, tmp_path, capsys):
