@@ -14,6 +14,7 @@ from loradrift.analysis.search import MIN_TRIALS, STATES, analyse_searches
 from loradrift.analysis.search_storage import open_searches
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.report import search_figures
+from loradrift.report.blocks import Table
 from loradrift.report.run import run_analysis
 from loradrift.report.search import found_edges
 
@@ -96,6 +97,11 @@ def test_no_state_looks_like_a_method():
     for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
         for part in ("color", "facecolor", "edgecolor"):
             assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
+
+
+def test_heads_of_columns_are_words_or_keys_as_typed():
+    table = Table(pd.DataFrame(columns=["p_holm", "method.optim.warmup_ratio"]), "")
+    assert table.headings() == ["p holm", "method.optim.warmup_ratio"]
 
 
 def test_a_second_report_is_the_same_to_the_byte(reported, tmp_path, capsys):
