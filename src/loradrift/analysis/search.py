@@ -33,8 +33,8 @@ class Searches(NamedTuple):
     """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
 
     summary: pd.DataFrame
-    """``objective``, ``direction``, trials in each state, the best one, seconds (of all trials
-    but killed ones)."""
+    """``objective``, ``direction``, trials in each state, the best one (the first of equal ones,
+    which so many others ``tied`` with), seconds (of all trials but killed ones)."""
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
@@ -112,9 +112,16 @@ def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, ob
         **{state: counts[state] for state in STATES},
         "best_trial": pd.NA if best is None else best.number,
         "best_value": math.nan if best is None else best.values[0],
+        "tied": _tied(trials, best),
         "median_seconds": float(np.median(seconds)) if seconds else math.nan,
         "total_seconds": float(sum(seconds)),
     }
+
+
+def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
+    """How many other completed trials are as good as the best; pruned ones have values, too."""
+    completed = [trial for trial in trials if state_of(trial) == "complete"]
+    return 0 if best is None else sum(each.values == best.values for each in completed) - 1
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:

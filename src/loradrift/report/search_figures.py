@@ -69,7 +69,7 @@ CAPTIONS = {
     "pruned trial with the last value that it reported, a black triangle one that failed "
     "(open: it was killed, and run again), at the foot if it reported none.",
     "search_parallel": "Each line is a trial, from its parameters to its objective, the darker "
-    "the better; thick: the best; dashed: pruned. Every axis spans "
+    "the better; thick: the best (the first of equal ones); dashed: pruned. Every axis spans "
     "the range that was searched, in its logarithm where that was.",
     "search_importance": "Which parameters tell the best quarter of the completed trials from all "
     "of them (PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255); the shares sum to 1. The black "

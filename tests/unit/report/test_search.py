@@ -16,7 +16,7 @@ from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 from loradrift.report import search_figures
 from loradrift.report.blocks import Table
 from loradrift.report.run import run_analysis
-from loradrift.report.search import found_edges
+from loradrift.report.search import found_edges, summary_table
 
 
 def settings(folder, storage=None, **options) -> AnalyzeConfig:
@@ -97,6 +97,23 @@ def test_no_state_looks_like_a_method():
     for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
         for part in ("color", "facecolor", "edgecolor"):
             assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
+
+
+@pytest.mark.parametrize(
+    ("others", "text"), [(0, "0"), (1, "0, and 1 other"), (5, "0, and 5 others")]
+)
+def test_equal_best_trials_are_counted(tmp_path, others, text):
+    study = plant(tmp_path, trials=2)  # complete at 0.7, pruned
+    for _ in range(others):
+        add(study, TrialState.COMPLETE, 0.7, lr=1e-3)
+    add(study, TrialState.COMPLETE, 0.6, lr=1e-3)
+    pruned = study.ask()
+    pruned.report(0.7, 50)
+    study.tell(pruned, state=TrialState.PRUNED)
+    found = tables(tmp_path)
+    assert found.summary["tied"][0] == others
+    [row] = summary_table(found).to_dict("records")
+    assert (row["validation/accuracy"], row["in trial"]) == ("0.7", text)
 
 
 def test_heads_of_columns_are_words_or_keys_as_typed():
