@@ -75,6 +75,14 @@ def test_the_workspace_shows_drift_performance_search_and_hypotheses(pushed):
     text = json.dumps(section)
     for logged in ("drift/layer_0", "drift/mean", "evaluation/accuracy", "validation/accuracy"):
         assert logged in text
+    for name, figure in {
+        "Drift by layer": "layer_profiles",
+        "Drift against performance": "frontier",
+    }.items():
+        [mine] = [each for each in section["panelBankConfig"]["sections"] if each["name"] == name]
+        shown = json.dumps(mine)
+        # without it no run logs its drift, and only the figure is there
+        assert "callbacks.online_drift.enabled=true" in shown and f"figures/{figure}" in shown
     for figure in ("layer_profiles", "frontier", "search_history", "hypotheses"):
         assert f"figures/{figure}" in text
     assert f'"value": "{study}"' in json.dumps(section["runSets"])

@@ -33,11 +33,13 @@ class Searches(NamedTuple):
     """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
 
     summary: pd.DataFrame
-    """``objective``, ``direction``, trials in each state, the best one, seconds."""
+    """``objective``, ``direction``, trials in each state, the best one (the first of equal ones,
+    which so many others ``tied`` with), seconds (of all trials but killed ones)."""
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
-    ``step``, ``seconds``, a column for each parameter, ``error``, ``cell``."""
+    ``step``, ``seconds`` (none of a killed one), a column for each parameter, ``error``,
+    ``cell``."""
 
     coordinates: pd.DataFrame
     """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
@@ -90,19 +92,36 @@ def state_of(trial: "FrozenTrial") -> str:
     return "failed" if "error" in trial.user_attrs else "killed"
 
 
+def seconds_of(trial: "FrozenTrial") -> float:
+    """How long a trial took; ``nan`` if it has not ended, or was killed.
+
+    A killed one ends in the storage when somebody noticed, which may be days later.
+    """
+    if trial.duration is None or state_of(trial) == "killed":
+        return math.nan
+    return trial.duration.total_seconds()
+
+
 def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
     counts = Counter(map(state_of, trials))
     best = best_trial(study)
-    seconds = [trial.duration.total_seconds() for trial in trials if trial.duration]
+    seconds = [each for each in map(seconds_of, trials) if not math.isnan(each)]
     return {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
         **{state: counts[state] for state in STATES},
         "best_trial": pd.NA if best is None else best.number,
         "best_value": math.nan if best is None else best.values[0],
+        "tied": _tied(trials, best),
         "median_seconds": float(np.median(seconds)) if seconds else math.nan,
         "total_seconds": float(sum(seconds)),
     }
+
+
+def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
+    """How many other completed trials are as good as the best; pruned ones have values, too."""
+    completed = [trial for trial in trials if state_of(trial) == "complete"]
+    return 0 if best is None else sum(each.values == best.values for each in completed) - 1
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
@@ -115,7 +134,7 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
             "state": state_of(trial),
             "value": math.nan if value is None else value,
             "step": trial.last_step,
-            "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
+            "seconds": seconds_of(trial),
             **dict(sorted(trial.params.items())),
             "error": trial.user_attrs.get("error"),
             "cell": trial.user_attrs.get("cell"),

@@ -33,8 +33,9 @@ class Table:
     digits: int = 3
 
     def headings(self) -> list[str]:
-        """Names of the columns, in words, so that they wrap."""
-        return [str(name).replace("_", " ") for name in self.frame.columns]
+        """Names of the columns, in words, so that they wrap; keys (``method.rank``) as typed."""
+        names = map(str, self.frame.columns)
+        return [name if "." in name else name.replace("_", " ") for name in names]
 
     def cells(self) -> list[list[str]]:
         """The rows as text."""

@@ -7,6 +7,12 @@ import pandas as pd
 
 from loradrift.report.blocks import cell_text
 
+ONLINE = (
+    "The figures are of all runs; the {} only of those with callbacks.online_drift.enabled=true, "
+    "and empty where there are none: others do not log their drift."
+)
+"""What W&B itself can draw of the drift."""
+
 
 class Contents(NamedTuple):
     """What the dashboards of a study show."""
@@ -38,8 +44,9 @@ def build(contents: Contents, project: str, entity: str, *, online: bool) -> tup
         project=project,
         name=f"loradrift: {contents.study}",
         sections=[
-            ws.Section(name=name, panels=panels, is_open=True)
-            for name, (_, panels) in sections.items()
+            # a section of a workspace has no text of its own, unlike a report's
+            ws.Section(name=name, panels=[wr.MarkdownPanel(markdown=text), *panels], is_open=True)
+            for name, (text, panels) in sections.items()
         ],
         runset_settings=ws.RunsetSettings(filters=mine),
     )
@@ -66,21 +73,21 @@ def _sections(contents: Contents) -> dict[str, tuple[str, list[Any]]]:
 
     sections = {
         "Drift by layer": (
-            "1 - CKA of each layer with the base model. The curves are of runs with "
-            "callbacks.online_drift.enabled=true; the figures are of all.",
+            f"1 - CKA of each layer with the base model. {ONLINE.format('curves')}",
             [
+                _media(contents, "layer_profiles", "drift_over_steps", "layer_difference"),
                 wr.LinePlot(
                     title="Drift while training",
                     x="trainer/global_step",
                     y=contents.layers,
                     groupby=wr.Config("method.name"),
                 ),
-                _media(contents, "layer_profiles", "drift_over_steps", "layer_difference"),
             ],
         ),
         "Drift against performance": (
-            "What drift a performance costs: one mark per run, and each run's path.",
+            f"What drift a performance costs. {ONLINE.format('scatter plots')}",
             [
+                _media(contents, "frontier", "drift_reduction"),
                 *(
                     wr.ScatterPlot(
                         title=f"Drift against {metric}",
@@ -89,7 +96,6 @@ def _sections(contents: Contents) -> dict[str, tuple[str, list[Any]]]:
                     )
                     for metric in contents.metrics
                 ),
-                _media(contents, "frontier", "drift_reduction"),
             ],
         ),
     }

@@ -1,6 +1,8 @@
 """``analysis=search``: what the searches of a study found, and where they should look further."""
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +12,7 @@ from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
 from loradrift.report.html import write_html
-from loradrift.report.search_figures import draw_searches
+from loradrift.report.search_figures import NO_TIME, draw_searches
 from loradrift.report.terminal import print_table
 from loradrift.sweeping.best import best_trial, write_best
 
@@ -54,7 +56,12 @@ def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
             "Each method's learning rate and size come from its own search, on validation rows "
             "that are in neither the training nor the reported evaluation split."
         ),
-        Table(summary_table(tables), "One row per search, with the best trial's values.", digits=4),
+        Table(
+            summary_table(tables),
+            "One row per search, with the best trial's values (the first's, where others came to "
+            f"the same score). The time is the median over the trials that ended. {NO_TIME}",
+            digits=4,
+        ),
         *edge_blocks(tables.edges),
         Heading("History"),
         drawn["search_history"],
@@ -65,7 +72,7 @@ def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
         Heading("Time"),
         drawn["search_time"],
         Heading("Trials"),
-        Table(trials[[*trials.columns.drop("error"), "error"]], "All trials.", digits=4),
+        Table(trials[[*trials.columns.drop("error"), "error"]], f"All trials. {NO_TIME}", digits=4),
     ]
 
 
@@ -134,12 +141,20 @@ def summary_table(tables: Searches) -> pd.DataFrame:
                 "method": row["method"],
                 "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
                 row["objective"]: cell_text(row["best_value"], 4),
-                "in trial": cell_text(None if best.empty else row["best_trial"]),
+                "in trial": _best_trial(row),
                 "with": " ".join(f"{key}={_short(value)}" for key, value in pairs) or "-",
                 "s per trial": cell_text(row["median_seconds"]),
             }
         )
     return pd.DataFrame(rows).fillna("-")
+
+
+def _best_trial(row: dict[Hashable, Any]) -> str:
+    """Its number, and how many others have its score."""
+    if pd.isna(row["best_trial"]):
+        return "-"
+    others = {0: "", 1: ", and 1 other"}.get(row["tied"], f", and {row['tied']} others")
+    return f"{row['best_trial']}{others}"
 
 
 def _short(value: str) -> str:

@@ -22,10 +22,18 @@ from loradrift.report.style import (
 STATES: dict[str, dict[str, Any]] = {
     "complete": {"marker": "o"},
     "pruned": {"marker": "X", "color": "#999999", "mew": 0, "ms": 6},
-    "failed": {"marker": "v", "color": "#CC3311", "mew": 0},
+    "failed": {"marker": "v", "color": "black", "mew": 0, "ms": 5},
     "killed": {"marker": "v", "color": "black", "mfc": "none"},
 }
-"""How a trial is drawn, by how it ended. Complete ones have their method's colour."""
+"""How a trial is drawn, by how it ended. Complete ones have their method's colour, and no others
+have a colour at all: nobody can take them for a method's."""
+
+BARS: dict[str, dict[str, Any]] = {
+    "complete": {},
+    "pruned": {"facecolor": "#999999"},
+    "failed": {"facecolor": "white", "edgecolor": "black", "hatch": "//////", "lw": 0.8},
+}
+"""The same for a trial's time."""
 
 OTHER = "#009E73"
 """Colour of methods that the comparison of two does not know."""
@@ -53,18 +61,21 @@ def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
     return drawn
 
 
+NO_TIME = "A killed trial has no time: when its process ended is not known."
+"""How captions explain that there is no time."""
+
 CAPTIONS = {
     "search_history": "The objective of each trial. The line is the best so far; a cross is a "
-    "pruned trial with the last value that it reported, a triangle at the foot one that failed "
-    "(open: it was killed, and run again).",
+    "pruned trial with the last value that it reported, a black triangle one that failed "
+    "(open: it was killed, and run again), at the foot if it reported none.",
     "search_parallel": "Each line is a trial, from its parameters to its objective, the darker "
-    "the better; thick: the best; dashed: pruned. Every axis spans "
+    "the better; thick: the best (the first of equal ones); dashed: pruned. Every axis spans "
     "the range that was searched, in its logarithm where that was.",
     "search_importance": "Which parameters tell the best quarter of the completed trials from all "
     "of them (PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255); the shares sum to 1. The black "
     f"line is what chance gives: the 95 % quantile of {SHUFFLES} searches with the same trials and "
     f"shuffled values. Searches with fewer than {MIN_TRIALS} completed trials are left out.",
-    "search_time": "How long each trial took; pruned and failed ones end early.",
+    "search_time": f"The time that each trial took; pruned and failed ones end early. {NO_TIME}",
 }
 assert TOP == 0.25  # as the caption says
 
@@ -105,6 +116,8 @@ def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
     axes.step(complete["number"], best, where="post", color=_color(search), lw=1, alpha=0.6)
     for state, style in STATES.items():
         own = trials[trials["state"] == state]
+        if own.empty:
+            continue
         known = own[own["value"].notna()]
         options = {"color": _color(search), "ls": "", **style}
         axes.plot(known["number"], known["value"], label=_legend(state), **options)
@@ -114,7 +127,7 @@ def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
                 without, [0.03] * len(without), transform=axes.get_xaxis_transform(), **options
             )
     axes.set_xlim(-0.5, trials["number"].max() + 0.5)
-    few_ticks(axes.xaxis)
+    few_ticks(axes.xaxis, whole=True)
     axes.set_xlabel("trial")
     axes.set_ylabel(search["objective"].replace("/", " "))
 
@@ -168,13 +181,14 @@ def _importance(axes: Any, importance: pd.DataFrame, search: pd.Series) -> None:
 
 
 def _seconds(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
-    for state, style in STATES.items():
+    for state, style in BARS.items():
         own = trials[(trials["state"] == state) & trials["seconds"].notna()]
-        color = style.get("color", _color(search))
-        axes.bar(own["number"], own["seconds"], color=color, width=0.7)
-        axes.plot([], [], "s", color=color, label=_legend(state))
+        if len(own):
+            options = {"facecolor": _color(search), "width": 0.7, "label": _legend(state)}
+            options |= style
+            axes.bar(own["number"], own["seconds"], **options)
     axes.set_xlim(-0.6, trials["number"].max() + 0.6)
-    few_ticks(axes.xaxis)
+    few_ticks(axes.xaxis, whole=True)
     few_ticks(axes.yaxis)
     axes.set_xlabel("trial")
     axes.set_ylabel("seconds")

@@ -76,7 +76,7 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
 
     Args:
         figure: Theirs.
-        panels: In order; the legend is the first one's.
+        panels: In order; what several of them show is in the legend once, as the first does.
         columns: Of the legend, where the figure is wide enough.
     """
     labels = [axes.get_ylabel() for axes in panels]
@@ -84,18 +84,30 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
     for place in range(1, len(panels)):
         if (rows[place], labels[place]) == (rows[place - 1], labels[place - 1]):
             panels[place].set_ylabel("")
-    handles, names = panels[0].get_legend_handles_labels()
-    if handles:
-        entry_inches = 0.055 * max(map(len, names)) + 0.5
+    shown: dict[str, Any] = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(name, handle)
+    if shown:
+        entry_inches = 0.055 * max(map(len, shown)) + 0.5
         columns = max(1, min(columns, int(figure.get_figwidth() / entry_inches)))
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8)
+        figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, fontsize=8)
 
 
-def few_ticks(axis: Any, intervals: int = 4) -> None:
-    """Ticks at so many intervals at most, written short: a small panel's labels stay apart."""
+def few_ticks(axis: Any, intervals: int = 4, *, whole: bool = False) -> None:
+    """Ticks at so many intervals at most, written short: a small panel's labels stay apart.
+
+    Args:
+        axis: One of a panel's.
+        intervals: At most.
+        whole: Whether there is nothing between whole numbers.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=intervals, steps=[1, 2, 2.5, 5, 10]))
+    locator = MaxNLocator(nbins=intervals, steps=[1, 2, 2.5, 5, 10], integer=whole)
+    if whole:
+        locator.set_params(min_n_ticks=1)  # rather than a second one at a fraction
+    axis.set_major_locator(locator)
     axis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
     )

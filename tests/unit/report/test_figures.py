@@ -65,6 +65,25 @@ def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
         assert [text.get_text() for text in axes.texts] == ["random directions: 10"]
 
 
+def test_the_legend_has_what_any_panel_shows_once():
+    with canvas(3) as (figure, panels):
+        for axes, names in zip(panels, [["lora"], [], ["floor", "lora"]], strict=True):
+            for name in names:
+                axes.plot([0], [0], label=name)
+        finish_panels(figure, panels)
+        [legend] = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["lora", "floor"]
+
+
+@pytest.mark.parametrize("last", [0, 1, 7, 40])
+def test_what_is_counted_has_ticks_at_whole_numbers(last):
+    with canvas(1) as (_, [axes]):
+        axes.set_xlim(-0.5, last + 0.5)
+        few_ticks(axes.xaxis, whole=True)
+        ticks = axes.xaxis.get_major_locator()()
+        assert all(tick == round(tick) for tick in ticks)
+
+
 def test_panels_beyond_a_row_begin_another_and_keep_their_label():
     with canvas(4) as (figure, panels):
         for axes in panels:

@@ -6,14 +6,17 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from optuna.trial import TrialState
 from planted_search import add, plant
 
-from loradrift.analysis.search import MIN_TRIALS, analyse_searches
+from loradrift.analysis.search import MIN_TRIALS, STATES, analyse_searches
 from loradrift.analysis.search_storage import open_searches
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.report import search_figures
+from loradrift.report.blocks import Table
 from loradrift.report.run import run_analysis
-from loradrift.report.search import found_edges
+from loradrift.report.search import found_edges, summary_table
 
 
 def settings(folder, storage=None, **options) -> AnalyzeConfig:
@@ -48,6 +51,18 @@ def test_the_tables_know_how_each_trial_ended(reported):
     assert mine["step"][1] == 50
 
 
+def test_a_killed_trial_has_no_time(tmp_path):
+    study = plant(tmp_path)
+    add(study, TrialState.FAIL, None, lr=2e-3, seconds=7714)
+    run_analysis(settings(tmp_path))
+    folder = tmp_path / "results/search/main"
+    trials = pd.read_csv(folder / "trials.csv").set_index("number")
+    assert trials["state"][6] == "killed" and math.isnan(trials["seconds"][6])
+    [summary] = pd.read_csv(folder / "summary.csv").to_dict("records")
+    assert (summary["median_seconds"], summary["total_seconds"]) == (60, 205)
+    assert "A killed trial has no time" in (folder / "report.html").read_text()
+
+
 def test_positions_are_shares_of_the_range_in_its_logarithm(reported):
     found = pd.read_parquet(reported / "results/search/main/coordinates.parquet")
     mine = found[(found["task"] == "sst2") & (found["number"] == 4)].set_index("key")
@@ -69,6 +84,41 @@ def test_page_figures_and_best_values_are_there(reported):
         "sst2_lora.yaml",
         "mrpc_full_finetune.yaml",
     }
+
+
+def test_the_legend_names_the_states_that_there_are(reported):
+    for name in ("search_history", "search_time"):
+        svg = (reported / f"results/search/main/figures/{name}.svg").read_text()
+        found = [state for state in STATES if f">{state}</text>" in svg]
+        assert found == ["pruned", "failed"]  # failed ones are in the second panel only
+
+
+def test_no_state_looks_like_a_method():
+    for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
+        for part in ("color", "facecolor", "edgecolor"):
+            assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
+
+
+@pytest.mark.parametrize(
+    ("others", "text"), [(0, "0"), (1, "0, and 1 other"), (5, "0, and 5 others")]
+)
+def test_equal_best_trials_are_counted(tmp_path, others, text):
+    study = plant(tmp_path, trials=2)  # complete at 0.7, pruned
+    for _ in range(others):
+        add(study, TrialState.COMPLETE, 0.7, lr=1e-3)
+    add(study, TrialState.COMPLETE, 0.6, lr=1e-3)
+    pruned = study.ask()
+    pruned.report(0.7, 50)
+    study.tell(pruned, state=TrialState.PRUNED)
+    found = tables(tmp_path)
+    assert found.summary["tied"][0] == others
+    [row] = summary_table(found).to_dict("records")
+    assert (row["validation/accuracy"], row["in trial"]) == ("0.7", text)
+
+
+def test_heads_of_columns_are_words_or_keys_as_typed():
+    table = Table(pd.DataFrame(columns=["p_holm", "method.optim.warmup_ratio"]), "")
+    assert table.headings() == ["p holm", "method.optim.warmup_ratio"]
 
 
 def test_a_second_report_is_the_same_to_the_byte(reported, tmp_path, capsys):
