@@ -20,6 +20,10 @@ OF_WRONG_KIND = re.compile(
     r"(?:Value '.*' .*could not be converted to (\w+)|Invalid value assigned: .* is not a ListConf)"
 )
 
+OF_A_GROUP = re.compile(
+    r"Error merging override (hydra\.\S+?)=(\w+) Invalid type assigned: str is not"
+)
+
 UNREADABLE = re.compile(r"Error when parsing index: \d+, string: (.*?) out of \[")
 
 
@@ -53,6 +57,11 @@ def _configuration(error: BaseException) -> str:
     if typed := OF_WRONG_KIND.match(text):
         key, value, kind = typed.groups()
         return f"{key} must be {KINDS.get(kind, kind) if kind else LIST}, got {value}"
+    if group := OF_A_GROUP.match(text):
+        key, value = group.groups()
+        return f"{key}={value}: an option is chosen by {key.replace('.', '/')}={value}"
+    if text.startswith("Could not override 'hydra.launcher.") and "BasicLauncherConf" in text:
+        return f"{text}. hydra/launcher=joblib, submitit_local and submitit_slurm have settings"
     if unreadable := UNREADABLE.match(text):
         return _unreadable(unreadable[1])
     if text.startswith("Ambiguous value"):

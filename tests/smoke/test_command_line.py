@@ -38,6 +38,8 @@ def test_a_shell_sees_one_clear_line_and_exit_code_1(train, overrides, message):
         (["method.rnak=3"], "Did you mean: 'rank'?"),
         (["task.max_length=4000"], "task.max_length must be at most model.max_positions=512"),
         (["data=local", "data.root=nowhere"], "nowhere/SST-2/train.tsv is missing"),
+        (["hydra.launcher.n_jobs=2", "-m"], "hydra/launcher=joblib, submitit_local and"),
+        (["search=lora", "hydra.sweeper.sampler=tpe", "-m"], "chosen by hydra/sweeper/sampler=tpe"),
     ],
 )
 def test_a_mistake_is_one_clear_line(train_here, overrides, message):
