@@ -54,6 +54,21 @@ def _configuration(error: BaseException) -> str:
     text = " ".join([lines[0], *cause[:1]])
     if keys and keys[0] not in text:
         text = f"{keys[0]}: {text}"
+    if better := _better_said(text):
+        return better
+    if "Could not override" not in text or "Did you mean" in text or not keys:
+        return text
+    last = keys[0].rpartition(".")[2]
+    known = option_keys()
+    if "." in keys[0] and keys[0] in known:
+        return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
+    same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
+    nearest = same or get_close_matches(keys[0], known, n=1)
+    return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
+
+
+def _better_said(text: str) -> str | None:
+    """Hydra's message in the words of what was typed; None where it is clear as it is."""
     if typed := OF_WRONG_KIND.match(text):
         key, value, kind = typed.groups()
         return f"{key} must be {KINDS.get(kind, kind) if kind else LIST}, got {value}"
@@ -66,15 +81,7 @@ def _configuration(error: BaseException) -> str:
         return _unreadable(unreadable[1])
     if text.startswith("Ambiguous value"):
         return f"{text}: several values are a sweep, and need -m"
-    if "Could not override" not in text or "Did you mean" in text or not keys:
-        return text
-    last = keys[0].rpartition(".")[2]
-    known = option_keys()
-    if "." in keys[0] and keys[0] in known:
-        return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
-    same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
-    nearest = same or get_close_matches(keys[0], known, n=1)
-    return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
+    return None
 
 
 def _unreadable(override: str) -> str:
