@@ -13,7 +13,7 @@ from dataclasses import replace
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from loradrift.config import OBSERVERS, Config, UserError
 from loradrift.mistakes import one_line
@@ -89,9 +89,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
     try:
         config = judge(cfg, overrides)
         where, folder = config.cell_name, config.cell
-        search = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices.search")
-        if search and config.search.trial is None:
-            raise UserError(f"search={search} is a sweep of many runs: add -m")
+        _check_many(config, alone)
         with interruptible() as asked, open_cell(config) as held:
             if held.finished:
                 print(f"{where}: finished already", flush=True)
@@ -119,6 +117,21 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         if alone:
             sys.exit(1)  # Hydra would add a line of its own to an exception
         raise JobFailed(one_line(error)) from None
+
+
+def _check_many(config: Config, alone: bool) -> None:
+    """Refuse to take what is typed for many runs for one of them.
+
+    Raises:
+        UserError: If this job is no part of the study, of the search or of the listing.
+    """
+    choices = DictConfig(HydraConfig.get()).runtime.choices
+    if alone and (study := choices.get("study")):
+        raise UserError(f"study={study} is a study of many runs: add -m")
+    if (search := choices.get("search")) and config.search.trial is None:
+        raise UserError(f"search={search} is a sweep of many runs: add -m")
+    if config.study.dry_run:  # a study keeps it from its jobs
+        raise UserError("study.dry_run=true lists a study, such as study=drift -m; this is none")
 
 
 def _why(number: int | None) -> str:

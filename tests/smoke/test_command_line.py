@@ -46,6 +46,22 @@ def test_a_mistake_is_one_clear_line(train_here, overrides, message):
     one_clear_line(train_here(*overrides, small=False), message)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["study=drift"], "study=drift is a study of many runs: add -m"),
+        (["study=drift", "study.dry_run=true"], "study=drift is a study of many runs: add -m"),
+        (["study.dry_run=true"], "study.dry_run=true lists a study, such as study=drift -m; this"),
+        (["search=lora", "-m", "study.dry_run=true"], "lists a study (study=drift -m), and no"),
+        (["study=drift", "-m", "search=lora"], "search=lora: study=drift searches by itself, for"),
+        (["search=lora", "-m", "study=drift", "study.dry_run=true"], "study.phases=[search]; a"),
+    ],
+)
+def test_what_is_asked_of_many_runs_is_not_done_to_one(train_here, tmp_path, overrides, message):
+    one_clear_line(train_here(*overrides), message)
+    assert not list(tmp_path.rglob("run.json"))
+
+
 def one_clear_line(result, message):
     assert result.returncode == 1
     lines = [line for line in result.stderr.splitlines() if line.strip()]

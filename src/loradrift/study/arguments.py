@@ -21,7 +21,8 @@ def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyC
         arguments: ``key=value``; ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``.
 
     Raises:
-        UserError: If an axis is empty or typed in both ways, or something else is to be varied.
+        UserError: If an axis is empty or typed in both ways, or something else is to be varied or
+            searched.
     """
     typed: list[str] = []
     axes: dict[str, Any] = {}
@@ -33,6 +34,11 @@ def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyC
             if (name := f"study.{AXES[key]}") in keys:
                 raise UserError(f"{text} and {name} say the same: type one of them")
             axes[AXES[key]] = _values(override)
+        elif key == "search" and override.value() is not None:
+            raise UserError(
+                f"{text}: study={study.name} searches by itself, for each task and method: "
+                "study.phases=[search]; a search alone is typed without study=…"
+            )
         elif override.is_sweep_override():
             raise UserError(
                 f"{text}: study={study.name} varies task, method and seed alone; another setting "

@@ -65,14 +65,18 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
                 overrides = [*without(typed, "best", "method"), *overrides]
             else:
                 found = best_file(program.settings, task, method).is_file()
-                best = ["best=true"] if found and "search" in study.phases else []
+                chosen = any(key_of(each) == "best" for each in typed)
+                best = ["best=true"] if found and not chosen else []
                 overrides = [*best, *typed, *overrides]
             cells += seed_cells(program, overrides, seeds)
     return cells
 
 
 def best_file(config: Config, task: str, method: str) -> Path:
-    """Where a search leaves what it found; until then the scale's defaults stand in its place."""
+    """Where a search of the study, this command's or an earlier one, leaves what it found.
+
+    Until then the scale's defaults stand in its place.
+    """
     return Path(config.results, "search", config.study.name, f"{task}_{method}.yaml")
 
 

@@ -31,7 +31,14 @@ from loradrift.study.listing import (
     step_line,
 )
 from loradrift.study.program import Program
-from loradrift.study.trials import largest_trial, search_arguments
+from loradrift.study.trials import (
+    judge_searches,
+    judge_storage,
+    largest_trial,
+    reach_storage,
+    search_arguments,
+    search_options,
+)
 
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
@@ -42,16 +49,23 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
         arguments: As typed, ``key=value``.
 
     Raises:
-        UserError: If the study is ill defined, or does not fit on the disk.
+        UserError: If the study is ill defined, does not fit on the disk, or its searches' storage
+            is out of reach.
         JobFailed: If a cell failed; the phases after it need it, and do not begin.
     """
     settings = program.settings
     study, typed = read_arguments(settings.study, arguments)
     driver = Driver(program, settings, study, typed)
+    judge_storage(program)
+    searches = "search" in driver.phases
+    if searches:
+        judge_searches(program, study, typed)
     if study.dry_run:
         print_listing(study.name, driver.lines())
         print(f"disk: {driver.disk_text()}")
         return
+    if searches:
+        reach_storage(program)
     driver.check_disk()
     for phase in driver.phases:
         driver.run(phase)
@@ -192,7 +206,7 @@ class Driver:
         for task in self.study.tasks:
             for method in self.study.methods:
                 arguments = search_arguments(self.typed, task, method)
-                self.program.search(arguments, [f"hydra.sweeper.n_trials={self.study.trials}"])
+                self.program.search(arguments, search_options(self.study))
 
     def _print_memory(self) -> None:
         """What each task and method need; the production needs about the same."""

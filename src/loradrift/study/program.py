@@ -29,13 +29,18 @@ class Program:
 
     def at_a_time(self, num_jobs: int) -> int:
         """How many of so many jobs the launcher runs side by side."""
-        if self.config.hydra.runtime.choices["hydra/launcher"] == "basic":
+        if self.in_process:
             return 1
         from joblib import effective_n_jobs
 
         launcher = self.config.hydra.launcher
         limit = launcher.get("array_parallelism") or num_jobs
         return min(num_jobs, effective_n_jobs(launcher.n_jobs) if "n_jobs" in launcher else limit)
+
+    @property
+    def in_process(self) -> bool:
+        """Whether its jobs run one after the other in this very process."""
+        return bool(self.config.hydra.runtime.choices["hydra/launcher"] == "basic")
 
     @property
     def storage(self) -> str | None:

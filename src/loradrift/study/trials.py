@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loradrift.cli import judge
-from loradrift.config import Config
+from loradrift.config import Config, StudyConfig, UserError, require
 from loradrift.study.cells import key_of, without
 from loradrift.study.program import Program
+from loradrift.sweeping.plugin import judge_options
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -22,6 +23,56 @@ def search_arguments(typed: Sequence[str], task: str, method: str) -> list[str]:
     """
     space = "full_finetune" if method == "full_finetune" else "lora"
     return [*without(typed, "best"), f"search={space}", f"task={task}", f"method={method}"]
+
+
+def judge_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -> None:
+    """Judge the options of a study's searches, before anything is written.
+
+    Raises:
+        UserError: If one is illegal.
+    """
+    for method in study.methods:
+        arguments = search_arguments(typed, study.tasks[0], method)
+        options = program.as_search(arguments, search_options(study)).config.hydra.sweeper
+        judge_options(options)
+        direction, known = options.direction, ("maximize", "minimize")
+        legal = direction is None or direction in known
+        require(legal, "hydra.sweeper.direction", " or ".join(known), direction)
+    n_jobs = program.config.hydra.sweeper.n_jobs
+    if n_jobs > 1 and program.in_process:
+        raise UserError(
+            f"hydra.sweeper.n_jobs={n_jobs} needs a launcher that starts processes: "
+            "hydra/launcher=joblib, submitit_local or submitit_slurm"
+        )
+
+
+def judge_storage(program: Program) -> None:
+    """Judge the URL of the storage: the jobs of every phase would keep its password.
+
+    Raises:
+        UserError: If it is malformed, or holds one.
+    """
+    if program.storage is not None:
+        from loradrift.sweeping.storage import read_url
+
+        read_url("hydra.sweeper.storage", str(program.storage))
+
+
+def reach_storage(program: Program) -> None:
+    """Open the storage that was typed, so that one that is away ends the study at its beginning.
+
+    Raises:
+        UserError: If it cannot be opened.
+    """
+    if program.storage is not None:
+        from loradrift.sweeping.storage import open_storage
+
+        open_storage(str(program.storage)).engine.dispose()
+
+
+def search_options(study: StudyConfig) -> list[str]:
+    """Overrides of ``hydra.sweeper`` that a study makes itself."""
+    return [f"hydra.sweeper.n_trials={study.trials}"]
 
 
 def largest_trial(program: Program, arguments: Sequence[str]) -> Config:

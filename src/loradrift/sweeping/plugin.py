@@ -79,9 +79,11 @@ class LoradriftOptunaSweeper(Sweeper):
         """Make the sweep.
 
         Raises:
-            UserError: If an option is illegal.
+            UserError: If an option is illegal, or a listing was asked for.
         """
         judge_options(self.options)
+        if config.study.dry_run:  # a study keeps it from its searches
+            raise UserError("study.dry_run=true lists a study (study=drift -m), and no search")
         from loradrift.sweeping.sweep import SearchSweep
 
         self.search = SearchSweep(**self.options)

@@ -81,12 +81,16 @@ def read_url(key: str, url: str) -> URL:
         parsed = make_url(url)
         kind = parsed.get_backend_name()
     except (ArgumentError, ValueError):
-        shown = url.partition("//")[0]  # what follows may hold a password
-        raise UserError(f"{key}={shown}… is no URL, such as sqlite:///trials.db") from None
+        parsed = None
+    # with a slash too many or too few, what was meant as password and host is read as the database
+    if parsed is None or (kind != "sqlite" and "@" in (parsed.database or "")):
+        shown = url.partition(":")[0]  # what follows may hold a password
+        raise UserError(f"{key}={shown}… is no URL, such as sqlite:///trials.db")
     shown = parsed.render_as_string()
-    if "password" in parsed.query:
+    in_query = any("password" in name.casefold() for name in parsed.query)
+    if in_query:
         shown = f"{shown.partition('?')[0]}?…"
-    if "password" in parsed.query or parsed.password is not None:
+    if in_query or parsed.password is not None:
         raise UserError(
             f"{key}={shown} holds a password, which records and shells would keep: set PGPASSWORD, "
             "or put it into ~/.pgpass"

@@ -23,6 +23,7 @@ def test_axes_are_typed_as_for_any_multirun():
     [
         (["method.rank=4,8"], r"method.rank=4,8: study=main varies task, method and seed alone"),
         (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
+        (["search=lora"], r"search=lora: study=main searches by itself, .*phases=\[search\]"),
         (["task=sst3"], r"study.tasks must be some of sst2, mrpc, rte, squad_v2, got sst3"),
         (["method=majority"], r"study.methods must be some of full_finetune, lora, .* majority"),
         (["seed=1,1"], r"study.seeds must be different, got \[1, 1\]"),

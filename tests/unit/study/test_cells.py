@@ -1,6 +1,7 @@
 """Cells are composed once for all seeds, and a finished one costs a file."""
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_cell, write_record
-from loradrift.study.cells import SANITY_STEPS, plan, seed_cells
+from loradrift.study.cells import SANITY_STEPS, best_file, plan, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -70,3 +71,29 @@ def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_ha
     assert (config.data.train_rows, config.task.max_steps) == (100, SANITY_STEPS)
     assert config.task.min_train_accuracy == 0.99
     assert config.method.rank == 4
+
+
+@pytest.mark.parametrize(
+    ("typed", "rank", "variant"),
+    [
+        ([], 16, "best=True"),
+        (["best=false"], 8, ""),
+        (["best={other}"], 2, "best=other.yaml~*"),
+    ],
+)
+def test_production_uses_what_was_found_whichever_phases_are_picked(
+    program, tmp_path, typed, rank, variant
+):
+    results, other = tmp_path / "results", tmp_path / "other.yaml"
+    program.settings = replace(program.settings, results=str(results))
+    study = StudyConfig(
+        name="drift", phases=["production"], tasks=["mrpc"], methods=["lora"], seeds=[7]
+    )
+    typed = ["study=drift", f"results={results}", *(each.format(other=other) for each in typed)]
+    found = best_file(program.settings, "mrpc", "lora")
+    found.parent.mkdir(parents=True)
+    found.write_text("method.rank: 16")
+    other.write_text("method.rank: 2")
+    [cell] = plan("production", program, study, typed)
+    assert cell.config.method.rank == rank
+    assert fnmatch(cell.config.variant, variant)

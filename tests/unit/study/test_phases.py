@@ -174,6 +174,41 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     assert "phase production: 1 cells, 1 finished already" in out
 
 
+SECRET = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
+
+
+@pytest.mark.parametrize(
+    ("phases", "option", "message"),
+    [
+        ("[baselines,search]", f"storage='{SECRET}'", "x holds a password, which records"),
+        ("[production,report]", f"storage='{SECRET}'", "x holds a password, which records"),
+        ("[baselines,search]", "n_jobs=2", "hydra.sweeper.n_jobs=2 needs a launcher that starts"),
+        ("[baselines,search]", "direction=up", "direction must be maximize or minimize, got up"),
+    ],
+)
+def test_a_searchs_options_are_judged_before_the_first_phase(
+    run, tmp_path, phases, option, message
+):
+    for dry in ("true", "false"):
+        typed = (f"study.phases={phases}", f"hydra.sweeper.{option}", f"study.dry_run={dry}")
+        code, out, err = run(tmp_path, *typed)
+        assert code == 1 and message in err
+        assert "hunter2" not in out + err
+        assert not contents(tmp_path)
+
+
+def test_a_server_out_of_reach_ends_a_study_before_its_first_phase_but_no_listing(run, tmp_path):
+    away = "hydra.sweeper.storage='postgresql+psycopg://me@127.0.0.1:1/x'"
+    typed = ("study.phases=[baselines,search]", "method=lora", away)
+    code, out, err = run(tmp_path, *typed)
+    assert code == 1 and "phase" not in out
+    assert re.search(r"127.0.0.1:1/x (cannot be opened|needs a driver)", err)
+    assert not contents(tmp_path)
+    code, out, err = run(tmp_path, *typed, "study.dry_run=true")
+    assert code == 0, err
+    assert re.search(r"search\W+sst2\W+lora\W+10\W+0\W+unknown", out)
+
+
 @pytest.mark.slow
 def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
     phases = "study.phases=[search,production,analysis,report]"

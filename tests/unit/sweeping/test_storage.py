@@ -15,8 +15,13 @@ from loradrift.sweeping.storage import StorageUnusable, engine_options, open_sto
     ("url", "message"),
     [
         ("trials.db", "storage=trials.db… is no URL, such as sqlite:///trials.db"),
-        ("postgresql+psycopg://me:hunter2@x:port/y", "storage=postgresql\\+psycopg:… is no URL"),
+        ("postgresql+psycopg://me:hunter2@x:port/y", r"storage=postgresql\+psycopg… is no URL"),
+        ("postgresql+psycopg:/me:hunter2@x/y", r"storage=postgresql\+psycopg… is no URL"),
+        ("postgresql+psycopg:///me:hunter2@x/y", r"storage=postgresql\+psycopg… is no URL"),
+        ("postgresql+psycopg://me:hunter2@x/y", r"me:\*\*\*@x/y holds a password"),
         ("postgresql+psycopg://x/y?password=hunter2", r"//x/y\?… holds a password"),
+        ("postgresql+psycopg://x/y?sslpassword=hunter2", r"//x/y\?… holds a password"),
+        ("postgresql+psycopg://x/y?PassWord=hunter2", r"//x/y\?… holds a password"),
         ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
         ("sqlite://", "must be a file, sqlite:///…, or a server"),
         (
@@ -28,8 +33,9 @@ from loradrift.sweeping.storage import StorageUnusable, engine_options, open_sto
     ],
 )
 def test_a_storage_that_cannot_be_used_says_why(url, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         open_storage(url)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_locked_storage_says_so(tmp_path, monkeypatch):
