@@ -5,6 +5,7 @@ Nothing is kept but what the phases leave: whoever gives the same command goes o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
@@ -38,6 +39,7 @@ from loradrift.study.trials import (
     reach_storage,
     search_arguments,
     search_options,
+    settled_trials,
 )
 
 
@@ -118,13 +120,20 @@ class Driver:
                 case "base":
                     lines += base_lines(self.cells("production"))
                 case "search":
-                    lines += search_lines(self.study, Path(self.settings.runs))
+                    lines += self.search_lines
                 case "analysis" | "report":
                     step = step_of(phase, self.settings, self.study.name)
                     lines.append(step_line(phase, step))
                 case _:
                     lines += cell_lines(phase, self.cells(phase))
         return lines
+
+    @cached_property
+    def search_lines(self) -> list[Line]:
+        """One for each search, as they were when they were first looked at."""
+        runs = Path(self.settings.runs)
+        settled = settled_trials(runs, self.study.name, self.program.storage)
+        return search_lines(self.study, runs, settled)
 
     def check_disk(self) -> None:
         """Refuse to begin what does not fit.
@@ -158,7 +167,7 @@ class Driver:
     def _trials_left(self) -> list[Config]:
         """A configuration for each, as large as it may be."""
         left: list[Config] = []
-        for line in search_lines(self.study, Path(self.settings.runs)):
+        for line in self.search_lines:
             if number := max(0, line.number - line.done):
                 arguments = search_arguments(self.typed, line.task, line.method)
                 left += [largest_trial(self.program, arguments)] * number

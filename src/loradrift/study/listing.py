@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +29,21 @@ def cell_lines(phase: str, cells: Iterable[StudyCell]) -> list[Line]:
     groups: dict[tuple[str, str], list[StudyCell]] = defaultdict(list)
     for cell in cells:
         groups[cell.config.task.name, cell.config.method.name].append(cell)
-    return [
-        _line(phase, *place, len(group), [cell.record for cell in group if cell.record])
-        for place, group in groups.items()
-    ]
+    lines = []
+    for place, group in groups.items():
+        finished = [cell.record for cell in group if cell.record]
+        lines.append(_line(phase, place, len(group), len(finished), finished))
+    return lines
 
 
-def search_lines(study: StudyConfig, runs: Path) -> list[Line]:
-    """One line for each search; its trials are cells too."""
+def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
+    """One line for each search; its trials are cells too, and say how long one takes.
+
+    Args:
+        study: Whose.
+        runs: Folder of the runs.
+        settled: Trials that count, by search (:func:`loradrift.study.trials.settled_trials`).
+    """
     folder = runs / f"{study.name}.search"
     lines = []
     for task in study.tasks:
@@ -46,7 +53,8 @@ def search_lines(study: StudyConfig, runs: Path) -> list[Line]:
                 *folder.glob(f"{task}/{method},*/seed=*/run.json"),
             ]
             records = [record for path in paths if (record := _ended(path.parent))]
-            lines.append(_line("search", task, method, study.trials, records))
+            done = settled.get(f"{study.name}/{task}/{method}", 0)
+            lines.append(_line("search", (task, method), study.trials, done, records))
     return lines
 
 
@@ -66,15 +74,17 @@ def step_line(phase: str, step: Step) -> Line:
     return Line(phase, "", "", 1, int(done), 0.0 if done else step.remembered.get("seconds"))
 
 
-def _line(phase: str, task: str, method: str, number: int, finished: list[RunRecord]) -> Line:
-    left = max(0, number - len(finished))
+def _line(
+    phase: str, place: tuple[str, str], number: int, done: int, finished: list[RunRecord]
+) -> Line:
+    left = max(0, number - done)
     seconds = [record.performance["wall_time_s"] for record in finished]
     estimate = left * statistics.median(seconds) if seconds else None
-    return Line(phase, task, method, number, len(finished), estimate if left else 0.0)
+    return Line(phase, *place, number, done, estimate if left else 0.0)
 
 
 def _ended(folder: Path) -> RunRecord | None:
-    """The record of a trial that counts."""
+    """The record of a trial that came to its end, or was pruned."""
     try:
         record = read_record(folder)
     except UserError:

@@ -1,10 +1,11 @@
 """What the trials of a study's searches may be, before they are drawn."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.cli import judge
-from loradrift.config import Config, StudyConfig, UserError, require
+from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError, require
 from loradrift.study.cells import key_of, without
 from loradrift.study.program import Program
 from loradrift.sweeping.plugin import judge_options
@@ -68,6 +69,33 @@ def reach_storage(program: Program) -> None:
         from loradrift.sweeping.storage import open_storage
 
         open_storage(str(program.storage)).engine.dispose()
+
+
+def settled_trials(runs: Path, study: str, storage: str | None) -> dict[str, int]:
+    """How many trials of each search of a study count; nothing is made by asking.
+
+    Args:
+        runs: Folder of the runs.
+        study: Its name.
+        storage: URL of its searches' storage; None is their own file.
+
+    Returns:
+        By ``<study>/<task>/<method>``; empty without a search, or if the storage cannot be read.
+    """
+    if storage is None and not (runs / ".search" / f"{study}.db").is_file():
+        return {}
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from loradrift.analysis.search_storage import open_searches
+    from loradrift.sweeping.outcome import settled
+
+    config = AnalysisConfig(name="search", runs=str(runs), study=study)
+    try:
+        searches = open_searches(config, storage)
+        return {each.study_name: len(settled(each.get_trials(deepcopy=False))) for each in searches}
+    except (UserError, SQLAlchemyError, StorageInternalError):
+        return {}
 
 
 def search_options(study: StudyConfig) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from front_doors import run_here
+from planted_search import plant
 
 from loradrift.runs.record import git_state
 from loradrift.study import disk
@@ -172,6 +173,19 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     code, out, err = run(tmp_path, *typed)
     assert (code, len(begun(tmp_path))) == (0, 3), err
     assert "phase production: 1 cells, 1 finished already" in out
+
+
+def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
+    plant(tmp_path, "drift/sst2/lora")
+    before = contents(tmp_path)
+    typed = ("study.phases=[search]", "method=lora", "study.dry_run=true")
+    code, out, err = run(tmp_path, *typed, "study.trials=5")
+    assert code == 0, err
+    assert re.search(r"search\W+sst2\W+lora\W+5\W+5\W+0 s", out)
+    assert "disk: nothing is left to write" in out
+    code, out, err = run(tmp_path, *typed, "study.trials=6")
+    assert re.search(r"search\W+sst2\W+lora\W+6\W+5\W+unknown", out)
+    assert contents(tmp_path) == before
 
 
 SECRET = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
