@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.cli import judge
-from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError, require
+from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError
 from loradrift.study.cells import key_of, without
 from loradrift.study.program import Program
-from loradrift.sweeping.plugin import judge_options
+from loradrift.sweeping.plugin import judge_launcher, judge_options
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -36,15 +36,9 @@ def judge_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -
         arguments = search_arguments(typed, study.tasks[0], method)
         options = program.as_search(arguments, search_options(study)).config.hydra.sweeper
         judge_options(options)
-        direction, known = options.direction, ("maximize", "minimize")
-        legal = direction is None or direction in known
-        require(legal, "hydra.sweeper.direction", " or ".join(known), direction)
     n_jobs = program.config.hydra.sweeper.n_jobs
-    if n_jobs > 1 and program.in_process:
-        raise UserError(
-            f"hydra.sweeper.n_jobs={n_jobs} needs a launcher that starts processes: "
-            "hydra/launcher=joblib, submitit_local or submitit_slurm"
-        )
+    counts = "n_jobs" in program.config.hydra.launcher
+    judge_launcher(n_jobs, program.in_process, program.at_a_time(n_jobs) if counts else None)
 
 
 def judge_storage(program: Program) -> None:

@@ -58,12 +58,37 @@ def judge_options(options: Mapping[str, Any]) -> None:
     pruner, share = options["pruner"], options["max_failure_rate"]
     require(pruner in PRUNERS, f"{key}pruner", " or ".join(PRUNERS), pruner)
     require(0 <= share <= 1, f"{key}max_failure_rate", "in [0, 1]", share)
+    direction, known = options["direction"], ("maximize", "minimize")
+    require(direction in (None, *known), f"{key}direction", " or ".join(known), direction)
     heartbeat, grace = options["heartbeat_s"], options["grace_s"]
     require(grace > heartbeat, f"{key}grace_s", f"longer than {key}heartbeat_s={heartbeat}", grace)
     if (name := options["study_name"]) is not None:
         raise UserError(
             f"{key}study_name={name} has no effect: a search is called "
             "<study.name>/<task>/<method>, and study.name=… gives it another name"
+        )
+
+
+def judge_launcher(num_trials: int, in_process: bool, limit: int | None) -> None:
+    """Refuse more trials at a time than the launcher runs.
+
+    Args:
+        num_trials: ``hydra.sweeper.n_jobs``.
+        in_process: Whether the launcher runs its jobs one after the other in this process.
+        limit: How many jobs it runs at a time; None if it has none.
+
+    Raises:
+        UserError: Naming the key.
+    """
+    if num_trials > 1 and in_process:
+        raise UserError(
+            f"hydra.sweeper.n_jobs={num_trials} needs a launcher that starts processes: "
+            "hydra/launcher=joblib, submitit_local or submitit_slurm"
+        )
+    if limit is not None and num_trials > limit:
+        raise UserError(
+            f"hydra.sweeper.n_jobs={num_trials} trials at a time need as many of "
+            f"hydra.launcher.n_jobs, got {limit}"
         )
 
 

@@ -22,9 +22,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from loradrift.config import Config, UserError, load, require
+from loradrift.config import Config, UserError, load
 from loradrift.signals import interruptible
 from loradrift.sweeping.outcome import NothingCompletedError, check_failures, conclude, settled
+from loradrift.sweeping.plugin import judge_launcher
 from loradrift.sweeping.recovery import (
     give_up,
     heartbeat,
@@ -84,17 +85,8 @@ class SearchSweep(OptunaSweeperImpl):
                 trials failed, or of one search none was completed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        launcher = type(self.launcher).__name__
-        if self.n_jobs > 1 and launcher == "BasicLauncher":
-            raise UserError(
-                f"hydra.sweeper.n_jobs={self.n_jobs} needs a launcher that starts processes: "
-                "hydra/launcher=joblib, submitit_local or submitit_slurm"
-            )
-        if 0 < (limit := getattr(self.launcher, "num_jobs", 0)) < self.n_jobs:
-            raise UserError(
-                f"hydra.sweeper.n_jobs={self.n_jobs} trials at a time need as many of "
-                f"hydra.launcher.n_jobs, got {limit}"
-            )
+        in_process = type(self.launcher).__name__ == "BasicLauncher"
+        judge_launcher(self.n_jobs, in_process, getattr(self.launcher, "num_jobs", None))
         space, fixed, extra = read_space([*self._parse_sweeper_params_config(), *arguments])
         grid = {key: choices(space.pop(key)) for key in GRID if key in space}
         judge_space(space)
@@ -139,10 +131,7 @@ class SearchSweep(OptunaSweeperImpl):
 
     def _direction(self, config: Config) -> str:
         if self.direction is not None:
-            directions = self._get_directions()
-            known = len(directions) == 1 and str(directions[0]) in ("maximize", "minimize")
-            require(known, "hydra.sweeper.direction", "maximize or minimize", self.direction)
-            return str(directions[0])
+            return str(self.direction)
         return "minimize" if config.task.metric == "loss" else "maximize"
 
     def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
