@@ -13,7 +13,7 @@ from dataclasses import replace
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from loradrift.config import OBSERVERS, Config, UserError
 from loradrift.mistakes import one_line
@@ -125,7 +125,7 @@ def _check_many(config: Config, alone: bool) -> None:
     Raises:
         UserError: If this job is no part of the study, of the search or of the listing.
     """
-    choices = DictConfig(HydraConfig.get()).runtime.choices
+    choices = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices") or {}
     if alone and (study := choices.get("study")):
         raise UserError(f"study={study} is a study of many runs: add -m")
     if (search := choices.get("search")) and config.search.trial is None:
