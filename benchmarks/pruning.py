@@ -1,6 +1,6 @@
-"""What pruning saves: the same search with and without it.
+"""What pruning saves: the same search without it, and with two pruners.
 
-Both are run by train.py, in folders of their own; steps are counted from the runs' records::
+All are run by train.py, in folders of their own; steps are counted from the runs' records::
 
     python benchmarks/pruning.py search=lora task=mrpc [any override]
 """
@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
-    """Print steps done and best value of both."""
+    """Print steps done and best value of each."""
     typed = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        for pruner in ("none", "median"):
+        for pruner in ("none", "median", "successive_halving"):
             runs = Path(folder, pruner)
             command = [sys.executable, "train.py", *typed, "-m", f"hydra.sweeper.pruner={pruner}"]
             command += [f"runs={runs}", f"results={runs}/results"]
