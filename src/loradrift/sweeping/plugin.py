@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
 from omegaconf import DictConfig
 
 from loradrift.config import PRUNERS, UserError, require
@@ -44,6 +44,15 @@ class LoradriftOptunaConf(OptunaSweeperConf):
     grace_s: int = 120
     """A trial of another machine that has not for so long is given up and run again. Time is the
     server's own: the machines' clocks may differ."""
+
+
+@dataclass
+class LearningTPEConf(TPESamplerConfig):
+    """``hydra/sweeper/sampler=tpe``, which learns within a search of ten trials."""
+
+    n_startup_trials: int = 4
+    """Trials that are drawn at random, before it draws from what they came to; Optuna's own
+    default is ten."""
 
 
 def judge_options(options: Mapping[str, Any]) -> None:
@@ -124,8 +133,8 @@ class LoradriftOptunaSweeper(Sweeper):
 
 
 def register() -> None:
-    """Make the sweeper known to Hydra."""
+    """Make the sweeper and its sampler known to Hydra."""
     Plugins.instance().register(LoradriftOptunaSweeper)
-    ConfigStore.instance().store(
-        group="hydra/sweeper", name="loradrift_optuna", node=LoradriftOptunaConf
-    )
+    store = ConfigStore.instance().store
+    store(group="hydra/sweeper", name="loradrift_optuna", node=LoradriftOptunaConf)
+    store(group="hydra/sweeper/sampler", name="tpe", node=LearningTPEConf, replace=True)

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from loradrift.config import UserError
-from loradrift.sweeping.sampling import sampler_of_trial
+from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
 from loradrift.sweeping.space import judge_space, read_space
 
 ROOT = Path(__file__).parents[3]
@@ -55,12 +55,21 @@ def test_a_default_search_learns_from_its_trials(load, name):
     assert sum(up[5:]) / 5 > sum(down[5:]) / 5
 
 
-def composed(load, name):
+@pytest.mark.parametrize("sampler", ["random", "qmc", "nsgaii", "grid"])
+def test_a_search_takes_another_sampler(load, sampler):
+    options = composed(load, "lora", f"hydra/sweeper/sampler={sampler}").sampler
+    if sampler == "grid":  # whose choices are the space's
+        assert make_sampler(options)({"lr": [1, 2]})
+    else:
+        assert sampler_of_trial(options, 3)
+
+
+def composed(load, name, *overrides):
     from hydra import compose, initialize_config_dir
 
     load()  # registers the schemas
     with initialize_config_dir(str(ROOT / "conf")):
-        cfg = compose("train", [f"search={name}"], return_hydra_config=True)
+        cfg = compose("train", [f"search={name}", *overrides], return_hydra_config=True)
     return OmegaConf.create(OmegaConf.to_container(cfg.hydra.sweeper, resolve=False))
 
 
