@@ -36,7 +36,7 @@ class Job:
         Raises:
             KeyboardInterrupt: If it was asked to stop.
         """
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # jobs start without
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # it was started without
         setup_globals()
         Singleton.set_state(self.singletons)
         config = self.config

@@ -7,7 +7,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from loradrift.config import UserError
-from loradrift.sweeping.best import write_best
+from loradrift.sweeping.best import best_trial, write_best
 from loradrift.sweeping.edges import find_edges
 from loradrift.sweeping.recovery import was_interrupted
 
@@ -65,11 +65,12 @@ def conclude(study: Study, results: Path) -> None:
         NothingCompletedError: If no trial was completed.
     """
     name, trials = study.study_name, study.get_trials(deepcopy=False)
-    if not any(trial.state is TrialState.COMPLETE for trial in trials):
+    best = best_trial(study)
+    if best is None:
         errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
         why = f"the last error: {errors[-1]}" if errors else "all were pruned"
         raise NothingCompletedError(f"{name}: no trial was completed; {why}")
-    best, path = study.best_trial, write_best(study, results)
+    path = write_best(study, results)
     values = " ".join(f"{key}={value}" for key, value in best.params.items())
     print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
     print(f"best=true uses these values: {path}", flush=True)

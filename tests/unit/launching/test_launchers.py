@@ -89,8 +89,12 @@ def test_workers_do_not_outlive_who_launched_them(tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+    for _ in range(6000):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            break
         time.sleep(0.01)
+    else:
+        pytest.fail("a worker is still there")
     assert (tmp_path / "saved").exists(), "the job at hand was asked to stop, and saved"
 
 
