@@ -56,8 +56,9 @@ def front_door() -> Iterator[None]:
         if isinstance(error, BrokenPipeError) and reader_left():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
             sys.exit(1)
-        if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "loradrift"):
-            traceback.print_exc()
+        of_ours = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf", "loradrift")
+        if not of_ours and not (isinstance(error, OSError) and error.filename):
+            traceback.print_exc()  # a file that cannot be written is named in the line below
         say(one_line(error))
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 

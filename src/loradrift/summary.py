@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from loradrift.config import UserError
 from loradrift.runs import RunRecord, Status, read_record
 
 HEADINGS = (
@@ -34,7 +35,7 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
     cells = dict.fromkeys(note["cell"] for note in notes if note["cell"])  # each once
-    records = [read_record(Path(cell)) for cell in cells]
+    records = [_record(Path(cell)) for cell in cells]
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
         shared = shared_overrides(done)
@@ -56,6 +57,13 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failed:
         console.print(f"{len(failed)} of {len(notes)} jobs failed")
+
+
+def _record(cell: Path) -> RunRecord | None:
+    try:
+        return read_record(cell)
+    except UserError:  # damaged; the job itself failed by it, and said so
+        return None
 
 
 def shared_overrides(records: Iterable[RunRecord]) -> set[str]:

@@ -32,6 +32,12 @@ def test_a_shell_sees_one_clear_line_and_exit_code_1(train, overrides, message):
     one_clear_line(train(*overrides, small=False), message)
 
 
+@pytest.mark.parametrize("many", [[], ["-m"], ["-m", "study=drift"]])
+def test_a_folder_that_cannot_be_is_one_clear_line(train_here, tmp_path, many):
+    (tmp_path / "runs").touch()
+    one_clear_line(train_here(*many, small=False), f"{tmp_path}/runs")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -59,6 +59,14 @@ def test_a_cell_computed_twice_is_one_seed(note, capsys):
     assert "± " not in capsys.readouterr().out
 
 
+def test_a_damaged_record_takes_no_other_out_of_the_table(note, capsys):
+    damaged = note("lora", 1, 0.5)
+    (Path(damaged["cell"]) / "run.json").write_text("{")
+    print_closing_table([damaged | {"error": "damaged"}, note("lora", 2, 0.6)])
+    out = capsys.readouterr().out
+    assert "accuracy 60.00" in out and "failed: damaged (in seed=1)" in out
+
+
 def test_there_is_no_mean_over_different_rows(note, capsys):
     notes = [note("lora", seed, 0.5) for seed in (1, 2)]
     for number, each in enumerate(notes):

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,8 +26,12 @@ SHUFFLES = 100
 """Searches with shuffled values, which show what importance chance gives."""
 
 
-STATES = ("complete", "pruned", "failed", "killed", "running", "waiting")
-"""How a trial stands: Optuna's own states, but that ``failed`` did so by itself."""
+STATES = ("complete", "pruned", "failed", "killed", "interrupted", "running", "waiting")
+"""How a trial stands: Optuna's own states, but that ``failed`` did so by itself; the process of a
+``killed`` one ended, and an ``interrupted`` one was asked to stop. Both are run again."""
+
+NO_TIME = ("killed", "interrupted")
+"""States whose end in the storage is when somebody noticed, which may be days later."""
 
 
 class Searches(NamedTuple):
@@ -34,11 +39,11 @@ class Searches(NamedTuple):
 
     summary: pd.DataFrame
     """``objective``, ``direction``, trials in each state, the best one (the first of equal ones,
-    which so many others ``tied`` with), seconds (of all trials but killed ones)."""
+    which so many others ``tied`` with), seconds (of all trials but killed and interrupted ones)."""
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
-    ``step``, ``seconds`` (none of a killed one), a column for each parameter, ``error``,
+    ``step``, ``seconds`` (none of :data:`NO_TIME`), a column for each parameter, ``error``,
     ``cell``."""
 
     coordinates: pd.DataFrame
@@ -84,28 +89,36 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
     return tables
 
 
-def state_of(trial: "FrozenTrial") -> str:
-    """One of :data:`STATES`."""
+def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
+    """One of :data:`STATES`.
+
+    Args:
+        trial: One of
+        trials: all of its study.
+    """
+    from loradrift.sweeping.recovery import was_interrupted
+
     name = trial.state.name.lower()
     if name != "fail":
         return name
-    return "failed" if "error" in trial.user_attrs else "killed"
+    if "error" in trial.user_attrs:
+        return "failed"
+    return "interrupted" if was_interrupted(trial, trials) else "killed"
 
 
-def seconds_of(trial: "FrozenTrial") -> float:
-    """How long a trial took; ``nan`` if it has not ended, or was killed.
-
-    A killed one ends in the storage when somebody noticed, which may be days later.
-    """
-    if trial.duration is None or state_of(trial) == "killed":
+def seconds_of(trial: "FrozenTrial", state: str) -> float:
+    """How long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
+    if trial.duration is None or state in NO_TIME:
         return math.nan
     return trial.duration.total_seconds()
 
 
 def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
-    counts = Counter(map(state_of, trials))
+    states = [state_of(trial, trials) for trial in trials]
+    counts = Counter(states)
     best = best_trial(study)
-    seconds = [each for each in map(seconds_of, trials) if not math.isnan(each)]
+    all_seconds = map(seconds_of, trials, states)
+    seconds = [each for each in all_seconds if not math.isnan(each)]
     return {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
@@ -120,7 +133,7 @@ def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, ob
 
 def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
     """How many other completed trials are as good as the best; pruned ones have values, too."""
-    completed = [trial for trial in trials if state_of(trial) == "complete"]
+    completed = [trial for trial in trials if trial.state.name == "COMPLETE"]
     return 0 if best is None else sum(each.values == best.values for each in completed) - 1
 
 
@@ -129,12 +142,13 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
     for trial in trials:
         reported = trial.intermediate_values.get(trial.last_step or 0)
         value = trial.values[0] if trial.values else reported
+        state = state_of(trial, trials)
         row = {
             "number": trial.number,
-            "state": state_of(trial),
+            "state": state,
             "value": math.nan if value is None else value,
             "step": trial.last_step,
-            "seconds": seconds_of(trial),
+            "seconds": seconds_of(trial, state),
             **dict(sorted(trial.params.items())),
             "error": trial.user_attrs.get("error"),
             "cell": trial.user_attrs.get("cell"),

@@ -24,6 +24,7 @@ STATES: dict[str, dict[str, Any]] = {
     "pruned": {"marker": "X", "color": "#999999", "mew": 0, "ms": 6},
     "failed": {"marker": "v", "color": "black", "mew": 0, "ms": 5},
     "killed": {"marker": "v", "color": "black", "mfc": "none"},
+    "interrupted": {"marker": "^", "color": "black", "mfc": "none"},
 }
 """How a trial is drawn, by how it ended. Complete ones have their method's colour, and no others
 have a colour at all: nobody can take them for a method's."""
@@ -61,13 +62,14 @@ def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
     return drawn
 
 
-NO_TIME = "A killed trial has no time: when its process ended is not known."
+NO_TIME = "A killed or interrupted trial has no time: when its process ended is not known."
 """How captions explain that there is no time."""
 
 CAPTIONS = {
     "search_history": "The objective of each trial. The line is the best so far; a cross is a "
     "pruned trial with the last value that it reported, a black triangle one that failed "
-    "(open: it was killed, and run again), at the foot if it reported none.",
+    "(open: it was killed or, with its tip up, interrupted, and run again), at the foot if it "
+    "reported none.",
     "search_parallel": "Each line is a trial, from its parameters to its objective, the darker "
     "the better; thick: the best (the first of equal ones); dashed: pruned. Every axis spans "
     "the range that was searched, in its logarithm where that was.",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
@@ -13,12 +14,15 @@ AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
 """Keys whose values the study varies, and what it calls them."""
 
 
-def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyConfig, list[str]]:
+def read_arguments(
+    study: StudyConfig, arguments: Sequence[str], loader: ConfigLoader
+) -> tuple[StudyConfig, list[str]]:
     """The study with the axes that were typed as for any multirun, and all other overrides.
 
     Args:
         study: As configured.
         arguments: ``key=value``; ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``.
+        loader: Knows what ``task=glob(…)`` stands for.
 
     Raises:
         UserError: If an axis is empty or typed in both ways, or something else is to be varied or
@@ -26,7 +30,7 @@ def read_arguments(study: StudyConfig, arguments: Sequence[str]) -> tuple[StudyC
     """
     typed: list[str] = []
     axes: dict[str, Any] = {}
-    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
     keys = {override.get_key_element() for override in parsed}
     for override, text in zip(parsed, arguments, strict=True):
         key = override.get_key_element()

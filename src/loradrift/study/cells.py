@@ -65,8 +65,7 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
                 overrides = [*without(typed, "best", "method"), *overrides]
             else:
                 found = best_file(program.settings, task, method).is_file()
-                chosen = any(key_of(each) == "best" for each in typed)
-                best = ["best=true"] if found and not chosen else []
+                best = ["best=true"] if found and not is_typed("best", typed) else []
                 overrides = [*best, *typed, *overrides]
             cells += seed_cells(program, overrides, seeds)
     return cells
@@ -105,6 +104,11 @@ def without(typed: Sequence[str], *keys: str) -> list[str]:
     """Overrides but those of ``keys`` and what is below them."""
     below = tuple(f"{key}." for key in keys)
     return [each for each in typed if not f"{key_of(each)}.".startswith(below)]
+
+
+def is_typed(key: str, typed: Sequence[str]) -> bool:
+    """Whether an override is of ``key``."""
+    return any(key_of(each) == key for each in typed)
 
 
 def key_of(override: str) -> str:

@@ -20,7 +20,7 @@ from loradrift.config import (
 from loradrift.runs import finished_record
 from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
-from loradrift.study.cells import CELL_PHASES, StudyCell, plan
+from loradrift.study.cells import CELL_PHASES, StudyCell, is_typed, plan
 from loradrift.study.checkpoints import drop_last
 from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
 from loradrift.study.listing import (
@@ -33,6 +33,8 @@ from loradrift.study.listing import (
 )
 from loradrift.study.program import Program
 from loradrift.study.trials import (
+    judge_found,
+    judge_number,
     judge_searches,
     judge_storage,
     largest_trial,
@@ -56,12 +58,15 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
         JobFailed: If a cell failed; the phases after it need it, and do not begin.
     """
     settings = program.settings
-    study, typed = read_arguments(settings.study, arguments)
+    study, typed = read_arguments(settings.study, arguments, program.context.config_loader)
     driver = Driver(program, settings, study, typed)
     judge_storage(program)
     searches = "search" in driver.phases
     if searches:
         judge_searches(program, study, typed)
+        judge_number(driver.search_lines)
+    elif "production" in driver.phases and not is_typed("best", typed):
+        judge_found(program.settings, driver.search_lines)
     if study.dry_run:
         print_listing(study.name, driver.lines())
         print(f"disk: {driver.disk_text()}")

@@ -1,12 +1,13 @@
 """What the trials of a study's searches may be, before they are drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.cli import judge
 from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError
-from loradrift.study.cells import key_of, without
+from loradrift.study.cells import best_file, key_of, without
+from loradrift.study.listing import Line
 from loradrift.study.program import Program
 from loradrift.sweeping.plugin import judge_launcher, judge_options
 
@@ -39,6 +40,43 @@ def judge_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -
     n_jobs = program.config.hydra.sweeper.n_jobs
     counts = "n_jobs" in program.config.hydra.launcher
     judge_launcher(n_jobs, program.in_process, program.at_a_time(n_jobs) if counts else None)
+
+
+def judge_number(lines: Iterable[Line]) -> None:
+    """Refuse fewer trials than a search has behind it.
+
+    Args:
+        lines: Of the searches.
+
+    Raises:
+        UserError: Naming the search.
+    """
+    for line in lines:
+        if line.done > line.number:
+            raise UserError(
+                f"study.trials must be at least {line.done}, the trials that the search of "
+                f"{line.task}/{line.method} has behind it, got {line.number}"
+            )
+
+
+def judge_found(settings: Config, lines: Iterable[Line]) -> None:
+    """Refuse cells with default values where a search was begun and what it found is not there.
+
+    Args:
+        settings: The command's own.
+        lines: Of the searches.
+
+    Raises:
+        UserError: Naming the file that is missing.
+    """
+    for line in lines:
+        path = best_file(settings, line.task, line.method)
+        if line.done and not path.is_file():
+            raise UserError(
+                f"there is no {path}, though the search of {line.task}/{line.method} has "
+                f"{line.done} trials behind it: study.phases=[search] ends it and writes the file; "
+                "best=false trains with the scale's own values"
+            )
 
 
 def judge_storage(program: Program) -> None:

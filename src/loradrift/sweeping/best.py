@@ -126,6 +126,8 @@ def load_with_best(cfg: DictConfig, overrides: Sequence[str], variant: str = "")
         found = values.pop(key, None)
         if found not in (None, cfg[key].name):
             raise UserError(f"{path} is for {key}={found}, and the run is of {key}={cfg[key].name}")
+    if not values:
+        raise UserError(f"{path} holds no value that a search finds, such as method.optim.lr")
     for key in values:
         if not is_searched(key) or key.rpartition(".")[2] == "name":
             raise UserError(f"{path} holds {key}, which no search finds")

@@ -17,6 +17,7 @@ from loradrift.report import search_figures
 from loradrift.report.blocks import Table
 from loradrift.report.run import run_analysis
 from loradrift.report.search import found_edges, summary_table
+from loradrift.sweeping.recovery import note_interruption
 
 
 def settings(folder, storage=None, **options) -> AnalyzeConfig:
@@ -51,16 +52,20 @@ def test_the_tables_know_how_each_trial_ended(reported):
     assert mine["step"][1] == 50
 
 
-def test_a_killed_trial_has_no_time(tmp_path):
+def test_a_killed_or_interrupted_trial_has_no_time(tmp_path):
     study = plant(tmp_path)
     add(study, TrialState.FAIL, None, lr=2e-3, seconds=7714)
+    stopped = study.ask()  # by Ctrl-C
+    note_interruption(study._storage, stopped._trial_id)
+    study.tell(stopped, state=TrialState.FAIL)
     run_analysis(settings(tmp_path))
     folder = tmp_path / "results/search/main"
     trials = pd.read_csv(folder / "trials.csv").set_index("number")
     assert trials["state"][6] == "killed" and math.isnan(trials["seconds"][6])
+    assert trials["state"][7] == "interrupted" and math.isnan(trials["seconds"][7])
     [summary] = pd.read_csv(folder / "summary.csv").to_dict("records")
     assert (summary["median_seconds"], summary["total_seconds"]) == (60, 205)
-    assert "A killed trial has no time" in (folder / "report.html").read_text()
+    assert "A killed or interrupted trial has no time" in (folder / "report.html").read_text()
 
 
 def test_positions_are_shares_of_the_range_in_its_logarithm(reported):

@@ -2,20 +2,30 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 
 from loradrift.config import PHASES, StudyConfig, UserError, identity
 from loradrift.study.arguments import read_arguments
 
 AXES = {"tasks": ["sst2"], "methods": ["lora"], "seeds": [1]}
+CONF = Path(__file__).parents[3] / "conf"
+LOADER = ConfigLoaderImpl(create_config_search_path(str(CONF)))
 
 
 def test_axes_are_typed_as_for_any_multirun():
     typed = ["study=drift", "task=mrpc,rte", "seed=range(3)", "model=tiny", "study.trials=3"]
-    study, rest = read_arguments(StudyConfig(**AXES), typed)
+    study, rest = read_arguments(StudyConfig(**AXES), typed, LOADER)
     assert (study.tasks, study.methods, study.seeds) == (["mrpc", "rte"], ["lora"], [0, 1, 2])
     assert rest == ["study=drift", "model=tiny"]
+
+
+def test_an_axis_may_be_a_pattern():
+    study, _ = read_arguments(StudyConfig(**AXES), ["task=glob([s*,r*])"], LOADER)
+    assert study.tasks == ["rte", "squad_v2", "sst2"]
 
 
 @pytest.mark.parametrize(
@@ -31,13 +41,13 @@ def test_axes_are_typed_as_for_any_multirun():
 )
 def test_a_mistake_names_the_key_the_rule_and_the_value(typed, message):
     with pytest.raises(UserError, match=message):
-        read_arguments(StudyConfig(**AXES), typed)
+        read_arguments(StudyConfig(**AXES), typed, LOADER)
 
 
 @pytest.mark.parametrize("axis", AXES)
 def test_a_study_of_nothing_is_refused(axis):
     with pytest.raises(UserError, match=rf"study.{axis} must be a list of at least one, got \[\]"):
-        read_arguments(StudyConfig(**{**AXES, axis: []}), [])
+        read_arguments(StudyConfig(**{**AXES, axis: []}), [], LOADER)
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,29 @@ def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_a_study_of_fewer_trials_than_it_has_is_refused_before_its_first_phase(run, tmp_path):
+    plant(tmp_path, "drift/sst2/lora")
+    before = contents(tmp_path)
+    for dry in ("true", "false"):
+        typed = ("study.phases=[baselines,search]", "method=lora", f"study.dry_run={dry}")
+        code, _, err = run(tmp_path, *typed, "study.trials=4")
+        said = "study.trials must be at least 5, the trials that the search of sst2/lora has behind"
+        assert code == 1 and said in err
+    assert contents(tmp_path) == before
+
+
+def test_production_without_what_its_search_found_is_refused(run, tmp_path):
+    plant(tmp_path, "drift/sst2/lora")
+    typed = ("study.phases=[production]", "method=lora", "study.seeds=[1]")
+    code, _, err = run(tmp_path, *typed)
+    assert code == 1 and not begun(tmp_path)
+    said = r"no results/search/drift/sst2_lora.yaml, though the search of sst2/lora has 5 trials"
+    assert re.search(rf"{said} .*: study.phases=\[search\] ends it and writes the file", err)
+    code, _, err = run(tmp_path, *typed, "best=false")
+    assert code == 0, err
+    assert begun(tmp_path) == ["drift/sst2/lora/seed=1"]
+
+
 SECRET = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
 
 

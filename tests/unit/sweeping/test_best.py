@@ -127,6 +127,8 @@ def test_a_new_search_with_other_values_is_noticed(best, run):
         ("method: rslora", r"some\.yaml is for method=rslora, and the run is of method=lora"),
         ("scale: paper", r"some\.yaml is for scale=paper, and the run is of scale=tiny"),
         ("- 1", r"some\.yaml must map keys"),
+        ("{}", r"some\.yaml holds no value that a search finds, such as method\.optim\.lr"),
+        ("task: sst2", r"some\.yaml holds no value that a search finds"),
         ("a: [", r"some\.yaml is no YAML"),
     ],
 )
