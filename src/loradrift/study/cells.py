@@ -11,6 +11,7 @@ from loradrift.cli import judge
 from loradrift.config import Config, StudyConfig, UserError
 from loradrift.runs import RunRecord, finished_record
 from loradrift.study.program import Program
+from loradrift.sweeping.space import quoted
 
 BASELINES = ("majority", "random", "zero_shot")
 SQUAD_BASELINES = ("majority", "random", "abstain")
@@ -58,7 +59,7 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
             overrides = [f"task={task}", f"method={method}"]
             if phase == "sanity":
                 # a cell of the production with fewer rows, so that its memory is about theirs
-                own = ["experiment=overfit", f"study.name='{study.name}.sanity'"]
+                own = ["experiment=overfit", f"study.name={quoted(f'{study.name}.sanity')}"]
                 steps = [] if task == "squad_v2" else [f"task.max_steps={SANITY_STEPS}"]
                 overrides = [*steps, *without(typed, *SANITY_KEYS), *overrides, *own]
             elif phase == "baselines":

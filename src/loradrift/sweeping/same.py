@@ -9,6 +9,12 @@ from loradrift.config import OBSERVERS, Config, UserError
 from loradrift.sweeping.edges import typed
 
 
+def has_trials(storage: RDBStorage, name: str) -> bool:
+    """Whether a search has begun."""
+    known = [study for study in storage.get_all_studies() if study.study_name == name]
+    return bool(known) and storage.get_n_trials(known[0]._study_id) > 0
+
+
 def begin(storage: RDBStorage, name: str, direction: str) -> Study:
     """The study, made if there is none.
 

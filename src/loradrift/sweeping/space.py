@@ -1,10 +1,18 @@
 """What a search varies, as it was typed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from loradrift.config import UserError
 from loradrift.sweeping.best import is_searched
@@ -53,6 +61,43 @@ def judge_space(keys: Iterable[str]) -> None:
                 f"{key} cannot be searched: a search has one {key}, and best=true -m {key}=… runs "
                 "what it has found with several"
             )
+
+
+def judge_values(
+    space: Mapping[str, BaseDistribution], compose: Callable[[Sequence[str]], object]
+) -> None:
+    """Refuse a search for a key that there is not, or with values that are illegal by themselves.
+
+    Args:
+        space: What is varied.
+        compose: Judges overrides.
+
+    Raises:
+        UserError: Naming the key; or what Hydra raises.
+    """
+    samples = {key: _samples(each) for key, each in space.items()}
+    for row in range(max(map(len, samples.values()))):
+        typed = [f"{key}={values[row % len(values)]}" for key, values in samples.items()]
+        try:
+            compose(typed)
+        except (UserError, HydraException, OmegaConfBaseException):
+            for override in typed:  # one of them, or only all together: those are trials that fail
+                compose([override])
+
+
+def _samples(distribution: BaseDistribution) -> list[Any]:
+    """The ends of a range and a value between them; every choice."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = distribution.low, distribution.high
+    between = low + 0.618 * (high - low)
+    return [low, high, int(between) if isinstance(distribution, IntDistribution) else between]
+
+
+def quoted(text: str) -> str:
+    """A text as it is typed, whatever its characters."""
+    return "'{}'".format(text.replace("'", "\\'"))
 
 
 def choices(distribution: BaseDistribution) -> tuple[str, ...]:

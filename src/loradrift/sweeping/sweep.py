@@ -35,9 +35,9 @@ from loradrift.sweeping.recovery import (
     was_interrupted,
     worker,
 )
-from loradrift.sweeping.same import begin, check_same, search_facts
+from loradrift.sweeping.same import begin, check_same, has_trials, search_facts
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
-from loradrift.sweeping.space import choices, judge_space, read_space
+from loradrift.sweeping.space import choices, judge_space, judge_values, quoted, read_space
 from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
 
 GRID = ("task", "method")
@@ -103,12 +103,15 @@ class SearchSweep(OptunaSweeperImpl):
     def _search(
         self, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
     ) -> None:
-        config = self._compose([*(f"{key}={value}" for key, value in fixed.items()), *extra])
+        same_for_all = [*(f"{key}={value}" for key, value in fixed.items()), *extra]
+        config = self._compose(same_for_all)
         name = f"{config.study.name}/{config.task.name}/{config.method.name}"
         url = str(self.storage or f"sqlite:///{config.runs}/.search/{config.study.name}.db")
         storage = open_storage(url, **self.timing)
         try:
             with claiming(storage, name):
+                if not has_trials(storage, name):  # nothing is written before it is legal
+                    judge_values(space, lambda typed: self._compose([*same_for_all, *typed]))
                 study = begin(storage, name, self._direction(config))
                 same = {key: value for key, value in fixed.items() if key not in GRID}
                 facts = search_facts(config, same, space, extra)
@@ -219,9 +222,9 @@ class SearchSweep(OptunaSweeperImpl):
         trial_id = find_trial(search.storage, name, trial.number)
         study, _, _ = name.split("/")
         of_trial = (
-            f"study.name='{study}.search'",
-            "search.storage='{}'".format(search.url.replace("'", "\\'")),
-            f"search.study='{name}'",
+            f"study.name={quoted(f'{study}.search')}",
+            f"search.storage={quoted(search.url)}",
+            f"search.study={quoted(name)}",
             f"search.trial={trial.number}",
             f"search.pruner={self.pruner}",
         )

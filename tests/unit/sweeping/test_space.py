@@ -4,11 +4,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from loradrift.config import UserError
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
-from loradrift.sweeping.space import judge_space, read_space
+from loradrift.sweeping.space import judge_space, judge_values, quoted, read_space
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,6 +29,40 @@ def test_a_range_from_high_to_low_is_named():
 def test_chance_and_names_make_no_run_better(key):
     with pytest.raises(UserError, match=rf"^{key} cannot be searched: a search has one {key}"):
         judge_space(["method.rank", key])
+
+
+@pytest.mark.parametrize(
+    ("searched", "message"),
+    [
+        ("method.rnak=choice(4,8)", "Could not override 'method.rnak'"),
+        ("method.rank=interval(4,8)", "Error merging override method.rank=4.0"),
+        ("method.dropout=interval(0.5,3)", r"method.dropout must be in \[0, 1\), got 3.0"),
+        ("method.dropout=interval(-1,0.5)", r"method.dropout must be in \[0, 1\), got -1.0"),
+        ("trainer.precision=choice(32-true,33-true)", "trainer.precision must be .*got 33-true"),
+    ],
+)
+def test_a_search_of_what_is_illegal_by_itself_does_not_begin(load, searched, message):
+    space, _, _ = read_space([searched, "task.batch_size=range(4,16)"])
+    with pytest.raises((UserError, ConfigCompositionException), match=message):
+        judge_values(space, lambda typed: load(*typed))
+
+
+def test_values_that_are_illegal_only_together_are_trials(load):
+    space, _, _ = read_space(
+        ["task.max_length=choice(64,512)", "model.max_positions=choice(64,512)"]
+    )
+
+    def compose(typed):
+        if set(typed) >= {"task.max_length=512", "model.max_positions=512"}:
+            raise UserError("both")
+
+    judge_values(space, compose)
+
+
+def test_a_quoted_text_is_read_as_it_was():
+    for text in ("it's", "plain", "a,b={c}", "sqlite:////a b/c.db"):
+        override = OverridesParser.create().parse_override(f"key={quoted(text)}")
+        assert override.value() == text
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,17 @@ def test_a_study_of_another_space_is_refused(tmp_path):
     assert code == 0, err  # what only watches is no part of the search
 
 
+def test_what_is_illegal_leaves_nothing_and_what_is_corrected_begins(tmp_path):
+    wrong = ("method.rnak=choice(4,8)", "Could not override 'method.rnak'. .* mean: 'rank'?")
+    code, out, err = search_here(wrong[0], "study.name='it\\'s'", runs=tmp_path, n_trials=1)
+    assert code == 1 and re.search(wrong[1], err), err
+    assert "begun" not in out and not (tmp_path / "begun.log").exists()
+    corrected = ("method.rank=choice(4,8)", "study.name='it\\'s'")
+    code, _, err = search_here(*corrected, runs=tmp_path, n_trials=1)
+    assert code == 0, err
+    assert "/it's.search/sst2/lora," in begun(tmp_path)[0][1]
+
+
 def test_killed_three_times_it_ends_with_exactly_its_trials(tmp_path, whole):
     runs = tmp_path / "killed"
     runs.mkdir()
