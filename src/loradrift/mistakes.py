@@ -62,8 +62,9 @@ def _configuration(error: BaseException) -> str:
     known = option_keys()
     if "." in keys[0] and keys[0] in known:
         return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
-    same = sorted((key for key in known if key.rpartition(".")[2] == last), key=_depth)[:2]
-    nearest = same or get_close_matches(keys[0], known, n=1)
+    others = [key for key in known if key != keys[0]]  # one of train.py, typed to analyze.py
+    same = sorted((key for key in others if key.rpartition(".")[2] == last), key=_depth)[:2]
+    nearest = same or get_close_matches(keys[0], others, n=1)
     return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
 
 

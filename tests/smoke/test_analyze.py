@@ -114,6 +114,7 @@ def test_weights_alone_write_their_tables(planted, capsys):
         ((), "holds no run: `python train.py study=drift -m` makes some"),
         (("analysis=wieghts",), "no such option. Did you mean: analysis=weights?"),
         (("analysis.measurs=[knn]",), "Did you mean: 'measures'?"),
+        (("results=x",), "Did you mean: analysis.results?"),
         (("analysis.seed=x",), "analysis.seed must be an integer, got x"),
         (("analysis.measures=3",), "analysis.measures must be a list, as [one,two], got 3"),
     ],

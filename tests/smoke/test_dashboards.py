@@ -49,8 +49,23 @@ def pushed(tmp_path_factory):
 def test_it_says_what_uploads_the_runs(pushed):
     folder, _, said = pushed
     [run] = (folder / "results/dashboards/wandb").glob("offline-run-*")
-    assert f"`wandb sync {run}`" in said
+    assert f"`wandb sync {run}` upload" in said
+    assert "none of the study's own was logged with logger=wandb" in said
     assert list(run.glob("*.wandb")) and list(run.rglob("layer_profiles*.png"))
+
+
+def test_only_what_was_logged_is_to_be_uploaded(tmp_path):
+    for study in ("drift", "drift.search", "drift2"):
+        (tmp_path / study / "sst2/lora/seed=1/wandb/offline-run-1").mkdir(parents=True)
+    logged = "*/*/*/wandb/offline-run-*"
+    patterns = [f"{tmp_path}/drift/{logged}", f"{tmp_path}/drift.search/{logged}"]
+    assert dashboards.offline_runs(str(tmp_path), "drift") == patterns
+
+
+def test_w_and_b_disabled_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with pytest.raises(UserError, match="WANDB_MODE=disabled logs nothing; WANDB_MODE=offline"):
+        run_analysis(settings(tmp_path, "dashboards"))
 
 
 def test_no_key_is_written_anywhere(pushed):

@@ -6,6 +6,7 @@ runs of the cells carry ``group`` (the study) and ``job_type`` (the phase), and 
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
     read by W&B from the environment, and goes nowhere else.
 
     Raises:
-        UserError: If wandb-workspaces is missing, there are no results, or W&B refuses.
+        UserError: If wandb-workspaces is missing, there are no results, or W&B refuses or is
+            disabled.
     """
     try:
         import wandb
@@ -37,6 +39,8 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
         raise UserError(
             "analysis=dashboards needs wandb-workspaces: pip install 'loradrift[dashboards]'"
         ) from None
+    if os.environ.get("WANDB_MODE") == "disabled":
+        raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
     config = settings.analysis
     results = Path(config.results)
     contents = collect(results, choose_study(Path(config.runs), config.study))
@@ -48,11 +52,14 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
         if offline:
             write_json(folder / "workspace.json", _plain(workspace))
             write_json(folder / "report.json", _plain(report))
+            logged = "".join(
+                f" and `wandb sync {each}`" for each in offline_runs(config.runs, contents.study)
+            )
+            none = "" if logged else " (none of the study's own was logged with logger=wandb)"
             print(
-                f"offline: nothing was pushed. Runs: `wandb sync {place}` and `wandb sync "
-                f"{config.runs}/{contents.study}*/*/*/*/wandb/offline-run-*` upload them; what "
-                f"would be pushed then: {folder}/workspace.json and report.json. The same command "
-                "pushes it without WANDB_MODE=offline"
+                f"offline: nothing was pushed. Runs{none}: `wandb sync {place}`{logged} upload "
+                f"them; what would be pushed then: {folder}/workspace.json and report.json. The "
+                "same command pushes it without WANDB_MODE=offline"
             )
             return
         for each in (workspace, report):
@@ -62,6 +69,13 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
         raise UserError(
             f"W&B: {' '.join(str(error).split())} (WANDB_MODE=offline writes files instead)"
         ) from None
+
+
+def offline_runs(runs: str, study: str) -> list[str]:
+    """Patterns of the folders that the study's runs have logged to, phase by phase."""
+    phases = [f"{runs}/{study}{phase}" for phase in ("", ".search", ".sanity")]
+    logged = "*/*/*/wandb/offline-run-*"
+    return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
 
 
 def collect(results: Path, study: str) -> Contents:

@@ -43,6 +43,14 @@ def read_arguments(
                 f"{text}: study={study.name} searches by itself, for each task and method: "
                 "study.phases=[search]; a search alone is typed without study=…"
             )
+        elif key == "experiment" and override.value() is not None:
+            raise UserError(
+                f"{text}: study={study.name} has sanity checks of its own: study.phases=[sanity]; "
+                "an experiment is typed without study=…"
+            )
+        elif override.is_sweep_override() and key.startswith("study."):
+            values = text.partition("=")[2]
+            raise UserError(f"{text}: a study has one {key}, a list: {key}=[{values}]")
         elif override.is_sweep_override():
             raise UserError(
                 f"{text}: study={study.name} varies task, method and seed alone; another setting "

@@ -20,7 +20,7 @@ SANITY_STEPS = 150
 """Twice what the small model needs to learn a hundred sentences by heart; paragraphs take what
 ``experiment=overfit`` says."""
 
-SANITY_KEYS = ("best", "experiment", "data.train_rows", "task.max_steps", "task.epochs")
+SANITY_KEYS = ("best", "data.train_rows", "task.max_steps", "task.epochs")
 """What is typed for the production, and not for a sanity check, which has rows and steps of its
 own."""
 

@@ -70,10 +70,12 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     if study.dry_run:
         print_listing(study.name, driver.lines())
         print(f"disk: {driver.disk_text()}")
+        driver.warn()
         return
     if searches:
         reach_storage(program)
     driver.check_disk()
+    driver.warn()
     for phase in driver.phases:
         driver.run(phase)
 
@@ -139,6 +141,19 @@ class Driver:
         runs = Path(self.settings.runs)
         settled = settled_trials(runs, self.study.name, self.program.storage)
         return search_lines(self.study, runs, settled)
+
+    def warn(self) -> None:
+        """Say so if trials that are left may find other values than finished cells have."""
+        if "search" not in self.phases or "production" not in self.phases:
+            return
+        left = {(line.task, line.method) for line in self.search_lines if line.done < line.number}
+        made = [cell for cell in self.cells("production") if cell.record]
+        made = [cell for cell in made if is_typed("best", cell.overrides)]
+        if left & {(cell.config.task.name, cell.config.method.name) for cell in made}:
+            print(
+                "production cells have the best values so far; where the trials that are left find "
+                "others, they are refused, and study.phases=[production] force=true makes them anew"
+            )
 
     def check_disk(self) -> None:
         """Refuse to begin what does not fit.

@@ -5,7 +5,8 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.storages import RDBStorage
 from optuna.study import Study
 
-from loradrift.config import OBSERVERS, Config, UserError
+from loradrift.config import Config, UserError, identity
+from loradrift.runs.cell import flatten
 from loradrift.sweeping.edges import typed
 
 
@@ -34,20 +35,16 @@ def begin(storage: RDBStorage, name: str, direction: str) -> Study:
     return study
 
 
-def search_facts(
-    config: Config, fixed: dict[str, str], space: dict[str, BaseDistribution], extra: list[str]
-) -> dict[str, str]:
-    """What makes two searches the same, by name.
+def search_facts(config: Config, space: dict[str, BaseDistribution]) -> dict[str, str]:
+    """What makes two searches the same, by name: what is varied, and all that is not.
 
     Args:
         config: Of a trial, before anything is varied.
-        fixed: Overrides that every trial has.
         space: What is varied.
-        extra: Overrides that delete a key.
     """
-    watched = (*OBSERVERS, "study")
-    facts = {key: value for key, value in fixed.items() if key.partition(".")[0] not in watched}
-    facts |= dict.fromkeys(extra, "")
+    varied = tuple(f"{key}." for key in ("study", *space))
+    fixed = flatten(identity(config)).items()
+    facts = {key: str(value) for key, value in fixed if not f"{key}.".startswith(varied)}
     facts |= {key: distribution_to_json(each) for key, each in space.items()}
     return facts | {
         "objective": f"validation/{config.task.metric}",
@@ -80,4 +77,5 @@ def check_same(study: Study, url: str, facts: dict[str, str]) -> None:
 def _readable(fact: str | None) -> str:
     if fact is None:
         return "(absent)"
-    return typed(json_to_distribution(fact)) if fact.startswith("{") else fact
+    is_range = fact.startswith('{"name": ')  # as Optuna writes one
+    return typed(json_to_distribution(fact)) if is_range else fact

@@ -113,9 +113,7 @@ class SearchSweep(OptunaSweeperImpl):
                 if not has_trials(storage, name):  # nothing is written before it is legal
                     judge_values(space, lambda typed: self._compose([*same_for_all, *typed]))
                 study = begin(storage, name, self._direction(config))
-                same = {key: value for key, value in fixed.items() if key not in GRID}
-                facts = search_facts(config, same, space, extra)
-                check_same(study, url, facts)
+                check_same(study, url, search_facts(config, space))
             search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))
             self._run_all(search)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:

@@ -173,6 +173,10 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     code, out, err = run(tmp_path, *typed)
     assert (code, len(begun(tmp_path))) == (0, 3), err
     assert "phase production: 1 cells, 1 finished already" in out
+    warning = "production cells have the best values so far"
+    assert warning not in out
+    code, out, err = run(tmp_path, *typed[:3], "study.trials=3", "study.dry_run=true")
+    assert code == 0 and warning in out, err
 
 
 def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
