@@ -1,6 +1,7 @@
 """``analysis=search``: what the searches of a study found, and where they should look further."""
 
 from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +141,10 @@ def summary_table(tables: Searches) -> pd.DataFrame:
                 "task": row["task"],
                 "method": row["method"],
                 "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
-                row["objective"]: cell_text(row["best_value"], 4),
+                "objective": row["objective"],
+                "best": cell_text(row["best_value"], 4),
                 "in trial": _best_trial(row),
-                "with": " ".join(f"{key}={_short(value)}" for key, value in pairs) or "-",
+                "with": " ".join(map(_short, pairs)) or "-",
                 "s per trial": cell_text(row["median_seconds"]),
             }
         )
@@ -157,9 +159,9 @@ def _best_trial(row: dict[Hashable, Any]) -> str:
     return f"{row['best_trial']}{others}"
 
 
-def _short(value: str) -> str:
-    """A number with four digits."""
-    try:
-        return f"{float(value):.4g}"
-    except ValueError:
-        return value
+def _short(pair: tuple[str, str]) -> str:
+    """``method.optim.lr`` as ``lr``, and a number with four digits."""
+    key, value = pair
+    with suppress(ValueError):
+        value = f"{float(value):.4g}"
+    return f"{key.rpartition('.')[2]}={value}"

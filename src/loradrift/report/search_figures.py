@@ -44,9 +44,10 @@ def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
     """Draw and save every figure about the searches."""
     trial = ["task", "method", "number"]
     scores = tables.trials[[*trial, "state", "value"]].rename(columns={"value": "score"})
+    shown = tables.trials[tables.trials["state"].isin(STATES)]
     ended = scores[scores["score"].notna() & scores["state"].isin(("complete", "pruned"))]
     drawn = [
-        _panels(tables.trials, _history, tables, folder, "search_history"),
+        _panels(shown, _history, tables, folder, "search_history"),
         _panels(
             tables.coordinates.merge(ended, on=trial),
             _parallel,
@@ -58,7 +59,8 @@ def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
     ]
     if len(tables.importance):
         drawn.append(_panels(tables.importance, _importance, tables, folder, "search_importance"))
-    drawn.append(_panels(tables.trials, _seconds, tables, folder, "search_time"))
+    timed = tables.trials[tables.trials["seconds"].notna()]
+    drawn.append(_panels(timed, _seconds, tables, folder, "search_time"))
     return drawn
 
 
@@ -115,7 +117,8 @@ def _color(search: pd.Series) -> str:
 def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
     complete = trials[trials["state"] == "complete"]
     best = complete["value"].cummax() if _up(search) else complete["value"].cummin()
-    axes.step(complete["number"], best, where="post", color=_color(search), lw=1, alpha=0.6)
+    best = best.set_axis(complete["number"]).reindex(trials["number"]).ffill()
+    axes.step(best.index, best, where="post", color=_color(search), lw=1, alpha=0.6)
     for state, style in STATES.items():
         own = trials[trials["state"] == state]
         if own.empty:

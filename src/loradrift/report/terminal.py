@@ -20,7 +20,9 @@ def print_table(frame: pd.DataFrame, title: str, *, groups: int = 0) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
-    table = Table(*map(str, frame.columns), title=title)
+    table = Table(title=title)
+    for name in frame.columns:
+        table.add_column(str(name), overflow="fold")  # no figure is cut
     before: list[str] = []
     for row in frame.itertuples(index=False):
         cells = list(map(cell_text, row))

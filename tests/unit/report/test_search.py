@@ -118,7 +118,8 @@ def test_equal_best_trials_are_counted(tmp_path, others, text):
     found = tables(tmp_path)
     assert found.summary["tied"][0] == others
     [row] = summary_table(found).to_dict("records")
-    assert (row["validation/accuracy"], row["in trial"]) == ("0.7", text)
+    assert (row["best"], row["in trial"]) == ("0.7", text)
+    assert row["with"] == "dropout=0.1 lr=0.00011 rank=4"
 
 
 def test_heads_of_columns_are_words_or_keys_as_typed():
