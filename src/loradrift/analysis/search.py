@@ -43,8 +43,8 @@ class Searches(NamedTuple):
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
-    ``step``, ``seconds`` (none of :data:`NO_TIME`), a column for each parameter, ``error``,
-    ``cell``."""
+    ``share`` of its run at its last report, ``seconds`` (none of :data:`NO_TIME`), a column for
+    each parameter, ``error``, ``cell``."""
 
     coordinates: pd.DataFrame
     """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
@@ -138,6 +138,8 @@ def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
+    from loradrift.sweeping.reporting import PARTS
+
     rows = []
     for trial in trials:
         reported = trial.intermediate_values.get(trial.last_step or 0)
@@ -147,7 +149,7 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
             "number": trial.number,
             "state": state,
             "value": math.nan if value is None else value,
-            "step": trial.last_step,
+            "share": math.nan if trial.last_step is None else trial.last_step / PARTS,
             "seconds": seconds_of(trial, state),
             **dict(sorted(trial.params.items())),
             "error": trial.user_attrs.get("error"),

@@ -14,28 +14,34 @@ from sqlalchemy.exc import SQLAlchemyError
 from loradrift.config import SearchConfig
 from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage, reason
 
+PARTS = 20
+"""Of a whole run, which trials are compared after: runs with other batches have other steps."""
+
+LEAST = 5
+"""Parts that Hyperband and successive halving give to each trial."""
+
 
 class Reporter:
     """Of one trial.
+
+    A trial's value after a part of its run is its last validation by then, so that trials are
+    compared where they have used the same share of what they have, however many steps that is.
 
     Args:
         search: Names the trial and its pruner.
         cell: The run's folder, noted in the trial.
         total_steps: Optimizer steps of a whole run.
-        interval: Optimizer steps between two reports.
     """
 
-    def __init__(
-        self, search: SearchConfig, cell: Path, *, total_steps: int, interval: int
-    ) -> None:
+    def __init__(self, search: SearchConfig, cell: Path, *, total_steps: int) -> None:
         assert search.storage and search.study and search.trial is not None
         self.storage, self.study, self.trial = search.storage, search.study, search.trial
         self.cell = cell
         self.total_steps = total_steps
-        self.pruner = make_pruner(search, interval, total_steps)
+        self.pruner = make_pruner(search)
 
     def ends(self, step: int, value: float) -> bool:
-        """Report ``value`` at ``step``; whether the trial is to end, which is then recorded.
+        """Report ``value`` after ``step``; whether the trial is to end, which is then recorded.
 
         Raises:
             StorageUnusable: If it is locked or away.
@@ -49,9 +55,13 @@ class Reporter:
 
     def _ends(self, step: int, value: float) -> bool:
         storage, study, trial_id = self._opened
-        storage.set_trial_intermediate_value(trial_id, step, value)
-        last = step >= self.total_steps
-        if last or not self.pruner.prune(study, storage.get_trial(trial_id)):
+        part = step * PARTS // self.total_steps
+        known = storage.get_trial(trial_id).intermediate_values
+        before = max(known, default=part)
+        for missed in range(before + 1, part):
+            storage.set_trial_intermediate_value(trial_id, missed, known[before])
+        storage.set_trial_intermediate_value(trial_id, part, value)
+        if part >= PARTS or not self.pruner.prune(study, storage.get_trial(trial_id)):
             return False
         study.tell(self.trial, state=TrialState.PRUNED)
         return True
@@ -64,20 +74,14 @@ class Reporter:
         return storage, optuna.load_study(study_name=self.study, storage=storage), trial_id
 
 
-def make_pruner(search: SearchConfig, interval: int, total_steps: int) -> BasePruner:
-    """The pruner that ``search.pruner`` names.
-
-    Args:
-        search: Names it.
-        interval: Optimizer steps between two reports: the least that a trial gets.
-        total_steps: Optimizer steps of a whole trial.
-    """
+def make_pruner(search: SearchConfig) -> BasePruner:
+    """The pruner that ``search.pruner`` names, for reports in :data:`PARTS`."""
     match search.pruner:
         case "median":
             return pruners.MedianPruner(n_startup_trials=search.full_trials)
         case "hyperband":
-            return pruners.HyperbandPruner(interval, total_steps, reduction_factor=3)
+            return pruners.HyperbandPruner(LEAST, PARTS, reduction_factor=3)
         case "successive_halving":
-            return pruners.SuccessiveHalvingPruner(interval, reduction_factor=2)
+            return pruners.SuccessiveHalvingPruner(LEAST, reduction_factor=2)
         case _:
             return pruners.NopPruner()

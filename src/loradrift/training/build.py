@@ -101,8 +101,7 @@ def build_callbacks(
     if config.search.trial is not None:
         from loradrift.sweeping.reporting import Reporter
 
-        interval = min(config.trainer.validate_every, total_steps)
-        reporter = Reporter(config.search, cell.folder, total_steps=total_steps, interval=interval)
+        reporter = Reporter(config.search, cell.folder, total_steps=total_steps)
         pruning = [Pruning(reporter, f"validation/{metric}")]
     best = BestCheckpoint(
         cell.best_checkpoint,

@@ -49,7 +49,7 @@ def test_the_tables_know_how_each_trial_ended(reported):
     assert list(mine["value"].fillna(-1)) == [0.7, 0.55, 0.91, -1, 0.8, -1]
     assert list(mine["seconds"].fillna(-1)) == [60, 20, 60, 5, 60, -1]
     assert mine["error"][3] == "the loss is not finite"
-    assert mine["step"][1] == 50
+    assert mine["share"][1] == 0.5
 
 
 def test_a_killed_or_interrupted_trial_has_no_time(tmp_path):

@@ -29,7 +29,7 @@ def add(study, state, value, *, lr, dropout=0.1, rank=8, seconds=60, **attribute
         distributions=SPACE,
         user_attrs=attributes,
         system_attrs={},
-        intermediate_values={50: value} if state is TrialState.PRUNED else {},
+        intermediate_values={10: value} if state is TrialState.PRUNED else {},
     )
     study.add_trial(trial)
 

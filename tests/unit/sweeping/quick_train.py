@@ -40,7 +40,7 @@ def quick(settings, cell):
     if die.exists() and str(settings.search.trial) in die.read_text().split():
         os._exit(9)
     lr = settings.method.optim.lr
-    reporter = Reporter(settings.search, cell.folder, total_steps=STEPS, interval=1)
+    reporter = Reporter(settings.search, cell.folder, total_steps=STEPS)
     seconds = float(os.environ.get("STEP_S", "0"))
     if settings.search.trial == 0:
         seconds *= float(os.environ.get("FIRST_TAKES", "1"))

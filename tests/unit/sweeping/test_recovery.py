@@ -229,7 +229,7 @@ def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, 
     claim(study, storage, worker())
     monkeypatch.setattr(module, "BUSY_S", 0.1)
     search = SearchConfig(storage=str(storage.url), study=NAME, trial=0)
-    reporter = Reporter(search, Path("cell"), total_steps=9, interval=1)
+    reporter = Reporter(search, Path("cell"), total_steps=9)
     assert not reporter.ends(1, 0.5)
     with sqlite3.connect(make_url(storage.url).database) as other:
         other.execute("BEGIN EXCLUSIVE")
