@@ -11,12 +11,7 @@ from pathlib import Path
 from hydra.core.utils import JobStatus
 
 from loradrift.closing import note_finished
-from loradrift.config import (
-    PHASES,
-    Config,
-    StudyConfig,
-    UserError,
-)
+from loradrift.config import PHASES, Config, StudyConfig, UserError
 from loradrift.runs import finished_record
 from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
