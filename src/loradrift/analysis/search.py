@@ -30,7 +30,7 @@ STATES = ("complete", "pruned", "failed", "killed", "interrupted", "running", "w
 """How a trial stands: Optuna's own states, but that ``failed`` did so by itself; the process of a
 ``killed`` one ended, and an ``interrupted`` one was asked to stop. Both are run again."""
 
-NO_TIME = ("killed", "interrupted")
+UNTIMED = ("killed", "interrupted")
 """States whose end in the storage is when somebody noticed, which may be days later."""
 
 
@@ -43,7 +43,7 @@ class Searches(NamedTuple):
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
-    ``share`` of its run at its last report, ``seconds`` (none of :data:`NO_TIME`), a column for
+    ``share`` of its run at its last report, ``seconds`` (none of :data:`UNTIMED`), a column for
     each parameter, ``error``, ``cell``."""
 
     coordinates: pd.DataFrame
@@ -108,7 +108,7 @@ def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
 
 def seconds_of(trial: "FrozenTrial", state: str) -> float:
     """How long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
-    if trial.duration is None or state in NO_TIME:
+    if trial.duration is None or state in UNTIMED:
         return math.nan
     return trial.duration.total_seconds()
 

@@ -13,6 +13,8 @@ from loradrift.config import StudyConfig, UserError, require
 AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
 """Keys whose values the study varies, and what it calls them."""
 
+LISTS = ("study.phases", *(f"study.{axis}" for axis in AXES.values()))
+
 
 def read_arguments(
     study: StudyConfig, arguments: Sequence[str], loader: ConfigLoader
@@ -48,7 +50,7 @@ def read_arguments(
                 f"{text}: study={study.name} has sanity checks of its own: study.phases=[sanity]; "
                 "an experiment is typed without study=…"
             )
-        elif override.is_sweep_override() and key.startswith("study."):
+        elif override.is_sweep_override() and key in LISTS:
             values = text.partition("=")[2]
             raise UserError(f"{text}: a study has one {key}, a list: {key}=[{values}]")
         elif override.is_sweep_override():

@@ -33,6 +33,7 @@ def test_an_axis_may_be_a_pattern():
     [
         (["method.rank=4,8"], r"method.rank=4,8: study=main varies task, method and seed alone"),
         (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
+        (["study.name=a,b"], r"study.name=a,b: study=main varies task, method and seed alone"),
         (["experiment=overfit"], r"experiment=overfit: .* own: study.phases=\[sanity\]"),
         (["study.seeds=1,2"], r"study.seeds=1,2: a study has one study.seeds, .*=\[1,2\]"),
         (["search=lora"], r"search=lora: study=main searches by itself, .*phases=\[search\]"),
