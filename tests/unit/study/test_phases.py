@@ -1,57 +1,17 @@
 """The phases of a study, with a training that takes a moment."""
 
-import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from front_doors import run_here
-from planted_search import plant
+from studying import begun, contents, start
 
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
-APP = Path(__file__).with_name("quick_train.py")
-PLANTED = Path(__file__).parents[1] / "analysis"
 PHASES = "study.phases=[sanity,baselines,production,analysis]"
-
-
-TYPED = ("study=drift", "-m", "task=sst2")
-
-
-def start(folder, *overrides):
-    command = [sys.executable, str(APP), *TYPED, *overrides]
-    path = os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def run(cache):
-    """Exit code, stdout and stderr of a command in this process."""
-
-    def command(folder, *overrides):
-        done = run_here(APP, *TYPED, f"cache={cache}", *overrides, cwd=folder)
-        return done.returncode, done.stdout, done.stderr
-
-    return command
-
-
-def begun(folder):
-    log = folder / "runs" / "begun.log"
-    return log.read_text().splitlines() if log.exists() else []
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module")
@@ -158,116 +118,3 @@ def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     assert code == 0, err
     assert len(begun(tmp_path)) <= 5  # the one that was killed, once more
     assert contents(tmp_path / "results") == contents(folder / "results")
-
-
-def test_production_uses_what_the_search_found(run, tmp_path):
-    typed = ("study.phases=[search,production]", "method=lora", "study.seeds=[1]", "study.trials=2")
-    code, out, err = run(tmp_path, *typed)
-    assert code == 0, err
-    *trials, production = begun(tmp_path)
-    assert len(trials) == 2 and all(each.startswith("drift.search/sst2/lora,") for each in trials)
-    assert production == "drift/sst2/lora,best=True/seed=1"
-    found = re.search(r"in trial 0: .*method.optim.lr=(\S+)", out)[1]
-    record = json.loads((tmp_path / "runs" / production / "run.json").read_text())
-    assert record["config"]["method"]["optim"]["lr"] == pytest.approx(float(found))
-    code, out, err = run(tmp_path, *typed)
-    assert (code, len(begun(tmp_path))) == (0, 3), err
-    assert "phase production: 1 cells, 1 finished already" in out
-    warning = "production cells have the best values so far"
-    assert warning not in out
-    code, out, err = run(tmp_path, *typed[:3], "study.trials=3", "study.dry_run=true")
-    assert code == 0 and warning in out, err
-
-
-def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
-    plant(tmp_path, "drift/sst2/lora")
-    before = contents(tmp_path)
-    typed = ("study.phases=[search]", "method=lora", "study.dry_run=true")
-    code, out, err = run(tmp_path, *typed, "study.trials=5")
-    assert code == 0, err
-    assert re.search(r"search\W+sst2\W+lora\W+5\W+5\W+0 s", out)
-    assert "disk: nothing is left to write" in out
-    code, out, err = run(tmp_path, *typed, "study.trials=6")
-    assert re.search(r"search\W+sst2\W+lora\W+6\W+5\W+unknown", out)
-    assert contents(tmp_path) == before
-
-
-def test_a_study_of_fewer_trials_than_it_has_is_refused_before_its_first_phase(run, tmp_path):
-    plant(tmp_path, "drift/sst2/lora")
-    before = contents(tmp_path)
-    for dry in ("true", "false"):
-        typed = ("study.phases=[baselines,search]", "method=lora", f"study.dry_run={dry}")
-        code, _, err = run(tmp_path, *typed, "study.trials=4")
-        said = "study.trials must be at least 5, the trials that the search of sst2/lora has behind"
-        assert code == 1 and said in err
-    assert contents(tmp_path) == before
-
-
-def test_production_without_what_its_search_found_is_refused(run, tmp_path):
-    plant(tmp_path, "drift/sst2/lora")
-    typed = ("study.phases=[production]", "method=lora", "study.seeds=[1]")
-    code, _, err = run(tmp_path, *typed)
-    assert code == 1 and not begun(tmp_path)
-    said = r"no results/search/drift/sst2_lora.yaml, though the search of sst2/lora has 5 trials"
-    assert re.search(rf"{said} .*: study.phases=\[search\] ends it and writes the file", err)
-    code, _, err = run(tmp_path, *typed, "best=false")
-    assert code == 0, err
-    assert begun(tmp_path) == ["drift/sst2/lora/seed=1"]
-
-
-SECRET = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
-
-
-@pytest.mark.parametrize(
-    ("phases", "option", "message"),
-    [
-        ("[baselines,search]", f"storage='{SECRET}'", "x holds a password, which records"),
-        ("[production,report]", f"storage='{SECRET}'", "x holds a password, which records"),
-        ("[baselines,search]", "n_jobs=2", "hydra.sweeper.n_jobs=2 needs a launcher that starts"),
-        ("[baselines,search]", "direction=up", "direction must be maximize or minimize, got up"),
-    ],
-)
-def test_a_searchs_options_are_judged_before_the_first_phase(
-    run, tmp_path, phases, option, message
-):
-    for dry in ("true", "false"):
-        typed = (f"study.phases={phases}", f"hydra.sweeper.{option}", f"study.dry_run={dry}")
-        code, out, err = run(tmp_path, *typed)
-        assert code == 1 and message in err
-        assert "hunter2" not in out + err
-        assert not contents(tmp_path)
-
-
-def test_a_server_out_of_reach_ends_a_study_before_its_first_phase_but_no_listing(run, tmp_path):
-    away = "hydra.sweeper.storage='postgresql+psycopg://me@127.0.0.1:1/x'"
-    typed = ("study.phases=[baselines,search]", "method=lora", away)
-    code, out, err = run(tmp_path, *typed)
-    assert code == 1 and "phase" not in out
-    assert re.search(r"127.0.0.1:1/x (cannot be opened|needs a driver)", err)
-    assert not contents(tmp_path)
-    code, out, err = run(tmp_path, *typed, "study.dry_run=true")
-    assert code == 0, err
-    assert re.search(r"search\W+sst2\W+lora\W+10\W+0\W+unknown", out)
-
-
-@pytest.mark.slow
-def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
-    phases = "study.phases=[search,production,analysis,report]"
-    typed = (phases, "study.seeds=[1]", "study.trials=2")
-    code, out, err = run(tmp_path, *typed)
-    assert code == 0, err
-    *trials, full, lora = begun(tmp_path)
-    assert len(trials) == 4 and all(each.startswith("drift.search/sst2/") for each in trials)
-    assert full == "drift/sst2/full_finetune,best=True/seed=1"
-    assert lora == "drift/sst2/lora,best=True/seed=1"
-    record = json.loads((tmp_path / "runs" / lora / "run.json").read_text())
-    # of two batch sizes one is at an edge: the report says so, because its search came first
-    assert out.index("searches of study drift") < out.index("phase analysis")
-    edge = f"task.batch_size={record['config']['task']['batch_size']} is on the"
-    assert edge in out
-    page = (tmp_path / "results/report.html").read_text()
-    assert "Best values within 5 % of the end of their range" in page
-    assert "task.batch_size=choice(" in page
-    code, out, err = run(tmp_path, *typed)
-    assert (code, len(begun(tmp_path))) == (0, 6), err
-    assert "phase production: 2 cells, 2 finished already" in out

@@ -1,0 +1,31 @@
+"""A study with a training that takes a moment, and what it left; shared by tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+APP = Path(__file__).with_name("quick_train.py")
+PLANTED = Path(__file__).parents[1] / "analysis"
+
+
+TYPED = ("study=drift", "-m", "task=sst2")
+
+
+def start(folder, *overrides):
+    command = [sys.executable, str(APP), *TYPED, *overrides]
+    path = os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+
+
+def begun(folder):
+    log = folder / "runs" / "begun.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
