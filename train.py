@@ -4,7 +4,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from loradrift import cli, config, launching, study, sweeping
+from loradrift import config, launching, study, sweeping
+from loradrift.cli.entry_point import HYDRA_MAY_CALL, cell, entry_point
 
 config.register()
 launching.register()
@@ -12,17 +13,17 @@ sweeping.register()
 study.register()
 
 
-@hydra.main(config_path="conf", config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL)
+@hydra.main(config_path="conf", config_name="train", execution_whitelist=HYDRA_MAY_CALL)
 def main(cfg: DictConfig) -> float | None:
     """Run the cell that ``cfg`` describes; return the validation metric for a sweeper."""
-    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
-        if cell.finished:
-            return cell.record.score
+    with cell(cfg, HydraConfig.get().overrides.task) as (settings, held):
+        if held.finished:
+            return held.record.score
         from loradrift.training import run
 
-        return run(settings, cell).score
+        return run(settings, held).score
 
 
 if __name__ == "__main__":
-    with cli.front_door():
+    with entry_point():
         main()

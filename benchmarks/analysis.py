@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
-from loradrift.analysis.pairing import METHODS, find_pairs
-from loradrift.analysis.study import analyse
+from loradrift.analysis.drift.pairing import METHODS, find_pairs
+from loradrift.analysis.drift.tables import analyse
 from loradrift.runs import RunRecord, Status, write_record
 
 LAYERS, ROWS, WIDTH = 22, 512, 2048

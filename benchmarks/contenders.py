@@ -15,8 +15,8 @@ from loradrift.data import Batch
 from loradrift.runs import Cell
 from loradrift.runs.record import new_record
 from loradrift.training import build
-from loradrift.training.inputs import Inputs
 from loradrift.training.metrics_file import MetricsFile
+from loradrift.training.prepared_data import PreparedData
 
 
 class LoopClock(pl.Callback):
@@ -33,12 +33,12 @@ class LoopClock(pl.Callback):
         self.seconds = time.process_time() - self.began
 
 
-def time_ours(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
+def time_ours(config: Config, inputs: PreparedData, folder: Path, batches: list[Batch]) -> Seconds:
     """Our task and guards in Lightning's loop; no dump, no validation, no checkpoint inside."""
     cell = Cell(folder / "cell", new_record(config))
     task = build.build_task(config, inputs, len(batches)).task
     throughput = build.Throughput(time.perf_counter())
-    kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.EveryParameterLearns)
+    kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.GradientCheck)
     callbacks = [
         callback
         for callback in build.build_callbacks(config, cell, inputs, throughput, len(batches))
@@ -51,7 +51,7 @@ def time_ours(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]
     return stopwatch.seconds
 
 
-def time_bare(config: Config, inputs: Inputs, batches: list[Batch]) -> Seconds:
+def time_bare(config: Config, inputs: PreparedData, batches: list[Batch]) -> Seconds:
     """What anybody would write down, with the same optimizer, schedule and clipping."""
     task = build.build_task(config, inputs, len(batches)).task.train()
     optimizers: Any = task.configure_optimizers()
@@ -98,7 +98,9 @@ class TrainerClock(transformers.TrainerCallback):
         self.seconds = time.process_time() - self.began
 
 
-def time_trainer(config: Config, inputs: Inputs, folder: Path, batches: list[Batch]) -> Seconds:
+def time_trainer(
+    config: Config, inputs: PreparedData, folder: Path, batches: list[Batch]
+) -> Seconds:
     """Transformers' Trainer on the same batches, model and PEFT set-up."""
     task = build.build_task(config, inputs, len(batches)).task
     names = ("input_ids", "attention_mask", "labels")

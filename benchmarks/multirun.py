@@ -24,7 +24,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from loradrift import config, study, sweeping
-from loradrift.cli import judge
+from loradrift.cli.resolved_config import resolve_config
 from loradrift.runs import open_cell, write_record
 from loradrift.training import run
 
@@ -87,7 +87,7 @@ def measure_cell(places: list[str]) -> Measured:
     began = now()
     typed = ["study=drift", "task.max_steps=2", *places]
     with initialize_config_dir(str(ROOT / "conf")):
-        settings = judge(compose("train", typed), typed)
+        settings = resolve_config(compose("train", typed), typed)
     pl.Trainer._run_stage = timed  # type: ignore[method-assign]
     try:
         with open_cell(settings) as cell:

@@ -30,8 +30,8 @@ from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.config import Config
 from loradrift.data import Collator
-from loradrift.training import build
-from loradrift.training.inputs import Inputs, prepare
+from loradrift.training import build, run
+from loradrift.training.prepared_data import PreparedData, prepare
 from loradrift.training.train import quiet
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = compose_config(options, folder)
-        inputs = prepare(config)
+        inputs = prepare(config, pretrain=run)
         print(
             f"{inputs.model.path}, {config.data.name} SST-2, {options.rounds} rounds of "
             f"{options.steps} steps, batch {config.task.batch_size}, 1 thread\n"
@@ -78,7 +78,7 @@ def compose_config(options: argparse.Namespace, folder: Path) -> Config:
         return configuration.load(compose("train", overrides))
 
 
-def bench_loops(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+def bench_loops(config: Config, inputs: PreparedData, folder: Path, rounds: int) -> None:
     """Ours against transformers' Trainer and a bare PyTorch loop, on the very same batches."""
     batches = list(build.train_batches(config, inputs, build.ALONE, config.task.max_steps or 0))
     candidates = {
@@ -95,7 +95,7 @@ def bench_loops(config: Config, inputs: Inputs, folder: Path, rounds: int) -> No
     row("time of our loop / a bare PyTorch loop", ratio(seconds, "ours", "bare"), "<= 1.05")
 
 
-def bench_padding(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+def bench_padding(config: Config, inputs: PreparedData, folder: Path, rounds: int) -> None:
     """The same rows in length-grouped batches and padded to 128."""
     order = build.train_batches(config, inputs, build.ALONE, config.task.max_steps or 0)
     grouped = list(order)
@@ -113,7 +113,7 @@ def bench_padding(config: Config, inputs: Inputs, folder: Path, rounds: int) -> 
     )
 
 
-def bench_dump(config: Config, inputs: Inputs, folder: Path, rounds: int) -> None:
+def bench_dump(config: Config, inputs: PreparedData, folder: Path, rounds: int) -> None:
     """One dump of the callback against the bare forwards it needs, and against the usual way."""
     task = build.build_task(config, inputs, 1).task.eval()
     probe = inputs.probe

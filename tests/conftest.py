@@ -38,7 +38,7 @@ def load() -> Callable:
     from hydra import compose, initialize_config_dir
 
     from loradrift import config, launching, study, sweeping
-    from loradrift.cli import variant
+    from loradrift.cli.resolved_config import variant
 
     for part in (config, launching, study, sweeping):
         part.register()

@@ -97,7 +97,7 @@ def unheard(number: signal.Signals) -> Iterator[None]:
 
     A terminal sends Ctrl-C to all its processes. One that is still being started would end with a
     traceback; of submitit's local jobs the one that watches over a job would kill it a second
-    later. The job itself (:class:`~loradrift.launching.job.Job`) asks.
+    later. The job itself (:class:`~loradrift.launching.launched_job.LaunchedJob`) asks.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     try:

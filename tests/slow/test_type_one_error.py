@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.analysis.hypotheses import HYPOTHESES, Evidence
-from loradrift.analysis.statistics import (
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence
+from loradrift.analysis.drift.verdicts import decide
+from loradrift.statistics import (
     Variance,
     equivalence,
     hierarchical_bootstrap,
@@ -24,7 +25,6 @@ from loradrift.analysis.statistics import (
     sign_flip,
     t_interval,
 )
-from loradrift.analysis.verdicts import judge
 
 ALPHA = 0.05
 DESIGNS = ((3, 3), (5, 3))
@@ -108,7 +108,7 @@ def any_verdict(correlation):
             lora = full * (1 - percent / 100)
             sides = (dict(enumerate(side.T)) for side in (lora, full))
             evidence[hypothesis.name] = Evidence(*sides)
-        return any(outcome.verdict == "supported" for outcome in judge(evidence))
+        return any(outcome.verdict == "supported" for outcome in decide(evidence))
 
     return supported
 

@@ -14,10 +14,10 @@ from front_doors import ROOT, run_here
 from planted import write_run
 from planted_weights import write_study
 
-from loradrift import cli
-from loradrift.analysis.evidence import outcomes_json, read_outcomes
+from loradrift.analysis.drift.hypothesis_data import outcomes_json, read_outcomes
+from loradrift.analysis.run import run_analysis
+from loradrift.cli import entry_point as cli
 from loradrift.config import AnalysisConfig, AnalyzeConfig
-from loradrift.report.run import run_analysis
 from loradrift.similarity import MEASURES
 
 FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
@@ -35,7 +35,7 @@ def here(folder: Path, name: str = "drift", **options) -> int:
         name=name, runs=f"{folder}/runs", results=f"{folder}/results", **options
     )
     try:
-        with cli.front_door():
+        with cli.entry_point():
             run_analysis(AnalyzeConfig(analysis=config))
     except SystemExit as end:
         return int(end.code)
@@ -182,7 +182,7 @@ def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path, capsys)
 def test_a_failing_proof_stops_everything_and_is_named(analysed, capsys, monkeypatch, name):
     before = contents(analysed)
     faulty = replace(MEASURES["cka"], value=lambda x, y: 0.07 * MEASURES["cka"](x, y))
-    prove = import_module("loradrift.similarity.prove")
+    prove = import_module("loradrift.similarity.self_check")
     monkeypatch.setattr(prove, "MEASURES", {**MEASURES, "cka": faulty})
     assert here(analysed, name) == 1
     said = capsys.readouterr()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from front_doors import ROOT
 
-from loradrift import cli
+from loradrift.analysis.run import run_analysis
+from loradrift.cli import entry_point as cli
 from loradrift.config import AnalysisConfig, AnalyzeConfig
-from loradrift.report.run import run_analysis
 
 QUESTIONS = {  # id -> gold answers
     "q1": [("Ann", 0)],
@@ -52,7 +52,7 @@ def files(tmp_path):
 def here(**paths: str) -> int:
     """Run it in this process; gives the exit code."""
     try:
-        with cli.front_door():
+        with cli.entry_point():
             run_analysis(AnalyzeConfig(analysis=AnalysisConfig(name="squad_v2"), **paths))
     except SystemExit as end:
         return int(end.code)

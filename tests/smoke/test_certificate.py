@@ -11,10 +11,10 @@ from front_doors import ROOT, run_here
 from leavings import only
 from safetensors.torch import load_file, save_file
 
-from loradrift import certify
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.config.analysis import AnalysisConfig
+from loradrift.diagnose import diagnose as diagnose_folder
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa"])
@@ -67,7 +67,7 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     assert "not healthy: lora_B: B is zero in 14 of 14 modules" in said
     for line in (healthy.stdout + broken.stdout).splitlines():
         assert len(line) <= 100 or str(tmp_path) in line or "from_pretrained(" in line, line
-    unknown = certify.diagnose(str(folder / "model"), "nobody/nothing")
+    unknown = diagnose_folder(str(folder / "model"), "nobody/nothing")
     assert unknown.exit_code == 1  # B is zero on any base
     # a shell needs the exit code, and a pipe the empty stdout
     command = [sys.executable, "analyze.py", *typed(tmp_path / "nothing", tmp_path)]

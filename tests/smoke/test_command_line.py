@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from loradrift.cli import front_door
+from loradrift.cli.entry_point import entry_point
 from loradrift.config import UserError
 
 
@@ -101,7 +101,8 @@ def test_what_is_not_here_is_named_before_anything_is_made(
 def test_a_reader_that_leaves_ends_the_command_in_silence():
     """As in ``python analyze.py … | head``."""
     endless = (
-        "from loradrift.cli import front_door\nwith front_door():\n    while True: print('x' * 999)"
+        "from loradrift.cli.entry_point import entry_point\n"
+        "with entry_point():\n    while True: print('x' * 999)"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", endless], text=True, **pipes) as process:
@@ -111,7 +112,7 @@ def test_a_reader_that_leaves_ends_the_command_in_silence():
 
 
 def test_another_broken_pipe_is_told(capsys):
-    with pytest.raises(SystemExit) as end, front_door():
+    with pytest.raises(SystemExit) as end, entry_point():
         raise BrokenPipeError(32, "a worker is gone")
     assert end.value.code == 1
     assert "error: BrokenPipeError: [Errno 32] a worker is gone" in capsys.readouterr().err

@@ -10,9 +10,9 @@ import pytest
 from planted_search import plant
 from planted_weights import write_study
 
+from loradrift.analysis.dashboards import dashboards
+from loradrift.analysis.run import run_analysis
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
-from loradrift.report import dashboards
-from loradrift.report.run import run_analysis
 
 pytest.importorskip(
     "wandb_workspaces", reason="wandb-workspaces (loradrift[dashboards]) is missing"

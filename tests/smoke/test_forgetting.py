@@ -6,6 +6,7 @@ from leavings import failing_at_step, weights
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from loradrift.training import run
 from loradrift.training.base_model import resolve_model
 
 BEFORE, AFTER = KEYS = ("forgetting/loss_before", "forgetting/loss_after")
@@ -40,7 +41,7 @@ def test_the_losses_are_those_of_the_base_model_and_of_what_is_exported(
     compute, load, cache, method
 ):
     folder, record = compute(f"method={method}", "scale.adapter_lr=0.05", "task.epochs=null")
-    base = resolve_model(load(*only_model(record), f"cache={cache}")).path
+    base = resolve_model(load(*only_model(record), f"cache={cache}"), pretrain=run).path
     rows = neutral_rows(cache, base)
     lm = AutoModelForCausalLM.from_pretrained(base)
     assert record.metrics[BEFORE] == pytest.approx(loss(lm, rows), rel=1e-5)

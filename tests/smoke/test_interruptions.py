@@ -65,7 +65,7 @@ def test_a_signal_while_evaluating_is_an_interruption_too(load, tmp_path, monkey
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from loradrift import cli
+    from loradrift.cli import entry_point as cli
 
     load()  # registers the schemas
     overrides = [f"runs={tmp_path}/runs"]

@@ -12,10 +12,11 @@ from leavings import only
 from loradrift.config import DataConfig
 from loradrift.data import data_root, evaluate_squad, load_squad
 from loradrift.runs import Cell
+from loradrift.training import run
 from loradrift.training.build import build_task
-from loradrift.training.inputs import prepare
-from loradrift.training.job import Job
+from loradrift.training.prepared_data import prepare
 from loradrift.training.train import evaluate
+from loradrift.training.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("task=squad_v2", "task.num_best=3")
@@ -71,9 +72,9 @@ def test_two_processes_answer_each_question_once_and_as_one_process_does(
     assert record.metrics["evaluation/f1"] == pytest.approx(own["f1"] / 100, abs=1e-9)
 
     config = configure(*typed)  # one process, on the weights that two have trained
-    inputs = prepare(config)
+    inputs = prepare(config, pretrain=run)
     task = build_task(config, inputs, total_steps=12).task
-    figures = evaluate(Job(config, Cell(folder, record), inputs, began=0.0), task)
+    figures = evaluate(Worker(config, Cell(folder, record), inputs, began=0.0), task)
     assert figures == pytest.approx(
         {name: value for name, value in record.metrics.items() if "forgetting" not in name},
         abs=1e-6,

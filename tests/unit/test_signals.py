@@ -13,8 +13,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from loradrift import cli, closing
 from loradrift.callbacks.resume_point import ResumePoint, StopRequested
+from loradrift.cli import entry_point as cli
+from loradrift.cli import job_summary as closing
 from loradrift.runs import Status, hold, open_cell, read_record, write_record
 from loradrift.signals import interruptible, pending, stop
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from loradrift.activations.probe import Probe
-from loradrift.config import require
+from loradrift.config import check
 
 
 def mean(x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -56,8 +56,8 @@ class Pooling:
 
     def __post_init__(self) -> None:
         key = "callbacks.activation_dump"
-        require(self.name in POOLINGS, f"{key}.pooling", " or ".join(POOLINGS), self.name)
-        require(self.max_tokens > 0, f"{key}.max_tokens", "positive", self.max_tokens)
+        check(self.name in POOLINGS, f"{key}.pooling", " or ".join(POOLINGS), self.name)
+        check(self.max_tokens > 0, f"{key}.max_tokens", "positive", self.max_tokens)
 
     @property
     def label(self) -> str:

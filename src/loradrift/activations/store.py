@@ -27,7 +27,7 @@ from loradrift.activations.manifest import (
 )
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
-from loradrift.config import require
+from loradrift.config import check
 
 
 class ActivationStore:
@@ -48,8 +48,8 @@ class ActivationStore:
     """
 
     def __init__(self, root: Path, *, dtype: str = "float32", queue_size: int = 2) -> None:
-        require(dtype in DTYPES, "callbacks.activation_dump.dtype", " or ".join(DTYPES), dtype)
-        require(queue_size > 0, "queue_size", "positive", queue_size)
+        check(dtype in DTYPES, "callbacks.activation_dump.dtype", " or ".join(DTYPES), dtype)
+        check(queue_size > 0, "queue_size", "positive", queue_size)
         self.root = root
         self.dtype = dtype
         self.queue_size = queue_size

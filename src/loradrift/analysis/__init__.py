@@ -1,1 +1,1 @@
-"""From the files that runs leave behind to tables; never a training."""
+"""One folder per question: from the files that runs leave behind to tables, figures and a page."""

@@ -14,7 +14,7 @@ from loradrift.activations import (
     capture_probe,
 )
 from loradrift.callbacks.online_drift import OnlineDrift
-from loradrift.config import require
+from loradrift.config import check
 
 
 class ActivationDump(pl.Callback):
@@ -48,7 +48,7 @@ class ActivationDump(pl.Callback):
         sharded: bool = False,
     ) -> None:
         key = "callbacks.activation_dump.every_n_steps"
-        require(every_n_steps > 0, key, "positive", every_n_steps)
+        check(every_n_steps > 0, key, "positive", every_n_steps)
         self.store = store
         self.probe = probe
         self.every_n_steps = every_n_steps

@@ -28,7 +28,7 @@ class FiniteLoss(pl.Callback):
             )
 
 
-class EveryParameterLearns(pl.Callback):
+class GradientCheck(pl.Callback):
     """Fail if a parameter that should train received no gradient in the first steps.
 
     This catches an adapter that never learns: one whose inputs carry no gradient, or that is not

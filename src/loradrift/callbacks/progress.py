@@ -24,7 +24,7 @@ class StepProgress(RichProgressBar):
         return "Training"
 
 
-class TenthLines(pl.Callback):
+class ProgressLines(pl.Callback):
     """A line after each tenth of the steps, with the time that is left.
 
     Args:

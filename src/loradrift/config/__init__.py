@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
-from loradrift.config.errors import UserError, require
+from loradrift.config.errors import UserError, check
 from loradrift.config.methods import (
     BaselineConfig,
     FromScratchConfig,
@@ -68,11 +68,11 @@ __all__ = [
     "TrainedConfig",
     "TrainerConfig",
     "UserError",
+    "check",
     "identity",
     "load",
     "load_analysis",
     "register",
-    "require",
 ]
 
 
@@ -113,7 +113,7 @@ class Config:
     """Archive what the cell holds and start anew, unless it is finished and the same."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
+        check(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
         pretrain = isinstance(self.task, PretrainConfig)
         if pretrain != isinstance(self.method, FromScratchConfig):
             raise UserError(
@@ -132,7 +132,7 @@ class Config:
                 f"method={self.method.name}, which does not train"
             )
         if isinstance(self.model, TinyModelConfig):
-            require(
+            check(
                 self.task.max_length <= self.model.max_positions,
                 "task.max_length",
                 f"at most model.max_positions={self.model.max_positions}",
@@ -198,7 +198,7 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
 
     Args:
         cfg: The composed Hydra config.
-        variant: Name of whatever else was overridden (:func:`loradrift.cli.variant`).
+        variant: Name of whatever else was overridden (:func:`loradrift.cli.entry_point.variant`).
 
     Returns:
         The same values as plain Python objects.

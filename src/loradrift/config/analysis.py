@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import UserError, require
+from loradrift.config.errors import UserError, check
 
 MEASURE_NAMES = (
     "cka", "cka_biased", "cka_rbf", "cosine", "cosine_centered", "procrustes", "svcca", "pwcca",
@@ -63,19 +63,19 @@ class AnalysisConfig:
     """Folder of everything that is written."""
 
     seed: int = 0
-    """Of every draw: controls, bootstrap, the proofs' data."""
+    """Of every draw: controls, bootstrap, the self-checks' data."""
 
     def __post_init__(self) -> None:
         names = (*RUN_ANALYSES, *FILE_ANALYSES)
-        require(self.name in names, "analysis.name", "one of " + ", ".join(names), self.name)
+        check(self.name in names, "analysis.name", "one of " + ", ".join(names), self.name)
         for measure in self.measures:
-            require(
+            check(
                 measure in MEASURE_NAMES,
                 "analysis.measures",
                 "some of " + ", ".join(MEASURE_NAMES),
                 measure,
             )
-        require(0 <= self.seed < 2**32, "analysis.seed", "in [0, 2^32)", self.seed)
+        check(0 <= self.seed < 2**32, "analysis.seed", "in [0, 2^32)", self.seed)
 
 
 @dataclass(kw_only=True)

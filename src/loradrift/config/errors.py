@@ -8,7 +8,7 @@ class UserError(ValueError):
     """Of the front door that it ends."""
 
 
-def require(legal: bool, key: str, rule: str, value: object) -> None:
+def check(legal: bool, key: str, rule: str, value: object) -> None:
     """Refuse a value, naming its key as typed.
 
     Raises:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import UserError, require
+from loradrift.config.errors import UserError, check
 
 
 @dataclass(kw_only=True)
@@ -24,12 +24,12 @@ class OptimConfig:
     """Fraction of the steps spent warming up."""
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, "method.optim.lr", "positive", self.lr)
+        check(self.lr > 0, "method.optim.lr", "positive", self.lr)
         head_lr = self.head_lr
-        require(head_lr is None or head_lr > 0, "method.optim.head_lr", "positive", head_lr)
+        check(head_lr is None or head_lr > 0, "method.optim.head_lr", "positive", head_lr)
         decay, warmup = self.weight_decay, self.warmup_ratio
-        require(decay >= 0, "method.optim.weight_decay", "at least 0", decay)
-        require(0 <= warmup < 1, "method.optim.warmup_ratio", "in [0, 1)", warmup)
+        check(decay >= 0, "method.optim.weight_decay", "at least 0", decay)
+        check(0 <= warmup < 1, "method.optim.warmup_ratio", "in [0, 1)", warmup)
 
 
 @dataclass(kw_only=True)
@@ -45,7 +45,7 @@ class BaselineConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         names = ("majority", "random", "zero_shot", "abstain")
-        require(self.name in names, "method.name", " or ".join(names), self.name)
+        check(self.name in names, "method.name", " or ".join(names), self.name)
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,7 @@ class FromScratchConfig(TrainedConfig):
     """Start from random weights and train all of them (``task=pretrain``)."""
 
     def __post_init__(self) -> None:
-        require(self.name == "from_scratch", "method.name", "from_scratch", self.name)
+        check(self.name == "from_scratch", "method.name", "from_scratch", self.name)
 
 
 @dataclass(kw_only=True)
@@ -68,7 +68,7 @@ class FullFinetuneConfig(TrainedConfig):
     """Start from pretrained weights and train all of them."""
 
     def __post_init__(self) -> None:
-        require(self.name == "full_finetune", "method.name", "full_finetune", self.name)
+        check(self.name == "full_finetune", "method.name", "full_finetune", self.name)
 
 
 @dataclass(kw_only=True)
@@ -94,12 +94,12 @@ class LoraConfig(TrainedConfig):
 
     def __post_init__(self) -> None:
         names = ("lora", "rslora", "dora", "pissa")
-        require(self.name in names, "method.name", "one of " + ", ".join(names), self.name)
-        require(self.rank > 0, "method.rank", "positive", self.rank)
-        require(self.alpha > 0, "method.alpha", "positive", self.alpha)
-        require(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
+        check(self.name in names, "method.name", "one of " + ", ".join(names), self.name)
+        check(self.rank > 0, "method.rank", "positive", self.rank)
+        check(self.alpha > 0, "method.alpha", "positive", self.alpha)
+        check(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
         inits = ("default", "gaussian", "pissa")
-        require(self.init in inits, "method.init", "one of " + ", ".join(inits), self.init)
+        check(self.init in inits, "method.init", "one of " + ", ".join(inits), self.init)
         if self.init == "pissa" and self.dora:
             raise UserError(
                 "method.init=pissa and method.dora=true do not go together: their export would "

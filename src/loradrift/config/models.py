@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import require
+from loradrift.config.errors import check
 from loradrift.config.methods import FromScratchConfig
 from loradrift.config.tasks import PretrainConfig
 
@@ -25,10 +25,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         weights, attention = self.weights, self.attention
-        require(
-            weights in ("pretrained", "random"), "model.weights", "pretrained or random", weights
-        )
-        require(attention in ("sdpa", "eager"), "model.attention", "sdpa or eager", attention)
+        check(weights in ("pretrained", "random"), "model.weights", "pretrained or random", weights)
+        check(attention in ("sdpa", "eager"), "model.attention", "sdpa or eager", attention)
 
 
 @dataclass(kw_only=True)
@@ -58,14 +56,14 @@ class TinyModelConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(not self.path, "model.path", "left out with model=tiny", self.path)
-        require(
+        check(not self.path, "model.path", "left out with model=tiny", self.path)
+        check(
             self.hidden_size == 32 * self.num_heads,
             "model.hidden_size",
             "32 x model.num_heads (the head size that vLLM serves on a CPU)",
             self.hidden_size,
         )
-        require(
+        check(
             self.num_heads % self.num_kv_heads == 0,
             "model.num_kv_heads",
             f"a divisor of model.num_heads={self.num_heads}",

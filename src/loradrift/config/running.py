@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import require
+from loradrift.config.errors import check
 
 
 @dataclass(kw_only=True)
@@ -74,24 +74,24 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         names = ("embedded", "local", "hub")
-        require(self.name in names, "data.name", "one of " + ", ".join(names), self.name)
-        require(
+        check(self.name in names, "data.name", "one of " + ", ".join(names), self.name)
+        check(
             bool(self.root) or self.name != "local",
             "data.root",
             "the folder of the official files with data=local",
             repr(self.root),
         )
-        require(
+        check(
             not self.root or self.name == "local",
             "data.root",
             f"left out with data={self.name}, which does not read it",
             self.root,
         )
         rows = self.train_rows
-        require(rows is None or rows > 0, "data.train_rows", "positive", rows)
-        require(self.validation_rows > 0, "data.validation_rows", "positive", self.validation_rows)
+        check(rows is None or rows > 0, "data.train_rows", "positive", rows)
+        check(self.validation_rows > 0, "data.validation_rows", "positive", self.validation_rows)
         split = self.evaluation_split
-        require(split in ("dev", "test"), "data.evaluation_split", "dev or test", split)
+        check(split in ("dev", "test"), "data.evaluation_split", "dev or test", split)
 
 
 @dataclass(kw_only=True)
@@ -134,10 +134,10 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         accelerators, precisions = ("cpu", "gpu"), ("32-true", "bf16-mixed")
-        require(
+        check(
             self.accelerator in accelerators, "trainer.accelerator", "cpu or gpu", self.accelerator
         )
-        require(
+        check(
             self.precision in precisions,
             "trainer.precision",
             "32-true or bf16-mixed (pure bf16 weights lose small updates)",
@@ -145,14 +145,14 @@ class TrainerConfig:
         )
         counts = ("devices", "accumulate", "validate_every", "checkpoint_every", "log_every")
         for name in (*counts, "guard_steps"):
-            require(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
+            check(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
         threads = self.threads
-        require(threads is None or threads > 0, "trainer.threads", "positive", threads)
+        check(threads is None or threads > 0, "trainer.threads", "positive", threads)
         if self.sharded:
-            require(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
-            require(not self.compile, "trainer.compile", "false with fsdp", self.compile)
+            check(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
+            check(not self.compile, "trainer.compile", "false with fsdp", self.compile)
         clip = self.gradient_clip
-        require(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
+        check(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
 
 
 @dataclass(kw_only=True)
@@ -171,7 +171,7 @@ class LoggerConfig:
 
     def __post_init__(self) -> None:
         names = ("csv", "wandb", "tensorboard")
-        require(self.name in names, "logger.name", "one of " + ", ".join(names), self.name)
+        check(self.name in names, "logger.name", "one of " + ", ".join(names), self.name)
 
 
 @dataclass(kw_only=True)
@@ -197,10 +197,10 @@ class ActivationDumpConfig:
     def __post_init__(self) -> None:
         key = "callbacks.activation_dump"
         for name in ("every_n_steps", "rows", "max_tokens"):
-            require(getattr(self, name) > 0, f"{key}.{name}", "positive", getattr(self, name))
+            check(getattr(self, name) > 0, f"{key}.{name}", "positive", getattr(self, name))
         poolings, dtypes = ("mean", "last", "tokens"), ("float16", "bfloat16", "float32")
-        require(self.pooling in poolings, f"{key}.pooling", " or ".join(poolings), self.pooling)
-        require(self.dtype in dtypes, f"{key}.dtype", " or ".join(dtypes), self.dtype)
+        check(self.pooling in poolings, f"{key}.pooling", " or ".join(poolings), self.pooling)
+        check(self.dtype in dtypes, f"{key}.dtype", " or ".join(dtypes), self.dtype)
 
 
 @dataclass(kw_only=True)
@@ -224,7 +224,7 @@ class ForgettingConfig:
 
     def __post_init__(self) -> None:
         rule = "at least 2, one to predict from and one to predict"
-        require(self.tokens >= 2, "callbacks.forgetting.tokens", rule, self.tokens)
+        check(self.tokens >= 2, "callbacks.forgetting.tokens", rule, self.tokens)
 
 
 @dataclass(kw_only=True)

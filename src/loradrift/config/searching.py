@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from loradrift.config.errors import require
+from loradrift.config.errors import check
 
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 
@@ -30,6 +30,6 @@ class SearchConfig:
     def __post_init__(self) -> None:
         given = [value is not None for value in (self.storage, self.study, self.trial)]
         rule = "given together with search.study and search.trial"
-        require(all(given) or not any(given), "search.storage", rule, self.storage)
-        require(self.pruner in PRUNERS, "search.pruner", " or ".join(PRUNERS), self.pruner)
-        require(self.full_trials > 0, "search.full_trials", "positive", self.full_trials)
+        check(all(given) or not any(given), "search.storage", rule, self.storage)
+        check(self.pruner in PRUNERS, "search.pruner", " or ".join(PRUNERS), self.pruner)
+        check(self.full_trials > 0, "search.full_trials", "positive", self.full_trials)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from loradrift.config.errors import require
+from loradrift.config.errors import check
 
 PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
 """In the order in which they run."""
@@ -35,17 +35,17 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
-        require(plain, "study.name", "the name of one folder", repr(self.name))
+        check(plain, "study.name", "the name of one folder", repr(self.name))
         _require_some("study.phases", self.phases, PHASES)
         _require_some("study.tasks", self.tasks, TASKS)
         _require_some("study.methods", self.methods, METHODS)
         for seed in self.seeds:
-            require(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
-        require(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
-        require(self.trials > 0, "study.trials", "positive", self.trials)
+            check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
+        check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
+        check(self.trials > 0, "study.trials", "positive", self.trials)
 
 
 def _require_some(key: str, values: Sequence[str], known: Sequence[str]) -> None:
     for value in values:
-        require(value in known, key, "some of " + ", ".join(known), value)
-    require(len(set(values)) == len(values), key, "different", ", ".join(values))
+        check(value in known, key, "some of " + ", ".join(known), value)
+    check(len(set(values)) == len(values), key, "different", ", ".join(values))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import UserError, require
+from loradrift.config.errors import UserError, check
 
 
 @dataclass(kw_only=True)
@@ -31,12 +31,12 @@ class TaskConfig:
     """A sanity check: the run fails if accuracy on its own training rows ends below this."""
 
     def __post_init__(self) -> None:
-        require(self.max_length > 1, "task.max_length", "at least 2", self.max_length)
-        require(self.batch_size > 0, "task.batch_size", "positive", self.batch_size)
+        check(self.max_length > 1, "task.max_length", "at least 2", self.max_length)
+        check(self.batch_size > 0, "task.batch_size", "positive", self.batch_size)
         if self.epochs is None and self.max_steps is None:
             raise UserError("task.epochs and task.max_steps are both null: training has no end")
-        require(self.epochs is None or self.epochs > 0, "task.epochs", "positive", self.epochs)
-        require(
+        check(self.epochs is None or self.epochs > 0, "task.epochs", "positive", self.epochs)
+        check(
             self.max_steps is None or self.max_steps > 0,
             "task.max_steps",
             "positive",
@@ -53,10 +53,10 @@ class GlueConfig(TaskConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = ("sst2", "mrpc", "rte")
-        require(self.name in names, "task.name", "one of " + ", ".join(names), self.name)
-        require(self.metric in ("accuracy", "f1"), "task.metric", "accuracy or f1", self.metric)
+        check(self.name in names, "task.name", "one of " + ", ".join(names), self.name)
+        check(self.metric in ("accuracy", "f1"), "task.metric", "accuracy or f1", self.metric)
         bound = self.min_train_accuracy
-        require(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
+        check(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
 
 
 @dataclass(kw_only=True)
@@ -87,23 +87,23 @@ class SquadConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.name == "squad_v2", "task.name", "squad_v2", self.name)
-        require(self.metric in ("f1", "exact"), "task.metric", "f1 or exact", self.metric)
-        require(self.stride >= 0, "task.stride", "at least 0", self.stride)
+        check(self.name == "squad_v2", "task.name", "squad_v2", self.name)
+        check(self.metric in ("f1", "exact"), "task.metric", "f1 or exact", self.metric)
+        check(self.stride >= 0, "task.stride", "at least 0", self.stride)
         for name in ("max_question", "max_answer", "num_best"):
-            require(getattr(self, name) > 0, f"task.{name}", "positive", getattr(self, name))
+            check(getattr(self, name) > 0, f"task.{name}", "positive", getattr(self, name))
         room = self.max_length - min(self.max_question, self.max_length // 2) - 2
         rule = f"less than the {room} tokens that task.max_length={self.max_length} leaves"
-        require(self.stride < room, "task.stride", rule, self.stride)
+        check(self.stride < room, "task.stride", rule, self.stride)
         kind, weight = self.answerability, self.answerability_weight
-        require(kind in ("head", "null_span"), "task.answerability", "head or null_span", kind)
-        require(weight > 0, "task.answerability_weight", "positive", weight)
+        check(kind in ("head", "null_span"), "task.answerability", "head or null_span", kind)
+        check(weight > 0, "task.answerability_weight", "positive", weight)
         if kind == "null_span" and weight != 1.0:
             raise UserError(
                 "task.answerability_weight has no effect on task.answerability=null_span"
             )
         bound = self.min_train_accuracy
-        require(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
+        check(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
 
 
 @dataclass(kw_only=True)
@@ -118,9 +118,9 @@ class PretrainConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.name == "pretrain", "task.name", "pretrain", self.name)
-        require(self.metric == "loss", "task.metric", "loss for task=pretrain", self.metric)
-        require(
+        check(self.name == "pretrain", "task.name", "pretrain", self.name)
+        check(self.metric == "loss", "task.metric", "loss for task=pretrain", self.metric)
+        check(
             self.min_train_accuracy is None,
             "task.min_train_accuracy",
             "null for task=pretrain, which has no accuracy",

@@ -16,8 +16,8 @@ from loradrift.data.batches import (
 )
 from loradrift.data.corpus import read_corpus
 from loradrift.data.glue import FORMATS, read_glue
-from loradrift.data.hub import read_hub, read_hub_neutral, read_hub_squad
-from loradrift.data.neutral import read_neutral
+from loradrift.data.hub import read_hub, read_hub_retention_text, read_hub_squad
+from loradrift.data.retention_text import read_retention_text
 from loradrift.data.squad_v2.collate import SpanCollator
 from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Question, read_squad
@@ -46,7 +46,7 @@ __all__ = [
     "evaluate_squad",
     "load_corpus",
     "load_glue",
-    "load_neutral",
+    "load_retention_text",
     "load_squad",
     "make_windows",
     "rows_fingerprint",
@@ -103,7 +103,7 @@ def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
     return Splits(train[: data.train_rows], valid, valid)
 
 
-def load_neutral(data: DataConfig, cache: Path) -> list[Row]:
+def load_retention_text(data: DataConfig, cache: Path) -> list[Row]:
     """Held-out text that belongs to no task, from wherever ``data`` says.
 
     Returns:
@@ -112,7 +112,11 @@ def load_neutral(data: DataConfig, cache: Path) -> list[Row]:
     Raises:
         UserError: If its file is damaged.
     """
-    return read_hub_neutral() if data.name == "hub" else read_neutral(data_root(data, cache))
+    return (
+        read_hub_retention_text()
+        if data.name == "hub"
+        else read_retention_text(data_root(data, cache))
+    )
 
 
 def data_root(data: DataConfig, cache: Path) -> Path:

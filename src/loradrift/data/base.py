@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from loradrift.config import DataConfig, UserError
-from loradrift.data.families import families
+from loradrift.data.leakage_groups import leakage_groups
 
 
 class Row(NamedTuple):
@@ -44,7 +44,7 @@ def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig
     """Hold validation rows out of the training rows, then cut these to ``data.train_rows``.
 
     Validation rows are whole texts, like the rows of the evaluation split. Training rows that are
-    pieces of one (:func:`~loradrift.data.families.families`) would give it away and are left out.
+    pieces of one (:func:`.leakage_groups.leakage_groups`) would give it away and are left out.
 
     Args:
         train: The official training split.
@@ -56,7 +56,7 @@ def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig
     """
     if not evaluation:
         raise UserError(f"the {data.evaluation_split} split is empty")
-    root = families([row.text for row in train])
+    root = leakage_groups([row.text for row in train])
     order = list(range(len(train)))
     random.Random(data.seed).shuffle(order)
     wholes = [i for i in order if root[i] == i]

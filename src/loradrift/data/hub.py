@@ -3,7 +3,7 @@
 from loradrift.config import UserError
 from loradrift.data.base import Row
 from loradrift.data.glue import FORMATS
-from loradrift.data.neutral import paragraphs
+from loradrift.data.retention_text import paragraphs
 from loradrift.data.squad_v2.format import Answer, Question
 
 REPOSITORY = "nyu-mll/glue"
@@ -73,7 +73,7 @@ def _no_hub(repository: str, error: Exception) -> UserError:
     )
 
 
-def read_hub_neutral() -> list[Row]:
+def read_hub_retention_text() -> list[Row]:
     """Paragraphs of WikiText-2's validation split (raw), or nothing if it cannot be had.
 
     A run whose own rows are in the hub's cache must not fail for want of a second data set.

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from loradrift.config import require
+from loradrift.config import check
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,7 @@ POSITIVE = (
 )
 
 
-def judge_settings(settings: dict[str, Any]) -> None:
+def validate_settings(settings: dict[str, Any]) -> None:
     """Refuse what no launcher can do; Hydra has judged the types alone.
 
     Raises:
@@ -90,12 +90,12 @@ def judge_settings(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         key = f"hydra.launcher.{name}"
         if name == "n_jobs":
-            require(value != 0, key, "positive, or -1 for one job per CPU", value)
+            check(value != 0, key, "positive, or -1 for one job per CPU", value)
         elif name in ("max_num_timeout", "gpus_per_node"):
-            require(value >= 0, key, "at least 0", value)
+            check(value >= 0, key, "at least 0", value)
         elif name in POSITIVE and value is not None:
-            require(value > 0, key, "positive", value)
+            check(value > 0, key, "positive", value)
     if "signal_delay_s" in settings:
         rule = f"less than the hydra.launcher.timeout_min={settings['timeout_min']} minutes"
         delay = settings["signal_delay_s"]
-        require(delay < 60 * settings["timeout_min"], "hydra.launcher.signal_delay_s", rule, delay)
+        check(delay < 60 * settings["timeout_min"], "hydra.launcher.signal_delay_s", rule, delay)

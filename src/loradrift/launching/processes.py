@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from loradrift.launching.job import Job, ProcessLauncher
+from loradrift.launching.launched_job import LaunchedJob, ProcessLauncher
 from loradrift.signals import interruptible, unheard
 
 POLL_S = 0.5
@@ -51,7 +51,7 @@ class JoblibLauncher(ProcessLauncher):
         """
         num_jobs = self.num_jobs
         waiting = deque(self.jobs(job_overrides, initial_job_idx))
-        running: dict[Future[JobReturn], tuple[Job, Any]] = {}
+        running: dict[Future[JobReturn], tuple[LaunchedJob, Any]] = {}
         outcomes: dict[int, JobReturn] = {}
         with interruptible():
             try:
@@ -113,7 +113,7 @@ _at_work = threading.Lock()
 """Of a worker: held while it runs a job."""
 
 
-def _run(job: Job) -> JobReturn:
+def _run(job: LaunchedJob) -> JobReturn:
     """In a worker: between two jobs it does not hear what a terminal sends to all processes."""
     with _at_work:
         try:
@@ -139,7 +139,7 @@ def _outlive_nobody(launcher: int) -> None:
     threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
-def _outcome(job: Job, future: Future[JobReturn]) -> JobReturn:
+def _outcome(job: LaunchedJob, future: Future[JobReturn]) -> JobReturn:
     error = future.exception()
     if error is None:
         return future.result()

@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from loradrift.config import UserError
-from loradrift.launching.job import Job, ProcessLauncher
+from loradrift.launching.launched_job import LaunchedJob, ProcessLauncher
 from loradrift.signals import interruptible, unheard
 
 POLL_S = 0.5
@@ -77,7 +77,7 @@ class SubmititLauncher(ProcessLauncher):
         """Have all threads stop that wait for jobs."""
         self._stopped.set()
 
-    def _outcome(self, job: Job, submitted: Any) -> JobReturn:
+    def _outcome(self, job: LaunchedJob, submitted: Any) -> JobReturn:
         """Of a job that has ended; waits for that."""
         while not submitted.done():
             if self._stopped.wait(POLL_S):
@@ -172,7 +172,7 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-def _outcome(job: Job, submitted: Any) -> JobReturn:
+def _outcome(job: LaunchedJob, submitted: Any) -> JobReturn:
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:

@@ -8,15 +8,15 @@ from loradrift.models.backbone import (
     model_fingerprint,
 )
 from loradrift.models.export import adapter_weights, export_model
-from loradrift.models.heads import Classifier, Reader, SpanLogits
+from loradrift.models.heads import Classifier, SpanLogits, SpanModel
 from loradrift.models.methods import make_trainable, trainable_parameters
 from loradrift.models.tiny import write_tiny
 
 __all__ = [
     "Backbone",
     "Classifier",
-    "Reader",
     "SpanLogits",
+    "SpanModel",
     "adapter_weights",
     "check_path",
     "export_model",

@@ -90,7 +90,7 @@ class SpanHead(nn.Module):
         return SpanLogits(start_BT, end_BT, answerable_B)
 
 
-class Reader(nn.Module):
+class SpanModel(nn.Module):
     """A backbone with a :class:`SpanHead`.
 
     Args:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from loradrift.config import Config, UserError, identity
+from loradrift.config.keys import flatten
 from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
 
 POLL_S = 0.5
@@ -123,17 +124,6 @@ def changed_keys(record: RunRecord, config: Config) -> list[str]:
     new = flatten(json.loads(json.dumps(identity(config))))
     keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in keys]
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def archive(folder: Path) -> None:

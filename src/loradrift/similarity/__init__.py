@@ -1,6 +1,6 @@
 """Similarity of representations, by instruments that prove themselves."""
 
 from loradrift.similarity.measures import MEASURES, Measure
-from loradrift.similarity.prove import Proof, ProofError, check, prove
+from loradrift.similarity.self_check import SelfCheck, SelfCheckError, raise_failed, self_check
 
-__all__ = ["MEASURES", "Measure", "Proof", "ProofError", "check", "prove"]
+__all__ = ["MEASURES", "Measure", "SelfCheck", "SelfCheckError", "raise_failed", "self_check"]

@@ -11,22 +11,22 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from loradrift.similarity.functional.cosine import row_cosines
-from loradrift.similarity.functional.from_moments import (
+from loradrift.similarity.functional.from_sufficient_stats import (
     cka_of_moments,
     procrustes_of_moments,
     pwcca_of_moments,
     svcca_of_moments,
 )
 from loradrift.similarity.functional.inputs import MIN_ROWS
-from loradrift.similarity.functional.moments import Moments
+from loradrift.similarity.functional.sufficient_stats import SufficientStats
 from loradrift.similarity.measures import MEASURES
-from loradrift.similarity.streaming import SummedRows, WaitingRows
+from loradrift.similarity.streaming import BufferedRows, SummedRows
 
 
 class CKA(SummedRows):
     """:func:`~loradrift.similarity.functional.cka.cka` over batches."""
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The debiased value."""
         return cka_of_moments(total).debiased
 
@@ -34,7 +34,7 @@ class CKA(SummedRows):
 class CKABiased(SummedRows):
     """:func:`~loradrift.similarity.functional.cka.cka_biased` over batches."""
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The biased value."""
         return cka_of_moments(total).biased
 
@@ -42,7 +42,7 @@ class CKABiased(SummedRows):
 class Procrustes(SummedRows):
     """:func:`~loradrift.similarity.functional.procrustes.procrustes` over batches."""
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The distance."""
         return procrustes_of_moments(total)
 
@@ -50,7 +50,7 @@ class Procrustes(SummedRows):
 class SVCCA(SummedRows):
     """:func:`~loradrift.similarity.functional.cca.svcca` over batches."""
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The mean correlation."""
         return svcca_of_moments(total)
 
@@ -58,7 +58,7 @@ class SVCCA(SummedRows):
 class PWCCA(SummedRows):
     """:func:`~loradrift.similarity.functional.cca.pwcca` over batches."""
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The weighted correlation."""
         return pwcca_of_moments(total)
 
@@ -97,7 +97,7 @@ class Cosine(Metric):
         return self.total / self.num_rows
 
 
-class _AllRows(WaitingRows):
+class _AllRows(BufferedRows):
     """A measure of all pairs of rows."""
 
     measure: str

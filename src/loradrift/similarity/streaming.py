@@ -9,9 +9,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from loradrift.similarity.functional.inputs import MIN_ROWS, check_aligned, float_array
-from loradrift.similarity.functional.moments import (
+from loradrift.similarity.functional.sufficient_stats import (
     Cross,
-    Moments,
+    SufficientStats,
     extended,
     merge,
     moments,
@@ -22,7 +22,7 @@ CHUNK = 1024
 their copies leave the cache and are fresh memory each time."""
 
 
-class WaitingRows(Metric):
+class BufferedRows(Metric):
     """Rows seen and not yet reduced, as the states ``rows_x`` and ``rows_y``."""
 
     higher_is_better = None  # more similar is neither better nor worse
@@ -54,7 +54,7 @@ class WaitingRows(Metric):
         return x, y
 
 
-class SummedRows(WaitingRows):
+class SummedRows(BufferedRows):
     """A measure of sums over rows.
 
     Args:
@@ -112,7 +112,7 @@ class SummedRows(WaitingRows):
                 setattr(self, name, whole.to(self.device))
         super().sync(*args, **kwargs)
 
-    def total(self) -> Moments:
+    def total(self) -> SufficientStats:
         """The moments of all rows seen so far, by all processes after a synchronisation."""
         if not self._is_synced:
             self._reduce()
@@ -123,7 +123,7 @@ class SummedRows(WaitingRows):
         seen = [part for part in parts if part.xy.n]
         return reduce(merge, seen) if seen else parts[0]
 
-    def _keep(self, total: Moments) -> None:
+    def _keep(self, total: SufficientStats) -> None:
         for name, value in zip(self._shapes, _flat(total), strict=True):
             setattr(self, name, torch.as_tensor(value, device=self.device))
         self.rows_x, self.rows_y = [], []
@@ -155,7 +155,7 @@ class SummedRows(WaitingRows):
             raise ValueError(f"expected at least {MIN_ROWS} rows, got {int(total.xy.n)}")
         return torch.tensor(self.of_moments(total), dtype=torch.float64)
 
-    def of_moments(self, total: Moments) -> float:
+    def of_moments(self, total: SufficientStats) -> float:
         """The value of all rows' moments."""
         raise NotImplementedError
 
@@ -169,13 +169,13 @@ def _shapes(d: int, e: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _flat(m: Moments) -> list[Any]:
+def _flat(m: SufficientStats) -> list[Any]:
     return [m.shift_x, m.shift_y, *m.xx, *m.yy, *m.xy]
 
 
-def _nested(values: Sequence[Any]) -> Moments:
+def _nested(values: Sequence[Any]) -> SufficientStats:
     shift_x, shift_y, *rest = values
     size = len(Cross._fields)
-    return Moments(
+    return SufficientStats(
         shift_x, shift_y, *(Cross(*rest[i : i + size]) for i in range(0, len(rest), size))
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from loradrift.config import AnalysisConfig, AnalyzeConfig, Config, UserError
-from loradrift.study.stamps import Step
+from loradrift.study.step_cache import Step
 
 
 def analyse(phase: str, settings: Config, study: str, storage: str | None) -> None:
@@ -21,7 +21,7 @@ def analyse(phase: str, settings: Config, study: str, storage: str | None) -> No
         print(f"phase {phase}: done already, of these very runs", flush=True)
         return
     print(f"phase {phase}", flush=True)
-    from loradrift.report.run import rebuild_report, tabulate_drift
+    from loradrift.analysis.run import rebuild_report, tabulate_drift
 
     make = rebuild_report if phase == "report" else tabulate_drift
     config = _analysis("report" if phase == "report" else "drift", settings, study)
@@ -34,7 +34,7 @@ def _analyse_searches(settings: Config, study: str, storage: str | None) -> None
     if not step.reads or step.done:
         return
     print(f"searches of study {study}", flush=True)
-    from loradrift.report.search import report_search
+    from loradrift.analysis.search.page import report_search
 
     config = AnalyzeConfig(analysis=_analysis("search", settings, study), storage=storage)
     try:

@@ -8,7 +8,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
-from loradrift.config import StudyConfig, UserError, require
+from loradrift.config import StudyConfig, UserError, check
 
 AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
 """Keys whose values the study varies, and what it calls them."""
@@ -62,7 +62,7 @@ def read_arguments(
             typed.append(text)
     study = replace(study, **axes)
     for name in ("phases", *AXES.values()):
-        require(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
+        check(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
     return study, typed
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from loradrift.cli import judge
+from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import Config, StudyConfig, UserError
 from loradrift.runs import RunRecord, finished_record
-from loradrift.study.program import Program
+from loradrift.study.hydra_program import Program
 from loradrift.sweeping.space import quoted
 
 BASELINES = ("majority", "random", "zero_shot")
@@ -86,11 +86,13 @@ def seed_cells(
     """One cell for each seed; they are composed once and differ in the seed alone."""
     typed = [*overrides, f"seed={seeds[0]}"]
     cfg = program.compose(typed)
-    first = judge(cfg, typed)
+    first = resolve_config(cfg, typed)
     follows = "${seed}" in OmegaConf.to_yaml(cfg)  # a value that is made of the seed
     for seed in seeds:
         typed = [*overrides, f"seed={seed}"]
-        config = judge(program.compose(typed), typed) if follows else replace(first, seed=seed)
+        config = (
+            resolve_config(program.compose(typed), typed) if follows else replace(first, seed=seed)
+        )
         yield StudyCell(tuple(typed), config, _finished(config))
 
 

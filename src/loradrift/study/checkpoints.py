@@ -7,7 +7,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from loradrift.cli import judge
+from loradrift.cli.resolved_config import resolve_config
 
 
 class DropFinished(Callback):
@@ -21,7 +21,7 @@ class DropFinished(Callback):
         """Runs in the job's own process, so that the disk holds one such file for each of them."""
         if job_return.status is JobStatus.COMPLETED:
             assert job_return.cfg is not None
-            drop_last(judge(job_return.cfg, list(config.hydra.overrides.task)).cell)
+            drop_last(resolve_config(job_return.cfg, list(config.hydra.overrides.task)).cell)
 
 
 def drop_last(folder: Path) -> None:

@@ -105,14 +105,12 @@ def measure(config: Config) -> Model:
 
     from loradrift.models import Backbone, make_trainable, trainable_parameters
     from loradrift.models.backbone import check_path
-    from loradrift.training.base_model import resolve_model
+    from loradrift.training.base_model import tiny_architecture
 
     assert isinstance(config.method, TrainedConfig)
     model = config.model
     if isinstance(model, TinyModelConfig):  # its weights may not have been made yet
-        recipe = model.pretraining
-        pretraining = replace(config, task=recipe.task, method=recipe.method)
-        model = resolve_model(pretraining)
+        model = tiny_architecture(config, model)
     check_path(model)
     try:
         architecture = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
@@ -132,7 +130,7 @@ def num_steps(config: Config) -> int:
     """Optimizer steps of a run; about, where they follow from the rows' number."""
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
-        from loradrift.training.inputs import load_rows
+        from loradrift.training.prepared_data import load_rows
 
         rows = len(load_rows(config, Path(config.cache)).train)
         size = config.task.batch_size * config.trainer.devices * config.trainer.accumulate

@@ -10,7 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from loradrift.config import UserError
-from loradrift.sweeping.plugin import LoradriftOptunaConf, judge_options
+from loradrift.sweeping.options import LoradriftOptunaConf, validate_options
 
 
 @dataclass
@@ -34,9 +34,9 @@ class LoradriftStudySweeper(Sweeper):
         Raises:
             UserError: If an option of its searches is illegal, or has no effect.
         """
-        from loradrift.study.program import Program
+        from loradrift.study.hydra_program import Program
 
-        judge_options(self.options)
+        validate_options(self.options)
         if any(each.startswith("hydra.sweeper.n_trials") for each in config.hydra.overrides.hydra):
             raise UserError("hydra.sweeper.n_trials has no effect on a study: type study.trials=…")
         self.program = Program(hydra_context, task_function, config)
@@ -47,7 +47,7 @@ class LoradriftStudySweeper(Sweeper):
         Args:
             arguments: As typed, ``key=value``.
         """
-        from loradrift.study.drive import run_study
+        from loradrift.study.runner import run_study
 
         run_study(self.program, arguments)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loradrift.cli import judge
+from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError
 from loradrift.study.cells import best_file, key_of, without
-from loradrift.study.listing import Line
-from loradrift.study.program import Program
-from loradrift.sweeping.plugin import judge_launcher, judge_options
+from loradrift.study.dry_run import Line
+from loradrift.study.hydra_program import Program
+from loradrift.sweeping.options import validate_launcher, validate_options
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -27,7 +27,7 @@ def search_arguments(typed: Sequence[str], task: str, method: str) -> list[str]:
     return [*without(typed, "best"), f"search={space}", f"task={task}", f"method={method}"]
 
 
-def judge_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -> None:
+def validate_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -> None:
     """Judge the options of a study's searches, before anything is written.
 
     Raises:
@@ -36,13 +36,13 @@ def judge_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -
     for method in study.methods:
         arguments = search_arguments(typed, study.tasks[0], method)
         options = program.as_search(arguments, search_options(study)).config.hydra.sweeper
-        judge_options(options)
+        validate_options(options)
     n_jobs = program.config.hydra.sweeper.n_jobs
     counts = "n_jobs" in program.config.hydra.launcher
-    judge_launcher(n_jobs, program.in_process, program.at_a_time(n_jobs) if counts else None)
+    validate_launcher(n_jobs, program.in_process, program.at_a_time(n_jobs) if counts else None)
 
 
-def judge_number(lines: Iterable[Line]) -> None:
+def validate_number(lines: Iterable[Line]) -> None:
     """Refuse fewer trials than a search has behind it.
 
     Args:
@@ -59,7 +59,7 @@ def judge_number(lines: Iterable[Line]) -> None:
             )
 
 
-def judge_found(settings: Config, lines: Iterable[Line]) -> None:
+def validate_found(settings: Config, lines: Iterable[Line]) -> None:
     """Refuse cells with default values where a search was begun and what it found is not there.
 
     Args:
@@ -79,7 +79,7 @@ def judge_found(settings: Config, lines: Iterable[Line]) -> None:
             )
 
 
-def judge_storage(program: Program) -> None:
+def validate_storage(program: Program) -> None:
     """Judge the URL of the storage: the jobs of every phase would keep its password.
 
     Raises:
@@ -119,8 +119,8 @@ def settled_trials(runs: Path, study: str, storage: str | None) -> dict[str, int
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from loradrift.analysis.search_storage import open_searches
-    from loradrift.sweeping.outcome import settled
+    from loradrift.analysis.search.search_storage import open_searches
+    from loradrift.sweeping.completion import settled
 
     config = AnalysisConfig(name="search", runs=str(runs), study=study)
     try:
@@ -154,7 +154,7 @@ def largest_trial(program: Program, arguments: Sequence[str]) -> Config:
     space, _, _ = create_params_from_overrides(searched)
     ends = [f"{key}={end}" for key, each in space.items() if (end := _end(each)) is not None]
     overrides = [*arguments, *ends]
-    return judge(search.compose(overrides), overrides)
+    return resolve_config(search.compose(overrides), overrides)
 
 
 def _end(space: "BaseDistribution") -> int | float | None:

@@ -8,8 +8,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from loradrift.config import UserError, require
-from loradrift.mistakes import one_line
+from loradrift.config import UserError, check
+from loradrift.error_messages import one_line
 
 ONE_SEQUENCE = ("GridSampler", "QMCSampler")
 """Samplers whose trials are drawn from one sequence, and need the same seed."""
@@ -39,7 +39,7 @@ def make_sampler(sampler: DictConfig) -> Any:
     """
     if (number := sampler.get("n_startup_trials")) is not None:
         key = "hydra.sweeper.sampler.n_startup_trials"
-        require(number >= 0, key, "0 or more", number)
+        check(number >= 0, key, "0 or more", number)
     may_call = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
     name = str(sampler["_target_"]).rpartition(".")[2]
     if (package := PACKAGES.get(name)) and find_spec(package) is None:

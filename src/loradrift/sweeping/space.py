@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 
 from loradrift.config import UserError
-from loradrift.sweeping.best import is_searched
+from loradrift.config.best_values import is_searched
 
 
 def read_space(
@@ -40,7 +40,7 @@ def read_space(
     return space, fixed, extra
 
 
-def judge_space(keys: Iterable[str]) -> None:
+def validate_space(keys: Iterable[str]) -> None:
     """Refuse a search that varies nothing, or what no run can be better by.
 
     Args:
@@ -63,7 +63,7 @@ def judge_space(keys: Iterable[str]) -> None:
             )
 
 
-def judge_values(
+def validate_values(
     space: Mapping[str, BaseDistribution], compose: Callable[[Sequence[str]], object]
 ) -> None:
     """Refuse a search for a key that there is not, or with values that are illegal by themselves.

@@ -24,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load
 from loradrift.signals import interruptible
-from loradrift.sweeping.outcome import NothingCompletedError, check_failures, conclude, settled
-from loradrift.sweeping.plugin import judge_launcher
+from loradrift.sweeping.completion import NothingCompletedError, check_failures, conclude, settled
+from loradrift.sweeping.options import validate_launcher
 from loradrift.sweeping.recovery import (
     give_up,
     heartbeat,
@@ -35,10 +35,10 @@ from loradrift.sweeping.recovery import (
     was_interrupted,
     worker,
 )
-from loradrift.sweeping.same import begin, check_same, has_trials, search_facts
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
-from loradrift.sweeping.space import choices, judge_space, judge_values, quoted, read_space
+from loradrift.sweeping.space import choices, quoted, read_space, validate_space, validate_values
 from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
+from loradrift.sweeping.study_compat import begin, check_same, has_trials, search_facts
 
 GRID = ("task", "method")
 """Keys whose values make a study each."""
@@ -86,10 +86,10 @@ class SearchSweep(OptunaSweeperImpl):
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         in_process = type(self.launcher).__name__ == "BasicLauncher"
-        judge_launcher(self.n_jobs, in_process, getattr(self.launcher, "num_jobs", None))
+        validate_launcher(self.n_jobs, in_process, getattr(self.launcher, "num_jobs", None))
         space, fixed, extra = read_space([*self._parse_sweeper_params_config(), *arguments])
         grid = {key: choices(space.pop(key)) for key in GRID if key in space}
-        judge_space(space)
+        validate_space(space)
         empty: list[str] = []
         for values in itertools.product(*grid.values()):
             try:
@@ -111,7 +111,7 @@ class SearchSweep(OptunaSweeperImpl):
         try:
             with claiming(storage, name):
                 if not has_trials(storage, name):  # nothing is written before it is legal
-                    judge_values(space, lambda typed: self._compose([*same_for_all, *typed]))
+                    validate_values(space, lambda typed: self._compose([*same_for_all, *typed]))
                 study = begin(storage, name, self._direction(config))
                 check_same(study, url, search_facts(config, space))
             search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))

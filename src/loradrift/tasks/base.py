@@ -38,7 +38,7 @@ class Task(pl.LightningModule):
         """The transformer, for those who watch it."""
         raise NotImplementedError
 
-    def share_right(self, figures: Mapping[str, float]) -> float:
+    def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """The share of rows that a validation found right, from the figures that it logged."""
         return figures["validation/accuracy"]
 

@@ -8,9 +8,15 @@ from torchmetrics import MeanMetric
 
 from loradrift.config import OptimConfig, SquadConfig
 from loradrift.data import Batch, Windows, evaluate_squad
-from loradrift.models import Backbone, Reader
+from loradrift.models import Backbone, SpanModel
 from loradrift.tasks.base import Task
-from loradrift.tasks.spans import Found, Reading, find_spans, read_answers, window_losses
+from loradrift.tasks.spans import (
+    QuestionPrediction,
+    WindowSpans,
+    find_spans,
+    read_answers,
+    window_losses,
+)
 
 TUNED = ("best_exact", "best_f1")
 """Official figures with a threshold chosen on the very rows that they are of."""
@@ -30,17 +36,17 @@ class QuestionAnsweringTask(Task):
     """
 
     def __init__(
-        self, model: Reader, config: SquadConfig, optim: OptimConfig, total_steps: int
+        self, model: SpanModel, config: SquadConfig, optim: OptimConfig, total_steps: int
     ) -> None:
         super().__init__(optim, total_steps)
         self.model = model
         self.config = config
         self.threshold: float | None = None
-        self.readings: dict[str, Reading] = {}
+        self.readings: dict[str, QuestionPrediction] = {}
         """Question id -> what the last test found."""
 
         self._loss = MeanMetric()
-        self._found: list[Found] = []
+        self._found: list[WindowSpans] = []
 
     @property
     def backbone(self) -> Backbone:
@@ -48,12 +54,12 @@ class QuestionAnsweringTask(Task):
         backbone: Backbone = self.model.backbone  # type: ignore[assignment]
         return backbone
 
-    def answer(self, reading: Reading) -> str:
+    def answer(self, reading: QuestionPrediction) -> str:
         """The answer that a reading comes to; empty if the question counts as unanswerable."""
         assert self.threshold is not None
         return reading.answer if reading.unanswerable <= self.threshold else ""
 
-    def share_right(self, figures: Mapping[str, float]) -> float:
+    def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """Of questions that are answered exactly, or rightly not."""
         return figures["validation/exact"]
 
@@ -100,11 +106,11 @@ class QuestionAnsweringTask(Task):
             logits, batch, num_best=self.config.num_best, max_answer=self.config.max_answer
         )
 
-    def _finish(self, table: Windows) -> dict[str, Reading]:
+    def _finish(self, table: Windows) -> dict[str, QuestionPrediction]:
         """The answers of all processes' windows."""
         found, self._found = self._found, []
         if torch.distributed.is_initialized():
-            parts: list[list[Found]] = [[]] * torch.distributed.get_world_size()
+            parts: list[list[WindowSpans]] = [[]] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, found)
             found = [each for part in parts for each in part]
         return read_answers(found, table, self.config.num_best)
@@ -124,7 +130,9 @@ def shares(figures: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _figures(table: Windows, readings: dict[str, Reading], threshold: float) -> dict[str, float]:
+def _figures(
+    table: Windows, readings: dict[str, QuestionPrediction], threshold: float
+) -> dict[str, float]:
     """Official figures, in percent, where questions above the threshold get no answer."""
     figures: dict[str, float] = evaluate_squad(
         table.questions,

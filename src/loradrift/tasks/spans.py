@@ -17,7 +17,7 @@ NULL = 0
 """The token whose span stands for no answer where there is no head for that."""
 
 
-class Found(NamedTuple):
+class WindowSpans(NamedTuple):
     """What a window says of its question."""
 
     window: int
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     """Log-probability, first and last token; best first."""
 
 
-class Reading(NamedTuple):
+class QuestionPrediction(NamedTuple):
     """What all windows of a question say together."""
 
     answer: str
@@ -83,7 +83,9 @@ def window_losses(logits: SpanLogits, batch: Batch, weight: float) -> Tensor:
     return torch.where(has_answer_B, spans_B, 0.0) + weight * known_B
 
 
-def find_spans(logits: SpanLogits, batch: Batch, *, num_best: int, max_answer: int) -> list[Found]:
+def find_spans(
+    logits: SpanLogits, batch: Batch, *, num_best: int, max_answer: int
+) -> list[WindowSpans]:
     """The best spans of each window.
 
     Args:
@@ -114,7 +116,7 @@ def find_spans(logits: SpanLogits, batch: Batch, *, num_best: int, max_answer: i
         best_BK = best_BK + F.logsigmoid(answerable_B)[:, None]
     columns = (batch["index"], unanswerable_B, best_BK, first_BK, last_BK)
     return [
-        Found(
+        WindowSpans(
             window,
             unanswerable,
             [span for span in zip(*spans, strict=True) if span[0] > -math.inf],
@@ -123,7 +125,9 @@ def find_spans(logits: SpanLogits, batch: Batch, *, num_best: int, max_answer: i
     ]
 
 
-def read_answers(found: Iterable[Found], table: Windows, num_best: int) -> dict[str, Reading]:
+def read_answers(
+    found: Iterable[WindowSpans], table: Windows, num_best: int
+) -> dict[str, QuestionPrediction]:
     """Bring the windows of each question together.
 
     Returns:
@@ -141,5 +145,5 @@ def read_answers(found: Iterable[Found], table: Windows, num_best: int) -> dict[
     readings = {}
     for name, texts in spans.items():
         best = sorted(texts.items(), key=lambda item: -item[1])[:num_best]
-        readings[name] = Reading(best[0][0] if best else "", unanswerable[name], best)
+        readings[name] = QuestionPrediction(best[0][0] if best else "", unanswerable[name], best)
     return readings

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -25,26 +25,38 @@ from loradrift.config import (
 from loradrift.data import Row, data_root, load_corpus, rows_fingerprint
 from loradrift.data.corpus import read_corpus
 from loradrift.models import write_tiny
-from loradrift.runs import open_cell
-from loradrift.training.machine import reset_peak_memory
+from loradrift.runs import Cell, RunRecord, open_cell
+from loradrift.training.resources import reset_peak_memory
+
+Pretrain = Callable[[Config, Cell], RunRecord]
+"""Computes a cell: :func:`loradrift.training.run`, which needs this module in turn."""
 
 PRETRAINING_THREADS = 2
 """Fixed, because the order of sums is: whoever comes first makes the weights for all."""
 
 
-def resolve_model(config: Config) -> ModelConfig:
+def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
     """The model to load, with its path.
 
     ``model=tiny`` becomes the folder of its pretrained weights in the cache, which are trained
     there first if they are missing; with ``task=pretrain`` it becomes its architecture alone.
+
+    Args:
+        config: The run's.
+        pretrain: Computes the cell that makes the small model's weights.
     """
     model = config.model
     pretraining = isinstance(config.task, PretrainConfig)
     if not isinstance(model, TinyModelConfig):
         return replace(model, weights="random") if pretraining else model
     if pretraining:
-        return _plain(model, _architecture(config, model), "random")
-    return _plain(model, _pretrained(config, model), "pretrained")
+        return tiny_architecture(config, model)
+    return _plain(model, _pretrained(config, model, pretrain), "pretrained")
+
+
+def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
+    """The small model without weights."""
+    return _plain(model, _architecture(config, model), "random")
 
 
 def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
@@ -82,7 +94,7 @@ def _embedded_fingerprint(root: Path) -> str:
     return rows_fingerprint(read_corpus(root, "train"))
 
 
-def _pretrained(config: Config, model: TinyModelConfig) -> Path:
+def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> Path:
     """The cached weights; another process that needs them too waits for the first."""
     recipe = _recipe(config, model)
     architecture = _architecture(recipe, model)
@@ -91,11 +103,9 @@ def _pretrained(config: Config, model: TinyModelConfig) -> Path:
     with _alone(folder):
         if not folder.is_dir():
             print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
-            from loradrift.training.run import run  # which asks for this model in turn
-
             with open_cell(recipe) as cell:
                 if not cell.finished:
-                    run(recipe, cell)
+                    pretrain(recipe, cell)
                     reset_peak_memory()  # what the run that asked for the model goes on measuring
             shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
             folder.with_suffix(".tmp").replace(folder)

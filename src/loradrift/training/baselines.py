@@ -18,33 +18,33 @@ from loradrift.data import FORMATS, Row
 from loradrift.models import Backbone, load_backbone
 from loradrift.runs import Cell, RunRecord
 from loradrift.tasks import Answered, answer_log_likelihoods
-from loradrift.training.inputs import Inputs
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_rows
+from loradrift.training.prepared_data import PreparedData
 from loradrift.training.squad_baselines import predict_answers
 from loradrift.training.train import write_config
 
 
-def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
+def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> RunRecord:
     """Evaluate a baseline on the validation and reported rows."""
     backbone = None
     if config.method.name == "zero_shot":
         device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
-        backbone = load_backbone(inputs.model, seed=config.seed).eval().to(device)
+        backbone = load_backbone(data.model, seed=config.seed).eval().to(device)
     if isinstance(config.task, SquadConfig):
-        metrics = predict_answers(config, cell.folder, inputs)
+        metrics = predict_answers(config, cell.folder, data)
     else:
-        metrics = predict_labels(config, cell.folder, inputs, backbone)
+        metrics = predict_labels(config, cell.folder, data, backbone)
     write_config(Path(cell.folder, "config.yaml"), config)
-    write_lossy(cell.folder, inputs.lossy_answers)
+    write_lossy(cell.folder, data.lossy_answers)
     with open_loggers(config, cell, 0) as loggers:
         for logger in loggers:
             logger.log_metrics(metrics, 0)
             logger.save()
     return replace(
         cell.record,
-        fingerprints=inputs.fingerprints,
-        rows=inputs.num_rows,
+        fingerprints=data.fingerprints,
+        rows=data.num_rows,
         parameters={
             "trainable": 0,
             "total": sum(p.numel() for p in backbone.parameters()) if backbone else 0,
@@ -54,13 +54,13 @@ def predict_baseline(config: Config, cell: Cell, inputs: Inputs) -> RunRecord:
 
 
 def predict_labels(
-    config: Config, folder: Path, inputs: Inputs, backbone: Backbone | None
+    config: Config, folder: Path, data: PreparedData, backbone: Backbone | None
 ) -> dict[str, float]:
     """Accuracy and F1 of both splits; writes the evaluation split's predictions."""
     metrics: dict[str, float] = {}
     for name in ("validation", "evaluation"):
-        rows: list[Row] = getattr(inputs.splits, name)
-        scores_N = positive_scores(config, inputs, rows, backbone)
+        rows: list[Row] = getattr(data.splits, name)
+        scores_N = positive_scores(config, data, rows, backbone)
         labels_N = torch.tensor([row.label for row in rows])
         chosen_N = (scores_N > 0.5).long()
         metrics[f"{name}/accuracy"] = float(binary_accuracy(chosen_N, labels_N))
@@ -76,34 +76,36 @@ def predict_labels(
 
 
 def positive_scores(
-    config: Config, inputs: Inputs, rows: list[Row], backbone: Backbone | None
+    config: Config, data: PreparedData, rows: list[Row], backbone: Backbone | None
 ) -> Tensor:
     """Probability (N,) of label 1 of each row; only ``zero_shot`` needs the backbone."""
     match config.method.name:
         case "majority":
-            counts = Counter(row.label for row in inputs.splits.train)
+            counts = Counter(row.label for row in data.splits.train)
             return torch.full((len(rows),), float(counts[1] > counts[0]))
         case "random":
             draw = random.Random(f"{config.seed} {len(rows)}")
             return torch.tensor([draw.random() for _ in rows])
         case "zero_shot":
             assert backbone is not None
-            return zero_shot_scores(config, inputs, rows, backbone)
+            return zero_shot_scores(config, data, rows, backbone)
         case name:
             raise AssertionError(f"no baseline is called {name}")
 
 
-def zero_shot_scores(config: Config, inputs: Inputs, rows: list[Row], backbone: Backbone) -> Tensor:
+def zero_shot_scores(
+    config: Config, data: PreparedData, rows: list[Row], backbone: Backbone
+) -> Tensor:
     """Share (N,) of label 1's words in the likelihood of both labels' words."""
     form = FORMATS[config.task.name]
     questions = [form.question.format(text=row.text, pair=row.pair) for row in rows]
     scores_N2 = answer_log_likelihoods(
         backbone,
         [
-            tokenize_answers(inputs.tokenizer, question, form.answers, config.task.max_length)
+            tokenize_answers(data.tokenizer, question, form.answers, config.task.max_length)
             for question in questions
         ],
-        pad_id=inputs.collate.pad_id,
+        pad_id=data.collate.pad_id,
         batch_size=2 * config.task.batch_size,
     )
     return scores_N2.softmax(1)[:, 1].cpu()

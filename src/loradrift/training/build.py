@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.best_checkpoint import BestCheckpoint
-from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss
+from loradrift.callbacks.guards import FiniteLoss, GradientCheck
 from loradrift.callbacks.online_drift import OnlineDrift
-from loradrift.callbacks.progress import StepProgress, TenthLines
+from loradrift.callbacks.progress import ProgressLines, StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
@@ -22,7 +22,7 @@ from loradrift.config import Config, LoraConfig, PretrainConfig, SquadConfig, Tr
 from loradrift.data import ALONE, Share, TrainBatches
 from loradrift.models import (
     Classifier,
-    Reader,
+    SpanModel,
     adapter_weights,
     load_backbone,
     make_trainable,
@@ -36,7 +36,7 @@ from loradrift.tasks import (
     Task,
 )
 from loradrift.training.checkpoints import WholeCheckpoints
-from loradrift.training.inputs import Inputs
+from loradrift.training.prepared_data import PreparedData
 from loradrift.training.sharding import Sharded
 
 
@@ -49,11 +49,11 @@ class Built(NamedTuple):
     """The adapter's first weights where its product is not zero (PiSSA)."""
 
 
-def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
+def build_task(config: Config, data: PreparedData, total_steps: int) -> Built:
     """Load the backbone, make it trainable, put the task's head on it."""
     method = config.method
     assert isinstance(method, TrainedConfig)
-    backbone = load_backbone(inputs.model, seed=config.seed)
+    backbone = load_backbone(data.model, seed=config.seed)
     if config.trainer.gradient_checkpointing:
         # The reentrant kind loses the gradient where no input requires one, as under LoRA.
         backbone.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
@@ -68,7 +68,7 @@ def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
     backbone.freeze_output_head()
     if isinstance(config.task, SquadConfig):
         answerability = config.task.answerability == "head"
-        reader = Reader(backbone, answerability=answerability, seed=config.seed)
+        reader = SpanModel(backbone, answerability=answerability, seed=config.seed)
         answering = QuestionAnsweringTask(reader, config.task, method.optim, total_steps)
         return Built(answering, reader.head, initial)
     model = Classifier(backbone, num_classes=2, seed=config.seed)
@@ -76,12 +76,12 @@ def build_task(config: Config, inputs: Inputs, total_steps: int) -> Built:
 
 
 def build_callbacks(
-    config: Config, cell: Cell, inputs: Inputs, throughput: Throughput, total_steps: int
+    config: Config, cell: Cell, data: PreparedData, throughput: Throughput, total_steps: int
 ) -> list[pl.Callback]:
     """Everything that watches the training, in the order in which it is called."""
     watchers: list[pl.Callback] = [StepSeeding(config.seed), throughput]
     dump, online = config.callbacks.activation_dump, config.callbacks.online_drift
-    if inputs.probe is not None and (dump.enabled or online.enabled):
+    if data.probe is not None and (dump.enabled or online.enabled):
         folder = cell.folder / "activations"
         store = ActivationStore(folder, dtype=dump.dtype) if dump.enabled else None
         pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
@@ -89,7 +89,7 @@ def build_callbacks(
         watchers.append(
             ActivationDump(
                 store,
-                inputs.probe,
+                data.probe,
                 dump.every_n_steps,
                 pooling,
                 drift,
@@ -113,7 +113,7 @@ def build_callbacks(
         *watchers,
         FiniteLoss(),
         # never after one step, at which LoRA's A has no gradient yet
-        EveryParameterLearns(min(config.trainer.guard_steps, max(2, total_steps))),
+        GradientCheck(min(config.trainer.guard_steps, max(2, total_steps))),
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
         *pruning,
@@ -184,12 +184,12 @@ def progress_bars() -> list[pl.Callback]:
 
 def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:
     """In a log file pretraining alone is heard of: whoever asked for a run waits for it."""
-    return [TenthLines(total_steps)] if isinstance(config.task, PretrainConfig) else []
+    return [ProgressLines(total_steps)] if isinstance(config.task, PretrainConfig) else []
 
 
-def count_steps(config: Config, inputs: Inputs) -> int:
+def count_steps(config: Config, data: PreparedData) -> int:
     """Optimizer steps of the whole run."""
-    per_epoch = train_batches(config, inputs, ALONE, 0).per_epoch
+    per_epoch = train_batches(config, data, ALONE, 0).per_epoch
     accumulate = config.trainer.accumulate
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
@@ -197,11 +197,11 @@ def count_steps(config: Config, inputs: Inputs) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def train_batches(config: Config, inputs: Inputs, share: Share, num_steps: int) -> TrainBatches:
+def train_batches(config: Config, data: PreparedData, share: Share, num_steps: int) -> TrainBatches:
     """The run's micro-batches for one process."""
     return TrainBatches(
-        inputs.train,
-        inputs.collate,
+        data.train,
+        data.collate,
         batch_size=config.task.batch_size,
         num_batches=num_steps * config.trainer.accumulate,
         seed=config.seed,

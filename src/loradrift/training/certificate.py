@@ -6,22 +6,22 @@ from pathlib import Path
 
 from torch import Tensor
 
+from loradrift.adapters import Certificate, Fingerprints, certify
 from loradrift.callbacks.guards import TrainingFault
-from loradrift.certify import Certificate, Fingerprints, certify
 from loradrift.runs import Cell, RunRecord, write_record
 from loradrift.training.build import Built
-from loradrift.training.inputs import Inputs
+from loradrift.training.prepared_data import PreparedData
 
 NUM_ROWS = 4
 """Rows of the small batch."""
 
 
-def certified(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> RunRecord:
+def certified(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -> RunRecord:
     """The record of an adapter's run, with its certificate.
 
     Args:
         cell: Holds the exported ``model/``.
-        inputs: For the batch, the base model and its digest.
+        data: For the batch, the base model and its digest.
         built: The task as it was evaluated.
         record: Otherwise finished.
 
@@ -29,7 +29,7 @@ def certified(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> Ru
         TrainingFault: If a check fails or cannot be judged; the certificate is in ``run.json``.
     """
     began = time.perf_counter()
-    certificate = make_certificate(cell.folder / "model", inputs, built)
+    certificate = make_certificate(cell.folder / "model", data, built)
     seconds = {"seconds": time.perf_counter() - began}
     record = replace(record, certificate=certificate.to_json() | seconds)
     write_record(cell.folder, record)
@@ -41,12 +41,12 @@ def certified(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> Ru
     return record
 
 
-def make_certificate(folder: Path, inputs: Inputs, built: Built) -> Certificate:
+def make_certificate(folder: Path, data: PreparedData, built: Built) -> Certificate:
     """Certify the evaluated model against the files that were exported from it."""
     backbone = built.task.backbone
-    rows_BT = small_batch(inputs).to(next(backbone.parameters()).device)
-    digest = inputs.fingerprints["base_model"]
-    base = Path(inputs.model.path) if inputs.model.weights == "pretrained" else None
+    rows_BT = small_batch(data).to(next(backbone.parameters()).device)
+    digest = data.fingerprints["base_model"]
+    base = Path(data.model.path) if data.model.weights == "pretrained" else None
     return certify(
         built.task,
         folder,
@@ -58,10 +58,10 @@ def make_certificate(folder: Path, inputs: Inputs, built: Built) -> Certificate:
     )
 
 
-def small_batch(inputs: Inputs) -> Tensor:
+def small_batch(data: PreparedData) -> Tensor:
     """Token ids (B, T) of a few rows: the shortest of the probe, which is sorted by length."""
-    if inputs.probe is None:
-        batch = inputs.collate(inputs.evaluation, range(min(NUM_ROWS, len(inputs.evaluation))))
+    if data.probe is None:
+        batch = data.collate(data.evaluation, range(min(NUM_ROWS, len(data.evaluation))))
         ids_BT: Tensor = batch["input_ids"]
         return ids_BT
-    return inputs.probe.batches[-1]["input_ids"][-NUM_ROWS:]
+    return data.probe.batches[-1]["input_ids"][-NUM_ROWS:]

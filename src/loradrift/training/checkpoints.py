@@ -9,7 +9,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from loradrift.config import UserError
 from loradrift.files import write_atomic
 from loradrift.runs import Cell
-from loradrift.training.inputs import Inputs
+from loradrift.training.prepared_data import PreparedData
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -36,13 +36,13 @@ class WholeCheckpoints(TorchCheckpointIO):
                 raise
 
 
-def check_continued(cell: Cell, inputs: Inputs) -> None:
+def check_continued(cell: Cell, data: PreparedData) -> None:
     """Refuse to go on from a checkpoint with other rows, tokens or base weights than it began with.
 
     Raises:
         UserError: Naming what differs.
     """
-    before, now = cell.record.fingerprints, inputs.fingerprints
+    before, now = cell.record.fingerprints, data.fingerprints
     # Only what training depends on: the record may hold more, of what was measured at its end.
     changed = sorted(key for key in now if before.get(key) != now[key])
     if changed and cell.last_checkpoint.exists():

@@ -14,24 +14,25 @@ from loradrift.config import Config, UserError
 from loradrift.data import Share
 from loradrift.runs import Cell, RunRecord, read_record, write_record
 from loradrift.signals import REQUEUE
-from loradrift.training.inputs import prepare
-from loradrift.training.job import Job
-from loradrift.training.machine import peak_memory_bytes, reset_peak_memory
+from loradrift.training.base_model import Pretrain
+from loradrift.training.prepared_data import prepare
+from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
 from loradrift.training.sharding import join
 from loradrift.training.train import train
+from loradrift.training.worker import Worker
 
 
-def train_distributed(config: Config, cell: Cell) -> RunRecord:
+def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> RunRecord:
     """Train with ``trainer.devices`` processes; the first of them writes the run's files.
 
     Raises:
         KeyboardInterrupt: If asked to stop; the processes have saved a checkpoint.
         UserError: If a process failed in a way that it could explain.
     """
-    prepare(config)  # fills the caches once, before all processes ask for the same
+    prepare(config, pretrain)  # fills the caches once, before all processes ask for the same
     processes = start_processes(  # type: ignore[no-untyped-call]
         _worker,
-        args=(config, cell, _free_port()),
+        args=(config, cell, _free_port(), pretrain),
         nprocs=config.trainer.devices,
         join=False,
         start_method="spawn",
@@ -68,7 +69,7 @@ def _join(processes: ProcessContext) -> None:
         raise RuntimeError(f"a training process failed: {name}: {message}") from error
 
 
-def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
+def _worker(rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain) -> None:
     """One process. Its environment is what Lightning reads a launched process's place from."""
     began = time.perf_counter()
     world_size = config.trainer.devices
@@ -88,7 +89,7 @@ def _worker(rank: int, config: Config, cell: Cell, port: int) -> None:
     if config.trainer.sharded:
         join(config.trainer.accelerator)
     reset_peak_memory()
-    record = train(Job(config, cell, prepare(config), began, Share(rank, world_size)))
+    record = train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
     if rank == 0:
         memory = {"peak_memory_bytes": float(peak_memory_bytes())}
         write_record(cell.folder, replace(record, performance=record.performance | memory))

@@ -7,14 +7,14 @@ from loradrift.data import EvaluationBatches, Share
 from loradrift.models import Backbone
 from loradrift.tasks import LanguageModelingTask
 from loradrift.training.build import build_evaluator
-from loradrift.training.inputs import Inputs
+from loradrift.training.prepared_data import PreparedData
 
 NUM_ROWS = 16
 """Rows of neutral text at a time: scores of a whole vocabulary for each token are large."""
 
 
 def measure_forgetting(
-    when: str, config: Config, backbone: Backbone, inputs: Inputs, share: Share
+    when: str, config: Config, backbone: Backbone, data: PreparedData, share: Share
 ) -> dict[str, float]:
     """Mean next-token loss of the backbone on the neutral text, with its language-modelling head.
 
@@ -24,18 +24,18 @@ def measure_forgetting(
         when: ``before`` or ``after`` training.
         config: The run's; gives device and precision.
         backbone: With the weights to be measured.
-        inputs: Hold the text.
+        data: Hold the text.
         share: This process's part of it.
 
     Returns:
         ``forgetting/loss_<when>``, in nats per token, over all processes; empty where it is not
         measured.
     """
-    if inputs.neutral is None:
+    if data.retention is None:
         return {}
     assert isinstance(config.method, TrainedConfig)
     task = LanguageModelingTask(backbone, config.method.optim, total_steps=1)
-    batches = EvaluationBatches(inputs.neutral, inputs.collate, batch_size=NUM_ROWS, share=share)
+    batches = EvaluationBatches(data.retention, data.collate, batch_size=NUM_ROWS, share=share)
     # Compiled code would specialise on these shapes, and training would then not be to the bit
     # what it is without this measurement.
     with torch.compiler.set_stance("force_eager"):

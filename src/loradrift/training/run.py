@@ -10,10 +10,10 @@ from loradrift.runs import Cell, RunRecord, Status, write_record
 from loradrift.runs.record import now
 from loradrift.training.baselines import predict_baseline
 from loradrift.training.distributed import train_distributed
-from loradrift.training.inputs import prepare
-from loradrift.training.job import Job
-from loradrift.training.machine import cpu_threads, peak_memory_bytes, reset_peak_memory
+from loradrift.training.prepared_data import prepare
+from loradrift.training.resources import cpu_threads, peak_memory_bytes, reset_peak_memory
 from loradrift.training.train import train
+from loradrift.training.worker import Worker
 
 
 def run(config: Config, cell: Cell) -> RunRecord:
@@ -31,14 +31,14 @@ def run(config: Config, cell: Cell) -> RunRecord:
     reset_peak_memory()
     with cpu_threads(config.trainer.threads):
         if config.trainer.devices > 1 and not isinstance(config.method, BaselineConfig):
-            record = train_distributed(config, cell)
+            record = train_distributed(config, cell, pretrain=run)
         else:
-            inputs = prepare(config)
-            began += inputs.model_seconds
+            data = prepare(config, pretrain=run)
+            began += data.model_seconds
             if isinstance(config.method, BaselineConfig):
-                record = predict_baseline(config, cell, inputs)
+                record = predict_baseline(config, cell, data)
             else:
-                record = train(Job(config, cell, inputs, began))
+                record = train(Worker(config, cell, data, began))
         device = device_name(config)
     performance = {
         "wall_time_s": time.perf_counter() - began,

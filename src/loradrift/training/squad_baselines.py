@@ -9,8 +9,8 @@ from typing import NamedTuple
 from loradrift.config import Config
 from loradrift.data import Question, evaluate_squad
 from loradrift.tasks import shares
-from loradrift.training.inputs import Inputs
 from loradrift.training.predictions import write_answers
+from loradrift.training.prepared_data import PreparedData
 
 LONGEST = 5
 """Words in a random answer."""
@@ -23,7 +23,7 @@ class Guess(NamedTuple):
     unanswerable: float
 
 
-def predict_answers(config: Config, folder: Path, inputs: Inputs) -> dict[str, float]:
+def predict_answers(config: Config, folder: Path, data: PreparedData) -> dict[str, float]:
     """Evaluate ``abstain``, ``majority`` or ``random``; writes the evaluation split's predictions.
 
     Returns:
@@ -31,8 +31,8 @@ def predict_answers(config: Config, folder: Path, inputs: Inputs) -> dict[str, f
     """
     metrics: dict[str, float] = {}
     for split in ("validation", "evaluation"):
-        questions: list[Question] = getattr(inputs.splits, split)
-        guesses = guess(config, inputs.splits.train, questions)
+        questions: list[Question] = getattr(data.splits, split)
+        guesses = guess(config, data.splits.train, questions)
         answers = {name: each.answer for name, each in guesses.items()}
         figures = evaluate_squad(questions, answers, None).figures
         metrics |= {f"{split}/{name}": value for name, value in shares(figures).items()}

@@ -31,14 +31,14 @@ from loradrift.training.build import (
 )
 from loradrift.training.certificate import certified
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
-from loradrift.training.inputs import Inputs
-from loradrift.training.job import Job
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_predictions
+from loradrift.training.prepared_data import PreparedData
 from loradrift.training.sharding import shard
+from loradrift.training.worker import Worker
 
 
-def train(job: Job) -> RunRecord:
+def train(worker: Worker) -> RunRecord:
     """Train, evaluate, export.
 
     Returns:
@@ -49,32 +49,32 @@ def train(job: Job) -> RunRecord:
         UserError: If the training fails in a way its guards know.
     """
     quiet()
-    config, cell, inputs = job.config, job.cell, job.inputs
+    config, cell, data = worker.config, worker.cell, worker.data
     pl.seed_everything(config.seed, verbose=False)
-    check_continued(cell, inputs)
-    total_steps = count_steps(config, inputs)
-    built = build_task(config, inputs, total_steps)
+    check_continued(cell, data)
+    total_steps = count_steps(config, data)
+    built = build_task(config, data, total_steps)
     if config.trainer.sharded:
         shard(built.task, built.head, config.trainer.accelerator)
     cell.record = replace(
         cell.record,
-        fingerprints=inputs.fingerprints,
-        rows=inputs.num_rows,
+        fingerprints=data.fingerprints,
+        rows=data.num_rows,
         parameters=count_parameters(built.task),
     )
-    if job.first:
+    if worker.first:
         write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
-        write_lossy(cell.folder, inputs.lossy_answers)
+        write_lossy(cell.folder, data.lossy_answers)
     # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
-    before = job.forgetting("before", built.task)
-    throughput = Throughput(job.began)
+    before = worker.forgetting("before", built.task)
+    throughput = Throughput(worker.began)
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
         try:
-            fit(job, built.task, loggers, throughput, total_steps)
+            fit(worker, built.task, loggers, throughput, total_steps)
         except Pruned as pruned:
             metric = f"validation/{config.task.metric}"
-            figures = throughput.figures(job.share.world_size)
+            figures = throughput.figures(worker.share.world_size)
             return replace(
                 cell.record,
                 status=Status.PRUNED,
@@ -82,43 +82,43 @@ def train(job: Job) -> RunRecord:
                 metrics={metric: pruned.value},
                 performance=figures,
             )
-        metrics = evaluate(job, built.task) | before | job.forgetting("after", built.task)
+        metrics = evaluate(worker, built.task) | before | worker.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
         final = {key: metrics[key] for key in metrics if not key.startswith("validation/")}
         for logger in loggers:
             logger.log_metrics(final, total_steps)
             logger.save()
-        if job.first and job.reports:  # before the loggers close: W&B takes the file up
-            write_predictions(cell.folder, built.task, inputs.evaluation)
+        if worker.first and worker.reports:  # before the loggers close: W&B takes the file up
+            write_predictions(cell.folder, built.task, data.evaluation)
     record = replace(
         cell.record,
-        fingerprints=inputs.fingerprints | neutral_fingerprint(inputs),
+        fingerprints=data.fingerprints | retention_fingerprint(data),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
-        performance=throughput.figures(job.share.world_size),
+        performance=throughput.figures(worker.share.world_size),
     )
-    if job.first:
+    if worker.first:
         if config.trainer.sharded:  # what follows needs the whole model, in this process alone
-            built = build_task(config, inputs, total_steps)
+            built = build_task(config, data, total_steps)
             built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
-        finish(cell, inputs, built, record)
+        finish(cell, data, built, record)
         if isinstance(config.method, LoraConfig):
-            record = certified(cell, inputs, built, record)
+            record = certified(cell, data, built, record)
     check_memorised(config, metrics)
     return record
 
 
 def fit(
-    job: Job, task: Task, loggers: list[Logger], throughput: Throughput, total_steps: int
+    worker: Worker, task: Task, loggers: list[Logger], throughput: Throughput, total_steps: int
 ) -> None:
     """Run the training steps that are left.
 
     Raises:
         KeyboardInterrupt: If asked to stop; a checkpoint has been saved.
     """
-    config, cell, inputs = job.config, job.cell, job.inputs
-    callbacks = build_callbacks(config, cell, inputs, throughput, total_steps)
+    config, cell, data = worker.config, worker.cell, worker.data
+    callbacks = build_callbacks(config, cell, data, throughput, total_steps)
     trainer = build_trainer(config, callbacks, loggers, total_steps)
-    batches = train_batches(config, inputs, job.share, total_steps)
+    batches = train_batches(config, data, worker.share, total_steps)
     batches.start = steps_done(cell.last_checkpoint) * config.trainer.accumulate
     checkpoint = cell.last_checkpoint if cell.last_checkpoint.exists() else None
     try:
@@ -126,7 +126,7 @@ def fit(
             trainer.fit(
                 task,
                 batches,
-                job.evaluation_batches(inputs.validation),
+                worker.evaluation_batches(data.validation),
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
@@ -134,39 +134,39 @@ def fit(
         stop(request.number)
     finally:
         cell.record.steps = trainer.global_step
-        cell.record.performance = throughput.figures(job.share.world_size)
-        if job.first:
+        cell.record.performance = throughput.figures(worker.share.world_size)
+        if worker.first:
             with suppress(OSError):  # a full disk must not hide what ended the training
                 write_record(cell.folder, cell.record)
 
 
-def evaluate(job: Job, task: Task) -> dict[str, float]:
+def evaluate(worker: Worker, task: Task) -> dict[str, float]:
     """Figures of the best checkpoint on the validation rows and, but for trials, the reported."""
-    inputs = job.inputs
-    evaluator = build_evaluator(job.config)
+    data = worker.data
+    evaluator = build_evaluator(worker.config)
     metrics: dict[str, float] = {}
-    if job.config.task.min_train_accuracy is not None:  # of the last weights, on their own rows
-        batches = job.evaluation_batches(inputs.train)
+    if worker.config.task.min_train_accuracy is not None:  # of the last weights, on their own rows
+        batches = worker.evaluation_batches(data.train)
         [figures] = evaluator.validate(task, batches, verbose=False)
-        metrics["train/accuracy"] = task.share_right(figures)
-    best = load_checkpoint(job.cell.best_checkpoint)
+        metrics["train/accuracy"] = task.train_accuracy(figures)
+    best = load_checkpoint(worker.cell.best_checkpoint)
     task.load_trained(best["state_dict"])
-    [figures] = evaluator.validate(task, job.evaluation_batches(inputs.validation), verbose=False)
+    [figures] = evaluator.validate(task, worker.evaluation_batches(data.validation), verbose=False)
     metrics |= figures
-    if job.reports:
-        [figures] = evaluator.test(task, job.evaluation_batches(inputs.evaluation), verbose=False)
+    if worker.reports:
+        [figures] = evaluator.test(task, worker.evaluation_batches(data.evaluation), verbose=False)
         metrics |= figures
     metrics.pop("step")
     return metrics
 
 
-def finish(cell: Cell, inputs: Inputs, built: Built, record: RunRecord) -> None:
+def finish(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -> None:
     """Write model and record."""
     export_model(
         cell.folder / "model",
         built.task.backbone,
         built.head,
-        inputs.tokenizer,
+        data.tokenizer,
         built.initial_adapter,
     )
     write_record(cell.folder, record)
@@ -187,12 +187,12 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
         )
 
 
-def neutral_fingerprint(inputs: Inputs) -> dict[str, str]:
+def retention_fingerprint(data: PreparedData) -> dict[str, str]:
     """Digest of the text that forgetting was measured on.
 
-    Not among the inputs' own: a run may go on where the text cannot be had.
+    Not among the data' own: a run may go on where the text cannot be had.
     """
-    return {} if inputs.neutral is None else {"neutral_text": inputs.neutral.fingerprint}
+    return {} if data.retention is None else {"neutral_text": data.retention.fingerprint}
 
 
 def count_parameters(task: Task) -> dict[str, int]:

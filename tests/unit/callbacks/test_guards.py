@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader
 
-from loradrift.callbacks.guards import EveryParameterLearns, FiniteLoss, TrainingFault
+from loradrift.callbacks.guards import FiniteLoss, GradientCheck, TrainingFault
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.config import LoraConfig, OptimConfig
 from loradrift.models import Classifier, load_backbone, make_trainable
@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(task, tmp_path, value):
 
 
 def test_healthy_lora_passes(task, tmp_path):
-    fit(task, tmp_path, EveryParameterLearns(3))
+    fit(task, tmp_path, GradientCheck(3))
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -73,7 +73,7 @@ def test_a_parameter_off_the_path_is_named(task, tmp_path, accumulate):
     task.model.unused = nn.Linear(2, 2)
     message = r"2 parameters .* no gradient in the first 3 steps: model.unused.bias, model.unused.w"
     with pytest.raises(TrainingFault, match=message):
-        fit(task, tmp_path, EveryParameterLearns(3), accumulate_grad_batches=accumulate)
+        fit(task, tmp_path, GradientCheck(3), accumulate_grad_batches=accumulate)
 
 
 def test_lora_that_never_learns_is_caught(task, tmp_path):
@@ -85,17 +85,17 @@ def test_lora_that_never_learns_is_caught(task, tmp_path):
 
         block.forward = checkpointed
     with pytest.raises(TrainingFault, match=r"28 parameters .*lora_A.* and 23 more"):
-        fit(task, tmp_path, EveryParameterLearns(3))
+        fit(task, tmp_path, GradientCheck(3))
 
 
 def test_the_first_step_alone_does_not_judge(task, tmp_path):
     # B = 0 gives A a zero gradient at step 0; one step would accuse every A
     with pytest.raises(TrainingFault, match="14 parameters .*lora_A"):
-        fit(task, tmp_path, EveryParameterLearns(1))
+        fit(task, tmp_path, GradientCheck(1))
 
 
 def test_a_resumed_run_goes_on_judging(task):
-    guard, resumed = EveryParameterLearns(3), EveryParameterLearns(3)
+    guard, resumed = GradientCheck(3), GradientCheck(3)
     for silent in (None, set(), {"a", "b"}):
         guard._silent = silent
         resumed.load_state_dict(guard.state_dict())

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from loradrift.callbacks.progress import TenthLines
-from loradrift.training import build
+from loradrift.callbacks.progress import ProgressLines
+from loradrift.training import build, run
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def go(lines, seconds, steps, *, first=0, micro_batches=1):
 
 @pytest.mark.parametrize("micro_batches", [1, 3])
 def test_each_tenth_is_a_line_with_the_time_left(seconds, capsys, micro_batches):
-    go(TenthLines(40), seconds, 40, micro_batches=micro_batches)
+    go(ProgressLines(40), seconds, 40, micro_batches=micro_batches)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 10
     assert (
@@ -39,7 +39,7 @@ def test_each_tenth_is_a_line_with_the_time_left(seconds, capsys, micro_batches)
 
 
 def test_a_resumed_run_counts_its_own_pace(seconds, capsys):
-    go(TenthLines(40), seconds, 28, first=21)
+    go(ProgressLines(40), seconds, 28, first=21)
     assert capsys.readouterr().out.splitlines() == [
         "step 24 of 40, about 32 s left",
         "step 28 of 40, about 24 s left",
@@ -47,7 +47,7 @@ def test_a_resumed_run_counts_its_own_pace(seconds, capsys):
 
 
 def test_fewer_steps_than_tenths_are_a_line_each(seconds, capsys):
-    go(TenthLines(3), seconds, 3)
+    go(ProgressLines(3), seconds, 3)
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
@@ -59,7 +59,9 @@ def test_only_pretraining_has_them(load):
 def test_who_waits_for_the_small_model_hears_how_far_it_is(configure, cache, capsys):
     from loradrift.training.base_model import resolve_model
 
-    resolve_model(configure("model.pretraining.task.max_steps=4", "model.pretraining.seed=5"))
+    resolve_model(
+        configure("model.pretraining.task.max_steps=4", "model.pretraining.seed=5"), pretrain=run
+    )
     [path] = (cache / "pretraining").rglob("seed=5/run.json")
     assert json.loads(path.read_text())["status"] == "success"
     out = capsys.readouterr().out

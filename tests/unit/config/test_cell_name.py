@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loradrift.cli import variant
+from loradrift.cli.resolved_config import variant
 from loradrift.config import identity
 
 

@@ -7,7 +7,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from loradrift.config import UserError
-from loradrift.mistakes import one_line, option_keys
+from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
 

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from loradrift.analysis.hypotheses import HYPOTHESES, Outcome, Verdict
-from loradrift.report import figures, weight_figures
+from loradrift.analysis.drift import figures
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
+from loradrift.analysis.weights import figures as weight_figures
 from loradrift.report.style import canvas, few_ticks, finish_panels
 
 

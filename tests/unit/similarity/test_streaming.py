@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from loradrift.similarity import MEASURES, metrics, streaming
-from loradrift.similarity.functional import moments
+from loradrift.similarity.functional import sufficient_stats
 from loradrift.similarity.reference import reference
 
 STREAMS = {
@@ -95,7 +95,7 @@ def test_two_halves_merge(name):
 @pytest.mark.parametrize("single", [0, 300, 10_000])
 def test_wide_rows_in_float32_and_then_float64(single, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK", 100)
-    monkeypatch.setattr(moments, "SINGLE", single)
+    monkeypatch.setattr(sufficient_stats, "SINGLE", single)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(700, 530, generator=generator)
     y = x + 0.3 * torch.randn(700, 520, generator=generator)[:, [*range(520), *range(10)]]
@@ -112,7 +112,7 @@ def process(rank, rendezvous, results):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=4
     )
-    streaming.CHUNK, moments.SINGLE, moments.NARROW = 30, 60, 4
+    streaming.CHUNK, sufficient_stats.SINGLE, sufficient_stats.NARROW = 30, 60, 4
     values = {}
     for name, kind in STREAMS.items():
         x, y = pair(name)

@@ -7,7 +7,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from planted import plant
 
-from loradrift import cli, config, study, sweeping
+from loradrift import config, study, sweeping
+from loradrift.cli import entry_point as cli
 from loradrift.runs import Status, write_record
 
 config.register()
@@ -62,5 +63,5 @@ def planted_run(settings, cell):
 
 
 if __name__ == "__main__":
-    with cli.front_door():
+    with cli.entry_point():
         main()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 APP = Path(__file__).with_name("quick_train.py")
-PLANTED = Path(__file__).parents[1] / "analysis"
+PLANTED = Path(__file__).parents[1] / "analysis" / "drift"
 
 
 TYPED = ("study=drift", "-m", "task=sst2")

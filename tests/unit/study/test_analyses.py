@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from planted_search import plant
 
-from loradrift.report import run as report_run
-from loradrift.study import stamps
+from loradrift.analysis import run as report_run
+from loradrift.study import step_cache
 from loradrift.study.analyses import analyse, step_of
 
 
 @pytest.fixture
 def settings(load, tmp_path, monkeypatch):
     """Of a study in which only the analyses are left."""
-    monkeypatch.setattr(stamps, "git_state", lambda: {"commit": "abc", "dirty": False})
+    monkeypatch.setattr(step_cache, "git_state", lambda: {"commit": "abc", "dirty": False})
     return load("study=drift", f"runs={tmp_path}/runs", f"results={tmp_path}/results")
 
 

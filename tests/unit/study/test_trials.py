@@ -9,7 +9,7 @@ from hydra.types import RunMode
 from planted_search import plant
 
 from loradrift.study.disk import run_sizes
-from loradrift.study.program import Program
+from loradrift.study.hydra_program import Program
 from loradrift.study.trials import largest_trial, search_arguments, settled_trials
 
 

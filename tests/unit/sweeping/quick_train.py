@@ -9,7 +9,8 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 
-from loradrift import cli, config, launching, sweeping
+from loradrift import config, launching, sweeping
+from loradrift.cli import entry_point as cli
 from loradrift.runs import Status, write_record
 
 config.register()
@@ -61,5 +62,5 @@ def finished(cell, status, value):
 
 
 if __name__ == "__main__":
-    with cli.front_door():
+    with cli.entry_point():
         main()

@@ -10,10 +10,10 @@ from optuna.trial import TrialState, create_trial
 from planted_search import add, plant
 
 from loradrift import config
-from loradrift.cli import variant
+from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import UserError, identity
 from loradrift.runs import Status, open_cell, write_record
-from loradrift.sweeping.best import load_with_best, write_best
+from loradrift.sweeping.best import write_best
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -40,7 +40,7 @@ def run(tmp_path):
     def judged(*overrides: str) -> config.Config:
         typed = [f"runs={tmp_path}/runs", f"results={tmp_path}/results", *overrides]
         with initialize_config_dir(str(CONF)):
-            return load_with_best(compose("train", typed), overrides, variant(overrides))
+            return resolve_config(compose("train", typed), overrides)
 
     return judged
 

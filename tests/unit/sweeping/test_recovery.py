@@ -14,14 +14,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from loradrift.cli import JobFailed
+from loradrift.cli.entry_point import JobFailed
 from loradrift.config import SearchConfig, UserError
 from loradrift.sweeping import storage as module
-from loradrift.sweeping.job import TrialJob
-from loradrift.sweeping.outcome import check_failures
+from loradrift.sweeping.completion import check_failures
 from loradrift.sweeping.recovery import recover, worker
 from loradrift.sweeping.reporting import Reporter
 from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
+from loradrift.sweeping.trial_callback import TrialCallback
 
 NAME = "main/sst2/lora"
 ENDED = f"{socket.gethostname()}:1:0"
@@ -93,7 +93,7 @@ def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study,
     for number in range(3):
         search = {"storage": storage.url, "study": NAME, "trial": number}
         ended = JobReturn(status=JobStatus.FAILED, _return_value=KeyboardInterrupt())
-        TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+        TrialCallback().on_job_end(OmegaConf.create({"search": search}), ended)
         recover(study, storage)
         said = f"search {NAME}: trial {number} was interrupted; it goes on, with the same values\n"
         assert capsys.readouterr().out == said
@@ -219,7 +219,7 @@ def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, erro
     claim(study, storage, worker())
     search = {"storage": storage.url, "study": NAME, "trial": 0}
     ended = JobReturn(status=JobStatus.FAILED, _return_value=as_the_front_door_has_it(error))
-    TrialJob().on_job_end(OmegaConf.create({"search": search}), ended)
+    TrialCallback().on_job_end(OmegaConf.create({"search": search}), ended)
     [trial] = study.trials
     assert trial.state.name == state
     assert ("error" in trial.user_attrs) == (state == "FAIL")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from loradrift.config import UserError
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
-from loradrift.sweeping.space import judge_space, judge_values, quoted, read_space
+from loradrift.sweeping.space import quoted, read_space, validate_space, validate_values
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ def test_a_range_from_high_to_low_is_named():
 @pytest.mark.parametrize("key", ["seed", "study.name", "runs", "best", "search.pruner"])
 def test_chance_and_names_make_no_run_better(key):
     with pytest.raises(UserError, match=rf"^{key} cannot be searched: a search has one {key}"):
-        judge_space(["method.rank", key])
+        validate_space(["method.rank", key])
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_chance_and_names_make_no_run_better(key):
 def test_a_search_of_what_is_illegal_by_itself_does_not_begin(load, searched, message):
     space, _, _ = read_space([searched, "task.batch_size=range(4,16)"])
     with pytest.raises((UserError, ConfigCompositionException), match=message):
-        judge_values(space, lambda typed: load(*typed))
+        validate_values(space, lambda typed: load(*typed))
 
 
 def test_values_that_are_illegal_only_together_are_trials(load):
@@ -56,7 +56,7 @@ def test_values_that_are_illegal_only_together_are_trials(load):
         if set(typed) >= {"task.max_length=512", "model.max_positions=512"}:
             raise UserError("both")
 
-    judge_values(space, compose)
+    validate_values(space, compose)
 
 
 def test_a_quoted_text_is_read_as_it_was():

@@ -9,9 +9,9 @@ import torch
 from loradrift.config import OptimConfig, SquadConfig
 from loradrift.data import SpanCollator, WindowSizes, make_windows
 from loradrift.data.squad_v2.format import Answer, Question
-from loradrift.models import Reader, SpanLogits, load_backbone, load_tokenizer
+from loradrift.models import SpanLogits, SpanModel, load_backbone, load_tokenizer
 from loradrift.tasks import QuestionAnsweringTask
-from loradrift.tasks.spans import Found, find_spans, read_answers, window_losses
+from loradrift.tasks.spans import WindowSpans, find_spans, read_answers, window_losses
 
 CONTEXT = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1, 1, 1]]).bool()
 BATCH = {
@@ -102,8 +102,8 @@ def table(model, tmp_path):
 def test_the_surest_window_speaks_for_its_question(table):
     at = int(table.context_at[0])
     found = [
-        Found(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)]),
-        Found(0, 0.9, [(-3.0, at, at)]),
+        WindowSpans(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)]),
+        WindowSpans(0, 0.9, [(-3.0, at, at)]),
     ]
     reading = read_answers(found, table, num_best=2)["a"]
     assert reading.unanswerable == 0.2
@@ -112,7 +112,7 @@ def test_the_surest_window_speaks_for_its_question(table):
 
 
 def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model, table):
-    reader = Reader(load_backbone(model, seed=0).eval(), answerability=True, seed=0)
+    reader = SpanModel(load_backbone(model, seed=0).eval(), answerability=True, seed=0)
     config = SquadConfig(name="squad_v2", max_length=24, stride=5, max_question=8, max_steps=1)
     task = QuestionAnsweringTask(reader, config, OptimConfig(), total_steps=1)
     logged = {}

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoTokenizer
 
 from loradrift.data import ALONE
+from loradrift.training import run
 from loradrift.training.build import build_task
 from loradrift.training.forgetting import measure_forgetting
-from loradrift.training.inputs import neutral_table, prepare
+from loradrift.training.prepared_data import prepare, retention_table
 
 DOCUMENTS = ["the film was great " * 40, "no", "the film was terrible yes no", "yes the film"] * 6
 
@@ -32,7 +33,7 @@ def prepared(load, model_folder, cache, tmp_path):
             "data=local", f"data.root={root}", "model=local", f"model.path={model}",
             "task.max_length=32", f"cache={cache}", *overrides,
         )  # fmt: skip
-        inputs = prepare(config)
+        inputs = prepare(config, pretrain=run)
         return config, inputs, build_task(config, inputs, 10).task
 
     return build
@@ -68,7 +69,7 @@ def loop(lm, rows, ahead=1):
 def test_it_is_the_loss_of_the_definition(prepared, model_folder, num_tokens):
     config, inputs, task = prepared(f"callbacks.forgetting.tokens={num_tokens}")
     rows = rows_of(model_folder, 64, num_tokens)  # the model has 64 positions
-    assert [inputs.neutral.row(i).tolist() for i in range(len(inputs.neutral))] == rows
+    assert [inputs.retention.row(i).tolist() for i in range(len(inputs.retention))] == rows
     figures = measure_forgetting("before", config, task.backbone, inputs, ALONE)
     assert list(figures) == ["forgetting/loss_before"]
     lm = task.backbone.causal_lm.eval()
@@ -88,7 +89,7 @@ def variant_of(folder, target, **changes):
 def test_rows_have_at_most_128_tokens_where_the_model_takes_more(prepared, model_folder, tmp_path):
     longer = variant_of(model_folder, tmp_path / "longer", max_position_embeddings=512)
     _, inputs, _ = prepared(model=longer)
-    assert inputs.neutral.lengths.max() == 128
+    assert inputs.retention.lengths.max() == 128
 
 
 def test_a_frozen_head_of_its_own_predicts(prepared, model_folder, tmp_path):
@@ -136,5 +137,5 @@ def test_measuring_leaves_modes_gradients_and_the_generator_alone(prepared):
 )
 def test_what_does_not_want_it_or_does_not_train_reads_no_text(load, tmp_path, overrides):
     config = load(*overrides, f"cache={tmp_path}")
-    assert neutral_table(config, config.model, None) is None
+    assert retention_table(config, config.model, None) is None
     assert not list(tmp_path.iterdir())

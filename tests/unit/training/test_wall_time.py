@@ -3,7 +3,7 @@
 import time
 
 from loradrift.runs import open_cell
-from loradrift.training import inputs
+from loradrift.training import prepared_data
 from loradrift.training.run import run
 
 MAKING_S = 0.5
@@ -12,14 +12,14 @@ MAKING_S = 0.5
 def test_making_the_base_model_is_not_in_the_wall_time(
     load, model_folder, cache, tmp_path, monkeypatch
 ):
-    resolve = inputs.resolve_model
+    resolve = prepared_data.resolve_model
 
-    def slow(config):
+    def slow(*arguments):
         time.sleep(MAKING_S)
-        return resolve(config)
+        return resolve(*arguments)
 
-    monkeypatch.setattr(inputs, "resolve_model", slow)
-    monkeypatch.setattr(inputs, "_kept", {})  # of an earlier run, which would not ask for it
+    monkeypatch.setattr(prepared_data, "resolve_model", slow)
+    monkeypatch.setattr(prepared_data, "_kept", {})  # of an earlier run, which would not ask for it
     config = load(
         "method=majority", "model=local", f"model.path={model_folder}",
         f"cache={cache}", f"runs={tmp_path}/runs",

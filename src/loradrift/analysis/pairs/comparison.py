@@ -19,7 +19,7 @@ from loradrift.analysis.pairs.intervals import (
 from loradrift.analysis.pairs.metrics import Metrics, is_binary, measure
 from loradrift.analysis.pairs.reading import TextPair, read_pairs
 from loradrift.analysis.pairs.scores import prepare_texts, score
-from loradrift.certify import Applied, Case, apply_adapter, diagnose_command, find_case
+from loradrift.diagnose import AdapterCase, Applied, apply_adapter, diagnose_command, find_case
 
 COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positives")
 
@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
     """Of two models on the same pairs."""
 
     pairs: Path
-    case: Case
+    case: AdapterCase
     applied: Applied
     scores: pd.DataFrame
     """One row per pair: ``line`` of the file, ``label``, ``baseline``, ``adapter`` (cosines)."""

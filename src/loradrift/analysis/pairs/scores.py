@@ -19,9 +19,9 @@ from torch import Tensor
 
 from loradrift.activations.pooling import mean
 from loradrift.analysis.pairs.reading import TextPair
-from loradrift.certify import Host
 from loradrift.config import ModelConfig, UserError
 from loradrift.data import Collator, EvaluationBatches, TokenTable
+from loradrift.diagnose import LoadedBase
 from loradrift.models import load_tokenizer
 
 BATCH_SIZE = 32
@@ -53,7 +53,7 @@ class Texts(NamedTuple):
     """Texts that are longer than the model takes."""
 
 
-def prepare_texts(path: Path, pairs: Sequence[TextPair], host: Host, base: str) -> Texts:
+def prepare_texts(path: Path, pairs: Sequence[TextPair], host: LoadedBase, base: str) -> Texts:
     """Collect the texts and, unless the model does so itself, tokenize them.
 
     Args:
@@ -130,7 +130,7 @@ def _cut_by_encode(model: Any, texts: list[str]) -> int:
     return sum(len(row) > limit for row in rows)
 
 
-def score(host: Host, texts: Texts) -> NDArray[np.float64]:
+def score(host: LoadedBase, texts: Texts) -> NDArray[np.float64]:
     """Cosine of each pair (N,), in float64 from float32 embeddings.
 
     Raises:
@@ -145,7 +145,7 @@ def score(host: Host, texts: Texts) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def embed(host: Host, texts: Texts) -> Tensor:
+def embed(host: LoadedBase, texts: Texts) -> Tensor:
     """One vector per text, (U, D) in float64, on the CPU."""
     host.model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -158,7 +158,7 @@ def embed(host: Host, texts: Texts) -> Tensor:
         host.model.to("cpu")  # where it is certified
 
 
-def _mean_states(host: Host, tokens: Tokens) -> Tensor:
+def _mean_states(host: LoadedBase, tokens: Tokens) -> Tensor:
     from rich.console import Console
     from rich.progress import track
 

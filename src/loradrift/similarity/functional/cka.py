@@ -10,7 +10,7 @@ the biased one is 0.89 at N=256, D=2048, and may be negative.
 import numpy as np
 from torch import Tensor
 
-from loradrift.similarity.functional.from_moments import cka_of_moments
+from loradrift.similarity.functional.from_sufficient_stats import cka_of_moments
 from loradrift.similarity.functional.gram import (
     Hsic,
     cka_distance_of_grams,
@@ -18,7 +18,7 @@ from loradrift.similarity.functional.gram import (
     linear_gram,
 )
 from loradrift.similarity.functional.inputs import Array, centre, check_aligned, matrix
-from loradrift.similarity.functional.moments import Moments, moments
+from loradrift.similarity.functional.sufficient_stats import SufficientStats, moments
 
 TALL = 3
 """So many times more rows than columns, and sums over rows cost less than a Gram."""
@@ -79,6 +79,6 @@ def _is_tall(x_ND: Tensor, y_NE: Tensor) -> bool:
     return len(x_ND) > TALL * max(x_ND.shape[-1], y_NE.shape[-1])
 
 
-def _centred_moments(x_ND: Array, y_NE: Array) -> Moments:
+def _centred_moments(x_ND: Array, y_NE: Array) -> SufficientStats:
     x_ND, y_NE = centre(x_ND), centre(y_NE)
     return moments([x_ND], [y_NE], (np.zeros(x_ND.shape[1]), np.zeros(y_NE.shape[1])))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adapters import edit
+from adapter_cases import edit
 from safetensors.torch import load_file, save_file
 
 from loradrift.analysis.pairs import compare_pairs

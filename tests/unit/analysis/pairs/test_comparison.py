@@ -9,8 +9,8 @@ import torch
 
 from loradrift.analysis.pairs import compare_pairs, comparison_json
 from loradrift.analysis.pairs.reading import read_pairs
+from loradrift.analysis.run import run_analysis
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
-from loradrift.report.run import run_analysis
 
 RNG = np.random.default_rng(0)
 

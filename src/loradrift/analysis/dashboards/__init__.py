@@ -1,0 +1,1 @@
+"""What a W&B workspace and report show of a study."""

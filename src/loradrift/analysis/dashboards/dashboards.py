@@ -1,0 +1,160 @@
+"""``analysis=dashboards``: the study in W&B, as a workspace and a report beside its runs.
+
+One run of its own holds what was made of the study: its tables, its figures, its hypotheses. The
+runs of the cells carry ``group`` (the study) and ``job_type`` (the phase), and are found by them.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from loradrift.analysis.dashboards.layout import Contents, build
+from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
+from loradrift.analysis.drift.pairing import choose_study
+from loradrift.analysis.tables import read_tables
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.files import write_atomic, write_json
+
+AGAIN = "python analyze.py"
+
+
+def report_dashboards(settings: AnalyzeConfig) -> None:
+    """Log the study's results as a W&B run, and push its workspace and report.
+
+    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
+    read by W&B from the environment, and goes nowhere else.
+
+    Raises:
+        UserError: If wandb-workspaces is missing, there are no results, or W&B refuses or is
+            disabled.
+    """
+    try:
+        import wandb
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "analysis=dashboards needs wandb-workspaces: pip install 'loradrift[dashboards]'"
+        ) from None
+    if os.environ.get("WANDB_MODE") == "disabled":
+        raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
+    config = settings.analysis
+    results = Path(config.results)
+    contents = collect(results, choose_study(Path(config.runs), config.study))
+    project, folder = settings.project or "loradrift", results / "dashboards"
+    try:
+        offline, place = log_results(contents, results, project, settings.entity)
+        entity = settings.entity or ("" if offline else wandb.Api().default_entity)
+        workspace, report = build(contents, project, entity, online=not offline)
+        if offline:
+            write_json(folder / "workspace.json", _plain(workspace))
+            write_json(folder / "report.json", _plain(report))
+            logged = "".join(
+                f" and `wandb sync {each}`" for each in offline_runs(config.runs, contents.study)
+            )
+            none = "" if logged else " (none of the study's own was logged with logger=wandb)"
+            print(
+                f"offline: nothing was pushed. Runs{none}: `wandb sync {place}`{logged} upload "
+                f"them; what would be pushed then: {folder}/workspace.json and report.json. The "
+                "same command pushes it without WANDB_MODE=offline"
+            )
+            return
+        for each in (workspace, report):
+            each.save()
+            print(f"pushed: {each.url}")
+    except wandb.errors.Error as error:
+        raise UserError(
+            f"W&B: {' '.join(str(error).split())} (WANDB_MODE=offline writes files instead)"
+        ) from None
+
+
+def offline_runs(runs: str, study: str) -> list[str]:
+    """Patterns of the folders that the study's runs have logged to, phase by phase."""
+    phases = [f"{runs}/{study}{phase}" for phase in ("", ".search", ".sanity")]
+    logged = "*/*/*/wandb/offline-run-*"
+    return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
+
+
+def collect(results: Path, study: str) -> Contents:
+    """Read what earlier analyses wrote.
+
+    Raises:
+        UserError: If the study has not been analysed.
+    """
+    read = read_tables(results / "drift_analysis", ["summary", "layers", "frontier", "runs"], AGAIN)
+    outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")
+    layers = sorted(map(int, read["layers"]["layer"].unique()))
+    tables = {name: read[name] for name in ("summary", "layers", "frontier")}
+    tables["hypotheses"] = outcome_table(outcomes)
+    figures = sorted((results / "figures").glob("*.png"))
+    searched: list[str] = []
+    search = results / "search" / study
+    if (search / "trials.parquet").is_file():
+        found = read_tables(search, ["trials", "coordinates", "edges"], f"{AGAIN} analysis=search")
+        tables |= {"search_trials": found["trials"], "search_edges": found["edges"]}
+        searched = list(dict.fromkeys(found["coordinates"]["key"]))
+        figures += sorted((search / "figures").glob("*.png"))
+    return Contents(
+        study=study,
+        layers=[f"drift/layer_{layer}" for layer in layers],
+        metrics=sorted(read["runs"]["metric"].unique()),
+        searched=searched,
+        tables=tables,
+        figures={path.stem: path for path in figures},
+    )
+
+
+def log_results(
+    contents: Contents, results: Path, project: str, entity: str | None
+) -> tuple[bool, Path]:
+    """One run with the study's tables and figures, also as an artifact.
+
+    Returns:
+        Whether W&B is offline, and the run's folder.
+    """
+    import wandb
+
+    folder = results / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    run = wandb.init(
+        project=project,
+        entity=entity,
+        group=contents.study,
+        job_type="report",
+        name=f"{contents.study} report",
+        # the same run each time: a dashboard shows the newest results, not all of them
+        id=hashlib.sha256(f"{contents.study} report".encode()).hexdigest()[:16],
+        resume="allow",
+        tags=["report"],
+        dir=folder,
+        settings=wandb.Settings(silent=True),
+    )
+    with run:
+        artifact = wandb.Artifact(f"{contents.study}-results", type="results")
+        for name, table in contents.tables.items():
+            run.log({f"tables/{name}": wandb.Table(dataframe=_uniform(table))})
+            path = folder / "tables" / f"{name}.csv"
+            with write_atomic(path) as temporary:
+                table.to_csv(temporary, index=False)
+            artifact.add_file(str(path), f"tables/{name}.csv")
+        for name, path in contents.figures.items():
+            run.log({f"figures/{name}": wandb.Image(str(path))})
+            artifact.add_file(str(path), f"figures/{name}.png")
+        for path in results.glob("report.*"):
+            artifact.add_file(str(path))
+        run.log_artifact(artifact)
+    return run.offline, Path(run.dir).parent
+
+
+def _uniform(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of one kind each, as W&B's tables want them: text, unless all are numbers."""
+    words = table.select_dtypes(exclude="number").columns
+    return table.astype(dict.fromkeys(words, str))
+
+
+def _plain(pushed: Any) -> Any:
+    """What would be sent, as JSON."""
+    return json.loads(pushed._to_model().model_dump_json(by_alias=True, exclude_none=True))

@@ -1,0 +1,1 @@
+"""How far each method moves the representations of the base model."""

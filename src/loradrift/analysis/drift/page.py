@@ -1,0 +1,211 @@
+"""The drift report: what was found, and what the instruments show where there is nothing."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS
+from loradrift.analysis.drift.hypotheses import Outcome
+from loradrift.analysis.drift.hypothesis_data import outcome_table
+from loradrift.analysis.drift.tables import DriftTables, last_steps
+from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, interval_text
+from loradrift.similarity import SelfCheck
+
+
+def study_blocks(
+    study: DriftTables,
+    outcomes: Sequence[Outcome],
+    figures: Sequence[Figure],
+    *,
+    weights: Sequence[Block],
+    edges: Sequence[Block],
+    self_checks: Sequence[SelfCheck],
+    problems: Sequence[str],
+) -> list[Block]:
+    """The report's content, in order.
+
+    ``weights`` is the section about them, ``edges`` the flag for best values of the search.
+    """
+    reduction, *others = figures
+    return [
+        Paragraph(
+            "Does LoRA preserve a model's representations better than full fine-tuning? Drift is "
+            "1 - CKA (linear, debiased) of a layer's activations with those of the base model, on"
+            " the same probe rows for every seed and method."
+        ),
+        reduction,
+        _summary(study),
+        _overall(study),
+        *left_out(problems),
+        *edges,
+        Heading("Hypotheses"),
+        *others[4:],
+        Table(
+            outcome_table(outcomes),
+            "Fixed before the data were seen. p is one-sided against the margin; Holm and "
+            "Bonferroni correct for the whole family, BH (Benjamini-Hochberg) for the share of "
+            "false ones among those found.",
+        ),
+        Heading("Effect sizes and descriptions"),
+        *_effects(study),
+        Heading("Layers"),
+        *others[:1],
+        _layers(study),
+        Heading("While training, and at equal performance"),
+        *others[1:3],
+        _equal_performance(study),
+        Heading("Layer against layer"),
+        *others[3:4],
+        *weights,
+        Heading("What else the numbers could be"),
+        Paragraph(
+            "The floor is the base model against itself: dumped by the other method's process, "
+            "read in another order and in bfloat16. Shuffled is the last dump with its rows in a "
+            "wrong order: 1 if the instrument is right. Massive dimensions are those ten times "
+            "the layer's median size."
+        ),
+        _controls(study),
+        _measures(study),
+        Heading("Runs"),
+        _runs(study),
+        Heading("The instruments' self-test"),
+        Paragraph(
+            "Run before this report was written; had one failed, there would be no report. The "
+            "reference is the published formula in float64, which shares no code with the "
+            "measure."
+        ),
+        Table(self_check_table(self_checks), "Every self-check."),
+    ]
+
+
+def _summary(study: DriftTables) -> Table:
+    return Table(
+        study.summary.drop(columns=["row_variance", "row_df"]).rename(
+            columns={"mean": "reduction %"}
+        ),
+        "Drift reduction in percent per task. The second interval also holds for other rows than "
+        "the probe's (jackknife over rows). p is the exact two-sided sign-flip test over seeds; "
+        "least p is the smallest value that so many seeds can reach, whatever the data.",
+    )
+
+
+def _overall(study: DriftTables) -> Paragraph:
+    row = study.overall.iloc[0]
+    how = "exact" if row["exact"] else "drawn flips"
+    return Paragraph(
+        f"Over all {row['blocks']} seed x task blocks the mean reduction is {row['mean']:.1f} %; "
+        f"two-sided sign-flip p = {row['p_sign_flip']:.3g} ({how}; {row['least_p']:.3g} is the "
+        "least that so many blocks can reach)."
+    )
+
+
+def _effects(study: DriftTables) -> list[Table]:
+    """Two tables: in standard deviations; intervals and p-values of other kinds."""
+    effects = study.effects
+    sizes, others = effects[["task", "seeds"]].copy(), effects[["task"]].copy()
+    for name, shown in (("d_z", "d_z"), ("pooled_d", "pooled d")):
+        sizes[shown], sizes[f"{shown}, Hedges"] = effects[name], effects[f"{name}_hedges"]
+        sizes[f"{shown}, 95 %"] = _between(effects, f"{name}_ci_lower", f"{name}_ci_upper")
+    others["90 % (equivalence)"] = _between(effects, "equivalence_lower", "equivalence_upper")
+    others["p equivalence"] = effects["p_equivalence"]
+    others["bootstrap 95 %"] = _between(effects, "bootstrap_lower", "bootstrap_upper")
+    for name, shown in {
+        "p_t": "p t",
+        "p_t_bonferroni": "Bonferroni",
+        "p_t_holm": "Holm",
+        "p_t_benjamini_hochberg": "BH",
+    }.items():
+        others[shown] = effects[name]
+    return [
+        Table(
+            sizes,
+            "LoRA's drift minus full fine-tuning's in standard deviations: of the paired "
+            "differences (d_z) and pooled; with the small-sample factor (Hedges), and with the "
+            "noncentral-t interval of the true effect.",
+        ),
+        Table(
+            others,
+            "Drift reduction in percent. Both methods are equal within 20 % if the 90 % interval "
+            "lies within it (two one-sided t tests). The hierarchical bootstrap (10,000 resamples "
+            f"of seeds, then of the rows' jackknife pseudo-values) is {BOOTSTRAP_ERRORS}. p t: "
+            "paired t test per task, as earlier notebooks had it, and corrected over tasks.",
+        ),
+    ]
+
+
+def _between(table: pd.DataFrame, low: str, high: str) -> list[str]:
+    """Two columns as one: from ... to."""
+    return [interval_text(*ends) for ends in zip(table[low], table[high], strict=True)]
+
+
+def left_out(problems: Sequence[str]) -> list[Block]:
+    """A table of what is not in the report; nothing if nothing is missing."""
+    if not problems:
+        return []
+    frame = pd.DataFrame({"not analysed": list(problems)})
+    return [Table(frame, "What was left out of this report, and why.")]
+
+
+def _layers(study: DriftTables) -> Table:
+    return Table(
+        study.layers,
+        "Drift per layer at the last step (mean over seeds). p adjusted: max-T over layers with "
+        "flips shared by all layers.",
+    )
+
+
+def _equal_performance(study: DriftTables) -> Table:
+    table = study.equal_performance
+    figures = table.groupby(["task", "method"], sort=False).agg(
+        score=("score", "first"),
+        reached=("step", "count"),
+        before=("before_first_validation", "sum"),
+        seeds=("seed", "count"),
+        step=("step", "mean"),
+        drift=("drift", "mean"),
+    )
+    return Table(
+        figures.reset_index().rename(columns={"before": "before the first validation"}),
+        "Drift where both methods do equally well: at the validation score that is the lower of "
+        "the two methods' mean best scores, interpolated between validations and dumps. reached "
+        "counts the seeds that got there; the means are over those. Of seeds that reached it "
+        "before the first validation nobody knows when: they count with that validation's step and "
+        "drift, which is an upper bound where drift grows.",
+    )
+
+
+def _controls(study: DriftTables) -> Table:
+    columns = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
+    means = study.controls.groupby(["task", "layer"], sort=False)[columns].mean().reset_index()
+    return Table(means, "Controls per layer, mean over seeds.")
+
+
+def _measures(study: DriftTables) -> Table:
+    wide = last_steps(study.drift).pivot_table(
+        index=["task", "method"], columns="measure", values="drift", aggfunc="mean", sort=False
+    )
+    wide.columns.name = None
+    return Table(
+        wide.reset_index(),
+        "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
+        "CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in (where"
+        " the dumps hold it), and 1 - cosine, raw and with each side's column means removed.",
+    )
+
+
+def _runs(study: DriftTables) -> Table:
+    wanted = ["task", "method", "seed", "steps", "evaluation/accuracy", "evaluation/f1", "commit"]
+    table = study.runs[[name for name in wanted if name in study.runs]].copy()
+    table["commit"] = [str(commit)[:10] for commit in table["commit"]]
+    return Table(table, "All runs of this report.", digits=4)
+
+
+def self_check_table(self_checks: Sequence[SelfCheck]) -> pd.DataFrame:
+    """One row per self-check."""
+    return pd.DataFrame(
+        [
+            (p.measure, p.claim, f"{p.expected:.6g}", f"{p.measured:.6g}", p.tolerance, p.holds)
+            for p in self_checks
+        ],
+        columns=["measure", "claim", "expected", "measured", "tolerance", "holds"],
+    )

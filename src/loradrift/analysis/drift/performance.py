@@ -1,0 +1,113 @@
+"""How well the runs did, and how far they had moved when they did equally well."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from loradrift.analysis.drift.pairing import Pair
+from loradrift.analysis.drift.run_view import Run, overrides
+from loradrift.config import UserError
+
+
+def validation_curve(run: Run) -> pd.DataFrame:
+    """``step`` and the best ``score`` so far of the metric that chooses the checkpoint.
+
+    Higher is better: a loss is negated.
+
+    Raises:
+        UserError: If the run's ``metrics.csv`` is missing, damaged or without that metric.
+    """
+    metric = run.record.config["task"]["metric"]
+    path, name = run.folder / "metrics.csv", f"validation/{metric}"
+    remedy = "copy the file here again, or move the run away and repeat its own command"
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} cannot be read ({reason}); {remedy}") from None
+    if not {"step", name} <= set(table) or table[name].isna().all():
+        raise UserError(f"{path} has no column step and {name} with a value; {remedy}")
+    table = table.loc[table[name].notna(), ["step", name]]
+    scores = -table[name] if metric == "loss" else table[name]
+    return pd.DataFrame({"step": table["step"], "score": scores.cummax()})
+
+
+def step_of_score(curve: pd.DataFrame, score: float) -> float:
+    """The step at which a score is first reached, interpolated between validations.
+
+    Returns:
+        NaN if it is never reached; the first validation's step if it is reached there.
+    """
+    reached = curve.loc[curve["score"] >= score - 1e-9]  # a mean of equal scores is rounded
+    if reached.empty:
+        return float("nan")
+    after = reached.iloc[0]
+    before = curve.loc[curve["step"] < after["step"]]
+    if before.empty:
+        return float(after["step"])
+    last = before.iloc[-1]
+    share = min(1.0, (score - last["score"]) / (after["score"] - last["score"]))
+    return float(last["step"] + share * (after["step"] - last["step"]))
+
+
+def drift_at_step(mean_drift: pd.DataFrame, step: float) -> float:
+    """Mean drift over layers, interpolated between dumps; NaN for no step.
+
+    Args:
+        mean_drift: ``step`` and ``drift``, ascending.
+        step: In optimizer steps.
+    """
+    if np.isnan(step):
+        return float("nan")
+    return float(np.interp(step, mean_drift["step"], mean_drift["drift"]))
+
+
+def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.DataFrame:
+    """Drift of both methods at the validation score that both methods' seeds reach on average.
+
+    Args:
+        pairs: Of one task.
+        mean_drift: ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
+
+    Returns:
+        ``seed``, ``method``, ``score``, ``step``, ``drift`` and ``before_first_validation``; step
+        and drift are NaN where a run never gets there. A run that is there at its first validation
+        was so earlier, nobody knows when: step and drift are then those of that validation.
+    """
+    curves = {run: validation_curve(run) for pair in pairs for run in pair}
+    best = {run: curve["score"].max() for run, curve in curves.items()}
+    level = min(np.mean([best[pair[which]] for pair in pairs]) for which in (0, 1))
+    rows = []
+    for run, curve in curves.items():
+        step = step_of_score(curve, level)
+        own = mean_drift[
+            (mean_drift["method"] == run.method) & (mean_drift["seed"] == run.seed)
+        ].sort_values("step")
+        censored = step == curve["step"].iloc[0]
+        rows.append((run.seed, run.method, level, step, drift_at_step(own, step), censored))
+    columns = ["seed", "method", "score", "step", "drift", "before_first_validation"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def run_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per run: task, method, seed, figures, parameters, speed, commit, ``overrides``.
+
+    The last is what else a command needs that trains another run like it.
+    """
+    rows = []
+    for run in runs:
+        record = run.record
+        row = {
+            "task": run.task,
+            "method": run.method,
+            "seed": run.seed,
+            "metric": record.config["task"]["metric"],
+            "steps": record.steps,
+            "trainable": record.parameters.get("trainable"),
+            "overrides": overrides(run),
+            "commit": record.git.get("commit"),
+            "device": record.device,
+        }
+        rows.append(row | record.metrics | record.performance)
+    return pd.DataFrame(rows)

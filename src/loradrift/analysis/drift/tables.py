@@ -1,0 +1,208 @@
+"""All tables of a study, from the runs' files; what did not change is not computed again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from loradrift.analysis.drift.effects import effect_table, overall
+from loradrift.analysis.drift.jackknife import jackknife_variance
+from loradrift.analysis.drift.pairing import Pair, Pairing
+from loradrift.analysis.drift.performance import equal_performance, run_table, validation_curve
+from loradrift.analysis.drift.run_view import Run
+from loradrift.analysis.drift.usable_pairs import DriftCache
+from loradrift.statistics import max_t, sign_flip, t_interval
+from loradrift.statistics.values import Array
+
+
+class DriftTables(NamedTuple):
+    """What is known about the drift of a study; one table per question."""
+
+    runs: pd.DataFrame
+    """One row per run."""
+
+    drift: pd.DataFrame
+    """``task``, ``method``, ``seed``, ``step``, ``layer``, ``measure``, ``drift``."""
+
+    mean_drift: pd.DataFrame
+    """Likewise with the mean over layers; ``cka`` only."""
+
+    reduction: pd.DataFrame
+    """``task``, ``seed``, drift of ``full_finetune`` and ``lora`` at the last step, and
+    ``reduction_percent``."""
+
+    summary: pd.DataFrame
+    """Per task: the mean reduction with its interval, its exact test, and the jackknife variance
+    of the probe's rows (``row_variance``, ``row_df``)."""
+
+    overall: pd.DataFrame
+    """One row: the exact test over the blocks of all tasks."""
+
+    effects: pd.DataFrame
+    """Per task: effect sizes, descriptions, corrected p-values of the paired t test."""
+
+    layers: pd.DataFrame
+    """Per task and layer: drift of both methods and the adjusted p-value of their difference."""
+
+    controls: pd.DataFrame
+    grids: pd.DataFrame
+    equal_performance: pd.DataFrame
+    frontier: pd.DataFrame
+
+
+def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int) -> DriftTables:
+    """Compute every table.
+
+    Args:
+        pairing: At least one pair.
+        measures: Measures of drift beside CKA and cosine.
+        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
+        seed: Of every draw: the controls' orders, the bootstrap, flips where they are too many.
+
+    Raises:
+        StoreError: If a dump is damaged; names it.
+    """
+    memory = DriftCache(results)
+    rng = np.random.default_rng(seed)
+    pairs = pairing.pairs
+    runs = [run for pair in pairs for run in pair]
+    drift = _stack(runs, [memory.drift(run, measures) for run in runs])
+    cka = drift[drift["measure"] == "cka"].drop(columns="measure")
+    keys = ["task", "method", "seed", "step"]
+    mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
+    last = last_steps(mean_drift)
+    reduction = _reduction(last)
+    by_row = {task: _by_row(own, memory) for task, own in _by_task(pairs).items()}
+    return DriftTables(
+        runs=run_table(runs),
+        drift=drift,
+        mean_drift=mean_drift,
+        reduction=reduction,
+        summary=_summary(reduction, by_row, rng),
+        overall=overall(reduction, rng),
+        effects=effect_table(reduction, _pseudo_values(reduction, by_row), rng),
+        layers=_layers(last_steps(cka), rng),
+        controls=_stack([p.lora for p in pairs], [memory.controls(p, seed) for p in pairs]),
+        grids=_stack(runs, [memory.grid(run) for run in runs]),
+        equal_performance=pd.concat(
+            [
+                equal_performance(own, mean_drift[mean_drift["task"] == task]).assign(task=task)
+                for task, own in _by_task(pairs).items()
+            ],
+            ignore_index=True,
+        ),
+        frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
+    )
+
+
+def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The runs' tables under each other, each with its coordinates in front."""
+    labelled = []
+    for run, table in zip(runs, tables, strict=True):
+        place = {"task": run.task, "method": run.method, "seed": run.seed}
+        labelled.append(pd.concat([pd.DataFrame(place, table.index), table], axis=1))
+    return pd.concat(labelled, ignore_index=True)
+
+
+def last_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last step, without ``step``."""
+    last = table.groupby(["task", "method", "seed"])["step"].transform("max")
+    return table[table["step"] == last].drop(columns="step")
+
+
+def _reduction(last: pd.DataFrame) -> pd.DataFrame:
+    """Drift reduction of LoRA against full fine-tuning with the same seed, in percent."""
+    wide = last.pivot(index=["task", "seed"], columns="method", values="drift").reset_index()
+    wide["reduction_percent"] = 100 * (1 - wide["lora"] / wide["full_finetune"])
+    wide.columns.name = None
+    return wide
+
+
+def _by_task(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    tasks = dict.fromkeys(pair.task for pair in pairs)
+    return {task: [pair for pair in pairs if pair.task == task] for task in tasks}
+
+
+def _by_row(pairs: Sequence[Pair], memory: DriftCache) -> Array:
+    """Each seed's reduction without each probe row in turn (S, N)."""
+    replicates = []
+    for pair in pairs:
+        full, lora = (memory.replicates(run)["drift"].to_numpy() for run in pair)
+        replicates.append(100 * (1 - lora / full))
+    return np.stack(replicates)
+
+
+def _pseudo_values(reduction: pd.DataFrame, by_row: Mapping[str, Array]) -> dict[str, Array]:
+    """What each row adds to each seed's reduction (S, N): the mean over rows is the reduction."""
+    values = {}
+    for task, own in reduction.groupby("task", sort=False):
+        without_SN, whole_S = by_row[str(task)], own["reduction_percent"].to_numpy()
+        pulls_SN = without_SN.mean(axis=1, keepdims=True) - without_SN
+        values[str(task)] = whole_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
+    return values
+
+
+def _summary(
+    reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
+) -> pd.DataFrame:
+    rows = []
+    for task, own in reduction.groupby("task", sort=False):
+        values = own["reduction_percent"].to_numpy()
+        seeds = t_interval(values)
+        rows_of_probe = jackknife_variance(seeds.estimate, by_row[str(task)].mean(axis=0))
+        beyond = t_interval(values, rows_of_probe)
+        test = sign_flip(values, rng=rng)
+        rows.append(
+            {
+                "task": task,
+                "seeds": len(values),
+                "mean": seeds.estimate,
+                "std": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
+                "ci_lower": seeds.low,
+                "ci_upper": seeds.high,
+                "ci_lower_any_text": beyond.low,
+                "ci_upper_any_text": beyond.high,
+                "p_sign_flip": test.p,
+                "least_p": test.least_p,
+                "row_variance": rows_of_probe.value,
+                "row_df": rows_of_probe.df,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _layers(last: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Drift of both methods in each layer; p-values adjusted over layers by shared flips."""
+    tables = []
+    for task, own in last.groupby("task", sort=False):
+        wide = own.pivot(index="seed", columns=["method", "layer"], values="drift")
+        full, lora = wide["full_finetune"].to_numpy(), wide["lora"].to_numpy()
+        tests = max_t(full - lora, rng=rng)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "task": task,
+                    "layer": wide["lora"].columns,
+                    "full_finetune": full.mean(0),
+                    "lora": lora.mean(0),
+                    "reduction_percent": 100 * (1 - lora.mean(0) / full.mean(0)),
+                    "p_adjusted": tests.p_L,
+                    "least_p": tests.least_p,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _path(run: Run, mean_drift: pd.DataFrame) -> pd.DataFrame:
+    """Validation score and mean drift at each validation of a run."""
+    curve = validation_curve(run)
+    own = mean_drift[
+        (mean_drift["task"] == run.task)
+        & (mean_drift["method"] == run.method)
+        & (mean_drift["seed"] == run.seed)
+    ]
+    curve["drift"] = np.interp(curve["step"], own["step"], own["drift"])
+    return curve

@@ -1,0 +1,118 @@
+"""Tables of single runs: made of whole files only, and not made again while these are the same."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from loradrift.activations import StoreError, check_sizes
+from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
+from loradrift.analysis.drift.pairing import Pair, Pairing
+from loradrift.analysis.drift.performance import validation_curve
+from loradrift.analysis.drift.run_view import Run
+from loradrift.analysis.tables import code_version, remembered
+from loradrift.config import UserError
+
+
+class DriftCache:
+    """Tables of single runs, by their dumps' checksums and the code that makes them.
+
+    Args:
+        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self.folder = results / ".remembered"
+        self.code = code_version()
+
+    def _key(self, what: str, *runs: Run) -> dict[str, object]:
+        dumps = [run.store.manifest["steps"] for run in runs]
+        return {"what": what, "code": self.code, "dumps": dumps}
+
+    def drift(self, run: Run, measures: Sequence[str]) -> pd.DataFrame:
+        """:func:`~loradrift.analysis.drift.layers.run_drift` of a run."""
+        key = self._key(f"drift {sorted(measures)}", run)
+        return remembered(self.folder, key, lambda: run_drift(run, measures))
+
+    def controls(self, pair: Pair, seed: int) -> pd.DataFrame:
+        """:func:`~loradrift.analysis.drift.layers.controls` of LoRA's run."""
+        key = self._key(f"controls {seed}", *pair)
+        return remembered(self.folder, key, lambda: controls(pair.lora, pair.full_finetune, seed))
+
+    def grid(self, run: Run) -> pd.DataFrame:
+        """:func:`~loradrift.analysis.drift.layers.layer_grid` of a run."""
+        return remembered(self.folder, self._key("grid", run), lambda: layer_grid(run))
+
+    def replicates(self, run: Run) -> pd.DataFrame:
+        """:func:`~loradrift.analysis.drift.layers.mean_drift_replicates` of a run."""
+        key = self._key("replicates", run)
+        return remembered(self.folder, key, lambda: mean_drift_replicates(run))
+
+
+def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairing:
+    """The pairs that can be analysed to the end; the others join the problems, one line each.
+
+    Args:
+        pairing: Any pairs.
+        measures: Measures of drift beside CKA and cosine.
+        results: As for :func:`~loradrift.analysis.drift.tables.analyse`, which finds the drift
+            remembered.
+    """
+    memory = DriftCache(results)
+    pairs, problems = [], list(pairing.problems)
+    for pair in pairing.pairs:
+        place = f"{pair.task} seed={pair.seed}"
+        try:
+            for run in pair:
+                _check(run, memory, measures)
+            _check_moved(pair.full_finetune, memory, measures)
+            pairs.append(pair)
+        except StoreError as error:
+            problems.append(f"{place}: {error}; move the run away and repeat its own command")
+        except UserError as error:
+            problems.append(f"{place}: {error}")
+    return Pairing(pairs, problems)
+
+
+def _check(run: Run, memory: DriftCache, measures: Sequence[str]) -> None:
+    """Refuse a run that would end the analysis of all others.
+
+    Raises:
+        StoreError: If a dump is damaged, or holds what has no drift.
+        UserError: If a layer has no variance, or there is no validation score.
+    """
+    # What is remembered is found by the manifest, which stays when the files are gone.
+    check_sizes(run.store.root, run.store.manifest)
+    drift = memory.drift(run, measures)
+    undefined = drift[(drift["measure"] == "cka") & drift["drift"].isna()]
+    if len(undefined):
+        first = undefined.iloc[0]
+        raise UserError(_no_variance(run, f"layer {first['layer']} at step {first['step']}"))
+    if not np.isfinite(memory.replicates(run)["drift"]).all():
+        raise UserError(_no_variance(run, "a layer, without one of its rows,"))
+    validation_curve(run)
+
+
+def _no_variance(run: Run, where: str) -> str:
+    return (
+        f"{run.folder}: {where} has no variance over the probe's rows, so its drift is undefined; "
+        "see whether training collapsed, or train both methods with another "
+        "callbacks.activation_dump.pooling"
+    )
+
+
+def _check_moved(run: Run, memory: DriftCache, measures: Sequence[str]) -> None:
+    """Refuse a control without drift, of which nothing is a percentage.
+
+    Raises:
+        UserError: If it has none at its last step.
+    """
+    drift = memory.drift(run, measures)
+    last = drift[(drift["measure"] == "cka") & (drift["step"] == drift["step"].max())]
+    if last["drift"].mean() <= 0:
+        raise UserError(
+            f"{run.folder}: {run.method} did not move (its drift is 0 at step "
+            f"{last['step'].iloc[0]}), so no reduction in percent of it exists; see whether its "
+            "learning rate is 0, move the run away and train it again"
+        )

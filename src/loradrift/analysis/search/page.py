@@ -1,0 +1,167 @@
+"""``analysis=search``: what the searches of a study found, and where they should look further."""
+
+from collections.abc import Hashable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from loradrift.analysis.search.figures import NO_TIME, draw_searches
+from loradrift.analysis.search.search_storage import open_searches
+from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Searches, analyse_searches
+from loradrift.analysis.tables import read_tables, write_tables
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
+from loradrift.report.html import write_html
+from loradrift.report.terminal import print_table
+from loradrift.sweeping.best import best_trial, write_best
+
+
+def report_search(settings: AnalyzeConfig) -> None:
+    """Tables, best values, figures and page in ``<results>/search/<study>/``.
+
+    Raises:
+        UserError: If there is no storage, study or trial.
+    """
+    config = settings.analysis
+    studies = open_searches(config, settings.storage)
+    results = Path(config.results)
+    name = studies[0].study_name.partition("/")[0]
+    tables = analyse_searches(studies, config.seed)
+    if tables.trials.empty:
+        raise UserError(f"the searches of study {name} have no trial yet: nothing to report")
+    folder = results / "search" / name
+    write_tables(folder, tables._asdict())
+    for study in studies:
+        if best_trial(study):
+            write_best(study, results)
+    figures = draw_searches(tables, folder / "figures")
+    title = f"Searches of study {name}"
+    write_html(folder / "report.html", title, search_blocks(tables, figures), folder / "figures")
+    print_table(summary_table(tables), title)
+    for line in advice(tables.edges):
+        print(f"edge: {line}")
+    for line in without_importance(tables):
+        print(f"note: {line}")
+    print(f"report: {folder / 'report.html'}, best values: {folder}/*.yaml", flush=True)
+
+
+def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
+    """The page's content, in order."""
+    trials = tables.trials.drop(columns="cell")
+    drawn = {figure.name: figure for figure in figures}
+    notes = [Paragraph(line) for line in without_importance(tables)]
+    return [
+        Paragraph(
+            "Each method's learning rate and size come from its own search, on validation rows "
+            "that are in neither the training nor the reported evaluation split."
+        ),
+        Table(
+            summary_table(tables),
+            "One row per search, with the best trial's values (the first's, where others came to "
+            f"the same score). The time is the median over the trials that ended. {NO_TIME}",
+            digits=4,
+        ),
+        *edge_blocks(tables.edges),
+        Heading("History"),
+        drawn["search_history"],
+        Heading("Parameters"),
+        drawn["search_parallel"],
+        *([drawn["search_importance"]] if "search_importance" in drawn else []),
+        *notes,
+        Heading("Time"),
+        drawn["search_time"],
+        Heading("Trials"),
+        Table(trials[[*trials.columns.drop("error"), "error"]], f"All trials. {NO_TIME}", digits=4),
+    ]
+
+
+def edge_blocks(edges: pd.DataFrame) -> list[Block]:
+    """The flag for best values on the edge of their range; nothing if there are none."""
+    if edges.empty:
+        return []
+    return [
+        Table(
+            edges,
+            "Best values within 5 % of the end of their range, or first or last of its choices: "
+            "better ones may lie beyond. The last column is what to type beside the search's "
+            "command, with another study.name: the space of a search that has begun is fixed.",
+        )
+    ]
+
+
+def found_edges(results: Path, study: str | None) -> list[Block]:
+    """The flag for another report, if ``analysis=search`` was run for that study.
+
+    Args:
+        results: Folder of the results.
+        study: Its name; None is the only one whose search was reported.
+    """
+    folders = [path.parent for path in sorted((results / "search").glob("*/edges.parquet"))]
+    mine = [folder for folder in folders if study in (None, folder.name)]
+    if len(mine) != 1:
+        return []
+    tables = read_tables(mine[0], ["edges"], "python analyze.py analysis=search")
+    return edge_blocks(tables["edges"])
+
+
+def advice(edges: pd.DataFrame) -> list[str]:
+    """One line for each best value on an edge."""
+    from loradrift.sweeping.range_boundary import Edge  # loads Optuna
+
+    lines = []
+    for row in edges.to_dict("records"):
+        edge = Edge(**{name: row[name] for name in Edge._fields})
+        place = f"{row['task']} {row['method']}"
+        lines.append(f"{place}: {edge.text}, so a better one may lie beyond: search {edge.wider}")
+    return lines
+
+
+def without_importance(tables: Searches) -> list[str]:
+    """One line for each search with too few trials to say what mattered."""
+    few = tables.summary[tables.summary["complete"] < MIN_TRIALS]
+    return [
+        f"{row['task']} {row['method']}: {row['complete']} completed trials are too few to say "
+        f"which parameters matter; {MIN_TRIALS} are needed"
+        for row in few.to_dict("records")
+    ]
+
+
+def summary_table(tables: Searches) -> pd.DataFrame:
+    """What the terminal shows."""
+    rows = []
+    for row in tables.summary.to_dict("records"):
+        own = tables.coordinates
+        own = own[(own["task"] == row["task"]) & (own["method"] == row["method"])]
+        best = own[own["number"] == row["best_trial"]] if pd.notna(row["best_trial"]) else own[:0]
+        pairs = zip(best["key"], best["value"], strict=True)
+        rows.append(
+            {
+                "task": row["task"],
+                "method": row["method"],
+                "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
+                "objective": row["objective"],
+                "best": cell_text(row["best_value"], 4),
+                "in trial": _best_trial(row),
+                "with": " ".join(map(_short, pairs)) or "-",
+                "s per trial": cell_text(row["median_seconds"]),
+            }
+        )
+    return pd.DataFrame(rows).fillna("-")
+
+
+def _best_trial(row: dict[Hashable, Any]) -> str:
+    """Its number, and how many others have its score."""
+    if pd.isna(row["best_trial"]):
+        return "-"
+    others = {0: "", 1: ", and 1 other"}.get(row["tied"], f", and {row['tied']} others")
+    return f"{row['best_trial']}{others}"
+
+
+def _short(pair: tuple[str, str]) -> str:
+    """``method.optim.lr`` as ``lr``, and a number with four digits."""
+    key, value = pair
+    with suppress(ValueError):
+        value = f"{float(value):.4g}"
+    return f"{key.rpartition('.')[2]}={value}"

@@ -1,0 +1,242 @@
+"""A study's searches as tables: trials, what was best, what mattered, and what lies on an edge."""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from loradrift.sweeping.best import best_trial, objective
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution
+    from optuna.trial import FrozenTrial
+
+MIN_TRIALS = 8
+"""Completed trials without which no importance is given."""
+
+TOP = 0.25
+"""Importance is about what it takes to be in this best share of the completed trials."""
+
+SHUFFLES = 100
+"""Searches with shuffled values, which show what importance chance gives."""
+
+
+STATES = ("complete", "pruned", "failed", "killed", "interrupted", "running", "waiting")
+"""How a trial stands: Optuna's own states, but that ``failed`` did so by itself; the process of a
+``killed`` one ended, and an ``interrupted`` one was asked to stop. Both are run again."""
+
+UNTIMED = ("killed", "interrupted")
+"""States whose end in the storage is when somebody noticed, which may be days later."""
+
+
+class Searches(NamedTuple):
+    """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
+
+    summary: pd.DataFrame
+    """``objective``, ``direction``, trials in each state, the best one (the first of equal ones,
+    which so many others ``tied`` with), seconds (of all trials but killed and interrupted ones)."""
+
+    trials: pd.DataFrame
+    """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
+    ``share`` of its run at its last report, ``seconds`` (none of :data:`UNTIMED`), a column for
+    each parameter, ``error``, ``cell``."""
+
+    coordinates: pd.DataFrame
+    """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
+    (1), the ends of the range."""
+
+    importance: pd.DataFrame
+    """``key``, ``importance`` (they sum to 1), ``chance``: the 95 % quantile of shuffled values."""
+
+    edges: pd.DataFrame
+    """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``,
+    ``wider``."""
+
+
+def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
+    """All tables.
+
+    Args:
+        studies: Each named ``<study>/<task>/<method>``.
+        seed: Shuffles the values for the importance that chance gives.
+    """
+    parts = [_analyse(study, seed) for study in studies]
+    return Searches(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
+
+
+def _analyse(study: "optuna.Study", seed: int) -> Searches:
+    from loradrift.sweeping.range_boundary import Edge, find_boundary_optima
+
+    trials = study.get_trials(deepcopy=False)
+    best = best_trial(study)
+    edges = find_boundary_optima(best) if best else []
+    _, task, method = study.study_name.split("/")
+    tables = Searches(
+        summary=pd.DataFrame([_summary(study, trials)]),
+        trials=_trial_table(trials),
+        coordinates=_coordinates(trials),
+        importance=_importance(study, seed),
+        edges=pd.DataFrame(edges, columns=Edge._fields, dtype=str),
+    )
+    for table in tables:
+        table.insert(0, "task", task)
+        table.insert(1, "method", method)
+    return tables
+
+
+def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
+    """One of :data:`STATES`.
+
+    Args:
+        trial: One of
+        trials: all of its study.
+    """
+    from loradrift.sweeping.recovery import was_interrupted
+
+    name = trial.state.name.lower()
+    if name != "fail":
+        return name
+    if "error" in trial.user_attrs:
+        return "failed"
+    return "interrupted" if was_interrupted(trial, trials) else "killed"
+
+
+def seconds_of(trial: "FrozenTrial", state: str) -> float:
+    """How long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
+    if trial.duration is None or state in UNTIMED:
+        return math.nan
+    return trial.duration.total_seconds()
+
+
+def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
+    states = [state_of(trial, trials) for trial in trials]
+    counts = Counter(states)
+    best = best_trial(study)
+    all_seconds = map(seconds_of, trials, states)
+    seconds = [each for each in all_seconds if not math.isnan(each)]
+    return {
+        "objective": objective(study),
+        "direction": study.direction.name.lower(),
+        **{state: counts[state] for state in STATES},
+        "best_trial": pd.NA if best is None else best.number,
+        "best_value": math.nan if best is None else best.values[0],
+        "tied": _tied(trials, best),
+        "median_seconds": float(np.median(seconds)) if seconds else math.nan,
+        "total_seconds": float(sum(seconds)),
+    }
+
+
+def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
+    """How many other completed trials are as good as the best; pruned ones have values, too."""
+    completed = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    return 0 if best is None else sum(each.values == best.values for each in completed) - 1
+
+
+def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
+    from loradrift.sweeping.reporting import PARTS
+
+    rows = []
+    for trial in trials:
+        reported = trial.intermediate_values.get(trial.last_step or 0)
+        value = trial.values[0] if trial.values else reported
+        state = state_of(trial, trials)
+        row = {
+            "number": trial.number,
+            "state": state,
+            "value": math.nan if value is None else value,
+            "share": math.nan if trial.last_step is None else trial.last_step / PARTS,
+            "seconds": seconds_of(trial, state),
+            **dict(sorted(trial.params.items())),
+            "error": trial.user_attrs.get("error"),
+            "cell": trial.user_attrs.get("cell"),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows, columns=None if rows else ["number", "state", "value", "seconds"])
+
+
+def _coordinates(trials: list["FrozenTrial"]) -> pd.DataFrame:
+    rows = [
+        (
+            trial.number,
+            key,
+            str(trial.params[key]),
+            _position(trial.params[key], space),
+            *_ends(space),
+        )
+        for trial in trials
+        for key, space in sorted(trial.distributions.items())
+    ]
+    return pd.DataFrame(rows, columns=["number", "key", "value", "position", "low", "high"])
+
+
+def _position(value: Any, space: "BaseDistribution") -> float:
+    """Where in its range a value lies, from 0 to 1; choices stand at equal distances."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(space, CategoricalDistribution):
+        choices = _in_order(space)
+        return choices.index(value) / max(1, len(choices) - 1)
+    low, high = space.low, space.high  # type: ignore[attr-defined]
+    if low == high:
+        return 0.5
+    scale = math.log if space.log else float  # type: ignore[attr-defined]
+    return float((scale(value) - scale(low)) / (scale(high) - scale(low)))
+
+
+def _ends(space: "BaseDistribution") -> tuple[str, str]:
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(space, CategoricalDistribution):
+        choices = _in_order(space)
+        return str(choices[0]), str(choices[-1])
+    return f"{space.low:.3g}", f"{space.high:.3g}"  # type: ignore[attr-defined]
+
+
+def _in_order(space: "CategoricalDistribution") -> list[Any]:
+    choices: list[Any] = list(space.choices)
+    return sorted(choices) if all(isinstance(each, int | float) for each in choices) else choices
+
+
+def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
+    """By PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which needs no model of the values."""
+    from optuna.trial import TrialState
+
+    columns = ["key", "importance", "chance"]
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(completed) < MIN_TRIALS:
+        return pd.DataFrame(columns=columns).astype({"importance": float, "chance": float})
+    values = np.array([trial.values[0] for trial in completed])
+    draw = np.random.default_rng(seed)
+    found = _shares(study, completed, values)
+    shuffled = [_shares(study, completed, draw.permutation(values)) for _ in range(SHUFFLES)]
+    rows = [
+        (key, share, float(np.quantile([each[key] for each in shuffled], 0.95)))
+        for key, share in found.items()
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _shares(
+    study: "optuna.Study", completed: list["FrozenTrial"], values: "np.ndarray[Any, Any]"
+) -> dict[str, float]:
+    """Importance of each parameter, the most important first, if the trials had these values."""
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import create_trial
+
+    copy = optuna.create_study(direction=study.direction)
+    copy.add_trials(
+        create_trial(value=float(value), params=trial.params, distributions=trial.distributions)
+        for trial, value in zip(completed, values, strict=True)
+    )
+    with warnings.catch_warnings():
+        # equal values leave nothing to tell apart, and all keys are then equally important
+        warnings.simplefilter("ignore", UserWarning)
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
+        shares = get_param_importances(copy, evaluator=evaluator)
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))

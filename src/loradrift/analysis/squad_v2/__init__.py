@@ -1,0 +1,1 @@
+"""The official SQuAD v2 figures of any system's predictions."""

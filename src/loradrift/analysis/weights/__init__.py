@@ -1,0 +1,1 @@
+"""How each method changes the weights of the base model."""

@@ -1,0 +1,103 @@
+"""Where the base model of a pair is on this machine, and that it is still the same model."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loradrift.analysis.drift.pairing import Pair
+from loradrift.config import ModelConfig, UserError
+from loradrift.models import model_fingerprint
+from loradrift.weights.stored import read_json
+
+
+class Base(NamedTuple):
+    """What a pair says about the model it started from."""
+
+    name: str
+    """As training was given it: a folder or a name on the hub."""
+
+    fingerprint: str
+    random: bool
+    """Its weights were drawn and never stored."""
+
+
+def find_bases(
+    pairs: Sequence[Pair], runs: Path, cache: Path
+) -> tuple[dict[Path, list[Pair]], list[str]]:
+    """Group pairs by the folder of their base model.
+
+    Args:
+        pairs: Of any tasks and seeds.
+        runs: Folder of all runs. Relative names of models are looked up here and beside it, where
+            training was started.
+        cache: Remembers the files' digests.
+
+    Returns:
+        The groups, and one line for each model that is not there, with what to do.
+    """
+    problems: list[str] = []
+    named: dict[Base, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        try:
+            named[_base_of(pair)].append(pair)
+        except UserError as error:
+            problems.append(f"weights of {label([pair])}: {error}")
+    found: dict[Path, list[Pair]] = defaultdict(list)
+    for base, own in named.items():
+        try:
+            found[_folder(base, runs, cache)] += own
+        except UserError as error:
+            problems.append(f"weights of {label(own)}: {error}")
+    return found, problems
+
+
+def label(pairs: Sequence[Pair]) -> str:
+    """The first pair, and how many others there are."""
+    more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return f"{pairs[0].task} seed={pairs[0].seed}{more}"
+
+
+def _base_of(pair: Pair) -> Base:
+    path = pair.lora.folder / "model" / "adapter_config.json"
+    record = pair.lora.record
+    is_random = record.config.get("model", {}).get("weights") == "random"
+    name = read_json(path).get("base_model_name_or_path")
+    return Base(str(name), record.fingerprints["base_model"], is_random)
+
+
+def _folder(base: Base, runs: Path, cache: Path) -> Path:
+    """The folder of a base model.
+
+    Raises:
+        UserError: If there is none, or another model is in it now.
+    """
+    if base.random:
+        raise UserError(
+            f"the base model {base.name} was drawn at random (model.weights=random) and is not "
+            "stored; runs of a pretrained model have their weights analysed"
+        )
+    places = [Path(base.name), runs.resolve().parent / base.name, _on_the_hub(base.name)]
+    folder = next((place for place in places if place is not None and place.is_dir()), None)
+    if folder is None:
+        raise UserError(
+            f"the base model {base.name} is not on this machine; copy its folder here under this "
+            "name, or analyse on the machine that trained"
+        )
+    model = ModelConfig(name="local", path=str(folder), weights="pretrained")
+    if model_fingerprint(model, seed=0, cache=cache) != base.fingerprint:
+        raise UserError(
+            f"{folder} is no longer the base model that was trained (its fingerprint differs); "
+            "put that one back, or move the runs away and train again"
+        )
+    return folder
+
+
+def _on_the_hub(name: str) -> Path | None:
+    """The hub's snapshot of a model, if an earlier download left it here."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,236 @@
+"""What training did to each linear layer: how much, in how many directions, and in which.
+
+Every number stands beside what it would be if nothing were special: overlaps beside those of a
+random change, intruder dimensions (Shuttleworth et al. 2024, arXiv:2410.21228) beside those of a
+random change as large and those of random directions.
+"""
+
+# Shape suffixes: O outputs, I inputs, K singular values.
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from loradrift.analysis.drift.pairing import METHODS, Pair
+from loradrift.analysis.drift.run_view import Run
+from loradrift.analysis.tables import code_version, recall, remember
+from loradrift.analysis.weights.base_models import find_bases, label
+from loradrift.config import UserError
+from loradrift.weights import (
+    Change,
+    Dense,
+    Dora,
+    LowRank,
+    StoredWeights,
+    Svd,
+    effective_rank,
+    intruder_dimensions,
+    norm,
+    read_adapter,
+    read_change,
+    read_full,
+    singular_values,
+    stable_rank,
+    subspace_overlap,
+    svd,
+    top_energy,
+)
+
+TOP = 10
+"""Top directions of the base weight, and of the tuned one; all, where there are fewer."""
+
+LAYER = re.compile(r"(?:^|\.)(\d+)\.")
+"""The first number in a module's name. Modules without one (``lm_head``) belong to no layer; a
+classifier neither uses nor trains them."""
+
+COLUMNS = (
+    "task", "method", "seed", "layer", "kind", "module", "change_norm", "base_norm",
+    "relative_norm", "lora_rank", "effective_rank", "stable_rank", "energy_top_1", "energy_top_r",
+    "overlap_left", "overlap_left_random", "overlap_right", "overlap_right_random", "directions",
+    "intruders", "intruders_control", "intruders_random",
+)  # fmt: skip
+"""Of the table of modules. Norms are Frobenius norms; ``energy_top_r`` takes as many directions as
+LoRA has (``lora_rank``); ``directions`` is how many could be intruders."""
+
+Stored = LowRank | Dense | Dora
+
+
+class BaseModule(NamedTuple):
+    """A base weight, and what all runs need of it."""
+
+    weight_OI: Tensor
+    directions: Svd
+
+
+class Opened(NamedTuple):
+    """A pair whose files have been found; weights of full fine-tuning are read when asked for."""
+
+    pair: Pair
+    full_finetune: Mapping[str, Stored]
+    lora: Mapping[str, Stored]
+
+    def rank(self, module: str) -> int:
+        """LoRA's rank in a module that it changes."""
+        change = self.lora[module]
+        factors = change.factors if isinstance(change, Dora) else change
+        assert isinstance(factors, LowRank)
+        return factors.rank
+
+
+def weight_changes(
+    pairs: Sequence[Pair], runs: Path, memory: Path, seed: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """Measure the weights of all pairs; what did not change is not measured again.
+
+    Args:
+        pairs: Of any tasks and seeds.
+        runs: Folder of all runs.
+        memory: Folder of remembered tables.
+        seed: Draws the controls.
+
+    Returns:
+        One row for each run and module with :data:`COLUMNS`, and a line for each pair whose
+        weights could not be read. Modules that LoRA leaves alone have their norms only.
+    """
+    groups, problems = find_bases(pairs, runs, memory)
+    tables: list[pd.DataFrame] = []
+    for folder, own in groups.items():
+        keys = {pair: _key(folder, pair, seed) for pair in own}
+        known = {pair: recall(memory, key) for pair, key in keys.items()}
+        missing = [pair for pair, table in known.items() if table is None]
+        for pair, table in _measure(folder, missing, seed, problems).items():
+            known[pair] = remember(memory, keys[pair], table)
+        tables += [table for table in known.values() if table is not None]
+    empty = pd.DataFrame(columns=list(COLUMNS))
+    return (pd.concat(tables, ignore_index=True) if tables else empty), problems
+
+
+def layer_of(module: str) -> int | None:
+    """The number of the layer that a module is in, by its name; None for those in no layer."""
+    found = LAYER.search(module)
+    return int(found[1]) if found else None
+
+
+def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
+    """Everything a pair's table depends on; files by name, size and time of change."""
+    folders = [base, *(run.folder / "model" for run in pair)]
+    files = sorted(
+        path
+        for folder in folders
+        for pattern in ("*.safetensors*", "adapter_config.json")
+        for path in folder.glob(pattern)
+    )
+    stats = [(str(path.resolve()), path.stat()) for path in files]
+    stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return {"what": f"weights {seed}", "code": code_version(), "files": stamps}
+
+
+def _open(pair: Pair, base: StoredWeights) -> Opened:
+    full = read_full(base, StoredWeights(pair.full_finetune.folder / "model")).modules
+    lora = read_adapter(pair.lora.folder / "model", base)
+    changes = [
+        {name: change for name, change in changes.items() if layer_of(name) is not None}
+        for changes in (full, lora)
+    ]
+    return Opened(pair, *changes)
+
+
+def _measure(
+    folder: Path, pairs: Sequence[Pair], seed: int, problems: list[str]
+) -> dict[Pair, pd.DataFrame]:
+    """The tables of pairs that share a base model; one line for each that cannot be read.
+
+    Modules are the outer loop: the base weight is decomposed once for all runs, and no two
+    modules are in memory together.
+    """
+    opened: dict[Pair, Opened] = {}
+    rows: dict[Pair, list[dict[str, object]]] = {}
+    base = StoredWeights(folder) if pairs else None
+    for pair in pairs:
+        assert base is not None
+        try:
+            opened[pair], rows[pair] = _open(pair, base), []
+        except UserError as error:
+            problems.append(f"weights of {label([pair])}: {error}")
+    modules = dict.fromkeys(name for each in opened.values() for name in each.full_finetune)
+    for module in track(modules, "weights", transient=True, disable=not modules):
+        assert base is not None
+        weight_OI = base.read(f"{module}.weight")
+        shared = BaseModule(weight_OI, svd(weight_OI))
+        for pair, each in list(opened.items()):
+            try:
+                rows[pair] += _pair_rows(each, module, shared, seed)
+            except UserError as error:
+                problems.append(f"weights of {label([pair])}: {error}")
+                del opened[pair]
+    return {pair: pd.DataFrame(rows[pair], columns=list(COLUMNS)) for pair in opened}
+
+
+def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list[dict[str, object]]:
+    """Rows of one module: of both methods, or of full fine-tuning alone."""
+    rows: list[dict[str, object]] = []
+    for method in METHODS:
+        run: Run = getattr(opened.pair, method)
+        changes: Mapping[str, Stored] = getattr(opened, method)
+        if module not in changes:
+            continue
+        change = read_change(changes[module])
+        size, base_size = norm(change), norm(base.weight_OI)
+        row: dict[str, object] = {
+            "task": run.task,
+            "method": method,
+            "seed": run.seed,
+            "layer": layer_of(module),
+            "kind": module.rpartition(".")[2],
+            "module": module,
+            "change_norm": size,
+            "base_norm": base_size,
+            "relative_norm": size / base_size if base_size else float("nan"),
+        }
+        if module in opened.lora:
+            # Of its own draw, whichever other runs and modules are measured with it.
+            place = f"{seed} {run.task} {method} {run.seed} {module}"
+            generator = torch.Generator().manual_seed(zlib.crc32(place.encode()))
+            row |= measures(change, base, opened.rank(module), generator)
+        rows.append(row)
+    return rows
+
+
+def measures(
+    change: Change, base: BaseModule, rank: int, generator: torch.Generator
+) -> dict[str, float]:
+    """Spectrum and directions of one change; NaN for the spectrum of a change of zeros.
+
+    Args:
+        change: (O, I).
+        base: The weight that it changes.
+        rank: Of LoRA in this module.
+        generator: Draws the control and the null of the intruder dimensions.
+    """
+    values_K = singular_values(change)
+    overlap = subspace_overlap(change, base.directions, min(TOP, len(base.directions.S_K)))
+    intruders = intruder_dimensions(
+        change, base.weight_OI, base.directions, generator=generator, k=TOP
+    )
+    return {
+        "lora_rank": rank,
+        "effective_rank": effective_rank(values_K),
+        "stable_rank": stable_rank(values_K),
+        "energy_top_1": top_energy(values_K, 1),
+        "energy_top_r": top_energy(values_K, rank),
+        "overlap_left": overlap.left,
+        "overlap_left_random": overlap.expected_left,
+        "overlap_right": overlap.right,
+        "overlap_right_random": overlap.expected_right,
+        "directions": len(intruders.change.largest_cosines_T),
+        "intruders": intruders.change.num_intruders,
+        "intruders_control": intruders.control.num_intruders,
+        "intruders_random": intruders.null.expected_num_intruders,
+    }

@@ -1,0 +1,123 @@
+"""What the weights of a study say in sum, and how far a model drifts for how large an update."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from loradrift.analysis.drift.pairing import METHODS, Pairing
+from loradrift.analysis.drift.tables import DriftTables, last_steps
+from loradrift.analysis.weights.modules import weight_changes
+from loradrift.statistics import sign_flip, t_interval
+
+QUANTITIES = (
+    "relative_norm", "effective_rank", "stable_rank", "energy_top_1", "energy_top_r",
+    "overlap_left", "overlap_left_random", "overlap_right", "overlap_right_random",
+    "intruders", "intruders_control", "intruders_random",
+)  # fmt: skip
+COMPARED = (
+    "relative_norm", "effective_rank", "stable_rank", "energy_top_1", "overlap_left",
+    "overlap_right", "intruders",
+)  # fmt: skip
+
+
+class Weights(NamedTuple):
+    """What is known about the weight changes of a study; no rows where nothing could be read."""
+
+    modules: pd.DataFrame
+    """One row per run and linear layer."""
+
+    summary: pd.DataFrame
+    """Per task and method: means over ``modules`` and ``seeds`` of :data:`QUANTITIES`."""
+
+    comparison: pd.DataFrame
+    """Per task and quantity: both methods, LoRA minus full fine-tuning with its 95 % interval over
+    seeds, and its exact test."""
+
+    totals: pd.DataFrame
+    """One row per run: the update's norm over all linear layers, relative to theirs, with mean
+    ``drift`` and ``forgetting`` (nats per token; NaN where it was not measured)."""
+
+    not_analysed: pd.DataFrame
+    """One line for everything whose weights could not be read."""
+
+
+def analyse_weights(
+    pairing: Pairing, study: DriftTables, runs: Path, results: Path, seed: int
+) -> Weights:
+    """Compute every table about weights.
+
+    Args:
+        pairing: The pairs of the study.
+        study: Its tables.
+        runs: Folder of all runs.
+        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
+        seed: Draws the controls.
+    """
+    modules, problems = weight_changes(pairing.pairs, runs, results / ".remembered", seed)
+    # Both methods, the same modules: those that LoRA changes.
+    both = modules[modules["lora_rank"].notna()]
+    return Weights(
+        modules,
+        _summary(both),
+        _comparison(both),
+        totals(modules, study),
+        pd.DataFrame({"not analysed": problems}, dtype=object),
+    )
+
+
+def _summary(both: pd.DataFrame) -> pd.DataFrame:
+    places = both.groupby(["task", "method"], sort=False)
+    counts = places.agg(modules=("module", "nunique"), seeds=("seed", "nunique"))
+    return counts.join(places[list(QUANTITIES)].mean()).reset_index()
+
+
+def _comparison(both: pd.DataFrame) -> pd.DataFrame:
+    means = both.groupby(["task", "seed", "method"], sort=False)[list(COMPARED)].mean()
+    rows = []
+    for task in dict.fromkeys(both["task"]):
+        for quantity in COMPARED:
+            wide = means.loc[task][quantity].unstack("method").dropna()
+            if wide.empty:
+                continue  # a change of zeros has no rank
+            difference = (wide["lora"] - wide["full_finetune"]).to_numpy(dtype=float)
+            interval, test = t_interval(difference), sign_flip(difference)
+            sides = [wide[method].mean() for method in METHODS]
+            found = [interval.estimate, interval.low, interval.high, test.p, test.least_p]
+            rows.append([task, quantity, len(wide), *sides, *found])
+    columns = ["task", "quantity", "seeds", *METHODS, "difference", "ci_lower", "ci_upper"]
+    return pd.DataFrame(rows, columns=[*columns, "p_sign_flip", "least_p"])
+
+
+def totals(modules: pd.DataFrame, study: DriftTables) -> pd.DataFrame:
+    """Drift and forgetting against the size of the whole update.
+
+    Args:
+        modules: As :func:`~loradrift.analysis.weights.modules.weight_changes` gives it.
+        study: Holds the drift of the same runs.
+
+    Returns:
+        ``task``, ``method``, ``seed``, ``relative_norm``, ``drift``, ``forgetting``.
+    """
+    keys = ["task", "method", "seed"]
+    sizes = modules[["change_norm", "base_norm"]].astype(float)
+    squares = modules[keys].assign(change=sizes["change_norm"] ** 2, whole=sizes["base_norm"] ** 2)
+    sums = squares.groupby(keys, sort=False)[["change", "whole"]].sum().reset_index()
+    # Layers that LoRA leaves alone are part of the model: full fine-tuning's rows have them all.
+    whole = sums.loc[sums["method"] == "full_finetune", ["task", "seed", "whole"]]
+    table = sums[[*keys, "change"]].merge(whole, on=["task", "seed"])
+    table["relative_norm"] = np.sqrt(table["change"] / table["whole"])
+    drift = last_steps(study.mean_drift)
+    table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)
+    return table.merge(_forgetting(study.runs), on=keys)
+
+
+def _forgetting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rise of the next-token loss on neutral text; runs of an older version did not measure it."""
+    names = [f"forgetting/loss_{when}" for when in ("before", "after")]
+    before, after = (
+        runs[name].astype(float) if name in runs else pd.Series(np.nan, runs.index)
+        for name in names
+    )
+    return runs[["task", "method", "seed"]].assign(forgetting=after - before)

@@ -1,0 +1,160 @@
+"""The command line around Hydra: one clear line per mistake, and exit codes."""
+
+import os
+import select
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from loradrift.cli.resolved_config import resolve_config
+from loradrift.config import Config, UserError
+from loradrift.error_messages import one_line
+from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
+from loradrift.signals import REQUEUE, interruptible
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
+
+
+HYDRA_MAY_CALL = [
+    "loradrift.cli.*",
+    "loradrift.study.*",
+    "loradrift.sweeping.*",
+    "hydra.*",
+    "hydra_plugins.*",
+    "optuna.*",
+    "logging.*",
+]
+"""The only packages that a ``_target_`` in a configuration may name."""
+
+
+class JobFailed(Exception):
+    """A job ended without success; its message has been printed and, if it began, recorded."""
+
+
+@contextmanager
+def entry_point() -> Iterator[None]:
+    """Turn what goes wrong into one line on stderr and an exit code."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on from here")
+        sys.exit(INTERRUPTED)
+    except JobFailed:
+        sys.exit(1)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest may go
+            sys.exit(1)
+        of_ours = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf", "loradrift")
+        if not of_ours and not (isinstance(error, OSError) and error.filename):
+            traceback.print_exc()  # a file that cannot be written is named in the line below
+        say(one_line(error))
+        sys.exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def reader_left() -> bool:
+    """Whether stdout is a pipe whose reader has gone, as ``head`` does: there is none to tell."""
+    watch = select.poll()
+    with suppress(OSError, ValueError):  # no file, in a test
+        watch.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watch.poll(0))
+    return False
+
+
+@contextmanager
+def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Cell]]:
+    """Judge the configuration and hold its cell while the run is on; record however it ends.
+
+    Args:
+        cfg: The composed Hydra config.
+        overrides: As typed; they name the variant.
+
+    Raises:
+        JobFailed: If anything went wrong; the reason is printed and recorded, and the traceback
+            of what is no user's mistake is in ``error.log``.
+    """
+    alone = HydraConfig.get().mode is RunMode.RUN
+    where = "" if alone else " ".join(overrides)  # which of many it is; one has just been typed
+    folder = None
+    try:
+        config = resolve_config(cfg, overrides)
+        where, folder = config.cell_name, config.cell
+        _check_many(config, alone)
+        with interruptible() as asked, open_cell(config) as held:
+            if held.finished:
+                print(f"{where}: finished already", flush=True)
+                yield config, held
+                return
+            try:
+                write_record(held.folder, held.record)
+                begun = held.last_checkpoint.exists()
+                print(f"{where}: {'resuming' if begun else 'starting'}", flush=True)
+                yield config, held
+            except BaseException as error:
+                # What a signal hits may raise something else: Lightning makes it a SystemExit
+                # while it evaluates, a module that is being loaded an ImportError.
+                asked.ending = True
+                if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
+                    _record_end(held, KeyboardInterrupt(_why(asked.signal)))
+                    raise KeyboardInterrupt from error
+                _record_end(held, error)
+                raise
+    except Exception as error:
+        line = located(one_line(error), where)
+        if folder and (folder / "error.log").is_file() and not isinstance(error, UserError):
+            line += f"; traceback: {folder}/error.log"
+        say(line)
+        if alone:
+            sys.exit(1)  # Hydra would add a line of its own to an exception
+        raise JobFailed(one_line(error)) from None
+
+
+def _check_many(config: Config, alone: bool) -> None:
+    """Refuse to take what is typed for many runs for one of them.
+
+    Raises:
+        UserError: If this job is no part of the study, of the search or of the listing.
+    """
+    choices = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices") or {}
+    if alone and (study := choices.get("study")):
+        raise UserError(f"study={study} is a study of many runs: add -m")
+    if (search := choices.get("search")) and config.search.trial is None:
+        raise UserError(f"search={search} is a sweep of many runs: add -m")
+    if config.study.dry_run:  # a study keeps it from its jobs
+        raise UserError("study.dry_run=true lists a study, such as study=drift -m; this is none")
+
+
+def _why(number: int | None) -> str:
+    return "pre-empted by the scheduler" if number == REQUEUE else "interrupted"
+
+
+def _record_end(held: Cell, error: BaseException) -> None:
+    """Write how a run ended into its record, and the traceback beside it."""
+    record = read_record(held.folder) or held.record
+    status = Status.FAILED
+    if isinstance(error, KeyboardInterrupt):
+        status = Status.INTERRUPTED
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        status = Status.OUT_OF_MEMORY  # by name: torch, whose error it is, is not imported here
+    with suppress(OSError):  # a full disk must not hide the error itself
+        ended = replace(record, status=status, error=one_line(error), ended=now())
+        write_record(held.folder, ended)
+        (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
+
+
+def located(message: str, where: str) -> str:
+    """A message, and after it the cell that it is about, where there are several."""
+    return f"{message} (in {where})" if where else message
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(f"error: {message}", file=sys.stderr, flush=True)

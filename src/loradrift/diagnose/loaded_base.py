@@ -1,0 +1,131 @@
+"""What an adapter is put into to be diagnosed: a model, its high-level call, and its inside."""
+
+# Shape suffixes: B rows, T tokens, D width.
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loradrift.models import Backbone, Classifier
+
+TEXTS = (
+    "The committee will publish its report on Friday.",
+    "A small boat crossed the lake while it rained.",
+    "She could not say why the film was so good.",
+    "Prices rose by three percent in the last year.",
+)
+MAX_TOKENS = 16
+
+
+@dataclass
+class LoadedBase:
+    """A model with a place for an adapter.
+
+    ``model`` changes when PEFT is put around it.
+    """
+
+    kind: str
+    """``causal LM``, ``classifier``, ``transformer``, ``run``, ``sentence-transformers``."""
+
+    model: Any
+    inner: str
+    """Name of the transformer inside ``model``, where a second path puts the adapter."""
+
+    ids_BT: Tensor
+    head: nn.Linear | None = None
+    """Of a run."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """What ``from_pretrained`` needs beside the model's name."""
+
+    @property
+    def core(self) -> Any:
+        """The model without PEFT around it."""
+        return self.model.get_base_model() if _is_peft(self.model) else self.model
+
+    @property
+    def transformer(self) -> Any:
+        """What stands at :attr:`inner`, with PEFT around it if that is the path."""
+        return self.core.get_submodule(self.inner) if self.inner else self.core
+
+    def outputs(self) -> Tensor:
+        """One embedding (B, D) for each text, by the high-level call where it gives one."""
+        if self.kind == "sentence-transformers":
+            return torch.as_tensor(self.core.encode(list(TEXTS), show_progress_bar=False))
+        return self._each(lambda row: _last_hidden(self.model, row)[:, -1])
+
+    def called(self) -> Tensor:
+        """What ``encode``, ``generate``, or the task's forward gives (B, features)."""
+        match self.kind:
+            case "sentence-transformers":
+                return self.outputs()
+            case "run" if self.head is not None:
+                classifier = Classifier(Backbone(self.model), self.head.out_features, seed=0)
+                classifier.head = self.head
+                mask_BT = torch.ones_like(self.ids_BT)
+                logits_BC: Tensor = classifier.eval()(self.ids_BT, mask_BT)
+                return logits_BC
+            case "causal LM" | "run":
+                return self._each(self._first_generated)
+            case "classifier":
+                return self._each(lambda row: self.model(input_ids=row).logits.flatten(1))
+            case _:
+                return self._each(lambda row: self.model(input_ids=row).last_hidden_state[:, -1])
+
+    def by_hand(self) -> Tensor:
+        """The same by a forward pass through the adapted transformer itself."""
+        if self.kind == "sentence-transformers":
+            return _encode_by_hand(self.core, self.transformer)
+        hidden_BD = self._each(lambda row: self.transformer(input_ids=row).last_hidden_state[:, -1])
+        head = self.head
+        if head is None and self.kind in ("causal LM", "run"):
+            head = self.core.get_output_embeddings()
+        if self.kind == "classifier":
+            head = getattr(self.core, "score", None)
+            if head is None:  # a pooler may stand between: its input is compared instead
+                return self.called()
+        return hidden_BD if head is None else head(hidden_BD)
+
+    def _first_generated(self, row_1T: Tensor) -> Tensor:
+        generated = self.model.generate(
+            input_ids=row_1T,
+            attention_mask=torch.ones_like(row_1T),
+            max_new_tokens=1,
+            do_sample=False,
+            output_logits=True,
+            return_dict_in_generate=True,
+            pad_token_id=0,
+        )
+        logits_1V: Tensor = generated.logits[0]
+        return logits_1V
+
+    def _each(self, call: Callable[[Tensor], Tensor]) -> Tensor:
+        """Row by row: a classifier without a padding token takes one at a time."""
+        return torch.cat([call(self.ids_BT[i : i + 1]) for i in range(len(self.ids_BT))])
+
+
+def _is_peft(model: nn.Module) -> bool:
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def _last_hidden(model: Any, row_1T: Tensor) -> Tensor:
+    output = model(input_ids=row_1T, output_hidden_states=True)
+    hidden_1TD: Tensor = output.hidden_states[-1]
+    return hidden_1TD
+
+
+def _encode_by_hand(model: Any, transformer: Any) -> Tensor:
+    """Tokens, transformer, and every module after it."""
+    tokenize = getattr(model, "preprocess", None) or model.tokenize
+    features = dict(tokenize(list(TEXTS)))
+    inputs = {key: features[key] for key in ("input_ids", "attention_mask")}
+    features["token_embeddings"] = transformer(**inputs).last_hidden_state
+    for module in list(model)[1:]:
+        features = module(features)
+    embedding_BD: Tensor = features["sentence_embedding"]
+    return embedding_BD

@@ -1,0 +1,225 @@
+"""Load the model that an adapter is for: of a run, of transformers, or of sentence-transformers."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from loradrift.adapters.adapter_files import CONFIG, AdapterFiles
+from loradrift.config import ModelConfig, UserError
+from loradrift.diagnose.loaded_base import MAX_TOKENS, TEXTS, LoadedBase
+from loradrift.models import check_path
+
+SENTENCES = "modules.json"
+"""What a sentence-transformers model has, and no other."""
+
+FAILURES = (
+    OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
+"""What transformers raises of a model that is damaged or absent."""
+
+BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
+"""How a module's name begins inside a transformer without a head around it."""
+
+
+def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
+    """The base model in eval mode, of the kind that the adapter is for.
+
+    Raises:
+        UserError: If there is no such model here, or a library is missing.
+    """
+    with quiet():
+        return _load(files, base, is_run=is_run)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' bars and tables on what they load: what matters is an error."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _load(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
+    if (files.folder / SENTENCES).is_file() or is_sentence_model(base):
+        return _sentence_transformer(base)
+    check_base_path(base)
+    kind, loader, options = _kind(files, base)
+    try:
+        model, loaded = loader.from_pretrained(
+            base,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    except FAILURES as error:
+        raise _no_base(base, error) from None
+    inner = model.base_model_prefix if hasattr(model, model.base_model_prefix) else ""
+    _check_loaded(base, kind, inner, loaded)
+    head = None
+    if is_run:
+        kind = "run"
+        if files.head is not None and {"weight", "bias"} <= files.head.keys():
+            head = nn.Linear(*files.head["weight"].shape[::-1])
+            head.load_state_dict(files.head)
+    return LoadedBase(kind, model.eval(), inner, _token_ids(base, model), head, options)
+
+
+def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
+    """Which of transformers' classes, by the adapter's task and the base's architecture."""
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
+    except FAILURES as error:
+        raise _no_base(base, error) from None
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"base={base} is an encoder with a decoder ({config.model_type}): only models of one "
+            "transformer are judged"
+        )
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    task = files.config.get("task_type")
+    if task == "SEQ_CLS" or (task is None and architecture.endswith("SequenceClassification")):
+        labels = [
+            x.shape[0]
+            for key, x in files.saved.items()
+            if key.endswith(("score.weight", "classifier.weight"))
+        ]
+        options = {"num_labels": labels[0]} if labels else {}
+        return "classifier", transformers.AutoModelForSequenceClassification, options
+    headless = all(name.startswith(BLOCKS) for name in files.parts)
+    if task == "CAUSAL_LM" or (task is None and "CausalLM" in architecture and not headless):
+        return "causal LM", transformers.AutoModelForCausalLM, {}
+    return "transformer", transformers.AutoModel, {}
+
+
+def _sentence_transformer(base: str) -> LoadedBase:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise UserError(
+            f"base={base} is a sentence-transformers model, and sentence-transformers is not "
+            "installed: pip install 'loradrift[sentence]'"
+        ) from None
+    try:
+        model = SentenceTransformer(
+            base,
+            device="cpu",
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        )
+    except FAILURES as error:
+        raise _no_base(base, error) from None
+    return LoadedBase("sentence-transformers", model.eval(), inner_name(model), torch.zeros(0, 0))
+
+
+def inner_name(model: Any) -> str:
+    """Where a sentence-transformers model keeps its transformer.
+
+    Older releases keep it as ``auto_model``, current ones as ``model``.
+    """
+    first = next(name for name, _ in model.named_children())
+    inside = dict(model.get_submodule(first).named_children())
+    for name in ("model", "auto_model"):
+        if name in inside:
+            return f"{first}.{name}"
+    raise UserError(
+        f"the first module of the sentence-transformers model keeps its transformer neither as "
+        f"model nor as auto_model, but has {', '.join(inside)}"
+    )
+
+
+def _token_ids(base: str, model: Any) -> Tensor:
+    """The texts' tokens, cut to one length so that nothing is padded."""
+    from transformers import AutoTokenizer
+
+    rows: list[list[int]] = []
+    with suppress(OSError, ValueError):
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        rows = [tokenizer(text)["input_ids"] for text in TEXTS]
+    count = int(model.config.vocab_size)
+    # without its files transformers may give a tokenizer that knows no word; any tokens will do
+    if not (rows and all(row and max(row) < count for row in rows)):
+        rows = [
+            [(7 * i + 13 * j + 1) % count for j in range(MAX_TOKENS)] for i in range(len(TEXTS))
+        ]
+    length = min(MAX_TOKENS, *map(len, rows))
+    return torch.tensor([row[:length] for row in rows])
+
+
+def is_sentence_model(base: str) -> bool:
+    """Whether a folder, or a model of the hub, is one of sentence-transformers."""
+    if Path(base).is_dir():
+        return (Path(base) / SENTENCES).is_file()
+    from transformers.utils import cached_file
+
+    try:
+        return cached_file(base, SENTENCES) is not None
+    except (OSError, ValueError):  # no such file, no such model, no network
+        return False
+
+
+def check_base_path(base: str) -> None:
+    """Refuse a local folder that is no model.
+
+    Raises:
+        UserError: If it has no configuration, or no weights as safetensors.
+    """
+    if Path(base).is_dir() and is_sentence_model(base):
+        return
+    if (Path(base) / CONFIG).is_file() and (Path(base) / "config.json").is_file():
+        raise UserError(
+            f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply: "
+            "give the model alone"
+        )
+    try:
+        check_path(ModelConfig(name="local", path=base))
+    except UserError as error:
+        raise UserError(str(error).replace("model.path=", "base=", 1)) from None
+
+
+def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> None:
+    """Refuse weights that left a part of the transformer at a random start.
+
+    Raises:
+        UserError: Naming the first of them.
+    """
+    lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+    if kind != "causal LM":  # a head or a pooler on top is not what an adapter is judged by
+        start = f"{inner}." if inner else ""
+        lost = [key for key in lost if key.startswith(start) and "pooler" not in key]
+    if lost:
+        raise UserError(
+            f"base={base}: {len(lost)} parameters have no weights that fit, {lost[0]} among them; "
+            "they would start at random"
+        )
+
+
+def _no_base(base: str, error: Exception) -> UserError:
+    reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
+    if "ignore_mismatched_sizes" in reason:
+        reason = "its weights have other shapes than its config.json says"
+    if Path(base).exists():
+        return UserError(f"base={base} cannot be loaded: {reason}")
+    return UserError(
+        f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
+        "base=<folder>"
+    )

@@ -1,0 +1,86 @@
+"""The diagnosis of an adapter in the terminal and as JSON."""
+
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+from loradrift.adapters import Check
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.diagnose import Diagnosis, diagnose
+from loradrift.diagnose.sections import NAMES
+from loradrift.files import write_json
+
+VERDICTS = {True: "passes", False: "fails", None: "not judged"}
+HEALTH = {
+    True: "applied and healthy",
+    False: "not applied, or not healthy",
+    None: "could not be judged",
+}
+
+COLUMNS = 100
+"""Most characters of a line."""
+
+NOT_JUDGED = "not judged: "
+CODE = ("from ", "import ", "python ")
+"""How advice begins that is code or a command."""
+
+
+def report_diagnosis(settings: AnalyzeConfig) -> None:
+    """Print the five tests and the diagnosis, and write ``diagnosis.json``.
+
+    Raises:
+        UserError: If there is no adapter; ends with 2 too.
+        SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
+            judged.
+    """
+    assert settings.adapter is not None
+    try:
+        found = diagnose(settings.adapter, settings.base)
+    except UserError as error:
+        error.exit_code = 2
+        raise
+    path = Path(settings.analysis.results) / "diagnosis.json"
+    write_json(path, found.to_json())
+    show(found)
+    print(f"written: {path}", flush=True)
+    if found.exit_code:
+        sys.exit(found.exit_code)
+
+
+def show(found: Diagnosis) -> None:
+    """The five tests and the diagnosis, in lines that the terminal holds."""
+    kind = f" ({found.kind})" if found.kind else ""
+    print(f"{found.adapter} on {found.base or 'no base'}{kind}\n")
+    for number, test in enumerate(found.tests, start=1):
+        head = f"{number} {test.name:<21}{VERDICTS[test.passed]:<11}"
+        for part in _parts(test):
+            print(_wrapped(part, head, " " * len(head)))
+            head = " " * len(head)
+    advice = found.advice
+    print(_wrapped(f"diagnosis: {HEALTH[advice.healthy]}: {advice.reason}", "\n", "  "))
+    print("\nuse:" if advice.healthy else "\nchange:")
+    if advice.change.startswith(CODE):
+        print(advice.change)  # to be pasted: neither folded nor indented
+    else:
+        print(_wrapped(advice.change, "  ", "  "))
+    print()
+
+
+def _parts(test: Check) -> list[str]:
+    """The lines of a test: a failure is one sentence; what holds, and the paths tried, a list."""
+    if test.passed is False and test.name != NAMES[0]:
+        return [test.message]
+    parts = test.message.split("; ")
+    return [parts[0].removeprefix(NOT_JUDGED), *parts[1:]] if test.passed is None else parts
+
+
+def _wrapped(text: str, first: str, other: str) -> str:
+    return textwrap.fill(
+        text,
+        min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns),
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

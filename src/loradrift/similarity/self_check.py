@@ -1,0 +1,165 @@
+"""The instruments' self-test: runs before each report, is printed in it, and can stop it."""
+
+# Shape suffixes: N examples, D representation width.
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from loradrift.similarity.measures import MEASURES, Measure
+from loradrift.similarity.reference import reference
+
+
+class SelfCheck(NamedTuple):
+    """One property that a measure has to have, and what was found."""
+
+    measure: str
+    claim: str
+    expected: float
+    measured: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is within the tolerance; NaN never is."""
+        return abs(self.measured - self.expected) <= self.tolerance
+
+
+class SelfCheckError(Exception):
+    """An instrument does not measure what it says."""
+
+
+def self_check(measures: Iterable[str] = tuple(MEASURES), *, seed: int = 0) -> list[SelfCheck]:
+    """Try every claim on fresh random data.
+
+    Args:
+        measures: Names to prove.
+        seed: Of the data.
+
+    Returns:
+        All checks, those that do not hold too.
+    """
+    checks: list[SelfCheck] = []
+    for name in measures:
+        generator = torch.Generator().manual_seed(seed)
+        checks += _self_check(MEASURES[name], generator)
+    return checks
+
+
+def raise_failed(checks: Sequence[SelfCheck]) -> None:
+    """Let nothing go on with a faulty instrument.
+
+    Raises:
+        SelfCheckError: Naming each check that does not hold.
+    """
+    failed = [check for check in checks if not check.holds]
+    if failed:
+        raise SelfCheckError(
+            "; ".join(
+                f"{check.measure}: {check.claim} is {check.measured:.6g}, must be "
+                f"{check.expected:.6g} to {check.tolerance:.1g}"
+                for check in failed
+            )
+        )
+
+
+def _self_check(measure: Measure, generator: Generator) -> Iterator[SelfCheck]:
+    x_ND = torch.randn(96, 24, generator=generator) * torch.logspace(0, -1, 24)
+    y_ND = x_ND + 0.5 * torch.randn(96, 24, generator=generator)
+
+    def checked(claim: str, expected: float, measured: float, tolerance: float) -> SelfCheck:
+        return SelfCheck(measure.name, claim, expected, measured, tolerance)
+
+    value = measure(x_ND, y_ND)
+    yield checked("self-similarity", measure.identical, measure(x_ND, x_ND), 1e-6)
+    yield checked("distance to itself", 0.0, measure.distance(x_ND, x_ND), 1e-6)
+    yield checked(
+        "the published formula in float64", reference(measure.name, x_ND, y_ND), value, 1e-5
+    )
+    if measure.identical == 1:
+        yield checked("1 - value as a distance", 1 - value, measure.distance(x_ND, y_ND), 1e-6)
+    for name in sorted(measure.invariances):
+        yield checked(f"after {name}", value, measure(*_changed(name, x_ND, y_ND, generator)), 1e-5)
+    wider = torch.zeros(96, 8)
+    padded = torch.cat([x_ND, wider], 1), torch.cat([y_ND, wider], 1)
+    if measure.name != "rsa":  # whose rows are correlated over columns, empty ones too
+        yield checked("after empty columns", value, measure(*padded), 1e-5)
+    if measure.unrelated is not None:
+        yield checked("independent noise", measure.unrelated, _of_noise(measure, generator), 0.02)
+    for size in (1.0, 0.1, 1e-6):
+        if measure.name in PLANTED:
+            for n, d in SHAPES[measure.name]:
+                yield _planted(measure, size, n, d, generator)
+
+
+PLANTED: dict[str, Callable[[float], float]] = {
+    "cka": lambda variance: variance / (1 + variance),
+    "procrustes": lambda variance: math.sqrt(2 - 2 / math.sqrt(1 + variance)),
+    "cosine_centered": lambda variance: 1 - 1 / math.sqrt(1 + variance),
+}
+"""Measure -> its distance, for many rows of white noise, to the same rows with noise of the given
+variance added."""
+
+
+SHAPES = {
+    "cka": ((2000, 32), (400, 256)),
+    "procrustes": ((2000, 32),),
+    "cosine_centered": ((2000, 32),),
+}
+"""Measure -> rows and columns of the white noise: CKA sums over rows or columns, as is cheaper."""
+
+
+def _planted(measure: Measure, size: float, n: int, d: int, generator: Generator) -> SelfCheck:
+    """White noise and the same with a drift of known size: the distance has a closed form."""
+    x_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    noise_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    measured = measure.distance(x_ND, x_ND + size * noise_ND)
+    exact = PLANTED[measure.name]
+    # 2 - 2 / sqrt(1 + v) has no digits left for small v; its first term has them all.
+    expected = exact(size**2) if size > 1e-3 else _first_term(measure.name, size**2)
+    return SelfCheck(
+        measure.name, f"planted drift of {size:g} in {n} x {d}", 1.0, measured / expected, 0.1
+    )
+
+
+def _first_term(name: str, variance: float) -> float:
+    return {
+        "cka": variance,
+        "procrustes": math.sqrt(variance),
+        "cosine_centered": variance / 2,
+    }[name]
+
+
+def _of_noise(measure: Measure, generator: Generator) -> float:
+    """Mean value of unrelated sides, wider than they are long: where biased measures fail."""
+    draws = [torch.randn(2, 64, 256, generator=generator) for _ in range(20)]
+    return sum(measure(x, y) for x, y in draws) / len(draws)
+
+
+def _changed(name: str, x_ND: Tensor, y_ND: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Both sides after what the measure should not notice."""
+    n, d = x_ND.shape
+
+    def rotation() -> Tensor:
+        q_DD: Tensor = torch.linalg.qr(torch.randn(d, d, generator=generator)).Q
+        return q_DD
+
+    match name:
+        case "rotation":
+            return x_ND @ rotation(), y_ND @ rotation()
+        case "joint_rotation":
+            same = rotation()
+            return x_ND @ same, y_ND @ same
+        case "scaling":
+            return x_ND * 1000, y_ND / 1000
+        case "translation":
+            shift_D = 10 * torch.randn(d, generator=generator)
+            return x_ND + shift_D, y_ND - shift_D
+        case "row_order":
+            order = torch.randperm(n, generator=generator)
+            return x_ND[order], y_ND[order]
+        case _:
+            raise AssertionError(f"no change is called {name}")

@@ -1,0 +1,127 @@
+"""What a study has done and has left, and about how long that will take."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loradrift.config import StudyConfig, UserError
+from loradrift.runs import RunRecord, Status, read_record
+from loradrift.study.cells import StudyCell
+from loradrift.study.step_cache import Step
+
+
+class Line(NamedTuple):
+    """Cells, trials or analyses of one kind."""
+
+    phase: str
+    task: str
+    method: str
+    number: int
+    done: int
+    seconds_left: float | None
+    """Estimated from the finished ones; None where there are none."""
+
+
+def cell_lines(phase: str, cells: Iterable[StudyCell]) -> list[Line]:
+    """One line for each task and method."""
+    groups: dict[tuple[str, str], list[StudyCell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.config.task.name, cell.config.method.name].append(cell)
+    lines = []
+    for place, group in groups.items():
+        finished = [cell.record for cell in group if cell.record]
+        lines.append(_line(phase, place, len(group), len(finished), finished))
+    return lines
+
+
+def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
+    """One line for each search; its trials are cells too, and say how long one takes.
+
+    Args:
+        study: Whose.
+        runs: Folder of the runs.
+        settled: Trials that count, by search (:func:`loradrift.study.trials.settled_trials`).
+    """
+    folder = runs / f"{study.name}.search"
+    lines = []
+    for task in study.tasks:
+        for method in study.methods:
+            paths = [
+                *folder.glob(f"{task}/{method}/seed=*/run.json"),
+                *folder.glob(f"{task}/{method},*/seed=*/run.json"),
+            ]
+            records = [record for path in paths if (record := _ended(path.parent))]
+            done = settled.get(f"{study.name}/{task}/{method}", 0)
+            lines.append(_line("search", (task, method), study.trials, done, records))
+    return lines
+
+
+def base_lines(production: Sequence[StudyCell]) -> list[Line]:
+    """One line for each task; its base is there once one of its cells is."""
+    tasks = dict.fromkeys(cell.config.task.name for cell in production)
+    there = {cell.config.task.name for cell in production if cell.record}
+    return [
+        Line("base", task, "", 1, int(task in there), 0.0 if task in there else None)
+        for task in tasks
+    ]
+
+
+def step_line(phase: str, step: Step) -> Line:
+    """The line of an analysis."""
+    done = step.done
+    return Line(phase, "", "", 1, int(done), 0.0 if done else step.remembered.get("seconds"))
+
+
+def _line(
+    phase: str, place: tuple[str, str], number: int, done: int, finished: list[RunRecord]
+) -> Line:
+    left = max(0, number - done)
+    seconds = [record.performance["wall_time_s"] for record in finished]
+    estimate = left * statistics.median(seconds) if seconds else None
+    return Line(phase, *place, number, done, estimate if left else 0.0)
+
+
+def _ended(folder: Path) -> RunRecord | None:
+    """The record of a trial that came to its end, or was pruned."""
+    try:
+        record = read_record(folder)
+    except UserError:
+        return None
+    ended = record is not None and record.status in (Status.SUCCESS, Status.PRUNED)
+    return record if ended else None
+
+
+def print_listing(name: str, lines: Sequence[Line]) -> None:
+    """A table, and the sum."""
+    import pandas as pd
+
+    from loradrift.report.terminal import print_table
+
+    columns = ["phase", "task", "method", "cells", "done", "time left"]
+    rows = [(*line[:5], duration(line.seconds_left)) for line in lines]
+    print_table(pd.DataFrame(rows, columns=columns), f"study={name}", groups=2)
+    print(f"time left: {time_left(lines)}")
+
+
+def time_left(lines: Sequence[Line]) -> str:
+    """The sum as text; it says of what there is no estimate."""
+    known = sum(line.seconds_left or 0.0 for line in lines)
+    unknown = dict.fromkeys(line.phase for line in lines if line.seconds_left is None)
+    if not unknown:
+        return duration(known)
+    rest = f"unknown for {', '.join(unknown)} (nothing like it is finished)"
+    return f"{duration(known)}, and {rest}" if known else rest
+
+
+def duration(seconds: float | None) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
+    if seconds is None:
+        return "unknown"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,230 @@
+"""What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
+
+import json
+import random
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from loradrift.activations import Probe
+from loradrift.config import (
+    Config,
+    ModelConfig,
+    PretrainConfig,
+    SquadConfig,
+    TinyModelConfig,
+    TrainedConfig,
+)
+from loradrift.data import (
+    Collator,
+    Rows,
+    Splits,
+    TokenTable,
+    Windows,
+    data_root,
+    load_corpus,
+    load_glue,
+    load_retention_text,
+    load_squad,
+    rows_fingerprint,
+    tokenize_documents,
+)
+from loradrift.models import load_tokenizer, model_fingerprint
+from loradrift.training.base_model import Pretrain, resolve_model
+from loradrift.training.encoding import check_length, choose_encoding, num_positions
+
+RETENTION_LENGTH = 128
+"""Most tokens in a row of neutral text."""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Everything that does not depend on the method."""
+
+    model: ModelConfig
+    """With ``path`` filled in."""
+
+    tokenizer: Any
+    splits: Splits[Any]
+    train: Rows
+    validation: Rows
+    evaluation: Rows
+    collate: Collator
+    probe: Probe | None
+    retention: TokenTable | None
+    """Text on which forgetting is measured; None where it is not."""
+
+    fingerprints: dict[str, str]
+    model_seconds: float
+    """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
+    which is for all runs, so that no run's wall time counts it."""
+
+    @property
+    def tables(self) -> dict[str, Rows]:
+        """The splits' rows by name."""
+        return {"train": self.train, "validation": self.validation, "evaluation": self.evaluation}
+
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """Rows of each split, and how many were cut to ``task.max_length``."""
+        counts = {name: len(table) for name, table in self.tables.items()}
+        counts["truncated"] = sum(table.num_truncated for table in self.tables.values())
+        for name, table in self.tables.items():
+            if isinstance(table, Windows):  # a row is a window
+                counts[f"{name}_questions"] = len(table.questions)
+                counts[f"{name}_lossy_answers"] = len(table.lossy)
+        return counts
+
+    @property
+    def lossy_answers(self) -> dict[str, tuple[str, ...]]:
+        """Ids of SQuAD questions whose gold answer is lost on the way to tokens, by split."""
+        return {
+            name: table.lossy
+            for name, table in self.tables.items()
+            if isinstance(table, Windows) and table.lossy
+        }
+
+
+_kept: dict[str, PreparedData] = {}
+"""The last run's data: the next seed or method of a multirun reads the same."""
+
+
+def prepare(config: Config, pretrain: Pretrain) -> PreparedData:
+    """Load and tokenise the rows, from the cache where they are known.
+
+    Args:
+        config: The run's.
+        pretrain: Computes the cell that makes the small model, where it is asked for and missing.
+
+    Raises:
+        UserError: If data or model are missing or malformed, or rows exceed the model's length.
+    """
+    key = _what_is_read(config)
+    if key in _kept:
+        return replace(_kept[key], model_seconds=0.0)
+    _kept.clear()  # before the others come, so that there are never two in memory
+    data = _read(config, pretrain)
+    _kept.clear()  # if the small model was made, its training has left its own
+    _kept[key] = data
+    return data
+
+
+def _what_is_read(config: Config) -> str:
+    """Everything that data depend on; files by their size and time of change."""
+    task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
+    drawn = config.model.weights == "random" or isinstance(config.task, PretrainConfig)
+    # the small model's folder is named after what it is made of
+    folders = [] if isinstance(config.model, TinyModelConfig) else [Path(config.model.path)]
+    if config.data.name != "hub":
+        folders.append(data_root(config.data, Path(config.cache)))
+    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    values = {
+        "task": task,
+        "trained": isinstance(config.method, TrainedConfig),
+        "model": asdict(config.model),
+        "seed": config.seed if drawn else None,
+        "data": asdict(config.data),
+        "callbacks": asdict(config.callbacks),
+        "cache": config.cache,
+        "files": [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files],
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def _read(config: Config, pretrain: Pretrain) -> PreparedData:
+    cache = Path(config.cache)
+    splits = load_rows(config, cache)  # first: the small model may take minutes to make
+    began = time.perf_counter()
+    model = resolve_model(config, pretrain)
+    model_seconds = time.perf_counter() - began
+    tokenizer = load_tokenizer(model)
+    check_length(config, model)
+    encoding = choose_encoding(config.task, tokenizer, cache)
+    train, validation, evaluation = map(encoding.encode, splits)
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
+    collate = encoding.collator(pad, tuple(sorted(special)))
+    pretraining = isinstance(config.task, PretrainConfig)
+    probe = None if pretraining else make_probe(config, evaluation, collate)
+    fingerprints = {
+        "evaluation_rows": rows_fingerprint(splits.evaluation),
+        "train_rows": rows_fingerprint(splits.train),
+        "tokenization": encoding.fingerprint,
+        "metric": config.task.metric,
+        "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
+    }
+    if probe is not None:
+        fingerprints["probe"] = probe.fingerprint
+    return PreparedData(
+        model,
+        tokenizer,
+        splits,
+        train,
+        validation,
+        evaluation,
+        collate,
+        probe,
+        retention_table(config, model, tokenizer),
+        fingerprints,
+        model_seconds,
+    )
+
+
+def load_rows(config: Config, cache: Path) -> Splits[Any]:
+    """The task's rows, or questions, from wherever ``data`` says.
+
+    Raises:
+        UserError: If they are missing or malformed.
+    """
+    match config.task:
+        case PretrainConfig():
+            return load_corpus(config.data, cache)
+        case SquadConfig():
+            return load_squad(config.data, cache)
+        case task:
+            return load_glue(task.name, config.data, cache)
+
+
+def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
+    """Rows of the evaluation split, drawn by the data's seed: the same for all seeds and methods.
+
+    Sorted by length, so that little is padded.
+    """
+    size = min(config.callbacks.activation_dump.rows, len(table))
+    drawn = random.Random(config.data.seed).sample(range(len(table)), size)
+    order = sorted(drawn, key=lambda i: (-int(table.lengths[i]), i))
+    width = config.task.batch_size * 2
+    batches = [collate(table, order[i : i + width]) for i in range(0, size, width)]
+    keys = ("input_ids", "attention_mask", "content_mask")
+    return Probe(
+        tuple(table.ids[i] for i in order),
+        tuple({key: batch[key] for key in keys} for batch in batches),
+    )
+
+
+def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> TokenTable | None:
+    """The first tokens of the neutral text, in rows; the same for all seeds and methods.
+
+    Returns:
+        None where forgetting is not measured: it is turned off, nothing is trained, the task is
+        language modelling itself, or the data source holds no such text.
+
+    Raises:
+        UserError: If the text's file is damaged.
+    """
+    settings = config.callbacks.forgetting
+    trained = isinstance(config.method, TrainedConfig)
+    if not settings.enabled or not trained or isinstance(config.task, PretrainConfig):
+        return None
+    cache = Path(config.cache)
+    rows = load_retention_text(config.data, cache)
+    if not rows:
+        print(
+            f"forgetting is not measured: data={config.data.name} has no neutral text", flush=True
+        )
+        return None
+    length = min(RETENTION_LENGTH, num_positions(model) or RETENTION_LENGTH)
+    return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)

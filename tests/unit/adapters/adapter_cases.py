@@ -1,0 +1,95 @@
+"""Small adapters on disk, healthy ones, and the model that applies them."""
+
+import json
+import warnings
+from pathlib import Path
+
+import peft
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from loradrift.adapters import Certificate, certify
+
+IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
+PLAIN = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}
+WEIGHTS = "adapter_model.safetensors"
+
+
+def load_base(folder: Path, kind=AutoModelForCausalLM, **options):
+    return kind.from_pretrained(folder, **options)
+
+
+def write_adapter(
+    folder: Path,
+    base: Path,
+    *,
+    size: float = 0.05,
+    kind=AutoModelForCausalLM,
+    convert: bool = True,
+    **config,
+) -> Path:
+    """An adapter of ``base`` whose every parameter has moved by ``size``.
+
+    One that began with a part of the base is saved as a plain one, unless not to ``convert``.
+    """
+    torch.manual_seed(0)
+    model = peft.get_peft_model(load_base(base, kind), peft.LoraConfig(**PLAIN | config))
+    moved_start = convert and str(config.get("init_lora_weights", "")) in ("pissa", "olora")
+    if moved_start:
+        model.save_pretrained(folder.parent / "initial")
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(size * torch.randn(p.shape))
+    start = str(folder.parent / "initial") if moved_start else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)
+    return folder
+
+
+def load_adapter(folder: Path, base: Path, kind=AutoModelForCausalLM, **options):
+    """The adapter as PEFT loads it onto its base."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return peft.PeftModel.from_pretrained(load_base(base, kind, **options), folder)
+
+
+def forward(model):
+    """The call that is used in earnest."""
+    output = model(input_ids=IDS)
+    return output["last_hidden_state" if "last_hidden_state" in output else "logits"]
+
+
+def certificate_of(model, folder: Path, base: Path | None, **options) -> Certificate:
+    return certify(model, folder, lambda: forward(model), base=base, **options)
+
+
+def rewrite(folder: Path, change) -> None:
+    """Apply ``change`` to the dict of tensors of an adapter."""
+    tensors = change(tensors_of(folder))
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / WEIGHTS)
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Copies: what safetensors gives lies in the file, which is overwritten here."""
+    return {key: value.clone() for key, value in load_file(folder / WEIGHTS).items()}
+
+
+def zero_b(folder) -> None:
+    """As an adapter that was never trained."""
+    rewrite(folder, lambda tensors: {k: x * ("lora_B" not in k) for k, x in tensors.items()})
+
+
+def edit(folder, **changes) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def caught(certificate, name: str, message: str) -> None:
+    """The named check fails, with its message, and nothing before it in order hides it."""
+    assert certificate.passed is False
+    assert message in certificate[name].message, certificate[name].message
+    assert certificate[name].passed is False
+    assert certificate.verdict.startswith(f"{name}: "), certificate.verdict

@@ -1,0 +1,137 @@
+"""The jackknife against sums done by hand, and CKA's closed form against recomputation."""
+
+import numpy as np
+import pytest
+import torch
+
+from loradrift.analysis.drift.jackknife import (
+    cka_distance_replicates,
+    jackknife,
+    jackknife_variance,
+)
+from loradrift.similarity.functional.cka import cka, cka_distance
+from loradrift.similarity.functional.gram import linear_gram
+
+
+def grams(x, y):
+    return linear_gram(torch.tensor(x.copy())), linear_gram(torch.tensor(y.copy()))
+
+
+def without_each(x, y):
+    def distance(i):
+        keep = np.arange(len(x)) != i
+        return cka_distance(torch.from_numpy(x[keep]), torch.from_numpy(y[keep]))
+
+    return np.array([distance(i) for i in range(len(x))])
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "noise", "dtype", "rel"),
+    [
+        (5, 3, 1.0, np.float64, 1e-9),
+        (40, 8, 0.5, np.float64, 1e-9),
+        (40, 90, 3.0, np.float64, 1e-9),
+        (40, 8, 1e-5, np.float64, 1e-6),  # a drift of 1e-10
+        (60, 200, 0.3, np.float32, 1e-5),
+        (60, 200, 1e-3, np.float32, 1e-3),
+    ],
+)
+def test_cka_without_each_row(n, d, noise, dtype, rel):
+    rng = np.random.default_rng(n + d)
+    x = (rng.normal(size=(n, d)) + 30).astype(dtype)
+    y = (x + noise * rng.normal(size=(n, d))).astype(dtype)
+    np.testing.assert_allclose(
+        cka_distance_replicates(*grams(x, y)), without_each(x, y), rtol=rel, atol=1e-14
+    )
+
+
+def test_cka_of_unrelated_sides_of_different_width_without_each_row():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 7)), rng.normal(size=(30, 50)) ** 3
+    replicates = cka_distance_replicates(*grams(x, y))
+    np.testing.assert_allclose(replicates, without_each(x, y), rtol=1e-9)
+    np.testing.assert_allclose(replicates, cka_distance_replicates(*grams(y, x)), rtol=1e-9)
+    np.testing.assert_allclose(
+        cka_distance_replicates(*grams(x[::-1], 7 * y[::-1] + 1))[::-1], replicates, rtol=1e-9
+    )
+
+
+def test_a_side_that_varies_in_one_row_only():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(12, 4))
+    assert np.isnan(cka_distance_replicates(*grams(np.ones((12, 4)), y))).all()
+
+
+def test_identical_sides_do_not_drift_without_any_row():
+    x = np.random.default_rng(2).normal(size=(20, 6))
+    np.testing.assert_array_equal(cka_distance_replicates(*grams(x, x)), np.zeros(20))
+
+
+def test_errors_of_the_closed_form():
+    x = np.random.default_rng(3).normal(size=(8, 3))
+    with pytest.raises(ValueError, match="same rows and at least 5, got 8 and 7"):
+        cka_distance_replicates(*grams(x, x[1:]))
+    with pytest.raises(ValueError, match="same rows and at least 5, got 4 and 4"):
+        cka_distance_replicates(*grams(x[:4], x[:4]))
+
+
+def test_of_a_mean_it_is_the_textbook_variance():
+    x = np.random.default_rng(4).normal(size=50)
+    result = jackknife(lambda rows: x[rows].mean(), np.arange(50))
+    assert result.estimate == x.mean()
+    assert result.variance.value == pytest.approx(x.var(ddof=1) / 50, rel=1e-10)
+    assert result.variance.df == 49
+    same = jackknife_variance(result.estimate, result.replicates_G)
+    assert same.value == pytest.approx(result.variance.value, rel=1e-12)
+
+
+def test_groups_of_equal_size():
+    x = np.random.default_rng(5).exponential(size=60)
+    groups = np.repeat(np.arange(12), 5)
+    left_out = np.array([np.median(x[groups != g]) for g in range(12)])
+    expected = 11 / 12 * np.square(left_out - left_out.mean()).sum()
+    result = jackknife(lambda rows: np.median(x[rows]), groups)
+    assert result.variance.value == pytest.approx(expected, rel=1e-10)
+
+
+def test_groups_of_unequal_size_as_busing_writes_it():
+    x = np.random.default_rng(6).normal(size=11)
+    groups = np.array([7, 7, 7, 7, 7, 1, 1, 1, 4, 4, 4])
+    theta = x.std()
+    h, left_out = [11 / 3, 11 / 3, 11 / 5], [x[groups != g].std() for g in (1, 4, 7)]
+    centre = 3 * theta - sum((1 - 1 / a) * b for a, b in zip(h, left_out, strict=True))
+    expected = sum(
+        (a * theta - (a - 1) * b - centre) ** 2 / (a - 1) for a, b in zip(h, left_out, strict=True)
+    )
+    result = jackknife(lambda rows: x[rows].std(), groups)
+    assert result.variance.value == pytest.approx(expected / 3, rel=1e-10)
+
+
+def test_errors_of_the_jackknife():
+    with pytest.raises(ValueError, match=r"groups must have at least 2 labels, got \[3\]"):
+        jackknife(lambda rows: 0.0, np.full(5, 3))
+    with pytest.raises(ValueError, match="replicates must be finite numbers"):
+        jackknife_variance(0.0, [0.1, np.nan])
+
+
+def sides(rng, n):
+    x = rng.normal(size=(n, 10))
+    return x, x + 1.5 * rng.normal(size=(n, 10))
+
+
+def test_it_finds_the_spread_of_cka_over_draws_of_rows():
+    rng = np.random.default_rng(7)
+    draws = [sides(rng, 120) for _ in range(300)]
+    values = [1 - cka_distance(*map(torch.from_numpy, pair)) for pair in draws]
+    estimated = [
+        jackknife_variance(0.0, cka_distance_replicates(*grams(*pair))).value for pair in draws[:60]
+    ]
+    assert np.mean(estimated) == pytest.approx(np.var(values), rel=0.25)
+
+
+def test_rows_drawn_with_repetition_inflate_cka():
+    rng = np.random.default_rng(8)
+    x, y = (torch.from_numpy(rng.normal(size=(100, 400))) for _ in range(2))
+    rows = torch.from_numpy(rng.integers(0, 100, 100))
+    assert abs(cka(x, y)) < 0.1
+    assert cka(x[rows], y[rows]) > 0.5

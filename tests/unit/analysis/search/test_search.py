@@ -1,0 +1,213 @@
+"""The search's report: trials in every state, what was best, and where to look further."""
+
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from optuna.trial import TrialState
+from planted_search import add, plant
+
+from loradrift.analysis.run import run_analysis
+from loradrift.analysis.search import figures as search_figures
+from loradrift.analysis.search.page import found_edges, summary_table
+from loradrift.analysis.search.search_storage import open_searches
+from loradrift.analysis.search.tables import MIN_TRIALS, STATES, analyse_searches
+from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.report.blocks import Table
+from loradrift.sweeping.recovery import note_interruption
+
+
+def settings(folder, storage=None, **options) -> AnalyzeConfig:
+    places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
+    return AnalyzeConfig(
+        analysis=AnalysisConfig(name="search", **places, **options), storage=storage
+    )
+
+
+def tables(folder):
+    return analyse_searches(open_searches(settings(folder).analysis, None), seed=0)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """Two searches of one study, reported; gives the folder and what was printed."""
+    folder = tmp_path_factory.mktemp("search")
+    plant(folder)
+    plant(folder, "main/mrpc/full_finetune", trials=2)
+    run_analysis(settings(folder))
+    return folder
+
+
+def test_the_tables_know_how_each_trial_ended(reported):
+    trials = pd.read_parquet(reported / "results/search/main/trials.parquet")
+    mine = trials[trials["task"] == "sst2"].set_index("number")
+    states = ["complete", "pruned", "complete", "failed", "complete", "running"]
+    assert list(mine["state"]) == states
+    assert list(mine["value"].fillna(-1)) == [0.7, 0.55, 0.91, -1, 0.8, -1]
+    assert list(mine["seconds"].fillna(-1)) == [60, 20, 60, 5, 60, -1]
+    assert mine["error"][3] == "the loss is not finite"
+    assert mine["share"][1] == 0.5
+
+
+def test_a_killed_or_interrupted_trial_has_no_time(tmp_path):
+    study = plant(tmp_path)
+    add(study, TrialState.FAIL, None, lr=2e-3, seconds=7714)
+    stopped = study.ask()  # by Ctrl-C
+    note_interruption(study._storage, stopped._trial_id)
+    study.tell(stopped, state=TrialState.FAIL)
+    run_analysis(settings(tmp_path))
+    folder = tmp_path / "results/search/main"
+    trials = pd.read_csv(folder / "trials.csv").set_index("number")
+    assert trials["state"][6] == "killed" and math.isnan(trials["seconds"][6])
+    assert trials["state"][7] == "interrupted" and math.isnan(trials["seconds"][7])
+    [summary] = pd.read_csv(folder / "summary.csv").to_dict("records")
+    assert (summary["median_seconds"], summary["total_seconds"]) == (60, 205)
+    assert "A killed or interrupted trial has no time" in (folder / "report.html").read_text()
+
+
+def test_positions_are_shares_of_the_range_in_its_logarithm(reported):
+    found = pd.read_parquet(reported / "results/search/main/coordinates.parquet")
+    mine = found[(found["task"] == "sst2") & (found["number"] == 4)].set_index("key")
+    assert mine["position"]["method.optim.lr"] == pytest.approx(math.log(10) / math.log(100))
+    assert mine["position"]["method.dropout"] == 0
+    assert mine["position"]["method.rank"] == 0.5
+    assert list(mine.loc["method.optim.lr", ["low", "high"]]) == ["0.0001", "0.01"]
+
+
+def test_page_figures_and_best_values_are_there(reported):
+    folder = reported / "results/search/main"
+    page = (folder / "report.html").read_text()
+    for name in ("search_history", "search_parallel", "search_time"):
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 1000
+    assert page.count("<figure>") == 3  # no importance: too few trials
+    assert "sst2 lora: 3 completed trials are too few" in (page)
+    assert "tag(log,interval(0.0001,0.1))" in page
+    assert {path.name for path in folder.glob("*.yaml")} == {
+        "sst2_lora.yaml",
+        "mrpc_full_finetune.yaml",
+    }
+
+
+def test_the_legend_names_the_states_that_there_are(reported):
+    for name in ("search_history", "search_time"):
+        svg = (reported / f"results/search/main/figures/{name}.svg").read_text()
+        found = [state for state in STATES if f">{state}</text>" in svg]
+        assert found == ["pruned", "failed"]  # failed ones are in the second panel only
+
+
+def test_no_state_looks_like_a_method():
+    for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
+        for part in ("color", "facecolor", "edgecolor"):
+            assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
+
+
+@pytest.mark.parametrize(
+    ("others", "text"), [(0, "0"), (1, "0, and 1 other"), (5, "0, and 5 others")]
+)
+def test_equal_best_trials_are_counted(tmp_path, others, text):
+    study = plant(tmp_path, trials=2)  # complete at 0.7, pruned
+    for _ in range(others):
+        add(study, TrialState.COMPLETE, 0.7, lr=1e-3)
+    add(study, TrialState.COMPLETE, 0.6, lr=1e-3)
+    pruned = study.ask()
+    pruned.report(0.7, 50)
+    study.tell(pruned, state=TrialState.PRUNED)
+    found = tables(tmp_path)
+    assert found.summary["tied"][0] == others
+    [row] = summary_table(found).to_dict("records")
+    assert (row["best"], row["in trial"]) == ("0.7", text)
+    assert row["with"] == "dropout=0.1 lr=0.00011 rank=4"
+
+
+def test_heads_of_columns_are_words_or_keys_as_typed():
+    table = Table(pd.DataFrame(columns=["p_holm", "method.optim.warmup_ratio"]), "")
+    assert table.headings() == ["p holm", "method.optim.warmup_ratio"]
+
+
+def test_a_second_report_is_the_same_to_the_byte(reported, tmp_path, capsys):
+    shutil.copytree(reported / "runs", tmp_path / "runs")
+    run_analysis(settings(tmp_path))
+    said = capsys.readouterr().out
+    assert "3 complete, 1 pruned" in said
+    assert "edge: sst2 lora: method.rank=16 is on the upper edge of choice(4,8,16)" in said
+    for path in (reported / "results").rglob("*.*"):
+        again = tmp_path / "results" / path.relative_to(reported / "results")
+        assert again.read_bytes() == path.read_bytes(), path
+
+
+def test_the_drift_report_can_show_the_edges(reported, tmp_path):
+    [table] = found_edges(reported / "results", "main")
+    assert {"method.optim.lr", "method.rank"} <= set(table.frame["key"])
+    assert found_edges(reported / "results", "other") == []
+    assert found_edges(tmp_path, None) == []
+
+
+def test_what_decides_the_value_is_important_and_beats_chance(tmp_path, monkeypatch):
+    monkeypatch.setattr("loradrift.analysis.search.tables.SHUFFLES", 20)
+    study, draw = plant(tmp_path, trials=0), np.random.default_rng(0)
+    for _ in range(40):
+        lr = float(np.exp(draw.uniform(np.log(1e-4), np.log(1e-2))))
+        dropout, rank = float(draw.uniform(0, 0.2)), int(draw.choice([4, 8, 16]))
+        value = -abs(math.log(lr / 1e-3))
+        add(study, TrialState.COMPLETE, value, lr=lr, dropout=dropout, rank=rank)
+    found = tables(tmp_path).importance.set_index("key")
+    assert found["importance"].sum() == pytest.approx(1)
+    assert found.index[0] == "method.optim.lr"
+    assert found["importance"]["method.optim.lr"] > found["chance"]["method.optim.lr"]
+    assert found["importance"]["method.dropout"] < found["chance"]["method.dropout"]
+
+
+def test_equal_values_and_a_search_without_a_finished_trial_do_not_crash(tmp_path, monkeypatch):
+    monkeypatch.setattr("loradrift.analysis.search.tables.SHUFFLES", 5)
+    study = plant(tmp_path, trials=0)
+    for _ in range(MIN_TRIALS):
+        add(study, TrialState.COMPLETE, 0.5, lr=1e-3)
+    other = plant(tmp_path, "main/rte/lora", trials=0)
+    add(other, TrialState.RUNNING, None, lr=1e-3)
+    run_analysis(settings(tmp_path))
+    summary = pd.read_csv(tmp_path / "results/search/main/summary.csv").set_index("task")
+    assert math.isnan(summary["best_value"]["rte"]) and summary["best_trial"]["sst2"] == 0
+    assert not (tmp_path / "results/search/main/rte_lora.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"there is no .*main\.db; `python train\.py search=lora -m` makes one"),
+        ({"storage": "nonsense"}, "storage=nonsense… is no URL"),
+        ({"storage": "sqlite:///nowhere.db"}, r"there is no nowhere\.db"),
+        (
+            {"storage": "postgresql+psycopg://u:secret@host/x"},
+            r"u:\*\*\*@host/x holds a password",
+        ),
+        ({"storage": "postgresql+psycopg://u:secret@host:port/x"}, r"storage=postgresql.* no URL"),
+        ({"storage": "postgresql+nodriver://u@host/x"}, r"pip install 'loradrift\[cluster\]'"),
+    ],
+)
+def test_a_missing_storage_is_one_line(tmp_path, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        run_analysis(settings(tmp_path, **options))
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_wrong_storage_or_study_is_one_line(tmp_path, capsys):
+    plant(tmp_path, trials=0)
+    plant(tmp_path, "other/sst2/lora")
+    with pytest.raises(UserError, match=r"analysis\.study must be one of main, other, got null"):
+        run_analysis(settings(tmp_path))
+    with pytest.raises(UserError, match="the searches of study main have no trial yet"):
+        run_analysis(settings(tmp_path, study="main"))
+    (tmp_path / "runs/.search/bad.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(UserError, match="bad.db cannot be read as an Optuna storage: file is not"):
+        run_analysis(settings(tmp_path, study="bad"))
+    url = f"sqlite:///{tmp_path}/runs/.search/other.db"
+    with pytest.raises(UserError, match=r"analysis\.study must be one of other, got main"):
+        run_analysis(settings(tmp_path, storage=url, study="main"))
+
+
+def test_storage_has_no_effect_elsewhere():
+    with pytest.raises(UserError, match="storage=x has no effect on analysis=drift"):
+        AnalyzeConfig(analysis=AnalysisConfig(name="drift"), storage="x")

@@ -1,0 +1,101 @@
+"""A base model and weight changes that are known, below the runs that ``planted`` writes."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from planted import write_run
+from safetensors.torch import save_file
+
+from loradrift.analysis.drift.pairing import find_pairs
+from loradrift.analysis.drift.tables import analyse
+from loradrift.analysis.weights.tables import Weights, analyse_weights
+from loradrift.config import ModelConfig
+from loradrift.models import model_fingerprint
+
+OUTPUTS, INPUTS, RANK = 24, 16, 2
+QUERY = [f"model.layers.{layer}.self_attn.q_proj" for layer in (0, 1)]
+GATE = "model.layers.1.mlp.gate_proj"
+"""LoRA leaves it alone."""
+
+SHRINK = 0.1
+"""Full fine-tuning's change of the first query, in units of the weight itself."""
+
+
+def base_weights() -> dict[str, torch.Tensor]:
+    """Linear layers (24, 16), which leave 8 left directions free; a head; embeddings."""
+    draw = torch.Generator().manual_seed(0)
+    names = [*QUERY, GATE, "lm_head"]
+    weights = {f"{name}.weight": torch.randn(OUTPUTS, INPUTS, generator=draw) for name in names}
+    return weights | {"model.embed_tokens.weight": torch.randn(9, INPUTS, generator=draw)}
+
+
+def new_directions(module: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two left singular vectors (24, 2) that the base weight has not, and two right ones."""
+    U_OO, _, Vh_II = torch.linalg.svd(base_weights()[f"{module}.weight"])
+    return U_OO[:, -RANK:], Vh_II[:RANK].T
+
+
+def write_base(folder: Path) -> Path:
+    """Write the base model."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    save_file(base_weights(), folder / "model.safetensors")
+    return folder
+
+
+def write_full(folder: Path) -> None:
+    """What full fine-tuning left: a shrunk query, one with two new directions, a moved head."""
+    weights = base_weights()
+    left_OR, right_IR = new_directions(QUERY[1])
+    weights[f"{QUERY[0]}.weight"] *= 1 + SHRINK
+    weights[f"{QUERY[1]}.weight"] += 100 * left_OR @ right_IR.T
+    weights[f"{GATE}.weight"] *= 2
+    weights["lm_head.weight"] += 1
+    folder.mkdir()
+    save_file(weights, folder / "model.safetensors")
+
+
+def write_lora(folder: Path, base: Path) -> None:
+    """What LoRA left: new directions in the first query, nothing learned in the second."""
+    left_OR, right_IR = new_directions(QUERY[0])
+    tensors = {}
+    for module, size in zip(QUERY, (50.0, 0.0), strict=True):
+        prefix = f"base_model.model.{module}"
+        tensors[f"{prefix}.lora_A.weight"] = right_IR.T.contiguous()
+        tensors[f"{prefix}.lora_B.weight"] = size * left_OR.contiguous()
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 4, "use_rslora": False}
+    config |= {"base_model_name_or_path": str(base)}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def write_pair(runs: Path, base: Path, seed: int, task: str = "sst2", **options) -> None:
+    """Both methods' runs with weights; full fine-tuning drifts more."""
+    model = ModelConfig(name="local", path=str(base), weights="pretrained")
+    print_ = model_fingerprint(model, seed=0, cache=runs.parent / "cache")
+    prints = {"fingerprints": {"base_model": print_}}
+    for method, size in (("full_finetune", 0.5), ("lora", 0.2)):
+        folder = write_run(runs, method, seed, size=size, task=task, **prints, **options)
+        if method == "lora":
+            write_lora(folder / "model", base)
+        else:
+            write_full(folder / "model")
+
+
+def write_study(folder: Path, seeds: Sequence[int] = (1, 2)) -> Path:
+    """A base model and both methods' runs, ``base`` and ``runs`` below ``folder``."""
+    write_base(folder / "base")
+    for seed in seeds:
+        options = {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
+        write_pair(folder / "runs", folder / "base", seed, **options)
+    return folder
+
+
+def measured(folder: Path) -> Weights:
+    """The tables about the weights of these runs."""
+    pairing = find_pairs(folder / "runs", None)
+    study = analyse(pairing, [], folder / "results", 0)
+    return analyse_weights(pairing, study, folder / "runs", folder / "results", 0)

@@ -1,0 +1,109 @@
+"""Where neutral text comes from, and how much of it is taken."""
+
+import gzip
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from loradrift.config import UserError
+from loradrift.data import TokenTable, load_retention_text
+from loradrift.data.retention_text import WIKITEXT, read_retention_text
+
+WIKI = " \n = Lobster = \n \n = = Diet = = \n \n It eats = and more . \n = 3 is a number \n"
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    return folder
+
+
+def texts(rows):
+    return [row.text for row in rows]
+
+
+def test_wikitext_is_unpacked_without_headings_and_empty_lines(tmp_path, corpus):
+    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode()))
+    (corpus / "valid.txt").write_text("not this\n")
+    assert texts(read_retention_text(tmp_path)) == ["It eats = and more .", "= 3 is a number"]
+
+
+def test_without_it_the_corpus_for_pretraining_is_read(tmp_path, corpus):
+    (corpus / "valid.txt").write_text("one document\n\n= another =\n")
+    assert texts(read_retention_text(tmp_path)) == ["one document", "= another ="]
+
+
+def test_a_root_without_text_has_none(tmp_path):
+    assert read_retention_text(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", [2, 20])
+def test_a_damaged_file_is_named(tmp_path, corpus, cut):
+    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode())[cut:-cut])
+    with pytest.raises(UserError, match=rf"{WIKITEXT} is damaged: "):
+        read_retention_text(tmp_path)
+
+
+def test_the_embedded_text_is_what_no_pretraining_saw(load, cache):
+    rows = texts(load_retention_text(load().data, cache))
+    [path] = cache.glob("data/embedded-*-seed=0/corpus/valid.txt")
+    assert rows == path.read_text().splitlines()
+    assert not set(rows) & set((path.parent / "train.txt").read_text().splitlines())
+
+
+def test_the_official_file_is_read_whole(load, shared, tmp_path):
+    rows = texts(load_retention_text(load("data=local", f"data.root={shared}").data, tmp_path))
+    assert len(rows) == 1841
+    assert rows[0].startswith("Homarus gammarus , known as the European lobster")
+    assert not [text for text in rows if text.startswith("= ") and text.endswith(" =")]
+
+
+def test_the_hub_gives_paragraphs(load, tmp_path, monkeypatch):
+    asked = []
+
+    def load_dataset(*args, **options):
+        asked.append((args, options))
+        return {"text": ["", " = Title = \n", " Some text . \n"]}
+
+    datasets = SimpleNamespace(load_dataset=load_dataset)
+    monkeypatch.setitem(sys.modules, "datasets", datasets)
+    assert texts(load_retention_text(load("data=hub").data, tmp_path)) == ["Some text ."]
+    assert asked == [(("Salesforce/wikitext", "wikitext-2-raw-v1"), {"split": "validation"})]
+
+
+def test_without_a_network_the_hub_has_none(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert load_retention_text(load("data=hub").data, tmp_path) == []
+
+
+@pytest.fixture
+def table():
+    """Rows of 3, 4 and 2 tokens."""
+    offsets = np.array([0, 3, 7, 9])
+    return TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, np.zeros(3), 0)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "rows"),
+    [
+        (2, [[0, 1]]),
+        (3, [[0, 1, 2]]),
+        (4, [[0, 1, 2]]),  # one token predicts nothing
+        (5, [[0, 1, 2], [3, 4]]),
+        (9, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
+        (99, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
+    ],
+)
+def test_the_head_of_a_table_has_so_many_tokens(table, num_tokens, rows):
+    head = table.head(num_tokens)
+    assert [head.row(i).tolist() for i in range(len(head))] == rows
+    assert len(head.lengths) == len(head.ids) == len(head.labels) == len(rows)
+
+
+def test_a_fingerprint_is_of_the_rows(table):
+    cut = TokenTable(table.ids, table.flat, np.array([0, 4, 7, 9]), table.labels, 0)
+    prints = [t.fingerprint for t in (table, table.head(9), table.head(8), cut)]
+    assert prints[0] == prints[1] and len(set(prints)) == 3

@@ -1,0 +1,160 @@
+"""Healthy adapters of every kind pass: no false alarm."""
+
+import pytest
+import torch
+from adapter_cases import (
+    IDS,
+    PLAIN,
+    WEIGHTS,
+    certificate_of,
+    forward,
+    load_adapter,
+    load_base,
+    write_adapter,
+)
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+HEALTHY = {
+    "rank 1": {"r": 1},
+    "rank 16": {"r": 16, "lora_alpha": 1},
+    "attention": {"target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]},
+    "all-linear": {"target_modules": "all-linear"},
+    "by pattern": {"target_modules": r".*\.0\.(self_attn\.q_proj|mlp\.up_proj)"},
+    "one layer": {"layers_to_transform": [1]},
+    "without some": {"target_modules": "all-linear", "exclude_modules": ["gate_proj"]},
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "dora rslora": {"use_dora": True, "use_rslora": True, "r": 8},
+    "gaussian": {"init_lora_weights": "gaussian"},
+    "pissa converted": {"init_lora_weights": "pissa"},
+    "olora converted": {"init_lora_weights": "olora"},
+    "pissa as it is": {"init_lora_weights": "pissa", "convert": False},
+    "olora as it is": {"init_lora_weights": "olora", "convert": False, "use_rslora": True},
+    "patterns": {"rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 6},
+                 "alpha_pattern": {"v_proj": 3}},
+    "patterns rslora": {"rank_pattern": {"q_proj": 2}, "use_rslora": True},
+    "lora_bias": {"lora_bias": True},
+    "dropout": {"lora_dropout": 0.5},
+    "small change": {"size": 1e-4},
+    "large change": {"size": 1.0},
+    "a saved module": {"modules_to_save": ["lm_head"]},
+    "embedding too": {"target_modules": ["embed_tokens", "q_proj", "v_proj"]},
+    "tied embedding": {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
+    "rows of the embedding": {"trainable_token_indices": [1, 2]},
+}  # fmt: skip
+
+
+def check(certificate):
+    assert certificate.passed, certificate.verdict
+    assert not certificate.failures
+
+
+@pytest.mark.parametrize("config", HEALTHY.values(), ids=HEALTHY)
+def test_it_passes(config, model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, **config)
+    model = load_adapter(folder, model_folder)
+    certificate = certificate_of(model, folder, model_folder)
+    check(certificate)
+    assert certificate["base"].passed and certificate["merged_once"].passed
+    check(certificate_of(model, folder, None))
+
+
+@pytest.mark.parametrize("size", [0.05, 0.01, 0.002])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_in_half_precision(dtype, size, model_folder, tmp_path):
+    """A small change is rounded with the output that it is added to: that is no fault."""
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=size)
+    check(certificate_of(load_adapter(folder, model_folder, dtype=dtype), folder, model_folder))
+
+
+def test_an_adapter_in_half_precision(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    tensors = {key: x.bfloat16() for key, x in load_file(folder / WEIGHTS).items()}
+    save_file(tensors, folder / WEIGHTS)
+    model = load_adapter(folder, model_folder, dtype=torch.bfloat16).bfloat16()
+    check(certificate_of(model, folder, model_folder))
+
+
+def test_a_classifier_with_its_head(model_folder, tmp_path):
+    kind = AutoModelForSequenceClassification
+    options = {"task_type": "SEQ_CLS", "kind": kind}
+    folder = write_adapter(tmp_path / "adapter", model_folder, **options)
+    model = load_adapter(folder, model_folder, kind, pad_token_id=3)
+    certificate = certificate_of(model, folder, model_folder)
+    check(certificate)
+    assert "score" in certificate["head"].message
+
+
+def test_a_bare_transformer(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, kind=AutoModel)
+    check(certificate_of(load_adapter(folder, model_folder, AutoModel), folder, model_folder))
+
+
+def test_transposed_linear_layers(tmp_path):
+    base = tmp_path / "base"
+    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)).save_pretrained(base)
+    targets = ["c_attn", "c_proj"]
+    for dora in (False, True):
+        config = {"target_modules": targets, "use_dora": dora, "fan_in_fan_out": True}
+        folder = write_adapter(tmp_path / f"adapter{dora}", base, **config)
+        certificate = certificate_of(load_adapter(folder, base), folder, base)
+        check(certificate)
+        assert certificate["base"].passed
+
+
+@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
+def test_trained_biases(bias, tmp_path):
+    """They are the adapter's own, and no sign of another base."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+    base = tmp_path / "base"
+    config = LlamaConfig(num_attention_heads=2, attention_bias=True, mlp_bias=True, **size)
+    LlamaForCausalLM(config).save_pretrained(base)
+    folder = write_adapter(tmp_path / "adapter", base, bias=bias)
+    check(certificate_of(load_adapter(folder, base), folder, base))
+
+
+def test_put_in_by_transformers_itself(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    model = load_base(model_folder)
+    model.load_adapter(folder)
+    check(certificate_of(model, folder, model_folder))
+
+
+def test_the_model_is_as_it_was(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, lora_dropout=0.5)
+    model = load_adapter(folder, model_folder, AutoModelForCausalLM).train()
+    for p in model.parameters():
+        p.requires_grad_("lora_B" in str(p.shape))
+    grads = [p.requires_grad for p in model.parameters()]
+    before = {key: x.clone() for key, x in model.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    calls = []
+    model.base_model.model.register_forward_hook(lambda *_: calls.append(1))
+    check(certificate_of(model, folder, model_folder))
+    assert len(calls) == 2
+    assert torch.rand(1) == expected
+    assert all(module.training for module in model.modules())
+    assert grads == [p.requires_grad for p in model.parameters()]
+    assert all(torch.equal(before[key], x) for key, x in model.state_dict().items())
+    assert not any(m._forward_hooks for n, m in model.named_modules() if n.endswith("q_proj"))
+
+
+def test_its_json_names_every_file_by_its_digest(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, **PLAIN)
+    model = load_adapter(folder, model_folder)
+    written = certificate_of(model, folder, model_folder).to_json()
+    assert written["passed"] is True
+    assert set(written["files"]) == {"adapter_config.json", WEIGHTS}
+    assert len({check["name"] for check in written["checks"]}) == 13
+    assert forward(model).shape[:2] == IDS.shape

@@ -1,0 +1,69 @@
+"""A sentence-transformers model: the adapter belongs on the transformer inside."""
+
+import peft
+import pytest
+import torch
+from adapter_cases import PLAIN, rewrite
+from torch import nn
+from transformers import AutoModel
+
+from loradrift.diagnose import diagnose
+from loradrift.diagnose.loading import inner_name
+
+library = pytest.importorskip("sentence_transformers", reason="the extra `sentence` is not here")
+
+
+@pytest.fixture(scope="module")
+def base(model_folder, tmp_path_factory):
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    folder = tmp_path_factory.mktemp("sentences")
+    modules = [Transformer(str(model_folder)), Pooling(32, pooling_mode="mean")]
+    library.SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+def save_adapter(model, folder):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.add_(0.3 * torch.randn(p.shape))
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_inner_transformer_is_the_place(base, tmp_path):
+    model = peft.get_peft_model(AutoModel.from_pretrained(base), peft.LoraConfig(**PLAIN))
+    found = diagnose(save_adapter(model, tmp_path / "adapter"), str(base))
+    assert (found.exit_code, found.kind) == (0, "sentence-transformers")
+    applied = {path.name: path.applied for path in found.paths}
+    expected = {"on the wrapper": False, "on the inner transformer": True, "load_adapter": True}
+    assert applied == expected
+    wrapper, inner, _ = found.paths
+    assert wrapper.cosine > 0.9999 > inner.cosine
+    assert "PEFT wraps SentenceTransformer" in wrapper.certificate["placement"].message
+    assert inner.by_hand > 0.9999
+    assert "model[0].model = PeftModel.from_pretrained(model[0].model" in found.advice.change
+
+
+def test_saved_from_the_wrapper_it_is_merged(base, tmp_path):
+    whole = library.SentenceTransformer(str(base), device="cpu")
+    model = peft.get_peft_model(whole, peft.LoraConfig(**PLAIN))
+    folder = save_adapter(model, tmp_path / "adapter")
+    rewrite(
+        tmp_path / "adapter",
+        lambda tensors: {k.replace(".0.model.", ".0.auto_model."): x for k, x in tensors.items()},
+    )
+    found = diagnose(folder, str(base))
+    assert found.exit_code == 1
+    assert not any(path.applied for path in found.paths)
+    assert "Merged into the base, its outputs are the adapter's to" in found.advice.reason
+    assert "merge_adapter(" in found.advice.change
+
+
+@pytest.mark.parametrize("attribute", ["auto_model", "model"])
+def test_both_names_of_the_inner_transformer(attribute):
+    first = nn.Module()
+    first.add_module(attribute, nn.Linear(1, 1))
+    assert inner_name(nn.Sequential(first)) == f"0.{attribute}"

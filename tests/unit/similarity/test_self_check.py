@@ -1,0 +1,48 @@
+"""The self-test passes, and a faulty instrument does not get past it."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+
+from loradrift.similarity import MEASURES, SelfCheckError, raise_failed, self_check
+
+module = importlib.import_module("loradrift.similarity.self_check")  # beside the function
+
+
+def test_every_proof_of_every_measure_holds():
+    proofs = self_check(seed=1)
+    raise_failed(proofs)
+    assert {proof.measure for proof in proofs} == set(MEASURES)
+
+
+FAULTS = {
+    "a wrong denominator": lambda x, y: 0.07 * MEASURES["cka"](x, y),
+    "the biased value": MEASURES["cka_biased"].value,
+    "cosine called cka": MEASURES["cosine_centered"].value,
+    "NaN": lambda x, y: float("nan"),
+    "rows shuffled": lambda x, y: MEASURES["cka"](x, y.flip(0)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_cka_is_caught(fault, monkeypatch):
+    faulty = replace(MEASURES["cka"], value=FAULTS[fault])
+    monkeypatch.setattr(module, "MEASURES", {**MEASURES, "cka": faulty})
+    with pytest.raises(SelfCheckError, match=r"cka: .* is .*, must be .* to "):
+        raise_failed(self_check(["cka"]))
+
+
+def test_a_distance_by_subtraction_is_caught(monkeypatch):
+    by_subtraction = replace(
+        MEASURES["cka"], distance=lambda x, y: 1 - MEASURES["cka"](x.float(), y.float())
+    )
+    monkeypatch.setattr(module, "MEASURES", {**MEASURES, "cka": by_subtraction})
+    with pytest.raises(SelfCheckError, match="planted drift of 1e-06 in 400 x 256"):
+        raise_failed(self_check(["cka"]))
+
+
+def test_a_proof_names_expected_and_found():
+    proof = module.SelfCheck("cka", "self-similarity", 1.0, 0.07, 1e-6)
+    with pytest.raises(SelfCheckError, match=r"cka: self-similarity is 0\.07, must be 1 to 1e-06"):
+        raise_failed([proof])

@@ -1,0 +1,88 @@
+"""An optimum on the edge of its range is flagged, with a wider range that Hydra can read."""
+
+import math
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from loradrift.sweeping.range_boundary import find_boundary_optima, typed
+
+LOG = FloatDistribution(5e-5, 5e-3, log=True)
+
+
+def trial(space, value):
+    params, distributions = {"method.x": value}, {"method.x": space}
+    return create_trial(
+        state=TrialState.COMPLETE, value=0.5, params=params, distributions=distributions
+    )
+
+
+def as_read(override):
+    parsed = OverridesParser.create().parse_override(override)
+    return create_optuna_distribution_from_override(parsed)
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "side", "wider"),
+    [
+        (LOG, 4.9e-3, "upper", "method.x=tag(log,interval(5e-05,0.05))"),
+        (LOG, 5.1e-5, "lower", "method.x=tag(log,interval(5e-06,0.005))"),
+        (FloatDistribution(0.0, 0.2), 0.195, "upper", "method.x=interval(0.0,0.4)"),
+        (FloatDistribution(0.1, 0.3), 0.1, "lower", "method.x=interval(0.05,0.3)"),
+        (IntDistribution(8, 64), 62, "upper", "method.x=int(interval(8,120))"),
+        (IntDistribution(8, 64), 8, "lower", "method.x=int(interval(4,64))"),
+        (IntDistribution(1, 100, log=True), 95, "upper", "method.x=int(tag(log,interval(1,1000)))"),
+        (IntDistribution(2, 8, step=2), 8, "upper", "method.x=range(2,16,2)"),
+        (CategoricalDistribution([4, 8, 16, 32]), 32, "upper", "method.x=choice(4,8,16,32,64)"),
+        (CategoricalDistribution([4, 8, 16, 32]), 4, "lower", "method.x=choice(2,4,8,16,32)"),
+        (CategoricalDistribution([16, 4, 8]), 16, "upper", "method.x=choice(4,8,16,32)"),
+        (CategoricalDistribution([0, 0.1]), 0.1, "upper", "method.x=choice(0,0.1,0.2)"),
+    ],
+)
+def test_an_edge_comes_with_a_wider_range_as_typed(space, value, side, wider):
+    [edge] = find_boundary_optima(trial(space, value))
+    assert (edge.key, edge.value, edge.side) == ("method.x", f"{value:.4g}", side)
+    assert edge.wider == f"'{wider}'"
+    found = as_read(wider)
+    if isinstance(space, CategoricalDistribution):
+        assert set(space.choices) < set(found.choices)
+    else:  # what was searched lies inside, of the same kind
+        assert found.low <= space.low and space.high <= found.high
+        assert (found.low, found.high) != (space.low, space.high)
+        assert (type(found), found.log, found.step) == (type(space), space.log, space.step)
+
+
+@pytest.mark.parametrize(
+    ("space", "value"),
+    [
+        (LOG, 5e-4),
+        (LOG, 5e-5 * math.exp(0.06 * math.log(100))),  # 6 % of the range, in its logarithm
+        (FloatDistribution(0.0, 0.2), 0.0),  # nothing lies below no dropout
+        (IntDistribution(8, 64), 12),
+        (IntDistribution(1, 4), 1),
+        (CategoricalDistribution([1, 2]), 1),
+        (CategoricalDistribution([4, 8, 16]), 8),
+        (CategoricalDistribution(["a", "b"]), "a"),
+        (CategoricalDistribution([True, False]), True),
+        (FloatDistribution(1.0, 1.0), 1.0),
+        (CategoricalDistribution([4]), 4),
+    ],
+)
+def test_what_lies_inside_or_has_no_beyond_is_no_edge(space, value):
+    assert find_boundary_optima(trial(space, value)) == []
+
+
+def test_in_a_linear_range_the_same_value_is_at_the_edge():
+    value = 5e-5 * math.exp(0.06 * math.log(100))
+    assert find_boundary_optima(trial(FloatDistribution(5e-5, 5e-3), value))[0].side == "lower"
+
+
+@pytest.mark.parametrize(
+    "space",
+    [LOG, IntDistribution(1, 9, step=2), FloatDistribution(0, 1, step=0.25), IntDistribution(3, 5)],
+)
+def test_a_range_is_read_back_as_it_was(space):
+    assert as_read(f"method.x={typed(space)}") == space
