@@ -1,0 +1,43 @@
+"""Runs whose records have schema version 1 are analysed to the digits of the code that made them.
+
+The fixture was made at commit 5f1b5b6: two tasks, two methods and two seeds of 8 steps, 2 layers 32
+wide. Weights, predictions and checkpoints were taken out to keep it small.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from front_doors import ROOT, run_here
+
+FIXTURE = ROOT / "tests/fixtures/schema_1"
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("schema_1")
+    with tarfile.open(FIXTURE / "runs.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
+    done = run_here(ROOT / "analyze.py", *places)
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+def numbers(tree, place=()) -> dict[tuple, object]:
+    """Every leaf of a JSON tree by its place."""
+    if isinstance(tree, dict | list):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for key, value in items for k, v in numbers(value, (*place, key)).items()}
+    return {place: tree}
+
+
+@pytest.mark.parametrize("name", ["hypotheses.json", "drift_analysis/drift_analysis_results.json"])
+def test_the_results_are_the_same(analysed, name):
+    before = numbers(json.loads((FIXTURE / Path(name).name).read_text()))
+    now = numbers(json.loads((analysed / name).read_text()))
+    assert {place for place in before if place not in now} == set()
+    for place, value in before.items():
+        same = pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
+        assert now[place] == same, place
