@@ -96,7 +96,7 @@ def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_he
 
 
 def test_the_sanity_check_passes_or_ends_as_a_fault(compute):
-    with pytest.raises(TrainingFault, match="did not learn its own training rows by heart: accur"):
+    with pytest.raises(TrainingFault, match="did not overfit its own training rows: accur"):
         compute("experiment=overfit", "data.train_rows=100")
     enough = ("method=full_finetune", "task.max_steps=150", "task.batch_size=25")
     _, record = compute("experiment=overfit", "data.train_rows=100", *enough)

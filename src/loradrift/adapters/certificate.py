@@ -101,7 +101,7 @@ ORDER = (
 
 
 def ordered(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """The checks in the order in which their failures should be mended."""
+    """The checks in the order in which their failures should be fixed."""
     return tuple(sorted(checks, key=lambda check: ORDER.index(check.name)))
 
 

@@ -40,7 +40,7 @@ class Certificate:
 
     @property
     def failures(self) -> list[Check]:
-        """The checks that failed, in the order in which they should be mended."""
+        """The checks that failed, in the order in which they should be fixed."""
         return [check for check in self.checks if check.passed is False]
 
     @property

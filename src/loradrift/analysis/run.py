@@ -46,7 +46,7 @@ def run_analysis(settings: AnalyzeConfig) -> None:
     """Do what ``analysis=…`` says.
 
     Raises:
-        UserError: If something that the user can mend is wrong.
+        UserError: If something that the user can fix is wrong.
         SelfCheckError: If an instrument fails its self-test; nothing is reported then.
     """
     config = settings.analysis

@@ -11,7 +11,7 @@ from loradrift.models import trainable_parameters
 
 
 class TrainingFault(UserError):
-    """The training went wrong in a way that more steps cannot mend."""
+    """The training went wrong in a way that more steps cannot fix."""
 
 
 class FiniteLoss(pl.Callback):

@@ -107,7 +107,7 @@ class Config:
 
     best: bool | str = False
     """``true`` takes the best values of the study's search for this task and method, a path those
-    of a file; a key that is typed wins."""
+    of a file; explicit overrides take precedence."""
 
     force: bool = False
     """Archive what the cell holds and start anew, unless it is finished and the same."""

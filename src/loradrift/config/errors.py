@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend; its message is one line and says how."""
+    """A mistake that the user can fix; its message is one line and says how."""
 
     exit_code = 1
     """Of the front door that it ends."""

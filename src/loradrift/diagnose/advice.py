@@ -52,7 +52,7 @@ def advise(
     Args:
         adapter: Folder of its files.
         base: As typed, or as the adapter names it.
-        failed: The check that explains the rest; None if there is nothing to mend.
+        failed: The check that explains the rest; None if there is nothing to fix.
         path: The loading path that works, or comes nearest.
         merged: How far the merged model is from the adapter, or why it cannot be merged; None
             where merging was not tried.

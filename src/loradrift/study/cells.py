@@ -17,7 +17,7 @@ BASELINES = ("majority", "random", "zero_shot")
 SQUAD_BASELINES = ("majority", "random", "abstain")
 
 SANITY_STEPS = 150
-"""Twice what the small model needs to learn a hundred sentences by heart; paragraphs take what
+"""Twice what the small model needs to overfit a hundred sentences; paragraphs take what
 ``experiment=overfit`` says."""
 
 SANITY_KEYS = ("best", "data.train_rows", "task.max_steps", "task.epochs")

@@ -74,7 +74,7 @@ def _header(study: "optuna.Study", best: "FrozenTrial") -> str:
     lines = [
         f"The best of the search {study.study_name}: trial {best.number}, "
         f"{objective(study)} {best.values[0]:.6g} ({tally}).",
-        "best=true uses these values; a key that is typed wins.",
+        "best=true uses these values; explicit overrides take precedence.",
     ]
     lines += [f"{edge.text}; {edge.wider} is wider" for edge in find_boundary_optima(best)]
     return "".join(f"# {line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Which trials are alive: a sign of life from each, and what becomes of those without one."""
+"""Which trials are alive: a heartbeat from each, and what becomes of those without one."""
 
 import os
 import socket
@@ -62,7 +62,7 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
             give_up(study, storage, trial.number, "its process has ended")
         elif trial._trial_id in silent:
             elsewhere = " and ".join(sorted(hosts - {socket.gethostname()}))
-            why = f"no sign of life from {elsewhere} for more than {storage.grace_period} s"
+            why = f"no heartbeat from {elsewhere} for more than {storage.grace_period} s"
             give_up(study, storage, trial.number, why)
 
 

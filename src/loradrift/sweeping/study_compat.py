@@ -53,7 +53,7 @@ def search_facts(config: Config, space: dict[str, BaseDistribution]) -> dict[str
 
 
 def check_same(study: Study, url: str, facts: dict[str, str]) -> None:
-    """Refuse to go on with a study that was begun otherwise; note it in a new one.
+    """Refuse to go on with a study that was created with different settings; note it in a new one.
 
     Raises:
         UserError: Saying what differs.
@@ -69,7 +69,8 @@ def check_same(study: Study, url: str, facts: dict[str, str]) -> None:
     ]
     if differing:
         raise UserError(
-            f"{study.study_name} in {url} was begun otherwise: {'; '.join(differing)}; "
+            f"{study.study_name} in {url} was created with different settings: "
+            f"{'; '.join(differing)}; "
             "study.name=<another name> begins a search of its own"
         )
 

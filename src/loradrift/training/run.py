@@ -24,7 +24,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
         cell: The held directory.
 
     Raises:
-        UserError: If something that the user can mend is wrong.
+        UserError: If something that the user can fix is wrong.
     """
     began = time.perf_counter()
     check_device(config)

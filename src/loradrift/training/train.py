@@ -181,7 +181,7 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
     wanted = config.task.min_train_accuracy
     if wanted is not None and metrics["train/accuracy"] < wanted:
         raise TrainingFault(
-            f"the model did not learn its own training rows by heart: accuracy "
+            f"the model did not overfit its own training rows: accuracy "
             f"{metrics['train/accuracy']:.4f} after training must be at least "
             f"task.min_train_accuracy={wanted}"
         )

@@ -165,7 +165,7 @@ def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, s
     assert states(study) == ["RUNNING"]
     silent_for(storage, 100)
     recover(study, storage)
-    assert "(no sign of life from elsewhere for more than 120 s)" in capsys.readouterr().out
+    assert "(no heartbeat from elsewhere for more than 120 s)" in capsys.readouterr().out
     assert states(study) == ["FAIL", "WAITING"]
 
 

@@ -76,7 +76,7 @@ def certified(record: RunRecord) -> bool:
 
 
 def why_uncertified(record: RunRecord) -> str:
-    """What is wrong with a run that is not :func:`certified`, and what mends it."""
+    """What is wrong with a run that is not :func:`certified`, and what fixes it."""
     again = "move it away, and its own command makes it again"
     if record.certificate is None:
         return f"no certificate that its adapter was applied (an earlier version made it); {again}"
