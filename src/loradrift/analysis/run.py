@@ -80,7 +80,7 @@ def run_analysis(settings: AnalyzeConfig) -> None:
 
 
 def run_self_checks(config: AnalysisConfig, measures: Iterable[str]) -> list[SelfCheck]:
-    """The self_checks of these measures and of the pooling before them; all hold.
+    """Run the self-checks of these measures and of the pooling before them; all hold.
 
     Raises:
         SelfCheckError: If one does not.

@@ -198,7 +198,7 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
 
     Args:
         cfg: The composed Hydra config.
-        variant: Name of whatever else was overridden (:func:`loradrift.cli.entry_point.variant`).
+        variant: Name of what else was overridden (:func:`loradrift.cli.resolved_config.variant`).
 
     Returns:
         The same values as plain Python objects.
