@@ -14,9 +14,7 @@ from loradrift.analysis.dashboards import dashboards
 from loradrift.analysis.run import run_analysis
 from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
 
-pytest.importorskip(
-    "wandb_workspaces", reason="wandb-workspaces (loradrift[dashboards]) is missing"
-)
+pytest.importorskip("wandb_workspaces", reason="wandb-workspaces (.[dashboards]) is missing")
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef5ecretfake0123456789abcdef"

@@ -117,7 +117,7 @@ def _sentence_transformer(base: str) -> LoadedBase:
     except ImportError:
         raise UserError(
             f"base={base} is a sentence-transformers model, and sentence-transformers is not "
-            "installed: pip install 'loradrift[sentence]'"
+            "installed: pip install '.[sentence]'"
         ) from None
     try:
         model = SentenceTransformer(

@@ -48,7 +48,7 @@ class SubmititLauncher(ProcessLauncher):
         if find_spec("submitit") is None:
             raise UserError(
                 f"hydra/launcher=submitit_{self.cluster} needs the package submitit: "
-                "pip install 'loradrift[cluster]'"
+                "pip install '.[cluster]'"
             )
 
     def launch(

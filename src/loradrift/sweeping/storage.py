@@ -61,7 +61,7 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
             storage.engine.dispose()  # the connections that are there already
         return storage
     except (ImportError, NoSuchModuleError) as error:
-        raise UserError(f"{key} needs a driver: pip install 'loradrift[cluster]'") from error
+        raise UserError(f"{key} needs a driver: pip install '.[cluster]'") from error
     except (OSError, SQLAlchemyError, RuntimeError) as error:
         why = reason(error)
         raise StorageUnusable(f"{key} cannot be opened: {why}{hint(parsed, why)}") from error

@@ -108,7 +108,7 @@ def children(pid):
 @pytest.mark.parametrize("launcher", [LocalLauncher, SlurmLauncher])
 def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
     monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
-    wanted = rf"launcher=submitit_{launcher.cluster} needs .* pip install 'loradrift\[cluster\]'"
+    wanted = rf"launcher=submitit_{launcher.cluster} needs .* pip install '.\[cluster\]'"
     with pytest.raises(UserError, match=wanted):
         launcher().setup(**NOTHING)
 

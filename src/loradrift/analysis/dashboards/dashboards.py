@@ -37,7 +37,7 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
         import wandb_workspaces  # noqa: F401
     except ImportError:
         raise UserError(
-            "analysis=dashboards needs wandb-workspaces: pip install 'loradrift[dashboards]'"
+            "analysis=dashboards needs wandb-workspaces: pip install '.[dashboards]'"
         ) from None
     if os.environ.get("WANDB_MODE") == "disabled":
         raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")

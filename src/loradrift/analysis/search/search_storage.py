@@ -61,7 +61,7 @@ def _connect(url: str) -> Any:
         options = engine_options(parsed)
         return RDBStorage(url, engine_kwargs=options, skip_table_creation=True)
     except (ImportError, NoSuchModuleError):
-        raise UserError(f"storage={url} needs a driver: pip install 'loradrift[cluster]'") from None
+        raise UserError(f"storage={url} needs a driver: pip install '.[cluster]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         why = reason(error)
         why += hint(parsed, why)
