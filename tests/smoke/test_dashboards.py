@@ -117,5 +117,5 @@ def test_without_results_or_the_package_it_says_what_to_do(pushed, tmp_path, mon
     with pytest.raises(UserError, match=r"summary\.parquet is missing: `python analyze\.py` makes"):
         dashboards.report_dashboards(settings(tmp_path, "dashboards"))
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
-    with pytest.raises(UserError, match=r"pip install 'loradrift\[dashboards\]'"):
+    with pytest.raises(UserError, match=r"pip install '.\[dashboards\]'"):
         dashboards.report_dashboards(settings(tmp_path, "dashboards"))

@@ -28,7 +28,7 @@ from loradrift.sweeping.storage import StorageUnusable, engine_options, open_sto
             "postgresql+psycopg://me@127.0.0.1:1/x",
             "cannot be opened: .*(refused|failed)|needs a driver",
         ),
-        ("postgresql+none://me@127.0.0.1:1/x", r"pip install 'loradrift\[cluster\]'"),
+        ("postgresql+none://me@127.0.0.1:1/x", r"pip install '.\[cluster\]'"),
         ("sqlite:////proc/none/trials.db", "cannot be opened: .*"),
     ],
 )

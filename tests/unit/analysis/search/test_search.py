@@ -184,7 +184,7 @@ def test_equal_values_and_a_search_without_a_finished_trial_do_not_crash(tmp_pat
             r"u:\*\*\*@host/x holds a password",
         ),
         ({"storage": "postgresql+psycopg://u:secret@host:port/x"}, r"storage=postgresql.* no URL"),
-        ({"storage": "postgresql+nodriver://u@host/x"}, r"pip install 'loradrift\[cluster\]'"),
+        ({"storage": "postgresql+nodriver://u@host/x"}, r"pip install '.\[cluster\]'"),
     ],
 )
 def test_a_missing_storage_is_one_line(tmp_path, options, message):
