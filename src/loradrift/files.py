@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 def write_atomic(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it over ``path`` if the block succeeds.
 
-    The block creates the file: its permissions are what the user's umask says.
+    The block creates the file, or a folder where there is none yet: its permissions are what the
+    user's umask says.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written, with the name of ``path``;
@@ -23,14 +25,18 @@ def write_atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        for written in (temporary, *temporary.rglob("*")):
+            if not written.is_dir():
+                with written.open("rb") as file:
+                    os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
 
 
@@ -43,3 +49,13 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False)
     with write_atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))

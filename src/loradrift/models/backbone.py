@@ -3,16 +3,15 @@
 # Shape suffixes: B rows, T tokens, D width, V vocabulary.
 
 import hashlib
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from loradrift.caching import cached, entry
 from loradrift.config import ModelConfig, UserError
-from loradrift.files import write_json
+from loradrift.files import read_json, write_json
 
 
 class Backbone(nn.Module):
@@ -224,11 +223,12 @@ def _download(config: ModelConfig) -> Path:
 
 def _file_digest(path: Path, cache: Path) -> str:
     stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
-    known = cache / "digests" / f"{key.hexdigest()[:32]}.json"
-    with suppress(OSError, ValueError, KeyError):  # absent or damaged: it is made again
-        return str(json.loads(known.read_text(encoding="utf-8"))["sha256"])
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_json(known, {"sha256": digest})
-    return digest
+    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+    def hash_file(temporary: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(temporary, {"sha256": digest})
+
+    known = entry(cache / "digests", key, ".json")
+    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

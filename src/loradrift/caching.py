@@ -1,0 +1,78 @@
+"""What is made once: by the first process that needs it, for every later one."""
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from loradrift.files import write_atomic
+
+T = TypeVar("T")
+
+
+def entry(folder: Path, key: object, suffix: str = "") -> Path:
+    """Path of a cache entry, named by a digest of its key.
+
+    Args:
+        folder: The cache.
+        key: Everything the entry depends on: text, or values that JSON can hold.
+        suffix: Ending of the file's name.
+
+    >>> entry(Path("tokens"), {"rows": "ab12", "max_length": 64}, ".arrow")
+    PosixPath('tokens/946c481cd714916ef559806c018ff1cd.arrow')
+    """
+    text = key if isinstance(key, str) else json.dumps(key, sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}{suffix}"
+
+
+def recall(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Read a cache entry; None if it is absent, or with a warning if it is damaged.
+
+    >>> recall(Path("absent.json"), Path.read_text) is None
+    True
+    """
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError) as error:  # pyarrow's errors are ValueErrors
+        reason = str(error).split("\n")[0]
+        warnings.warn(f"{path} is damaged ({reason}): it is made again", stacklevel=2)
+        return None
+
+
+def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]) -> T:
+    """Read a cache entry, which is made first if it is absent or damaged.
+
+    An entry is whole or absent. Of several processes that need the same one, one makes it and the
+    others wait; a process that dies lets the next one make it.
+
+    Args:
+        path: The entry, which :func:`entry` can name.
+        make: Writes the entry, a file or a folder, to the temporary path that it is given.
+        read: Gives what the entry holds; raises OSError, ValueError or LookupError if that is
+            damaged.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     cached(Path(folder, "a.txt"), lambda path: path.write_text("made"), Path.read_text)
+    'made'
+    """
+    from filelock import FileLock
+
+    found = recall(path, read)
+    if found is not None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        found = recall(path, read)  # another process may have made it meanwhile
+        if found is None:
+            if path.is_dir():  # no folder can be renamed to one that holds something
+                shutil.rmtree(path)
+            with write_atomic(path) as temporary:
+                make(temporary)
+            found = read(path)
+    return found

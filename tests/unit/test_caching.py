@@ -1,0 +1,104 @@
+"""An entry is made once, by one of several processes, and again if it is damaged."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loradrift.caching import cached, entry, recall
+from loradrift.files import read_json, write_json
+
+
+def test_an_entry_is_made_once(tmp_path):
+    made = []
+
+    def make(path):
+        made.append(path)
+        write_json(path, len(made))
+
+    path = tmp_path / "folder" / "a.json"
+    assert [cached(path, make, read_json) for _ in range(3)] == [1, 1, 1]
+    assert len(made) == 1 and made[0] != path
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_a_damaged_entry_is_made_again_with_a_warning(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+
+    def read(path):
+        return read_json(path)["value"] if text != "[]" else read_json(path)[0]
+
+    with pytest.warns(UserWarning, match=r"a\.json is damaged \(.*\): it is made again"):
+        assert recall(path, read) is None
+    value = {"value": 3} if text != "[]" else [3]
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert cached(path, lambda new: write_json(new, value), read) == 3
+    assert cached(path, lambda _: pytest.fail("made again"), read) == 3
+
+
+def test_a_failure_while_making_leaves_nothing(tmp_path):
+    def fail(path):
+        path.mkdir()
+        (path / "half").write_text("1")
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        cached(tmp_path / "a", fail, lambda path: path.stat())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
+
+
+def test_a_folder_without_its_last_file_is_made_again(tmp_path):
+    def make(path):
+        path.mkdir()
+        (path / "whole").write_text("1")
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("0")
+    assert cached(tmp_path / "a", make, lambda path: (path / "whole").read_text()) == "1"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
+
+
+def test_the_key_names_the_entry():
+    names = {entry(Path("a"), key) for key in ("x", "y", {"x": 1}, {"x": 2}, [1, 2])}
+    assert len(names) == 5
+    assert entry(Path("a"), {"x": 1, "y": 2}, ".b") == entry(Path("a"), {"y": 2, "x": 1}, ".b")
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from loradrift.caching import cached
+
+def make(path):
+    with Path(sys.argv[2]).open("a") as log:
+        log.write("making\\n")
+    time.sleep(float(sys.argv[3]))
+    path.write_text("made")
+
+print(cached(Path(sys.argv[1]), make, Path.read_text))
+"""
+
+
+def test_others_wait_for_the_first_and_a_killed_one_frees_the_entry(tmp_path):
+    def start(seconds):
+        arguments = [tmp_path / "a", tmp_path / "log", str(seconds)]
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, text=True
+        )
+
+    def wait_for(lines):
+        while not (tmp_path / "log").exists() or (tmp_path / "log").read_text().count("\n") < lines:
+            time.sleep(0.01)
+
+    first = start(60)
+    wait_for(1)
+    others = [start(0.3) for _ in range(3)]
+    os.kill(first.pid, signal.SIGKILL)
+    assert [process.communicate()[0] for process in others] == ["made\n"] * 3
+    first.communicate()
+    assert (tmp_path / "log").read_text() == "making\n" * 2
