@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from loradrift.files import write_atomic
+from loradrift.locks import locked
 
 T = TypeVar("T")
 
@@ -61,13 +62,10 @@ def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]
     ...     cached(Path(folder, "a.txt"), lambda path: path.write_text("made"), Path.read_text)
     'made'
     """
-    from filelock import FileLock
-
     found = recall(path, read)
     if found is not None:
         return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with locked(Path(f"{path}.lock")):
         found = recall(path, read)  # another process may have made it meanwhile
         if found is None:
             if path.is_dir():  # no folder can be renamed to one that holds something

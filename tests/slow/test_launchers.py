@@ -32,7 +32,7 @@ def job_of(runs: Path, process: subprocess.Popen, seed: int, *, checkpoint: bool
         assert process.poll() is None, process.communicate()
         for folder in (path.parent for path in runs.rglob("run.json")):
             if folder.name == f"seed={seed}" and list(folder.rglob(wanted)):
-                return int((folder / ".lock").read_text().split()[1])
+                return int((folder / ".owner").read_text().split()[1])
         time.sleep(0.02)
 
 

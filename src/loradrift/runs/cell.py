@@ -1,24 +1,19 @@
 """A cell of the design is a directory: finished, interrupted, held by somebody, or new."""
 
-import fcntl
 import json
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 from loradrift.config import Config, UserError, identity
 from loradrift.config.keys import flatten
+from loradrift.locks import locked
 from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
-
-POLL_S = 0.5
-"""Seconds between two looks at a cell that another process holds."""
 
 
 class CellBusyError(UserError):
@@ -131,7 +126,7 @@ def archive(folder: Path) -> None:
     target = folder / "archive" / datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     target.mkdir(parents=True)
     for item in folder.iterdir():
-        if item.name not in (".lock", "archive"):
+        if item.name not in (".lock", ".owner", "archive"):
             item.rename(target / item.name)
 
 
@@ -146,25 +141,23 @@ def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         CellBusyError: If another process holds it, and nobody waits.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        if not _lock(file):
-            file.seek(0)
-            busy = f"{folder} is held by {file.read() or 'another process'}"
-            if not wait:
-                raise CellBusyError(busy)
-            print(f"{busy}; waiting for it", flush=True)
-            while not _lock(file):
-                time.sleep(POLL_S)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
-        file.flush()
-        yield
+    owner = folder / ".owner"
+
+    def busy() -> None:
+        line = f"{folder} is held by {_read(owner) or 'another process'}"
+        if not wait:
+            raise CellBusyError(line)
+        print(f"{line}; waiting for it", flush=True)
+
+    with locked(folder / ".lock", busy):
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
+        try:
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
 
 
-def _lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _read(path: Path) -> str:
+    with suppress(FileNotFoundError):  # a process that has just taken the lock, or leaves it
+        return path.read_text(encoding="utf-8")
+    return ""

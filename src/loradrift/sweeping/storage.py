@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from loradrift.config import UserError
+from loradrift.locks import locked
 
 warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with")
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -154,20 +155,12 @@ def _locked(url: URL, name: str) -> Iterator[None]:
     impatient.daemon = True
     impatient.start()
     try:
-        with _file_lock(url) if url.get_backend_name() == "sqlite" else _server_lock(url, name):
+        in_file = url.get_backend_name() == "sqlite"
+        with locked(Path(f"{url.database}.lock")) if in_file else _server_lock(url, name):
             impatient.cancel()
             yield
     finally:
         impatient.cancel()
-
-
-@contextmanager
-def _file_lock(url: URL) -> Iterator[None]:
-    import fcntl
-
-    with Path(f"{url.database}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

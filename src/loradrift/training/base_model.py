@@ -1,12 +1,10 @@
 """Where the base model is; the small one is made on first use."""
 
-import fcntl
 import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +22,7 @@ from loradrift.config import (
 )
 from loradrift.data import Row, data_root, load_corpus, rows_fingerprint
 from loradrift.data.corpus import read_corpus
+from loradrift.locks import locked
 from loradrift.models import write_tiny
 from loradrift.runs import Cell, RunRecord, open_cell
 from loradrift.training.resources import reset_peak_memory
@@ -72,7 +71,7 @@ def _architecture(config: Config, model: TinyModelConfig) -> Path:
     code = inspect.getsource(write_tiny)
     digest = _digest(_corpus_fingerprint(config.data, cache) + code, sizes)
     folder = cache / "models" / f"tiny-architecture-{digest}"
-    with _alone(folder):
+    with locked(folder.with_suffix(".lock")):  # one process makes it, the others wait
         if not (folder / "config.json").is_file():
             write_tiny(folder, model, (row.text for row in _corpus(config.data, cache)))
     return folder
@@ -100,7 +99,7 @@ def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> P
     architecture = _architecture(recipe, model)
     digest = _digest(architecture.name, asdict(model.pretraining))
     folder = Path(config.cache) / "models" / f"tiny-{digest}"
-    with _alone(folder):
+    with locked(folder.with_suffix(".lock")):  # one process makes it, the others wait
         if not folder.is_dir():
             print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
             with open_cell(recipe) as cell:
@@ -135,12 +134,3 @@ def _recipe(config: Config, model: TinyModelConfig) -> Config:
 
 def _digest(text: str, values: object) -> str:
     return hashlib.sha256((text + json.dumps(values, sort_keys=True)).encode()).hexdigest()[:12]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a lock beside a cache entry: one process makes it, the others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

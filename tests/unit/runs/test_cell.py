@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -127,19 +127,24 @@ def test_a_second_process_says_who_holds_the_cell(config):
 
 
 @pytest.mark.parametrize("status", [Status.SUCCESS, Status.FAILED])
-def test_a_trial_waits_for_another_with_the_same_values(config, monkeypatch, capsys, status):
+def test_a_trial_waits_for_another_with_the_same_values(config, capsys, status):
     trial = replace(config, search=SearchConfig(storage="sqlite:///x", study="a/b/c", trial=3))
-    held = ExitStack()
-    before = replace(held.enter_context(open_cell(config)).record, status=status)
+    said = ""
 
-    def come_to_an_end(seconds):
-        write_record(config.cell, before)
-        held.close()
+    def wait():
+        with open_cell(trial) as cell:
+            return cell.finished
 
-    monkeypatch.setattr(time, "sleep", come_to_an_end)
-    with open_cell(trial) as cell:
-        assert cell.finished == (status is Status.SUCCESS)
-    assert re.search(r"seed=1 is held by process \d+ .*; waiting for it\n", capsys.readouterr().out)
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        held = stack.enter_context(open_cell(config))
+        waiter = pool.submit(wait)
+        while "\n" not in said:
+            said += capsys.readouterr().out
+        write_record(config.cell, replace(held.record, status=status))
+        assert not waiter.done()
+        stack.close()
+        assert waiter.result() == (status is Status.SUCCESS)
+    assert re.search(r"seed=1 is held by process \d+ .*; waiting for it\n", said)
 
 
 @pytest.mark.parametrize(

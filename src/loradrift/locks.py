@@ -1,0 +1,45 @@
+"""Locks between processes; the system frees one when its process dies, however that happens."""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+POLL_S = 0.1
+"""Seconds between two looks at a lock that another process holds."""
+
+
+@contextmanager
+def locked(path: Path, on_busy: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a file's lock while the block runs; the file itself stays empty, and stays.
+
+    Never a soft lock, which is a file that outlives a process that was killed.
+
+    Args:
+        path: The lock file; it is made, with its folder, if it is missing.
+        on_busy: Called once if another process holds the lock; the wait for it begins unless this
+            raises.
+
+    Raises:
+        OSError: If the file system, or the platform, has no locks.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    if issubclass(FileLock, SoftFileLock):  # what filelock falls back to on such a platform
+        raise OSError(errno.ENOSYS, "this platform has no file locks", str(path))
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if on_busy is not None:
+                on_busy()
+            lock.acquire(poll_interval=POLL_S)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, f"cannot be locked ({error.strerror})", str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
