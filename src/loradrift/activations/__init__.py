@@ -1,12 +1,6 @@
 """Activations of fixed rows: which rows, how they are captured and pooled, where they are kept."""
 
-from loradrift.activations.capture import (
-    Captured,
-    Encoder,
-    block_outputs,
-    capture_probe,
-    eval_mode,
-)
+from loradrift.activations.capture import Captured, Encoder, capture_probe
 from loradrift.activations.manifest import StoreError, check_sizes
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
@@ -19,8 +13,6 @@ __all__ = [
     "Pooling",
     "Probe",
     "StoreError",
-    "block_outputs",
     "capture_probe",
     "check_sizes",
-    "eval_mode",
 ]

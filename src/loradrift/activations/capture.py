@@ -2,9 +2,7 @@
 
 # Shape suffixes: B rows of one batch, T tokens, D width, N pooled rows, L layers.
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
+from loradrift.models.hooks import block_outputs, eval_mode
 
 
 class Encoder(Protocol):
@@ -36,37 +35,6 @@ class Captured(NamedTuple):
     """The beginning-of-sequence token's activation after each block, float32 on the CPU. Attention
     is causal, so it is the same in every row. None without such a token, or if pooling is not
     ``mean``."""
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Switch to eval mode and give every submodule its own mode back."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training
-
-
-@contextmanager
-def block_outputs(
-    blocks: Sequence[nn.Module], receive: Callable[[int, Tensor], None]
-) -> Iterator[None]:
-    """Hand each block's output to ``receive(index, x_BTD)`` the moment it is computed.
-
-    The hooks are gone afterwards, whatever happens inside.
-    """
-
-    def hook(index: int, _module: nn.Module, _args: object, output: Tensor | tuple[Tensor]) -> None:
-        receive(index, output[0] if isinstance(output, tuple) else output)
-
-    # A compiled block would run its graph, which knows nothing of hooks added later.
-    with torch.compiler.set_stance("force_eager"), ExitStack() as stack:
-        for index, block in enumerate(blocks):
-            stack.enter_context(block.register_forward_hook(partial(hook, index)))
-        yield
 
 
 def capture_probe(

@@ -2,8 +2,7 @@
 
 # Shape suffixes: N token rows, O outputs, I inputs.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from loradrift.adapters.adapter_files import AdapterFiles, Factors, as_matrix
 from loradrift.adapters.check_result import Check, some
 from loradrift.adapters.lora_layers import LoraLayers, switched_off
+from loradrift.models.hooks import Hook, eval_mode, hooked
 from loradrift.weights.low_rank import LowRank
 
 NUM_ROWS = 64
@@ -65,36 +65,21 @@ def watch(model: nn.Module, site: LoraLayers, forward: Callable[[], Tensor]) -> 
         forward: The call that is used in earnest, on a small batch; gives (…, features).
     """
     passes = Passes()
-    with _undisturbed(model):
-        handles = [
-            handle
+    # both passes uncompiled: they are compared to the last digits
+    with eval_mode(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        hooks = [
+            hook
             for name, layer in site.linear().items()
-            for handle in _hooks(layer, passes.layers.setdefault(name, Seen()))
+            for hook in _hooks(layer, passes.layers.setdefault(name, Seen()))
         ]
-        try:
+        with hooked(hooks):
             passes.on = _rows(forward())
-        finally:
-            for handle in handles:
-                handle.remove()
         with switched_off(site):
             passes.off = _rows(forward())
     return passes
 
 
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        # hooks on compiled modules would be missed
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
-def _hooks(layer: Any, seen: Seen) -> list[Any]:
+def _hooks(layer: Any, seen: Seen) -> list[tuple[nn.Module, Hook]]:
     def whole(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         if seen.y_NO is None:  # the first call alone, should a layer be shared or text generated
             seen.x_NI, seen.y_NO = _rows(inputs[0]), _rows(output)
@@ -104,10 +89,7 @@ def _hooks(layer: Any, seen: Seen) -> list[Any]:
         if seen.base_NO is None:
             seen.base_NO = _rows(output)
 
-    return [
-        layer.register_forward_hook(whole),
-        layer.get_base_layer().register_forward_hook(base),
-    ]
+    return [(layer, whole), (layer.get_base_layer(), base)]
 
 
 def _rows(x: Tensor) -> Tensor:

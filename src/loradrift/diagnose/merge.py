@@ -1,7 +1,7 @@
 """The way out where no loading path works: the adapter added to the weights, and verified."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import load_base
+from loradrift.models.hooks import Hook, hooked
 
 TOLERANCE = 1e-3
 """How far the merged model's outputs may be from the adapter's, relative to its effect."""
@@ -122,11 +123,10 @@ def _targeted(files: AdapterFiles, names: Iterable[str]) -> Iterator[str]:
         yield from (name for name in names if f".{name}".endswith(ends))
 
 
-@contextmanager
-def added(places: dict[str, tuple[Any, Factors]]) -> Iterator[None]:
+def added(places: dict[str, tuple[Any, Factors]]) -> AbstractContextManager[None]:
     """Each layer's output plus what the factors add to it: the adapter, without PEFT."""
 
-    def hook(factors: Factors) -> Any:
+    def hook(factors: Factors) -> Hook:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x, weight = inputs[0], as_matrix(layer.weight, is_transposed(layer))  # type: ignore[arg-type]
             rows = factors.on(x.reshape(-1, x.shape[-1]), weight)
@@ -134,9 +134,4 @@ def added(places: dict[str, tuple[Any, Factors]]) -> Iterator[None]:
 
         return add
 
-    handles = [layer.register_forward_hook(hook(factors)) for layer, factors in places.values()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return hooked((layer, hook(factors)) for layer, factors in places.values())

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from loradrift.activations import ActivationStore, Pooling, block_outputs, capture_probe
+from loradrift.activations import ActivationStore, Pooling, capture_probe
+from loradrift.models.hooks import block_outputs
 
 CPU = torch.device("cpu")
 LAYERS = ["layer_0", "layer_1"]

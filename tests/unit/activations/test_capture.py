@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from loradrift.activations import Pooling, block_outputs, capture_probe, eval_mode
+from loradrift.activations import Pooling, capture_probe
+from loradrift.models.hooks import block_outputs, eval_mode
 
 CPU = torch.device("cpu")
 
