@@ -1,11 +1,14 @@
 """Any error as one line that names the key as typed and suggests the nearest legal one."""
 
 import re
+import sys
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import get_type_hints
 
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import SCHEMAS, Config, UserError
@@ -58,8 +61,13 @@ def _configuration(error: BaseException) -> str:
         return better
     if "Could not override" not in text or "Did you mean" in text or not keys:
         return text
+    analyses = _analyses()
+    if owners := [name for name, own in analyses.items() if keys[0] in own]:
+        chosen = [each for each in sys.argv if each.startswith("analysis=")]
+        other = chosen[-1] if chosen else "the default analysis"
+        return f"{keys[0]} is a key of analysis={', '.join(owners)}, not of {other}"
     last = keys[0].rpartition(".")[2]
-    known = option_keys()
+    known = sorted({*option_keys(), *(key for own in analyses.values() for key in own)})
     if "." in keys[0] and keys[0] in known:
         return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
     others = [key for key in known if key != keys[0]]  # one of train.py, typed to analyze.py
@@ -99,6 +107,15 @@ def _unreadable(override: str) -> str:
 
 def _depth(key: str) -> int:
     return key.count(".")
+
+
+def _analyses() -> dict[str, list[str]]:
+    """The keys of each analysis of ``analyze.py``; none in another program."""
+    options = ConfigStore.instance().repo.get("analysis", {})
+    return {
+        name.removesuffix(".yaml"): _leaves(OmegaConf.get_type(option.node) or object, "")
+        for name, option in sorted(options.items())
+    }
 
 
 def option_keys() -> list[str]:

@@ -15,9 +15,8 @@ from planted import write_run
 from planted_weights import write_study
 
 from loradrift.analysis.drift.hypothesis_data import outcomes_json, read_outcomes
-from loradrift.analysis.run import run_analysis
+from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
 from loradrift.cli import entry_point as cli
-from loradrift.config import AnalysisConfig, AnalyzeConfig
 from loradrift.similarity import MEASURES
 
 FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
@@ -31,12 +30,10 @@ def analyze(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 def here(folder: Path, name: str = "drift", **options) -> int:
     """The same without the command line; gives the exit code."""
-    config = AnalysisConfig(
-        name=name, runs=f"{folder}/runs", results=f"{folder}/results", **options
-    )
+    places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
     try:
         with cli.entry_point():
-            run_analysis(AnalyzeConfig(analysis=config))
+            run_analysis(make_config(name, **places, **options))
     except SystemExit as end:
         return int(end.code)
     return 0
@@ -115,6 +112,24 @@ def test_weights_alone_write_their_tables(planted, capsys):
         (("analysis=wieghts",), "no such option. Did you mean: analysis=weights?"),
         (("analysis.measurs=[knn]",), "Did you mean: 'measures'?"),
         (("results=x",), "Did you mean: analysis.results?"),
+        (("storage=x",), "storage is a key of analysis=search, not of the default analysis"),
+        (
+            ("analysis=prove", "adapter=x"),
+            "adapter is a key of analysis=diagnose, pairs, not of analysis=prove",
+        ),
+        (
+            ("analysis=search", "analysis.measures=[knn]"),
+            "analysis.measures is a key of analysis=drift, hypotheses, weights, not of "
+            "analysis=search",
+        ),
+        (("analysis=pairs", "adapter=x"), "analysis=pairs needs pairs=<CSV or TSV file>"),
+        (("analysis.name=weights",), "an analysis is chosen by analysis=<name>; there are: dash"),
+        (
+            ("analysis.figures=[frontire]",),
+            "analysis.figures must be some of drift_reduction, layer_profiles, drift_over_steps, "
+            "frontier, layer_difference, hypotheses, update_norm, effective_rank, intruders, "
+            "drift_against_norm, forgetting_against_norm, got frontire",
+        ),
         (("analysis.seed=x",), "analysis.seed must be an integer, got x"),
         (("analysis.measures=3",), "analysis.measures must be a list, as [one,two], got 3"),
     ],
@@ -127,11 +142,10 @@ def test_a_mistake_is_one_clear_line(tmp_path, overrides, message):
 
 
 def test_the_help_lists_every_analysis():
-    listed = (ROOT / "conf/analyze.yaml").read_text().partition("analysis    ")[2]
-    listed = re.match(r"(?:[^\n]*\|\n)*[^\n]*", listed)[0]
-    assert set(re.split(r"\s*\|\s*", listed.strip())) == {
-        p.stem for p in (ROOT / "conf/analysis").glob("*.yaml")
-    }
+    said = run_here(ROOT / "analyze.py", "--help").stdout
+    listed = said.partition("== Analyses")[2].partition("==\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^(\w+)  +\S", listed, re.MULTILINE) == sorted(ANALYSES)
+    assert "prove" in ANALYSES and len(ANALYSES) >= 10
 
 
 def test_one_method_only(tmp_path, capsys):

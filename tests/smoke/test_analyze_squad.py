@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from front_doors import ROOT
 
-from loradrift.analysis.run import run_analysis
+from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.cli import entry_point as cli
-from loradrift.config import AnalysisConfig, AnalyzeConfig
 
 QUESTIONS = {  # id -> gold answers
     "q1": [("Ann", 0)],
@@ -53,7 +52,7 @@ def here(**paths: str) -> int:
     """Run it in this process; gives the exit code."""
     try:
         with cli.entry_point():
-            run_analysis(AnalyzeConfig(analysis=AnalysisConfig(name="squad_v2"), **paths))
+            run_analysis(make_config("squad_v2", keys=paths))
     except SystemExit as end:
         return int(end.code)
     return 0

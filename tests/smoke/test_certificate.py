@@ -12,8 +12,6 @@ from leavings import only
 from safetensors.torch import load_file, save_file
 
 from loradrift.callbacks.guards import TrainingFault
-from loradrift.config import AnalyzeConfig, UserError
-from loradrift.config.analysis import AnalysisConfig
 from loradrift.diagnose import diagnose as diagnose_folder
 
 
@@ -77,9 +75,9 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
 
 
 def test_without_an_adapter_there_is_no_verdict():
-    with pytest.raises(UserError, match="analysis=diagnose needs adapter=<folder>") as caught:
-        AnalyzeConfig(analysis=AnalysisConfig(name="diagnose"))
-    assert caught.value.exit_code == 2
+    done = run_here(ROOT / "analyze.py", "analysis=diagnose")
+    assert done.stderr == "error: analysis=diagnose needs adapter=<folder>\n"
+    assert done.returncode == 2
 
 
 def diagnose(adapter: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,8 @@ from planted_search import plant
 from planted_weights import write_study
 
 from loradrift.analysis.dashboards import dashboards
-from loradrift.analysis.run import run_analysis
-from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.analysis.registry import make_config, run_analysis
+from loradrift.config import AnalyzeConfig, UserError
 
 pytest.importorskip("wandb_workspaces", reason="wandb-workspaces (.[dashboards]) is missing")
 
@@ -21,8 +21,7 @@ KEY = "0123456789abcdef5ecretfake0123456789abcdef"
 
 
 def settings(folder: Path, name: str, **keys) -> AnalyzeConfig:
-    config = AnalysisConfig(name=name, runs=f"{folder}/runs", results=f"{folder}/results")
-    return AnalyzeConfig(analysis=config, **keys)
+    return make_config(name, keys=keys, runs=f"{folder}/runs", results=f"{folder}/results")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,7 @@ def test_without_results_or_the_package_it_says_what_to_do(pushed, tmp_path, mon
     folder, _, _ = pushed
     (tmp_path / "runs").symlink_to(folder / "runs")
     with pytest.raises(UserError, match=r"summary\.parquet is missing: `python analyze\.py` makes"):
-        dashboards.report_dashboards(settings(tmp_path, "dashboards"))
+        run_analysis(settings(tmp_path, "dashboards"))
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(UserError, match=r"pip install '.\[dashboards\]'"):
-        dashboards.report_dashboards(settings(tmp_path, "dashboards"))
+        run_analysis(settings(tmp_path, "dashboards"))

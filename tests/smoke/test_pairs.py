@@ -9,7 +9,7 @@ import pytest
 import torch
 from front_doors import ROOT, run_here
 
-from loradrift.analysis.pairs import compare_pairs
+from loradrift.analysis.pairs.comparison import compare_pairs
 
 ROWS = 24
 

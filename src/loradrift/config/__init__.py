@@ -177,7 +177,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"data": DataConfig},
     "trainer": {"trainer": TrainerConfig},
     "logger": {"logger": LoggerConfig},
-    "analysis": {"analysis": AnalysisConfig},
 }
 """The classes that judge each group's options."""
 
@@ -186,7 +185,6 @@ def register() -> None:
     """Make the schemas visible to the defaults lists in ``conf/``."""
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
-    store.store(name="analyze_schema", node=AnalyzeConfig)
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             # apart from the options, so that completion offers those alone
@@ -218,8 +216,15 @@ def load_analysis(cfg: DictConfig) -> AnalyzeConfig:
     """Convert the composed config of ``analyze.py``, running every check.
 
     Raises:
-        UserError: If a value is illegal; the message names key, rule and value.
+        UserError: If a value is missing or illegal; the message names key, rule and value.
     """
+    schema: Any = OmegaConf.get_type(cfg)
+    for key in fields(schema):
+        if OmegaConf.is_missing(cfg, key.name):
+            kind = key.metadata["kind"]
+            error = UserError(f"analysis={cfg.analysis.name} needs {key.name}=<{kind}>")
+            error.exit_code = schema.exit_code
+            raise error
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, AnalyzeConfig)
     _refuse_extras(config, "")

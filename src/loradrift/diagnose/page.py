@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 from loradrift.adapters import Check
-from loradrift.config import AnalyzeConfig, UserError
+from loradrift.config import UserError
 from loradrift.diagnose import Diagnosis, diagnose
 from loradrift.diagnose.sections import NAMES
 from loradrift.files import write_json
@@ -26,21 +26,26 @@ CODE = ("from ", "import ", "python ")
 """How advice begins that is code or a command."""
 
 
-def report_diagnosis(settings: AnalyzeConfig) -> None:
-    """Print the five tests and the diagnosis, and write ``diagnosis.json``.
+def diagnose_or_exit(adapter: str, base: str | None) -> Diagnosis:
+    """Diagnose an adapter.
 
     Raises:
-        UserError: If there is no adapter; ends with 2 too.
-        SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
-            judged.
+        UserError: If there is no adapter; ends with 2, since 1 is a verdict.
     """
-    assert settings.adapter is not None
     try:
-        found = diagnose(settings.adapter, settings.base)
+        return diagnose(adapter, base)
     except UserError as error:
         error.exit_code = 2
         raise
-    path = Path(settings.analysis.results) / "diagnosis.json"
+
+
+def report_diagnosis(found: Diagnosis, path: Path) -> None:
+    """Print the five tests and the diagnosis, and write them as JSON.
+
+    Raises:
+        SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
+            judged.
+    """
     write_json(path, found.to_json())
     show(found)
     print(f"written: {path}", flush=True)

@@ -1,8 +1,9 @@
 """The phases of a study that read what its runs have left."""
 
 from pathlib import Path
+from typing import Any
 
-from loradrift.config import AnalysisConfig, AnalyzeConfig, Config, UserError
+from loradrift.config import Config, UserError
 from loradrift.study.step_cache import Step
 
 
@@ -21,11 +22,13 @@ def analyse(phase: str, settings: Config, study: str, storage: str | None) -> No
         print(f"phase {phase}: done already, of these very runs", flush=True)
         return
     print(f"phase {phase}", flush=True)
-    from loradrift.analysis.run import rebuild_report, tabulate_drift
+    from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
 
-    make = rebuild_report if phase == "report" else tabulate_drift
-    config = _analysis("report" if phase == "report" else "drift", settings, study)
-    step.run(lambda: make(config))
+    places = _places(settings, study)
+    if phase == "report":
+        step.run(lambda: run_analysis(make_config("report", **places)))
+    else:
+        step.run(lambda: ANALYSES["drift"].tables(make_config("drift", **places)))
 
 
 def _analyse_searches(settings: Config, study: str, storage: str | None) -> None:
@@ -34,11 +37,11 @@ def _analyse_searches(settings: Config, study: str, storage: str | None) -> None
     if not step.reads or step.done:
         return
     print(f"searches of study {study}", flush=True)
-    from loradrift.analysis.search.page import report_search
+    from loradrift.analysis.registry import make_config, run_analysis
 
-    config = AnalyzeConfig(analysis=_analysis("search", settings, study), storage=storage)
+    config = make_config("search", keys={"storage": storage}, **_places(settings, study))
     try:
-        step.run(lambda: report_search(config))
+        step.run(lambda: run_analysis(config))
     except UserError as error:  # their storage is elsewhere; the runs can be compared all the same
         print(f"not analysed: {error}", flush=True)
 
@@ -59,5 +62,5 @@ def step_of(phase: str, settings: Config, study: str) -> Step:
     return Step(runs / ".study" / study / f"{phase}.json", *files[phase])
 
 
-def _analysis(name: str, settings: Config, study: str) -> AnalysisConfig:
-    return AnalysisConfig(name=name, runs=settings.runs, study=study, results=settings.results)
+def _places(settings: Config, study: str) -> dict[str, Any]:
+    return {"runs": settings.runs, "study": study, "results": settings.results}

@@ -1,11 +1,13 @@
 """The search is reported before the drift report, which shows its flags."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from planted_search import plant
 
-from loradrift.analysis import run as report_run
+from loradrift.analysis.registry import ANALYSES, register_all
+from loradrift.analysis.search.page import found_edges
 from loradrift.study import step_cache
 from loradrift.study.analyses import analyse, step_of
 
@@ -21,12 +23,14 @@ def settings(load, tmp_path, monkeypatch):
 def made(monkeypatch):
     names = []
 
-    def note(config):
-        found = report_run.found_edges(Path(config.results), config.study)
-        names.append((config.name, bool(found)))
+    def note(settings):
+        config = settings.analysis
+        names.append((config.name, bool(found_edges(Path(config.results), config.study))))
 
-    monkeypatch.setattr(report_run, "tabulate_drift", note)
-    monkeypatch.setattr(report_run, "rebuild_report", note)
+    register_all()
+    for name in ("drift", "report"):
+        noting = replace(ANALYSES[name], tables=note, page=lambda settings, tables: None)
+        monkeypatch.setitem(ANALYSES, name, noting)
     return names
 
 

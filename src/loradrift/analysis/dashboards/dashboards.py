@@ -16,24 +16,19 @@ from loradrift.analysis.dashboards.layout import Contents, build
 from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
 from loradrift.analysis.drift.pairing import choose_study
 from loradrift.analysis.tables import read_tables
-from loradrift.config import AnalyzeConfig, UserError
+from loradrift.config import AnalysisConfig, UserError
 from loradrift.files import write_atomic, write_json
 
 AGAIN = "python analyze.py"
 
 
-def report_dashboards(settings: AnalyzeConfig) -> None:
-    """Log the study's results as a W&B run, and push its workspace and report.
-
-    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
-    read by W&B from the environment, and goes nowhere else.
+def check_installed() -> None:
+    """Refuse to go on where nothing could be logged.
 
     Raises:
-        UserError: If wandb-workspaces is missing, there are no results, or W&B refuses or is
-            disabled.
+        UserError: If wandb-workspaces is missing, or W&B is disabled.
     """
     try:
-        import wandb
         import wandb_workspaces  # noqa: F401
     except ImportError:
         raise UserError(
@@ -41,13 +36,26 @@ def report_dashboards(settings: AnalyzeConfig) -> None:
         ) from None
     if os.environ.get("WANDB_MODE") == "disabled":
         raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
-    config = settings.analysis
+
+
+def push_dashboards(
+    contents: Contents, config: AnalysisConfig, project: str, entity: str | None
+) -> None:
+    """Log the study's results as a W&B run, and push its workspace and report.
+
+    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
+    read by W&B from the environment, and goes nowhere else.
+
+    Raises:
+        UserError: If W&B refuses.
+    """
+    import wandb
+
     results = Path(config.results)
-    contents = collect(results, choose_study(Path(config.runs), config.study))
-    project, folder = settings.project or "loradrift", results / "dashboards"
+    folder = results / "dashboards"
     try:
-        offline, place = log_results(contents, results, project, settings.entity)
-        entity = settings.entity or ("" if offline else wandb.Api().default_entity)
+        offline, place = log_results(contents, results, project, entity)
+        entity = entity or ("" if offline else wandb.Api().default_entity)
         workspace, report = build(contents, project, entity, online=not offline)
         if offline:
             write_json(folder / "workspace.json", _plain(workspace))
@@ -78,12 +86,14 @@ def offline_runs(runs: str, study: str) -> list[str]:
     return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
 
 
-def collect(results: Path, study: str) -> Contents:
+def collect_results(config: AnalysisConfig) -> Contents:
     """Read what earlier analyses wrote.
 
     Raises:
-        UserError: If the study has not been analysed.
+        UserError: If the study has not been analysed, or nothing could be logged.
     """
+    check_installed()
+    results, study = Path(config.results), choose_study(Path(config.runs), config.study)
     read = read_tables(results / "drift_analysis", ["summary", "layers", "frontier", "runs"], AGAIN)
     outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")
     layers = sorted(map(int, read["layers"]["layer"].unique()))

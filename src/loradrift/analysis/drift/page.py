@@ -8,14 +8,16 @@ from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS
 from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.hypothesis_data import outcome_table
 from loradrift.analysis.drift.tables import DriftTables, last_steps
-from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, interval_text
+from loradrift.analysis.self_check.tables import self_check_table
+from loradrift.report.blocks import Block, Heading, Paragraph, Table, interval_text
+from loradrift.report.figures import Figures
 from loradrift.similarity import SelfCheck
 
 
 def study_blocks(
     study: DriftTables,
     outcomes: Sequence[Outcome],
-    figures: Sequence[Figure],
+    figures: Figures,
     *,
     weights: Sequence[Block],
     edges: Sequence[Block],
@@ -26,20 +28,19 @@ def study_blocks(
 
     ``weights`` is the section about them, ``edges`` the flag for best values of the search.
     """
-    reduction, *others = figures
     return [
         Paragraph(
             "Does LoRA preserve a model's representations better than full fine-tuning? Drift is "
             "1 - CKA (linear, debiased) of a layer's activations with those of the base model, on"
             " the same probe rows for every seed and method."
         ),
-        reduction,
+        *figures["drift_reduction"],
         _summary(study),
         _overall(study),
         *left_out(problems),
         *edges,
         Heading("Hypotheses"),
-        *others[4:],
+        *figures["hypotheses"],
         Table(
             outcome_table(outcomes),
             "Fixed before the data were seen. p is one-sided against the margin; Holm and "
@@ -49,13 +50,14 @@ def study_blocks(
         Heading("Effect sizes and descriptions"),
         *_effects(study),
         Heading("Layers"),
-        *others[:1],
+        *figures["layer_profiles"],
         _layers(study),
         Heading("While training, and at equal performance"),
-        *others[1:3],
+        *figures["drift_over_steps"],
+        *figures["frontier"],
         _equal_performance(study),
         Heading("Layer against layer"),
-        *others[3:4],
+        *figures["layer_difference"],
         *weights,
         Heading("What else the numbers could be"),
         Paragraph(
@@ -198,14 +200,3 @@ def _runs(study: DriftTables) -> Table:
     table = study.runs[[name for name in wanted if name in study.runs]].copy()
     table["commit"] = [str(commit)[:10] for commit in table["commit"]]
     return Table(table, "All runs of this report.", digits=4)
-
-
-def self_check_table(self_checks: Sequence[SelfCheck]) -> pd.DataFrame:
-    """One row per self-check."""
-    return pd.DataFrame(
-        [
-            (p.measure, p.claim, f"{p.expected:.6g}", f"{p.measured:.6g}", p.tolerance, p.holds)
-            for p in self_checks
-        ],
-        columns=["measure", "claim", "expected", "measured", "tolerance", "holds"],
-    )

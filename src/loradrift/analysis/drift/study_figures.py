@@ -9,20 +9,8 @@ from loradrift.analysis.drift import figures
 from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.report.blocks import Figure
+from loradrift.report.figures import Drawers
 from loradrift.report.style import canvas, finish_panels, save
-
-
-def draw_study(study: DriftTables, outcomes: Sequence[Outcome], folder: Path) -> list[Figure]:
-    """Draw and save every figure; gives them in the report's order."""
-    tasks = list(study.summary["task"])
-    return [
-        _reduction(study, folder),
-        _profiles(study, tasks, folder),
-        _steps(study, tasks, folder),
-        _frontier(study, tasks, folder),
-        _layers(study, tasks, folder),
-        _forest(outcomes, folder),
-    ]
 
 
 def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -41,7 +29,8 @@ def _reduction(study: DriftTables, folder: Path) -> Figure:
     )
 
 
-def _profiles(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
+def _profiles(study: DriftTables, folder: Path) -> Figure:
+    tasks = list(study.summary["task"])
     last = last_steps(study.drift[study.drift["measure"] == "cka"])
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
@@ -57,7 +46,8 @@ def _profiles(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
     )
 
 
-def _steps(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
+def _steps(study: DriftTables, folder: Path) -> Figure:
+    tasks = list(study.summary["task"])
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             figures.drift_over_steps(axes, _of(study.mean_drift, task), task)
@@ -70,7 +60,8 @@ def _steps(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
     )
 
 
-def _frontier(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
+def _frontier(study: DriftTables, folder: Path) -> Figure:
+    tasks = list(study.summary["task"])
     metrics = study.runs.drop_duplicates("task").set_index("task")["metric"]
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
@@ -85,7 +76,8 @@ def _frontier(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
     )
 
 
-def _layers(study: DriftTables, tasks: list[str], folder: Path) -> Figure:
+def _layers(study: DriftTables, folder: Path) -> Figure:
+    tasks = list(study.summary["task"])
     keys = ["task", "method", "base_layer", "layer"]
     grids = study.grids.groupby(keys, sort=False)["cka"].mean().reset_index()
     wide = grids.pivot(index=["task", "base_layer", "layer"], columns="method", values="cka")
@@ -116,3 +108,16 @@ def _forest(outcomes: Sequence[Outcome], folder: Path) -> Figure:
         "The hypotheses' estimates with 95 % intervals over seeds, each on a scale of its own. "
         "Dashed: the margin; shaded: where the hypothesis holds.",
     )
+
+
+STUDY: Drawers = {
+    "drift_reduction": _reduction,
+    "layer_profiles": _profiles,
+    "drift_over_steps": _steps,
+    "frontier": _frontier,
+    "layer_difference": _layers,
+}
+"""The figures of a study's :class:`DriftTables`."""
+
+HYPOTHESES: Drawers = {"hypotheses": _forest}
+"""The figure of the hypotheses' outcomes."""

@@ -4,12 +4,10 @@ import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from loradrift.analysis.pairs import Comparison, compare_pairs, comparison_json
+from loradrift.analysis.pairs.comparison import Comparison, comparison_json
 from loradrift.analysis.pairs.intervals import CONFIDENCE, NUM_RESAMPLES
-from loradrift.config import AnalyzeConfig
 from loradrift.files import write_atomic, write_json
 from loradrift.report.terminal import print_table
 
@@ -30,16 +28,8 @@ DIGITS = {"threshold": 6} | dict.fromkeys(
 """Decimals, where they are not 4."""
 
 
-def report_pairs(settings: AnalyzeConfig) -> None:
-    """Write ``pairs.json`` and ``pairs.csv``; print the metrics, and a warning if all are equal.
-
-    Raises:
-        UserError: If a file is missing or malformed, or the adapter does not fit the model.
-    """
-    assert settings.pairs is not None and settings.adapter is not None
-    results = Path(settings.analysis.results)
-    rng = np.random.default_rng(settings.analysis.seed)
-    comparison = compare_pairs(Path(settings.pairs), settings.adapter, settings.base, rng)
+def report_pairs(comparison: Comparison, results: Path) -> None:
+    """Write ``pairs.json`` and ``pairs.csv``; print the metrics, and a warning if all are equal."""
     write_json(results / "pairs.json", comparison_json(comparison))
     with write_atomic(results / "pairs.csv") as temporary:
         comparison.scores.to_csv(temporary, index=False)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from loradrift.analysis.search.tables import MIN_TRIALS, SHUFFLES, TOP, Searches
 from loradrift.report.blocks import Figure
+from loradrift.report.figures import Drawers
 from loradrift.report.style import (
     COLORS,
     LABELS,
@@ -40,29 +41,35 @@ OTHER = "#009E73"
 """Colour of methods that the comparison of two does not know."""
 
 
-def draw_searches(tables: Searches, folder: Path) -> list[Figure]:
-    """Draw and save every figure about the searches."""
+def _draw_history(tables: Searches, folder: Path) -> Figure | None:
+    shown = tables.trials[tables.trials["state"].isin(STATES)]
+    return _panels(shown, _history, tables, folder, "search_history")
+
+
+def _draw_parallel(tables: Searches, folder: Path) -> Figure | None:
     trial = ["task", "method", "number"]
     scores = tables.trials[[*trial, "state", "value"]].rename(columns={"value": "score"})
-    shown = tables.trials[tables.trials["state"].isin(STATES)]
     ended = scores[scores["score"].notna() & scores["state"].isin(("complete", "pruned"))]
-    drawn = [
-        _panels(shown, _history, tables, folder, "search_history"),
-        _panels(
-            tables.coordinates.merge(ended, on=trial),
-            _parallel,
-            tables,
-            folder,
-            "search_parallel",
-            columns=2,
-        ),
-    ]
-    if len(tables.importance):
-        drawn.append(_panels(tables.importance, _importance, tables, folder, "search_importance"))
-    timed = tables.trials[tables.trials["seconds"].notna()]
-    drawn.append(_panels(timed, _seconds, tables, folder, "search_time"))
-    return drawn
+    found = tables.coordinates.merge(ended, on=trial)
+    return _panels(found, _parallel, tables, folder, "search_parallel", columns=2)
 
+
+def _draw_importance(tables: Searches, folder: Path) -> Figure | None:
+    return _panels(tables.importance, _importance, tables, folder, "search_importance")
+
+
+def _draw_times(tables: Searches, folder: Path) -> Figure | None:
+    timed = tables.trials[tables.trials["seconds"].notna()]
+    return _panels(timed, _seconds, tables, folder, "search_time")
+
+
+SEARCHES: Drawers = {
+    "search_history": _draw_history,
+    "search_parallel": _draw_parallel,
+    "search_importance": _draw_importance,
+    "search_time": _draw_times,
+}
+"""The figures of :class:`Searches`."""
 
 NO_TIME = "A killed or interrupted trial has no time: when its process ended is not known."
 """How captions explain that there is no time."""
@@ -92,9 +99,11 @@ def _panels(
     name: str,
     *,
     columns: int = 3,
-) -> Figure:
-    """One panel per search that the table knows."""
+) -> Figure | None:
+    """Draw one panel per search that the table knows."""
     searches = [row for _, row in tables.summary.iterrows() if len(_of(table, row))]
+    if not searches:
+        return None
     width = 7.8 / columns
     with canvas(len(searches), width=width, columns=columns) as (figure, panels):
         for axes, row in zip(panels, searches, strict=True):

@@ -7,38 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from loradrift.analysis.search.figures import NO_TIME, draw_searches
-from loradrift.analysis.search.search_storage import open_searches
-from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Searches, analyse_searches
-from loradrift.analysis.tables import read_tables, write_tables
-from loradrift.config import AnalyzeConfig, UserError
-from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table, cell_text
+from loradrift.analysis.search.figures import NO_TIME, SEARCHES
+from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Searches
+from loradrift.analysis.tables import read_tables
+from loradrift.config.analysis import FiguresConfig
+from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
+from loradrift.report.figures import Figures
 from loradrift.report.html import write_html
 from loradrift.report.terminal import print_table
-from loradrift.sweeping.best import best_trial, write_best
 
 
-def report_search(settings: AnalyzeConfig) -> None:
-    """Tables, best values, figures and page in ``<results>/search/<study>/``.
-
-    Raises:
-        UserError: If there is no storage, study or trial.
-    """
-    config = settings.analysis
-    studies = open_searches(config, settings.storage)
-    results = Path(config.results)
-    name = studies[0].study_name.partition("/")[0]
-    tables = analyse_searches(studies, config.seed)
-    if tables.trials.empty:
-        raise UserError(f"the searches of study {name} have no trial yet: nothing to report")
-    folder = results / "search" / name
-    write_tables(folder, tables._asdict())
-    for study in studies:
-        if best_trial(study):
-            write_best(study, results)
-    figures = draw_searches(tables, folder / "figures")
-    title = f"Searches of study {name}"
-    write_html(folder / "report.html", title, search_blocks(tables, figures), folder / "figures")
+def report_search(config: FiguresConfig, study: str, tables: Searches) -> None:
+    """Write figures and page in ``<results>/search/<study>/``; print the summary."""
+    folder = Path(config.results) / "search" / study
+    figures = Figures(folder / "figures", config.figures, (SEARCHES, tables))
+    title = f"Searches of study {study}"
+    write_html(folder / "report.html", title, search_blocks(tables, figures), figures.folder)
     print_table(summary_table(tables), title)
     for line in advice(tables.edges):
         print(f"edge: {line}")
@@ -47,10 +31,9 @@ def report_search(settings: AnalyzeConfig) -> None:
     print(f"report: {folder / 'report.html'}, best values: {folder}/*.yaml", flush=True)
 
 
-def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
+def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
     """The page's content, in order."""
     trials = tables.trials.drop(columns="cell")
-    drawn = {figure.name: figure for figure in figures}
     notes = [Paragraph(line) for line in without_importance(tables)]
     return [
         Paragraph(
@@ -65,13 +48,13 @@ def search_blocks(tables: Searches, figures: list[Figure]) -> list[Block]:
         ),
         *edge_blocks(tables.edges),
         Heading("History"),
-        drawn["search_history"],
+        *figures["search_history"],
         Heading("Parameters"),
-        drawn["search_parallel"],
-        *([drawn["search_importance"]] if "search_importance" in drawn else []),
+        *figures["search_parallel"],
+        *figures["search_importance"],
         *notes,
         Heading("Time"),
-        drawn["search_time"],
+        *figures["search_time"],
         Heading("Trials"),
         Table(trials[[*trials.columns.drop("error"), "error"]], f"All trials. {NO_TIME}", digits=4),
     ]

@@ -4,12 +4,17 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from loradrift.sweeping.best import best_trial, objective
+from loradrift.analysis.search.search_storage import open_searches
+from loradrift.analysis.tables import write_tables
+from loradrift.config import UserError
+from loradrift.config.analysis import FiguresConfig
+from loradrift.sweeping.best import best_trial, objective, write_best
 
 if TYPE_CHECKING:
     import optuna
@@ -56,6 +61,28 @@ class Searches(NamedTuple):
     edges: pd.DataFrame
     """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``,
     ``wider``."""
+
+
+def tabulate_searches(config: FiguresConfig, storage: str | None) -> tuple[str, Searches]:
+    """Write the tables and the best values in ``<results>/search/<study>/``.
+
+    Returns:
+        The study's name, and the tables.
+
+    Raises:
+        UserError: If there is no storage, study or trial.
+    """
+    studies = open_searches(config, storage)
+    results = Path(config.results)
+    name = studies[0].study_name.partition("/")[0]
+    tables = analyse_searches(studies, config.seed)
+    if tables.trials.empty:
+        raise UserError(f"the searches of study {name} have no trial yet: nothing to report")
+    write_tables(results / "search" / name, tables._asdict())
+    for study in studies:
+        if best_trial(study):
+            write_best(study, results)
+    return name, tables
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:

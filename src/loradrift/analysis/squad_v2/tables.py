@@ -10,8 +10,8 @@ from loradrift.data.squad_v2.format import read_json, read_squad
 from loradrift.data.squad_v2.metrics import Evaluation, evaluate, some
 
 
-def report_squad(dataset: Path, predictions: Path, na_probs: Path | None) -> None:
-    """Print the figures as JSON, and on stderr one line for each kind of oddity.
+def evaluate_files(dataset: Path, predictions: Path, na_probs: Path | None) -> Evaluation:
+    """Evaluate predictions, with a line on stderr for each kind of oddity.
 
     Args:
         dataset: SQuAD v2 file.
@@ -41,7 +41,7 @@ def report_squad(dataset: Path, predictions: Path, na_probs: Path | None) -> Non
                 f"values of {na_probs} outside [0, 1]: {some(wide)}; as the official evaluation "
                 "does, a prediction with one above 1 counts as no answer"
             )
-    print(json.dumps(evaluation.figures, indent=2))
+    return evaluation
 
 
 def read_answers(path: Path) -> dict[str, str]:

@@ -1,22 +1,37 @@
-"""The figures about weights, one function each: a table goes in, axes are drawn."""
+"""The figures about weights: tables go in, axes are drawn."""
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from loradrift.analysis.drift.pairing import METHODS
-from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, task_label
+from loradrift.analysis.weights.tables import Weights
+from loradrift.report.blocks import Figure
+from loradrift.report.figures import Drawers
+from loradrift.report.style import (
+    COLORS,
+    LABELS,
+    MARKERS,
+    canvas,
+    few_ticks,
+    finish_panels,
+    save,
+    task_label,
+)
 
 
-def per_layer(axes: Any, modules: pd.DataFrame, value: str, label: str, task: str) -> None:
+def per_layer(axes: Any, modules: pd.DataFrame, task: str, value: str, label: str) -> None:
     """A quantity of each layer: mean over its modules and seeds, band over seeds.
 
     Args:
         axes: One panel.
         modules: ``method``, ``seed``, ``layer`` and the quantity, of one task.
+        task: Its name.
         value: Column of the quantity.
         label: Of the axis, with its unit.
-        task: Its name.
     """
     for method in METHODS:
         mean = _band(axes, modules[modules["method"] == method], value, COLORS[method])
@@ -64,15 +79,15 @@ def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
     )  # fmt: skip
 
 
-def against_norm(axes: Any, totals: pd.DataFrame, value: str, label: str, task: str) -> None:
+def against_norm(axes: Any, totals: pd.DataFrame, task: str, value: str, label: str) -> None:
     """A quantity of each run against the size of its update.
 
     Args:
         axes: One panel.
         totals: ``method``, ``relative_norm`` and the quantity, of one task.
+        task: Its name.
         value: Column of the quantity.
         label: Of the axis, with its unit.
-        task: Its name.
     """
     for method in METHODS:
         own = totals[totals["method"] == method]
@@ -109,3 +124,77 @@ def _layers(axes: Any, modules: pd.DataFrame, label: str, task: str) -> None:
     axes.set_xlabel("layer")
     axes.set_ylabel(label)
     axes.set_title(task_label(task))
+
+
+def _rank(axes: Any, modules: pd.DataFrame, task: str) -> None:
+    per_layer(axes, modules, task, "effective_rank", "effective rank")
+    lora_rank(axes, modules)
+
+
+def _panels(
+    name: str,
+    caption: str,
+    draw: Callable[[Any, pd.DataFrame, str], None],
+    weights: Weights,
+    folder: Path,
+    *,
+    columns: int = 4,
+) -> Figure | None:
+    """Draw one panel per task from the modules that both methods change, or from the runs."""
+    modules, totals = weights.modules, weights.totals
+    if name.endswith("_against_norm"):
+        table = totals[totals[name.removesuffix("_against_norm")].notna()]
+    else:
+        table = modules[modules["lora_rank"].notna()]
+    if table.empty:
+        return None
+    tasks = list(dict.fromkeys(table["task"]))
+    with canvas(len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            draw(axes, table[table["task"] == task], task)
+        finish_panels(figure, panels, columns=columns)
+        save(figure, folder, name)
+    return Figure(name, caption)
+
+
+WEIGHTS: Drawers = {
+    "update_norm": partial(
+        _panels,
+        "update_norm",
+        "How much each layer's weights changed: |dW| / |W| (Frobenius), mean over the layer's "
+        "modules and over seeds; band: from the least seed to the largest.",
+        partial(per_layer, value="relative_norm", label="relative update norm"),
+    ),
+    "effective_rank": partial(
+        _panels,
+        "effective_rank",
+        "In how many directions they changed: the exponential of the entropy of the update's "
+        "singular values, likewise. LoRA cannot exceed its rank.",
+        _rank,
+    ),
+    "intruders": partial(
+        _panels,
+        "intruders",
+        "Intruder dimensions: of the strongest left singular vectors of a tuned weight, those "
+        "whose |cosine| with every base one is below 0.5; mean over modules and seeds. Dashed: "
+        "a random change as large, of the same rank. Where that has as many, size alone "
+        "explains them. Of random directions, as many are intruders as the note says.",
+        intruders,
+        columns=2,
+    ),
+    "drift_against_norm": partial(
+        _panels,
+        "drift_against_norm",
+        "Drift at the last step, mean over layers, against the size of the whole update: |dW| "
+        "/ |W| over all linear layers; each mark is a run.",
+        partial(against_norm, value="drift", label="mean drift (1 - CKA)"),
+    ),
+    "forgetting_against_norm": partial(
+        _panels,
+        "forgetting_against_norm",
+        "Forgetting, the rise of the next-token loss on neutral text, against the size of "
+        "the whole update; each mark is a run.",
+        partial(against_norm, value="forgetting", label="forgetting (nats per token)"),
+    ),
+}
+"""The figures of :class:`Weights`."""

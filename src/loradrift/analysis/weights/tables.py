@@ -6,9 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.find_study import print_problems
 from loradrift.analysis.drift.pairing import METHODS, Pairing
 from loradrift.analysis.drift.tables import DriftTables, last_steps
+from loradrift.analysis.tables import write_tables
 from loradrift.analysis.weights.modules import weight_changes
+from loradrift.config import AnalysisConfig
 from loradrift.statistics import sign_flip, t_interval
 
 QUANTITIES = (
@@ -65,6 +68,15 @@ def analyse_weights(
         totals(modules, study),
         pd.DataFrame({"not analysed": problems}, dtype=object),
     )
+
+
+def find_weights(config: AnalysisConfig, pairing: Pairing, study: DriftTables) -> Weights:
+    """Compute all tables about the weights of a study's runs, and write them."""
+    results = Path(config.results)
+    weights = analyse_weights(pairing, study, Path(config.runs), results, config.seed)
+    print_problems(weights.not_analysed["not analysed"])
+    write_tables(results / "weights", weights._asdict())
+    return weights
 
 
 def _summary(both: pd.DataFrame) -> pd.DataFrame:

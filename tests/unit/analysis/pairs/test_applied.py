@@ -9,7 +9,7 @@ import torch
 from adapter_cases import edit
 from safetensors.torch import load_file, save_file
 
-from loradrift.analysis.pairs import compare_pairs, comparison_json
+from loradrift.analysis.pairs.comparison import compare_pairs, comparison_json
 from loradrift.analysis.pairs.reading import read_pairs
 from loradrift.config import UserError
 

@@ -9,7 +9,7 @@ import pytest
 from adapter_cases import edit
 from safetensors.torch import load_file, save_file
 
-from loradrift.analysis.pairs import compare_pairs
+from loradrift.analysis.pairs.comparison import compare_pairs
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import load_backbone, model_fingerprint
 from loradrift.runs import RunRecord, Status, write_record

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from loradrift.analysis.pairs import compare_pairs, comparison_json
+from loradrift.analysis.pairs.comparison import compare_pairs, comparison_json
 from loradrift.analysis.pairs.reading import read_pairs
-from loradrift.analysis.run import run_analysis
-from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.analysis.registry import make_config, run_analysis
+from loradrift.config import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -29,10 +29,8 @@ def one_by_one(pairs, model, tokenizer) -> list[float]:
 
 
 def report(tmp_path, pairs, adapter, base=None) -> None:
-    analysis = AnalysisConfig(name="pairs", results=str(tmp_path / "results"))
-    run_analysis(
-        AnalyzeConfig(analysis=analysis, pairs=str(pairs), adapter=str(adapter), base=base)
-    )
+    keys = {"pairs": str(pairs), "adapter": str(adapter), "base": base}
+    run_analysis(make_config("pairs", keys=keys, results=str(tmp_path / "results")))
 
 
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])

@@ -10,21 +10,19 @@ from matplotlib.colors import to_rgb
 from optuna.trial import TrialState
 from planted_search import add, plant
 
-from loradrift.analysis.run import run_analysis
+from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.analysis.search import figures as search_figures
 from loradrift.analysis.search.page import found_edges, summary_table
 from loradrift.analysis.search.search_storage import open_searches
 from loradrift.analysis.search.tables import MIN_TRIALS, STATES, analyse_searches
-from loradrift.config import AnalysisConfig, AnalyzeConfig, UserError
+from loradrift.config import UserError
 from loradrift.report.blocks import Table
 from loradrift.sweeping.recovery import note_interruption
 
 
-def settings(folder, storage=None, **options) -> AnalyzeConfig:
+def settings(folder, storage=None, **options):
     places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
-    return AnalyzeConfig(
-        analysis=AnalysisConfig(name="search", **places, **options), storage=storage
-    )
+    return make_config("search", keys={"storage": storage}, **places, **options)
 
 
 def tables(folder):
@@ -206,8 +204,3 @@ def test_a_wrong_storage_or_study_is_one_line(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/runs/.search/other.db"
     with pytest.raises(UserError, match=r"analysis\.study must be one of other, got main"):
         run_analysis(settings(tmp_path, storage=url, study="main"))
-
-
-def test_storage_has_no_effect_elsewhere():
-    with pytest.raises(UserError, match="storage=x has no effect on analysis=drift"):
-        AnalyzeConfig(analysis=AnalysisConfig(name="drift"), storage="x")

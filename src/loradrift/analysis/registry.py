@@ -1,0 +1,104 @@
+"""The analyses of ``analyze.py``: one entry each, registered by the folder of its question."""
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from loradrift.config import AnalyzeConfig, UserError
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis; its functions import what they need, so that ``--help`` stays quick."""
+
+    name: str
+    """Typed as ``analysis=<name>``."""
+
+    config: type[AnalyzeConfig]
+    """Its keys; the first line of the docstring is its line in ``--help``."""
+
+    tables: Callable[[Any], Any]
+    """Reads files and computes."""
+
+    page: Callable[[Any, Any], None]
+    """Writes and prints what :attr:`tables` gave."""
+
+
+ANALYSES: dict[str, Analysis] = {}
+"""Name -> entry."""
+
+
+def register(analysis: Analysis) -> None:
+    """Add an analysis, and its keys to the command line.
+
+    Raises:
+        ValueError: If another analysis has that name.
+    """
+    if analysis.name in ANALYSES:
+        places = [each.config.__module__ for each in (ANALYSES[analysis.name], analysis)]
+        raise ValueError(f"analysis={analysis.name} is registered twice: {' and '.join(places)}")
+    ANALYSES[analysis.name] = analysis
+    keys = OmegaConf.structured(analysis.config)
+    keys.analysis.name = analysis.name
+    ConfigStore.instance().store(
+        group="analysis", name=analysis.name, node=keys, package="_global_"
+    )
+
+
+@cache
+def register_all() -> None:
+    """Import the folders beside this file, which register their analyses."""
+    package = import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__, f"{__package__}."):
+        if module.ispkg:
+            import_module(module.name)
+    OmegaConf.register_resolver("analyses", describe_all, replace=True)
+
+
+def describe_all() -> str:
+    """The lines of ``--help``, one per analysis."""
+    width = max(map(len, ANALYSES)) + 2
+    lines = [
+        name.ljust(width) + str(getdoc(each.config)).partition("\n")[0].removesuffix(".")
+        for name, each in sorted(ANALYSES.items())
+    ]
+    return "\n".join(lines)
+
+
+def make_config(name: str, *, keys: Mapping[str, Any] | None = None, **values: Any) -> Any:
+    """Make the configuration of an analysis without the command line.
+
+    Args:
+        name: Of a registered analysis.
+        keys: The keys that it alone reads.
+        values: The keys below ``analysis``.
+    """
+    register_all()
+    config = ANALYSES[name].config(**keys or {})
+    config.analysis = replace(config.analysis, name=name, **values)
+    return config
+
+
+def run_analysis(settings: AnalyzeConfig) -> None:
+    """Run the analysis that ``analysis=…`` names.
+
+    Raises:
+        UserError: If something that the user can fix is wrong.
+        SelfCheckError: If an instrument fails its self-check; nothing is reported then.
+    """
+    register_all()
+    name = settings.analysis.name
+    analysis = ANALYSES.get(name)
+    if analysis is None or not isinstance(settings, analysis.config):
+        raise UserError(
+            f"analysis.name={name}: an analysis is chosen by analysis=<name>; there are: "
+            + ", ".join(sorted(ANALYSES))
+        )
+    analysis.page(settings, analysis.tables(settings))

@@ -1,0 +1,47 @@
+"""The figures of a report, asked for by name and drawn when a page asks."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loradrift.config import check
+from loradrift.report.blocks import Figure
+
+Drawers = Mapping[str, Callable[[Any, Path], Figure | None]]
+"""Name -> function that draws a figure from tables and saves it in a folder; it gives None where
+the tables have nothing to show."""
+
+
+def check_figures(wanted: Sequence[str], known: Collection[str]) -> None:
+    """Refuse unknown names before anything is computed.
+
+    Raises:
+        UserError: Naming the figures that there are.
+    """
+    for name in wanted:
+        check(name in known, "analysis.figures", "some of " + ", ".join(known), name)
+
+
+class Figures:
+    """The figures of a report by name.
+
+    Args:
+        folder: Where they are saved.
+        wanted: Names of the figures to draw; an empty list draws all.
+        sources: Functions that draw, each with the tables that they take.
+    """
+
+    def __init__(self, folder: Path, wanted: Sequence[str], *sources: tuple[Drawers, Any]) -> None:
+        self.folder, self._wanted = folder, wanted
+        self._drawers = {
+            name: (draw, tables) for drawers, tables in sources for name, draw in drawers.items()
+        }
+        check_figures(wanted, self._drawers)
+
+    def __getitem__(self, name: str) -> list[Figure]:
+        """Draw and save a figure; an empty list where it is not wanted or has nothing to show."""
+        draw, tables = self._drawers[name]
+        if self._wanted and name not in self._wanted:
+            return []
+        figure = draw(tables, self.folder)
+        return [] if figure is None else [figure]
