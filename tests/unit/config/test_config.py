@@ -1,12 +1,16 @@
 """Every combination a user can type must compose, and a wrong one must say why."""
 
 import re
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 
 from loradrift.config import UserError
+from loradrift.config import load as load_config
 from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -16,15 +20,31 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("task", sorted(set(choices("task")) - {"pretrain"}))
-@pytest.mark.parametrize("method", sorted(set(choices("method")) - {"from_scratch"}))
-def test_every_pair_composes(load, task, method):
-    if (task == "squad_v2", method) in {(False, "abstain"), (True, "zero_shot")}:
-        with pytest.raises(UserError, match=f"method={method} is not for task={task}"):
-            load(f"task={task}", f"method={method}")
-        return
-    run = load(f"task={task}", f"method={method}")
-    assert (run.task.name, run.method.name) == (task, method)
+def test_every_pair_of_task_and_method_composes_or_says_why_not(load):
+    tasks = {name: load(f"task={name}") for name in choices("task") if name != "pretrain"}
+    methods = {
+        name: load(f"method={name}") for name in {*choices("method")} - {"from_scratch", "abstain"}
+    }
+    methods["abstain"] = load("task=squad_v2", "method=abstain")
+    assert [(task, run.task.name) for task, run in tasks.items()] == [
+        (task, task) for task in tasks
+    ]
+    assert all(run.method.name == method for method, run in methods.items())
+    for (task, of_task), (method, of_method) in product(tasks.items(), methods.items()):
+        if (task == "squad_v2", method) in {(False, "abstain"), (True, "zero_shot")}:
+            with pytest.raises(UserError, match=f"method={method} is not for task={task}"):
+                replace(of_task, method=of_method.method)
+        else:
+            replace(of_task, method=of_method.method)
+
+
+def test_values_set_in_a_copy_are_those_of_a_whole_composition(load):
+    typed = ["method.rank=4", "task=squad_v2", "experiment=overfit", "task.stride=8"]
+    typed += ["method.target_modules=[q_proj]", "data.seed=${seed}", "seed=7", "seed=9"]
+    with initialize_config_dir(str(CONF)):
+        whole = load_config(compose("train", typed))
+    assert replace(load(*typed), variant="") == whole
+    assert whole.data.seed == 9 and load().method.rank == 8  # the shared copy is as it was
 
 
 @pytest.mark.parametrize("group", ["scale", "model", "trainer", "logger", "experiment", "study"])
