@@ -14,9 +14,9 @@ from loradrift.config import Config
 from loradrift.data import Batch
 from loradrift.runs import Cell
 from loradrift.runs.record import new_record
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training import build
 from loradrift.training.metrics_file import MetricsFile
-from loradrift.training.prepared_data import PreparedData
 
 
 class LoopClock(pl.Callback):

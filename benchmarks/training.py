@@ -30,8 +30,9 @@ from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.config import Config
 from loradrift.data import Collator
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training import build, run
-from loradrift.training.prepared_data import PreparedData, prepare
+from loradrift.training.prepared_data import prepare
 from loradrift.training.train import quiet
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from loradrift.config import SCHEMAS, Config, UserError
+from loradrift.config import Config, UserError, option_schemas
 
 KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls a type, and what a value of it is."""
@@ -121,9 +121,8 @@ def _analyses() -> dict[str, list[str]]:
 def option_keys() -> list[str]:
     """Every key of the schema, dotted as typed."""
     keys = set(_leaves(Config, ""))
-    for group, schemas in SCHEMAS.items():
-        for schema in schemas.values():
-            keys |= set(_leaves(schema, f"{group}."))
+    for group, schema in option_schemas():
+        keys |= set(_leaves(schema, f"{group}."))
     return sorted(keys)
 
 

@@ -8,6 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import loradrift.methods  # registers method=…
+import loradrift.tasks  # noqa: F401  registers task=…
 from loradrift.config import OBSERVERS, Config, UserError, load
 from loradrift.config.best_values import read_best_values
 from loradrift.error_messages import one_line

@@ -16,11 +16,14 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.errors import UserError, check
 from loradrift.config.methods import (
+    METHODS,
     BaselineConfig,
     FromScratchConfig,
     FullFinetuneConfig,
+    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
+    MethodFacts,
     OptimConfig,
     TrainedConfig,
 )
@@ -35,13 +38,14 @@ from loradrift.config.running import (
 )
 from loradrift.config.searching import PRUNERS, SearchConfig
 from loradrift.config.studies import PHASES, StudyConfig
-from loradrift.config.tasks import GlueConfig, PretrainConfig, SquadConfig, TaskConfig
+from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
 
 __all__ = [
+    "METHODS",
     "OBSERVERS",
     "PHASES",
     "PRUNERS",
-    "SCHEMAS",
+    "TASKS",
     "ActivationDumpConfig",
     "AnalysisConfig",
     "AnalyzeConfig",
@@ -51,19 +55,20 @@ __all__ = [
     "DataConfig",
     "FromScratchConfig",
     "FullFinetuneConfig",
-    "GlueConfig",
+    "HeadOnlyConfig",
     "LoggerConfig",
     "LoraConfig",
     "MethodConfig",
+    "MethodFacts",
     "ModelConfig",
     "OptimConfig",
     "PretrainConfig",
     "PretrainingConfig",
     "ScaleConfig",
     "SearchConfig",
-    "SquadConfig",
     "StudyConfig",
     "TaskConfig",
+    "TaskFacts",
     "TinyModelConfig",
     "TrainedConfig",
     "TrainerConfig",
@@ -72,6 +77,7 @@ __all__ = [
     "identity",
     "load",
     "load_analysis",
+    "option_schemas",
     "register",
 ]
 
@@ -114,22 +120,19 @@ class Config:
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
-        pretrain = isinstance(self.task, PretrainConfig)
-        if pretrain != isinstance(self.method, FromScratchConfig):
+        task, method = self.task.facts, self.method
+        baseline = isinstance(method, BaselineConfig)
+        if task.from_scratch != isinstance(method, FromScratchConfig):
             raise UserError(
                 "task=pretrain and method=from_scratch belong together, got "
-                f"task={self.task.name} method={self.method.name}"
+                f"task={task.name} method={method.name}"
             )
-
-        squad = isinstance(self.task, SquadConfig)
-        if (self.method.name == "abstain" and not squad) or (
-            self.method.name == "zero_shot" and squad
-        ):
-            raise UserError(f"method={self.method.name} is not for task={self.task.name}")
-        if isinstance(self.method, BaselineConfig) and self.task.min_train_accuracy is not None:
+        if baseline and method.name not in task.baselines:
+            raise UserError(f"method={method.name} is not for task={task.name}")
+        if baseline and self.task.min_train_accuracy is not None:
             raise UserError(
                 "task.min_train_accuracy has no effect on "
-                f"method={self.method.name}, which does not train"
+                f"method={method.name}, which does not train"
             )
         if isinstance(self.model, TinyModelConfig):
             check(
@@ -166,19 +169,20 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "task": {"glue": GlueConfig, "pretrain": PretrainConfig, "squad_v2": SquadConfig},
-    "method": {
-        "baseline": BaselineConfig,
-        "from_scratch": FromScratchConfig,
-        "full_finetune": FullFinetuneConfig,
-        "lora": LoraConfig,
-    },
     "model": {"model": ModelConfig, "tiny": TinyModelConfig},
     "data": {"data": DataConfig},
     "trainer": {"trainer": TrainerConfig},
     "logger": {"logger": LoggerConfig},
 }
-"""The classes that judge each group's options."""
+"""The classes that judge the options of each group but ``task`` and ``method``, which have
+registries."""
+
+
+def option_schemas() -> list[tuple[str, type]]:
+    """Each group and a class that judges its options."""
+    fixed = [(group, schema) for group, each in SCHEMAS.items() for schema in each.values()]
+    registered = {("task", facts.config) for facts in TASKS.values()}
+    return [*fixed, *registered, *{("method", facts.config) for facts in METHODS.values()}]
 
 
 def register() -> None:

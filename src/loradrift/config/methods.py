@@ -1,10 +1,11 @@
-"""How the backbone is made trainable."""
+"""How the backbone is made trainable: the settings, and the registry of methods."""
 
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check
+from loradrift.config.registry import one_of, store_option
 
 
 @dataclass(kw_only=True)
@@ -38,14 +39,38 @@ class MethodConfig:
 
     name: str = MISSING
 
+    def __post_init__(self) -> None:
+        own = [name for name, facts in METHODS.items() if facts.config is type(self)]
+        check(self.name in own, "method.name", one_of(own), self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodFacts:
+    """What the configuration knows of a method; how it makes a model trainable is elsewhere."""
+
+    name: str
+    config: type[MethodConfig]
+
+
+METHODS: dict[str, MethodFacts] = {}
+"""Name -> method, in the order of registration (:func:`loradrift.methods.register`)."""
+
+
+def add_method(facts: MethodFacts) -> None:
+    """Register a method: its schema, and ``method=<name>`` for one without a file in ``conf/``.
+
+    Raises:
+        UserError: If the name is taken.
+    """
+    if facts.name in METHODS:
+        raise UserError(f"method={facts.name} is registered twice")
+    METHODS[facts.name] = facts
+    store_option("method", facts.name, facts.config)
+
 
 @dataclass(kw_only=True)
 class BaselineConfig(MethodConfig):
-    """Predict without training: ``majority``, ``random``, ``zero_shot`` or ``abstain``."""
-
-    def __post_init__(self) -> None:
-        names = ("majority", "random", "zero_shot", "abstain")
-        check(self.name in names, "method.name", " or ".join(names), self.name)
+    """Predict without training, in a way that the task knows."""
 
 
 @dataclass(kw_only=True)
@@ -59,16 +84,15 @@ class TrainedConfig(MethodConfig):
 class FromScratchConfig(TrainedConfig):
     """Start from random weights and train all of them (``task=pretrain``)."""
 
-    def __post_init__(self) -> None:
-        check(self.name == "from_scratch", "method.name", "from_scratch", self.name)
-
 
 @dataclass(kw_only=True)
 class FullFinetuneConfig(TrainedConfig):
     """Start from pretrained weights and train all of them."""
 
-    def __post_init__(self) -> None:
-        check(self.name == "full_finetune", "method.name", "full_finetune", self.name)
+
+@dataclass(kw_only=True)
+class HeadOnlyConfig(TrainedConfig):
+    """Freeze the backbone and train what the task puts on it."""
 
 
 @dataclass(kw_only=True)
@@ -93,8 +117,7 @@ class LoraConfig(TrainedConfig):
     """``default`` (B = 0), ``gaussian``, or ``pissa`` (Meng et al. 2024, arXiv:2404.02948)."""
 
     def __post_init__(self) -> None:
-        names = ("lora", "rslora", "dora", "pissa")
-        check(self.name in names, "method.name", "one of " + ", ".join(names), self.name)
+        super().__post_init__()
         check(self.rank > 0, "method.rank", "positive", self.rank)
         check(self.alpha > 0, "method.alpha", "positive", self.alpha)
         check(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)

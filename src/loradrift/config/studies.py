@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from loradrift.config.errors import check
+from loradrift.config.methods import METHODS, FromScratchConfig, TrainedConfig
+from loradrift.config.tasks import TASKS
 
 PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
 """In the order in which they run."""
-
-TASKS = ("sst2", "mrpc", "rte", "squad_v2")
-METHODS = ("full_finetune", "lora", "rslora", "dora", "pissa")
 
 
 @dataclass(kw_only=True)
@@ -37,8 +36,15 @@ class StudyConfig:
         plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
         check(plain, "study.name", "the name of one folder", repr(self.name))
         _require_some("study.phases", self.phases, PHASES)
-        _require_some("study.tasks", self.tasks, TASKS)
-        _require_some("study.methods", self.methods, METHODS)
+        tasks = [name for name, task in TASKS.items() if not task.from_scratch]
+        methods = [
+            name
+            for name, method in METHODS.items()
+            if issubclass(method.config, TrainedConfig)
+            and not issubclass(method.config, FromScratchConfig)
+        ]
+        _require_some("study.tasks", self.tasks, tasks)
+        _require_some("study.methods", self.methods, methods)
         for seed in self.seeds:
             check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)

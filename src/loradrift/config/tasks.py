@@ -1,10 +1,14 @@
-"""What is learned."""
+"""What is learned: the settings that all tasks share, and the registry of tasks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check
+from loradrift.config.methods import METHODS, BaselineConfig, MethodFacts, add_method
+from loradrift.config.registry import one_of, store_option
 
 
 @dataclass(kw_only=True)
@@ -31,6 +35,10 @@ class TaskConfig:
     """A sanity check: the run fails if accuracy on its own training rows ends below this."""
 
     def __post_init__(self) -> None:
+        own = [name for name, facts in TASKS.items() if facts.config is type(self)]
+        check(self.name in own, "task.name", one_of(own), self.name)
+        metrics = list(self.facts.metrics)
+        check(self.metric in metrics, "task.metric", " or ".join(metrics), self.metric)
         check(self.max_length > 1, "task.max_length", "at least 2", self.max_length)
         check(self.batch_size > 0, "task.batch_size", "positive", self.batch_size)
         if self.epochs is None and self.max_steps is None:
@@ -42,68 +50,69 @@ class TaskConfig:
             "positive",
             self.max_steps,
         )
-
-
-@dataclass(kw_only=True)
-class GlueConfig(TaskConfig):
-    """A sentence or sentence pair and one of two labels."""
-
-    metric: str = "accuracy"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = ("sst2", "mrpc", "rte")
-        check(self.name in names, "task.name", "one of " + ", ".join(names), self.name)
-        check(self.metric in ("accuracy", "f1"), "task.metric", "accuracy or f1", self.metric)
         bound = self.min_train_accuracy
         check(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
 
+    @property
+    def facts(self) -> "TaskFacts":
+        """What is registered under the task's name."""
+        return TASKS[self.name]
 
-@dataclass(kw_only=True)
-class SquadConfig(TaskConfig):
-    """Where in a paragraph a question is answered, or that it is not (SQuAD v2)."""
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of ``metric``."""
+        return self.facts.metrics[self.metric]
 
-    metric: str = "f1"
-    """``f1`` or ``exact``, with the null threshold that is best on the validation rows."""
 
-    stride: int = 128
-    """Tokens that two windows of one context have in common."""
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What configuration, records and studies know of a task; its code is in ``tasks/``."""
 
-    max_question: int = 64
-    """Tokens of the question; a longer one is cut."""
+    name: str
+    label: str
+    """How figures and reports write it."""
 
-    max_answer: int = 30
-    """Tokens of an answer."""
+    config: type[TaskConfig]
+    metrics: Mapping[str, bool]
+    """Name of each metric that may choose the checkpoint -> whether higher is better."""
 
-    num_best: int = 20
-    """Spans kept of each window."""
+    baselines: Mapping[str, Any] = field(default_factory=dict)
+    """Methods that predict without training."""
 
-    answerability: str = "head"
-    """``head``: a head on the last token says whether a window holds the answer. ``null_span``: the
-    span on the first token stands for no answer, as in BERT; for comparison."""
+    from_scratch: bool = False
+    """Whether it trains random weights: no probe, no forgetting, no part in a study."""
 
-    answerability_weight: float = 1.0
-    """Of the answerability head's loss, beside 1 for the span's."""
+    head: bool = True
+    """Whether it puts a head on the backbone."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self.name == "squad_v2", "task.name", "squad_v2", self.name)
-        check(self.metric in ("f1", "exact"), "task.metric", "f1 or exact", self.metric)
-        check(self.stride >= 0, "task.stride", "at least 0", self.stride)
-        for name in ("max_question", "max_answer", "num_best"):
-            check(getattr(self, name) > 0, f"task.{name}", "positive", getattr(self, name))
-        room = self.max_length - min(self.max_question, self.max_length // 2) - 2
-        rule = f"less than the {room} tokens that task.max_length={self.max_length} leaves"
-        check(self.stride < room, "task.stride", rule, self.stride)
-        kind, weight = self.answerability, self.answerability_weight
-        check(kind in ("head", "null_span"), "task.answerability", "head or null_span", kind)
-        check(weight > 0, "task.answerability_weight", "positive", weight)
-        if kind == "null_span" and weight != 1.0:
-            raise UserError(
-                "task.answerability_weight has no effect on task.answerability=null_span"
-            )
-        bound = self.min_train_accuracy
-        check(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
+    overfit_steps: int | None = None
+    """Optimizer steps of a study's sanity check; None for those of ``experiment=overfit``."""
+
+
+TASKS: dict[str, TaskFacts] = {}
+"""Name -> task, in the order of registration (:func:`loradrift.tasks.register`)."""
+
+
+def add_task(facts: TaskFacts) -> None:
+    """Register a task: its schema, and ``task=<name>`` for one without a file in ``conf/task``.
+
+    Raises:
+        UserError: If the name is taken, or its metric has no direction.
+    """
+    if facts.name in TASKS:
+        raise UserError(f"task={facts.name} is registered twice")
+    metric = facts.config.metric
+    if not facts.metrics or metric not in (MISSING, *facts.metrics):
+        known = ", ".join(facts.metrics) or "nothing"
+        raise UserError(
+            f"task={facts.name}: its metric {metric} has no direction: TaskSpec.metrics must say "
+            f"whether higher is better, and holds {known}"
+        )
+    TASKS[facts.name] = facts
+    sizes = {key: f"${{scale.{key}}}" for key in ("batch_size", "epochs", "max_steps")}
+    store_option("task", facts.name, facts.config, **sizes)
+    for name in set(facts.baselines) - set(METHODS):
+        add_method(MethodFacts(name=name, config=BaselineConfig))
 
 
 @dataclass(kw_only=True)
@@ -118,8 +127,6 @@ class PretrainConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.name == "pretrain", "task.name", "pretrain", self.name)
-        check(self.metric == "loss", "task.metric", "loss for task=pretrain", self.metric)
         check(
             self.min_train_accuracy is None,
             "task.min_train_accuracy",

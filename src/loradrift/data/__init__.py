@@ -15,10 +15,9 @@ from loradrift.data.batches import (
     TrainBatches,
 )
 from loradrift.data.corpus import read_corpus
-from loradrift.data.glue import FORMATS, read_glue
+from loradrift.data.glue import FORMATS, GlueFormat, read_glue
 from loradrift.data.hub import read_hub, read_hub_retention_text, read_hub_squad
 from loradrift.data.retention_text import read_retention_text
-from loradrift.data.squad_v2.collate import SpanCollator
 from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Question, read_squad
 from loradrift.data.squad_v2.metrics import evaluate as evaluate_squad
@@ -32,11 +31,11 @@ __all__ = [
     "Batch",
     "Collator",
     "EvaluationBatches",
+    "GlueFormat",
     "Question",
     "Row",
     "Rows",
     "Share",
-    "SpanCollator",
     "Splits",
     "TokenTable",
     "TrainBatches",
@@ -57,19 +56,26 @@ __all__ = [
 ]
 
 
-def load_glue(task: str, data: DataConfig, cache: Path) -> Splits[Row]:
+def load_glue(task: str, data: DataConfig, cache: Path, form: GlueFormat) -> Splits[Row]:
     """Rows of a GLUE task, from wherever ``data`` says.
+
+    Args:
+        task: Begins the rows' ids.
+        data: The source.
+        cache: Folder shared by all runs.
+        form: Columns and labels of the files.
 
     Raises:
         UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
     """
     if data.name == "hub":
-        train, evaluation = read_hub(task, "train"), read_hub(task, data.evaluation_split)
+        train, evaluation = (
+            read_hub(form, task, split) for split in ("train", data.evaluation_split)
+        )
     else:
         root = data_root(data, cache)
         train, evaluation = (
-            read_glue(root, task, "train"),
-            read_glue(root, task, data.evaluation_split),
+            read_glue(root, form, task, split) for split in ("train", data.evaluation_split)
         )
     return split_rows(train, evaluation, data)
 

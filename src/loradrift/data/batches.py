@@ -4,7 +4,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,8 +37,19 @@ class Rows(Protocol):
     def num_truncated(self) -> int:
         """Rows that were cut."""
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Further numbers for the run's record."""
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """Ids of examples whose target is lost on the way to tokens."""
+
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""
+
+    def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
+        """What a batch of these rows holds beside tokens, masks, labels and numbers."""
 
     def __len__(self) -> int: ...
 
@@ -69,7 +80,8 @@ class Collator:
 
         Returns:
             ``input_ids``, ``attention_mask`` and ``content_mask`` (real and not special), each
-            (B, T); ``labels`` and ``index`` (row number in the table), each (B,).
+            (B, T); ``labels`` and ``index`` (row number in the table), each (B,); and the table's
+            own columns.
         """
         rows = [table.row(int(i)) for i in indices]
         longest = self.fixed_length or max(len(row) for row in rows)
@@ -81,12 +93,14 @@ class Collator:
             mask_BT[number, : len(row)] = True
         content_BT = mask_BT & ~np.isin(ids_BT, self.special_ids)
         index_B = np.asarray(indices, dtype=np.int64)
+        attention_mask_BT = torch.from_numpy(mask_BT)
         return {
             "input_ids": torch.from_numpy(ids_BT),
-            "attention_mask": torch.from_numpy(mask_BT),
+            "attention_mask": attention_mask_BT,
             "content_mask": torch.from_numpy(content_BT),
             "labels": torch.from_numpy(table.labels[index_B]),
             "index": torch.from_numpy(index_B),
+            **table.columns(index_B, attention_mask_BT),
         }
 
 

@@ -19,14 +19,17 @@ class GlueFormat:
     pair: str | None
     label: str
     hub_columns: tuple[str, str | None]
-    labels: tuple[str, str]
-    """How label 0 and label 1 are written in the files."""
+    labels: tuple[str, ...]
+    """How label 0, label 1 and so on are written in the files."""
 
     question: str
     """The row as a prompt whose next words are one of ``answers`` (``method=zero_shot``)."""
 
-    answers: tuple[str, str]
-    """The words that stand for label 0 and label 1."""
+    answers: tuple[str, ...]
+    """The words that stand for each label."""
+
+    test_file: str = "test.tsv"
+    """Name of the labelled test file, where the official one has another."""
 
 
 FORMATS = {
@@ -49,6 +52,7 @@ FORMATS = {
         label="Quality",
         hub_columns=("sentence1", "sentence2"),
         labels=("0", "1"),
+        test_file="msr_paraphrase_test.txt",
         question="{text} {pair} do the two sentences say the same ?",
         answers=(" no", " yes"),
     ),
@@ -66,25 +70,25 @@ FORMATS = {
 }
 
 
-def read_glue(root: Path, task: str, split: str) -> list[Row]:
+def read_glue(root: Path, form: GlueFormat, task: str, split: str) -> list[Row]:
     """Read ``train``, ``dev`` or ``test`` of a task from its official TSV file.
 
     The files are unquoted: a quotation mark is a character like any other. ``test`` exists where
     its labels are public: MRPC (Microsoft's own file) and the embedded corpora.
 
     Args:
-        root: The folder that holds ``SST-2``, ``MRPC`` and ``RTE``, or one above called ``glue``.
-        task: ``sst2``, ``mrpc`` or ``rte``.
+        root: The folder that holds ``form.folder``, or one above called ``glue``.
+        form: Columns and labels.
+        task: Begins the rows' ids.
         split: Name of the split.
 
     Raises:
         UserError: If the file is missing or malformed; names file and line.
     """
-    form = FORMATS[task]
     folder = (root / "glue" if (root / "glue").is_dir() else root) / form.folder
     path = folder / f"{split}.tsv"
-    if task == "mrpc" and split == "test" and not path.is_file():
-        path = folder / "msr_paraphrase_test.txt"
+    if split == "test" and not path.is_file():
+        path = folder / form.test_file
     if not path.is_file():
         raise UserError(f"{path} is missing: data.root must hold GLUE's official files")
     lines = read_lines(path)

@@ -2,7 +2,7 @@
 
 from loradrift.config import UserError
 from loradrift.data.base import Row
-from loradrift.data.glue import FORMATS
+from loradrift.data.glue import GlueFormat
 from loradrift.data.retention_text import paragraphs
 from loradrift.data.squad_v2.format import Answer, Question
 
@@ -13,7 +13,7 @@ SQUAD = "rajpurkar/squad_v2"
 NEUTRAL = "Salesforce/wikitext"
 
 
-def read_hub(task: str, split: str) -> list[Row]:
+def read_hub(form: GlueFormat, task: str, split: str) -> list[Row]:
     """Download (or take from the hub's cache) one split of a GLUE task.
 
     Raises:
@@ -21,14 +21,13 @@ def read_hub(task: str, split: str) -> list[Row]:
     """
     import datasets
 
-    form = FORMATS[task]
     name = {"train": "train", "dev": "validation", "test": "test"}[split]
     try:
         table = datasets.load_dataset(REPOSITORY, form.hub_name, split=name)
     except (OSError, datasets.exceptions.DatasetsError) as error:
         raise _no_hub(REPOSITORY, error) from None
     text, pair = form.hub_columns
-    if any(label not in (0, 1) for label in table["label"]):
+    if any(not 0 <= label < len(form.labels) for label in table["label"]):
         raise UserError(f"the labels of {task}'s {split} split are not public; use another split")
     return [
         Row(f"{task}/{split}/{i}", row[text].strip(), row[pair].strip() if pair else None, label)

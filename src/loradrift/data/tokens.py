@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch import Tensor
 
 from loradrift.data.base import Row, rows_fingerprint
+from loradrift.data.batches import Batch
 from loradrift.files import write_atomic
 
 LAYOUT = "bos A [eos B]"
@@ -61,6 +63,20 @@ class TokenTable:
             self.labels[:size],
             self.num_truncated,
         )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """No further numbers."""
+        return {}
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """None: a label is never lost."""
+        return ()
+
+    def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
+        """No further columns."""
+        return {}
 
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""

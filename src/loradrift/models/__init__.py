@@ -6,10 +6,10 @@ from loradrift.models.backbone import (
     load_backbone,
     load_tokenizer,
     model_fingerprint,
+    trainable_parameters,
 )
 from loradrift.models.export import adapter_weights, export_model
 from loradrift.models.heads import Classifier, SpanLogits, SpanModel
-from loradrift.models.methods import make_trainable, trainable_parameters
 from loradrift.models.tiny import write_tiny
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "export_model",
     "load_backbone",
     "load_tokenizer",
-    "make_trainable",
     "model_fingerprint",
     "trainable_parameters",
     "write_tiny",

@@ -232,3 +232,8 @@ def _file_digest(path: Path, cache: Path) -> str:
 
     known = entry(cache / "digests", key, ".json")
     return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))
+
+
+def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that train, by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}

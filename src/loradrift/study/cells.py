@@ -8,17 +8,10 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from loradrift.cli.resolved_config import resolve_config
-from loradrift.config import Config, StudyConfig, UserError
+from loradrift.config import TASKS, Config, StudyConfig, UserError
 from loradrift.runs import RunRecord, finished_record
 from loradrift.study.hydra_program import Program
 from loradrift.sweeping.space import quoted
-
-BASELINES = ("majority", "random", "zero_shot")
-SQUAD_BASELINES = ("majority", "random", "abstain")
-
-SANITY_STEPS = 150
-"""Twice what the small model needs to overfit a hundred sentences; paragraphs take what
-``experiment=overfit`` says."""
 
 SANITY_KEYS = ("best", "data.train_rows", "task.max_steps", "task.epochs")
 """What is typed for the production, and not for a sanity check, which has rows and steps of its
@@ -53,14 +46,15 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
     for task in study.tasks if phase in CELL_PHASES else ():
         methods = study.methods
         if phase == "baselines":
-            methods = list(SQUAD_BASELINES if task == "squad_v2" else BASELINES)
+            methods = list(TASKS[task].baselines)
         for method in methods:
             seeds = study.seeds if phase == "production" else study.seeds[:1]
             overrides = [f"task={task}", f"method={method}"]
             if phase == "sanity":
                 # a cell of the production with fewer rows, so that its memory is about theirs
                 own = ["experiment=overfit", f"study.name={quoted(f'{study.name}.sanity')}"]
-                steps = [] if task == "squad_v2" else [f"task.max_steps={SANITY_STEPS}"]
+                few = TASKS[task].overfit_steps
+                steps = [] if few is None else [f"task.max_steps={few}"]
                 overrides = [*steps, *without(typed, *SANITY_KEYS), *overrides, *own]
             elif phase == "baselines":
                 overrides = [*without(typed, "best", "method"), *overrides]

@@ -103,7 +103,8 @@ def measure(config: Config) -> Model:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from loradrift.models import Backbone, make_trainable, trainable_parameters
+    from loradrift.methods import make_trainable
+    from loradrift.models import Backbone, trainable_parameters
     from loradrift.models.backbone import check_path
     from loradrift.training.base_model import tiny_architecture
 
@@ -130,9 +131,10 @@ def num_steps(config: Config) -> int:
     """Optimizer steps of a run; about, where they follow from the rows' number."""
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
-        from loradrift.training.prepared_data import load_rows
+        from loradrift.tasks import spec_of
 
-        rows = len(load_rows(config, Path(config.cache)).train)
+        load = spec_of(config.task).load
+        rows = len(load(config.task, config.data, Path(config.cache)).train)
         size = config.task.batch_size * config.trainer.devices * config.trainer.accumulate
         limits.append(max(1, round(config.task.epochs * rows / size)))
     return min(limit for limit in limits if limit is not None)

@@ -133,7 +133,7 @@ class SearchSweep(OptunaSweeperImpl):
     def _direction(self, config: Config) -> str:
         if self.direction is not None:
             return str(self.direction)
-        return "minimize" if config.task.metric == "loss" else "maximize"
+        return "maximize" if config.task.higher_is_better else "minimize"
 
     def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
         if not self._is_grid():

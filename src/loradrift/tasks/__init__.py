@@ -1,17 +1,12 @@
-"""LightningModules: what is learned, never how the backbone was made trainable."""
+"""What is learned, never how the backbone was made trainable: one entry a task.
 
-from loradrift.tasks.base import Task
-from loradrift.tasks.classification import ClassificationTask
-from loradrift.tasks.language_modeling import LanguageModelingTask
-from loradrift.tasks.question_answering import QuestionAnsweringTask, shares
-from loradrift.tasks.zero_shot import Answered, answer_log_likelihoods
+Importing this package registers the entries below; the code behind them is loaded when it is used.
+"""
 
-__all__ = [
-    "Answered",
-    "ClassificationTask",
-    "LanguageModelingTask",
-    "QuestionAnsweringTask",
-    "Task",
-    "answer_log_likelihoods",
-    "shares",
-]
+from loradrift.tasks import classification, pretrain, squad_v2
+from loradrift.tasks.spec import Baseline, Encoding, Outcome, TaskSpec, register, spec_of
+
+__all__ = ["Baseline", "Encoding", "Outcome", "TaskSpec", "register", "spec_of"]
+
+for _spec in (*classification.SPECS, squad_v2.SPEC, pretrain.SPEC):
+    register(_spec)

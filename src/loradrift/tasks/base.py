@@ -1,7 +1,7 @@
 """What every task shares: the optimizer, and checkpoints that hold only what trains."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +11,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.optim.lr_scheduler import LambdaLR
 
 from loradrift.config import OptimConfig
+from loradrift.data import Rows
 from loradrift.models import Backbone, trainable_parameters
 
 
@@ -18,15 +19,14 @@ class Task(pl.LightningModule):
     """A model, its loss and its optimizer.
 
     Args:
+        model: The backbone, or a module with a ``backbone`` and a ``head``.
         optim: Settings of the chosen method.
-        total_steps: Optimizer steps of the whole run.
+        total_steps: Optimizer steps of the whole run; set by the training.
     """
 
-    model: nn.Module
-    """The backbone, or the head that holds it."""
-
-    def __init__(self, optim: OptimConfig, total_steps: int) -> None:
+    def __init__(self, model: nn.Module, optim: OptimConfig, total_steps: int = 1) -> None:
         super().__init__()
+        self.model = model
         self.optim = optim
         self.total_steps = total_steps
         # A checkpoint holds what trains; the rest is the base model, which is named by its digest.
@@ -36,7 +36,20 @@ class Task(pl.LightningModule):
     @property
     def backbone(self) -> Backbone:
         """The transformer, for those who watch it."""
-        raise NotImplementedError
+        return cast(Backbone, getattr(self.model, "backbone", self.model))
+
+    @property
+    def head(self) -> nn.Module | None:
+        """What the task puts on the backbone."""
+        return cast(nn.Module | None, getattr(self.model, "head", None))
+
+    def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
+        """What the last test said of each of its rows: the lines of ``predictions.jsonl``."""
+        yield from ()
+
+    def prediction_files(self, rows: Rows) -> dict[str, Any]:
+        """Further files of predictions: name -> JSON."""
+        return {}
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """The share of rows that a validation found right, from the figures that it logged."""

@@ -21,17 +21,10 @@ class LanguageModelingTask(Task):
         total_steps: Optimizer steps of the whole run.
     """
 
-    def __init__(self, model: Backbone, optim: OptimConfig, total_steps: int) -> None:
-        super().__init__(optim, total_steps)
-        self.model = model
+    def __init__(self, model: Backbone, optim: OptimConfig, total_steps: int = 1) -> None:
+        super().__init__(model, optim, total_steps)
         self.validation = MeanMetric()
         self.evaluation = MeanMetric()
-
-    @property
-    def backbone(self) -> Backbone:
-        """The whole model."""
-        backbone: Backbone = self.model  # type: ignore[assignment]
-        return backbone
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch."""

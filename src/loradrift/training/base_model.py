@@ -15,7 +15,6 @@ from loradrift.config import (
     DataConfig,
     LoggerConfig,
     ModelConfig,
-    PretrainConfig,
     ScaleConfig,
     TinyModelConfig,
     TrainerConfig,
@@ -45,7 +44,7 @@ def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
         pretrain: Computes the cell that makes the small model's weights.
     """
     model = config.model
-    pretraining = isinstance(config.task, PretrainConfig)
+    pretraining = config.task.facts.from_scratch
     if not isinstance(model, TinyModelConfig):
         return replace(model, weights="random") if pretraining else model
     if pretraining:

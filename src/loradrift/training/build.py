@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers.logger import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
@@ -18,25 +18,16 @@ from loradrift.callbacks.progress import ProgressLines, StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, LoraConfig, PretrainConfig, SquadConfig, TrainedConfig
+from loradrift.config import Config, LoraConfig, TrainedConfig
 from loradrift.data import ALONE, Share, TrainBatches
-from loradrift.models import (
-    Classifier,
-    SpanModel,
-    adapter_weights,
-    load_backbone,
-    make_trainable,
-)
+from loradrift.methods import make_trainable
+from loradrift.models import adapter_weights, load_backbone
 from loradrift.runs import Cell
 from loradrift.sweeping.pruning import Pruning
-from loradrift.tasks import (
-    ClassificationTask,
-    LanguageModelingTask,
-    QuestionAnsweringTask,
-    Task,
-)
+from loradrift.tasks import spec_of
+from loradrift.tasks.base import Task
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.checkpoints import WholeCheckpoints
-from loradrift.training.prepared_data import PreparedData
 from loradrift.training.sharding import Sharded
 
 
@@ -44,7 +35,6 @@ class Built(NamedTuple):
     """A task ready to train, and what its export will need."""
 
     task: Task
-    head: nn.Module | None
     initial_adapter: Mapping[str, Tensor] | None
     """The adapter's first weights where its product is not zero (PiSSA)."""
 
@@ -63,16 +53,9 @@ def build_task(config: Config, data: PreparedData, total_steps: int) -> Built:
         initial = {name: value.clone() for name, value in adapter_weights(backbone.lm).items()}
     if config.trainer.compile:
         backbone.decoder.compile()
-    if isinstance(config.task, PretrainConfig):
-        return Built(LanguageModelingTask(backbone, method.optim, total_steps), None, initial)
-    backbone.freeze_output_head()
-    if isinstance(config.task, SquadConfig):
-        answerability = config.task.answerability == "head"
-        reader = SpanModel(backbone, answerability=answerability, seed=config.seed)
-        answering = QuestionAnsweringTask(reader, config.task, method.optim, total_steps)
-        return Built(answering, reader.head, initial)
-    model = Classifier(backbone, num_classes=2, seed=config.seed)
-    return Built(ClassificationTask(model, method.optim, total_steps), model.head, initial)
+    task = spec_of(config.task).build(backbone, config.task, method.optim, data, config.seed)
+    task.total_steps = total_steps
+    return Built(task, initial)
 
 
 def build_callbacks(
@@ -106,7 +89,7 @@ def build_callbacks(
     best = BestCheckpoint(
         cell.best_checkpoint,
         f"validation/{metric}",
-        higher_is_better=metric != "loss",
+        higher_is_better=config.task.higher_is_better,
         last_step=total_steps,
     )
     return [
@@ -184,7 +167,7 @@ def progress_bars() -> list[pl.Callback]:
 
 def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:
     """In a log file pretraining alone is heard of: whoever asked for a run waits for it."""
-    return [ProgressLines(total_steps)] if isinstance(config.task, PretrainConfig) else []
+    return [ProgressLines(total_steps)] if config.task.facts.from_scratch else []
 
 
 def count_steps(config: Config, data: PreparedData) -> int:

@@ -9,8 +9,8 @@ from torch import Tensor
 from loradrift.adapters import Certificate, Fingerprints, certify
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.runs import Cell, RunRecord, write_record
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import Built
-from loradrift.training.prepared_data import PreparedData
 
 NUM_ROWS = 4
 """Rows of the small batch."""
@@ -52,7 +52,7 @@ def make_certificate(folder: Path, data: PreparedData, built: Built) -> Certific
         folder,
         lambda: backbone.encode(rows_BT),
         base=base,
-        head=None if built.head is None else built.head.state_dict(),
+        head=None if built.task.head is None else built.task.head.state_dict(),
         initial=built.initial_adapter,
         prints=Fingerprints(recorded=digest, loaded=digest),
     )

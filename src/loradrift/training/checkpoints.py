@@ -9,7 +9,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from loradrift.config import UserError
 from loradrift.files import write_atomic
 from loradrift.runs import Cell
-from loradrift.training.prepared_data import PreparedData
+from loradrift.tasks.prepared import PreparedData
 
 
 class WholeCheckpoints(TorchCheckpointIO):

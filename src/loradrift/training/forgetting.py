@@ -5,9 +5,9 @@ import torch
 from loradrift.config import Config, TrainedConfig
 from loradrift.data import EvaluationBatches, Share
 from loradrift.models import Backbone
-from loradrift.tasks import LanguageModelingTask
+from loradrift.tasks.language_modeling import LanguageModelingTask
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import build_evaluator
-from loradrift.training.prepared_data import PreparedData
 
 NUM_ROWS = 16
 """Rows of neutral text at a time: scores of a whole vocabulary for each token are large."""
@@ -34,7 +34,7 @@ def measure_forgetting(
     if data.retention is None:
         return {}
     assert isinstance(config.method, TrainedConfig)
-    task = LanguageModelingTask(backbone, config.method.optim, total_steps=1)
+    task = LanguageModelingTask(backbone, config.method.optim)
     batches = EvaluationBatches(data.retention, data.collate, batch_size=NUM_ROWS, share=share)
     # Compiled code would specialise on these shapes, and training would then not be to the bit
     # what it is without this measurement.

@@ -3,87 +3,28 @@
 import json
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from loradrift.activations import Probe
-from loradrift.config import (
-    Config,
-    ModelConfig,
-    PretrainConfig,
-    SquadConfig,
-    TinyModelConfig,
-    TrainedConfig,
-)
+from loradrift.config import Config, ModelConfig, TinyModelConfig, TrainedConfig, UserError
 from loradrift.data import (
     Collator,
     Rows,
-    Splits,
     TokenTable,
-    Windows,
     data_root,
-    load_corpus,
-    load_glue,
     load_retention_text,
-    load_squad,
     rows_fingerprint,
     tokenize_documents,
 )
 from loradrift.models import load_tokenizer, model_fingerprint
+from loradrift.tasks import spec_of
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.base_model import Pretrain, resolve_model
-from loradrift.training.encoding import check_length, choose_encoding, num_positions
 
 RETENTION_LENGTH = 128
 """Most tokens in a row of neutral text."""
-
-
-@dataclass(frozen=True)
-class PreparedData:
-    """Everything that does not depend on the method."""
-
-    model: ModelConfig
-    """With ``path`` filled in."""
-
-    tokenizer: Any
-    splits: Splits[Any]
-    train: Rows
-    validation: Rows
-    evaluation: Rows
-    collate: Collator
-    probe: Probe | None
-    retention: TokenTable | None
-    """Text on which forgetting is measured; None where it is not."""
-
-    fingerprints: dict[str, str]
-    model_seconds: float
-    """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
-    which is for all runs, so that no run's wall time counts it."""
-
-    @property
-    def tables(self) -> dict[str, Rows]:
-        """The splits' rows by name."""
-        return {"train": self.train, "validation": self.validation, "evaluation": self.evaluation}
-
-    @property
-    def num_rows(self) -> dict[str, int]:
-        """Rows of each split, and how many were cut to ``task.max_length``."""
-        counts = {name: len(table) for name, table in self.tables.items()}
-        counts["truncated"] = sum(table.num_truncated for table in self.tables.values())
-        for name, table in self.tables.items():
-            if isinstance(table, Windows):  # a row is a window
-                counts[f"{name}_questions"] = len(table.questions)
-                counts[f"{name}_lossy_answers"] = len(table.lossy)
-        return counts
-
-    @property
-    def lossy_answers(self) -> dict[str, tuple[str, ...]]:
-        """Ids of SQuAD questions whose gold answer is lost on the way to tokens, by split."""
-        return {
-            name: table.lossy
-            for name, table in self.tables.items()
-            if isinstance(table, Windows) and table.lossy
-        }
 
 
 _kept: dict[str, PreparedData] = {}
@@ -113,7 +54,7 @@ def prepare(config: Config, pretrain: Pretrain) -> PreparedData:
 def _what_is_read(config: Config) -> str:
     """Everything that data depend on; files by their size and time of change."""
     task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
-    drawn = config.model.weights == "random" or isinstance(config.task, PretrainConfig)
+    drawn = config.model.weights == "random" or config.task.facts.from_scratch
     # the small model's folder is named after what it is made of
     folders = [] if isinstance(config.model, TinyModelConfig) else [Path(config.model.path)]
     if config.data.name != "hub":
@@ -134,21 +75,23 @@ def _what_is_read(config: Config) -> str:
 
 def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     cache = Path(config.cache)
-    splits = load_rows(config, cache)  # first: the small model may take minutes to make
+    spec = spec_of(config.task)
+    splits = spec.load(
+        config.task, config.data, cache
+    )  # first: the small model may take minutes to make
     began = time.perf_counter()
     model = resolve_model(config, pretrain)
     model_seconds = time.perf_counter() - began
     tokenizer = load_tokenizer(model)
     check_length(config, model)
-    encoding = choose_encoding(config.task, tokenizer, cache)
+    encoding = spec.encode(config.task, tokenizer, cache)
     train, validation, evaluation = map(encoding.encode, splits)
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
-    collate = encoding.collator(pad, tuple(sorted(special)))
-    pretraining = isinstance(config.task, PretrainConfig)
-    probe = None if pretraining else make_probe(config, evaluation, collate)
+    collate = Collator(pad, tuple(sorted(special)))
+    probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
     fingerprints = {
         "evaluation_rows": rows_fingerprint(splits.evaluation),
         "train_rows": rows_fingerprint(splits.train),
@@ -171,21 +114,6 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
         fingerprints,
         model_seconds,
     )
-
-
-def load_rows(config: Config, cache: Path) -> Splits[Any]:
-    """The task's rows, or questions, from wherever ``data`` says.
-
-    Raises:
-        UserError: If they are missing or malformed.
-    """
-    match config.task:
-        case PretrainConfig():
-            return load_corpus(config.data, cache)
-        case SquadConfig():
-            return load_squad(config.data, cache)
-        case task:
-            return load_glue(task.name, config.data, cache)
 
 
 def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
@@ -217,7 +145,7 @@ def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> Token
     """
     settings = config.callbacks.forgetting
     trained = isinstance(config.method, TrainedConfig)
-    if not settings.enabled or not trained or isinstance(config.task, PretrainConfig):
+    if not settings.enabled or not trained or config.task.facts.from_scratch:
         return None
     cache = Path(config.cache)
     rows = load_retention_text(config.data, cache)
@@ -228,3 +156,24 @@ def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> Token
         return None
     length = min(RETENTION_LENGTH, num_positions(model) or RETENTION_LENGTH)
     return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
+
+
+def num_positions(model: ModelConfig) -> int | None:
+    """The longest row that the model takes; None if its architecture sets no limit."""
+    from transformers import AutoConfig
+
+    return getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
+
+
+def check_length(config: Config, model: ModelConfig) -> None:
+    """Refuse rows longer than the model's positions.
+
+    Raises:
+        UserError: If ``task.max_length`` is larger.
+    """
+    positions = num_positions(model)
+    if positions is not None and config.task.max_length > positions:
+        raise UserError(
+            f"task.max_length must be at most the {positions} positions of {model.path}, "
+            f"got {config.task.max_length}"
+        )

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-from loradrift.tasks import Task
+from loradrift.tasks.base import Task
 
 
 class Sharded(ModelParallelStrategy):
@@ -51,12 +51,11 @@ def join(accelerator: str) -> None:
     )
 
 
-def shard(task: Task, head: nn.Module | None, accelerator: str) -> None:
+def shard(task: Task, accelerator: str) -> None:
     """Divide a task's parameters among the processes, in place and on their devices.
 
     Args:
         task: With everything that will train set to; the same in all processes.
-        head: What stands on the backbone.
         accelerator: ``cpu`` or ``gpu``.
     """
     device = "cuda" if accelerator == "gpu" else "cpu"
@@ -68,5 +67,5 @@ def shard(task: Task, head: nn.Module | None, accelerator: str) -> None:
     # The backbone is never called itself: these are the ways into it.
     for method in ("encode", "next_token_logits"):
         register_fsdp_forward_method(cast(nn.Module, backbone), method)
-    if head is not None:
-        fully_shard(head, mesh=mesh)
+    if task.head is not None:
+        fully_shard(task.head, mesh=mesh)

@@ -19,7 +19,8 @@ from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Cell, RunRecord, Status, write_record
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
-from loradrift.tasks import Task
+from loradrift.tasks.base import Task
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import (
     Built,
     build_callbacks,
@@ -33,7 +34,6 @@ from loradrift.training.certificate import certified
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_predictions
-from loradrift.training.prepared_data import PreparedData
 from loradrift.training.sharding import shard
 from loradrift.training.worker import Worker
 
@@ -55,7 +55,7 @@ def train(worker: Worker) -> RunRecord:
     total_steps = count_steps(config, data)
     built = build_task(config, data, total_steps)
     if config.trainer.sharded:
-        shard(built.task, built.head, config.trainer.accelerator)
+        shard(built.task, config.trainer.accelerator)
     cell.record = replace(
         cell.record,
         fingerprints=data.fingerprints,
@@ -65,7 +65,7 @@ def train(worker: Worker) -> RunRecord:
     if worker.first:
         write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
-        write_lossy(cell.folder, data.lossy_answers)
+        write_lossy(cell.folder, data.lossy)
     # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
     before = worker.forgetting("before", built.task)
     throughput = Throughput(worker.began)
@@ -89,7 +89,9 @@ def train(worker: Worker) -> RunRecord:
             logger.log_metrics(final, total_steps)
             logger.save()
         if worker.first and worker.reports:  # before the loggers close: W&B takes the file up
-            write_predictions(cell.folder, built.task, data.evaluation)
+            rows = data.evaluation
+            lines, files = built.task.predictions(rows), built.task.prediction_files(rows)
+            write_predictions(cell.folder, lines, files)
     record = replace(
         cell.record,
         fingerprints=data.fingerprints | retention_fingerprint(data),
@@ -165,7 +167,7 @@ def finish(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -> N
     export_model(
         cell.folder / "model",
         built.task.backbone,
-        built.head,
+        built.task.head,
         data.tokenizer,
         built.initial_adapter,
     )

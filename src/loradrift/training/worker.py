@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from loradrift.config import Config
 from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.runs import Cell
-from loradrift.tasks import Task
+from loradrift.tasks.base import Task
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.forgetting import measure_forgetting
-from loradrift.training.prepared_data import PreparedData
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from loradrift.callbacks.guards import FiniteLoss, GradientCheck, TrainingFault
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.config import LoraConfig, OptimConfig
-from loradrift.models import Classifier, load_backbone, make_trainable
-from loradrift.tasks import ClassificationTask
+from loradrift.methods import make_trainable
+from loradrift.models import Classifier, load_backbone
+from loradrift.tasks.classification.module import ClassificationTask
 
 
 def batches(number):

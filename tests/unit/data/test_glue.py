@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from loradrift.config import UserError
-from loradrift.data import Row, load_glue
+from loradrift.data import FORMATS, Row, load_glue
 from loradrift.data.base import split_rows
 from loradrift.data.glue import read_glue
 
@@ -21,7 +21,7 @@ def write(root, name, text):
 
 def test_byte_order_mark_and_quotes_are_data(tmp_path):
     write(tmp_path, "MRPC/dev.tsv", MRPC_HEADER + '1\t7\t8\t" He said " so .\tIt is "so .\n')
-    assert read_glue(tmp_path, "mrpc", "dev") == [
+    assert read_glue(tmp_path, FORMATS["mrpc"], "mrpc", "dev") == [
         Row("mrpc/dev/0", '" He said " so .', 'It is "so .', 1)
     ]
 
@@ -29,12 +29,14 @@ def test_byte_order_mark_and_quotes_are_data(tmp_path):
 def test_rte_labels_are_words(tmp_path):
     rows = "0\ta\tb\tnot_entailment\n1\tc\td\tentailment\n"
     write(tmp_path, "glue/RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n" + rows)
-    assert [row.label for row in read_glue(tmp_path, "rte", "dev")] == [1, 0]
+    assert [row.label for row in read_glue(tmp_path, FORMATS["rte"], "rte", "dev")] == [1, 0]
 
 
 def test_trailing_spaces_go_and_odd_line_breaks_stay(tmp_path):
     write(tmp_path, "SST-2/train.tsv", "sentence\tlabel\nfine\u2028film \t1\r\n\n")
-    assert read_glue(tmp_path, "sst2", "train") == [Row("sst2/train/0", "fine\u2028film", None, 1)]
+    assert read_glue(tmp_path, FORMATS["sst2"], "sst2", "train") == [
+        Row("sst2/train/0", "fine\u2028film", None, 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,16 +53,16 @@ def test_trailing_spaces_go_and_odd_line_breaks_stay(tmp_path):
 def test_a_malformed_file_is_named_with_its_line(tmp_path, text, message):
     write(tmp_path, "SST-2/train.tsv", text)
     with pytest.raises(UserError, match=message):
-        read_glue(tmp_path, "sst2", "train")
+        read_glue(tmp_path, FORMATS["sst2"], "sst2", "train")
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"SST-2/dev.tsv is missing: data.root must hold"):
-        read_glue(tmp_path, "sst2", "dev")
+        read_glue(tmp_path, FORMATS["sst2"], "sst2", "dev")
     path = write(tmp_path, "SST-2/dev.tsv", "")
     path.write_bytes(b"sentence\tlabel\na\t1\n\xff\xfe\x00\t1\n")
     with pytest.raises(UserError, match=r"SST-2/dev.tsv, line 3: not UTF-8 text"):
-        read_glue(tmp_path, "sst2", "dev")
+        read_glue(tmp_path, FORMATS["sst2"], "sst2", "dev")
 
 
 @pytest.mark.parametrize(
@@ -140,4 +142,4 @@ def test_splits_that_cannot_be(load, train, evaluation, message):
 def test_without_a_network_the_hub_says_what_to_do(load, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(UserError, match="data=hub cannot load nyu-mll/glue .* use data=embedded"):
-        load_glue("sst2", load("data=hub").data, tmp_path)
+        load_glue("sst2", load("data=hub").data, tmp_path, FORMATS["sst2"])

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_cell, write_record
-from loradrift.study.cells import SANITY_STEPS, best_file, plan, seed_cells
+from loradrift.study.cells import best_file, plan, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -68,7 +68,7 @@ def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_ha
     typed = ["data.train_rows=200", "task.max_steps=null", "task.epochs=3", "method.rank=4"]
     [cell] = plan("sanity", program, study, typed)
     config = cell.config
-    assert (config.data.train_rows, config.task.max_steps) == (100, SANITY_STEPS)
+    assert (config.data.train_rows, config.task.max_steps) == (100, 150)
     assert config.task.min_train_accuracy == 0.99
     assert config.method.rank == 4
 

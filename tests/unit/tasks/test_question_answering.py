@@ -6,12 +6,13 @@ import math
 import pytest
 import torch
 
-from loradrift.config import OptimConfig, SquadConfig
-from loradrift.data import SpanCollator, WindowSizes, make_windows
+from loradrift.config import OptimConfig
+from loradrift.data import Collator, WindowSizes, make_windows
 from loradrift.data.squad_v2.format import Answer, Question
 from loradrift.models import SpanLogits, SpanModel, load_backbone, load_tokenizer
-from loradrift.tasks import QuestionAnsweringTask
-from loradrift.tasks.spans import WindowSpans, find_spans, read_answers, window_losses
+from loradrift.tasks.squad_v2 import SquadConfig
+from loradrift.tasks.squad_v2.module import QuestionAnsweringTask
+from loradrift.tasks.squad_v2.spans import WindowSpans, find_spans, read_answers, window_losses
 
 CONTEXT = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1, 1, 1]]).bool()
 BATCH = {
@@ -126,7 +127,7 @@ def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model
     Trainer.test_dataloaders = Trainer.val_dataloaders
     task._trainer = Trainer
     tokenizer = load_tokenizer(model)
-    collate = SpanCollator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    collate = Collator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
     batch = collate(table, list(range(len(table))))
     with pytest.raises(AssertionError, match="validate before testing"):
         task.on_test_start()

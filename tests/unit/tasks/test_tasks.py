@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from loradrift.config import LoraConfig, OptimConfig
-from loradrift.models import Classifier, load_backbone, make_trainable
-from loradrift.tasks import (
-    Answered,
-    ClassificationTask,
-    LanguageModelingTask,
-    answer_log_likelihoods,
-)
+from loradrift.methods import make_trainable
+from loradrift.models import Classifier, load_backbone
+from loradrift.tasks.classification.module import ClassificationTask
+from loradrift.tasks.classification.zero_shot import Answered, answer_log_likelihoods
+from loradrift.tasks.language_modeling import LanguageModelingTask
 
 IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
 BATCH = {
@@ -54,8 +52,8 @@ def test_predictions_come_in_row_order(classification):
     classification.on_test_start()
     classification.test_step(BATCH, 0)
     classification.on_test_epoch_end()
-    assert [row.row for row in classification.predictions] == [2, 4]
-    assert all(row.label == (row.score > 0.5) for row in classification.predictions)
+    assert [row.row for row in classification.tested] == [2, 4]
+    assert all(row.label == (row.probabilities[1] > 0.5) for row in classification.tested)
 
 
 def test_scores_start_anew_at_each_evaluation(classification):

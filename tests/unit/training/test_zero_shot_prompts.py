@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from loradrift.data import FORMATS
-from loradrift.training.baselines import tokenize_answers
+from loradrift.tasks.classification.baselines import tokenize_answers
 
 
 @pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from loradrift.data.base import rows_fingerprint
+from loradrift.data.batches import Batch
 from loradrift.data.squad_v2.encoding import NO_ANSWER, WindowSizes, encode
 from loradrift.data.squad_v2.format import Question
 from loradrift.data.tokens import tokenizer_fingerprint
@@ -130,9 +133,27 @@ class Windows:
     def _spans(self) -> Ragged:
         return Ragged(self.table["spans"])
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Questions, and those whose answer is lost; a row is a window."""
+        return {"questions": len(self.questions), "lossy_answers": len(self.lossy)}
+
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one window."""
         return self._tokens[index]
+
+    def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
+        """``context_mask`` (B, T), and ``starts`` and ``ends`` (B,), the answer's tokens.
+
+        Both are -1 where a window has no answer.
+        """
+        places_T = torch.arange(attention_mask_BT.shape[1])
+        begin_B = torch.from_numpy(self.context_at[index_B])
+        return {
+            "context_mask": attention_mask_BT & (places_T >= begin_B[:, None]),
+            "starts": torch.from_numpy(self.starts[index_B].astype(np.int64)),
+            "ends": torch.from_numpy(self.ends[index_B].astype(np.int64)),
+        }
 
     def text(self, index: int, start: int, end: int) -> str:
         """What the context's tokens from ``start`` to ``end`` (inclusive) of a window stand for."""

@@ -3,14 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from loradrift.config import Config
 from loradrift.data import Question, evaluate_squad
-from loradrift.tasks import shares
-from loradrift.training.predictions import write_answers
-from loradrift.training.prepared_data import PreparedData
+from loradrift.tasks.spec import Outcome
+from loradrift.tasks.squad_v2.module import answer_line, official_files, shares
 
 LONGEST = 5
 """Words in a random answer."""
@@ -23,34 +20,29 @@ class Guess(NamedTuple):
     unanswerable: float
 
 
-def predict_answers(config: Config, folder: Path, data: PreparedData) -> dict[str, float]:
-    """Evaluate ``abstain``, ``majority`` or ``random``; writes the evaluation split's predictions.
-
-    Returns:
-        Official figures, as shares, of the validation and the reported questions.
-    """
-    metrics: dict[str, float] = {}
-    for split in ("validation", "evaluation"):
-        questions: list[Question] = getattr(data.splits, split)
-        guesses = guess(config, data.splits.train, questions)
-        answers = {name: each.answer for name, each in guesses.items()}
-        figures = evaluate_squad(questions, answers, None).figures
-        metrics |= {f"{split}/{name}": value for name, value in shares(figures).items()}
+def predict_answers(
+    kind: str, seed: int, train: Sequence[Question], questions: Sequence[Question]
+) -> Outcome:
+    """Official figures, as shares, of ``abstain``, ``majority`` or ``random``."""
+    guesses = guess(kind, seed, train, questions)
+    answers = {name: each.answer for name, each in guesses.items()}
     unanswerable = {name: each.unanswerable for name, each in guesses.items()}
-    write_answers(folder, questions, answers=answers, spans=answers, unanswerable=unanswerable)
-    return metrics
+    return Outcome(
+        shares(evaluate_squad(questions, answers, None).figures),
+        [answer_line(each, *guesses[each.id]) for each in questions],
+        official_files(answers=answers, spans=answers, unanswerable=unanswerable),
+    )
 
 
 def guess(
-    config: Config, train: Sequence[Question], questions: Sequence[Question]
+    kind: str, seed: int, train: Sequence[Question], questions: Sequence[Question]
 ) -> dict[str, Guess]:
     """A guess for each question, by its id.
 
     ``majority`` gives the training split's most frequent answer, of which none is one. ``random``
     abstains as often as the training split, and else takes any words that follow each other.
     """
-    share = sum(not question.answers for question in train) / len(train)
-    match config.method.name:
+    match kind:
         case "abstain":
             return {question.id: Guess("", 1.0) for question in questions}
         case "majority":
@@ -58,10 +50,11 @@ def guess(
             answer = counts.most_common(1)[0][0]
             return {question.id: Guess(answer, float(not answer)) for question in questions}
         case "random":
-            draw = random.Random(f"{config.seed} {len(questions)}")
+            share = sum(not question.answers for question in train) / len(train)
+            draw = random.Random(f"{seed} {len(questions)}")
             return {question.id: _any_words(draw, question, share) for question in questions}
-        case name:
-            raise AssertionError(f"no baseline is called {name}")
+        case _:
+            raise AssertionError(f"no baseline is called {kind}")
 
 
 def _any_words(draw: random.Random, question: Question, share: float) -> Guess:

@@ -1,22 +1,28 @@
 """Extractive question answering with unanswerable questions (SQuAD v2)."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import torch.distributed
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from loradrift.config import OptimConfig, SquadConfig
-from loradrift.data import Batch, Windows, evaluate_squad
-from loradrift.models import Backbone, SpanModel
+from loradrift.config import OptimConfig
+from loradrift.data import Batch, Question, Rows, Windows, evaluate_squad
+from loradrift.models import SpanModel
 from loradrift.tasks.base import Task
-from loradrift.tasks.spans import (
+from loradrift.tasks.squad_v2.spans import (
     QuestionPrediction,
     WindowSpans,
     find_spans,
     read_answers,
     window_losses,
 )
+
+if TYPE_CHECKING:
+    from loradrift.tasks.squad_v2 import SquadConfig
 
 TUNED = ("best_exact", "best_f1")
 """Official figures with a threshold chosen on the very rows that they are of."""
@@ -36,10 +42,9 @@ class QuestionAnsweringTask(Task):
     """
 
     def __init__(
-        self, model: SpanModel, config: SquadConfig, optim: OptimConfig, total_steps: int
+        self, model: SpanModel, config: SquadConfig, optim: OptimConfig, total_steps: int = 1
     ) -> None:
-        super().__init__(optim, total_steps)
-        self.model = model
+        super().__init__(model, optim, total_steps)
         self.config = config
         self.threshold: float | None = None
         self.readings: dict[str, QuestionPrediction] = {}
@@ -48,16 +53,30 @@ class QuestionAnsweringTask(Task):
         self._loss = MeanMetric()
         self._found: list[WindowSpans] = []
 
-    @property
-    def backbone(self) -> Backbone:
-        """The transformer below the head."""
-        backbone: Backbone = self.model.backbone  # type: ignore[assignment]
-        return backbone
-
     def answer(self, reading: QuestionPrediction) -> str:
         """The answer that a reading comes to; empty if the question counts as unanswerable."""
         assert self.threshold is not None
         return reading.answer if reading.unanswerable <= self.threshold else ""
+
+    def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
+        """Of each question its gold answers, the answer given, and the probability of none."""
+        for question in cast(Windows, rows).questions:
+            reading = self.readings[question.id]
+            yield answer_line(question, self.answer(reading), reading.unanswerable)
+
+    def prediction_files(self, rows: Rows) -> dict[str, Any]:
+        """What SQuAD's own evaluation reads, and the best spans with their log-probabilities."""
+        readings = self.readings
+        return official_files(
+            answers={name: self.answer(reading) for name, reading in readings.items()},
+            spans={name: reading.answer for name, reading in readings.items()},
+            unanswerable={name: reading.unanswerable for name, reading in readings.items()},
+        ) | {
+            "nbest_predictions.json": {
+                name: [{"text": text, "log_probability": score} for text, score in reading.best]
+                for name, reading in readings.items()
+            }
+        }
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """Of questions that are answered exactly, or rightly not."""
@@ -127,6 +146,30 @@ def shares(figures: Mapping[str, float]) -> dict[str, float]:
         name: value / 100
         for name, value in figures.items()
         if not name.startswith("best_") and not name.endswith("total")
+    }
+
+
+def answer_line(question: Question, answer: str, unanswerable: float) -> dict[str, Any]:
+    """A row of ``predictions.jsonl``; the answer is "" where there is held to be none."""
+    label = [gold.text for gold in question.answers]
+    return {"id": question.id, "label": label, "prediction": answer, "score": unanswerable}
+
+
+def official_files(
+    answers: Mapping[str, str], spans: Mapping[str, str], unanswerable: Mapping[str, float]
+) -> dict[str, Any]:
+    """Name -> JSON of the files that SQuAD's own evaluation reads.
+
+    Args:
+        answers: Question id -> answer, "" where it counts as unanswerable.
+        spans: Question id -> the best span in any case: with ``na_prob.json`` they give the
+            official best-threshold figures.
+        unanswerable: Question id -> probability that it is unanswerable.
+    """
+    return {
+        "predictions.json": dict(answers),
+        "best_spans.json": dict(spans),
+        "na_prob.json": dict(unanswerable),
     }
 
 

@@ -1,4 +1,4 @@
-"""How a backbone is made trainable: one function, one match."""
+"""Low-rank adapters on a backbone, through PEFT."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -6,39 +6,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from loradrift.config import (
-    FromScratchConfig,
-    FullFinetuneConfig,
-    LoraConfig,
-    MethodConfig,
-    UserError,
-)
+from loradrift.config import LoraConfig, UserError
 from loradrift.models.backbone import Backbone
 
 
-def make_trainable(backbone: Backbone, method: MethodConfig, *, seed: int) -> None:
-    """Set which parameters train, in place; LoRA puts PEFT on the language model itself.
+def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
+    """Put PEFT on the language model itself, in place.
 
     Args:
         backbone: In fp32.
-        method: Full fine-tuning or an adapter.
-        seed: Draws the adapter's weights.
+        method: The adapter.
+        seed: Draws its weights.
 
     Raises:
-        UserError: If the adapter's target modules match nothing.
+        UserError: If the target modules match nothing, or the rank is too large.
     """
-    match method:
-        case FromScratchConfig() | FullFinetuneConfig():
-            backbone.requires_grad_(True)
-        case LoraConfig():
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                backbone.lm = _add_lora(backbone, method)
-        case _:
-            raise AssertionError(f"{method.name} does not train")
-
-
-def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
     import peft
 
     everything = method.target_modules == ["all-linear"]
@@ -56,8 +38,9 @@ def _add_lora(backbone: Backbone, method: LoraConfig) -> nn.Module:
         use_dora=method.dora,
         init_lora_weights=initial,
     )
-    adapted: nn.Module = peft.get_peft_model(backbone.causal_lm, config)
-    return adapted
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
 
 
 def _check_rank(backbone: Backbone, rank: int) -> None:
@@ -99,8 +82,3 @@ def _check_targets(backbone: Backbone, targets: list[str]) -> None:
             f"method.target_modules: {target} matches no module.{hint} "
             f"There are: {', '.join(sorted(names))}"
         )
-
-
-def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that train, by name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}

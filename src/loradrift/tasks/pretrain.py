@@ -1,0 +1,54 @@
+"""``task=pretrain``: next-token prediction from random weights, which makes ``model=tiny``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loradrift.config import DataConfig, OptimConfig, PretrainConfig
+from loradrift.tasks.spec import Encoding, TaskSpec
+
+if TYPE_CHECKING:
+    from loradrift.data import Row, Splits
+    from loradrift.models import Backbone
+    from loradrift.tasks.base import Task
+    from loradrift.tasks.prepared import PreparedData
+
+
+def load(task: PretrainConfig, data: DataConfig, cache: Path) -> Splits[Row]:
+    """Documents."""
+    from loradrift.data import load_corpus
+
+    return load_corpus(data, cache)
+
+
+def encode(task: PretrainConfig, tokenizer: Any, cache: Path) -> Encoding:
+    """Each document as ``bos text eos``, in rows."""
+    from loradrift.data import tokenization_fingerprint, tokenize_documents
+
+    settings = {"tokenizer": tokenizer, "max_length": task.max_length, "cache": cache}
+    fingerprint = tokenization_fingerprint(tokenizer, task.max_length)
+    return Encoding(partial(tokenize_documents, **settings), fingerprint)
+
+
+def build(
+    backbone: Backbone, task: PretrainConfig, optim: OptimConfig, data: PreparedData, seed: int
+) -> Task:
+    """The language model itself."""
+    from loradrift.tasks.language_modeling import LanguageModelingTask
+
+    return LanguageModelingTask(backbone, optim)
+
+
+SPEC = TaskSpec(
+    name="pretrain",
+    label="pretraining",
+    config=PretrainConfig,
+    metrics={"loss": False},
+    from_scratch=True,
+    head=False,
+    load=load,
+    encode=encode,
+    build=build,
+)
