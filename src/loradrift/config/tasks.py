@@ -111,7 +111,7 @@ def add_task(facts: TaskFacts) -> None:
     TASKS[facts.name] = facts
     sizes = {key: f"${{scale.{key}}}" for key in ("batch_size", "epochs", "max_steps")}
     store_option("task", facts.name, facts.config, **sizes)
-    for name in set(facts.baselines) - set(METHODS):
+    for name in (name for name in facts.baselines if name not in METHODS):
         add_method(MethodFacts(name=name, config=BaselineConfig))
 
 

@@ -105,12 +105,12 @@ def real(shared):
     from loradrift.activations import Probe
     from loradrift.config import ModelConfig
     from loradrift.data import Collator, tokenize
-    from loradrift.data.glue import read_glue
+    from loradrift.data.glue import FORMATS, read_glue
     from loradrift.models import load_backbone, load_tokenizer
 
     config = ModelConfig(name="local", path=str(shared / "models" / "base-3M"))
     backbone, tokenizer = load_backbone(config, seed=0), load_tokenizer(config)
-    rows = read_glue(shared, "sst2", "dev")[:32]
+    rows = read_glue(shared, FORMATS["sst2"], "sst2", "dev")[:32]
 
     def probe(cache, special_ids):
         table = tokenize(rows, tokenizer, 128, cache)

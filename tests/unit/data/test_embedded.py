@@ -15,7 +15,7 @@ from loradrift.data.embedded import write_embedded
 from loradrift.data.embedded.grammar import draw_fact, render, swap_roles
 from loradrift.data.embedded.reviews import draw_sentence
 from loradrift.data.embedded.variations import distort_somehow, weaken
-from loradrift.data.glue import read_glue
+from loradrift.data.glue import FORMATS, read_glue
 
 SPLITS = {"train": 8000, "dev": 800, "test": 800}
 
@@ -34,7 +34,7 @@ def digests(root):
 @pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])
 def test_the_official_loaders_read_every_row(root, task):
     for split, count in SPLITS.items():
-        rows = read_glue(root, task, split)
+        rows = read_glue(root, FORMATS[task], task, split)
         assert len(rows) == count
         majority = max(Counter(row.label for row in rows).values()) / count
         assert 0.5 <= majority <= 0.66
@@ -44,7 +44,12 @@ def test_the_official_loaders_read_every_row(root, task):
 @pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])
 def test_no_row_and_no_sentence_is_in_two_splits(root, task):
     sentences = {
-        split: {t for row in read_glue(root, task, split) for t in (row.text, row.pair) if t}
+        split: {
+            t
+            for row in read_glue(root, FORMATS[task], task, split)
+            for t in (row.text, row.pair)
+            if t
+        }
         for split in SPLITS
     }
     assert not sentences["train"] & (sentences["dev"] | sentences["test"])
@@ -55,7 +60,7 @@ def test_the_text_for_pretraining_holds_no_evaluated_sentence(root):
     corpus = " ".join(row.text for split in ("train", "valid") for row in read_corpus(root, split))
     for task in ("sst2", "mrpc"):
         for split in ("dev", "test"):
-            for row in read_glue(root, task, split):
+            for row in read_glue(root, FORMATS[task], task, split):
                 assert row.text not in corpus
 
 
@@ -74,7 +79,7 @@ def test_other_seeds_give_other_files(tmp_path, monkeypatch):
 
 
 def test_rows_are_as_long_as_real_ones(root):
-    words = [len(row.text.split()) for row in read_glue(root, "sst2", "dev")]
+    words = [len(row.text.split()) for row in read_glue(root, FORMATS["sst2"], "sst2", "dev")]
     assert 6 < sum(words) / len(words) < 20
 
 

@@ -78,7 +78,7 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     ],
 )
 def test_the_official_files_are_read_whole(shared, task, split, count, majority):
-    rows = read_glue(shared, task, split)
+    rows = read_glue(shared, FORMATS[task], task, split)
     assert len(rows) == count
     assert all(row.text and (row.pair is None) == (task == "sst2") for row in rows)
     if majority is not None:

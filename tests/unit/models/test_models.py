@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from loradrift.config import FullFinetuneConfig, LoraConfig, ModelConfig, UserError
+from loradrift.methods import make_trainable
 from loradrift.models import (
     Classifier,
     adapter_weights,
@@ -14,7 +15,6 @@ from loradrift.models import (
     export_model,
     load_backbone,
     load_tokenizer,
-    make_trainable,
     model_fingerprint,
     trainable_parameters,
 )
