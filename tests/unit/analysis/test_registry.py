@@ -1,0 +1,107 @@
+"""An analysis is one entry: a new one is registered here and typed at the real entry point."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from front_doors import ROOT, run_here
+from hydra.core.config_store import ConfigStore
+
+from loradrift.analysis.registry import ANALYSES, Analysis, register, register_all
+from loradrift.config import AnalyzeConfig, UserError
+from loradrift.config.analysis import FiguresConfig
+from loradrift.report.blocks import Figure, Heading
+from loradrift.report.figures import Figures
+from loradrift.report.html import write_html
+from loradrift.report.style import canvas, save
+
+
+@dataclass(kw_only=True)
+class ToyConfig(AnalyzeConfig):
+    """How long the lines of a file are: text=<file>."""
+
+    analysis: FiguresConfig = field(default_factory=FiguresConfig)
+
+    text: str = field(metadata={"kind": "text file"})
+    """Any text."""
+
+
+def tables(settings: ToyConfig) -> pd.DataFrame:
+    lines = Path(settings.text).read_text().splitlines()
+    return pd.DataFrame({"length": [len(line) for line in lines]})
+
+
+def draw(table: pd.DataFrame, folder: Path) -> Figure:
+    with canvas(1) as (figure, [axes]):
+        axes.plot(table["length"])
+        save(figure, folder, "lengths")
+    return Figure("lengths", "Length of each line.")
+
+
+def page(settings: ToyConfig, table: pd.DataFrame) -> None:
+    results = Path(settings.analysis.results)
+    figures = Figures(
+        results, settings.analysis.figures, ({"lengths": draw, "none": lambda *_: None}, table)
+    )
+    blocks = [Heading("Lengths"), *figures["lengths"], *figures["none"]]
+    write_html(results / "toy.html", "Toy", blocks, results)
+    print(f"{table['length'].sum()} characters")
+
+
+TOY = Analysis("toy", ToyConfig, tables, page)
+
+
+@pytest.fixture
+def toy():
+    register_all()
+    register(TOY)
+    yield
+    del ANALYSES["toy"], ConfigStore.instance().repo["analysis"]["toy.yaml"]
+
+
+def analyze(*typed: str):
+    return run_here(ROOT / "analyze.py", *typed)
+
+
+def test_a_new_analysis_is_typed_like_the_others(toy, tmp_path):
+    (tmp_path / "x.txt").write_text("ab\nc\n")
+    typed = ["analysis=toy", f"text={tmp_path}/x.txt", f"analysis.results={tmp_path}"]
+    done = analyze(*typed)
+    assert (done.stdout, done.stderr, done.returncode) == ("3 characters\n", "", 0)
+    assert (tmp_path / "toy.html").read_text().count("<figure>") == 1
+    assert analyze(*typed, "analysis.figures=[none]").returncode == 0
+    assert "<figure>" not in (tmp_path / "toy.html").read_text()
+    wrong = analyze(*typed, "analysis.figures=[length]")
+    assert wrong.stderr == "error: analysis.figures must be some of lengths, none, got length\n"
+    assert "toy         How long the lines of a file are: text=<file>\n" in analyze("--help").stdout
+
+
+def test_its_keys_are_its_own(toy):
+    assert analyze("analysis=toy").stderr == "error: analysis=toy needs text=<text file>\n"
+    wrong = analyze("analysis=prove", "text=x").stderr
+    assert wrong == "error: text is a key of analysis=toy, not of analysis=prove\n"
+    extra = analyze("analysis=toy", "text=x", "+txt=y").stderr
+    assert extra == "error: +txt: there is no such key. Did you mean: text?\n"
+
+
+def test_a_name_is_registered_once(toy):
+    with pytest.raises(ValueError, match="analysis=toy is registered twice: .*test_registry and"):
+        register(TOY)
+    assert analyze("analysis=toy").returncode == 1  # the first one is still there
+
+
+def test_a_figure_is_drawn_when_it_is_asked_for(tmp_path):
+    asked = []
+
+    def note(tables, folder):
+        asked.append(tables)
+        return Figure("a", "")
+
+    figures = Figures(tmp_path, [], ({"a": note}, 1), ({"b": note}, 2))
+    assert asked == [] and figures["b"] == [Figure("a", "")] and asked == [2]
+    assert Figures(tmp_path, ["a"], ({"a": note, "b": note}, 3))["b"] == [] and asked == [2]
+    with pytest.raises(KeyError):
+        figures["c"]
+    with pytest.raises(UserError, match=r"analysis\.figures must be some of a, b, got c"):
+        Figures(tmp_path, ["c"], ({"a": note, "b": note}, 3))
