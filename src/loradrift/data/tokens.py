@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
+from loradrift.caching import cached, entry
 from loradrift.data.base import Row, rows_fingerprint
 from loradrift.data.batches import Batch
-from loradrift.files import write_atomic
 
 LAYOUT = "bos A [eos B]"
 """How a row becomes tokens. Part of the fingerprint: change it together with the code."""
@@ -171,9 +171,7 @@ def _special(token_id: int | None) -> list[int]:
 
 
 def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenTable:
-    path = cache / "tokens" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    table = _read(path)
-    if table is None:
+    def make(path: Path) -> None:
         tokens, num_truncated = encode()
         made = pa.table(
             {
@@ -182,13 +180,9 @@ def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenT
                 "label": pa.array(labels or [0] * len(tokens), pa.int64()),
             }
         ).replace_schema_metadata({"num_truncated": str(num_truncated)})
-        with (
-            write_atomic(path) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, made.schema) as writer,
-        ):
-            writer.write_table(made.combine_chunks())
-        table = _read(path)
+        write_arrow(path, made.schema, made.combine_chunks().to_batches())
+
+    table = cached(entry(cache / "tokens", key, ".arrow"), make, read_arrow)
     column = table["input_ids"].combine_chunks()
     return TokenTable(
         tuple(table["id"].to_pylist()),
@@ -199,9 +193,13 @@ def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenT
     )
 
 
-def _read(path: Path) -> Any:
-    """The Arrow table, memory-mapped; None if it is absent or damaged and has to be made."""
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return None
+def write_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> None:
+    """Write record batches as they come: no more than one is held."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def read_arrow(path: Path) -> Any:
+    """The table of an Arrow file, memory-mapped."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

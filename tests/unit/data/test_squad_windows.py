@@ -84,7 +84,7 @@ def test_a_question_that_leaves_no_room_is_refused(tokenizer, tmp_path):
 def test_a_second_call_reads_the_file_and_a_damaged_one_is_made_again(
     table, tokenizer, tmp_path, monkeypatch
 ):
-    [path] = (tmp_path / "tokens").iterdir()
+    [path] = (tmp_path / "tokens").glob("*.arrow")
     again = make_windows(table.questions, tokenizer, SIZES, tmp_path)
     assert again.table.equals(table.table)
     half = path.read_bytes()[:100]

@@ -8,7 +8,7 @@ is whole in one of them.
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from loradrift.caching import cached, entry
 from loradrift.data.base import rows_fingerprint
 from loradrift.data.batches import Batch
 from loradrift.data.squad_v2.encoding import NO_ANSWER, WindowSizes, encode
 from loradrift.data.squad_v2.format import Question
-from loradrift.data.tokens import tokenizer_fingerprint
-from loradrift.files import write_atomic
+from loradrift.data.tokens import read_arrow, tokenizer_fingerprint, write_arrow
 
 LAYOUT = "bos question eos context"
 """Part of the fingerprint: change it together with the code."""
@@ -198,41 +198,30 @@ def make_windows(
         UserError: If a question leaves no room for the context.
     """
     key = rows_fingerprint(questions) + windows_fingerprint(tokenizer, sizes)
-    path = cache / "tokens" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
-    table = _read(path)
-    if table is None:
-        _write(path, questions, tokenizer, sizes)
-        table = _read(path)
+    schema = SCHEMA.append(pa.field("facts", pa.string()))
+    table = cached(
+        entry(cache / "tokens", key, ".arrow"),
+        lambda path: write_arrow(path, schema, _batches(schema, questions, tokenizer, sizes)),
+        read_arrow,
+    )
     facts = json.loads(table["facts"][-1].as_py())
     return Windows(
         questions, table.drop_columns("facts"), facts["num_truncated"], tuple(facts["lossy"])
     )
 
 
-def _read(path: Path) -> Any:
-    """The Arrow table, memory-mapped; None if it is absent or damaged and has to be made."""
-    try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return None
-
-
-def _write(path: Path, questions: Sequence[Question], tokenizer: Any, sizes: WindowSizes) -> None:
-    schema = SCHEMA.append(pa.field("facts", pa.string()))
+def _batches(
+    schema: Any, questions: Sequence[Question], tokenizer: Any, sizes: WindowSizes
+) -> Iterator[Any]:
     num_truncated, lossy = 0, []
-    with (
-        write_atomic(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for first in range(0, len(questions), BATCH):
-            rows: list[dict[str, Any]] = []
-            for encoded in encode(questions[first : first + BATCH], tokenizer, sizes, first):
-                rows += encoded.windows
-                num_truncated += encoded.truncated
-                lossy += [encoded.id] * encoded.lossy
-            # what is known at the end stands in the last row
-            facts = json.dumps({"num_truncated": num_truncated, "lossy": lossy})
-            rows = [row | {"facts": ""} for row in rows]
-            rows[-1]["facts"] = facts if first + BATCH >= len(questions) else ""
-            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+    for first in range(0, len(questions), BATCH):
+        rows: list[dict[str, Any]] = []
+        for encoded in encode(questions[first : first + BATCH], tokenizer, sizes, first):
+            rows += encoded.windows
+            num_truncated += encoded.truncated
+            lossy += [encoded.id] * encoded.lossy
+        # what is known at the end stands in the last row
+        facts = json.dumps({"num_truncated": num_truncated, "lossy": lossy})
+        rows = [row | {"facts": ""} for row in rows]
+        rows[-1]["facts"] = facts if first + BATCH >= len(questions) else ""
+        yield pa.RecordBatch.from_pylist(rows, schema=schema)
