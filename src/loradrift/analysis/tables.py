@@ -1,12 +1,12 @@
 """Tables on disk: parquet for programs, CSV for people, and what need not be computed again."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from loradrift.caching import cached, entry
 from loradrift.config import UserError
 from loradrift.files import write_atomic
 
@@ -54,28 +54,8 @@ def remembered(
         key: Everything the table depends on: files' checksums, options, the code's version.
         compute: Makes the table.
     """
-    table = recall(folder, key)
-    return remember(folder, key, compute()) if table is None else table
-
-
-def recall(folder: Path, key: Mapping[str, object]) -> pd.DataFrame | None:
-    """A remembered table; None if it is absent or damaged and has to be made."""
-    try:
-        return pd.read_parquet(_path(folder, key))
-    except (OSError, ValueError):  # pyarrow's errors are ValueErrors
-        return None
-
-
-def remember(folder: Path, key: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
-    """Keep a table for the next time."""
-    with write_atomic(_path(folder, key)) as temporary:
-        table.to_parquet(temporary, index=False)
-    return table
-
-
-def _path(folder: Path, key: Mapping[str, object]) -> Path:
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    return folder / f"{digest}.parquet"
+    path = entry(folder, key, ".parquet")
+    return cached(path, lambda new: compute().to_parquet(new, index=False), pd.read_parquet)
 
 
 def code_version() -> str:

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from loradrift.analysis.drift.pairing import METHODS, Pair
 from loradrift.analysis.drift.run_view import Run
-from loradrift.analysis.tables import code_version, recall, remember
+from loradrift.analysis.tables import code_version
 from loradrift.analysis.weights.base_models import find_bases, label
+from loradrift.caching import entry, recall
 from loradrift.config import UserError
+from loradrift.files import write_atomic
 from loradrift.weights import (
     Change,
     Dense,
@@ -102,11 +104,13 @@ def weight_changes(
     groups, problems = find_bases(pairs, runs, memory)
     tables: list[pd.DataFrame] = []
     for folder, own in groups.items():
-        keys = {pair: _key(folder, pair, seed) for pair in own}
-        known = {pair: recall(memory, key) for pair, key in keys.items()}
+        paths = {pair: entry(memory, _key(folder, pair, seed), ".parquet") for pair in own}
+        known = {pair: recall(path, pd.read_parquet) for pair, path in paths.items()}
         missing = [pair for pair, table in known.items() if table is None]
         for pair, table in _measure(folder, missing, seed, problems).items():
-            known[pair] = remember(memory, keys[pair], table)
+            known[pair] = table
+            with write_atomic(paths[pair]) as temporary:
+                table.to_parquet(temporary, index=False)
         tables += [table for table in known.values() if table is not None]
     empty = pd.DataFrame(columns=list(COLUMNS))
     return (pd.concat(tables, ignore_index=True) if tables else empty), problems
