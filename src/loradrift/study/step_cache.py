@@ -1,14 +1,14 @@
 """Which analyses are done: of the same runs, by the same code, with their files still there."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loradrift.files import write_json
+from loradrift.caching import recall
+from loradrift.files import read_json, write_json
 from loradrift.runs.record import git_state
 
 
@@ -33,11 +33,7 @@ class Step:
     @property
     def remembered(self) -> dict[str, Any]:
         """The stamp; empty without one."""
-        try:
-            found: dict[str, Any] = json.loads(self.stamp.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # absent or damaged: the analysis is made again
-            return {}
-        return found
+        return recall(self.stamp, read_json) or {}
 
     def run(self, make: Callable[[], object]) -> None:
         """Do it and remember; what a killed process left half-written goes first."""
