@@ -25,10 +25,10 @@ def analyse(phase: str, settings: Config, study: str, storage: str | None) -> No
     from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
 
     places = _places(settings, study)
-    if phase == "report":
-        step.run(lambda: run_analysis(make_config("report", **places)))
-    else:
-        step.run(lambda: ANALYSES["drift"].tables(make_config("drift", **places)))
+    name = "report" if phase == "report" else "drift"
+    config = make_config(name, **places)  # registers the analyses
+    make = run_analysis if phase == "report" else ANALYSES[name].tables
+    step.run(lambda: make(config))
 
 
 def _analyse_searches(settings: Config, study: str, storage: str | None) -> None:
