@@ -63,6 +63,13 @@ class TaskConfig:
         """The direction of ``metric``."""
         return self.facts.metrics[self.metric]
 
+    @property
+    def for_record(self) -> dict[str, Any]:
+        """What a run's record says of its task, for readers that know no tasks."""
+        facts = self.facts
+        direction = {"higher_is_better": self.higher_is_better}
+        return {"label": facts.label, **direction, "head": facts.head}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:

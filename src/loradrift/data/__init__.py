@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from loradrift.config import DataConfig, UserError
-from loradrift.data.base import Row, Splits, rows_fingerprint, split_rows
+from loradrift.data.base import Example, Row, Splits, rows_fingerprint, split_rows
 from loradrift.data.batches import (
     ALONE,
     Batch,
@@ -23,7 +23,13 @@ from loradrift.data.squad_v2.format import Question, read_squad
 from loradrift.data.squad_v2.metrics import evaluate as evaluate_squad
 from loradrift.data.squad_v2.splits import find_squad, split_questions
 from loradrift.data.squad_v2.windows import Windows, make_windows, windows_fingerprint
-from loradrift.data.tokens import TokenTable, tokenization_fingerprint, tokenize, tokenize_documents
+from loradrift.data.tokens import (
+    TokenTable,
+    tokenization_fingerprint,
+    tokenize,
+    tokenize_documents,
+    tokenize_examples,
+)
 
 __all__ = [
     "ALONE",
@@ -31,6 +37,7 @@ __all__ = [
     "Batch",
     "Collator",
     "EvaluationBatches",
+    "Example",
     "GlueFormat",
     "Question",
     "Row",
@@ -52,6 +59,7 @@ __all__ = [
     "tokenization_fingerprint",
     "tokenize",
     "tokenize_documents",
+    "tokenize_examples",
     "windows_fingerprint",
 ]
 

@@ -24,19 +24,29 @@ class Row(NamedTuple):
     label: int
 
 
-Example = TypeVar("Example")
+class Example(NamedTuple):
+    """One example of a text to be continued: the loss is on the target's tokens alone."""
+
+    id: str
+    prompt: str
+    """Empty in language modelling."""
+
+    target: str
 
 
-class Splits(NamedTuple, Generic[Example]):
+AnyRow = TypeVar("AnyRow")
+
+
+class Splits(NamedTuple, Generic[AnyRow]):
     """Disjoint rows of one task."""
 
-    train: list[Example]
+    train: list[AnyRow]
     """Learned from."""
 
-    validation: list[Example]
+    validation: list[AnyRow]
     """Held out of the official training split; chooses the best checkpoint."""
 
-    evaluation: list[Example]
+    evaluation: list[AnyRow]
     """The reported split; no choice is made on it."""
 
 

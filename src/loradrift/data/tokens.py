@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loradrift.caching import cached, entry
-from loradrift.data.base import Row, rows_fingerprint
+from loradrift.data.base import Example, Row, rows_fingerprint
 from loradrift.data.batches import Batch
 
 LAYOUT = "bos A [eos B]"
@@ -31,6 +31,9 @@ class TokenTable:
     flat: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
+    """Of each row its class; of an :class:`~loradrift.data.base.Example` its target's first token.
+    """
+
     num_truncated: int
 
     def __len__(self) -> int:
@@ -119,25 +122,46 @@ def tokenize(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) 
 def tokenize_documents(
     rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path
 ) -> TokenTable:
-    """Token ids of each document as ``bos text eos``.
+    """Token ids of documents: examples that are all target."""
+    examples = [Example(row.id, "", row.text) for row in rows]
+    return tokenize_examples(examples, tokenizer, max_length, cache)
 
-    One longer than ``max_length`` goes on in further rows. A rest of one token, which predicts
-    nothing, is left out.
+
+def tokenize_examples(
+    examples: Sequence[Example], tokenizer: Any, max_length: int, cache: Path
+) -> TokenTable:
+    """Token ids of each example as ``bos prompt target eos``; the labels say where targets begin.
+
+    Without a prompt, a target longer than ``max_length`` goes on in further rows, but for a rest of
+    one token, which predicts nothing. With one, the longer side is cut first: the prompt loses its
+    beginning, the target its end.
     """
-    key = "documents" + rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
+    key = "examples" + rows_fingerprint(examples) + tokenization_fingerprint(tokenizer, max_length)
+    ids: list[str] = []
+    starts: list[int] = []
 
     def encode() -> tuple[list[list[int]], int]:
         bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
-        texts = _ids(tokenizer, [row.text for row in rows])
-        documents = ([*bos, *text, *eos] for text in texts)
-        pieces = (
-            document[i : i + max_length]
-            for document in documents
-            for i in range(0, len(document), max_length)
-        )
-        return [piece for piece in pieces if len(piece) > 1], 0
+        prompts = _ids(tokenizer, [each.prompt for each in examples])
+        targets = _ids(tokenizer, [each.target for each in examples])
+        budget = max_length - len(bos) - len(eos)
+        rows, num_truncated = [], 0
+        for example, prompt, target in zip(examples, prompts, targets, strict=True):
+            kept = len(target)
+            if prompt and len(prompt) + kept > budget:
+                num_truncated += 1
+                kept = max(min(kept, budget // 2), budget - len(prompt))
+                prompt = prompt[len(prompt) - (budget - kept) :]  # noqa: PLW2901
+            # a target without its end must not teach where to stop
+            row = [*bos, *prompt, *target[:kept], *(eos if kept == len(target) else [])]
+            pieces = [row[i : i + max_length] for i in range(0, len(row), max_length)]
+            pieces = [piece for piece in pieces if len(piece) > 1]
+            rows += pieces
+            ids.extend(f"{example.id}/{i}" if i else example.id for i in range(len(pieces)))
+            starts.extend([len(bos) + len(prompt) if prompt else 0] * len(pieces))
+        return rows, num_truncated
 
-    return _cached(cache, key, encode, None, None)
+    return _cached(cache, key, encode, ids, starts)
 
 
 def _encode(rows: Sequence[Row], tokenizer: Any, max_length: int) -> tuple[list[list[int]], int]:

@@ -156,7 +156,7 @@ def _headed(run: RunRecord | None) -> bool:
     if run is None:
         return False
     if run.certificate is None:
-        return bool(run.coordinates["task"] != "pretrain")
+        return run.has_head
     return HEAD in run.certificate.get("files", {})
 
 

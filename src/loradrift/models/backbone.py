@@ -58,13 +58,33 @@ class Backbone(nn.Module):
         """Width D of the residual stream."""
         return int(self.causal_lm.config.hidden_size)
 
-    def encode(self, input_ids_BT: Tensor) -> Tensor:
-        """Final hidden states (B, T, D).
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Final hidden states (B, T, D) of token ids, or of vectors in their place.
 
-        There is no attention mask: rows are padded on the right and attention is causal, so that
-        no real token ever sees padding, and the kernels keep their fast causal path.
+        Rows that are padded on the right need no mask: attention is causal, so that no real token
+        ever sees padding, and the kernels keep their fast causal path.
+
+        Args:
+            input_ids: (B, T).
+            embeds: (B, T, D), such as a soft prompt and the embeddings of the text after it.
+            mask: (B, T), true for real tokens, where rows are padded on the left.
+
+        Raises:
+            ValueError: Unless there is exactly one of ``input_ids`` and ``embeds``.
         """
-        output = self.decoder(input_ids=input_ids_BT, use_cache=False)
+        if (input_ids is None) == (embeds is None):
+            raise ValueError("encode takes exactly one of input_ids and embeds")
+        options: dict[str, Any] = {}
+        if mask is not None:
+            positions_BT = (mask.long().cumsum(1) - 1).clamp(min=0)
+            options = {"attention_mask": mask.long(), "position_ids": positions_BT}
+        output = self.decoder(input_ids=input_ids, inputs_embeds=embeds, use_cache=False, **options)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
 

@@ -30,10 +30,14 @@ PACKAGES = (
 
 
 OBJECTS = (
-    "coordinates", "config", "git", "versions", "fingerprints", "parameters", "rows", "metrics",
-    "performance",
+    "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
+    "metrics", "performance",
 )  # fmt: skip
 """Fields that are JSON objects."""
+
+
+LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
+"""Of the tasks in records that do not say it themselves."""
 
 
 class Status(StrEnum):
@@ -73,6 +77,10 @@ class RunRecord:
     ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal. Once
     finished also of ``neutral_text``, where forgetting was measured."""
 
+    task: dict[str, Any] = field(default_factory=dict)
+    """``label``; ``higher_is_better``, the metric's direction; ``head``, whether the task puts one
+    on the backbone. Empty in records of before."""
+
     parameters: dict[str, int] = field(default_factory=dict)
     """``trainable`` and ``total``."""
 
@@ -100,6 +108,22 @@ class RunRecord:
     ended: str | None = None
     resumed: int = 0
     """How many times the run was taken up again."""
+
+    @property
+    def task_label(self) -> str:
+        """How a report writes the task."""
+        name = str(self.coordinates["task"])
+        return str(self.task.get("label", LABELS.get(name, name)))
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the task's metric."""
+        return bool(self.task.get("higher_is_better", self.config["task"]["metric"] != "loss"))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the task puts a head on the backbone."""
+        return bool(self.task.get("head", self.coordinates["task"] != "pretrain"))
 
     @property
     def score(self) -> float | None:

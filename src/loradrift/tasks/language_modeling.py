@@ -1,7 +1,8 @@
-"""Next-token prediction on running text."""
+"""Next-token prediction, on running text or on the answer to a prompt."""
 
 # Shape suffixes: B rows, T tokens, V vocabulary.
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -13,7 +14,9 @@ from loradrift.tasks.base import Task
 
 
 class LanguageModelingTask(Task):
-    """Mean cross-entropy of each token given those before it, in nats.
+    """Mean cross-entropy of each target token given those before it, in nats.
+
+    A row's label is the place of its target's first token, 0 in running text.
 
     Args:
         model: A causal language model.
@@ -34,7 +37,7 @@ class LanguageModelingTask(Task):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the validation loss."""
-        self.validation.update(self._loss(batch), batch["attention_mask"][:, 1:].sum())
+        self.validation.update(self._loss(batch), target_mask(batch)[:, 1:].sum())
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation loss."""
@@ -43,7 +46,7 @@ class LanguageModelingTask(Task):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Update the evaluation loss."""
-        self.evaluation.update(self._loss(batch), batch["attention_mask"][:, 1:].sum())
+        self.evaluation.update(self._loss(batch), target_mask(batch)[:, 1:].sum())
 
     def on_test_epoch_end(self) -> None:
         """Log the evaluation loss."""
@@ -54,5 +57,12 @@ class LanguageModelingTask(Task):
         hidden_BTD = self.backbone.encode(batch["input_ids"])
         # logits at t predict token t + 1
         logits_BTV = self.backbone.next_token_logits(hidden_BTD[:, :-1])
-        targets_BT = batch["input_ids"][:, 1:].masked_fill(~batch["attention_mask"][:, 1:], -100)
+        targets_BT = batch["input_ids"][:, 1:].masked_fill(~target_mask(batch)[:, 1:], -100)
         return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
+
+
+def target_mask(batch: Batch) -> Tensor:
+    """Which tokens (B, T) count in the loss: the target's own."""
+    mask_BT = batch["attention_mask"]
+    places_T = torch.arange(mask_BT.shape[1], device=mask_BT.device)
+    return mask_BT & (places_T >= batch["labels"][:, None])

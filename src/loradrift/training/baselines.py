@@ -35,6 +35,7 @@ def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> RunRecor
     return replace(
         cell.record,
         fingerprints=data.fingerprints,
+        task=config.task.for_record,
         rows=data.num_rows,
         parameters={
             "trainable": 0,

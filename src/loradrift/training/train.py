@@ -59,6 +59,7 @@ def train(worker: Worker) -> RunRecord:
     cell.record = replace(
         cell.record,
         fingerprints=data.fingerprints,
+        task=config.task.for_record,
         rows=data.num_rows,
         parameters=count_parameters(built.task),
     )

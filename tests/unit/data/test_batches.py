@@ -10,12 +10,14 @@ from loradrift.config import UserError
 from loradrift.data import (
     Collator,
     EvaluationBatches,
+    Example,
     Row,
     Share,
     TokenTable,
     TrainBatches,
     tokenize,
     tokenize_documents,
+    tokenize_examples,
 )
 
 
@@ -178,6 +180,22 @@ def test_a_rest_of_one_token_is_left_out(tokenizer, tmp_path):
     length = len(tokenizer(rows[0].text, add_special_tokens=False)["input_ids"]) + 1
     [row] = [tokenize_documents(rows, tokenizer, length, tmp_path).flat.tolist()]
     assert len(row) == length
+
+
+def test_a_prompt_stands_before_its_target_and_each_loses_its_far_end(tokenizer, tmp_path):
+    prompt, target = "was it a good film", "a great film about a bad film"
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, target)]
+    examples = [Example("x", prompt, target)]
+    whole = tokenize_examples(examples, tokenizer, 64, tmp_path)
+    assert whole.row(0).tolist() == [1, *ids[0], *ids[1], 2]
+    assert (whole.ids, whole.labels.tolist()) == (("x",), [1 + len(ids[0])])
+    assert tokenize_examples(examples, tokenizer, 64, tmp_path).labels.tolist() == [*whole.labels]
+    cut = tokenize_examples(examples, tokenizer, 10, tmp_path)
+    begin = int(cut.labels[0])
+    row = cut.row(0).tolist()
+    assert len(cut) == cut.num_truncated == 1 and len(row) == 9 and 1 < begin < 9
+    assert row[1:begin] == ids[0][-(begin - 1) :]
+    assert row[begin:] == ids[1][: 9 - begin]  # without the end, that none is learned there
 
 
 def test_content_never_touches_padding(table):

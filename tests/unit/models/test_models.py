@@ -44,6 +44,24 @@ def test_padding_on_the_right_changes_nothing(backbone):
     assert torch.equal(backbone.encode(other)[:, :5], long[:, :5])
 
 
+def test_vectors_of_tokens_are_encoded_as_the_tokens(backbone):
+    embeds = backbone.causal_lm.get_input_embeddings()(IDS)
+    assert torch.equal(backbone.encode(embeds=embeds), backbone.encode(IDS))
+    other = embeds + torch.randn(embeds.shape, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(backbone.encode(embeds=other), backbone.encode(IDS))
+    for both in ({"input_ids": IDS, "embeds": embeds}, {}):
+        with pytest.raises(ValueError, match="exactly one of input_ids and embeds"):
+            backbone.encode(**both)
+
+
+def test_a_mask_hides_padding_on_the_left(backbone):
+    padded = torch.cat([torch.full((2, 3), 3), IDS[:, :5]], dim=1)
+    mask = torch.arange(8) >= torch.tensor([[3], [3]])
+    hidden = backbone.encode(padded, mask=mask)[:, 3:]
+    torch.testing.assert_close(hidden, backbone.encode(IDS[:, :5]))
+    assert not torch.allclose(backbone.encode(padded)[:, 3:], hidden)
+
+
 def test_the_head_reads_the_last_real_token(backbone):
     classifier = Classifier(backbone.eval(), 2, seed=0)
     mask = IDS != 3

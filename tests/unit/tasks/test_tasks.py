@@ -65,14 +65,15 @@ def test_scores_start_anew_at_each_evaluation(classification):
     assert figures[0] == figures[1]
 
 
-def test_logits_at_t_predict_token_t_plus_1(backbone):
+@pytest.mark.parametrize("starts", [[0, 0], [3, 6], [1, 7]])
+def test_logits_at_t_predict_token_t_plus_1_of_the_target_alone(backbone, starts):
     task = LanguageModelingTask(backbone, OPTIM, total_steps=10)
-    loss = task._loss(BATCH)
+    loss = task._loss(BATCH | {"labels": torch.tensor(starts)})
     logits = backbone.causal_lm(input_ids=IDS).logits
     terms = [
-        -logits[row, place].log_softmax(0)[IDS[row, place + 1]]
+        -logits[row, place - 1].log_softmax(0)[IDS[row, place]]
         for row, length in ((0, 5), (1, 8))
-        for place in range(length - 1)
+        for place in range(max(1, starts[row]), length)
     ]
     torch.testing.assert_close(loss, torch.stack(terms).mean())
 

@@ -29,7 +29,7 @@ def validation_curve(run: Run) -> pd.DataFrame:
     if not {"step", name} <= set(table) or table[name].isna().all():
         raise UserError(f"{path} has no column step and {name} with a value; {remedy}")
     table = table.loc[table[name].notna(), ["step", name]]
-    scores = -table[name] if metric == "loss" else table[name]
+    scores = table[name] if run.record.higher_is_better else -table[name]
     return pd.DataFrame({"step": table["step"], "score": scores.cummax()})
 
 
