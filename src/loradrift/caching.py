@@ -74,3 +74,17 @@ def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]
                 make(temporary)
             found = read(path)
     return found
+
+
+def folder_with(name: str) -> Callable[[Path], Path]:
+    """A ``read`` of :func:`cached` that gives the entry's own path: a folder that holds ``name``.
+
+    >>> cached(Path("/"), Path.mkdir, folder_with("."))
+    PosixPath('/')
+    """
+
+    def read(path: Path) -> Path:
+        (path / name).stat()
+        return path
+
+    return read

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loradrift.caching import cached, entry, recall
+from loradrift.caching import cached, entry, folder_with, recall
 from loradrift.files import read_json, write_json
 
 
@@ -59,7 +59,7 @@ def test_a_folder_without_its_last_file_is_made_again(tmp_path):
 
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "old").write_text("0")
-    assert cached(tmp_path / "a", make, lambda path: (path / "whole").read_text()) == "1"
+    assert cached(tmp_path / "a", make, folder_with("whole")) == tmp_path / "a"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from loradrift.caching import cached, folder_with
 from loradrift.config import DataConfig, UserError
 from loradrift.data.base import Example, Row, Splits, rows_fingerprint, split_rows
 from loradrift.data.batches import (
@@ -141,8 +142,11 @@ def data_root(data: DataConfig, cache: Path) -> Path:
 
     sources = sorted(Path(__file__).parent.glob("embedded/*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    root = cache / "data" / f"embedded-{digest}-seed={data.seed}"
-    if not (root / "complete").exists():
+
+    def make(root: Path) -> None:
         write_embedded(root, seed=data.seed)
         (root / "complete").touch()
-    return root
+
+    return cached(
+        cache / "data" / f"embedded-{digest}-seed={data.seed}", make, folder_with("complete")
+    )

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
+from loradrift.caching import cached, folder_with
 from loradrift.config import (
     CallbacksConfig,
     Config,
@@ -21,7 +22,6 @@ from loradrift.config import (
 )
 from loradrift.data import Row, data_root, load_corpus, rows_fingerprint
 from loradrift.data.corpus import read_corpus
-from loradrift.locks import locked
 from loradrift.models import write_tiny
 from loradrift.runs import Cell, RunRecord, open_cell
 from loradrift.training.resources import reset_peak_memory
@@ -30,7 +30,7 @@ Pretrain = Callable[[Config, Cell], RunRecord]
 """Computes a cell: :func:`loradrift.training.run`, which needs this module in turn."""
 
 PRETRAINING_THREADS = 2
-"""Fixed, because the order of sums is: whoever comes first makes the weights for all."""
+"""Fixed, because the order of sums is: the first run makes the weights for all."""
 
 
 def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
@@ -69,11 +69,11 @@ def _architecture(config: Config, model: TinyModelConfig) -> Path:
     sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
     code = inspect.getsource(write_tiny)
     digest = _digest(_corpus_fingerprint(config.data, cache) + code, sizes)
-    folder = cache / "models" / f"tiny-architecture-{digest}"
-    with locked(folder.with_suffix(".lock")):  # one process makes it, the others wait
-        if not (folder / "config.json").is_file():
-            write_tiny(folder, model, (row.text for row in _corpus(config.data, cache)))
-    return folder
+    return cached(
+        cache / "models" / f"tiny-architecture-{digest}",
+        lambda new: write_tiny(new, model, (row.text for row in _corpus(config.data, cache))),
+        folder_with("config.json"),
+    )
 
 
 def _corpus(data: DataConfig, cache: Path) -> list[Row]:
@@ -97,17 +97,18 @@ def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> P
     recipe = _recipe(config, model)
     architecture = _architecture(recipe, model)
     digest = _digest(architecture.name, asdict(model.pretraining))
-    folder = Path(config.cache) / "models" / f"tiny-{digest}"
-    with locked(folder.with_suffix(".lock")):  # one process makes it, the others wait
-        if not folder.is_dir():
-            print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
-            with open_cell(recipe) as cell:
-                if not cell.finished:
-                    pretrain(recipe, cell)
-                    reset_peak_memory()  # what the run that asked for the model goes on measuring
-            shutil.copytree(cell.folder / "model", folder.with_suffix(".tmp"), dirs_exist_ok=True)
-            folder.with_suffix(".tmp").replace(folder)
-    return folder
+
+    def make(new: Path) -> None:
+        print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
+        with open_cell(recipe) as cell:
+            if not cell.finished:
+                pretrain(recipe, cell)
+                reset_peak_memory()  # what the run that asked for the model goes on measuring
+        shutil.copytree(cell.folder / "model", new)
+
+    return cached(
+        Path(config.cache) / "models" / f"tiny-{digest}", make, folder_with("config.json")
+    )
 
 
 def _recipe(config: Config, model: TinyModelConfig) -> Config:
