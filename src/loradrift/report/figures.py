@@ -7,9 +7,10 @@ from typing import Any
 from loradrift.config import check
 from loradrift.report.blocks import Figure
 
-Drawers = Mapping[str, Callable[[Any, Path], Figure | None]]
-"""Name -> function that draws a figure from tables and saves it in a folder; it gives None where
-the tables have nothing to show."""
+Drawn = Figure | Sequence[Figure] | None
+Drawers = Mapping[str, Callable[[Any, Path], Drawn]]
+"""Name -> function that draws from tables, saves in a folder and gives the figure or figures; None
+where the tables have nothing to show."""
 
 
 def check_figures(wanted: Sequence[str], known: Collection[str]) -> None:
@@ -39,9 +40,9 @@ class Figures:
         check_figures(wanted, self._drawers)
 
     def __getitem__(self, name: str) -> list[Figure]:
-        """Draw and save a figure; an empty list where it is not wanted or has nothing to show."""
+        """Draw and save what has that name; nothing if it is not wanted or the tables are empty."""
         draw, tables = self._drawers[name]
         if self._wanted and name not in self._wanted:
             return []
-        figure = draw(tables, self.folder)
-        return [] if figure is None else [figure]
+        drawn = draw(tables, self.folder)
+        return [drawn] if isinstance(drawn, Figure) else list(drawn or ())

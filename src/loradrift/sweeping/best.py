@@ -76,7 +76,7 @@ def _header(study: "optuna.Study", best: "FrozenTrial") -> str:
         f"{objective(study)} {best.values[0]:.6g} ({tally}).",
         "best=true uses these values; explicit overrides take precedence.",
     ]
-    lines += [f"{edge.text}; {edge.wider} is wider" for edge in find_boundary_optima(best)]
+    lines += [edge.text for edge in find_boundary_optima(best)]
     return "".join(f"# {line}\n" for line in lines)
 
 

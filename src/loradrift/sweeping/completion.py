@@ -75,4 +75,4 @@ def conclude(study: Study, results: Path) -> None:
     print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
     print(f"best=true uses these values: {path}", flush=True)
     for edge in find_boundary_optima(best):
-        print(f"  {edge.text}: search {edge.wider}", flush=True)
+        print(f"  {edge.text}: search a wider range", flush=True)

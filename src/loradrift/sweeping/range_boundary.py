@@ -30,9 +30,6 @@ class Edge(NamedTuple):
     searched: str
     """The range, as typed."""
 
-    wider: str
-    """The override that searches further on that side, as typed in a shell."""
-
     @property
     def text(self) -> str:
         """Where the best value lies."""
@@ -49,10 +46,8 @@ def find_boundary_optima(best: FrozenTrial) -> list[Edge]:
     for key, space in sorted(best.distributions.items()):
         value = best.params[key]
         for side in ("lower", "upper"):
-            if not _is_at(value, space, side) or (wider := _widened(space, side)) is None:
-                continue
-            override = f"'{key}={typed(wider)}'"
-            edges.append(Edge(key, f"{value:.4g}", side, typed(space), override))
+            if _is_at(value, space, side) and _has_beyond(space, side):
+                edges.append(Edge(key, f"{value:.4g}", side, typed(space)))
     return edges
 
 
@@ -94,42 +89,13 @@ def _numbers(space: CategoricalDistribution) -> list[Number]:
     return sorted(numbers) if ordered else []
 
 
-def _widened(space: BaseDistribution, side: str) -> BaseDistribution | None:
-    """The range with more on that side; None if nothing legal lies there."""
-    if isinstance(space, CategoricalDistribution):
-        numbers = _numbers(space)
-        inner = numbers[:2] if side == "lower" else numbers[:-3:-1]
-        beyond = _next(*inner)
-        if beyond is None:
-            return None
-        first = side == "lower"
-        return CategoricalDistribution([beyond, *numbers] if first else [*numbers, beyond])
-    assert isinstance(space, FloatDistribution | IntDistribution)
-    low, high, width = space.low, space.high, space.high - space.low
+def _has_beyond(space: BaseDistribution, side: str) -> bool:
+    """Whether a legal value lies beyond an end: what is counted or measured stays positive."""
     if side == "upper":
-        high = high * 10 if space.log else high + width
-    elif low < 0:
-        low -= width
-    else:  # what is counted or measured stays positive, and 0 itself is an end
-        further = low / 10 if space.log else max(low - width, low / 2)
-        step = space.step or (low - further)
-        low -= step * int((low - further) / step) if step else 0
-    if (low, high) == (space.low, space.high):
-        return None
-    if isinstance(space, IntDistribution):
-        return IntDistribution(int(low), int(high), log=space.log, step=space.step)
-    low, high = (float(f"{end:.6g}") for end in (low, high))
-    return FloatDistribution(low, high, log=space.log, step=space.step)
-
-
-def _next(last: Number, before: Number) -> Number | None:
-    """What goes on from ``before`` over ``last``: by their ratio, or where one is 0 by their step.
-
-    None if it would not be positive, or no other than ``last``.
-    """
-    beyond = last * last / before if last > 0 and before > 0 else 2 * last - before
-    if isinstance(last, int) and isinstance(before, int):
-        beyond = round(beyond)
+        return True
+    if isinstance(space, CategoricalDistribution):
+        low = _numbers(space)[0]
     else:
-        beyond = float(f"{beyond:.6g}")
-    return beyond if beyond > 0 and beyond != last else None
+        assert isinstance(space, FloatDistribution | IntDistribution)
+        low = space.low
+    return low < 0 or low > isinstance(low, int)  # 0 and one step are ends themselves

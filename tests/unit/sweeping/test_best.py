@@ -20,8 +20,8 @@ CONF = Path(__file__).parents[3] / "conf"
 HEADER = """\
 # The best of the search main/sst2/lora: trial 2, validation/accuracy 0.91 (3 complete, 1 fail, 1 pruned).
 # best=true uses these values; explicit overrides take precedence.
-# method.optim.lr=0.0099 is on the upper edge of tag(log,interval(0.0001,0.01)); 'method.optim.lr=tag(log,interval(0.0001,0.1))' is wider
-# method.rank=16 is on the upper edge of choice(4,8,16); 'method.rank=choice(4,8,16,32)' is wider
+# method.optim.lr=0.0099 is on the upper edge of tag(log,interval(0.0001,0.01))
+# method.rank=16 is on the upper edge of choice(4,8,16)
 """  # noqa: E501
 VALUES = """\
 task: sst2

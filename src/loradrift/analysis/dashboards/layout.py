@@ -139,7 +139,9 @@ def _media(contents: Contents, *names: str) -> Any:
     """Those of the study's figures that there are."""
     import wandb_workspaces.reports.v2 as wr
 
-    keys = [f"figures/{name}" for name in names if name in contents.figures]
+    keys = [
+        f"figures/{each}" for name in names for each in contents.figures if each.startswith(name)
+    ]
     return wr.MediaBrowser(media_keys=keys, num_columns=1)
 
 

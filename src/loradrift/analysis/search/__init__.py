@@ -8,7 +8,7 @@ from loradrift.config import AnalyzeConfig
 from loradrift.config.analysis import FiguresConfig
 
 if TYPE_CHECKING:
-    from loradrift.analysis.search.tables import Searches
+    from loradrift.analysis.search.tables import Found
 
 
 @dataclass(kw_only=True)
@@ -21,8 +21,8 @@ class SearchReportConfig(AnalyzeConfig):
     """URL of the searches' Optuna storage; null is ``sqlite:///<runs>/.search/<study>.db``."""
 
 
-def tabulate(settings: SearchReportConfig) -> "tuple[str, Searches]":
-    """Read the searches, write their tables and best values; gives the study's name too."""
+def tabulate(settings: SearchReportConfig) -> "Found":
+    """Read the searches, write their tables and best values."""
     from loradrift.analysis.search.figures import SEARCHES
     from loradrift.analysis.search.tables import tabulate_searches
     from loradrift.report.figures import check_figures
@@ -31,11 +31,11 @@ def tabulate(settings: SearchReportConfig) -> "tuple[str, Searches]":
     return tabulate_searches(settings.analysis, settings.storage)
 
 
-def report(settings: SearchReportConfig, found: "tuple[str, Searches]") -> None:
+def report(settings: SearchReportConfig, found: "Found") -> None:
     """Write the figures and the page."""
     from loradrift.analysis.search.page import report_search
 
-    report_search(settings.analysis, *found)
+    report_search(settings.analysis, found)
 
 
 register(Analysis("search", SearchReportConfig, tabulate, report))

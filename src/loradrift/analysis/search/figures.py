@@ -1,217 +1,143 @@
-"""A search's figures: tables go in, axes are drawn."""
+"""A search's figures: Optuna draws the history, the parameters and the times of the trials."""
 
-from collections.abc import Callable
+import warnings
+from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
-
-from loradrift.analysis.search.tables import MIN_TRIALS, SHUFFLES, TOP, Searches
+from loradrift.analysis.search.tables import (
+    MIN_TRIALS,
+    SHUFFLES,
+    STATES,
+    TOP,
+    Found,
+    state_of,
+)
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
-from loradrift.report.style import (
-    COLORS,
-    LABELS,
-    canvas,
-    few_ticks,
-    finish_panels,
-    save,
-    task_label,
-)
-
-STATES: dict[str, dict[str, Any]] = {
-    "complete": {"marker": "o"},
-    "pruned": {"marker": "X", "color": "#999999", "mew": 0, "ms": 6},
-    "failed": {"marker": "v", "color": "black", "mew": 0, "ms": 5},
-    "killed": {"marker": "v", "color": "black", "mfc": "none"},
-    "interrupted": {"marker": "^", "color": "black", "mfc": "none"},
-}
-"""How a trial is drawn, by how it ended. Complete ones have their method's colour, and no others
-have a colour at all: nobody can take them for a method's."""
-
-BARS: dict[str, dict[str, Any]] = {
-    "complete": {},
-    "pruned": {"facecolor": "#999999"},
-    "failed": {"facecolor": "white", "edgecolor": "black", "hatch": "//////", "lw": 0.8},
-}
-"""The same for a trial's time."""
-
-OTHER = "#009E73"
-"""Colour of methods that the comparison of two does not know."""
-
-
-def _draw_history(tables: Searches, folder: Path) -> Figure | None:
-    shown = tables.trials[tables.trials["state"].isin(STATES)]
-    return _panels(shown, _history, tables, folder, "search_history")
-
-
-def _draw_parallel(tables: Searches, folder: Path) -> Figure | None:
-    trial = ["task", "method", "number"]
-    scores = tables.trials[[*trial, "state", "value"]].rename(columns={"value": "score"})
-    ended = scores[scores["score"].notna() & scores["state"].isin(("complete", "pruned"))]
-    found = tables.coordinates.merge(ended, on=trial)
-    return _panels(found, _parallel, tables, folder, "search_parallel", columns=2)
-
-
-def _draw_importance(tables: Searches, folder: Path) -> Figure | None:
-    return _panels(tables.importance, _importance, tables, folder, "search_importance")
-
-
-def _draw_times(tables: Searches, folder: Path) -> Figure | None:
-    timed = tables.trials[tables.trials["seconds"].notna()]
-    return _panels(timed, _seconds, tables, folder, "search_time")
-
-
-SEARCHES: Drawers = {
-    "search_history": _draw_history,
-    "search_parallel": _draw_parallel,
-    "search_importance": _draw_importance,
-    "search_time": _draw_times,
-}
-"""The figures of :class:`Searches`."""
+from loradrift.report.style import LABELS, SETTINGS, canvas, few_ticks, save, task_label
+from loradrift.sweeping.best import objective
 
 NO_TIME = "A killed or interrupted trial has no time: when its process ended is not known."
 """How captions explain that there is no time."""
 
-CAPTIONS = {
-    "search_history": "The objective of each trial. The line is the best so far; a cross is a "
-    "pruned trial with the last value that it reported, a black triangle one that failed "
-    "(open: it was killed or, with its tip up, interrupted, and run again), at the foot if it "
-    "reported none.",
-    "search_parallel": "Each line is a trial, from its parameters to its objective, the darker "
-    "the better; thick: the best (the first of equal ones); dashed: pruned. Every axis spans "
-    "the range that was searched, in its logarithm where that was.",
-    "search_importance": "Which parameters tell the best quarter of the completed trials from all "
-    "of them (PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255); the shares sum to 1. The black "
-    f"line is what chance gives: the 95 % quantile of {SHUFFLES} searches with the same trials and "
-    f"shuffled values. Searches with fewer than {MIN_TRIALS} completed trials are left out.",
-    "search_time": f"The time that each trial took; pruned and failed ones end early. {NO_TIME}",
+
+class _Plot(NamedTuple):
+    """One of Optuna's plots, drawn for each search."""
+
+    function: str
+    states: tuple[str, ...]
+    caption: str
+    target: bool = True
+    """Whether it shows the objective."""
+
+
+PLOTS = {
+    "search_history": _Plot(
+        "plot_optimization_history",
+        STATES,  # Optuna looks trials up by their number, and shows the completed ones
+        "The objective of each completed trial, and the best so far; a cross is a pruned trial "
+        "with the last value that it reported.",
+    ),
+    "search_parallel": _Plot(
+        "plot_parallel_coordinate",
+        ("complete",),
+        "Each line is a completed trial, from its objective to its parameters: the darker, the "
+        "better.",
+    ),
+    "search_time": _Plot(
+        "plot_timeline",
+        ("complete", "pruned", "failed"),
+        f"When each trial began and ended. {NO_TIME}",
+        target=False,
+    ),
 }
-assert TOP == 0.25  # as the caption says
 
 
-def _panels(
-    table: pd.DataFrame,
-    draw: Callable[[Any, pd.DataFrame, pd.Series], None],
-    tables: Searches,
-    folder: Path,
-    name: str,
-    *,
-    columns: int = 3,
-) -> Figure | None:
-    """Draw one panel per search that the table knows."""
-    searches = [row for _, row in tables.summary.iterrows() if len(_of(table, row))]
-    if not searches:
-        return None
-    width = 7.8 / columns
-    with canvas(len(searches), width=width, columns=columns) as (figure, panels):
-        for axes, row in zip(panels, searches, strict=True):
-            draw(axes, _of(table, row), row)
-            axes.set_title(f"{task_label(row['task'])}, {LABELS.get(row['method'], row['method'])}")
-        finish_panels(figure, panels)
-        save(figure, folder, name)
-    return Figure(name, CAPTIONS[name])
+def _draw(name: str, found: Found, folder: Path) -> list[Figure]:
+    """Draw one plot for each search that has trials to show."""
+    plot, figures = PLOTS[name], []
+    for study in found.studies:
+        trials = study.get_trials(deepcopy=False)
+        states = [state_of(each, trials) for each in trials]
+        shown = [each for each, state in zip(trials, states, strict=True) if state in plot.states]
+        if "complete" in states:
+            _, task, method = study.study_name.split("/")
+            title = f"{task_label(task)}, {LABELS.get(method, method)}"
+            _draw_one(plot, study, shown, title, folder / f"{name}_{task}_{method}")
+            figures.append(Figure(f"{name}_{task}_{method}", f"{title}. {plot.caption}"))
+    return figures
 
 
-def _of(table: pd.DataFrame, search: pd.Series) -> pd.DataFrame:
-    mine = (table["task"] == search["task"]) & (table["method"] == search["method"])
-    return pd.DataFrame(table[mine])
-
-
-def _color(search: pd.Series) -> str:
-    return COLORS.get(search["method"], OTHER)
-
-
-def _history(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
-    complete = trials[trials["state"] == "complete"]
-    best = complete["value"].cummax() if _up(search) else complete["value"].cummin()
-    best = best.set_axis(complete["number"]).reindex(trials["number"]).ffill()
-    axes.step(best.index, best, where="post", color=_color(search), lw=1, alpha=0.6)
-    for state, style in STATES.items():
-        own = trials[trials["state"] == state]
-        if own.empty:
-            continue
-        known = own[own["value"].notna()]
-        options = {"color": _color(search), "ls": "", **style}
-        axes.plot(known["number"], known["value"], label=_legend(state), **options)
-        without = own[own["value"].isna()]["number"]
-        if len(without):
-            axes.plot(
-                without, [0.03] * len(without), transform=axes.get_xaxis_transform(), **options
-            )
-    axes.set_xlim(-0.5, trials["number"].max() + 0.5)
-    few_ticks(axes.xaxis, whole=True)
-    axes.set_xlabel("trial")
-    axes.set_ylabel(search["objective"].replace("/", " "))
-
-
-def _parallel(axes: Any, coordinates: pd.DataFrame, search: pd.Series) -> None:
+def _draw_one(plot: _Plot, study: Any, trials: list[Any], title: str, path: Path) -> None:
     import matplotlib as mpl
 
-    keys = list(dict.fromkeys(coordinates["key"]))
-    wide = coordinates.pivot(index="number", columns="key", values="position")[keys]
-    trials = coordinates.drop_duplicates("number").set_index("number")
-    low, high = trials["score"].min(), trials["score"].max()
-    heights = (trials["score"] - low) / (high - low) if high > low else trials["score"] * 0 + 0.5
-    shades = mpl.colormaps["viridis_r"]  # the best are dark, and drawn last
-    for number in heights.sort_values(ascending=_up(search)).index:
-        pruned = trials["state"][number] == "pruned"
-        goodness = heights[number] if _up(search) else 1 - heights[number]
-        axes.plot(
-            range(len(keys) + 1),
-            [*wide.loc[number], heights[number]],
-            color="#999999" if pruned else shades(0.1 + 0.9 * goodness),
-            ls="--" if pruned else "-",
-            lw=2.8 if number == search["best_trial"] else 1.0,
-        )
-    ends = coordinates.drop_duplicates("key").set_index("key")
-    shown = [(ends["low"][key], ends["high"][key]) for key in keys]
-    shown.append((f"{low:.3g}", f"{high:.3g}"))
-    for place, (bottom, top) in enumerate(shown):
-        axes.plot([place, place], [0, 1], color="black", lw=0.8)
-        for height, text, side in ((-0.03, bottom, "top"), (1.03, top, "bottom")):
-            axes.text(place, height, text, ha="center", va=side, fontsize=7)
-    words = [key.rpartition(".")[2].replace("_", "\n") for key in keys]
-    axes.set_xticks(range(len(keys) + 1), [*words, search["objective"].replace("/", "\n")])
-    axes.tick_params(axis="x", length=0, pad=10, labelsize=7)
-    axes.set_yticks([])
-    axes.set_ylim(-0.02, 1.12)
-    axes.set_xlim(-0.35, len(keys) + 0.35)
-    axes.spines[["left", "bottom"]].set_visible(False)
-    axes.grid(visible=False)
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+    from optuna.visualization import matplotlib as plots
+
+    view = copy(study)  # shows these trials alone
+    view.get_trials = lambda deepcopy=False, states=None: [
+        each for each in trials if states is None or each.state in states
+    ]
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's plots are marked as experimental
+        options = {"target_name": objective(study)} if plot.target else {}
+        axes = getattr(plots, plot.function)(view, **options)
+        try:
+            if plot.function == "plot_optimization_history":
+                _add_pruned(axes, trials)
+            axes.set_title(title, fontsize=10)
+            axes.xaxis.label.set_size(9)
+            axes.yaxis.label.set_size(9)
+            axes.figure.set_size_inches(6.8, 3.2)
+            for each in axes.figure.axes:
+                each.set_facecolor("white")
+                each.grid(visible=each is axes and plot.target is False, color="#dddddd")
+            save(axes.figure, path.parent, path.name)
+        finally:
+            plt.close(axes.figure)
 
 
-def _importance(axes: Any, importance: pd.DataFrame, search: pd.Series) -> None:
-    places = np.arange(len(importance))
-    axes.barh(places, importance["importance"], color=_color(search), height=0.6)
-    for place, chance in zip(places, importance["chance"], strict=True):
-        axes.plot([chance, chance], [place - 0.38, place + 0.38], color="black", lw=1.5)
-    axes.set_yticks(places, [key.rpartition(".")[2] for key in importance["key"]])
-    axes.set_ylim(len(importance) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("importance")
-
-
-def _seconds(axes: Any, trials: pd.DataFrame, search: pd.Series) -> None:
-    for state, style in BARS.items():
-        own = trials[(trials["state"] == state) & trials["seconds"].notna()]
-        if len(own):
-            options = {"facecolor": _color(search), "width": 0.7, "label": _legend(state)}
-            options |= style
-            axes.bar(own["number"], own["seconds"], **options)
-    axes.set_xlim(-0.6, trials["number"].max() + 0.6)
+def _add_pruned(axes: Any, trials: list[Any]) -> None:
+    pruned = [each for each in trials if each.state.name == "PRUNED" and each.last_step]
+    if pruned:
+        values = [trial.intermediate_values[trial.last_step] for trial in pruned]
+        axes.plot([each.number for each in pruned], values, "X", color="#999999", label="pruned")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     few_ticks(axes.xaxis, whole=True)
-    few_ticks(axes.yaxis)
-    axes.set_xlabel("trial")
-    axes.set_ylabel("seconds")
 
 
-def _legend(state: str) -> str | None:
-    """Complete trials have another colour in each panel, and need no name."""
-    return None if state == "complete" else state
+def _draw_importance(found: Found, folder: Path) -> Figure | None:
+    """Draw each parameter's importance beside what chance gives, one panel per search."""
+    searches: list[Any] = list(found.tables.importance.groupby(["task", "method"], sort=False))
+    if not searches:
+        return None
+    with canvas(len(searches), columns=2, width=3.9) as (figure, panels):
+        for axes, ((task, method), own) in zip(panels, searches, strict=True):
+            places = range(len(own))
+            axes.barh(places, own["importance"], color="#0072B2", height=0.6)
+            axes.vlines(own["chance"], [y - 0.38 for y in places], [y + 0.38 for y in places], "k")
+            axes.set_yticks(places, [key.rpartition(".")[2] for key in own["key"]])
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1)
+            axes.set_xlabel("importance")
+            axes.set_title(f"{task_label(task)}, {LABELS.get(method, method)}")
+        save(figure, folder, "search_importance")
+    return Figure("search_importance", IMPORTANCE)
 
 
-def _up(search: pd.Series) -> bool:
-    return bool(search["direction"] == "maximize")
+assert TOP == 0.25  # as the caption says
+IMPORTANCE = (
+    "Which parameters tell the best quarter of the completed trials from all of them (PED-ANOVA, "
+    "Watanabe et al. 2023, arXiv:2304.10255); the shares sum to 1. The black line is what chance "
+    f"gives: the 95 % quantile of {SHUFFLES} searches with the same trials and shuffled values. "
+    f"Searches with fewer than {MIN_TRIALS} completed trials are left out."
+)
+
+SEARCHES: Drawers = {
+    **{name: partial(_draw, name) for name in PLOTS},
+    "search_importance": _draw_importance,
+}
+"""The figures of what :class:`Found` holds."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from loradrift.analysis.search.figures import NO_TIME, SEARCHES
-from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Searches
+from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Found, Searches
 from loradrift.analysis.tables import read_tables
 from loradrift.config.analysis import FiguresConfig
 from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
@@ -17,11 +17,11 @@ from loradrift.report.html import write_html
 from loradrift.report.terminal import print_table
 
 
-def report_search(config: FiguresConfig, study: str, tables: Searches) -> None:
+def report_search(config: FiguresConfig, found: Found) -> None:
     """Write figures and page in ``<results>/search/<study>/``; print the summary."""
-    folder = Path(config.results) / "search" / study
-    figures = Figures(folder / "figures", config.figures, (SEARCHES, tables))
-    title = f"Searches of study {study}"
+    tables, folder = found.tables, Path(config.results) / "search" / found.name
+    figures = Figures(folder / "figures", config.figures, (SEARCHES, found))
+    title = f"Searches of study {found.name}"
     write_html(folder / "report.html", title, search_blocks(tables, figures), figures.folder)
     print_table(summary_table(tables), title)
     for line in advice(tables.edges):
@@ -68,8 +68,8 @@ def edge_blocks(edges: pd.DataFrame) -> list[Block]:
         Table(
             edges,
             "Best values within 5 % of the end of their range, or first or last of its choices: "
-            "better ones may lie beyond. The last column is what to type beside the search's "
-            "command, with another study.name: the space of a search that has begun is fixed.",
+            "better ones may lie beyond. A wider range is typed beside the search's command, with "
+            "another study.name: the space of a search that has begun is fixed.",
         )
     ]
 
@@ -91,14 +91,11 @@ def found_edges(results: Path, study: str | None) -> list[Block]:
 
 def advice(edges: pd.DataFrame) -> list[str]:
     """One line for each best value on an edge."""
-    from loradrift.sweeping.range_boundary import Edge  # loads Optuna
-
-    lines = []
-    for row in edges.to_dict("records"):
-        edge = Edge(**{name: row[name] for name in Edge._fields})
-        place = f"{row['task']} {row['method']}"
-        lines.append(f"{place}: {edge.text}, so a better one may lie beyond: search {edge.wider}")
-    return lines
+    return [
+        f"{row['task']} {row['method']}: {row['key']}={row['value']} is on the {row['side']} edge "
+        f"of {row['searched']}, so a better one may lie beyond"
+        for row in edges.to_dict("records")
+    ]
 
 
 def without_importance(tables: Searches) -> list[str]:

@@ -18,7 +18,6 @@ from loradrift.sweeping.best import best_trial, objective, write_best
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution
     from optuna.trial import FrozenTrial
 
 MIN_TRIALS = 8
@@ -52,22 +51,27 @@ class Searches(NamedTuple):
     each parameter, ``error``, ``cell``."""
 
     coordinates: pd.DataFrame
-    """Each trial's ``value`` of each ``key``, and its ``position`` from ``low`` (0) to ``high``
-    (1), the ends of the range."""
+    """Each trial's ``value`` of each ``key``."""
 
     importance: pd.DataFrame
     """``key``, ``importance`` (they sum to 1), ``chance``: the 95 % quantile of shuffled values."""
 
     edges: pd.DataFrame
-    """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``,
-    ``wider``."""
+    """Best values on the edge of their range: ``key``, ``value``, ``side``, ``searched``."""
 
 
-def tabulate_searches(config: FiguresConfig, storage: str | None) -> tuple[str, Searches]:
+class Found(NamedTuple):
+    """The searches of a study, and the tables about them."""
+
+    name: str
+    studies: "list[optuna.Study]"
+    """One search each, named ``<study>/<task>/<method>``."""
+
+    tables: Searches
+
+
+def tabulate_searches(config: FiguresConfig, storage: str | None) -> Found:
     """Write the tables and the best values in ``<results>/search/<study>/``.
-
-    Returns:
-        The study's name, and the tables.
 
     Raises:
         UserError: If there is no storage, study or trial.
@@ -82,7 +86,7 @@ def tabulate_searches(config: FiguresConfig, storage: str | None) -> tuple[str, 
     for study in studies:
         if best_trial(study):
             write_best(study, results)
-    return name, tables
+    return Found(name, studies, tables)
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
@@ -188,45 +192,11 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
 
 def _coordinates(trials: list["FrozenTrial"]) -> pd.DataFrame:
     rows = [
-        (
-            trial.number,
-            key,
-            str(trial.params[key]),
-            _position(trial.params[key], space),
-            *_ends(space),
-        )
+        (trial.number, key, str(value))
         for trial in trials
-        for key, space in sorted(trial.distributions.items())
+        for key, value in sorted(trial.params.items())
     ]
-    return pd.DataFrame(rows, columns=["number", "key", "value", "position", "low", "high"])
-
-
-def _position(value: Any, space: "BaseDistribution") -> float:
-    """Where in its range a value lies, from 0 to 1; choices stand at equal distances."""
-    from optuna.distributions import CategoricalDistribution
-
-    if isinstance(space, CategoricalDistribution):
-        choices = _in_order(space)
-        return choices.index(value) / max(1, len(choices) - 1)
-    low, high = space.low, space.high  # type: ignore[attr-defined]
-    if low == high:
-        return 0.5
-    scale = math.log if space.log else float  # type: ignore[attr-defined]
-    return float((scale(value) - scale(low)) / (scale(high) - scale(low)))
-
-
-def _ends(space: "BaseDistribution") -> tuple[str, str]:
-    from optuna.distributions import CategoricalDistribution
-
-    if isinstance(space, CategoricalDistribution):
-        choices = _in_order(space)
-        return str(choices[0]), str(choices[-1])
-    return f"{space.low:.3g}", f"{space.high:.3g}"  # type: ignore[attr-defined]
-
-
-def _in_order(space: "CategoricalDistribution") -> list[Any]:
-    choices: list[Any] = list(space.choices)
-    return sorted(choices) if all(isinstance(each, int | float) for each in choices) else choices
+    return pd.DataFrame(rows, columns=["number", "key", "value"])
 
 
 def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:

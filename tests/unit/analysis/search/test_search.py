@@ -6,15 +6,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
 from optuna.trial import TrialState
 from planted_search import add, plant
 
 from loradrift.analysis.registry import make_config, run_analysis
-from loradrift.analysis.search import figures as search_figures
 from loradrift.analysis.search.page import found_edges, summary_table
 from loradrift.analysis.search.search_storage import open_searches
-from loradrift.analysis.search.tables import MIN_TRIALS, STATES, analyse_searches
+from loradrift.analysis.search.tables import MIN_TRIALS, analyse_searches
 from loradrift.config import UserError
 from loradrift.report.blocks import Table
 from loradrift.sweeping.recovery import note_interruption
@@ -66,40 +64,45 @@ def test_a_killed_or_interrupted_trial_has_no_time(tmp_path):
     assert "A killed or interrupted trial has no time" in (folder / "report.html").read_text()
 
 
-def test_positions_are_shares_of_the_range_in_its_logarithm(reported):
+def test_each_value_of_a_trial_has_its_row(reported):
     found = pd.read_parquet(reported / "results/search/main/coordinates.parquet")
     mine = found[(found["task"] == "sst2") & (found["number"] == 4)].set_index("key")
-    assert mine["position"]["method.optim.lr"] == pytest.approx(math.log(10) / math.log(100))
-    assert mine["position"]["method.dropout"] == 0
-    assert mine["position"]["method.rank"] == 0.5
-    assert list(mine.loc["method.optim.lr", ["low", "high"]]) == ["0.0001", "0.01"]
+    values = {"method.dropout": "0.0", "method.optim.lr": "0.001", "method.rank": "8"}
+    assert dict(mine["value"]) == values
 
 
 def test_page_figures_and_best_values_are_there(reported):
     folder = reported / "results/search/main"
     page = (folder / "report.html").read_text()
     for name in ("search_history", "search_parallel", "search_time"):
-        assert (folder / "figures" / f"{name}.png").stat().st_size > 1000
-    assert page.count("<figure>") == 3  # no importance: too few trials
+        for search in ("sst2_lora", "mrpc_full_finetune"):
+            assert (folder / "figures" / f"{name}_{search}.png").stat().st_size > 1000
+    assert page.count("<figure>") == 6  # no importance: too few trials
     assert "sst2 lora: 3 completed trials are too few" in (page)
-    assert "tag(log,interval(0.0001,0.1))" in page
+    assert "tag(log,interval(0.0001,0.01))" in page
     assert {path.name for path in folder.glob("*.yaml")} == {
         "sst2_lora.yaml",
         "mrpc_full_finetune.yaml",
     }
 
 
-def test_the_legend_names_the_states_that_there_are(reported):
-    for name in ("search_history", "search_time"):
-        svg = (reported / f"results/search/main/figures/{name}.svg").read_text()
-        found = [state for state in STATES if f">{state}</text>" in svg]
-        assert found == ["pruned", "failed"]  # failed ones are in the second panel only
+def test_the_plots_show_how_the_trials_ended(reported):
+    svg = "results/search/main/figures/search_{}_sst2_lora.svg"
+    history = (reported / svg.format("history")).read_text()
+    assert ">pruned</text>" in history and ">Best Value</text>" in history
+    time = (reported / svg.format("time")).read_text()
+    states = ("COMPLETE", "PRUNED", "FAIL", "RUNNING")
+    found = [state for state in states if f">{state}</text>" in time]
+    assert found == ["COMPLETE", "PRUNED", "FAIL"]  # nobody knows when a running one will end
 
 
-def test_no_state_looks_like_a_method():
-    for style in [*search_figures.STATES.values(), *search_figures.BARS.values()]:
-        for part in ("color", "facecolor", "edgecolor"):
-            assert len(set(to_rgb(style.get(part, "black")))) == 1  # a grey
+def test_only_the_figures_that_are_named_are_drawn(reported, tmp_path):
+    shutil.copytree(reported / "runs", tmp_path / "runs")
+    run_analysis(settings(tmp_path, figures=["search_time"]))
+    drawn = {path.stem for path in (tmp_path / "results/search/main/figures").iterdir()}
+    assert drawn == {"search_time_sst2_lora", "search_time_mrpc_full_finetune"}
+    with pytest.raises(UserError, match="must be some of search_history, search_parallel, "):
+        run_analysis(settings(tmp_path, figures=["times"]))
 
 
 @pytest.mark.parametrize(
