@@ -1,0 +1,104 @@
+"""The examples of ``docs/extending.md``, as they stand there, typed at the real entry points."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+import torch
+from front_doors import ROOT, run_here
+from hydra.core.config_store import ConfigStore
+
+import loradrift.methods
+import loradrift.tasks  # noqa: F401  what is built in is registered before the examples are
+from loradrift.analysis.registry import ANALYSES, register_all
+from loradrift.config import METHODS, TASKS
+from loradrift.similarity import MEASURES, raise_failed, reference, self_check
+
+DOC = (ROOT / "docs" / "extending.md").read_text()
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Run the block below a heading of the page as a module; what it registers goes again."""
+    register_all()
+    registries, groups = (TASKS, METHODS, ANALYSES), ConfigStore.instance().repo
+    known = [dict(each) for each in registries]
+    options = {name: dict(groups.get(name, {})) for name in ("task", "method", "analysis")}
+
+    def run(heading: str) -> ModuleType:
+        section = DOC.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+        module = ModuleType("extension")
+        monkeypatch.setitem(sys.modules, "extension", module)
+        exec(compile(block, "docs/extending.md", "exec"), vars(module))
+        return module
+
+    yield run
+    for registry, entries in zip(registries, known, strict=True):
+        registry.clear()
+        registry.update(entries)
+    for name, entries in options.items():
+        groups[name] = entries
+
+
+def test_a_task(example, train_here, tmp_path):
+    example("A task")
+    words = {"sport": "match", "science": "planet", "trade": "market"}
+    folder = tmp_path / "data" / "TOPICS"
+    folder.mkdir(parents=True)
+    for split, size in (("train", 300), ("dev", 30)):
+        rows = [
+            f"the {words[topic]} of {split} {number} .\t{topic}"
+            for number, topic in zip(range(size), [*words] * size, strict=False)
+        ]
+        (folder / f"{split}.tsv").write_text("\n".join(["headline\ttopic", *rows]) + "\n")
+    place = ("data=local", f"data.root={tmp_path}/data")
+    done = train_here("task=topics", *place, "method=majority", "seed=1")
+    assert done.returncode == 0, done.stderr
+    [path] = tmp_path.rglob("run.json")
+    record = json.loads(path.read_text())
+    assert record["metrics"]["evaluation/accuracy"] == pytest.approx(1 / 3)
+    assert record["task"]["label"] == "Topics"
+
+
+def test_a_method(example, train_here, tmp_path):
+    example("A method")
+    typed = ("task=sst2", "method=last_blocks", "task.max_steps=2", "seed=1")
+    done = train_here(*typed)
+    assert done.returncode == 0, done.stderr
+    [path] = tmp_path.rglob("run.json")
+    parameters = json.loads(path.read_text())["parameters"]
+    assert 0 < parameters["trainable"] < parameters["total"] / 2
+    wrong = train_here(*typed, "method.blocks=0")
+    assert "method.blocks must be positive, got 0" in wrong.stderr
+
+
+def test_a_measure(example, monkeypatch):
+    module = example("A measure")
+    known = {**MEASURES, "explained": module.MEASURE}
+    monkeypatch.setattr(sys.modules[self_check.__module__], "MEASURES", known)
+    references = {**reference.REFERENCES, "explained": module.reference}
+    monkeypatch.setattr(reference, "REFERENCES", references)
+    raise_failed(self_check(["explained"]))
+    claims = {check.claim for check in self_check(["explained"])}
+    assert {"the published formula in float64", "after rotation", "after translation"} <= claims
+    known["explained"] = replace(module.MEASURE, value=lambda x, y: module.explained(x, 2 * y) / 2)
+    assert not all(check.holds for check in self_check(["explained"]))
+    rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    assert module.explained_distance(rows, rows) == pytest.approx(0, abs=1e-12)
+
+
+def test_an_analysis(example, tmp_path):
+    example("An analysis")
+    for name, speed in (("slow", 50), ("fast", 500)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        record = {"performance": {"tokens_per_second": speed}}
+        (tmp_path / "runs" / name / "run.json").write_text(json.dumps(record))
+    typed = ("analysis=speed", f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}")
+    done = run_here(ROOT / "analyze.py", *typed, "at_least=100")
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "speed.html").read_text()
+    assert "fast" in html and "slow" not in html and "<figure>" in html
