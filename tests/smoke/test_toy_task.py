@@ -2,13 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
 from front_doors import ROOT, run_here
 from hydra.core.config_store import ConfigStore
 
-from loradrift.config import TASKS, UserError
+from loradrift import methods
+from loradrift.config import METHODS, TASKS, UserError
 from loradrift.data import GlueFormat
 from loradrift.tasks import register
 from loradrift.tasks.classification import glue_task
@@ -103,6 +105,28 @@ def test_a_study_knows_the_task_and_its_baselines(toy, load, root):
     assert [*TASKS["toy"].baselines] == ["majority", "random", "zero_shot"]
 
 
-def test_a_name_is_taken_once(toy):
-    with pytest.raises(UserError, match="task=toy is registered twice"):
-        register(SPEC)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "task=toy is registered twice"),
+        ({"name": "other", "metrics": {}}, "task=other: its metric accuracy has no direction"),
+        ({"name": "other", "metrics": {"f1": True}}, "no direction: .* and holds f1"),
+    ],
+)
+def test_a_spec_that_cannot_be_used_is_refused(toy, change, message):
+    before = list(TASKS)
+    with pytest.raises(UserError, match=message):
+        register(replace(SPEC, **change))
+    assert list(TASKS) == before
+
+
+def test_a_study_of_an_unknown_task(toy, load):
+    with pytest.raises(UserError, match=r"study.tasks must be some of .*, squad_v2, toy, got tay"):
+        load("study=drift", "study.tasks=[tay]")
+    with pytest.raises(UserError, match="study.tasks must be some of"):
+        load("study=drift", "study.tasks=[pretrain]")
+
+
+def test_a_method_is_registered_once():
+    with pytest.raises(UserError, match="method=lora is registered twice"):
+        methods.register(METHODS["lora"])

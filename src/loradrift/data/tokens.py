@@ -194,14 +194,16 @@ def _special(token_id: int | None) -> list[int]:
     return [] if token_id is None else [token_id]
 
 
-def _cached(cache: Path, key: str, encode: Any, ids: Any, labels: Any) -> TokenTable:
+def _cached(
+    cache: Path, key: str, encode: Any, ids: Sequence[str], labels: Sequence[int]
+) -> TokenTable:
     def make(path: Path) -> None:
         tokens, num_truncated = encode()
         made = pa.table(
             {
-                "id": pa.array(ids or [str(i) for i in range(len(tokens))], pa.string()),
+                "id": pa.array(ids, pa.string()),
                 "input_ids": pa.array(tokens, pa.large_list(pa.int32())),
-                "label": pa.array(labels or [0] * len(tokens), pa.int64()),
+                "label": pa.array(labels, pa.int64()),
             }
         ).replace_schema_metadata({"num_truncated": str(num_truncated)})
         write_arrow(path, made.schema, made.combine_chunks().to_batches())

@@ -1,0 +1,29 @@
+"""``method=head_only``: the head learns, the backbone does not move, and no drift is measured."""
+
+import csv
+
+import torch
+from safetensors.torch import load_file
+
+from loradrift.config import ModelConfig
+from loradrift.models import Classifier, load_backbone
+
+
+def test_the_head_learns_and_nothing_else_moves(compute):
+    folder, record = compute("method=head_only", "seed=1", "callbacks.online_drift.enabled=true")
+    assert record.certificate is None and record.parameters["trainable"] == 2 * 32 + 2
+    steps = [load_file(path) for path in sorted(folder.glob("activations/step=*.safetensors"))]
+    assert len(steps) == 4
+    assert all(torch.equal(step[key], steps[0][key]) for step in steps for key in step)
+    with (folder / "metrics.csv").open() as file:
+        drift = [float(row["drift/mean"]) for row in csv.DictReader(file) if row["drift/mean"]]
+    assert len(drift) == 4 and max(map(abs, drift)) < 1e-6  # what rounding leaves
+    assert record.metrics["forgetting/loss_after"] == record.metrics["forgetting/loss_before"]
+
+    model = ModelConfig(name="local", path=str(folder / "model"))
+    first = Classifier(load_backbone(model, seed=0), 2, seed=1).head.weight
+    assert not torch.allclose(load_file(folder / "model/head.safetensors")["weight"], first)
+
+
+def test_it_may_be_part_of_a_study(load):
+    assert load("study=drift", "study.methods=[head_only,lora]").study.methods[0] == "head_only"
