@@ -9,8 +9,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache as cache_results
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import fork_server
 import pytest
+from fork_server import ForkedProcess
 from front_doors import run_here
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,6 +21,15 @@ os.environ["WANDB_MODE"] = "offline"
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server that forks processes for all workers; it is idle until it is asked."""
+    if not hasattr(config, "workerinput"):
+        folder = TemporaryDirectory(prefix="loradrift-")
+        server = fork_server.start(Path(folder.name, "server"))
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(server.communicate)
 
 
 def pytest_collection_finish() -> None:
@@ -165,6 +177,12 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def start(command) -> Callable[..., ForkedProcess]:
+    """Start ``train.py`` in a process of its own, forked from one that has torch loaded."""
+    return lambda *overrides, **options: ForkedProcess(command(*overrides, **options), ROOT)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """``analyze.py analysis=squad_v2``: the figures of any system's files, and bad input."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from front_doors import ROOT
+from fork_server import ForkedProcess
+from front_doors import ROOT, run_here
 
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.cli import entry_point as cli
@@ -63,23 +62,21 @@ def test_the_figures_alone_are_on_stdout(files):
     predictions = {"q1": "Ann Lee", "q3": "the Bob!", "q4": "Bob", "x": "", "y": ""}
     paths = files(na_probs=na_probs, predictions=predictions)
     given = [f"{key}={path}" for key, path in paths.items()]
-    result = subprocess.run(
-        [sys.executable, "analyze.py", "analysis=squad_v2", *given],
-        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    figures = json.loads(result.stdout)
+    process = ForkedProcess([sys.executable, "analyze.py", "analysis=squad_v2", *given], ROOT)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    figures = json.loads(out)
     assert list(figures) == [
         "exact", "f1", "total", "HasAns_exact", "HasAns_f1", "HasAns_total", "NoAns_exact",
         "NoAns_f1", "NoAns_total", "best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh",
     ]  # fmt: skip
-    assert result.stdout == json.dumps(figures, indent=2) + "\n"
+    assert out == json.dumps(figures, indent=2) + "\n"
     # q2 has no prediction. Ann against Ann Lee: exact 0, F1 2/3.
     assert figures["total"] == 3 and figures["exact"] == pytest.approx(100 / 3)
     assert figures["HasAns_f1"] == pytest.approx(100 * 5 / 6) and figures["NoAns_total"] == 1
     assert figures["best_f1"] == pytest.approx(100 * (1 + 5 / 3) / 3)
     assert figures["best_f1_thresh"] == 0.2
-    oddities, missing, unknown, strange, wide = result.stderr.splitlines()
+    oddities, missing, unknown, strange, wide = err.splitlines()
     assert oddities.startswith("warning: what the official evaluation does not look at in ")
     assert oddities.endswith(
         "(training refuses it): 1; data[0].paragraphs[0].qas[2].answers[1].text is 'a Bob', but "
@@ -158,9 +155,6 @@ def test_a_missing_file_is_named(files, capsys, key):
     ],
 )
 def test_a_path_that_needs_quotes_says_so(typed, message):
-    result = subprocess.run(
-        [sys.executable, "analyze.py", "analysis=squad_v2", typed],
-        cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    result = run_here(ROOT / "analyze.py", "analysis=squad_v2", typed)
     [line] = result.stderr.splitlines()
     assert result.returncode == 1 and line.startswith("error: ") and line.endswith(message)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fork_server import ForkedProcess
 from front_doors import ROOT, run_here
 from leavings import only
 from safetensors.torch import load_file, save_file
@@ -69,9 +70,9 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     assert unknown.exit_code == 1  # B is zero on any base
     # a shell needs the exit code, and a pipe the empty stdout
     command = [sys.executable, "analyze.py", *typed(tmp_path / "nothing", tmp_path)]
-    nothing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert (nothing.returncode, nothing.stdout) == (2, "")  # nothing to judge
-    assert nothing.stderr == f"error: adapter={tmp_path}/nothing is no folder\n"
+    process = ForkedProcess(command, ROOT)
+    assert process.communicate() == ("", f"error: adapter={tmp_path}/nothing is no folder\n")
+    assert process.returncode == 2  # nothing to judge
 
 
 def test_without_an_adapter_there_is_no_verdict():

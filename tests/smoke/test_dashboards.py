@@ -1,12 +1,11 @@
 """The study in W&B, offline: what is logged, what would be pushed, and that no key is written."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fork_server import ForkedProcess
 from planted_search import plant
 from planted_weights import write_study
 
@@ -34,13 +33,11 @@ def pushed(tmp_path_factory):
     run_analysis(settings(folder, "search"))
     run_analysis(settings(folder, "drift"))
     places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    done = subprocess.run(
-        [sys.executable, "analyze.py", "analysis=dashboards", "entity=someone", *places],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=os.environ | {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder, study, done.stdout + done.stderr
+    command = [sys.executable, "analyze.py", "analysis=dashboards", "entity=someone", *places]
+    process = ForkedProcess(command, ROOT, {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY})
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return folder, study, out + err
 
 
 def test_it_says_what_uploads_the_runs(pushed):

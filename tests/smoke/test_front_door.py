@@ -13,13 +13,14 @@ from loradrift.activations import ActivationStore
 from loradrift.callbacks.guards import TrainingFault
 
 
-def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(train, train_here, tmp_path):
+def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(start, train_here, tmp_path):
     typed = ("task=sst2", "method=lora", "-m", "seed=1,2")
-    first = train(*typed)
-    assert first.returncode == 0, first.stderr
+    first = start(*typed)
+    out, err = first.communicate()
+    assert first.returncode == 0, err
     records = cells(tmp_path / "runs")
     assert [Path(name).name for name in records] == ["seed=1", "seed=2"]
-    table = first.stdout[first.stdout.index("Finished runs") :]
+    table = out[out.index("Finished runs") :]
     assert re.search(r"sst2\s.*1,2\s.*accuracy \d+\.\d+ ± \d+\.\d+", table)
     for name, record in records.items():
         assert (record["status"], record["steps"]) == ("success", 12)

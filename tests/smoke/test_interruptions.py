@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,11 +17,11 @@ from loradrift.config import UserError
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, command, tmp_path):
+def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, start, tmp_path):
     typed = ("task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2", "seed=7")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     compute(*typed, runs=whole)
-    process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
+    process = start(*typed, runs=killed)
     while process.poll() is None and not list(killed.rglob("checkpoints/last.ckpt")):
         time.sleep(0.002)
     process.kill()
@@ -45,9 +44,9 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, command, tmp
         (signal.SIGTERM, "run.json"),  # while everything is still being loaded
     ],
 )
-def test_a_signal_leaves_a_status_and_exit_code_130(command, tmp_path, number, moment):
+def test_a_signal_leaves_a_status_and_exit_code_130(start, tmp_path, number, moment):
     typed = ("method=full_finetune", "task.max_steps=400")
-    process = subprocess.Popen(command(*typed), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = start(*typed)
     while process.poll() is None and not list((tmp_path / "runs").rglob(moment)):
         time.sleep(0.002)
     process.send_signal(number)

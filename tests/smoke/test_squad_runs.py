@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from loradrift.training.prepared_data import prepare
 from loradrift.training.train import evaluate
 from loradrift.training.worker import Worker
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("task=squad_v2", "task.num_best=3")
 FIGURES = ("predictions.jsonl", "predictions.json", "best_spans.json", "na_prob.json")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_finetune", "lora"])
-def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path, method):
+def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, start, tmp_path, method):
     typed = (
         "task=squad_v2",
         "task.num_best=3",
@@ -36,14 +34,14 @@ def test_a_killed_run_resumes_to_the_same_bits(compute, train, command, tmp_path
     typed += ("method.dropout=0.1",) * (method == "lora")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     _, expected = compute(*typed, runs=whole)
-    process = subprocess.Popen(command(*typed, runs=killed), cwd=ROOT)
+    process = start(*typed, runs=killed)
     while process.poll() is None and not list(killed.rglob("checkpoints/last.ckpt")):
         time.sleep(0.001)
     process.kill()
     process.wait()
     folder, record = only(killed)
     assert record["status"] == "running" and not (folder / "predictions.json").exists()
-    resumed = train(*typed, runs=killed)
+    resumed = train_here(*typed, runs=killed)
     assert resumed.returncode == 0, resumed.stderr
     _, record = only(killed)
     assert record["resumed"] == 1

@@ -1,9 +1,10 @@
 """A study with a training that takes a moment, and what it left; shared by tests."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from fork_server import ForkedProcess
 
 APP = Path(__file__).with_name("quick_train.py")
 PLANTED = Path(__file__).parents[1] / "analysis" / "drift"
@@ -15,10 +16,7 @@ TYPED = ("study=drift", "-m", "task=sst2")
 def start(folder, *overrides):
     command = [sys.executable, str(APP), *TYPED, *overrides]
     path = os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
+    return ForkedProcess(command, folder, {"PYTHONPATH": path})
 
 
 def begun(folder):

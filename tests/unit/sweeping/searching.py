@@ -1,12 +1,11 @@
 """A search, in a process of its own or in this one, and what it left; shared by tests."""
 
-import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import optuna
+from fork_server import ForkedProcess
 from front_doors import run_here
 
 APP = Path(__file__).with_name("quick_train.py")
@@ -20,19 +19,12 @@ def typed(*overrides, runs, n_trials):
 
 
 def search(*overrides, runs, env=None, n_trials=10):
-    return subprocess.Popen(
-        [sys.executable, str(APP), *typed(*overrides, runs=runs, n_trials=n_trials)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=runs,
-        start_new_session=True,
-        env=os.environ | (env or {}),
-    )
+    command = [sys.executable, str(APP), *typed(*overrides, runs=runs, n_trials=n_trials)]
+    return ForkedProcess(command, runs, env)
 
 
 def finish(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
