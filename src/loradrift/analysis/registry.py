@@ -16,7 +16,11 @@ from loradrift.config import AnalyzeConfig, UserError
 
 @dataclass(frozen=True)
 class Analysis:
-    """An analysis; its functions import what they need, so that ``--help`` stays quick."""
+    """An analysis: its configuration and two functions.
+
+    A function may be named as ``module:function``, in the package of ``config``: it is imported
+    when the analysis runs, so that ``--help`` stays quick.
+    """
 
     name: str
     """Typed as ``analysis=<name>``."""
@@ -24,11 +28,26 @@ class Analysis:
     config: type[AnalyzeConfig]
     """Its keys; the first line of the docstring is its line in ``--help``."""
 
-    tables: Callable[[Any], Any]
-    """Reads files and computes."""
+    tables: Callable[[Any], Any] | str
+    """Takes the configuration, reads files and computes."""
 
-    page: Callable[[Any, Any], None]
-    """Writes and prints what :attr:`tables` gave."""
+    page: Callable[[Any, Any], None] | str
+    """Takes the configuration and what :attr:`tables` gave; writes and prints it."""
+
+    def tabulate(self, settings: AnalyzeConfig) -> Any:
+        """Read and compute; nothing is drawn."""
+        return self.function(self.tables)(settings)
+
+    def run(self, settings: AnalyzeConfig) -> None:
+        """Read, compute, write and print."""
+        self.function(self.page)(settings, self.tabulate(settings))
+
+    def function(self, named: Callable[..., Any] | str) -> Callable[..., Any]:
+        """Import a function that is named."""
+        if not isinstance(named, str):
+            return named
+        found: Callable[..., Any] = pkgutil.resolve_name(f"{self.config.__module__}.{named}")
+        return found
 
 
 ANALYSES: dict[str, Analysis] = {}
@@ -101,4 +120,4 @@ def run_analysis(settings: AnalyzeConfig) -> None:
             f"analysis.name={name}: an analysis is chosen by analysis=<name>; there are: "
             + ", ".join(sorted(ANALYSES))
         )
-    analysis.page(settings, analysis.tables(settings))
+    analysis.run(settings)

@@ -22,12 +22,12 @@ def analyse(phase: str, settings: Config, study: str, storage: str | None) -> No
         print(f"phase {phase}: done already, of these very runs", flush=True)
         return
     print(f"phase {phase}", flush=True)
-    from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
+    from loradrift.analysis.registry import ANALYSES, make_config
 
-    places = _places(settings, study)
     name = "report" if phase == "report" else "drift"
-    config = make_config(name, **places)  # registers the analyses
-    make = run_analysis if phase == "report" else ANALYSES[name].tables
+    config = make_config(name, **_places(settings, study))  # registers the analyses
+    entry = ANALYSES[name]
+    make = entry.run if phase == "report" else entry.tabulate
     step.run(lambda: make(config))
 
 

@@ -91,6 +91,13 @@ def test_a_name_is_registered_once(toy):
     assert analyze("analysis=toy").returncode == 1  # the first one is still there
 
 
+def test_every_name_of_a_function_is_one():
+    register_all()
+    for analysis in ANALYSES.values():
+        for named in (analysis.tables, analysis.page):
+            assert callable(analysis.function(named))
+
+
 def test_a_figure_is_drawn_when_it_is_asked_for(tmp_path):
     asked = []
 

@@ -101,7 +101,7 @@ def test_a_pickle_is_turned_into_safetensors(name, model_folder, tmp_path):
 
 
 def test_what_is_printed_is_what_runs(model_folder, tmp_path, capsys):
-    from loradrift.diagnose.page import show
+    from loradrift.analysis.diagnose.page import show
 
     folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3)
     show(diagnose(str(folder), str(model_folder)))

@@ -1,13 +1,9 @@
 """What a W&B workspace and report show of a study."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from loradrift.analysis.registry import Analysis, register
 from loradrift.config import AnalyzeConfig
-
-if TYPE_CHECKING:
-    from loradrift.analysis.dashboards.layout import Contents
 
 
 @dataclass(kw_only=True)
@@ -21,18 +17,4 @@ class DashboardsConfig(AnalyzeConfig):
     """W&B user or team; null is the key's own."""
 
 
-def collect(settings: DashboardsConfig) -> "Contents":
-    """Read what earlier analyses wrote."""
-    from loradrift.analysis.dashboards.dashboards import collect_results
-
-    return collect_results(settings.analysis)
-
-
-def push(settings: DashboardsConfig, contents: "Contents") -> None:
-    """Log the results as a W&B run, and push the workspace and the report."""
-    from loradrift.analysis.dashboards.dashboards import push_dashboards
-
-    push_dashboards(contents, settings.analysis, settings.project, settings.entity)
-
-
-register(Analysis("dashboards", DashboardsConfig, collect, push))
+register(Analysis("dashboards", DashboardsConfig, "dashboards:collect", "dashboards:push"))

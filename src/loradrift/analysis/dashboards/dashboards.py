@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from loradrift.analysis.dashboards import DashboardsConfig
 from loradrift.analysis.dashboards.layout import Contents, build
 from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
 from loradrift.analysis.drift.pairing import choose_study
 from loradrift.analysis.tables import read_tables
-from loradrift.config import AnalysisConfig, UserError
+from loradrift.config import UserError
 from loradrift.files import write_atomic, write_json
 
 AGAIN = "python analyze.py"
@@ -38,9 +39,7 @@ def check_installed() -> None:
         raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
 
 
-def push_dashboards(
-    contents: Contents, config: AnalysisConfig, project: str, entity: str | None
-) -> None:
+def push(settings: DashboardsConfig, contents: Contents) -> None:
     """Log the study's results as a W&B run, and push its workspace and report.
 
     With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
@@ -51,6 +50,7 @@ def push_dashboards(
     """
     import wandb
 
+    config, project, entity = settings.analysis, settings.project, settings.entity
     results = Path(config.results)
     folder = results / "dashboards"
     try:
@@ -86,13 +86,14 @@ def offline_runs(runs: str, study: str) -> list[str]:
     return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
 
 
-def collect_results(config: AnalysisConfig) -> Contents:
+def collect(settings: DashboardsConfig) -> Contents:
     """Read what earlier analyses wrote.
 
     Raises:
         UserError: If the study has not been analysed, or nothing could be logged.
     """
     check_installed()
+    config = settings.analysis
     results, study = Path(config.results), choose_study(Path(config.runs), config.study)
     read = read_tables(results / "drift_analysis", ["summary", "layers", "frontier", "runs"], AGAIN)
     outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")

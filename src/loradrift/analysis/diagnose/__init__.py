@@ -1,14 +1,10 @@
 """``analysis=diagnose``: is this adapter really applied?"""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from loradrift.analysis.registry import Analysis, register
 from loradrift.config import AnalyzeConfig
-
-if TYPE_CHECKING:
-    from loradrift.diagnose import Diagnosis
 
 
 @dataclass(kw_only=True)
@@ -24,18 +20,4 @@ class DiagnoseConfig(AnalyzeConfig):
     exit_code: ClassVar[int] = 2  # 1 is a verdict
 
 
-def judge(settings: DiagnoseConfig) -> "Diagnosis":
-    """Diagnose the adapter."""
-    from loradrift.diagnose.page import diagnose_or_exit
-
-    return diagnose_or_exit(settings.adapter, settings.base)
-
-
-def report(settings: DiagnoseConfig, found: "Diagnosis") -> None:
-    """Print the diagnosis and write ``diagnosis.json``."""
-    from loradrift.diagnose.page import report_diagnosis
-
-    report_diagnosis(found, Path(settings.analysis.results) / "diagnosis.json")
-
-
-register(Analysis("diagnose", DiagnoseConfig, judge, report))
+register(Analysis("diagnose", DiagnoseConfig, "page:judge", "page:report"))

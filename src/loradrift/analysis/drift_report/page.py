@@ -7,11 +7,11 @@ import pandas as pd
 from loradrift.analysis.drift.page import study_blocks
 from loradrift.analysis.drift.study_figures import HYPOTHESES, STUDY
 from loradrift.analysis.drift.tables import DriftTables
+from loradrift.analysis.drift_report import AnalyzeDriftConfig, ReportConfig
 from loradrift.analysis.drift_report.tables import Findings
 from loradrift.analysis.search.page import found_edges
 from loradrift.analysis.weights.figures import WEIGHTS
 from loradrift.analysis.weights.page import print_weights, weight_blocks
-from loradrift.config.analysis import FiguresConfig
 from loradrift.report.blocks import interval_text
 from loradrift.report.figures import Figures
 from loradrift.report.html import write_html
@@ -21,8 +21,9 @@ from loradrift.report.terminal import print_table
 TITLE = "Representation drift: LoRA against full fine-tuning"
 
 
-def write_report(config: FiguresConfig, findings: Findings) -> None:
+def write(settings: AnalyzeDriftConfig | ReportConfig, findings: Findings) -> None:
     """Write figures, page and PDF; print the summary and where they are."""
+    config = settings.analysis
     study, outcomes, weights, self_checks, problems = findings
     results = Path(config.results)
     sources = (STUDY, study), (HYPOTHESES, outcomes), (WEIGHTS, weights)

@@ -17,12 +17,12 @@ from loradrift.analysis.drift.hypothesis_data import (
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.study_figures import HYPOTHESES, STUDY
 from loradrift.analysis.drift.tables import DriftTables
+from loradrift.analysis.drift_report import AnalyzeDriftConfig, HypothesesConfig, ReportConfig
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weights.figures import WEIGHTS
 from loradrift.analysis.weights.tables import Weights, find_weights
 from loradrift.config import AnalysisConfig, UserError
-from loradrift.config.analysis import DriftConfig, FiguresConfig
 from loradrift.files import write_json
 from loradrift.report.figures import check_figures
 from loradrift.report.terminal import print_table
@@ -42,13 +42,14 @@ class Findings(NamedTuple):
     problems: Sequence[str]
 
 
-def tabulate_drift(config: DriftConfig) -> Findings:
+def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     """Compute and write the tables, from which ``analysis=report`` makes the report.
 
     Raises:
         UserError: If there is nothing to compare.
         SelfCheckError: If an instrument fails its self-check.
     """
+    config = settings.analysis
     check_figures(config.figures, [*STUDY, *HYPOTHESES, *WEIGHTS])
     self_checks = run_self_checks(dict.fromkeys([*ALWAYS, *config.measures]), config.seed)
     pairing, study = find_study(config)
@@ -62,12 +63,13 @@ def tabulate_drift(config: DriftConfig) -> Findings:
     )
 
 
-def read_findings(config: FiguresConfig) -> Findings:
+def read(settings: ReportConfig) -> Findings:
     """Read what earlier analyses wrote; no run is read.
 
     Raises:
         UserError: If a table is missing or damaged, or the tables are of different runs.
     """
+    config = settings.analysis
     check_figures(config.figures, [*STUDY, *HYPOTHESES, *WEIGHTS])
     results = Path(config.results)
     names = [*DriftTables._fields, "not_analysed"]
@@ -87,6 +89,16 @@ def read_findings(config: FiguresConfig) -> Findings:
     measured = set(study.drift["measure"])
     self_checks = run_self_checks([name for name in MEASURES if name in measured], config.seed)
     return Findings(study, outcomes, weights, self_checks, problems)
+
+
+def find(settings: HypothesesConfig) -> DriftTables:
+    """Compute the tables of drift."""
+    return find_study(settings.analysis)[1]
+
+
+def decide(settings: HypothesesConfig, study: DriftTables) -> None:
+    """Write and print the verdicts."""
+    decide_hypotheses(settings.analysis, study)
 
 
 def decide_hypotheses(config: AnalysisConfig, study: DriftTables) -> list[Outcome]:

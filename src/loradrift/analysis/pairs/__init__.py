@@ -1,14 +1,9 @@
 """Labelled text pairs: does an adapter change what cosine scores say of them?"""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loradrift.analysis.registry import Analysis, register
 from loradrift.config import AnalyzeConfig
-
-if TYPE_CHECKING:
-    from loradrift.analysis.pairs.comparison import Comparison
 
 
 @dataclass(kw_only=True)
@@ -25,21 +20,4 @@ class PairsConfig(AnalyzeConfig):
     """Folder or hub name of its base model; null is what the adapter or the run names."""
 
 
-def compare(settings: PairsConfig) -> "Comparison":
-    """Score the pairs without and with the adapter."""
-    import numpy as np
-
-    from loradrift.analysis.pairs.comparison import compare_pairs
-
-    rng = np.random.default_rng(settings.analysis.seed)
-    return compare_pairs(Path(settings.pairs), settings.adapter, settings.base, rng)
-
-
-def report(settings: PairsConfig, comparison: "Comparison") -> None:
-    """Write and print the metrics of both models."""
-    from loradrift.analysis.pairs.page import report_pairs
-
-    report_pairs(comparison, Path(settings.analysis.results))
-
-
-register(Analysis("pairs", PairsConfig, compare, report))
+register(Analysis("pairs", PairsConfig, "comparison:compare", "page:report"))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.pairs import PairsConfig
 from loradrift.analysis.pairs.intervals import (
     CONFIDENCE,
     NUM_RESAMPLES,
@@ -70,6 +71,12 @@ class Comparison(NamedTuple):
             command = diagnose_command(str(self.case.files.folder), self.case.base)
             said[-1] += f"; `{command}` says what to change"
         return said
+
+
+def compare(settings: PairsConfig) -> Comparison:
+    """Score the pairs that the settings name without and with the adapter."""
+    rng = np.random.default_rng(settings.analysis.seed)
+    return compare_pairs(Path(settings.pairs), settings.adapter, settings.base, rng)
 
 
 def compare_pairs(

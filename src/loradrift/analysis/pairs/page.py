@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from loradrift.analysis.pairs import PairsConfig
 from loradrift.analysis.pairs.comparison import Comparison, comparison_json
 from loradrift.analysis.pairs.intervals import CONFIDENCE, NUM_RESAMPLES
 from loradrift.files import write_atomic, write_json
@@ -28,8 +29,9 @@ DIGITS = {"threshold": 6} | dict.fromkeys(
 """Decimals, where they are not 4."""
 
 
-def report_pairs(comparison: Comparison, results: Path) -> None:
+def report(settings: PairsConfig, comparison: Comparison) -> None:
     """Write ``pairs.json`` and ``pairs.csv``; print the metrics, and a warning if all are equal."""
+    results = Path(settings.analysis.results)
     write_json(results / "pairs.json", comparison_json(comparison))
     with write_atomic(results / "pairs.csv") as temporary:
         comparison.scores.to_csv(temporary, index=False)

@@ -7,19 +7,20 @@ from typing import Any
 
 import pandas as pd
 
+from loradrift.analysis.search import SearchReportConfig
 from loradrift.analysis.search.figures import NO_TIME, SEARCHES
 from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Found, Searches
 from loradrift.analysis.tables import read_tables
-from loradrift.config.analysis import FiguresConfig
 from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
 from loradrift.report.figures import Figures
 from loradrift.report.html import write_html
 from loradrift.report.terminal import print_table
 
 
-def report_search(config: FiguresConfig, found: Found) -> None:
+def report(settings: SearchReportConfig, found: Found) -> None:
     """Write figures and page in ``<results>/search/<study>/``; print the summary."""
-    tables, folder = found.tables, Path(config.results) / "search" / found.name
+    config, tables = settings.analysis, found.tables
+    folder = Path(config.results) / "search" / found.name
     figures = Figures(folder / "figures", config.figures, (SEARCHES, found))
     title = f"Searches of study {found.name}"
     write_html(folder / "report.html", title, search_blocks(tables, figures), figures.folder)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.search import SearchReportConfig
 from loradrift.analysis.search.search_storage import open_searches
 from loradrift.analysis.tables import write_tables
 from loradrift.config import UserError
-from loradrift.config.analysis import FiguresConfig
 from loradrift.sweeping.best import best_trial, objective, write_best
 
 if TYPE_CHECKING:
@@ -70,13 +70,14 @@ class Found(NamedTuple):
     tables: Searches
 
 
-def tabulate_searches(config: FiguresConfig, storage: str | None) -> Found:
+def tabulate(settings: SearchReportConfig) -> Found:
     """Write the tables and the best values in ``<results>/search/<study>/``.
 
     Raises:
         UserError: If there is no storage, study or trial.
     """
-    studies = open_searches(config, storage)
+    config = settings.analysis
+    studies = open_searches(config, settings.storage)
     results = Path(config.results)
     name = studies[0].study_name.partition("/")[0]
     tables = analyse_searches(studies, config.seed)

@@ -4,8 +4,20 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from loradrift.analysis.self_check import ProveConfig
 from loradrift.analysis.self_check.pooling import pooling_self_check
-from loradrift.similarity import SelfCheck, raise_failed, self_check
+from loradrift.report.terminal import print_table
+from loradrift.similarity import MEASURES, SelfCheck, raise_failed, self_check
+
+
+def check_all(settings: ProveConfig) -> list[SelfCheck]:
+    """Run the self-checks of every measure."""
+    return run_self_checks(MEASURES, settings.analysis.seed)
+
+
+def show(settings: ProveConfig, self_checks: list[SelfCheck]) -> None:
+    """Print the self-checks."""
+    print_table(self_check_table(self_checks), "Every self-check holds")
 
 
 def run_self_checks(measures: Iterable[str], seed: int) -> list[SelfCheck]:

@@ -5,22 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loradrift.analysis.squad_v2 import SquadReportConfig
 from loradrift.config import UserError
 from loradrift.data.squad_v2.format import read_json, read_squad
 from loradrift.data.squad_v2.metrics import Evaluation, evaluate, some
 
 
-def evaluate_files(dataset: Path, predictions: Path, na_probs: Path | None) -> Evaluation:
+def evaluate_files(settings: SquadReportConfig) -> Evaluation:
     """Evaluate predictions, with a line on stderr for each kind of oddity.
-
-    Args:
-        dataset: SQuAD v2 file.
-        predictions: JSON object: question id -> answer.
-        na_probs: JSON object: question id -> probability that there is no answer.
 
     Raises:
         UserError: If a file is missing or malformed, or the files do not belong together.
     """
+    dataset, predictions = Path(settings.dataset), Path(settings.predictions)
+    na_probs = None if settings.na_probs is None else Path(settings.na_probs)
     problems: list[str] = []
     questions = read_squad(dataset, problems)
     answers = read_answers(predictions)
@@ -42,6 +40,11 @@ def evaluate_files(dataset: Path, predictions: Path, na_probs: Path | None) -> E
                 "does, a prediction with one above 1 counts as no answer"
             )
     return evaluation
+
+
+def show(settings: SquadReportConfig, evaluation: Evaluation) -> None:
+    """Print the figures as JSON."""
+    print(json.dumps(evaluation.figures, indent=2))
 
 
 def read_answers(path: Path) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """The report's section about weights: its figures, its tables, and what the terminal shows."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from loradrift.analysis.drift.page import left_out
+from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.tables import Weights
 from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
 from loradrift.report.figures import Figures
@@ -67,6 +70,12 @@ def directions(summary: pd.DataFrame) -> pd.DataFrame:
     table["random change as large"] = summary["intruders_control"]
     table["random directions"] = summary["intruders_random"]
     return table
+
+
+def show(settings: WeightsConfig, weights: Weights) -> None:
+    """Print the summary, and where the tables are."""
+    print_weights(weights)
+    print(f"tables: {Path(settings.analysis.results) / 'weights'}")
 
 
 def print_weights(weights: Weights) -> None:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.find_study import print_problems
+from loradrift.analysis.drift.find_study import find_study, print_problems
 from loradrift.analysis.drift.pairing import METHODS, Pairing
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.analysis.tables import write_tables
+from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.modules import weight_changes
-from loradrift.config import AnalysisConfig
+from loradrift.config import AnalysisConfig, UserError
 from loradrift.statistics import sign_flip, t_interval
 
 QUANTITIES = (
@@ -68,6 +69,18 @@ def analyse_weights(
         totals(modules, study),
         pd.DataFrame({"not analysed": problems}, dtype=object),
     )
+
+
+def tabulate(settings: WeightsConfig) -> Weights:
+    """Compute the tables about weights, and write them.
+
+    Raises:
+        UserError: If no weights can be read.
+    """
+    weights = find_weights(settings.analysis, *find_study(settings.analysis))
+    if weights.modules.empty:
+        raise UserError("the weights of no pair can be read: nothing to compare")
+    return weights
 
 
 def find_weights(config: AnalysisConfig, pairing: Pairing, study: DriftTables) -> Weights:

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 from loradrift.adapters import Check
+from loradrift.analysis.diagnose import DiagnoseConfig
 from loradrift.config import UserError
 from loradrift.diagnose import Diagnosis, diagnose
 from loradrift.diagnose.sections import NAMES
@@ -26,26 +27,27 @@ CODE = ("from ", "import ", "python ")
 """How advice begins that is code or a command."""
 
 
-def diagnose_or_exit(adapter: str, base: str | None) -> Diagnosis:
-    """Diagnose an adapter.
+def judge(settings: DiagnoseConfig) -> Diagnosis:
+    """Diagnose the adapter.
 
     Raises:
         UserError: If there is no adapter; ends with 2, since 1 is a verdict.
     """
     try:
-        return diagnose(adapter, base)
+        return diagnose(settings.adapter, settings.base)
     except UserError as error:
-        error.exit_code = 2
+        error.exit_code = settings.exit_code
         raise
 
 
-def report_diagnosis(found: Diagnosis, path: Path) -> None:
-    """Print the five tests and the diagnosis, and write them as JSON.
+def report(settings: DiagnoseConfig, found: Diagnosis) -> None:
+    """Print the five tests and the diagnosis, and write ``diagnosis.json``.
 
     Raises:
         SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
             judged.
     """
+    path = Path(settings.analysis.results) / "diagnosis.json"
     write_json(path, found.to_json())
     show(found)
     print(f"written: {path}", flush=True)
