@@ -2,7 +2,7 @@
 
 # Shape suffixes: B rows of one batch, T tokens, D width, N pooled rows, L layers.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -37,26 +37,33 @@ class Captured(NamedTuple):
     ``mean``."""
 
 
-def capture_probe(
-    backbone: nn.Module, probe: Probe, pooling: Pooling, device: torch.device
-) -> Captured:
-    """Pooled output of every block on the probe, in eval mode and under inference mode.
+def stream_probe(
+    backbone: nn.Module,
+    probe: Probe,
+    pooling: Pooling,
+    device: torch.device,
+    receive: Callable[[int, Tensor], None],
+) -> Tensor | None:
+    """Hand each block's pooled rows of each batch to ``receive`` the moment they are computed.
 
-    Modes, hooks, gradients and the random state of the CPU and of ``device`` are afterwards what
-    they were. Each stream is pooled at once, so that never more than one is held.
+    Everything else is as for :func:`capture_probe`; no more than one stream is held.
 
     Args:
         backbone: An :class:`Encoder`.
         probe: The rows.
         pooling: How their tokens become rows.
         device: Where the backbone is; the probe's batches are moved there one by one.
+        receive: Takes a block's number and its next rows ``(K, D)``, on ``device``.
+
+    Returns:
+        What :class:`Captured` says of the beginning-of-sequence token.
 
     Raises:
         RuntimeError: If a block does not run exactly once for each batch.
         ValueError: If the probe holds nothing to pool.
     """
     encoder = cast(Encoder, backbone)
-    pooled: list[list[Tensor]] = [[] for _ in encoder.blocks]
+    runs = [0 for _ in encoder.blocks]
     bos: dict[int, Tensor] = {}
     keep_bos = pooling.name == "mean" and probe.bos_id is not None
     with (
@@ -64,26 +71,40 @@ def capture_probe(
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         torch.inference_mode(),
     ):
-        for num_done, (batch, mask) in enumerate(
-            zip(probe.batches, pooling.masks(probe), strict=True)
+        for number, (batch, mask) in enumerate(
+            zip(probe.batches, pooling.masks(probe), strict=True), start=1
         ):
             mask_BT = mask.to(device)
 
             def pool(index: int, x_BTD: Tensor, mask_BT: Tensor = mask_BT) -> None:
-                pooled[index].append(pooling(x_BTD, mask_BT))
+                runs[index] += 1
+                receive(index, pooling(x_BTD, mask_BT))
                 if keep_bos and index not in bos:
                     bos[index] = x_BTD[0, 0].float().clone()  # a view would hold the whole stream
 
             with block_outputs(encoder.blocks, pool):
                 encoder.encode(batch["input_ids"].to(device))
-            for index, parts in enumerate(pooled):
-                if len(parts) != num_done + 1:
+            for index, done in enumerate(runs):
+                if done != number:
                     raise RuntimeError(
                         f"layer_{index} must run once in a forward pass, "
-                        f"got {len(parts) - num_done} runs"
+                        f"got {done - number + 1} runs"
                     )
     # Outside inference mode, so that the caller gets ordinary tensors.
-    return Captured(
-        {f"layer_{index}": torch.cat(parts).cpu() for index, parts in enumerate(pooled)},
-        torch.stack([bos[index] for index in range(len(pooled))]).cpu() if keep_bos else None,
+    return torch.stack([bos[index] for index in range(len(runs))]).cpu() if keep_bos else None
+
+
+def capture_probe(
+    backbone: nn.Module, probe: Probe, pooling: Pooling, device: torch.device
+) -> Captured:
+    """Pooled output of every block on the probe, in eval mode and under inference mode.
+
+    Modes, hooks, gradients and the random state of the CPU and of ``device`` are afterwards what
+    they were. Arguments and errors are those of :func:`stream_probe`.
+    """
+    pooled: list[list[Tensor]] = [[] for _ in cast(Encoder, backbone).blocks]
+    bos_LD = stream_probe(
+        backbone, probe, pooling, device, lambda index, rows_KD: pooled[index].append(rows_KD)
     )
+    layers = {f"layer_{index}": torch.cat(parts).cpu() for index, parts in enumerate(pooled)}
+    return Captured(layers, bos_LD)

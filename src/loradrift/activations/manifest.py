@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
@@ -94,8 +95,9 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     Raises:
         StoreError: If the disk is full or the folder cannot be written.
     """
-    with replacing(path, json.dumps(manifest, indent=2).encode()):
-        pass
+    with replacing(path) as file:
+        file.write(json.dumps(manifest, indent=2).encode())
+        to_disk(file)
 
 
 def differences(here: Manifest, wanted: Manifest) -> list[str]:
@@ -146,23 +148,28 @@ def check_sizes(root: Path, manifest: Manifest) -> None:
 
 
 @contextmanager
-def replacing(path: Path, data: bytes) -> Iterator[None]:
-    """Write ``data`` beside ``path``; put it in its place after the block, if that succeeds.
+def replacing(path: Path) -> Iterator[BufferedRandom]:
+    """Open a file beside ``path`` to write to; rename it to ``path`` if the block succeeds.
+
+    The block calls :func:`to_disk` when all is written.
 
     Raises:
         StoreError: If the disk is full or the folder cannot be written; the temporary file is
             removed and the file at ``path`` is as before.
     """
-    # Not files.write_atomic: the data must be on disk before the block, which relies on it.
+    # Not files.write_atomic: the block may rely on the data being on disk.
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield
+        with temporary.open("w+b") as file:
+            yield file
         os.replace(temporary, path)
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(file: BufferedRandom) -> None:
+    """Return once everything that was written to ``file`` is on disk."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""From token activations to the rows that are compared: one per example, or a sample of tokens.
+"""From token activations to the rows that are compared: one per example, or one per token.
 
 Padding and special tokens never enter: a beginning-of-sequence token carries activations so large
 that it would decide every similarity alone (Sun et al. 2024, arXiv:2402.17762).
@@ -46,10 +46,10 @@ class Pooling:
     """
 
     name: str = "mean"
-    """``mean`` or ``last`` (one row per example), or ``tokens`` (a sample of token rows)."""
+    """``mean`` or ``last`` (one row per example), or ``tokens`` (one row per token)."""
 
-    max_tokens: int = 2048
-    """Size of the sample with ``tokens``."""
+    max_tokens: int | None = 2048
+    """Size of the sample with ``tokens``; None takes every token."""
 
     seed: int = 0
     """Draws the sample of ``tokens``; unrelated to the training seed, so that rows stay aligned."""
@@ -57,11 +57,14 @@ class Pooling:
     def __post_init__(self) -> None:
         key = "callbacks.activation_dump"
         check(self.name in POOLINGS, f"{key}.pooling", " or ".join(POOLINGS), self.name)
-        check(self.max_tokens > 0, f"{key}.max_tokens", "positive", self.max_tokens)
+        positive = self.max_tokens is None or self.max_tokens > 0
+        check(positive, f"{key}.max_tokens", "positive", self.max_tokens)
 
     @property
     def label(self) -> str:
         """Everything that decides the pooled rows, in one string."""
+        if self.name == "tokens" and self.max_tokens is None:
+            return "tokens(all)"
         if self.name == "tokens":
             return f"tokens(max_tokens={self.max_tokens}, seed={self.seed})"
         return self.name
@@ -88,6 +91,10 @@ class Pooling:
             raise ValueError(f"probe rows without any content token cannot be pooled: {empty}")
         return masks
 
+    def num_rows(self, probe: Probe) -> int:
+        """Rows of the probe that ``tokens`` gives."""
+        return sum(int(mask_BT.sum()) for mask_BT in self.masks(probe))
+
     def __call__(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Pool one batch; see :func:`mean`, :func:`last` and :func:`tokens`."""
         return POOLINGS[self.name](x_BTD, mask_BT)
@@ -96,6 +103,8 @@ class Pooling:
         counts = [int(mask_BT.sum()) for mask_BT in masks]
         if not sum(counts):
             raise ValueError("the probe has no content token, so tokens pooling finds nothing")
+        if self.max_tokens is None:
+            return masks
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.zeros(sum(counts), dtype=torch.bool)
         chosen[torch.randperm(sum(counts), generator=generator)[: self.max_tokens]] = True
@@ -105,3 +114,13 @@ class Pooling:
             sample_BT[mask_BT] = flags.to(mask_BT.device)
             sampled.append(sample_BT)
         return tuple(sampled)
+
+
+SAMPLE = 2048
+"""Rows that stand for all rows of a larger dump where a statistic needs every pair of them."""
+
+
+def row_sample(num_rows: int) -> Tensor:
+    """Indices of at most :data:`SAMPLE` rows, in order: the same draw for every dump of a run."""
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(0))
+    return order[:SAMPLE].sort().values

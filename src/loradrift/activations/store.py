@@ -4,33 +4,35 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 from typing import Self
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from loradrift.activations.dtypes import BOS, DTYPES, as_stored
+from loradrift.activations.dtypes import DTYPES, as_stored
 from loradrift.activations.manifest import (
     Manifest,
     Shard,
     StoreError,
-    check_shard,
     differences,
     new_manifest,
-    read_manifest,
     replacing,
+    to_disk,
     write_manifest,
 )
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
+from loradrift.activations.reader import ActivationReader
+from loradrift.activations.row_file import RowFile
 from loradrift.config import check
 
 
-class ActivationStore:
+class ActivationStore(ActivationReader):
     """Pooled activations by step and layer, written in the background.
 
     Reading needs no more than ``ActivationStore(root)``; writing starts with :meth:`prepare` and
@@ -50,34 +52,12 @@ class ActivationStore:
     def __init__(self, root: Path, *, dtype: str = "float32", queue_size: int = 2) -> None:
         check(dtype in DTYPES, "callbacks.activation_dump.dtype", " or ".join(DTYPES), dtype)
         check(queue_size > 0, "queue_size", "positive", queue_size)
-        self.root = root
+        super().__init__(root)
         self.dtype = dtype
         self.queue_size = queue_size
-        self._manifest = read_manifest(root / "manifest.json")
         self._prepared = False
         self._executor: ThreadPoolExecutor | None = None
         self._pending: deque[Future[None]] = deque()
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the store holds now.
-
-        Raises:
-            StoreError: If nothing was ever written here.
-        """
-        if self._manifest is None:
-            raise StoreError(f"{self.root / 'manifest.json'} does not exist")
-        return self._manifest
-
-    @property
-    def steps(self) -> list[int]:
-        """The steps whose files are whole, in ascending order."""
-        return sorted(int(step) for step in self.manifest["steps"])
-
-    @property
-    def layer_names(self) -> list[str]:
-        """``layer_0`` ... ``layer_{L-1}``."""
-        return self.manifest["layers"]
 
     def prepare(self, probe: Probe, pooling: Pooling, layer_names: Sequence[str]) -> None:
         """Get ready to write: start a store, or continue one that was written the same way.
@@ -115,8 +95,7 @@ class ActivationStore:
             StoreError: If an earlier step could not be written, or without :meth:`prepare`.
             ValueError: If the layers are not those prepared for, or a value exceeds the dtype.
         """
-        if not self._prepared:
-            raise StoreError(f"{self.root} must be prepared before step {step} is written")
+        self._check_prepared(step)
         if list(layers) != self.layer_names:
             raise ValueError(f"step {step} must have {self.layer_names}, got {list(layers)}")
         self._settle(self.queue_size - 1)
@@ -124,6 +103,31 @@ class ActivationStore:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="activation-store")
         self._pending.append(self._executor.submit(self._save, step, tensors))
+
+    @contextmanager
+    def writing(self, step: int, num_rows: int) -> Iterator[Callable[[str, Tensor], None]]:
+        """Write one step in this thread as its rows come; none of them is held.
+
+        Args:
+            step: Optimizer steps taken so far.
+            num_rows: N, the same for all layers.
+
+        Yields:
+            Takes a layer's name and its next rows ``(K, D)``.
+
+        Raises:
+            StoreError: If a step could not be written, or without :meth:`prepare`.
+            ValueError: If a layer got more or fewer rows, or a value exceeds the dtype.
+        """
+        self._check_prepared(step)
+        self.flush()
+        shapes: dict[str, list[int]] = {}
+        with self._shard_file(step, shapes) as file:
+            rows = RowFile(file, self.layer_names, num_rows, self.dtype)
+            yield rows.append
+            if set(rows.written.values()) != {num_rows}:
+                raise ValueError(f"step {step} must have {num_rows} rows, got {rows.written}")
+            shapes |= rows.shapes
 
     def flush(self) -> None:
         """Wait until every queued step is on disk.
@@ -157,61 +161,9 @@ class ActivationStore:
                 raise
             error.add_note(str(store_error))
 
-    def read(self, step: int, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Read one step, touching only the bytes of the layers asked for.
-
-        Args:
-            step: One of :attr:`steps`.
-            layers: Some of :attr:`layer_names`; by default all.
-
-        Returns:
-            A matrix ``(N, D)`` for each layer, in the dtype it was written in.
-
-        Raises:
-            FileNotFoundError: If the step was not written.
-            ValueError: If a layer is unknown.
-            StoreError: If the file is gone or damaged.
-        """
-        shard = self._shard(step)
-        names = self.layer_names if layers is None else layers
-        if unknown := [name for name in names if name not in self.layer_names]:
-            raise ValueError(f"{self.root} has the layers {self.layer_names}, got {unknown}")
-        return self._load(shard, names)
-
-    def read_bos(self, step: int) -> Tensor | None:
-        """Read the beginning-of-sequence token's activation of one step.
-
-        Returns:
-            float32 ``(L, D)``, by layer; None if the dump holds none.
-
-        Raises:
-            FileNotFoundError: If the step was not written.
-            StoreError: If the file is gone or damaged.
-        """
-        shard = self._shard(step)
-        return self._load(shard, [BOS])[BOS] if BOS in shard["shapes"] else None
-
-    def verify(self, step: int) -> None:
-        """Compare a step's file with its checksum.
-
-        Raises:
-            FileNotFoundError: If the step was not written.
-            StoreError: If the file is gone or damaged.
-        """
-        check_shard(self.root, self._shard(step))
-
-    def _shard(self, step: int) -> Shard:
-        if step not in self.steps:
-            raise FileNotFoundError(f"step {step} is not in {self.root}, have {self.steps}")
-        return self.manifest["steps"][str(step)]
-
-    def _load(self, shard: Shard, names: Sequence[str]) -> dict[str, Tensor]:
-        path = self.root / shard["file"]
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from error
+    def _check_prepared(self, step: int) -> None:
+        if not self._prepared:
+            raise StoreError(f"{self.root} must be prepared before step {step} is written")
 
     def _settle(self, at_most: int) -> None:
         """Wait until ``at_most`` steps are queued, and report every one that failed so far."""
@@ -226,15 +178,21 @@ class ActivationStore:
 
     def _save(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Runs in the writing thread."""
-        data = save(tensors)
-        shard = Shard(
-            file=f"step={step:06d}.safetensors",
-            sha256=hashlib.sha256(data).hexdigest(),
-            bytes=len(data),
-            shapes={name: list(x_ND.shape) for name, x_ND in tensors.items()},
-        )
+        shapes = {name: list(x_ND.shape) for name, x_ND in tensors.items()}
+        with self._shard_file(step, shapes) as file:
+            file.write(save(tensors))
+
+    @contextmanager
+    def _shard_file(self, step: int, shapes: dict[str, list[int]]) -> Iterator[BufferedRandom]:
+        """Open a step's file to write to, and name it in the manifest once it is in its place."""
+        name = f"step={step:06d}.safetensors"
         others = {key: old for key, old in self.manifest["steps"].items() if key != str(step)}
-        with replacing(self.root / shard["file"], data):
+        with replacing(self.root / name) as file:
+            yield file
+            to_disk(file)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            shard = Shard(file=name, sha256=sha256, bytes=file.tell(), shapes=shapes)
             # Until the new file is named, the manifest must not give it the old one's checksum.
             if self.manifest["steps"].get(str(step), shard) != shard:
                 self._publish(others)

@@ -1,9 +1,12 @@
 """Record activations while training, without disturbing the training."""
 
+from collections import Counter, defaultdict
+from contextlib import ExitStack
 from typing import Any, cast
 
 import pytorch_lightning as pl
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from loradrift.activations import (
     ActivationStore,
@@ -12,6 +15,8 @@ from loradrift.activations import (
     Probe,
     StoreError,
     capture_probe,
+    row_sample,
+    stream_probe,
 )
 from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.config import check
@@ -29,7 +34,8 @@ class ActivationDump(pl.Callback):
         store: Where the activations go; closed when training ends. None keeps none of them.
         probe: The same rows for every run, so that runs are aligned across seeds and methods.
         every_n_steps: Interval in optimizer steps, not micro-batches.
-        pooling: How the tokens of the probe become rows.
+        pooling: How the tokens of the probe become rows. Those of ``tokens`` are written as they
+            come, and online drift measures a sample of them.
         online: Measures drift at each dump; its numbers go to the trainer's loggers.
         sharded: Whether it takes all processes to compute; otherwise rank zero does it alone.
 
@@ -107,17 +113,46 @@ class ActivationDump(pl.Callback):
         if idle or trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
-        backbone = cast(nn.Module, pl_module.backbone)
         with trainer.precision_plugin.forward_context():
-            layers, bos_LD = capture_probe(backbone, self.probe, self.pooling, pl_module.device)
-        if not trainer.is_global_zero:
-            return
-        if self.store:
-            self.store.write(self._last_step, layers, bos_LD)
-        if self.online:
+            capture = self._stream if self.pooling.name == "tokens" else self._capture
+            layers = capture(pl_module, keep=trainer.is_global_zero)
+        if self.online and trainer.is_global_zero:
             drifts = self.online.observe(self._last_step, layers)
             for logger in trainer.loggers:
                 logger.log_metrics(drifts, self._last_step)
+
+    def _capture(self, module: pl.LightningModule, *, keep: bool) -> dict[str, Tensor]:
+        """Store one row for each example, and return them."""
+        backbone = cast(nn.Module, module.backbone)
+        layers, bos_LD = capture_probe(backbone, self.probe, self.pooling, module.device)
+        if self.store and keep:
+            self.store.write(self._last_step, layers, bos_LD)
+        return layers
+
+    def _stream(self, module: pl.LightningModule, *, keep: bool) -> dict[str, Tensor]:
+        """Store token rows as they come; what is held and returned is a sample for online drift."""
+        backbone = cast(nn.Module, module.backbone)
+        num_rows = self.pooling.num_rows(self.probe)
+        sample_N = torch.zeros(num_rows, dtype=torch.bool, device=module.device)
+        sample_N[row_sample(num_rows).to(module.device)] = True
+        seen: Counter[str] = Counter()
+        sampled: dict[str, list[Tensor]] = defaultdict(list)
+        with ExitStack() as stack:
+            write = None
+            if self.store and keep:
+                write = stack.enter_context(self.store.writing(self._last_step, num_rows))
+
+            def receive(index: int, rows_KD: Tensor) -> None:
+                name = f"layer_{index}"
+                if write:
+                    write(name, rows_KD)
+                if self.online and keep:
+                    flags_K = sample_N[seen[name] : seen[name] + len(rows_KD)]
+                    sampled[name].append(rows_KD[flags_K].cpu())
+                    seen[name] += len(rows_KD)
+
+            stream_probe(backbone, self.probe, self.pooling, module.device, receive)
+        return {name: torch.cat(parts) for name, parts in sampled.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What online drift needs to go on."""

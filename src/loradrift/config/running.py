@@ -186,10 +186,10 @@ class ActivationDumpConfig:
     """Probe rows, taken from the evaluation split."""
 
     pooling: str = "mean"
-    """``mean`` or ``last`` over a row's own tokens, or ``tokens``: a sample of token rows."""
+    """``mean`` or ``last`` over a row's own tokens, or ``tokens``: each token is a row."""
 
-    max_tokens: int = 2048
-    """Size of the sample with ``pooling=tokens``."""
+    max_tokens: int | None = 2048
+    """With ``pooling=tokens``: size of the sample of tokens; null takes all. Memory is bounded."""
 
     dtype: str = "float32"
     """``float16``, ``bfloat16`` or ``float32``."""
@@ -197,7 +197,8 @@ class ActivationDumpConfig:
     def __post_init__(self) -> None:
         key = "callbacks.activation_dump"
         for name in ("every_n_steps", "rows", "max_tokens"):
-            check(getattr(self, name) > 0, f"{key}.{name}", "positive", getattr(self, name))
+            value = getattr(self, name)
+            check(value is None or value > 0, f"{key}.{name}", "positive", value)
         poolings, dtypes = ("mean", "last", "tokens"), ("float16", "bfloat16", "float32")
         check(self.pooling in poolings, f"{key}.pooling", " or ".join(poolings), self.pooling)
         check(self.dtype in dtypes, f"{key}.dtype", " or ".join(dtypes), self.dtype)
@@ -208,7 +209,8 @@ class OnlineDriftConfig:
     """Drift against step 0, logged at every dump as ``drift/layer_<k>`` and ``drift/mean``."""
 
     enabled: bool = False
-    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not."""
+    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not. Of
+    more than 2,048 token rows they are measured on a fixed sample of that size."""
 
 
 @dataclass(kw_only=True)

@@ -87,7 +87,10 @@ def run_sizes(config: Config) -> Sizes:
     adapter = model.trainable < model.total
     learned = FLOAT * (2 * model.trainable if adapter else model.trainable + model.total)
     dump = config.callbacks.activation_dump
-    rows = dump.max_tokens if dump.pooling == "tokens" else dump.rows
+    rows = dump.rows
+    if dump.pooling == "tokens":  # every row may be as long as the task allows
+        tokens = rows * config.task.max_length
+        rows = min(tokens, dump.max_tokens or tokens)
     # each layer's rows, and the mean of the first tokens beside them
     per_dump = model.layers * (rows + 1) * model.width * DUMP_BYTES[dump.dtype]
     num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from loradrift.activations import ActivationStore, Pooling, StoreError, store
+from loradrift.activations import ActivationStore, Pooling, StoreError, reader
 from loradrift.config import UserError
 
 LAYERS = ["layer_0", "layer_1"]
@@ -146,7 +146,7 @@ def test_only_the_layer_asked_for_is_fetched(root, open_store, monkeypatch, laye
             fetched.append(name)
             return self.file.get_tensor(name)
 
-    monkeypatch.setattr(store, "safe_open", Watched)
+    monkeypatch.setattr(reader, "safe_open", Watched)
     monkeypatch.setattr("pathlib.Path.read_bytes", None)
     read = ActivationStore(root).read(0, ["layer_1"])
     assert (list(read), fetched) == (["layer_1"], ["layer_1"])
