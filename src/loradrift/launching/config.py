@@ -13,8 +13,9 @@ class JoblibConfig:
     """Processes on this machine."""
 
     _target_: str = "loradrift.launching.processes.JoblibLauncher"
-    n_jobs: int = -1
-    """Jobs at a time; -1 is one for each CPU."""
+    n_jobs: int | None = None
+    """Jobs at a time; null is one on a GPU, else one for each CPU or ``trainer.devices`` of them.
+    -1 is one for each CPU, whatever the job needs."""
 
     inner_max_num_threads: int | None = None
     """CPU threads of each; null divides the CPUs among them, unless OMP_NUM_THREADS says more."""

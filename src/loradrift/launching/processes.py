@@ -2,44 +2,45 @@
 
 import atexit
 import os
-import re
 import signal
+import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from loradrift.launching.launched_job import LaunchedJob, ProcessLauncher
 from loradrift.signals import interruptible, unheard
 
-POLL_S = 0.5
-"""Seconds between two looks at whether the launching process lives."""
+PRELOADED = "loradrift.launching.preloaded"
 
 
 class JoblibLauncher(ProcessLauncher):
-    """Run jobs in joblib's worker processes, and start the next as soon as one ends.
+    """Run jobs in worker processes, and start the next as soon as one ends.
 
-    Each worker is a pool of its own: joblib ends all processes of a pool in which one is killed.
     ``launch`` may be called from several threads at once; workers are shared and kept.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._idle: list[Executor] = []
-        self._busy: list[Any] = []
+        self.log: Path | None = None
+        """File that takes all that the workers print; None leaves it on the terminal."""
+
+        self._idle: list[Worker] = []
+        self._busy: list[Worker] = []
         self._stopping = False
 
     @property
     def num_jobs(self) -> int:
         """Jobs at a time."""
-        from joblib import effective_n_jobs
-
-        return int(effective_n_jobs(self.settings["n_jobs"]))
+        return jobs_at_a_time(self.settings["n_jobs"], self.config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -51,27 +52,32 @@ class JoblibLauncher(ProcessLauncher):
         """
         num_jobs = self.num_jobs
         waiting = deque(self.jobs(job_overrides, initial_job_idx))
-        running: dict[Future[JobReturn], tuple[LaunchedJob, Any]] = {}
+        running: dict[Any, tuple[LaunchedJob, Worker]] = {}
         outcomes: dict[int, JobReturn] = {}
+
+        def end_one() -> None:
+            for ready in wait(list(running)):
+                job, worker = running.pop(ready)
+                outcomes[job.number] = worker.outcome(job)
+                self._busy.remove(worker)
+                if worker.process.is_alive():
+                    self._idle.append(worker)
+
         with interruptible():
             try:
                 while waiting or running:
                     while waiting and len(running) < num_jobs:
                         job, worker = waiting.popleft(), self._worker(num_jobs)
-                        with unheard(signal.SIGINT):  # submitting starts the process
-                            running[worker.submit(_run, job)] = job, worker
                         self._busy.append(worker)
+                        running[worker.pipe] = job, worker
+                        worker.begin(job)
                         if self._stopping:
-                            _ask_to_stop(worker)
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        job, worker = running.pop(future)
-                        self._busy.remove(worker)
-                        outcomes[job.number] = _outcome(job, future)
-                        if not isinstance(future.exception(), BrokenExecutor):
-                            self._idle.append(worker)
+                            worker.ask_to_stop()
+                    end_one()
             except KeyboardInterrupt:
                 self.stop()
-                wait(running)
+                while running:
+                    end_one()
                 raise
         return [outcomes[number] for number in sorted(outcomes)]
 
@@ -79,71 +85,139 @@ class JoblibLauncher(ProcessLauncher):
         """Pass a request to stop on to all jobs; a terminal has sent it to them already."""
         self._stopping = True  # also for workers that other threads are about to start
         for worker in list(self._busy):
-            _ask_to_stop(worker)
+            worker.ask_to_stop()
 
-    def _worker(self, num_jobs: int) -> Any:
+    def _worker(self, num_jobs: int) -> "Worker":
         """An idle worker, or a new one with its share of the CPU threads."""
         with suppress(IndexError):
             return self._idle.pop()
-        from multiprocessing import resource_tracker
-
-        from joblib._parallel_backends import LokyBackend
-        from joblib.externals.loky import ProcessPoolExecutor
-        from joblib.externals.loky.backend import resource_tracker as loky_tracker
-
-        for tracker in (resource_tracker, loky_tracker):
-            tracker.ensure_running()  # starting it with a worker would undo ``unheard``
-        threads = self.settings["inner_max_num_threads"]
-        env = LokyBackend(inner_max_num_threads=threads)._prepare_worker_env(num_jobs)
-        worker = ProcessPoolExecutor(
-            max_workers=1, env=env, initializer=_outlive_nobody, initargs=(os.getpid(),)
-        )
-        # one that is left to the interpreter's last breath writes a traceback there
-        atexit.register(worker.shutdown)
-        return worker
+        threads = self.settings["inner_max_num_threads"] or os.environ.get("OMP_NUM_THREADS")
+        return Worker(int(threads or max(1, num_cpus() // num_jobs)), self.log)
 
 
-def _ask_to_stop(worker: Any) -> None:
-    for pid in list(worker._processes):
+def num_cpus() -> int:
+    """CPUs that this process may use."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def jobs_at_a_time(asked: int | None, config: DictConfig) -> int:
+    """How many jobs run side by side.
+
+    Args:
+        asked: ``hydra.launcher.n_jobs``; null is one for each CPU, or a single one on a GPU, and
+            -1 is one for each CPU whatever they run on.
+        config: The multirun's.
+    """
+    if asked is None and config.trainer.accelerator == "gpu":
+        return 1
+    if asked is None:
+        return max(1, num_cpus() // int(config.trainer.devices))
+    return asked if asked > 0 else max(1, num_cpus() + 1 + asked)
+
+
+def start_server() -> None:
+    """Start the process that all workers will be forks of, unless it runs: it imports meanwhile."""
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # a process that is forked must have no other thread
+    try:
+        forkserver.set_forkserver_preload([PRELOADED])
+        resource_tracker.ensure_running()  # starting it with the server would undo ``unheard``
+        with unheard(signal.SIGINT):
+            forkserver.ensure_running()
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads
+
+
+class Worker:
+    """A process that runs one job after the other.
+
+    Args:
+        threads: Its CPU threads.
+        log: Takes what its jobs print.
+    """
+
+    def __init__(self, threads: int, log: Path | None) -> None:
+        start_server()
+        context = get_context("forkserver")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, threads, log))
+        self.process.start()
+        theirs.close()
+        atexit.register(self.pipe.close)  # ends it: the interpreter waits for its processes
+
+    def begin(self, job: LaunchedJob) -> None:
+        """Hand over a job."""
+        import cloudpickle
+
+        with suppress(OSError):  # it was killed in the meantime, as its outcome will tell
+            self.pipe.send_bytes(cloudpickle.dumps(job))
+
+    def outcome(self, job: LaunchedJob) -> JobReturn:
+        """What the job came to; waits for that."""
+        try:
+            outcome = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            text = f"{signal.Signals(-code).name}({code})" if code < 0 else f"exit code {code}"
+            return job.lost(f"its process was killed ({text})")
+        if isinstance(outcome, BaseException):
+            return JobReturn(
+                overrides=job.overrides, status=JobStatus.FAILED, _return_value=outcome
+            )
+        return outcome  # type: ignore[no-any-return]  # what the job gave
+
+    def ask_to_stop(self) -> None:
+        """Have the job at hand save and end."""
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+            os.kill(self.process.pid or 0, signal.SIGINT)
 
 
 _at_work = threading.Lock()
 """Of a worker: held while it runs a job."""
 
 
-def _run(job: LaunchedJob) -> JobReturn:
-    """In a worker: between two jobs it does not hear what a terminal sends to all processes."""
-    with _at_work:
-        try:
-            return job()
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def _work(pipe: Connection, threads: int, log: Path | None) -> None:
+    """In a worker: run what comes.
 
-
-def _outlive_nobody(launcher: int) -> None:
-    """In a worker: end when the process that launches has, after the job at hand has saved.
-
-    joblib's own workers would wait for ever for their next job.
+    Between two jobs it does not hear what a terminal sends to all processes.
     """
+    import cloudpickle
+    import torch
 
-    def watch() -> None:
-        while os.getppid() == launcher:
-            time.sleep(POLL_S)
-        if not _at_work.acquire(blocking=False):
-            os.kill(os.getpid(), signal.SIGINT)
-            _at_work.acquire()
-        os._exit(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of processes that the job starts
+    if log is not None:
+        with log.open("ab") as file:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
+    threading.Thread(target=_outlive_nobody, name="watch", daemon=True).start()
+    with suppress(EOFError, OSError):  # nobody has a job any more
+        while True:
+            sent = pipe.recv_bytes()
+            with _at_work:
+                outcome: Any
+                try:
+                    outcome = cloudpickle.loads(sent)()
+                except BaseException as error:
+                    outcome = error
+                finally:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            pipe.send(outcome)
 
-    threading.Thread(target=watch, name="watch", daemon=True).start()
 
-
-def _outcome(job: LaunchedJob, future: Future[JobReturn]) -> JobReturn:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, BrokenExecutor):
-        codes = re.search(r"\{(.*)\}", str(error))  # as SIGKILL(-9)
-        return job.lost(f"its process was killed ({codes[1] if codes else 'no exit code'})")
-    return JobReturn(overrides=job.overrides, status=JobStatus.FAILED, _return_value=error)
+def _outlive_nobody() -> None:
+    """In a worker: end when the process that launches has, after the job at hand has saved."""
+    launcher = parent_process()
+    assert launcher is not None
+    launcher.join()
+    if not _at_work.acquire(blocking=False):
+        os.kill(os.getpid(), signal.SIGINT)
+        _at_work.acquire()
+    os._exit(1)

@@ -49,7 +49,9 @@ def joblib(monkeypatch):
         return [Order(list(each), number) for number, each in enumerate(overrides, first)]
 
     monkeypatch.setattr(JoblibLauncher, "jobs", orders)
-    return JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
+    launcher = JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
+    launcher.setup(**NOTHING)
+    return launcher
 
 
 def test_a_killed_worker_takes_no_other_job_with_it(joblib):
@@ -75,7 +77,9 @@ sys.path.insert(0, sys.argv[1])
 from test_launchers import JoblibLauncher, Order
 
 JoblibLauncher.jobs = lambda self, overrides, first: [Order(list(each), 0) for each in overrides]
-JoblibLauncher(n_jobs=2, inner_max_num_threads=1).launch([["save"], ["one"]], 0)
+launcher = JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
+launcher.setup(hydra_context=None, task_function=None, config=None)
+launcher.launch([["save"], ["one"]], 0)
 """
 
 
@@ -84,7 +88,7 @@ def test_workers_do_not_outlive_who_launched_them(tmp_path):
     typed = [sys.executable, "-c", LAUNCH, str(Path(__file__).parent)]
     process = subprocess.Popen(typed, cwd=tmp_path, stderr=subprocess.DEVNULL)
     begun = tmp_path / "begun"
-    while not begun.exists() or len(workers := children(process.pid)) < 2:
+    while not begun.exists() or len(workers := workers_of(process.pid)) < 2:
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
@@ -98,11 +102,15 @@ def test_workers_do_not_outlive_who_launched_them(tmp_path):
     assert (tmp_path / "saved").exists(), "the job at hand was asked to stop, and saved"
 
 
+def workers_of(pid):
+    """Its workers: children of the child that forks them."""
+    servers = [n for n in children(pid) if b"forkserver" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    return [n for server in servers for n in children(server)]
+
+
 def children(pid):
-    """Its workers: children that load joblib's pool."""
-    found = [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children")
-             for n in path.read_text().split()]  # fmt: skip
-    return [n for n in found if b"popen_loky" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    return [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children")
+            for n in path.read_text().split()]  # fmt: skip
 
 
 @pytest.mark.parametrize("launcher", [LocalLauncher, SlurmLauncher])
