@@ -1,11 +1,13 @@
 """Compare the finished runs and write the report; ``--help`` says more."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
 from loradrift import config
 from loradrift.analysis.registry import register_all, run_analysis
-from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point
+from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_arms
 
 register_all()
 
@@ -19,4 +21,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     with entry_point():
+        quote_arms(sys.argv)
         main()

@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
-from loradrift.analysis.drift.pairing import METHODS, find_pairs
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.tables import analyse
 from loradrift.runs import RunRecord, Status, write_record
 
@@ -38,7 +39,7 @@ def main() -> None:
     for num_seeds, num_dumps in ((1, 3), (1, 6), (1, 12), (3, 3)):
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             for seed in range(num_seeds):
-                for method in METHODS:
+                for method in Arms.of().names:
                     write_run(Path(name, "runs"), method, seed, num_dumps)
             command = [sys.executable, __file__, "--analyse", name]
             done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -14,6 +14,7 @@ from front_doors import ROOT, run_here
 from planted import write_run
 from planted_weights import write_study
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import outcomes_json, read_outcomes
 from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
 from loradrift.cli import entry_point as cli
@@ -151,6 +152,10 @@ def test_the_help_lists_every_analysis():
 def test_one_method_only(tmp_path, capsys):
     write_run(tmp_path / "runs", "lora", 1, size=0.2)
     assert here(tmp_path) == 1
+    [line] = errors(capsys.readouterr().err)
+    assert "analysis.control must name an arm that" in line and line.endswith("nothing to compare")
+    write_run(tmp_path / "runs", "full_finetune", 2, size=0.2)
+    assert here(tmp_path) == 1
     said = capsys.readouterr()
     assert "not analysed: sst2 seed=1: there is no finished full_finetune run" in said.out
     assert "`python train.py task=sst2 method=full_finetune seed=1 study.name=drift" in said.out
@@ -233,4 +238,4 @@ def test_tables_of_different_runs_make_no_report(analysed, capsys):
 
 def test_verdicts_survive_the_file(finished):
     path = finished / "results/hypotheses.json"
-    assert outcomes_json(read_outcomes(path, "")) == json.loads(path.read_text())
+    assert outcomes_json(Arms.of(), read_outcomes(path, "")) == json.loads(path.read_text())

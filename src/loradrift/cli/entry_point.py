@@ -34,6 +34,9 @@ HYDRA_MAY_CALL = [
 """The only packages that a ``_target_`` in a configuration may name."""
 
 
+QUOTES = "'\""
+
+
 class JobFailed(Exception):
     """A job ended without success; its message has been printed and, if it began, recorded."""
 
@@ -58,6 +61,14 @@ def entry_point() -> Iterator[None]:
             traceback.print_exc()  # a file that cannot be written is named in the line below
         say(one_line(error))
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+def quote_arms(typed: list[str]) -> None:
+    """Quote ``analysis.treatment=lora,method.rank=64`` in place: Hydra would refuse its commas."""
+    for place, word in enumerate(typed):
+        key, _, value = word.partition("=")
+        if key in ("analysis.control", "analysis.treatment") and value.partition("=")[1]:
+            typed[place] = f"{key}='{value.strip(QUOTES)}'"
 
 
 def reader_left() -> bool:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import check
+from loradrift.config.errors import UserError, check
 
 MEASURE_NAMES = (
     "cka", "cka_biased", "cka_rbf", "cosine", "cosine_centered", "procrustes", "svcca", "pwcca",
@@ -46,13 +46,28 @@ class FiguresConfig(AnalysisConfig):
 
 @dataclass(kw_only=True)
 class ComparisonConfig(AnalysisConfig):
-    """A comparison of two methods."""
+    """A comparison of two arms."""
+
+    control: str = "full_finetune"
+    """What is compared with: a method, or a variant as its runs' folder is written."""
+
+    treatment: str = "lora"
+    """What is compared: likewise, as ``lora,method.rank=64``."""
 
     measures: list[str] = field(default_factory=list)
     """Measures of drift beside CKA and cosine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        arms = {"control": self.control.split(","), "treatment": self.treatment.split(",")}
+        for key, (method, *overrides) in arms.items():
+            is_arm = bool(method) and "=" not in method and all("=" in each for each in overrides)
+            rule = "a method, or a variant such as lora,method.rank=64"
+            check(is_arm, f"analysis.{key}", rule, getattr(self, key))
+        if set(arms["control"]) == set(arms["treatment"]):
+            raise UserError(
+                f"analysis.control and analysis.treatment must differ, got {self.control} for both"
+            )
         for measure in self.measures:
             rule = "some of " + ", ".join(MEASURE_NAMES)
             check(measure in MEASURE_NAMES, "analysis.measures", rule, measure)

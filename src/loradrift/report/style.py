@@ -1,17 +1,21 @@
 """How all figures look: colours that colour-blind readers tell apart, and that print well."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from loradrift.files import write_atomic
+from loradrift.report.blocks import Figure
 
-COLORS = {"full_finetune": "#D55E00", "lora": "#0072B2"}
-"""Method -> colour (Okabe & Ito 2008)."""
+ARM_COLORS = {"control": "#D55E00", "treatment": "#0072B2"}
+"""Side of a comparison -> colour (Okabe & Ito 2008)."""
 
-MARKERS = {"full_finetune": "s", "lora": "o"}
-LABELS = {"full_finetune": "full fine-tuning", "lora": "LoRA"}
+ARM_MARKERS = {"control": "s", "treatment": "o"}
+METHODS = {
+    "full_finetune": "full fine-tuning", "lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA",
+    "pissa": "PiSSA", "head_only": "head only",
+}  # fmt: skip
 TASKS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
 
 SETTINGS = {
@@ -37,6 +41,11 @@ SETTINGS = {
 def task_label(task: str) -> str:
     """How a task is written in a figure."""
     return TASKS.get(task, task)
+
+
+def method_label(method: str) -> str:
+    """How a method is written in figures and texts."""
+    return METHODS.get(method, method)
 
 
 @contextmanager
@@ -92,6 +101,40 @@ def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> No
         entry_inches = 0.055 * max(map(len, shown)) + 0.5
         columns = max(1, min(columns, int(figure.get_figwidth() / entry_inches)))
         figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def draw_panels(
+    tasks: Sequence[str],
+    draw: Callable[[Any, str], Any],
+    folder: Path,
+    name: str,
+    caption: str,
+    *,
+    columns: int = 4,
+    color_bar: str = "",
+) -> Figure:
+    """Draw and save a figure with a panel for each task.
+
+    Args:
+        tasks: In order.
+        draw: Draws a task's panel.
+        folder: Where the figure is saved.
+        name: Of the figure.
+        caption: Of the figure.
+        columns: Of the legend, where the figure is wide enough.
+        color_bar: Label of a bar for what ``draw`` returns, where there is one.
+    """
+    with canvas(len(tasks)) as (figure, panels):
+        for axes, task in zip(panels, tasks, strict=True):
+            image = draw(axes, task)
+            axes.set_title(task_label(task))
+        finish_panels(figure, panels, columns=columns)
+        if color_bar:
+            figure.set_layout_engine("compressed")  # squares, side by side
+            bar = figure.colorbar(image, ax=panels, shrink=0.85, aspect=30, pad=0.02)
+            bar.set_label(color_bar, fontsize=8)
+        save(figure, folder, name)
+    return Figure(name, caption)
 
 
 def few_ticks(axis: Any, intervals: int = 4, *, whole: bool = False) -> None:

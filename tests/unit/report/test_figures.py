@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from loradrift.analysis.drift import figures
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
 from loradrift.analysis.weights import figures as weight_figures
 from loradrift.report.style import canvas, few_ticks, finish_panels
@@ -38,7 +39,7 @@ def test_a_single_validation_has_no_line_in_the_legend():
         {"method": ["lora", "full_finetune"], "seed": 1, "score": 0.5, "drift": [0.1, 0.2]}
     )
     with canvas(1) as (_, [axes]):
-        figures.frontier(axes, points, "accuracy", "sst2")
+        figures.frontier(axes, Arms.of(), points, "accuracy")
         handles, labels = axes.get_legend_handles_labels()
         assert labels == ["full fine-tuning", "LoRA"]
         assert {handle.get_linestyle() for handle in handles} == {"None"}
@@ -61,7 +62,7 @@ def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
         }
     )  # fmt: skip
     with canvas(1) as (_, [axes]):
-        weight_figures.intruders(axes, modules, "sst2")
+        weight_figures.intruders(axes, Arms.of(), modules)
         assert axes.get_ylim()[1] < 2
         assert [text.get_text() for text in axes.texts] == ["random directions: 10"]
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from loradrift.analysis.dashboards import DashboardsConfig
 from loradrift.analysis.dashboards.layout import Contents, build
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
 from loradrift.analysis.drift.pairing import choose_study
 from loradrift.analysis.tables import read_tables
@@ -95,7 +96,8 @@ def collect(settings: DashboardsConfig) -> Contents:
     check_installed()
     config = settings.analysis
     results, study = Path(config.results), choose_study(Path(config.runs), config.study)
-    read = read_tables(results / "drift_analysis", ["summary", "layers", "frontier", "runs"], AGAIN)
+    names = ["summary", "layers", "frontier", "runs", "compared"]
+    read = read_tables(results / "drift_analysis", names, AGAIN)
     outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")
     layers = sorted(map(int, read["layers"]["layer"].unique()))
     tables = {name: read[name] for name in ("summary", "layers", "frontier")}
@@ -112,6 +114,7 @@ def collect(settings: DashboardsConfig) -> Contents:
         study=study,
         layers=[f"drift/layer_{layer}" for layer in layers],
         metrics=sorted(read["runs"]["metric"].unique()),
+        compared=Arms.read(read["compared"]).versus,
         searched=searched,
         tables=tables,
         figures={path.stem: path for path in figures},

@@ -24,6 +24,9 @@ class Contents(NamedTuple):
     metrics: list[str]
     """Of the tasks: ``accuracy`` …"""
 
+    compared: str
+    """``LoRA against full fine-tuning``."""
+
     searched: list[str]
     """Keys that were searched; none where no search was reported."""
 
@@ -60,7 +63,7 @@ def build(contents: Contents, project: str, entity: str, *, online: bool) -> tup
         entity=entity,
         project=project,
         title=f"Representation drift: {contents.study}",
-        description="LoRA against full fine-tuning",
+        description=contents.compared,
         blocks=blocks,
         width="fluid",
     )

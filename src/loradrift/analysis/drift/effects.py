@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.statistics import (
     adjust,
     equivalence,
@@ -54,23 +55,28 @@ def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def effect_table(
-    reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
+    arms: Arms,
+    reduction: pd.DataFrame,
+    by_row: Mapping[str, Array],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Per task everything that describes the difference of the methods' drifts.
+    """Per task everything that describes the difference of the arms' drifts.
 
     Args:
-        reduction: ``task``, ``seed``, ``full_finetune``, ``lora``, ``reduction_percent``.
+        arms: What is compared.
+        reduction: ``task``, ``seed``, a column for each arm, ``reduction_percent``.
         by_row: The reduction of each task as pseudo-values of seeds and probe rows (S, N), whose
             mean is the reduction: rows cannot be drawn twice, their pseudo-values can.
         rng: Draws the bootstrap.
     """
     tests, rows = {}, []
     for task, own in reduction.groupby("task", sort=False):
-        lora, full = own["lora"].to_numpy(), own["full_finetune"].to_numpy()
+        control, treatment = (own[name].to_numpy() for name in arms.names)
         change = own["reduction_percent"].to_numpy()
-        tests[str(task)] = paired_t(lora, full).p
+        tests[str(task)] = paired_t(treatment, control).p
         row: dict[str, object] = {"task": task, "seeds": len(own)}
-        for name, effect in (("d_z", paired_d(lora, full)), ("pooled_d", pooled_d(lora, full))):
+        sizes = {"d_z": paired_d, "pooled_d": pooled_d}
+        for name, effect in ((name, size(treatment, control)) for name, size in sizes.items()):
             row |= {
                 name: effect.d,
                 f"{name}_hedges": effect.g,

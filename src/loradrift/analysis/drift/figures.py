@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypotheses import Outcome, Verdict
-from loradrift.report.style import COLORS, LABELS, MARKERS, few_ticks, from_zero, task_label
+from loradrift.report.style import few_ticks, from_zero, task_label
 
-METHODS = ("full_finetune", "lora")
 VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
 
 
-def drift_reduction(axes: Any, reduction: pd.DataFrame, summary: pd.DataFrame) -> None:
-    """How much less LoRA drifts, per task: seeds as dots, mean and 95 % interval.
+def drift_reduction(axes: Any, arms: Arms, reduction: pd.DataFrame, summary: pd.DataFrame) -> None:
+    """How much less the treatment drifts, per task: seeds as dots, mean and 95 % interval.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         reduction: ``task``, ``seed``, ``reduction_percent``.
         summary: ``task``, ``mean``, ``ci_lower``, ``ci_upper``, in percent.
     """
@@ -26,8 +27,9 @@ def drift_reduction(axes: Any, reduction: pd.DataFrame, summary: pd.DataFrame) -
         seeds = reduction.loc[reduction["task"] == row.task, "reduction_percent"]
         spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else [0.0]
         axes.plot(
-            seeds, place + np.asarray(spread) + 0.22, "o", color=COLORS["lora"], alpha=0.55, mew=0
-        )
+            seeds, place + np.asarray(spread) + 0.22, "o",
+            color=arms.treatment.color, alpha=0.55, mew=0,
+        )  # fmt: skip
         interval = [[row.mean - row.ci_lower], [row.ci_upper - row.mean]]
         drawn = interval if np.isfinite(interval).all() else None
         axes.errorbar(row.mean, place, xerr=drawn, fmt="D", color="black", capsize=3, ms=5)
@@ -39,25 +41,23 @@ def drift_reduction(axes: Any, reduction: pd.DataFrame, summary: pd.DataFrame) -
     )  # fmt: skip
     axes.set_yticks(range(len(summary)), [task_label(task) for task in summary["task"]])
     axes.set_ylim(len(summary) - 0.4, -0.5)
-    axes.set_xlabel("drift reduction of LoRA against full fine-tuning (%)")
+    axes.set_xlabel(f"drift reduction of {arms.versus} (%)")
 
 
-def layer_profile(axes: Any, drift: pd.DataFrame, controls: pd.DataFrame, task: str) -> None:
+def layer_profile(axes: Any, arms: Arms, drift: pd.DataFrame, controls: pd.DataFrame) -> None:
     """Drift of each layer at the last dump: mean and range over seeds, the floor below.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         drift: ``method``, ``seed``, ``layer``, ``drift`` of the last step of one task.
         controls: ``layer``, ``floor``, ``shuffled`` of the task.
-        task: Its name.
     """
-    for method in METHODS:
-        layers = drift[drift["method"] == method].groupby("layer")["drift"]
+    for arm in arms:
+        layers = drift[drift["method"] == arm.name].groupby("layer")["drift"]
         mean, low, high = layers.mean(), layers.min(), layers.max()
-        axes.fill_between(mean.index, low, high, color=COLORS[method], alpha=0.2, lw=0)
-        axes.plot(
-            mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
-        )
+        axes.fill_between(mean.index, low, high, color=arm.color, alpha=0.2, lw=0)
+        axes.plot(mean.index, mean, **arm.line)
     floor = controls.groupby("layer")["floor"].mean()
     axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
     from_zero(axes)
@@ -65,65 +65,57 @@ def layer_profile(axes: Any, drift: pd.DataFrame, controls: pd.DataFrame, task: 
     axes.set_xticks(numbers[:: max(1, len(numbers) // 8)])
     axes.set_xlabel("layer")
     axes.set_ylabel("drift (1 - CKA)")
-    axes.set_title(task_label(task))
 
 
-def drift_over_steps(axes: Any, mean_drift: pd.DataFrame, task: str) -> None:
+def drift_over_steps(axes: Any, arms: Arms, mean_drift: pd.DataFrame) -> None:
     """Mean drift over layers against the optimizer step; one thin line per seed.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         mean_drift: ``method``, ``seed``, ``step``, ``drift`` of one task.
-        task: Its name.
     """
-    for method in METHODS:
-        own = mean_drift[mean_drift["method"] == method]
+    for arm in arms:
+        own = mean_drift[mean_drift["method"] == arm.name]
         for _, seed in own.groupby("seed"):
-            axes.plot(seed["step"], seed["drift"], color=COLORS[method], alpha=0.3, lw=0.8)
+            axes.plot(seed["step"], seed["drift"], color=arm.color, alpha=0.3, lw=0.8)
         mean = own.groupby("step")["drift"].mean()
-        axes.plot(
-            mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
-        )
+        axes.plot(mean.index, mean, **arm.line)
     from_zero(axes)
     few_ticks(axes.xaxis)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("mean drift (1 - CKA)")
-    axes.set_title(task_label(task))
 
 
-def frontier(axes: Any, points: pd.DataFrame, metric: str, task: str) -> None:
+def frontier(axes: Any, arms: Arms, points: pd.DataFrame, metric: str) -> None:
     """What drift a performance costs: each run's path from its first validation on.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         points: ``method``, ``seed``, ``score``, ``drift`` of one task, in order of steps.
         metric: Name of the score.
-        task: Its name.
     """
-    for method in METHODS:
-        for number, (_, path) in enumerate(points[points["method"] == method].groupby("seed")):
+    for arm in arms:
+        for number, (_, path) in enumerate(points[points["method"] == arm.name].groupby("seed")):
+            unlabelled = arm.line | {"label": None}
+            axes.plot(path["drift"], path["score"], **unlabelled, alpha=0.6, lw=0.9, ms=2.5)
             axes.plot(
-                path["drift"], path["score"], color=COLORS[method], marker=MARKERS[method],
-                alpha=0.6, lw=0.9, ms=2.5,
-            )  # fmt: skip
-            axes.plot(
-                path["drift"].iloc[-1], path["score"].iloc[-1], MARKERS[method],
-                color=COLORS[method], ms=6, mec="black", mew=0.6,
-                label=LABELS[method] if not number else None,
+                path["drift"].iloc[-1], path["score"].iloc[-1], ls="", ms=6, mec="black", mew=0.6,
+                **(unlabelled if number else arm.line),
             )  # fmt: skip
     few_ticks(axes.xaxis)
     axes.set_xlabel("mean drift (1 - CKA)")
     axes.set_ylabel(f"best validation {metric}")
-    axes.set_title(task_label(task))
 
 
-def layer_difference(axes: Any, grids: pd.DataFrame, task: str, limit: float) -> Any:
-    """CKA of every base layer with every tuned layer: LoRA minus full fine-tuning.
+def layer_difference(axes: Any, arms: Arms, grids: pd.DataFrame, limit: float) -> Any:
+    """CKA of every base layer with every tuned layer: the treatment minus the control.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         grids: ``method``, ``base_layer``, ``layer``, ``cka``, the mean over seeds, of one task.
-        task: Its name.
         limit: End of the colour scale, the same in all panels.
 
     Returns:
@@ -131,16 +123,14 @@ def layer_difference(axes: Any, grids: pd.DataFrame, task: str, limit: float) ->
     """
     from matplotlib.colors import LinearSegmentedColormap
 
-    squares = {
-        method: grids[grids["method"] == method].pivot(
-            index="base_layer", columns="layer", values="cka"
-        )
-        for method in METHODS
-    }
-    difference = (squares["lora"] - squares["full_finetune"]).to_numpy(dtype=float)
-    # The side of a method has its colour.
+    control, treatment = (
+        grids[grids["method"] == name].pivot(index="base_layer", columns="layer", values="cka")
+        for name in arms.names
+    )
+    difference = (treatment - control).to_numpy(dtype=float)
+    # The side of an arm has its colour.
     cmap = LinearSegmentedColormap.from_list(
-        "methods", [COLORS["full_finetune"], "#F7F7F7", COLORS["lora"]]
+        "arms", [arms.control.color, "#F7F7F7", arms.treatment.color]
     )
     image = axes.imshow(difference, cmap=cmap, vmin=-limit, vmax=limit, origin="lower")
     size = len(difference)
@@ -157,7 +147,6 @@ def layer_difference(axes: Any, grids: pd.DataFrame, task: str, limit: float) ->
     axes.set_yticks(ticks)
     axes.set_xlabel("layer after training")
     axes.set_ylabel("layer of the base model")
-    axes.set_title(task_label(task))
     return image
 
 

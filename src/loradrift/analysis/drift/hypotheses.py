@@ -1,6 +1,6 @@
-"""The study's hypotheses as data: what is claimed, of which numbers, and how it is tested.
+"""The hypotheses as data: what is claimed, of which numbers, and how it is tested.
 
-A hypothesis bounds a relative change in percent of the control. :mod:`.verdicts` judges them.
+A hypothesis bounds a relative change in percent of the control. :mod:`.verdicts` decides them.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from numpy.typing import ArrayLike
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.statistics import Variance
 
 
@@ -50,35 +51,42 @@ class Hypothesis:
     control``, for a decrease that is at most the margin."""
 
 
-HYPOTHESES = (
-    Hypothesis(
-        name="H1 performance",
-        claim="LoRA loses at most 3 % of full fine-tuning's score",
-        table="performance",
-        change="decrease",
-        direction="at most",
-        margin=3.0,
-        test="noninferiority",
-    ),
-    Hypothesis(
-        name="H2 drift",
-        claim="LoRA drifts at least 20 % less than full fine-tuning",
-        table="drift",
-        change="decrease",
-        direction="at least",
-        margin=20.0,
-        test="sign_flip",
-    ),
-    Hypothesis(
-        name="H3 serving",
-        claim="serving adapters side by side costs at most 30 % over merged models",
-        table="serving",
-        change="increase",
-        direction="at most",
-        margin=30.0,
-        test="sign_flip",
-    ),
-)
+def hypotheses_about(arms: Arms) -> tuple[Hypothesis, ...]:
+    """The planned family, in the names of what is compared."""
+    control, treatment = (arm.label for arm in arms)
+    return (
+        Hypothesis(
+            name="H1 performance",
+            claim=f"{treatment} loses at most 3 % of {control}'s score",
+            table="performance",
+            change="decrease",
+            direction="at most",
+            margin=3.0,
+            test="noninferiority",
+        ),
+        Hypothesis(
+            name="H2 drift",
+            claim=f"{treatment} drifts at least 20 % less than {control}",
+            table="drift",
+            change="decrease",
+            direction="at least",
+            margin=20.0,
+            test="sign_flip",
+        ),
+        Hypothesis(
+            name="H3 serving",
+            claim="serving adapters side by side costs at most 30 % over merged models",
+            table="serving",
+            change="increase",
+            direction="at most",
+            margin=30.0,
+            test="sign_flip",
+        ),
+    )
+
+
+HYPOTHESES = hypotheses_about(Arms.of())
+"""Of the default pair."""
 
 
 class Evidence(NamedTuple):

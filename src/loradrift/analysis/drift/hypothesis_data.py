@@ -1,4 +1,4 @@
-"""What the study's tables say to each hypothesis."""
+"""What the tables say to each hypothesis."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.hypotheses import Evidence, Hypothesis, Outcome, Verdict
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.hypotheses import (
+    Evidence,
+    Hypothesis,
+    Outcome,
+    Verdict,
+    hypotheses_about,
+)
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.config import UserError
@@ -17,33 +24,39 @@ from loradrift.statistics import Variance, variance_of_mean
 from loradrift.statistics.values import Array
 
 
-def decide_study(study: DriftTables, seed: int = 0) -> list[Outcome]:
+def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
     """Verdicts on all hypotheses; those whose tables do not exist yet have no data.
 
     Args:
-        study: All tables.
+        tables: All tables about drift.
         seed: Draws flips where there are too many blocks to count them.
     """
-    scores = study.runs.assign(score=_scores(study.runs))
-    drift = study.reduction.melt(["task", "seed"], ["full_finetune", "lora"], "method", "drift")
-    missing = _missing(study.runs)
-    performance = _evidence(scores, "score")._replace(missing=missing)
+    arms = tables.arms
+    scores = tables.runs.assign(score=_scores(tables.runs))
+    drift = tables.reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
     rows = variance_of_mean(
-        [Variance(*row) for row in study.summary[["row_variance", "row_df"]].to_numpy()]
+        [Variance(*row) for row in tables.summary[["row_variance", "row_df"]].to_numpy()]
     )
-    moved = _evidence(drift, "drift")._replace(missing=missing, rows=rows)
-    return decide({"H1 performance": performance, "H2 drift": moved}, seed=seed)
+    missing = _missing(arms, tables.runs)
+    evidence = {
+        "H1 performance": _evidence(arms, scores, "score")._replace(missing=missing),
+        "H2 drift": _evidence(arms, drift, "drift")._replace(missing=missing, rows=rows),
+    }
+    return decide(evidence, hypotheses_about(arms), seed)
 
 
-def _missing(runs: pd.DataFrame) -> str:
+def _missing(arms: Arms, runs: pd.DataFrame) -> str:
     """Which pairs a task lacks that another task has, and what adds them; empty if none."""
     seeds = sorted(runs["seed"].unique())
     phrases = []
     for task, own in runs.groupby("task", sort=False):
         if lacking := [str(seed) for seed in seeds if seed not in set(own["seed"])]:
             numbers, overrides = ",".join(lacking), own["overrides"].iloc[0]
-            command = f"python train.py -m task={task} method=full_finetune,lora seed={numbers}"
-            how = f"`{command} {overrides}`"
+            commands = [
+                f"`python train.py -m task={task} {method} seed={numbers} {overrides}`"
+                for method in arms.typed
+            ]
+            how = " and ".join(commands)
             if "~" in overrides:  # what was typed is shortened in the name of the cell
                 how = f"the command of its other seeds with seed={numbers}"
             phrases.append(f"no pair of {task} seed={numbers}: {how} adds it")
@@ -56,8 +69,8 @@ def _scores(runs: pd.DataFrame) -> list[float]:
     return [float("nan") if figure is None else float(figure) for figure in figures]
 
 
-def _evidence(table: pd.DataFrame, value: str) -> Evidence:
-    """Values of both methods by task, in the order of the seeds; NaN where a run is missing."""
+def _evidence(arms: Arms, table: pd.DataFrame, value: str) -> Evidence:
+    """Values of both arms by task, in the order of the seeds; NaN where a run is missing."""
     seeds = sorted(table["seed"].unique())
 
     def side(method: str) -> dict[str, Array]:
@@ -65,12 +78,14 @@ def _evidence(table: pd.DataFrame, value: str) -> Evidence:
         wide = own.pivot(index="task", columns="seed", values=value).reindex(columns=seeds)
         return {str(task): row.to_numpy(dtype=np.float64) for task, row in wide.iterrows()}
 
-    return Evidence(treatment=side("lora"), control=side("full_finetune"))
+    control, treatment = map(side, arms.names)
+    return Evidence(treatment, control)
 
 
-def outcomes_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def outcomes_json(arms: Arms, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What ``results/hypotheses.json`` holds."""
-    return {"hypotheses": [asdict(outcome) for outcome in outcomes]}
+    names = {arm.role: arm.name for arm in arms}
+    return names | {"hypotheses": [asdict(outcome) for outcome in outcomes]}
 
 
 def read_outcomes(path: Path, command: str) -> list[Outcome]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS
 from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.hypothesis_data import outcome_table
 from loradrift.analysis.drift.tables import DriftTables, last_steps
@@ -14,8 +13,8 @@ from loradrift.report.figures import Figures
 from loradrift.similarity import SelfCheck
 
 
-def study_blocks(
-    study: DriftTables,
+def drift_blocks(
+    tables: DriftTables,
     outcomes: Sequence[Outcome],
     figures: Figures,
     *,
@@ -28,15 +27,17 @@ def study_blocks(
 
     ``weights`` is the section about them, ``edges`` the flag for best values of the search.
     """
+    control, treatment = (arm.label for arm in tables.arms)
     return [
         Paragraph(
-            "Does LoRA preserve a model's representations better than full fine-tuning? Drift is "
+            f"Does {treatment} preserve a model's representations better than {control}? Drift is "
             "1 - CKA (linear, debiased) of a layer's activations with those of the base model, on"
             " the same probe rows for every seed and method."
         ),
+        *_not_compared(tables),
         *figures["drift_reduction"],
-        _summary(study),
-        _overall(study),
+        _summary(tables),
+        _overall(tables),
         *left_out(problems),
         *edges,
         Heading("Hypotheses"),
@@ -48,14 +49,14 @@ def study_blocks(
             "false ones among those found.",
         ),
         Heading("Effect sizes and descriptions"),
-        *_effects(study),
+        *_effects(tables),
         Heading("Layers"),
         *figures["layer_profiles"],
-        _layers(study),
+        _layers(tables),
         Heading("While training, and at equal performance"),
         *figures["drift_over_steps"],
         *figures["frontier"],
-        _equal_performance(study),
+        _equal_performance(tables),
         Heading("Layer against layer"),
         *figures["layer_difference"],
         *weights,
@@ -66,10 +67,10 @@ def study_blocks(
             "wrong order: 1 if the instrument is right. Massive dimensions are those ten times "
             "the layer's median size."
         ),
-        _controls(study),
-        _measures(study),
+        _controls(tables),
+        _measures(tables),
         Heading("Runs"),
-        _runs(study),
+        _runs(tables),
         Heading("The instruments' self-test"),
         Paragraph(
             "Run before this report was written; had one failed, there would be no report. The "
@@ -80,9 +81,21 @@ def study_blocks(
     ]
 
 
-def _summary(study: DriftTables) -> Table:
+def _not_compared(tables: DriftTables) -> list[Block]:
+    """One line about the arms that this report leaves out."""
+    if not tables.others:
+        return []
+    return [
+        Paragraph(
+            f"Not compared: {'; '.join(tables.others)}. analysis.control and analysis.treatment "
+            "choose what is."
+        )
+    ]
+
+
+def _summary(tables: DriftTables) -> Table:
     return Table(
-        study.summary.drop(columns=["row_variance", "row_df"]).rename(
+        tables.summary.drop(columns=["row_variance", "row_df"]).rename(
             columns={"mean": "reduction %"}
         ),
         "Drift reduction in percent per task. The second interval also holds for other rows than "
@@ -91,8 +104,8 @@ def _summary(study: DriftTables) -> Table:
     )
 
 
-def _overall(study: DriftTables) -> Paragraph:
-    row = study.overall.iloc[0]
+def _overall(tables: DriftTables) -> Paragraph:
+    row = tables.overall.iloc[0]
     how = "exact" if row["exact"] else "drawn flips"
     return Paragraph(
         f"Over all {row['blocks']} seed x task blocks the mean reduction is {row['mean']:.1f} %; "
@@ -101,16 +114,16 @@ def _overall(study: DriftTables) -> Paragraph:
     )
 
 
-def _effects(study: DriftTables) -> list[Table]:
+def _effects(tables: DriftTables) -> list[Table]:
     """Two tables: in standard deviations; intervals and p-values of other kinds."""
-    effects = study.effects
+    control, treatment = (arm.label for arm in tables.arms)
+    effects = tables.effects
     sizes, others = effects[["task", "seeds"]].copy(), effects[["task"]].copy()
     for name, shown in (("d_z", "d_z"), ("pooled_d", "pooled d")):
         sizes[shown], sizes[f"{shown}, Hedges"] = effects[name], effects[f"{name}_hedges"]
         sizes[f"{shown}, 95 %"] = _between(effects, f"{name}_ci_lower", f"{name}_ci_upper")
     others["90 % (equivalence)"] = _between(effects, "equivalence_lower", "equivalence_upper")
     others["p equivalence"] = effects["p_equivalence"]
-    others["bootstrap 95 %"] = _between(effects, "bootstrap_lower", "bootstrap_upper")
     for name, shown in {
         "p_t": "p t",
         "p_t_bonferroni": "Bonferroni",
@@ -121,16 +134,15 @@ def _effects(study: DriftTables) -> list[Table]:
     return [
         Table(
             sizes,
-            "LoRA's drift minus full fine-tuning's in standard deviations: of the paired "
+            f"{treatment}'s drift minus {control}'s in standard deviations: of the paired "
             "differences (d_z) and pooled; with the small-sample factor (Hedges), and with the "
             "noncentral-t interval of the true effect.",
         ),
         Table(
             others,
-            "Drift reduction in percent. Both methods are equal within 20 % if the 90 % interval "
-            "lies within it (two one-sided t tests). The hierarchical bootstrap (10,000 resamples "
-            f"of seeds, then of the rows' jackknife pseudo-values) is {BOOTSTRAP_ERRORS}. p t: "
-            "paired t test per task, as earlier notebooks had it, and corrected over tasks.",
+            "Drift reduction in percent. Both are equal within 20 % if the 90 % interval "
+            "lies within it (two one-sided t tests). p t: paired t test per task, as earlier "
+            "notebooks had it, and corrected over tasks.",
         ),
     ]
 
@@ -148,16 +160,16 @@ def left_out(problems: Sequence[str]) -> list[Block]:
     return [Table(frame, "What was left out of this report, and why.")]
 
 
-def _layers(study: DriftTables) -> Table:
+def _layers(tables: DriftTables) -> Table:
     return Table(
-        study.layers,
+        tables.arms.labelled(tables.layers),
         "Drift per layer at the last step (mean over seeds). p adjusted: max-T over layers with "
         "flips shared by all layers.",
     )
 
 
-def _equal_performance(study: DriftTables) -> Table:
-    table = study.equal_performance
+def _equal_performance(tables: DriftTables) -> Table:
+    table = tables.equal_performance
     figures = table.groupby(["task", "method"], sort=False).agg(
         score=("score", "first"),
         reached=("step", "count"),
@@ -167,7 +179,9 @@ def _equal_performance(study: DriftTables) -> Table:
         drift=("drift", "mean"),
     )
     return Table(
-        figures.reset_index().rename(columns={"before": "before the first validation"}),
+        tables.arms.labelled(
+            figures.reset_index().rename(columns={"before": "before the first validation"})
+        ),
         "Drift where both methods do equally well: at the validation score that is the lower of "
         "the two methods' mean best scores, interpolated between validations and dumps. reached "
         "counts the seeds that got there; the means are over those. Of seeds that reached it "
@@ -176,27 +190,27 @@ def _equal_performance(study: DriftTables) -> Table:
     )
 
 
-def _controls(study: DriftTables) -> Table:
+def _controls(tables: DriftTables) -> Table:
     columns = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
-    means = study.controls.groupby(["task", "layer"], sort=False)[columns].mean().reset_index()
+    means = tables.controls.groupby(["task", "layer"], sort=False)[columns].mean().reset_index()
     return Table(means, "Controls per layer, mean over seeds.")
 
 
-def _measures(study: DriftTables) -> Table:
-    wide = last_steps(study.drift).pivot_table(
+def _measures(tables: DriftTables) -> Table:
+    wide = last_steps(tables.drift).pivot_table(
         index=["task", "method"], columns="measure", values="drift", aggfunc="mean", sort=False
     )
     wide.columns.name = None
     return Table(
-        wide.reset_index(),
+        tables.arms.labelled(wide.reset_index()),
         "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
         "CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in (where"
         " the dumps hold it), and 1 - cosine, raw and with each side's column means removed.",
     )
 
 
-def _runs(study: DriftTables) -> Table:
+def _runs(tables: DriftTables) -> Table:
     wanted = ["task", "method", "seed", "steps", "evaluation/accuracy", "evaluation/f1", "commit"]
-    table = study.runs[[name for name in wanted if name in study.runs]].copy()
+    table = tables.runs[[name for name in wanted if name in tables.runs]].copy()
     table["commit"] = [str(commit)[:10] for commit in table["commit"]]
-    return Table(table, "All runs of this report.", digits=4)
+    return Table(tables.arms.labelled(table), "All runs of this report.", digits=4)

@@ -1,15 +1,14 @@
-"""Which runs may be compared: both methods, the same seed, and the same rows, tokens and metric."""
+"""Which runs may be compared: both arms, the same seed, and the same rows, tokens and metric."""
 
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.activations import StoreError
-from loradrift.analysis.drift.run_view import Run, certified, overrides, why_uncertified
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.run_view import Run, certified, command, why_uncertified
 from loradrift.config import UserError
-from loradrift.runs import Status, read_record
-
-METHODS = ("full_finetune", "lora")
+from loradrift.runs import RunRecord, Status, read_record
 
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
 """Fingerprints that two compared runs must share."""
@@ -22,27 +21,30 @@ PREPARATIONS = (".sanity", ".search")
 
 
 class Pair(NamedTuple):
-    """Both methods with one seed on one task."""
+    """Both arms' runs with one seed on one task."""
 
-    full_finetune: Run
-    lora: Run
+    control: Run
+    treatment: Run
 
     @property
     def task(self) -> str:
         """The task of both."""
-        return self.lora.task
+        return self.treatment.task
 
     @property
     def seed(self) -> int:
         """The seed of both."""
-        return self.lora.seed
+        return self.treatment.seed
 
 
 class Pairing(NamedTuple):
     """What can be compared, and one line for everything that cannot."""
 
+    arms: Arms
     pairs: list[Pair]
     problems: list[str]
+    others: list[str]
+    """Arms that have finished runs and are not compared."""
 
 
 def choose_study(runs: Path, study: str | None) -> str:
@@ -70,30 +72,72 @@ def choose_study(runs: Path, study: str | None) -> str:
     return study
 
 
-def find_pairs(runs: Path, study: str | None) -> Pairing:
+def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairing:
     """Read the runs of a study and pair them by task and seed.
 
     Args:
         runs: Folder of all runs.
         study: Name of the study; None is the only one there is.
+        arms: What is compared; by default LoRA against full fine-tuning.
 
     Raises:
-        UserError: If there is no run of the study, or a method has two settings on one task.
+        UserError: If there is no run of the study or of an arm, or if an arm's name fits several
+            runs of one task and seed.
     """
-    study = choose_study(runs, study)
-    folders = sorted(path.parent for path in (runs / study).glob("*/*/seed=*/run.json"))
+    arms, study = arms or Arms.of(), choose_study(runs, study)
     problems: list[str] = []
+    records = _records(runs / study, problems)
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for folder in folders:
-        run = _usable(folder, problems)
-        if run is not None and run.method in METHODS:
-            cells[run.task, run.seed][run.method].append(run)
-    pairs = [
-        pair
-        for place, by_method in sorted(cells.items())
-        if (pair := _paired(*place, by_method, problems)) is not None
-    ]
-    return Pairing(_alike(pairs, problems), problems)
+    others: set[str] = set()
+    for folder, record in records.items():
+        run = Run(folder, record, arms.of_run(record))
+        if run.arm is None:
+            others |= {folder.parent.name} if run.dumped else set()
+        elif _is_usable(run, problems):
+            cells[run.task, run.seed][run.arm.role].append(run)
+    _require_runs(arms, records, runs / study)
+    pairs = []
+    for by_role in cells.values():
+        found = [_nearest(by_role[arm.role]) for arm in arms]
+        others |= {run.folder.parent.name for own in by_role.values() for run in own}
+        if (pair := _paired(arms, found, problems)) is not None:
+            pairs.append(pair)
+    used = {run.folder.parent.name for pair in pairs for run in pair}
+    return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
+
+
+def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
+    """The study's run records by folder, in order of task and seed."""
+    records = {}
+    for path in study.glob("*/*/seed=*/run.json"):
+        try:
+            record = read_record(path.parent)
+            assert record is not None
+            records[path.parent] = record
+        except UserError as error:
+            problems.append(str(error))
+    return dict(sorted(records.items(), key=lambda item: _place(*item)))
+
+
+def _place(folder: Path, record: RunRecord) -> tuple[str, int, str]:
+    place = record.coordinates
+    return str(place["task"]), int(place["seed"]), folder.parent.name
+
+
+def _require_runs(arms: Arms, records: dict[Path, RunRecord], study: Path) -> None:
+    """Refuse an arm that no run belongs to.
+
+    Raises:
+        UserError: Naming the arms that there are.
+    """
+    found = {arms.of_run(record) for record in records.values()}
+    for arm in arms:
+        if arm not in found:
+            there = ", ".join(sorted({folder.parent.name for folder in records}))
+            raise UserError(
+                f"analysis.{arm.role} must name an arm that {study} has runs of ({there}), got "
+                f"{arm.name}: nothing to compare"
+            )
 
 
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
@@ -102,7 +146,10 @@ def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
     for task in dict.fromkeys(pair.task for pair in pairs):
         own = [pair for pair in pairs if pair.task == task]
         experiments = [_experiment(pair) for pair in own]
-        chosen = max(experiments, key=experiments.count)
+        # A variant that an arm's name does not spell is another arm, however many seeds it has.
+        exact = [sum(run.distance < 2 for run in pair) for pair in own]
+        ranks = [(near, experiments.count(e)) for near, e in zip(exact, experiments, strict=True)]
+        chosen = experiments[ranks.index(max(ranks))]
         for pair, experiment in zip(own, experiments, strict=True):
             unequal = [name for name, value in chosen.items() if experiment[name] != value]
             if not unequal:
@@ -117,66 +164,70 @@ def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
 
 def _experiment(pair: Pair) -> dict[str, Any]:
     """What is the same in every seed of one experiment."""
-    prints, manifest = pair.lora.record.fingerprints, pair.lora.store.manifest
+    prints, manifest = pair.treatment.record.fingerprints, pair.treatment.store.manifest
     return {
-        "settings": [run.setting for run in pair],
+        "settings": [run.variant for run in pair],
         **{name: prints.get(name) for name in BETWEEN_SEEDS},
         "layers": manifest["layers"],
         "dump dtype": manifest["dtype"],
     }
 
 
-def _usable(folder: Path, problems: list[str]) -> Run | None:
-    """The run in ``folder``, if it is finished and its activations can be read."""
-    try:
-        record = read_record(folder)
-        assert record is not None
-        if record.status is Status.RUNNING:
-            problems.append(f"{folder}: still going; it is analysed when it has finished")
-        elif record.status is not Status.SUCCESS:
-            problems.append(
-                f"{folder}: {record.status} ({record.error}); its own command repeats it"
-            )
-        elif record.coordinates["method"] not in METHODS:
-            return None  # baselines and other methods are no part of this comparison
-        elif record.coordinates["method"] == "lora" and not certified(record):
-            problems.append(f"{folder}: {why_uncertified(record)}")
-        else:
-            run = Run(folder, record)
+def _is_usable(run: Run, problems: list[str]) -> bool:
+    """Whether the run is finished and its activations can be read; if not, a problem says why."""
+    record = run.record
+    if record.status is Status.RUNNING:
+        problem = "still going; it is analysed when it has finished"
+    elif record.status is not Status.SUCCESS:
+        problem = f"{record.status} ({record.error}); its own command repeats it"
+    elif not certified(run):
+        problem = why_uncertified(record)
+    else:
+        try:
             if 0 in run.store.steps and len(run.store.steps) > 1:
-                return run
-            problems.append(f"{folder}: no activations of step 0 and a later one; drift needs both")
-    except (UserError, StoreError) as error:
-        problems.append(str(error))
-    return None
+                return True
+            problem = "no activations of step 0 and a later one; drift needs both"
+        except StoreError as error:
+            problems.append(str(error))
+            return False
+    problems.append(f"{run.folder}: {problem}")
+    return False
 
 
-def _paired(
-    task: str, seed: int, by_method: dict[str, list[Run]], problems: list[str]
-) -> Pair | None:
+def _nearest(runs: list[Run]) -> Run | None:
+    """The run of one cell that is nearest to its arm's name.
+
+    Raises:
+        UserError: If several are equally near.
+    """
+    near = [run for run in runs if run.distance == min(each.distance for each in runs)]
+    if len(near) > 1:
+        run = near[0]
+        assert run.arm is not None
+        names = " and ".join(each.folder.parent.name for each in near)
+        raise UserError(
+            f"{run.task} seed={run.seed}: analysis.{run.arm.role}={run.method} fits {names}; "
+            "name the one that is meant, or give them studies of their own (study.name=…)"
+        )
+    return near[0] if near else None
+
+
+def _paired(arms: Arms, found: list[Run | None], problems: list[str]) -> Pair | None:
     """The two runs of one task and seed, if they are there and may be compared."""
-    place = f"{task} seed={seed}"
-    for method in METHODS:
-        runs = by_method[method]
-        if not runs:
-            [other] = [by_method[name][:1] for name in METHODS if name != method]
-            command = f"python train.py task={task} method={method} seed={seed}"
-            problems.append(
-                f"{place}: there is no finished {method} run to compare with: "
-                f"`{command} {overrides(other[0])}` makes it"
-            )
-            return None
-        if len(runs) > 1:
-            variants = " and ".join(run.record.coordinates["variant"] or "(none)" for run in runs)
-            raise UserError(
-                f"{place}: {method} was run as {variants}; give them studies of their own "
-                "(study.name=…), so that each report compares two methods"
-            )
-    pair = Pair(*(by_method[method][0] for method in METHODS))
+    there = [run for run in found if run is not None]
+    where = f"{there[0].task} seed={there[0].seed}"
+    if len(there) < len(arms):
+        arm = arms[found.index(None)]
+        problems.append(
+            f"{where}: there is no finished {arm.name} run to compare with: "
+            f"`{command(arm, there[0])}` makes it"
+        )
+        return None
+    pair = Pair(*there)
     unequal = differences(pair)
     if unequal:
         problems.append(
-            f"{place}: {', '.join(unequal)} differ between the methods: not compared; train both "
+            f"{where}: {', '.join(unequal)} differ between the methods: not compared; train both "
             "on the same data, model and probe"
         )
         return None

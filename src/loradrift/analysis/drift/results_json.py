@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS, EQUAL
-from loradrift.analysis.drift.tables import DriftTables
-from loradrift.statistics import TaskComparison, per_task
+from loradrift.analysis.drift.tables import DriftTables, last_steps
 
 
-def drift_results(study: DriftTables) -> dict[str, Any]:
+def drift_results(tables: DriftTables) -> dict[str, Any]:
     """The results as JSON; what is not defined (a deviation of one seed) is null."""
-    reduction = study.reduction
+    reduction = tables.reduction
     tasks = list(dict.fromkeys(reduction["task"]))
-    tests = per_task(*(_by_task(reduction, method) for method in ("lora", "full_finetune")))
-    results = {task: _task(study, task, tests[task]) for task in tasks}
-    means, overall = study.summary["mean"], study.overall.iloc[0].to_dict()
+    results = {task: _task(tables, task) for task in tasks}
+    means, overall = tables.summary["mean"], tables.overall.iloc[0].to_dict()
     plain: dict[str, Any] = _plain(
         {
+            "control": tables.arms.control.name,
+            "treatment": tables.arms.treatment.name,
+            "not_compared": tables.others,
             "tasks_analyzed": tasks,
             "seeds_per_task": sorted({int(seed) for seed in reduction["seed"]}),
             "task_results": results,
@@ -39,13 +40,10 @@ def drift_results(study: DriftTables) -> dict[str, Any]:
     return plain
 
 
-def _by_task(reduction: pd.DataFrame, method: str) -> dict[str, np.ndarray[Any, Any]]:
-    return {str(task): own[method].to_numpy() for task, own in reduction.groupby("task")}
-
-
-def _task(study: DriftTables, task: str, test: TaskComparison) -> dict[str, Any]:
-    summary = study.summary[study.summary["task"] == task].iloc[0]
-    effects = study.effects[study.effects["task"] == task].iloc[0]
+def _task(tables: DriftTables, task: str) -> dict[str, Any]:
+    summary = tables.summary[tables.summary["task"] == task].iloc[0]
+    effects = tables.effects[tables.effects["task"] == task].iloc[0]
+    drift = last_steps(tables.drift[tables.drift["task"] == task])
     return {
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
@@ -57,12 +55,12 @@ def _task(study: DriftTables, task: str, test: TaskComparison) -> dict[str, Any]
             ],
             "significance_test": {
                 "name": "paired t-test",
-                "p_value": test.test.p,
-                "significant_at_05": test.test.p < 0.05,
+                "p_value": effects["p_t"],
+                "significant_at_05": effects["p_t"] < 0.05,
                 "p_value_bonferroni": effects["p_t_bonferroni"],
                 "p_value_holm": effects["p_t_holm"],
                 "p_value_benjamini_hochberg": effects["p_t_benjamini_hochberg"],
-                "cohens_d": test.cohens_d,
+                "cohens_d": effects["pooled_d"],
                 "p_value_sign_flip": summary["p_sign_flip"],
                 "least_p_value_sign_flip": summary["least_p"],
             },
@@ -70,16 +68,17 @@ def _task(study: DriftTables, task: str, test: TaskComparison) -> dict[str, Any]
         },
         "all_results": {
             method: [
-                {"seed": int(seed), "layer_wise_drift": _layer_wise(study, task, method, int(seed))}
-                for seed in sorted(study.reduction.loc[study.reduction["task"] == task, "seed"])
+                {"seed": int(seed), "layer_wise_drift": _layer_wise(own, int(seed))}
+                for seed in sorted(own["seed"].unique())
             ]
-            for method in ("full_finetune", "lora")
+            for method in tables.arms.names
+            for own in [drift[drift["method"] == method]]
         },
     }
 
 
 def _descriptions(effects: "pd.Series[Any]") -> dict[str, Any]:
-    """What stands beside the tests, of one task; differences are LoRA minus full fine-tuning."""
+    """What stands beside the tests, of one task; differences are treatment minus control."""
 
     def size(name: str) -> dict[str, Any]:
         interval = [effects[f"{name}_ci_lower"], effects[f"{name}_ci_upper"]]
@@ -99,13 +98,9 @@ def _descriptions(effects: "pd.Series[Any]") -> dict[str, Any]:
     }
 
 
-def _layer_wise(
-    study: DriftTables, task: str, method: str, seed: int
-) -> dict[str, dict[str, float]]:
-    own = study.drift.query("task == @task and method == @method and seed == @seed")
-    last = own[own["step"] == own["step"].max()].pivot(
-        index="layer", columns="measure", values="drift"
-    )
+def _layer_wise(drift: pd.DataFrame, seed: int) -> dict[str, dict[str, float]]:
+    """Of the last step of one arm's run."""
+    last = drift[drift["seed"] == seed].pivot(index="layer", columns="measure", values="drift")
     return {
         f"layer_{layer}": {"cka": 1 - row["cka"], "cosine": 1 - row["cosine"], "drift": row["cka"]}
         for layer, row in last.iterrows()

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.activations import ActivationStore
-from loradrift.runs import RunRecord
-
-OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
-"""Overrides that may differ between the two methods."""
+from loradrift.analysis.drift.arms import OWN, Arm
+from loradrift.runs import RunRecord, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +17,8 @@ class Run:
 
     folder: Path
     record: RunRecord
+    arm: Arm | None = None
+    """What it belongs to in a comparison."""
 
     @property
     def task(self) -> str:
@@ -27,8 +27,16 @@ class Run:
 
     @property
     def method(self) -> str:
-        """Its method's name."""
-        return str(self.record.coordinates["method"])
+        """Name of its arm: its ``method`` in every table."""
+        assert self.arm is not None
+        return self.arm.name
+
+    @property
+    def distance(self) -> int:
+        """How far it is from what its arm's name spells."""
+        distance = None if self.arm is None else self.arm.distance(self.record)
+        assert distance is not None
+        return distance
 
     @property
     def seed(self) -> int:
@@ -37,18 +45,30 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """What was overridden, but for what belongs to the method alone.
+        """What was overridden, but for what belongs to the method alone."""
+        return ",".join(part for part in self.variant.split(",") if not part.startswith(OWN))
 
-        ``best=<path>`` counts as ``best=true``: each method has a file of its own.
-        """
-        parts = str(self.record.coordinates["variant"]).split(",")
-        shared = [part for part in parts if part and not part.startswith(OWN)]
-        return ",".join("best=true" if part.startswith("best=") else part for part in shared)
+    @property
+    def variant(self) -> str:
+        """All that was overridden; ``best=<path>``, of which each method has its own, as true."""
+        parts = filter(None, str(self.record.coordinates["variant"]).split(","))
+        return ",".join("best=true" if part.startswith("best=") else part for part in parts)
 
     @property
     def store(self) -> ActivationStore:
         """Its activations."""
         return ActivationStore(self.folder / "activations")
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether it trained low-rank updates of frozen weights."""
+        return "rank" in self.record.config.get("method", {})
+
+    @property
+    def dumped(self) -> bool:
+        """Whether it finished and holds activations, as runs without training do not."""
+        is_there = (self.folder / "activations" / "manifest.json").is_file()
+        return is_there and self.record.status is Status.SUCCESS
 
 
 def overrides(run: Run) -> str:
@@ -66,13 +86,21 @@ def overrides(run: Run) -> str:
     return shlex.join(parts)
 
 
+def command(arm: Arm, partner: Run) -> str:
+    """What trains the arm's run that ``partner`` is compared with."""
+    own = [part for part in arm.overrides if part not in partner.setting.split(",")]
+    place = f"task={partner.task} method={arm.method} seed={partner.seed}"
+    return " ".join(["python train.py", place, *map(shlex.quote, own), overrides(partner)])
+
+
 def _setting(config: dict[str, Any], key: str) -> Any:
     return reduce(lambda values, name: values.get(name, {}), key.split("."), config)
 
 
-def certified(record: RunRecord) -> bool:
-    """Whether a run of an adapter has shown that the adapter was really applied."""
-    return bool(record.certificate and record.certificate.get("passed") is True)
+def certified(run: Run) -> bool:
+    """Whether a run trained no adapter, or has shown that its adapter was really applied."""
+    certificate = run.record.certificate
+    return not run.trains_adapter or bool(certificate and certificate.get("passed") is True)
 
 
 def why_uncertified(record: RunRecord) -> str:

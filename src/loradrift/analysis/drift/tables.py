@@ -1,4 +1,4 @@
-"""All tables of a study, from the runs' files; what did not change is not computed again."""
+"""All tables about drift, from the runs' files; what did not change is not computed again."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.effects import effect_table, overall
 from loradrift.analysis.drift.jackknife import jackknife_variance
 from loradrift.analysis.drift.pairing import Pair, Pairing
@@ -18,7 +19,11 @@ from loradrift.statistics.values import Array
 
 
 class DriftTables(NamedTuple):
-    """What is known about the drift of a study; one table per question."""
+    """What is known about the drift of the compared runs; one table per question."""
+
+    compared: pd.DataFrame
+    """``role`` (``control``, ``treatment``, ``not compared``) and ``arm``: a run's ``method`` in
+    the other tables."""
 
     runs: pd.DataFrame
     """One row per run."""
@@ -30,7 +35,7 @@ class DriftTables(NamedTuple):
     """Likewise with the mean over layers; ``cka`` only."""
 
     reduction: pd.DataFrame
-    """``task``, ``seed``, drift of ``full_finetune`` and ``lora`` at the last step, and
+    """``task``, ``seed``, drift of each arm at the last step in a column of its name, and
     ``reduction_percent``."""
 
     summary: pd.DataFrame
@@ -44,12 +49,22 @@ class DriftTables(NamedTuple):
     """Per task: effect sizes, descriptions, corrected p-values of the paired t test."""
 
     layers: pd.DataFrame
-    """Per task and layer: drift of both methods and the adjusted p-value of their difference."""
+    """Per task and layer: drift of both arms and the adjusted p-value of their difference."""
 
     controls: pd.DataFrame
     grids: pd.DataFrame
     equal_performance: pd.DataFrame
     frontier: pd.DataFrame
+
+    @property
+    def arms(self) -> Arms:
+        """What is compared."""
+        return Arms.read(self.compared)
+
+    @property
+    def others(self) -> list[str]:
+        """Arms that have runs and were not compared."""
+        return list(self.compared.loc[self.compared["role"] == "not compared", "arm"])
 
 
 def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int) -> DriftTables:
@@ -64,28 +79,29 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     Raises:
         StoreError: If a dump is damaged; names it.
     """
-    memory = DriftCache(results)
+    cache = DriftCache(results)
     rng = np.random.default_rng(seed)
-    pairs = pairing.pairs
+    arms, pairs = pairing.arms, pairing.pairs
     runs = [run for pair in pairs for run in pair]
-    drift = _stack(runs, [memory.drift(run, measures) for run in runs])
+    drift = _stack(runs, [cache.drift(run, measures) for run in runs])
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
     keys = ["task", "method", "seed", "step"]
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
     last = last_steps(mean_drift)
-    reduction = _reduction(last)
-    by_row = {task: _by_row(own, memory) for task, own in _by_task(pairs).items()}
+    reduction = _reduction(arms, last)
+    by_row = {task: _by_row(own, cache) for task, own in _by_task(pairs).items()}
     return DriftTables(
+        compared=arms.table(pairing.others),
         runs=run_table(runs),
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
         summary=_summary(reduction, by_row, rng),
         overall=overall(reduction, rng),
-        effects=effect_table(reduction, _pseudo_values(reduction, by_row), rng),
-        layers=_layers(last_steps(cka), rng),
-        controls=_stack([p.lora for p in pairs], [memory.controls(p, seed) for p in pairs]),
-        grids=_stack(runs, [memory.grid(run) for run in runs]),
+        effects=effect_table(arms, reduction, _pseudo_values(reduction, by_row), rng),
+        layers=_layers(arms, last_steps(cka), rng),
+        controls=_stack([p.treatment for p in pairs], [cache.controls(p, seed) for p in pairs]),
+        grids=_stack(runs, [cache.grid(run) for run in runs]),
         equal_performance=pd.concat(
             [
                 equal_performance(own, mean_drift[mean_drift["task"] == task]).assign(task=task)
@@ -112,10 +128,11 @@ def last_steps(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["step"] == last].drop(columns="step")
 
 
-def _reduction(last: pd.DataFrame) -> pd.DataFrame:
-    """Drift reduction of LoRA against full fine-tuning with the same seed, in percent."""
+def _reduction(arms: Arms, last: pd.DataFrame) -> pd.DataFrame:
+    """How much less the treatment drifts than the control with the same seed, in percent."""
     wide = last.pivot(index=["task", "seed"], columns="method", values="drift").reset_index()
-    wide["reduction_percent"] = 100 * (1 - wide["lora"] / wide["full_finetune"])
+    control, treatment = arms.names
+    wide["reduction_percent"] = 100 * (1 - wide[treatment] / wide[control])
     wide.columns.name = None
     return wide
 
@@ -125,12 +142,12 @@ def _by_task(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
     return {task: [pair for pair in pairs if pair.task == task] for task in tasks}
 
 
-def _by_row(pairs: Sequence[Pair], memory: DriftCache) -> Array:
+def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
     """Each seed's reduction without each probe row in turn (S, N)."""
     replicates = []
     for pair in pairs:
-        full, lora = (memory.replicates(run)["drift"].to_numpy() for run in pair)
-        replicates.append(100 * (1 - lora / full))
+        control, treatment = (cache.replicates(run)["drift"].to_numpy() for run in pair)
+        replicates.append(100 * (1 - treatment / control))
     return np.stack(replicates)
 
 
@@ -173,21 +190,22 @@ def _summary(
     return pd.DataFrame(rows)
 
 
-def _layers(last: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Drift of both methods in each layer; p-values adjusted over layers by shared flips."""
+def _layers(arms: Arms, last: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Drift of both arms in each layer; p-values adjusted over layers by shared flips."""
     tables = []
     for task, own in last.groupby("task", sort=False):
         wide = own.pivot(index="seed", columns=["method", "layer"], values="drift")
-        full, lora = wide["full_finetune"].to_numpy(), wide["lora"].to_numpy()
-        tests = max_t(full - lora, rng=rng)
+        control_SL, treatment_SL = (wide[name].to_numpy() for name in arms.names)
+        tests = max_t(control_SL - treatment_SL, rng=rng)
+        control_L, treatment_L = control_SL.mean(0), treatment_SL.mean(0)
         tables.append(
             pd.DataFrame(
                 {
                     "task": task,
-                    "layer": wide["lora"].columns,
-                    "full_finetune": full.mean(0),
-                    "lora": lora.mean(0),
-                    "reduction_percent": 100 * (1 - lora.mean(0) / full.mean(0)),
+                    "layer": wide[arms.control.name].columns,
+                    arms.control.name: control_L,
+                    arms.treatment.name: treatment_L,
+                    "reduction_percent": 100 * (1 - treatment_L / control_L),
                     "p_adjusted": tests.p_L,
                     "least_p": tests.least_p,
                 }

@@ -36,9 +36,9 @@ class DriftCache:
         return remembered(self.folder, key, lambda: run_drift(run, measures))
 
     def controls(self, pair: Pair, seed: int) -> pd.DataFrame:
-        """:func:`~loradrift.analysis.drift.layers.controls` of LoRA's run."""
+        """:func:`~loradrift.analysis.drift.layers.controls` of the treatment's run."""
         key = self._key(f"controls {seed}", *pair)
-        return remembered(self.folder, key, lambda: controls(pair.lora, pair.full_finetune, seed))
+        return remembered(self.folder, key, lambda: controls(pair.treatment, pair.control, seed))
 
     def grid(self, run: Run) -> pd.DataFrame:
         """:func:`~loradrift.analysis.drift.layers.layer_grid` of a run."""
@@ -59,23 +59,23 @@ def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairin
         results: As for :func:`~loradrift.analysis.drift.tables.analyse`, which finds the drift
             remembered.
     """
-    memory = DriftCache(results)
+    cache = DriftCache(results)
     pairs, problems = [], list(pairing.problems)
     for pair in pairing.pairs:
         place = f"{pair.task} seed={pair.seed}"
         try:
             for run in pair:
-                _check(run, memory, measures)
-            _check_moved(pair.full_finetune, memory, measures)
+                _check(run, cache, measures)
+            _check_moved(pair.control, cache, measures)
             pairs.append(pair)
         except StoreError as error:
             problems.append(f"{place}: {error}; move the run away and repeat its own command")
         except UserError as error:
             problems.append(f"{place}: {error}")
-    return Pairing(pairs, problems)
+    return pairing._replace(pairs=pairs, problems=problems)
 
 
-def _check(run: Run, memory: DriftCache, measures: Sequence[str]) -> None:
+def _check(run: Run, cache: DriftCache, measures: Sequence[str]) -> None:
     """Refuse a run that would end the analysis of all others.
 
     Raises:
@@ -84,12 +84,12 @@ def _check(run: Run, memory: DriftCache, measures: Sequence[str]) -> None:
     """
     # What is remembered is found by the manifest, which stays when the files are gone.
     check_sizes(run.store.root, run.store.manifest)
-    drift = memory.drift(run, measures)
+    drift = cache.drift(run, measures)
     undefined = drift[(drift["measure"] == "cka") & drift["drift"].isna()]
     if len(undefined):
         first = undefined.iloc[0]
         raise UserError(_no_variance(run, f"layer {first['layer']} at step {first['step']}"))
-    if not np.isfinite(memory.replicates(run)["drift"]).all():
+    if not np.isfinite(cache.replicates(run)["drift"]).all():
         raise UserError(_no_variance(run, "a layer, without one of its rows,"))
     validation_curve(run)
 
@@ -102,13 +102,13 @@ def _no_variance(run: Run, where: str) -> str:
     )
 
 
-def _check_moved(run: Run, memory: DriftCache, measures: Sequence[str]) -> None:
+def _check_moved(run: Run, cache: DriftCache, measures: Sequence[str]) -> None:
     """Refuse a control without drift, of which nothing is a percentage.
 
     Raises:
         UserError: If it has none at its last step.
     """
-    drift = memory.drift(run, measures)
+    drift = cache.drift(run, measures)
     last = drift[(drift["measure"] == "cka") & (drift["step"] == drift["step"].max())]
     if last["drift"].mean() <= 0:
         raise UserError(

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.drift.find_study import find_study
-from loradrift.analysis.drift.hypotheses import Outcome
+from loradrift.analysis.drift.compare import compare_runs
+from loradrift.analysis.drift.drawing import DRIFT, HYPOTHESES
+from loradrift.analysis.drift.hypotheses import Outcome, hypotheses_about
 from loradrift.analysis.drift.hypothesis_data import (
-    decide_study,
+    decide_tables,
     outcome_table,
     outcomes_json,
     read_outcomes,
 )
 from loradrift.analysis.drift.results_json import drift_results
-from loradrift.analysis.drift.study_figures import HYPOTHESES, STUDY
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, HypothesesConfig, ReportConfig
 from loradrift.analysis.self_check.tables import run_self_checks
@@ -35,7 +35,7 @@ ALWAYS = ("cka", "cka_biased", "cosine", "cosine_centered")
 class Findings(NamedTuple):
     """What a report is made of."""
 
-    study: DriftTables
+    tables: DriftTables
     outcomes: Sequence[Outcome]
     weights: Weights
     self_checks: Sequence[SelfCheck]
@@ -50,17 +50,16 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
         SelfCheckError: If an instrument fails its self-check.
     """
     config = settings.analysis
-    check_figures(config.figures, [*STUDY, *HYPOTHESES, *WEIGHTS])
+    check_figures(config.figures, [*DRIFT, *HYPOTHESES, *WEIGHTS])
     self_checks = run_self_checks(dict.fromkeys([*ALWAYS, *config.measures]), config.seed)
-    pairing, study = find_study(config)
+    pairing, tables = compare_runs(config)
     folder = Path(config.results) / "drift_analysis"
     not_analysed = pd.DataFrame({"not analysed": pairing.problems}, dtype=object)
-    write_tables(folder, study._asdict() | {"not_analysed": not_analysed})
-    write_json(folder / "drift_analysis_results.json", drift_results(study))
-    outcomes = decide_hypotheses(config, study)
-    return Findings(
-        study, outcomes, find_weights(config, pairing, study), self_checks, pairing.problems
-    )
+    write_tables(folder, tables._asdict() | {"not_analysed": not_analysed})
+    write_json(folder / "drift_analysis_results.json", drift_results(tables))
+    outcomes = decide_hypotheses(config, tables)
+    weights = find_weights(config, pairing, tables)
+    return Findings(tables, outcomes, weights, self_checks, pairing.problems)
 
 
 def read(settings: ReportConfig) -> Findings:
@@ -70,41 +69,47 @@ def read(settings: ReportConfig) -> Findings:
         UserError: If a table is missing or damaged, or the tables are of different runs.
     """
     config = settings.analysis
-    check_figures(config.figures, [*STUDY, *HYPOTHESES, *WEIGHTS])
+    check_figures(config.figures, [*DRIFT, *HYPOTHESES, *WEIGHTS])
     results = Path(config.results)
     names = [*DriftTables._fields, "not_analysed"]
-    tables = read_tables(results / "drift_analysis", names, "python analyze.py")
-    problems = list(tables.pop("not_analysed")["not analysed"])
-    study = DriftTables(**tables)
-    outcomes = read_outcomes(results / "hypotheses.json", "python analyze.py analysis=hypotheses")
-    weights = Weights(
-        **read_tables(results / "weights", Weights._fields, "python analyze.py analysis=weights")
-    )
-    if strange := sorted(_runs(weights.totals) - _runs(study.runs)):
+    read = read_tables(results / "drift_analysis", names, "python analyze.py")
+    problems = list(read.pop("not_analysed")["not analysed"])
+    tables = DriftTables(**read)
+    arms = tables.arms
+    again = f"python analyze.py analysis=hypotheses{arms.keys}"
+    outcomes = read_outcomes(results / "hypotheses.json", again)
+    if [outcome.hypothesis for outcome in outcomes] != [*hypotheses_about(arms)]:
+        raise UserError(
+            f"{results / 'hypotheses.json'} is not about {' and '.join(arms.names)}, which "
+            f"{results / 'drift_analysis'} compares: `{again}` makes it again"
+        )
+    again = f"python analyze.py analysis=weights{arms.keys}"
+    weights = Weights(**read_tables(results / "weights", Weights._fields, again))
+    if strange := sorted(_runs(weights.totals) - _runs(tables.runs)):
         raise UserError(
             f"{results / 'weights'} holds {' '.join(map(str, strange[0]))}, which "
-            f"{results / 'drift_analysis'} does not: `python analyze.py` makes both of the same "
-            "runs"
+            f"{results / 'drift_analysis'} does not: `python analyze.py{arms.keys}` makes both of "
+            "the same runs"
         )
-    measured = set(study.drift["measure"])
+    measured = set(tables.drift["measure"])
     self_checks = run_self_checks([name for name in MEASURES if name in measured], config.seed)
-    return Findings(study, outcomes, weights, self_checks, problems)
+    return Findings(tables, outcomes, weights, self_checks, problems)
 
 
 def find(settings: HypothesesConfig) -> DriftTables:
     """Compute the tables of drift."""
-    return find_study(settings.analysis)[1]
+    return compare_runs(settings.analysis)[1]
 
 
-def decide(settings: HypothesesConfig, study: DriftTables) -> None:
+def decide(settings: HypothesesConfig, tables: DriftTables) -> None:
     """Write and print the verdicts."""
-    decide_hypotheses(settings.analysis, study)
+    decide_hypotheses(settings.analysis, tables)
 
 
-def decide_hypotheses(config: AnalysisConfig, study: DriftTables) -> list[Outcome]:
+def decide_hypotheses(config: AnalysisConfig, tables: DriftTables) -> list[Outcome]:
     """Decide the hypotheses, in ``hypotheses.json`` and in the terminal."""
-    outcomes = decide_study(study, config.seed)
-    write_json(Path(config.results) / "hypotheses.json", outcomes_json(outcomes))
+    outcomes = decide_tables(tables, config.seed)
+    write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
     shown = outcome_table(outcomes)[
         ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
     ]

@@ -16,7 +16,7 @@ from loradrift.analysis.search.tables import (
 )
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
-from loradrift.report.style import LABELS, SETTINGS, canvas, few_ticks, save, task_label
+from loradrift.report.style import SETTINGS, canvas, few_ticks, method_label, save, task_label
 from loradrift.sweeping.best import objective
 
 NO_TIME = "A killed or interrupted trial has no time: when its process ended is not known."
@@ -64,7 +64,7 @@ def _draw(name: str, found: Found, folder: Path) -> list[Figure]:
         shown = [each for each, state in zip(trials, states, strict=True) if state in plot.states]
         if "complete" in states:
             _, task, method = study.study_name.split("/")
-            title = f"{task_label(task)}, {LABELS.get(method, method)}"
+            title = f"{task_label(task)}, {method_label(method)}"
             _draw_one(plot, study, shown, title, folder / f"{name}_{task}_{method}")
             figures.append(Figure(f"{name}_{task}_{method}", f"{title}. {plot.caption}"))
     return figures
@@ -123,7 +123,7 @@ def _draw_importance(found: Found, folder: Path) -> Figure | None:
             axes.invert_yaxis()
             axes.set_xlim(0, 1)
             axes.set_xlabel("importance")
-            axes.set_title(f"{task_label(task)}, {LABELS.get(method, method)}")
+            axes.set_title(f"{task_label(task)}, {method_label(method)}")
         save(figure, folder, "search_importance")
     return Figure("search_importance", IMPORTANCE)
 

@@ -10,6 +10,8 @@ from loradrift.config import ModelConfig, UserError
 from loradrift.models import model_fingerprint
 from loradrift.weights.stored import read_json
 
+CONFIG = "adapter_config.json"
+
 
 class Base(NamedTuple):
     """What a pair says about the model it started from."""
@@ -59,11 +61,13 @@ def label(pairs: Sequence[Pair]) -> str:
 
 
 def _base_of(pair: Pair) -> Base:
-    path = pair.lora.folder / "model" / "adapter_config.json"
-    record = pair.lora.record
-    is_random = record.config.get("model", {}).get("weights") == "random"
-    name = read_json(path).get("base_model_name_or_path")
-    return Base(str(name), record.fingerprints["base_model"], is_random)
+    record = pair.treatment.record
+    model = record.config.get("model", {})
+    adapters = [path for run in pair if (path := run.folder / "model" / CONFIG).exists()]
+    name = read_json(adapters[-1]).get("base_model_name_or_path") if adapters else model.get("path")
+    if not name:
+        raise UserError("no file of these runs names their base model")
+    return Base(str(name), record.fingerprints["base_model"], model.get("weights") == "random")
 
 
 def _folder(base: Base, runs: Path, cache: Path) -> Path:

@@ -7,67 +7,54 @@ from typing import Any
 
 import pandas as pd
 
-from loradrift.analysis.drift.pairing import METHODS
-from loradrift.analysis.weights.tables import Weights
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.weights.tables import Weights, compared_modules
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
-from loradrift.report.style import (
-    COLORS,
-    LABELS,
-    MARKERS,
-    canvas,
-    few_ticks,
-    finish_panels,
-    save,
-    task_label,
-)
+from loradrift.report.style import draw_panels, few_ticks
 
 
-def per_layer(axes: Any, modules: pd.DataFrame, task: str, value: str, label: str) -> None:
+def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: str) -> None:
     """A quantity of each layer: mean over its modules and seeds, band over seeds.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         modules: ``method``, ``seed``, ``layer`` and the quantity, of one task.
-        task: Its name.
         value: Column of the quantity.
         label: Of the axis, with its unit.
     """
-    for method in METHODS:
-        mean = _band(axes, modules[modules["method"] == method], value, COLORS[method])
-        axes.plot(
-            mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
-        )
-    _layers(axes, modules, label, task)
+    for arm in arms:
+        mean = _band(axes, modules[modules["method"] == arm.name], value, arm.color)
+        axes.plot(mean.index, mean, **arm.line)
+    _layers(axes, modules, label)
 
 
-def lora_rank(axes: Any, modules: pd.DataFrame) -> None:
-    """The rank that LoRA cannot exceed, as a line; modules of one task."""
-    rank = modules["lora_rank"].max()
-    axes.axhline(rank, color="gray", ls=":", lw=1.2, label=f"LoRA's rank, {rank:g}")
+def adapter_rank(axes: Any, modules: pd.DataFrame) -> None:
+    """The adapters' ranks, which a low-rank change cannot exceed, as lines; modules of one task."""
+    for rank in sorted(modules["lora_rank"].dropna().unique()):
+        axes.axhline(rank, color="gray", ls=":", lw=1.2, label=f"adapter's rank, {rank:g}")
 
 
-def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
+def intruders(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
     """Intruder dimensions of each layer, those of a random change as large, and the null.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         modules: ``method``, ``seed``, ``layer``, ``intruders``, ``intruders_control``,
             ``intruders_random``, of one task.
-        task: Its name.
     """
-    for method in METHODS:
-        own = modules[modules["method"] == method]
-        mean = _band(axes, own, "intruders", COLORS[method])
-        axes.plot(
-            mean.index, mean, marker=MARKERS[method], color=COLORS[method], label=LABELS[method]
-        )
+    for arm in arms:
+        own = modules[modules["method"] == arm.name]
+        mean = _band(axes, own, "intruders", arm.color)
+        axes.plot(mean.index, mean, **arm.line)
         control = own.groupby("layer")["intruders_control"].mean()
         axes.plot(
-            control.index, control, ls="--", color=COLORS[method], lw=1.1,
-            label=f"random, as large as {LABELS[method]}'s",
+            control.index, control, ls="--", color=arm.color, lw=1.1,
+            label=f"random, as large as {arm.label}'s",
         )  # fmt: skip
-    _layers(axes, modules, f"intruders among {modules['directions'].max():g}", task)
+    _layers(axes, modules, f"intruders among {modules['directions'].max():g}")
     # Few or none is the common case. The null would flatten it, so that is a note above; and a
     # scale that ends below 1 would make much of nothing.
     top = max(1.0, axes.dataLim.ymax)
@@ -79,21 +66,21 @@ def intruders(axes: Any, modules: pd.DataFrame, task: str) -> None:
     )  # fmt: skip
 
 
-def against_norm(axes: Any, totals: pd.DataFrame, task: str, value: str, label: str) -> None:
+def against_norm(axes: Any, arms: Arms, totals: pd.DataFrame, value: str, label: str) -> None:
     """A quantity of each run against the size of its update.
 
     Args:
         axes: One panel.
+        arms: What is compared.
         totals: ``method``, ``relative_norm`` and the quantity, of one task.
-        task: Its name.
         value: Column of the quantity.
         label: Of the axis, with its unit.
     """
-    for method in METHODS:
-        own = totals[totals["method"] == method]
+    for arm in arms:
+        own = totals[totals["method"] == arm.name]
         axes.plot(
-            own["relative_norm"], own[value], MARKERS[method], color=COLORS[method], ms=6,
-            mec="black", mew=0.5, alpha=0.85, label=LABELS[method],
+            own["relative_norm"], own[value], ls="", ms=6, mec="black", mew=0.5, alpha=0.85,
+            **arm.line,
         )  # fmt: skip
     values = totals[value].dropna()
     axes.set_xlim(0, 1.1 * totals["relative_norm"].max())
@@ -101,7 +88,6 @@ def against_norm(axes: Any, totals: pd.DataFrame, task: str, value: str, label: 
     few_ticks(axes.xaxis)
     axes.set_xlabel("relative update norm")
     axes.set_ylabel(label)
-    axes.set_title(task_label(task))
 
 
 def _between(values: pd.Series) -> str:
@@ -117,44 +103,45 @@ def _band(axes: Any, own: pd.DataFrame, value: str, color: str) -> pd.Series:
     return mean
 
 
-def _layers(axes: Any, modules: pd.DataFrame, label: str, task: str) -> None:
+def _layers(axes: Any, modules: pd.DataFrame, label: str) -> None:
     numbers = sorted(modules["layer"].unique())
     axes.set_ylim(bottom=0)
     axes.set_xticks(numbers[:: max(1, len(numbers) // 8)])
     axes.set_xlabel("layer")
     axes.set_ylabel(label)
-    axes.set_title(task_label(task))
 
 
-def _rank(axes: Any, modules: pd.DataFrame, task: str) -> None:
-    per_layer(axes, modules, task, "effective_rank", "effective rank")
-    lora_rank(axes, modules)
+def _rank(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
+    per_layer(axes, arms, modules, "effective_rank", "effective rank")
+    adapter_rank(axes, modules)
 
 
 def _panels(
     name: str,
     caption: str,
-    draw: Callable[[Any, pd.DataFrame, str], None],
-    weights: Weights,
+    draw: Callable[[Any, Arms, pd.DataFrame], None],
+    tables: tuple[Arms, Weights],
     folder: Path,
     *,
     columns: int = 4,
 ) -> Figure | None:
     """Draw one panel per task from the modules that both methods change, or from the runs."""
-    modules, totals = weights.modules, weights.totals
+    arms, weights = tables
     if name.endswith("_against_norm"):
-        table = totals[totals[name.removesuffix("_against_norm")].notna()]
+        table = weights.totals[weights.totals[name.removesuffix("_against_norm")].notna()]
     else:
-        table = modules[modules["lora_rank"].notna()]
+        table = compared_modules(weights.modules)
     if table.empty:
         return None
-    tasks = list(dict.fromkeys(table["task"]))
-    with canvas(len(tasks)) as (figure, panels):
-        for axes, task in zip(panels, tasks, strict=True):
-            draw(axes, table[table["task"] == task], task)
-        finish_panels(figure, panels, columns=columns)
-        save(figure, folder, name)
-    return Figure(name, caption)
+    by_task = {str(task): own for task, own in table.groupby("task", sort=False)}
+    return draw_panels(
+        list(by_task),
+        lambda axes, task: draw(axes, arms, by_task[task]),
+        folder,
+        name,
+        caption,
+        columns=columns,
+    )
 
 
 WEIGHTS: Drawers = {
@@ -169,7 +156,8 @@ WEIGHTS: Drawers = {
         _panels,
         "effective_rank",
         "In how many directions they changed: the exponential of the entropy of the update's "
-        "singular values, likewise. LoRA cannot exceed its rank.",
+        "singular values, likewise. Dotted: an adapter's rank, which no low-rank update can "
+        "exceed (a DoRA update has full rank).",
         _rank,
     ),
     "intruders": partial(
@@ -197,4 +185,4 @@ WEIGHTS: Drawers = {
         partial(against_norm, value="forgetting", label="forgetting (nats per token)"),
     ),
 }
-"""The figures of :class:`Weights`."""
+"""The figures of the arms and their :class:`Weights`."""

@@ -18,7 +18,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from loradrift.analysis.drift.pairing import METHODS, Pair
+from loradrift.analysis.drift.pairing import Pair
 from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.tables import code_version
 from loradrift.analysis.weights.base_models import find_bases, label
@@ -58,8 +58,9 @@ COLUMNS = (
     "overlap_left", "overlap_left_random", "overlap_right", "overlap_right_random", "directions",
     "intruders", "intruders_control", "intruders_random",
 )  # fmt: skip
-"""Of the table of modules. Norms are Frobenius norms; ``energy_top_r`` takes as many directions as
-LoRA has (``lora_rank``); ``directions`` is how many could be intruders."""
+"""Of the table of modules. Norms are Frobenius norms; ``lora_rank`` is the rank of the arm's
+adapter, or of the other arm's where it has none itself, and ``energy_top_r`` takes as many
+directions; ``directions`` is how many could be intruders."""
 
 Stored = LowRank | Dense | Dora
 
@@ -68,22 +69,30 @@ class BaseModule(NamedTuple):
     """A base weight, and what all runs need of it."""
 
     weight_OI: Tensor
-    directions: Svd
+    directions: Svd | None
+    """None where no two runs are compared in this module."""
 
 
 class Opened(NamedTuple):
-    """A pair whose files have been found; weights of full fine-tuning are read when asked for."""
+    """A pair whose files have been found; dense weights are read when asked for."""
 
     pair: Pair
-    full_finetune: Mapping[str, Stored]
-    lora: Mapping[str, Stored]
+    changes: tuple[Mapping[str, Stored], Mapping[str, Stored]]
+    """Of the control and of the treatment, by module."""
 
-    def rank(self, module: str) -> int:
-        """LoRA's rank in a module that it changes."""
-        change = self.lora[module]
-        factors = change.factors if isinstance(change, Dora) else change
-        assert isinstance(factors, LowRank)
-        return factors.rank
+    def is_compared(self, module: str) -> bool:
+        """Whether both arms can change the module."""
+        return all(module in own for own in self.changes)
+
+    def rank(self, side: int, module: str) -> int | None:
+        """Rank of the side's adapter in a module that both change, else of the other's."""
+        ranks = [_rank(own[module]) for own in self.changes]
+        return ranks[side] or ranks[1 - side]
+
+
+def _rank(change: Stored) -> int | None:
+    factors = change.factors if isinstance(change, Dora) else change
+    return factors.rank if isinstance(factors, LowRank) else None
 
 
 def weight_changes(
@@ -99,7 +108,8 @@ def weight_changes(
 
     Returns:
         One row for each run and module with :data:`COLUMNS`, and a line for each pair whose
-        weights could not be read. Modules that LoRA leaves alone have their norms only.
+        weights could not be read. Modules that an arm leaves alone have
+        their norms only.
     """
     groups, problems = find_bases(pairs, runs, memory)
     tables: list[pd.DataFrame] = []
@@ -137,13 +147,18 @@ def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
 
 
 def _open(pair: Pair, base: StoredWeights) -> Opened:
-    full = read_full(base, StoredWeights(pair.full_finetune.folder / "model")).modules
-    lora = read_adapter(pair.lora.folder / "model", base)
-    changes = [
-        {name: change for name, change in changes.items() if layer_of(name) is not None}
-        for changes in (full, lora)
-    ]
-    return Opened(pair, *changes)
+    control, treatment = (
+        {name: change for name, change in _read(run, base).items() if layer_of(name) is not None}
+        for run in pair
+    )
+    return Opened(pair, (control, treatment))
+
+
+def _read(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
+    folder = run.folder / "model"
+    if (folder / "adapter_config.json").exists() or run.trains_adapter:
+        return read_adapter(folder, base)
+    return read_full(base, StoredWeights(folder)).modules
 
 
 def _measure(
@@ -163,11 +178,13 @@ def _measure(
             opened[pair], rows[pair] = _open(pair, base), []
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")
-    modules = dict.fromkeys(name for each in opened.values() for name in each.full_finetune)
+    every = read_full(base, base).modules if base is not None and opened else ()
+    modules = [name for name in every if layer_of(name) is not None]
     for module in track(modules, "weights", transient=True, disable=not modules):
         assert base is not None
         weight_OI = base.read(f"{module}.weight")
-        shared = BaseModule(weight_OI, svd(weight_OI))
+        is_compared = any(each.is_compared(module) for each in opened.values())
+        shared = BaseModule(weight_OI, svd(weight_OI) if is_compared else None)
         for pair, each in list(opened.items()):
             try:
                 rows[pair] += _pair_rows(each, module, shared, seed)
@@ -178,18 +195,17 @@ def _measure(
 
 
 def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list[dict[str, object]]:
-    """Rows of one module: of both methods, or of full fine-tuning alone."""
+    """A row for each arm that can change the module; one of no change where neither can."""
     rows: list[dict[str, object]] = []
-    for method in METHODS:
-        run: Run = getattr(opened.pair, method)
-        changes: Mapping[str, Stored] = getattr(opened, method)
-        if module not in changes:
-            continue
-        change = read_change(changes[module])
-        size, base_size = norm(change), norm(base.weight_OI)
+    base_size = norm(base.weight_OI)
+    changed = [side for side, changes in enumerate(opened.changes) if module in changes]
+    for side in changed or [0]:
+        run, own = opened.pair[side], opened.changes[side]
+        change = read_change(own[module]) if changed else None
+        size = 0.0 if change is None else norm(change)
         row: dict[str, object] = {
             "task": run.task,
-            "method": method,
+            "method": run.method,
             "seed": run.seed,
             "layer": layer_of(module),
             "kind": module.rpartition(".")[2],
@@ -198,26 +214,27 @@ def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list
             "base_norm": base_size,
             "relative_norm": size / base_size if base_size else float("nan"),
         }
-        if module in opened.lora:
+        if change is not None and opened.is_compared(module):
             # Of its own draw, whichever other runs and modules are measured with it.
-            place = f"{seed} {run.task} {method} {run.seed} {module}"
+            place = f"{seed} {run.task} {run.method} {run.seed} {module}"
             generator = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-            row |= measures(change, base, opened.rank(module), generator)
+            row |= measures(change, base, opened.rank(side, module), generator)
         rows.append(row)
     return rows
 
 
 def measures(
-    change: Change, base: BaseModule, rank: int, generator: torch.Generator
-) -> dict[str, float]:
+    change: Change, base: BaseModule, rank: int | None, generator: torch.Generator
+) -> dict[str, float | None]:
     """Spectrum and directions of one change; NaN for the spectrum of a change of zeros.
 
     Args:
         change: (O, I).
         base: The weight that it changes.
-        rank: Of LoRA in this module.
+        rank: Of the adapter in this module; None without one.
         generator: Draws the control and the null of the intruder dimensions.
     """
+    assert base.directions is not None
     values_K = singular_values(change)
     overlap = subspace_overlap(change, base.directions, min(TOP, len(base.directions.S_K)))
     intruders = intruder_dimensions(
@@ -228,7 +245,7 @@ def measures(
         "effective_rank": effective_rank(values_K),
         "stable_rank": stable_rank(values_K),
         "energy_top_1": top_energy(values_K, 1),
-        "energy_top_r": top_energy(values_K, rank),
+        "energy_top_r": None if rank is None else top_energy(values_K, rank),
         "overlap_left": overlap.left,
         "overlap_left_random": overlap.expected_left,
         "overlap_right": overlap.right,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.page import left_out
 from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.tables import Weights
@@ -12,7 +13,7 @@ from loradrift.report.figures import Figures
 from loradrift.report.terminal import print_table
 
 
-def weight_blocks(weights: Weights, figures: Figures) -> list[Block]:
+def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]:
     """The report's section about weights, in order."""
     problems = left_out(list(weights.not_analysed["not analysed"]))
     if weights.summary.empty:
@@ -20,31 +21,34 @@ def weight_blocks(weights: Weights, figures: Figures) -> list[Block]:
     return [
         Heading("Weights"),
         Paragraph(
-            "What training did to the linear layers, on the modules that LoRA changes. Overlap is "
-            "the share of the update's energy inside the ten strongest singular directions of the "
-            "base weight, left (outputs) and right (inputs); in brackets, that of a random change."
+            "What training did to the linear layers, on the modules that both methods change. "
+            "Overlap is the share of the update's energy inside the ten strongest singular "
+            "directions of the base weight, left (outputs) and right (inputs); in brackets, that "
+            "of a random change."
         ),
         *problems,
         *figures["update_norm"],
         *figures["effective_rank"],
-        Table(sizes(weights.summary), "Means over modules and seeds."),
+        Table(arms.labelled(sizes(weights.summary)), "Means over modules and seeds."),
         *figures["intruders"],
-        Table(directions(weights.summary), "Means over modules and seeds; random in brackets."),
         Table(
-            weights.comparison,
-            "LoRA minus full fine-tuning, on the same modules: the mean over seeds with its 95 % t "
-            "interval, and the exact two-sided sign-flip test with the least p that so many seeds "
-            "can reach.",
+            arms.labelled(directions(weights.summary)),
+            "Means over modules and seeds; random in brackets.",
+        ),
+        Table(
+            arms.labelled(weights.comparison),
+            f"{arms.minus}, on the same modules: the mean over seeds with its 95 % t interval, and "
+            "the exact two-sided sign-flip test with the least p that so many seeds can reach.",
         ),
         Heading("Drift and forgetting against update norm"),
         *figures["drift_against_norm"],
         *figures["forgetting_against_norm"],
         Table(
-            weights.totals,
+            arms.labelled(weights.totals),
             "Each run's update over all linear layers, relative to their norm, with its mean drift "
             "and its forgetting: the rise of the next-token loss on neutral text, in nats per "
-            "token ('-' where it was not measured). Embeddings and norms, which full fine-tuning "
-            "changes too, are not in the update norm.",
+            "token ('-' where it was not measured). Embeddings and norms, which some methods "
+            "change too, are not in the update norm.",
         ),
     ]
 
@@ -74,17 +78,18 @@ def directions(summary: pd.DataFrame) -> pd.DataFrame:
 
 def show(settings: WeightsConfig, weights: Weights) -> None:
     """Print the summary, and where the tables are."""
-    print_weights(weights)
-    print(f"tables: {Path(settings.analysis.results) / 'weights'}")
+    config = settings.analysis
+    print_weights(Arms.of(config.control, config.treatment), weights)
+    print(f"tables: {Path(config.results) / 'weights'}")
 
 
-def print_weights(weights: Weights) -> None:
+def print_weights(arms: Arms, weights: Weights) -> None:
     """Print the summary."""
     summary = weights.summary
     table = sizes(summary).drop(columns=["stable rank", "energy in top 1"])
     table["overlap left"] = _with_chance(summary, "overlap_left", "random")
     table["intruders"] = _with_chance(summary, "intruders", "control")
-    print_table(table, "Weight changes (in brackets: of a random change)")
+    print_table(arms.labelled(table), "Weight changes (in brackets: of a random change)")
 
 
 def _with_chance(summary: pd.DataFrame, value: str, chance: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the weights of a study say in sum, and how far a model drifts for how large an update."""
+"""What the weights of all runs say in sum, and how far a model drifts for how large an update."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.find_study import find_study, print_problems
-from loradrift.analysis.drift.pairing import METHODS, Pairing
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.compare import compare_runs, print_problems
+from loradrift.analysis.drift.pairing import Pairing
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.analysis.tables import write_tables
 from loradrift.analysis.weights import WeightsConfig
@@ -27,7 +28,7 @@ COMPARED = (
 
 
 class Weights(NamedTuple):
-    """What is known about the weight changes of a study; no rows where nothing could be read."""
+    """What is known about the weight changes; no rows where nothing could be read."""
 
     modules: pd.DataFrame
     """One row per run and linear layer."""
@@ -36,7 +37,7 @@ class Weights(NamedTuple):
     """Per task and method: means over ``modules`` and ``seeds`` of :data:`QUANTITIES`."""
 
     comparison: pd.DataFrame
-    """Per task and quantity: both methods, LoRA minus full fine-tuning with its 95 % interval over
+    """Per task and quantity: both arms, the treatment minus the control with its 95 % interval over
     seeds, and its exact test."""
 
     totals: pd.DataFrame
@@ -48,25 +49,24 @@ class Weights(NamedTuple):
 
 
 def analyse_weights(
-    pairing: Pairing, study: DriftTables, runs: Path, results: Path, seed: int
+    pairing: Pairing, tables: DriftTables, runs: Path, results: Path, seed: int
 ) -> Weights:
     """Compute every table about weights.
 
     Args:
-        pairing: The pairs of the study.
-        study: Its tables.
+        pairing: The pairs.
+        tables: The tables about their drift.
         runs: Folder of all runs.
         results: Folder of the results; what is remembered lies in ``.remembered`` below it.
         seed: Draws the controls.
     """
     modules, problems = weight_changes(pairing.pairs, runs, results / ".remembered", seed)
-    # Both methods, the same modules: those that LoRA changes.
-    both = modules[modules["lora_rank"].notna()]
+    both = compared_modules(modules)
     return Weights(
         modules,
         _summary(both),
-        _comparison(both),
-        totals(modules, study),
+        _comparison(pairing.arms, both),
+        totals(modules, tables),
         pd.DataFrame({"not analysed": problems}, dtype=object),
     )
 
@@ -77,19 +77,24 @@ def tabulate(settings: WeightsConfig) -> Weights:
     Raises:
         UserError: If no weights can be read.
     """
-    weights = find_weights(settings.analysis, *find_study(settings.analysis))
+    weights = find_weights(settings.analysis, *compare_runs(settings.analysis))
     if weights.modules.empty:
         raise UserError("the weights of no pair can be read: nothing to compare")
     return weights
 
 
-def find_weights(config: AnalysisConfig, pairing: Pairing, study: DriftTables) -> Weights:
-    """Compute all tables about the weights of a study's runs, and write them."""
+def find_weights(config: AnalysisConfig, pairing: Pairing, tables: DriftTables) -> Weights:
+    """Compute all tables about the weights of the same runs, and write them."""
     results = Path(config.results)
-    weights = analyse_weights(pairing, study, Path(config.runs), results, config.seed)
+    weights = analyse_weights(pairing, tables, Path(config.runs), results, config.seed)
     print_problems(weights.not_analysed["not analysed"])
     write_tables(results / "weights", weights._asdict())
     return weights
+
+
+def compared_modules(modules: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the modules that both arms change, the same for both."""
+    return modules[modules["directions"].notna()]
 
 
 def _summary(both: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +103,7 @@ def _summary(both: pd.DataFrame) -> pd.DataFrame:
     return counts.join(places[list(QUANTITIES)].mean()).reset_index()
 
 
-def _comparison(both: pd.DataFrame) -> pd.DataFrame:
+def _comparison(arms: Arms, both: pd.DataFrame) -> pd.DataFrame:
     means = both.groupby(["task", "seed", "method"], sort=False)[list(COMPARED)].mean()
     rows = []
     for task in dict.fromkeys(both["task"]):
@@ -106,36 +111,39 @@ def _comparison(both: pd.DataFrame) -> pd.DataFrame:
             wide = means.loc[task][quantity].unstack("method").dropna()
             if wide.empty:
                 continue  # a change of zeros has no rank
-            difference = (wide["lora"] - wide["full_finetune"]).to_numpy(dtype=float)
+            difference = (wide[arms.treatment.name] - wide[arms.control.name]).to_numpy(dtype=float)
             interval, test = t_interval(difference), sign_flip(difference)
-            sides = [wide[method].mean() for method in METHODS]
+            sides = [wide[method].mean() for method in arms.names]
             found = [interval.estimate, interval.low, interval.high, test.p, test.least_p]
             rows.append([task, quantity, len(wide), *sides, *found])
-    columns = ["task", "quantity", "seeds", *METHODS, "difference", "ci_lower", "ci_upper"]
+    columns = ["task", "quantity", "seeds", *arms.names, "difference", "ci_lower", "ci_upper"]
     return pd.DataFrame(rows, columns=[*columns, "p_sign_flip", "least_p"])
 
 
-def totals(modules: pd.DataFrame, study: DriftTables) -> pd.DataFrame:
+def totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
     """Drift and forgetting against the size of the whole update.
 
     Args:
         modules: As :func:`~loradrift.analysis.weights.modules.weight_changes` gives it.
-        study: Holds the drift of the same runs.
+        tables: Hold the drift of the same runs.
 
     Returns:
         ``task``, ``method``, ``seed``, ``relative_norm``, ``drift``, ``forgetting``.
     """
     keys = ["task", "method", "seed"]
     sizes = modules[["change_norm", "base_norm"]].astype(float)
-    squares = modules[keys].assign(change=sizes["change_norm"] ** 2, whole=sizes["base_norm"] ** 2)
-    sums = squares.groupby(keys, sort=False)[["change", "whole"]].sum().reset_index()
-    # Layers that LoRA leaves alone are part of the model: full fine-tuning's rows have them all.
-    whole = sums.loc[sums["method"] == "full_finetune", ["task", "seed", "whole"]]
-    table = sums[[*keys, "change"]].merge(whole, on=["task", "seed"])
+    squares = modules[[*keys, "module"]].assign(
+        change=sizes["change_norm"] ** 2, whole=sizes["base_norm"] ** 2
+    )
+    sums = squares.groupby(keys, sort=False)["change"].sum().reset_index()
+    # Layers that an arm leaves alone are part of the model too.
+    every = squares.drop_duplicates(["task", "seed", "module"])
+    whole = every.groupby(["task", "seed"], sort=False)["whole"].sum().reset_index()
+    table = sums.merge(whole, on=["task", "seed"])
     table["relative_norm"] = np.sqrt(table["change"] / table["whole"])
-    drift = last_steps(study.mean_drift)
+    drift = last_steps(tables.mean_drift)
     table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)
-    return table.merge(_forgetting(study.runs), on=keys)
+    return table.merge(_forgetting(tables.runs), on=keys)
 
 
 def _forgetting(runs: pd.DataFrame) -> pd.DataFrame:

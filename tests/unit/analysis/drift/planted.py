@@ -62,17 +62,20 @@ def plant(
     Layer k moved by white noise of ``(k + 1) * size`` at the last step. Its drift is then
     ``v / (1 + v)`` with ``v = ((k + 1) size)^2``, for many rows.
     """
+    config = {} if method in ("full_finetune", "majority") else {"rank": 8}
+    if "method.rank=" in variant:
+        config = {"rank": int(variant.split("method.rank=")[1].split(",", maxsplit=1)[0])}
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
     record = RunRecord(
         coordinates={
             "study": study, "task": task, "method": method, "variant": variant, "seed": seed
         },
-        config={"task": {"metric": "accuracy", "name": task}},
+        config={"task": {"metric": "accuracy", "name": task}, "method": config},
         status=status,
         fingerprints={**FINGERPRINTS, **(fingerprints or {})},
         steps=steps[-1],
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
-        certificate=certificate if method == "lora" else None,
+        certificate=certificate if config else None,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(1000 * seed + len(method))
     origin = base(num_rows, width)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.layers import run_drift
 from loradrift.analysis.drift.page import _measures
 from loradrift.analysis.drift.run_view import Run
@@ -79,7 +80,7 @@ def test_without_the_token_in_both_dumps_it_is_absent(dumped, held):
 def test_the_reports_table_shows_it_beside_the_other_forms_of_cka(dumped):
     _, drift = dumped(lambda _: True)
     table = drift.reset_index().assign(task="sst2", method="lora", seed=1)
-    shown = _measures(SimpleNamespace(drift=table)).frame
+    shown = _measures(SimpleNamespace(drift=table, arms=Arms.of())).frame
     forms = ["cka", "cka_biased", "cka_without_massive", "cka_with_bos", "cosine"]
     forms.append("cosine_centered")
     assert list(shown.columns) == ["task", "method", *forms]

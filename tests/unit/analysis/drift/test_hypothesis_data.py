@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import _missing
 
 
@@ -19,4 +20,4 @@ from loradrift.analysis.drift.hypothesis_data import _missing
 def test_a_shortened_override_is_not_offered_to_be_typed(overrides, command):
     rows = [("sst2", 1, overrides), ("rte", 1, overrides), ("rte", 2, overrides)]
     runs = pd.DataFrame(rows, columns=["task", "seed", "overrides"])
-    assert _missing(runs) == f"no pair of sst2 seed=2: {command} adds it"
+    assert _missing(Arms.of(), runs) == f"no pair of sst2 seed=2: {command} adds it"

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 from planted import write_run
 
+from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.config import UserError
 from loradrift.runs import Status, read_record, write_record
@@ -25,7 +27,7 @@ def test_methods_are_paired_by_task_and_seed(tmp_path):
     assert [(pair.task, pair.seed) for pair in pairing.pairs] == [
         ("rte", 1), ("sst2", 1), ("sst2", 2),
     ]  # fmt: skip
-    assert all(pair.full_finetune.method == "full_finetune" for pair in pairing.pairs)
+    assert all(pair.control.method == "full_finetune" for pair in pairing.pairs)
     assert pairing.problems == []
 
 
@@ -95,11 +97,12 @@ def test_what_cannot_be_compared_is_named_and_the_rest_is(tmp_path, change, prob
     assert re.search(problem, "\n".join(pairing.problems))
 
 
-def test_one_method_only(tmp_path):
+def test_a_seed_of_one_arm_only(tmp_path):
     write_run(tmp_path, "lora", 1, size=0.2)
+    write_run(tmp_path, "full_finetune", 2, size=0.2)
     pairing = find_pairs(tmp_path, None)
     assert pairing.pairs == []
-    [problem] = pairing.problems
+    problem, _ = pairing.problems
     command = "python train.py task=sst2 method=full_finetune seed=1 study.name=drift"
     assert problem == (
         "sst2 seed=1: there is no finished full_finetune run to compare with: "
@@ -112,7 +115,8 @@ def test_the_command_for_a_missing_partner_has_the_studys_overrides_and_not_the_
     folder = write_run(tmp_path, "lora", 1, size=0.2, variant=variant)
     record = read_record(folder)
     write_record(folder, replace(record, config=record.config | {"model": {"path": "a b/base-3M"}}))
-    [problem] = find_pairs(tmp_path, None).problems
+    write_run(tmp_path, "full_finetune", 2, size=0.2, variant=variant)
+    problem, _ = find_pairs(tmp_path, None).problems
     assert "study.name=drift 'model.path=a b/base-3M' task.max_steps=9 runs=" in problem
     assert "method.rank" not in problem
 
@@ -131,15 +135,81 @@ def test_a_damaged_or_newer_file_is_named(tmp_path, file, text):
         assert re.search("update loradrift, or move the run away and", pairing.problems[0])
 
 
-def test_a_method_with_two_settings_needs_two_studies(tmp_path):
+def test_a_name_that_fits_two_settings_must_be_spelt_out(tmp_path):
+    both(tmp_path, 1, variant="task.max_steps=9")
+    for rank in (4, 64):
+        write_run(tmp_path, "lora", 1, size=0.2, variant=f"method.rank={rank}")
+    with pytest.raises(
+        UserError,
+        match=r"sst2 seed=1: analysis.treatment=dora fits dora,method.rank=4 and "
+        r"dora,method.rank=64; name the one that is meant, or give them studies of their own",
+    ):
+        for rank in (4, 64):
+            write_run(tmp_path, "dora", 1, size=0.2, variant=f"method.rank={rank}")
+        find_pairs(tmp_path, None, Arms.of("full_finetune", "dora"))
+
+
+def test_other_methods_and_variants_are_named_and_baselines_are_not(tmp_path):
     both(tmp_path, 1)
+    write_run(tmp_path, "dora", 1, size=0.2)
     write_run(tmp_path, "lora", 1, size=0.2, variant="method.rank=4")
-    with pytest.raises(UserError, match=r"lora was run as \(none\) and method.rank=4; give them"):
-        find_pairs(tmp_path, None)
-
-
-def test_other_methods_and_baselines_are_no_part_of_it(tmp_path):
-    both(tmp_path, 1)
-    write_run(tmp_path, "majority", 1, size=0.0)
+    baseline = write_run(tmp_path, "majority", 1, size=0.0)
+    shutil.rmtree(baseline / "activations")
     pairing = find_pairs(tmp_path, None)
     assert len(pairing.pairs) == 1 and pairing.problems == []
+    assert pairing.others == ["dora", "lora,method.rank=4"]
+
+
+SHORT = "callbacks.activation_dump.every_n_steps=8,task.max_st~"
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "variants"),
+    [
+        ("lora", "dora", ("lora", "dora")),
+        ("dora", "full_finetune", ("dora", "full_finetune")),
+        ("lora", "lora,method.rank=64", ("lora", "lora,method.rank=64")),
+        ("lora,method.rank=64", "lora", ("lora,method.rank=64", "lora")),
+        # A long variant is cut short in the folder's name: the configuration has it whole.
+        ("lora,method.rank=8", "rslora,method.rank=16", ("lora", f"rslora,{SHORT}16")),
+    ],
+)
+def test_any_two_arms(tmp_path, control, treatment, variants):
+    for seed in (1, 2):
+        for method in ("full_finetune", "lora", "dora"):
+            write_run(tmp_path, method, seed, size=0.2)
+        write_run(tmp_path, "lora", seed, size=0.2, variant="method.rank=64")
+        for rank in (4, 16):
+            folder = write_run(tmp_path, "rslora", seed, size=0.2, variant=f"{SHORT}{rank}")
+            record = read_record(folder)
+            config = record.config | {"method": {"rank": rank}}
+            write_record(folder, replace(record, config=config))
+    pairing = find_pairs(tmp_path, None, Arms.of(control, treatment))
+    assert [pair.seed for pair in pairing.pairs] == [1, 2] and pairing.problems == []
+    for pair in pairing.pairs:
+        assert tuple(run.folder.parent.name for run in pair) == variants
+        assert [run.method for run in pair] == [control, treatment]
+    assert len(pairing.others) == 4 and not set(variants) & set(pairing.others)
+
+
+def test_a_variant_is_not_averaged_with_the_arm_that_a_name_spells(tmp_path):
+    both(tmp_path, 1)
+    for seed in (2, 3):
+        write_run(tmp_path, "full_finetune", seed, size=0.2)
+        write_run(tmp_path, "lora", seed, size=0.2, variant="method.rank=64")
+    pairing = find_pairs(tmp_path, None)
+    assert [pair.seed for pair in pairing.pairs] == [1]
+    assert ["settings differ" in problem for problem in pairing.problems] == [True, True]
+
+
+@pytest.mark.parametrize("arms", [("full_finetune", "dora"), ("lora,method.rank=64", "lora")])
+def test_an_arm_without_runs_says_which_there_are(tmp_path, arms):
+    both(tmp_path, 1)
+    write_run(tmp_path, "lora", 1, size=0.2, variant="method.rank=4")
+    absent = next(name for name in arms if name not in ("full_finetune", "lora"))
+    with pytest.raises(
+        UserError,
+        match=rf"^analysis.\w+ must name an arm that {tmp_path}/drift has runs of "
+        rf"\(full_finetune, lora, lora,method.rank=4\), got {absent}: nothing to compare$",
+    ):
+        find_pairs(tmp_path, None, Arms.of(*arms))

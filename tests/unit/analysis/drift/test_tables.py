@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from planted import planted_drift, write_run
 
-from loradrift.analysis.drift.hypothesis_data import decide_study
+from loradrift.analysis.drift.hypothesis_data import decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import analyse
@@ -17,7 +17,7 @@ from loradrift.similarity import MEASURES
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Three seeds of both methods, below ``runs``."""
-    folder = tmp_path_factory.mktemp("study")
+    folder = tmp_path_factory.mktemp("tables")
     for seed in (1, 2, 3):
         write_run(folder / "runs", "full_finetune", seed, size=0.5, scores=(0.7, 0.8))
         write_run(folder / "runs", "lora", seed, size=0.2, scores=(0.6, 0.9))
@@ -25,60 +25,60 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def study(folder):
+def tables(folder):
     return analyse(find_pairs(folder / "runs", None), ["procrustes"], folder / "results", 0)
 
 
-def last(study, method, measure="cka"):
-    own = study.drift.query("method == @method and measure == @measure and step == 100")
+def last(tables, method, measure="cka"):
+    own = tables.drift.query("method == @method and measure == @measure and step == 100")
     return own.groupby("layer")["drift"].mean().to_numpy()
 
 
 @pytest.mark.parametrize(("method", "size"), [("full_finetune", 0.5), ("lora", 0.2)])
-def test_planted_drift_comes_back_in_every_layer(study, method, size):
-    np.testing.assert_allclose(last(study, method), planted_drift(size), rtol=0.08)
+def test_planted_drift_comes_back_in_every_layer(tables, method, size):
+    np.testing.assert_allclose(last(tables, method), planted_drift(size), rtol=0.08)
 
 
-def test_the_drift_is_the_measures_own_distance(study, folder):
+def test_the_drift_is_the_measures_own_distance(tables, folder):
     [pair, *_] = find_pairs(folder / "runs", None).pairs
-    store = pair.lora.store
+    store = pair.treatment.store
     for measure in ("cka", "cka_biased", "cosine", "cosine_centered", "procrustes"):
         for layer, name in enumerate(store.layer_names):
             expected = MEASURES[measure].distance(store.read(0)[name], store.read(100)[name])
-            own = study.drift.query("method == 'lora' and seed == 1 and step == 100")
+            own = tables.drift.query("method == 'lora' and seed == 1 and step == 100")
             row = own[(own["layer"] == layer) & (own["measure"] == measure)]
             assert row["drift"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_reduction_is_recovered_within_its_interval(study):
+def test_the_reduction_is_recovered_within_its_interval(tables):
     full, lora = (np.mean(planted_drift(size)) for size in (0.5, 0.2))
     truth = 100 * (1 - lora / full)
-    [row] = study.summary.to_dict("records")
+    [row] = tables.summary.to_dict("records")
     assert row["ci_lower_any_text"] < truth < row["ci_upper_any_text"]
     assert row["mean"] == pytest.approx(truth, abs=2)
     assert row["ci_upper_any_text"] - row["ci_lower_any_text"] >= row["ci_upper"] - row["ci_lower"]
     assert (row["p_sign_flip"], row["least_p"]) == (0.25, 0.25)
 
 
-def test_step_zero_has_no_drift_and_controls_say_so(study):
-    assert (study.drift.query("step == 0 and measure == 'cka'")["drift"] == 0).all()
-    assert (study.controls["rerun"] == 0).all()
-    assert (study.controls["floor"] < 1e-4).all()
-    assert study.controls["shuffled"].to_numpy() == pytest.approx(1, abs=0.05)
+def test_step_zero_has_no_drift_and_controls_say_so(tables):
+    assert (tables.drift.query("step == 0 and measure == 'cka'")["drift"] == 0).all()
+    assert (tables.controls["rerun"] == 0).all()
+    assert (tables.controls["floor"] < 1e-4).all()
+    assert tables.controls["shuffled"].to_numpy() == pytest.approx(1, abs=0.05)
 
 
-def test_layers_are_adjusted_together(study):
-    layers = study.layers
-    np.testing.assert_allclose(layers["lora"], last(study, "lora"))
+def test_layers_are_adjusted_together(tables):
+    layers = tables.layers
+    np.testing.assert_allclose(layers["lora"], last(tables, "lora"))
     assert (layers["p_adjusted"] >= layers["least_p"]).all()
 
 
-def test_equal_performance_is_interpolated_between_validations_and_dumps(study):
-    table = study.equal_performance.set_index(["method", "seed"])
+def test_equal_performance_is_interpolated_between_validations_and_dumps(tables):
+    table = tables.equal_performance.set_index(["method", "seed"])
     # Full fine-tuning's best, 0.8, is the level; LoRA passes it two thirds of the way to 0.9.
     assert table.loc[("full_finetune", 1), "step"] == 100
     assert table.loc[("lora", 1), "step"] == pytest.approx(50 + 50 * 2 / 3)
-    own = study.mean_drift.query("method == 'lora' and seed == 1").set_index("step")["drift"]
+    own = tables.mean_drift.query("method == 'lora' and seed == 1").set_index("step")["drift"]
     expected = own[50] + (own[100] - own[50]) * 2 / 3
     assert table.loc[("lora", 1), "drift"] == pytest.approx(expected)
     assert not table["before_first_validation"].any()
@@ -89,26 +89,26 @@ def test_a_score_never_reached_is_nan(tmp_path):
     write_run(tmp_path / "runs", "full_finetune", 2, size=0.5, scores=(0.5, 0.6))
     for seed in (1, 2):
         write_run(tmp_path / "runs", "lora", seed, size=0.2, scores=(0.6, 0.9))
-    study = analyse(find_pairs(tmp_path / "runs", None), [], tmp_path / "results", 0)
-    table = study.equal_performance.set_index(["method", "seed"])
+    tables = analyse(find_pairs(tmp_path / "runs", None), [], tmp_path / "results", 0)
+    table = tables.equal_performance.set_index(["method", "seed"])
     assert math.isnan(table.loc[("full_finetune", 2), "drift"])
     assert not math.isnan(table.loc[("full_finetune", 1), "drift"])
 
 
-def test_the_grid_holds_the_layers_own_similarity_on_its_diagonal(study):
+def test_the_grid_holds_the_layers_own_similarity_on_its_diagonal(tables):
     for method in ("full_finetune", "lora"):
-        own = study.grids.query("method == @method and base_layer == layer")
+        own = tables.grids.query("method == @method and base_layer == layer")
         np.testing.assert_allclose(
-            1 - own.groupby("layer")["cka"].mean(), last(study, method), atol=1e-5
+            1 - own.groupby("layer")["cka"].mean(), last(tables, method), atol=1e-5
         )
 
 
-def test_notebooks_find_their_keys(study):
-    results = json.loads(json.dumps(drift_results(study), allow_nan=False))
+def test_notebooks_find_their_keys(tables):
+    results = json.loads(json.dumps(drift_results(tables), allow_nan=False))
     assert results["tasks_analyzed"] == ["sst2"]
     assert results["seeds_per_task"] == [1, 2, 3]
     comparison = results["task_results"]["sst2"]["comparison_statistics"]
-    assert comparison["mean_drift_reduction_percent"] == pytest.approx(study.summary["mean"][0])
+    assert comparison["mean_drift_reduction_percent"] == pytest.approx(tables.summary["mean"][0])
     assert comparison["std_drift_reduction_percent"] > 0
     assert set(comparison["significance_test"]) >= {"p_value", "significant_at_05"}
     first = results["task_results"]["sst2"]["all_results"]["lora"][0]
@@ -118,9 +118,9 @@ def test_notebooks_find_their_keys(study):
     assert results["cross_task_summary"]["std_drift_reduction_all_tasks"] is None  # of one task
 
 
-def test_h2s_interval_reaches_past_the_probe(study):
-    [row] = study.summary.to_dict("records")
-    h2 = decide_study(study)[1]
+def test_h2s_interval_reaches_past_the_probe(tables):
+    [row] = tables.summary.to_dict("records")
+    h2 = decide_tables(tables)[1]
     # One task: H2's contrast is the summary's own.
     assert (h2.ci_lower, h2.ci_upper) == pytest.approx(
         (row["ci_lower_any_text"], row["ci_upper_any_text"])
@@ -129,7 +129,7 @@ def test_h2s_interval_reaches_past_the_probe(study):
     assert h2.row_standard_error > 0 and "other rows than the probe's" in h2.note
 
 
-def test_a_second_call_reads_what_it_remembers(study, folder, monkeypatch):
+def test_a_second_call_reads_what_it_remembers(tables, folder, monkeypatch):
     def fail(*_):
         raise AssertionError("computed again")
 
@@ -137,11 +137,11 @@ def test_a_second_call_reads_what_it_remembers(study, folder, monkeypatch):
         monkeypatch.setattr(f"loradrift.analysis.drift.usable_pairs.{name}", fail)
     pairing = find_pairs(folder / "runs", None)
     again = analyse(pairing, ["procrustes"], folder / "results", 0)
-    assert again.drift.equals(study.drift)
+    assert again.drift.equals(tables.drift)
 
 
-def test_less_drift_is_supported_and_equal_methods_never_are(study, tmp_path):
-    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_study(study)}
+def test_less_drift_is_supported_and_equal_methods_never_are(tables, tmp_path):
+    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(tables)}
     assert verdicts["H3 serving"] == "no data"
     tasks = ("sst2", "mrpc", "rte")
     for name, sizes in {"less": (0.5, 0.2), "equal": (0.3, 0.3)}.items():
@@ -151,5 +151,5 @@ def test_less_drift_is_supported_and_equal_methods_never_are(study, tmp_path):
                     options = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": 100}
                     write_run(tmp_path / name, method, seed, size=size, **options)
         found = analyse(find_pairs(tmp_path / name, None), [], tmp_path / f"{name}-results", 0)
-        verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_study(found)}
+        verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(found)}
         assert verdicts["H2 drift"] == {"less": "supported", "equal": "equivalent"}[name]

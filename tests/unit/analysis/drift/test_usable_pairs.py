@@ -113,10 +113,10 @@ def test_a_record_without_its_score_has_no_block_for_h1(runs):
     path = runs / "drift/sst2/lora/seed=2/run.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"metrics": {"evaluation/accuracy": None}}))
-    from loradrift.analysis.drift.hypothesis_data import decide_study
+    from loradrift.analysis.drift.hypothesis_data import decide_tables
     from loradrift.analysis.drift.tables import analyse
 
-    study = analyse(find_pairs(runs, None), [], runs.parent / "results", 0)
-    h1, h2, _ = decide_study(study)
+    tables = analyse(find_pairs(runs, None), [], runs.parent / "results", 0)
+    h1, h2, _ = decide_tables(tables)
     assert (h1.num_seeds, h2.num_seeds) == (1, 2)
     assert h1.note.startswith("one value") and "1 seeds without a value" in h1.note

@@ -97,5 +97,5 @@ def write_study(folder: Path, seeds: Sequence[int] = (1, 2)) -> Path:
 def measured(folder: Path) -> Weights:
     """The tables about the weights of these runs."""
     pairing = find_pairs(folder / "runs", None)
-    study = analyse(pairing, [], folder / "results", 0)
-    return analyse_weights(pairing, study, folder / "runs", folder / "results", 0)
+    tables = analyse(pairing, [], folder / "results", 0)
+    return analyse_weights(pairing, tables, folder / "runs", folder / "results", 0)

@@ -145,13 +145,13 @@ def test_a_base_weight_is_decomposed_once_for_all_runs_and_not_again(copied, mon
     decompose = module.svd
     monkeypatch.setattr(module, "svd", lambda x: (shapes.append(x.shape), decompose(x))[1])
     first = measured(copied)
-    assert len(shapes) == len({*QUERY, GATE})
+    assert len(shapes) == len(QUERY)  # of the modules that both methods change
     again = measured(copied)
-    assert len(shapes) == len({*QUERY, GATE})
+    assert len(shapes) == len(QUERY)  # of the modules that both methods change
     assert again.modules.equals(first.modules)
     (copied / "runs/drift/sst2/lora/seed=1/model/adapter_model.safetensors").touch()
     measured(copied)
-    assert len(shapes) == 2 * len({*QUERY, GATE})
+    assert len(shapes) == 2 * len(QUERY)
 
 
 def test_a_pairs_numbers_do_not_depend_on_the_others(copied, weights):

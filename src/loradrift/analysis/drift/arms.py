@@ -1,0 +1,148 @@
+"""The two arms of a comparison: which runs each of them holds, and how a report writes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from loradrift.report.style import ARM_COLORS, ARM_MARKERS, method_label
+from loradrift.runs import RunRecord
+
+OWN = ("method.", "scale.full_finetune_lr=", "scale.adapter_lr=")
+"""Overrides that may differ between two arms."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method, or a variant of one, on one side of a comparison."""
+
+    name: str
+    """As a run's folder is written: ``lora``, or ``lora,method.rank=64``."""
+
+    role: str
+    """``control`` or ``treatment``."""
+
+    @property
+    def method(self) -> str:
+        """The method alone."""
+        return self.name.partition(",")[0]
+
+    @property
+    def overrides(self) -> list[str]:
+        """What makes the variant, one ``key=value`` each."""
+        return [part for part in self.name.split(",")[1:] if part]
+
+    @property
+    def label(self) -> str:
+        """How a text names the arm: ``LoRA``, or ``LoRA (method.rank=64)``."""
+        variant = ", ".join(self.overrides)
+        return method_label(self.method) + (f" ({variant})" if variant else "")
+
+    @property
+    def color(self) -> str:
+        """The role's colour, the same in every figure."""
+        return ARM_COLORS[self.role]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Colour, marker and label of the arm's line in a figure."""
+        return {"color": self.color, "marker": ARM_MARKERS[self.role], "label": self.label}
+
+    def distance(self, record: RunRecord) -> int | None:
+        """How far a run is from this arm; None if it belongs to another.
+
+        A run belongs to the arm if it has the arm's method and overrides: by its variant, or, where
+        a long variant is cut short in the folder's name, by its configuration.
+
+        Returns:
+            0 for the folder that the arm's name spells, 1 for more overrides that both arms may
+            share (``task.max_steps=9``), 2 for more overrides of the method itself.
+        """
+        method, variant = record.coordinates["method"], str(record.coordinates["variant"])
+        parts = {part for part in variant.split(",") if part}
+        if method != self.method:
+            return None
+        if parts == set(self.overrides):
+            return 0
+        if not all(each in parts or _configured(record.config, each) for each in self.overrides):
+            return None
+        return 1 + any(part.startswith(OWN) for part in parts - set(self.overrides))
+
+
+def _configured(config: Any, override: str) -> bool:
+    """Whether a configuration has the value of ``key=value``."""
+    key, _, typed = override.partition("=")
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    try:
+        return not isinstance(config, bool) and float(config) == float(typed)
+    except (TypeError, ValueError):
+        return config is not None and str(config).lower() == typed.lower()
+
+
+class Arms(NamedTuple):
+    """What is compared: the treatment against the control."""
+
+    control: Arm
+    treatment: Arm
+
+    @classmethod
+    def of(cls, control: str = "full_finetune", treatment: str = "lora") -> "Arms":
+        """The arms of these names."""
+        return cls(Arm(control, "control"), Arm(treatment, "treatment"))
+
+    @classmethod
+    def read(cls, table: pd.DataFrame) -> "Arms":
+        """The arms of what :meth:`table` gave."""
+        names = table.set_index("role")["arm"]
+        return cls.of(names["control"], names["treatment"])
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both names, the control's first: the values of ``method`` in every table."""
+        return self.control.name, self.treatment.name
+
+    def of_run(self, record: RunRecord) -> Arm | None:
+        """The arm that a run belongs to, the nearer one; None if it is no part of this."""
+        near = [
+            (distance, -len(arm.overrides), arm)
+            for arm in self
+            if (distance := arm.distance(record)) is not None
+        ]
+        return min(near, key=lambda each: each[:2])[2] if near else None
+
+    @property
+    def versus(self) -> str:
+        """``LoRA against full fine-tuning``."""
+        return f"{self.treatment.label} against {self.control.label}"
+
+    @property
+    def minus(self) -> str:
+        """``LoRA minus full fine-tuning``."""
+        return f"{self.treatment.label} minus {self.control.label}"
+
+    @property
+    def keys(self) -> str:
+        """What selects these arms on the command line; empty for the default pair."""
+        return "" if self == Arms.of() else "".join(f" analysis.{a.role}={a.name}" for a in self)
+
+    @property
+    def typed(self) -> list[str]:
+        """What trains them: ``method=full_finetune,lora``, or one command for each variant."""
+        if any(arm.overrides for arm in self):
+            return [f"method={arm.name.replace(',', ' ')}" for arm in self]
+        return [f"method={','.join(self.names)}"]
+
+    def labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table for readers: the arms' labels in its heading, and in its column ``method``."""
+        labels = {arm.name: arm.label for arm in self}
+        shown = table.rename(columns=labels)
+        if "method" in shown:
+            shown["method"] = shown["method"].replace(labels)
+        return shown
+
+    def table(self, others: Sequence[str]) -> pd.DataFrame:
+        """Roles and names of the arms, and of those that were not compared."""
+        rows = [(arm.role, arm.name) for arm in self] + [("not compared", name) for name in others]
+        return pd.DataFrame(rows, columns=["role", "arm"])
