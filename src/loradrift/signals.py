@@ -47,7 +47,7 @@ class Asked:
 
 
 _blocks: list[Asked] = []
-"""Of this process, the innermost last."""
+"""The blocks of this process; the innermost is the last."""
 
 
 def pending() -> int | None:
@@ -62,7 +62,7 @@ def pending() -> int | None:
 def interruptible() -> Iterator[Asked]:
     """Note the signals that ask a run to stop, and let each of them end the block.
 
-    After a scheduler's :data:`REQUEUE` whoever handled it before the block,
+    After a scheduler's :data:`REQUEUE` the handler before the block,
     which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
     """
     asked = Asked()

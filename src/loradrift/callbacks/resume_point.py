@@ -100,7 +100,7 @@ class ResumePoint(pl.Callback):
 
 @contextmanager
 def signals_restored() -> Iterator[None]:
-    """Give the signals back to whoever had them before the block."""
+    """Restore the handlers that the signals had before the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -150,7 +150,7 @@ class Config:
 
     @property
     def cell_name(self) -> str:
-        """The same below ``runs``, for whoever reads it."""
+        """The cell below ``runs``, for messages."""
         return str(self.cell.relative_to(self.runs))
 
 

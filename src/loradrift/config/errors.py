@@ -5,7 +5,7 @@ class UserError(ValueError):
     """A mistake that the user can fix; its message is one line and says how."""
 
     exit_code = 1
-    """Of the front door that it ends."""
+    """Exit code of the command that it ends."""
 
 
 def check(legal: bool, key: str, rule: str, value: object) -> None:

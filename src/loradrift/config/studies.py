@@ -24,10 +24,10 @@ class StudyConfig:
     """Methods that train; the baselines are the phase's own."""
 
     seeds: list[int] = field(default_factory=list)
-    """Of the production runs; 5 are advised where the evaluation split is small."""
+    """Seeds of the production runs; 5 are advised where the evaluation split is small."""
 
     trials: int = 10
-    """Of each search, in total."""
+    """Trials of each search, in total."""
 
     dry_run: bool = False
     """List the cells, what is done and the time left; run nothing."""

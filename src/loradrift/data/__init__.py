@@ -66,7 +66,7 @@ __all__ = [
 
 
 def load_glue(task: str, data: DataConfig, cache: Path, form: GlueFormat) -> Splits[Row]:
-    """Rows of a GLUE task, from wherever ``data`` says.
+    """Rows of a GLUE task, from the source that ``data`` names.
 
     Args:
         task: Begins the rows' ids.
@@ -90,7 +90,7 @@ def load_glue(task: str, data: DataConfig, cache: Path, form: GlueFormat) -> Spl
 
 
 def load_squad(data: DataConfig, cache: Path) -> Splits[Question]:
-    """Questions of SQuAD v2, from wherever ``data`` says.
+    """Questions of SQuAD v2, from the source that ``data`` names.
 
     Raises:
         UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
@@ -119,7 +119,7 @@ def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
 
 
 def load_retention_text(data: DataConfig, cache: Path) -> list[Row]:
-    """Held-out text that belongs to no task, from wherever ``data`` says.
+    """Held-out text that belongs to no task, from the source that ``data`` names.
 
     Returns:
         Nothing where there is none.

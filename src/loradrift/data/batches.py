@@ -27,7 +27,7 @@ class Rows(Protocol):
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Of each row."""
+        """The label of each row."""
 
     @property
     def lengths(self) -> NDArray[np.int64]:

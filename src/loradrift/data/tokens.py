@@ -31,7 +31,7 @@ class TokenTable:
     flat: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
-    """Of each row its class; of an :class:`~loradrift.data.base.Example` its target's first token.
+    """The class of each row; for an :class:`~loradrift.data.base.Example` its target's first token.
     """
 
     num_truncated: int
@@ -69,16 +69,16 @@ class TokenTable:
 
     @property
     def counts(self) -> dict[str, int]:
-        """No further numbers."""
+        """There are no further numbers."""
         return {}
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """None: a label is never lost."""
+        """A label is never lost."""
         return ()
 
     def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
-        """No further columns."""
+        """There are no further columns."""
         return {}
 
     def row(self, index: int) -> NDArray[np.int32]:

@@ -23,7 +23,7 @@ class JoblibConfig:
 
 @dataclass(kw_only=True)
 class SubmititConfig:
-    """What a job needs, whoever runs it."""
+    """What a job needs under any scheduler."""
 
     _target_: str = MISSING
     timeout_min: int = 60

@@ -51,7 +51,7 @@ class _Collecting(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """The other one's."""
+        """Set up the launcher that does the work."""
         self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(

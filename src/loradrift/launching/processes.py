@@ -179,11 +179,11 @@ class Worker:
 
 
 _at_work = threading.Lock()
-"""Of a worker: held while it runs a job."""
+"""A worker holds it while it runs a job."""
 
 
 def _work(pipe: Connection, threads: int, log: Path | None) -> None:
-    """In a worker: run what comes.
+    """Run the jobs that come, in a worker process.
 
     Between two jobs it does not hear what a terminal sends to all processes.
     """
@@ -213,7 +213,7 @@ def _work(pipe: Connection, threads: int, log: Path | None) -> None:
 
 
 def _outlive_nobody() -> None:
-    """In a worker: end when the process that launches has, after the job at hand has saved."""
+    """End a worker whose launching process has ended, once its job has saved."""
     launcher = parent_process()
     assert launcher is not None
     launcher.join()

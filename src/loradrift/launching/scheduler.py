@@ -78,7 +78,7 @@ class SubmititLauncher(ProcessLauncher):
         self._stopped.set()
 
     def _outcome(self, job: LaunchedJob, submitted: Any) -> JobReturn:
-        """Of a job that has ended; waits for that."""
+        """Wait for a job to end, and give its outcome."""
         while not submitted.done():
             if self._stopped.wait(POLL_S):
                 raise KeyboardInterrupt

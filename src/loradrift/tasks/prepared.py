@@ -13,7 +13,7 @@ class PreparedData:
     """Everything that does not depend on the method."""
 
     model: ModelConfig
-    """With ``path`` filled in."""
+    """The model's settings, with ``path`` filled in."""
 
     tokenizer: Any
     splits: Splits[Any]

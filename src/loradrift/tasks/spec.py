@@ -41,7 +41,7 @@ class Baseline:
     """A way to predict without training."""
 
     predict: Callable[[Config, PreparedData, Sequence[Any], Backbone | None], Outcome]
-    """Of the run, its data and a split's rows."""
+    """Takes the run, its data, a split's rows and the untrained backbone."""
 
     needs_model: bool = False
     """Whether it asks the untrained backbone."""

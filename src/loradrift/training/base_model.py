@@ -88,7 +88,7 @@ def _corpus_fingerprint(data: DataConfig, cache: Path) -> str:
 
 @lru_cache(maxsize=4)
 def _embedded_fingerprint(root: Path) -> str:
-    """Of a corpus whose folder is named after what it was made of, so that it never changes."""
+    """Digest of a corpus whose folder is named after its content, so that it never changes."""
     return rows_fingerprint(read_corpus(root, "train"))
 
 

@@ -166,7 +166,7 @@ def progress_bars() -> list[pl.Callback]:
 
 
 def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:
-    """In a log file pretraining alone is heard of: whoever asked for a run waits for it."""
+    """Only pretraining prints progress into a log file: the run that asked for it waits."""
     return [ProgressLines(total_steps)] if config.task.facts.from_scratch else []
 
 

@@ -13,13 +13,13 @@ class WindowSizes(NamedTuple):
     """How questions become windows, in tokens."""
 
     max_length: int
-    """Of the whole row."""
+    """Tokens of the whole row."""
 
     stride: int
     """What two windows of a context have in common."""
 
     max_question: int
-    """Of the question; a longer one is cut."""
+    """Tokens of the question; a longer one is cut."""
 
 
 class Encoded(NamedTuple):

@@ -35,7 +35,7 @@ class Question(NamedTuple):
     """What an unanswerable question could be mistaken to ask for."""
 
     title: str
-    """Of the article."""
+    """The title of the article."""
 
 
 def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:

@@ -24,7 +24,7 @@ NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Scores(NamedTuple):
-    """Of each question that has a prediction, by id, in the dataset's order."""
+    """The scores of each question that has a prediction, by id, in the dataset's order."""
 
     exact: dict[str, float]
     f1: dict[str, float]

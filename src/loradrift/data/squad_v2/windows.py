@@ -65,7 +65,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Of each row."""
+        """The label of each row."""
         lengths: NDArray[np.int64] = np.concatenate(
             [np.diff(offsets) for offsets, _ in self._chunks]
         )

@@ -66,7 +66,7 @@ class ClassificationTask(Task):
         self.tested: list[Prediction] = []
 
     def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
-        """Of each row its label, the one chosen, and how probable it was."""
+        """Each row with its label, the predicted one, and its probability."""
         for number, chosen, probabilities in self.tested:
             label = int(rows.labels[number])
             yield prediction_line(rows.ids[number], label, chosen, probabilities)

@@ -42,7 +42,7 @@ class SquadConfig(TaskConfig):
     span on the first token stands for no answer, as in BERT; for comparison."""
 
     answerability_weight: float = 1.0
-    """Of the answerability head's loss, beside 1 for the span's."""
+    """Weight of the answerability head's loss; the span's has weight 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +92,7 @@ def build(
 def predict(
     config: Config, data: PreparedData, questions: Sequence[Question], backbone: Backbone | None
 ) -> Outcome:
-    """Of ``majority``, ``random`` or ``abstain``."""
+    """Predict as ``majority``, ``random`` or ``abstain`` does."""
     from loradrift.tasks.squad_v2.baselines import predict_answers
 
     return predict_answers(config.method.name, config.seed, data.splits.train, questions)

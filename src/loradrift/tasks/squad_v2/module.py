@@ -59,7 +59,7 @@ class QuestionAnsweringTask(Task):
         return reading.answer if reading.unanswerable <= self.threshold else ""
 
     def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
-        """Of each question its gold answers, the answer given, and the probability of none."""
+        """Each question with its gold answers, the answer given, and the probability of none."""
         for question in cast(Windows, rows).questions:
             reading = self.readings[question.id]
             yield answer_line(question, self.answer(reading), reading.unanswerable)
@@ -79,7 +79,7 @@ class QuestionAnsweringTask(Task):
         }
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
-        """Of questions that are answered exactly, or rightly not."""
+        """Share of the questions that are answered exactly, or rightly left unanswered."""
         return figures["validation/exact"]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

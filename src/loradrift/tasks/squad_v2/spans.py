@@ -35,7 +35,7 @@ class QuestionPrediction(NamedTuple):
     """The best span, whether or not the question is answerable."""
 
     unanswerable: float
-    """Of the window that is surest to hold the answer."""
+    """Taken from the window that is surest to hold the answer."""
 
     best: list[tuple[str, float]]
     """Different texts and their log-probabilities, best first."""
