@@ -4,9 +4,11 @@ from loradrift.activations.capture import Captured, Encoder, capture_probe, stre
 from loradrift.activations.manifest import StoreError, check_sizes
 from loradrift.activations.pooling import Pooling, row_sample
 from loradrift.activations.probe import Probe
+from loradrift.activations.reader import ActivationReader
 from loradrift.activations.store import ActivationStore
 
 __all__ = [
+    "ActivationReader",
     "ActivationStore",
     "Captured",
     "Encoder",

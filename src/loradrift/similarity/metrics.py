@@ -4,6 +4,7 @@ Where sums over rows suffice, the states are sums. ``cosine_centered``, ``cka_rb
 ``rsa`` are functions of all pairs of rows: their states are the rows.
 """
 
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,49 +19,45 @@ from loradrift.similarity.functional.from_sufficient_stats import (
     svcca_of_moments,
 )
 from loradrift.similarity.functional.inputs import MIN_ROWS
-from loradrift.similarity.functional.sufficient_stats import SufficientStats
 from loradrift.similarity.measures import MEASURES
 from loradrift.similarity.streaming import BufferedRows, SummedRows
 
 
 class CKA(SummedRows):
-    """:func:`~loradrift.similarity.functional.cka.cka` over batches."""
+    """:func:`~loradrift.similarity.functional.cka.cka` over batches.
 
-    def of_moments(self, total: SufficientStats) -> float:
-        """The debiased value."""
-        return cka_of_moments(total).debiased
+    >>> x, y = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(0))
+    >>> metric = CKA(8, 8)
+    >>> metric.update(x[:60], y[:60]); metric.update(x[60:], y[60:])
+    >>> abs(metric.compute().item() - MEASURES["cka"](x, y)) < 1e-6
+    True
+    """
+
+    of_moments = staticmethod(lambda total: cka_of_moments(total).debiased)
 
 
 class CKABiased(SummedRows):
     """:func:`~loradrift.similarity.functional.cka.cka_biased` over batches."""
 
-    def of_moments(self, total: SufficientStats) -> float:
-        """The biased value."""
-        return cka_of_moments(total).biased
+    of_moments = staticmethod(lambda total: cka_of_moments(total).biased)
 
 
 class Procrustes(SummedRows):
     """:func:`~loradrift.similarity.functional.procrustes.procrustes` over batches."""
 
-    def of_moments(self, total: SufficientStats) -> float:
-        """The distance."""
-        return procrustes_of_moments(total)
+    of_moments = staticmethod(procrustes_of_moments)
 
 
 class SVCCA(SummedRows):
     """:func:`~loradrift.similarity.functional.cca.svcca` over batches."""
 
-    def of_moments(self, total: SufficientStats) -> float:
-        """The mean correlation."""
-        return svcca_of_moments(total)
+    of_moments = staticmethod(svcca_of_moments)
 
 
 class PWCCA(SummedRows):
     """:func:`~loradrift.similarity.functional.cca.pwcca` over batches."""
 
-    def of_moments(self, total: SufficientStats) -> float:
-        """The weighted correlation."""
-        return pwcca_of_moments(total)
+    of_moments = staticmethod(pwcca_of_moments)
 
 
 class Cosine(Metric):
@@ -135,3 +132,20 @@ class RSA(_AllRows):
     """:func:`~loradrift.similarity.functional.neighbors.rsa` over batches."""
 
     measure = "rsa"
+
+
+METRICS: MappingProxyType[str, type[Metric]] = MappingProxyType(
+    {
+        "cka": CKA,
+        "cka_biased": CKABiased,
+        "cka_rbf": CKARBF,
+        "cosine": Cosine,
+        "cosine_centered": CosineCentered,
+        "procrustes": Procrustes,
+        "svcca": SVCCA,
+        "pwcca": PWCCA,
+        "knn": KNN,
+        "rsa": RSA,
+    }
+)
+"""Name of a measure -> its metric."""

@@ -155,7 +155,8 @@ class SummedRows(BufferedRows):
             raise ValueError(f"expected at least {MIN_ROWS} rows, got {int(total.xy.n)}")
         return torch.tensor(self.of_moments(total), dtype=torch.float64)
 
-    def of_moments(self, total: SufficientStats) -> float:
+    @staticmethod
+    def of_moments(total: SufficientStats) -> float:
         """The value of all rows' moments."""
         raise NotImplementedError
 

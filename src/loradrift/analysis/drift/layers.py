@@ -2,8 +2,7 @@
 
 # Shape suffixes: N probe rows, D width, L layers.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,9 +11,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from loradrift.activations import ActivationStore, StoreError
+from loradrift.activations import ActivationStore
+from loradrift.analysis.drift.dumps import (
+    is_streamed,
+    named,
+    ordinary_dimensions,
+    sampled_rows,
+)
 from loradrift.analysis.drift.jackknife import cka_distance_replicates
 from loradrift.analysis.drift.run_view import Run
+from loradrift.analysis.drift.token_drift import token_drifts
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.cosine import cosine_floor
 from loradrift.similarity.functional.gram import (
@@ -24,10 +30,6 @@ from loradrift.similarity.functional.gram import (
     linear_gram,
     linear_grams,
 )
-
-MASSIVE = 10.0
-"""A dimension whose root mean square is this many times the layer's median one is massive: it
-alone can decide a similarity (Sun et al. 2024, arXiv:2402.17762; Timkey & van Schijndel 2021)."""
 
 
 class DumpedLayer(NamedTuple):
@@ -54,14 +56,13 @@ class BaseLayer:
     def of(cls, layer: DumpedLayer) -> "BaseLayer":
         """Cache one layer's activations of step 0."""
         rows_ND, with_bos_ND = layer
-        size_D = rows_ND.float().square().mean(0).sqrt()
-        ordinary = (size_D <= MASSIVE * size_D.median()).nonzero().flatten()
+        ordinary = ordinary_dimensions(rows_ND)
         whole = linear_gram(rows_ND)
         return cls(
             rows_ND,
             whole,
             ordinary,
-            whole if len(ordinary) == len(size_D) else linear_gram(rows_ND[:, ordinary]),
+            whole if len(ordinary) == rows_ND.shape[1] else linear_gram(rows_ND[:, ordinary]),
             None if with_bos_ND is None else linear_gram(with_bos_ND),
         )
 
@@ -120,19 +121,6 @@ def read_dump(store: ActivationStore, step: int) -> Iterator[tuple[str, DumpedLa
         yield name, DumpedLayer(rows_ND, with_bos_ND)
 
 
-@contextmanager
-def _named(store: ActivationStore, step: int, layer: str) -> Iterator[None]:
-    """Say where the rows come from that a measure refuses.
-
-    Raises:
-        StoreError: Naming run, step and layer.
-    """
-    try:
-        yield
-    except ValueError as error:
-        raise StoreError(f"{store.root}: step {step}, {layer}: {error}") from error
-
-
 def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
     """Drift of every layer at every dump.
 
@@ -148,25 +136,28 @@ def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
     Raises:
         StoreError: If a dump is damaged, or holds what has no drift; names it.
     """
-    store = run.store
-    base = {}
-    for name, layer in read_dump(store, 0):
-        with _named(store, 0, name):
-            base[name] = BaseLayer.of(layer)
     asked = ("cosine", "cosine_centered", *measures)
     extra = dict.fromkeys(name for name in asked if name not in ("cka", "cka_biased"))
+    drifts = (token_drifts if is_streamed(run.store) else _whole_drifts)(run.store, extra)
+    rows = [(*place, measure, drift) for *place, own in drifts for measure, drift in own.items()]
+    return pd.DataFrame(rows, columns=["step", "layer", "measure", "drift"])
 
-    def rows() -> Iterator[tuple[int, int, str, float]]:
-        for step in store.steps:
-            for number, (name, layer) in enumerate(read_dump(store, step)):
-                with _named(store, step, name):
-                    drifts = base[name].drift(layer)
-                    for each in extra:
-                        drifts[each] = MEASURES[each].distance(base[name].rows_ND, layer.rows_ND)
-                for measure, drift in drifts.items():
-                    yield step, number, measure, drift
 
-    return pd.DataFrame(rows(), columns=["step", "layer", "measure", "drift"])
+def _whole_drifts(
+    store: ActivationStore, measures: Iterable[str]
+) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """As :func:`~loradrift.analysis.drift.token_drift.token_drifts`, with each layer in memory."""
+    base = {}
+    for name, layer in read_dump(store, 0):
+        with named(store, 0, name):
+            base[name] = BaseLayer.of(layer)
+    for step in store.steps:
+        for number, (name, layer) in enumerate(read_dump(store, step)):
+            with named(store, step, name):
+                drifts = base[name].drift(layer)
+                for each in measures:
+                    drifts[each] = MEASURES[each].distance(base[name].rows_ND, layer.rows_ND)
+            yield step, number, drifts
 
 
 def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
@@ -181,14 +172,15 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
         For each ``layer``: ``floor`` (the base model against itself: the partner's dump, in another
         order and in bfloat16), ``rerun`` (the partner's dump alone), ``shuffled`` (the last dump
         with its rows in a wrong order; 1 if the instrument is right), ``massive`` (number of
-        massive dimensions), ``random_pair_cosine``.
+        massive dimensions), ``random_pair_cosine``; and ``sample_of``, the number of rows, where
+        these numbers are of a sample of them.
     """
     store, other = run.store, partner.store
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for number, name in enumerate(store.layer_names):
-        base_ND, rerun_ND = store.read(0, [name])[name], other.read(0, [name])[name]
-        last_ND = store.read(store.steps[-1], [name])[name]
+        base_ND, rerun_ND = sampled_rows(store, 0, name), sampled_rows(other, 0, name)
+        last_ND = sampled_rows(store, store.steps[-1], name)
         order = torch.randperm(len(base_ND), generator=generator)
         layer = BaseLayer.of(DumpedLayer(base_ND, None))
 
@@ -205,7 +197,8 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
                 "random_pair_cosine": cosine_floor(base_ND, last_ND),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(sample_of=store.num_rows(0)) if is_streamed(store) else table
 
 
 def layer_grid(run: Run) -> pd.DataFrame:
@@ -215,7 +208,10 @@ def layer_grid(run: Run) -> pd.DataFrame:
         ``base_layer``, ``layer``, ``cka``.
     """
     store = run.store
-    base, last = (linear_grams(list(store.read(step).values())) for step in (0, store.steps[-1]))
+    base, last = (
+        linear_grams([sampled_rows(store, step, name) for name in store.layer_names])
+        for step in (0, store.steps[-1])
+    )
     grid = cka_grid(base, last)
     return pd.DataFrame(
         [(i, j, grid[i, j]) for i in range(len(base)) for j in range(len(last))],
@@ -232,7 +228,7 @@ def mean_drift_replicates(run: Run) -> pd.DataFrame:
     store = run.store
     replicates = []
     for name in store.layer_names:
-        base, last = (linear_gram(store.read(step, [name])[name]) for step in (0, store.steps[-1]))
-        with _named(store, store.steps[-1], name):
+        base, last = (linear_gram(sampled_rows(store, step, name)) for step in (0, store.steps[-1]))
+        with named(store, store.steps[-1], name):
             replicates.append(cka_distance_replicates(base, last))
     return pd.DataFrame({"drift": np.mean(replicates, axis=0)})

@@ -65,7 +65,7 @@ def drift_blocks(
             "The floor is the base model against itself: dumped by the other method's process, "
             "read in another order and in bfloat16. Shuffled is the last dump with its rows in a "
             "wrong order: 1 if the instrument is right. Massive dimensions are those ten times "
-            "the layer's median size."
+            "the layer's median size." + _sampled(tables)
         ),
         _controls(tables),
         _measures(tables),
@@ -91,6 +91,17 @@ def _not_compared(tables: DriftTables) -> list[Block]:
             "choose what is."
         )
     ]
+
+
+def _sampled(tables: DriftTables) -> str:
+    """Which numbers are of a sample of the dumped tokens, if any are."""
+    if "sample_of" not in tables.controls:
+        return ""
+    return (
+        " Dumps with more than 2,048 tokens (sample_of) are read a few rows at a time. Linear CKA, "
+        "cosine, Procrustes, SVCCA and PWCCA are of all tokens; the controls, cka_rbf, knn, rsa, "
+        "layer against layer and the jackknife over rows are of 2,048 tokens, drawn once."
+    )
 
 
 def _summary(tables: DriftTables) -> Table:

@@ -12,9 +12,9 @@ from loradrift.similarity.functional.gram import BAND, Floats, Hsic, ratios
 from loradrift.similarity.functional.sufficient_stats import Cross, SufficientStats, centred
 
 
-def cka_of_moments(m: SufficientStats) -> Hsic:
+def cka_of_moments(total: SufficientStats) -> Hsic:
     """Debiased and biased CKA of all rows; NaN where a side has no variance."""
-    return ratios(_hsic(m.xy, own=False), _hsic(m.xx, own=True), _hsic(m.yy, own=True))
+    return ratios(_hsic(total.xy, own=False), _hsic(total.xx, own=True), _hsic(total.yy, own=True))
 
 
 def _hsic(c: Cross, *, own: bool) -> Hsic:
@@ -40,21 +40,21 @@ def _hsic(c: Cross, *, own: bool) -> Hsic:
     return Hsic(float(biased - pq + corrections), float(biased))
 
 
-def procrustes_of_moments(m: SufficientStats) -> float:
+def procrustes_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.procrustes.procrustes` of all rows.
 
     By subtraction from 2: distances below 1e-7 are lost.
     """
-    *_, c = centred(m)
+    *_, c = centred(total)
     if not (c.p > 0 and c.q > 0):
         return math.nan
     nuclear = np.linalg.svd(c.xy, compute_uv=False).sum() / math.sqrt(c.p * c.q)
     return math.sqrt(max(0.0, 2 - 2 * nuclear))
 
 
-def svcca_of_moments(m: SufficientStats) -> float:
+def svcca_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.cca.svcca` of all rows."""
-    xx, yy, xy = centred(m)
+    xx, yy, xy = centred(total)
     pair = _Axes.of(xx, KEPT), _Axes.of(yy, KEPT)
     if not all(len(axes.lengths_K) for axes in pair):
         return math.nan
@@ -62,9 +62,9 @@ def svcca_of_moments(m: SufficientStats) -> float:
     return float(np.linalg.svd(product_KK, compute_uv=False).clip(0, 1).mean())
 
 
-def pwcca_of_moments(m: SufficientStats) -> float:
+def pwcca_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows."""
-    xx, yy, xy = centred(m)
+    xx, yy, xy = centred(total)
     pair = x_axes, y_axes = _Axes.of(xx, 1.0), _Axes.of(yy, 1.0)
     if not all(len(axes.lengths_K) for axes in pair):
         return math.nan

@@ -1,0 +1,91 @@
+"""Drift of dumps with more token rows than fit into memory.
+
+Both dumps are read side by side, a few rows at a time. Linear CKA, cosine, Procrustes, SVCCA and
+PWCCA need sums over rows and are exact for all of them. ``cka_rbf``, ``knn`` and ``rsa`` need every
+pair of rows: they are measured on a fixed sample of the rows.
+"""
+
+# Shape suffixes: K rows that are read together, D width.
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from loradrift.activations import ActivationReader
+from loradrift.analysis.drift.dumps import chunks, named, ordinary_dimensions, sampled_rows
+from loradrift.similarity import MEASURES
+from loradrift.similarity.functional.sufficient_stats import SufficientStats
+from loradrift.similarity.metrics import CKA, METRICS, CKABiased, Cosine
+from loradrift.similarity.streaming import SummedRows
+
+
+def token_drifts(
+    store: ActivationReader, measures: Iterable[str]
+) -> Iterator[tuple[int, int, dict[str, float]]]:
+    """Step, number of the layer, and drift by measure: of every layer at every dump.
+
+    Args:
+        store: Any store.
+        measures: Names of measures beside ``cka``, ``cka_biased`` and ``cka_without_massive``.
+
+    Raises:
+        StoreError: If a dump is damaged, or holds what has no drift; names it.
+    """
+    for step in store.steps:
+        store.verify(step)
+        for number, layer in enumerate(store.layer_names):
+            with named(store, step, layer):
+                yield step, number, _drift(store, step, layer, measures)
+
+
+def _drift(
+    store: ActivationReader, step: int, layer: str, measures: Iterable[str]
+) -> dict[str, float]:
+    samples = [sampled_rows(store, each, layer) for each in (0, step)]
+    width = samples[0].shape[1]
+    ordinary = ordinary_dimensions(samples[0])
+    whole, without_massive, cosine = CKA(width, width), CKA(len(ordinary), len(ordinary)), Cosine()
+    for x_KD, y_KD in _pairs(store, step, layer):
+        whole.update(x_KD, y_KD)
+        if len(ordinary) < width:
+            without_massive.update(x_KD[:, ordinary], y_KD[:, ordinary])
+        cosine.update(x_KD, y_KD)
+    total = whole.total()
+    drifts = {
+        "cka": 1 - CKA.of_moments(total),
+        "cka_biased": 1 - CKABiased.of_moments(total),
+        "cka_without_massive": 1
+        - CKA.of_moments(without_massive.total() if len(ordinary) < width else total),
+    }
+    for name in measures:
+        kind = METRICS[name]
+        if name == "cosine":
+            drifts[name] = 1 - float(cosine.compute())
+        elif name == "cosine_centered":
+            drifts[name] = 1 - _cosine_centered(store, step, layer, total)
+        elif issubclass(kind, SummedRows):
+            value = kind.of_moments(total)
+            drifts[name] = 1 - value if MEASURES[name].identical else value
+        else:
+            drifts[name] = MEASURES[name].distance(*samples)
+    return drifts
+
+
+def _cosine_centered(
+    store: ActivationReader, step: int, layer: str, total: SufficientStats
+) -> float:
+    """The cosine after the column means, which the sums tell, are taken away."""
+    means = (total.shift_x + total.xy.x / total.xy.n, total.shift_y + total.xy.y / total.xy.n)
+    x_D, y_D = map(torch.from_numpy, means)
+    cosine = Cosine()
+    for x_KD, y_KD in _pairs(store, step, layer):
+        cosine.update(x_KD - x_D, y_KD - y_D)
+    return float(cosine.compute())
+
+
+def _pairs(store: ActivationReader, step: int, layer: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of step 0 with the same rows of another step, in float64."""
+    both = (chunks(store, each, layer) for each in (0, step))
+    for x_KD, y_KD in zip(*both, strict=True):
+        yield x_KD.double(), y_KD.double()

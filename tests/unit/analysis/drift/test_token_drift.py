@@ -1,0 +1,104 @@
+"""Many token rows give the drift of all of them, and never more than a few are in memory."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+
+from loradrift.activations import ActivationReader, ActivationStore, Pooling, pooling, row_sample
+from loradrift.analysis.drift import dumps, layers
+from loradrift.analysis.drift.layers import (
+    controls,
+    layer_grid,
+    mean_drift_replicates,
+    run_drift,
+)
+from loradrift.similarity import MEASURES, streaming
+
+N, D, LAYERS = 400, 12, ("layer_0", "layer_1")
+EXACT = set(MEASURES) - {"cka_rbf", "knn", "rsa"}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Two dumps of 400 tokens with a massive dimension and means far from zero."""
+    monkeypatch.setattr(pooling, "SAMPLE", 90)
+    monkeypatch.setattr(dumps, "SAMPLE", 90)
+    monkeypatch.setattr(dumps, "CHUNK", 64)
+    monkeypatch.setattr(streaming, "CHUNK", 100)
+    generator = torch.Generator().manual_seed(0)
+    base = {name: torch.randn(N, D, generator=generator) + 3 for name in LAYERS}
+    for rows_ND in base.values():
+        rows_ND[:, 2] *= 50
+    noise = {name: torch.randn(N, D, generator=generator) for name in LAYERS}
+    probe = SimpleNamespace(fingerprint="p", ids=("a",))
+    with ActivationStore(tmp_path / "activations") as store:
+        store.prepare(probe, Pooling("tokens", max_tokens=None), LAYERS)
+        for step, size in ((0, 0.0), (50, 1e-4), (100, 0.5)):
+            store.write(step, {name: base[name] + size * noise[name] for name in LAYERS})
+    return SimpleNamespace(store=ActivationStore(tmp_path / "activations"))
+
+
+def one_shot(run, monkeypatch, table, *arguments):
+    with monkeypatch.context() as patch:
+        for module in (layers, dumps):
+            patch.setattr(module, "is_streamed", lambda store: False)
+        return table(run, *arguments)
+
+
+def test_every_measure_is_that_of_all_rows_or_of_the_sample(run, monkeypatch):
+    streamed = run_drift(run, list(MEASURES))
+    whole = one_shot(run, monkeypatch, run_drift, list(MEASURES))
+    pd.testing.assert_frame_equal(
+        streamed[["step", "layer", "measure"]], whole[["step", "layer", "measure"]]
+    )
+    exact = streamed["measure"].isin(EXACT | {"cka_without_massive"})
+    assert exact.sum() == len(streamed) * 8 / 11
+    assert streamed["drift"][exact].tolist() == pytest.approx(
+        whole["drift"][exact].tolist(), abs=1e-6
+    )
+    chosen = row_sample(N)
+    assert len(chosen) == 90
+    for row in streamed[~exact].itertuples():
+        x, y = (run.store.read(step)[f"layer_{row.layer}"][chosen] for step in (0, row.step))
+        assert row.drift == MEASURES[row.measure].distance(x, y)
+
+
+def test_a_tiny_drift_keeps_its_digits(run, monkeypatch):
+    streamed = run_drift(run, []).set_index(["step", "layer", "measure"])["drift"]
+    whole = one_shot(run, monkeypatch, run_drift, [])
+    expected = whole.set_index(["step", "layer", "measure"])["drift"]
+    for measure in ("cka", "cka_without_massive", "cosine_centered"):
+        assert 0 < expected[50, 1, measure] < 1e-6
+        assert streamed[50, 1, measure] == pytest.approx(expected[50, 1, measure], rel=1e-3)
+
+
+def test_no_more_than_a_few_rows_are_in_memory(run, monkeypatch):
+    read, update, most = ActivationReader.read_rows, streaming.SummedRows.update, []
+
+    def watched(store, *arguments):
+        for chunk in read(store, *arguments):
+            most.append(len(chunk))
+            yield chunk
+
+    def counted(metric, *sides):
+        update(metric, *sides)
+        most.append(sum(map(len, metric.rows_x)))
+
+    monkeypatch.setattr(ActivationReader, "read_rows", watched)
+    monkeypatch.setattr(streaming.SummedRows, "update", counted)
+    monkeypatch.setattr(ActivationReader, "read", lambda *_: pytest.fail("a whole layer is read"))
+    run_drift(run, list(MEASURES))
+    tables = controls(run, run, 0), layer_grid(run), mean_drift_replicates(run)
+    assert max(most) == 64
+    assert (tables[0]["sample_of"] == N).all() and tables[0]["floor"].abs().max() < 1e-3
+    assert len(tables[1]) == len(LAYERS) ** 2
+    assert len(tables[2]) == 90
+
+
+def test_few_token_rows_are_read_whole(run, monkeypatch):
+    monkeypatch.setattr(dumps, "SAMPLE", N)
+    assert not dumps.is_streamed(run.store)
+    assert "sample_of" not in controls(run, run, 0)
+    assert len(mean_drift_replicates(run)) == N
