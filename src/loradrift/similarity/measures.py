@@ -28,7 +28,13 @@ Function = Callable[[Tensor, Tensor], float]
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of two row-aligned matrices: call it for the value, or ask for the distance."""
+    """A measure of two row-aligned matrices: call it for the value, or ask for the distance.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> round(MEASURES["cka"](x, 3 * x), 5), MEASURES["cka"].distance(x, x) < 1e-9
+    (1.0, True)
+    """
 
     name: str
     value: Function
@@ -41,7 +47,7 @@ class Measure:
     """The value of a side compared with itself."""
 
     invariances: frozenset[str]
-    """Of ``rotation`` (either side by its own), ``scaling`` (likewise), ``translation`` (likewise),
+    """Some of ``rotation`` (either side by its own), ``scaling`` and ``translation`` (likewise),
     ``joint_rotation`` (both by the same), ``row_order`` (both in the same)."""
 
     symmetric: bool = True
@@ -59,52 +65,25 @@ class Measure:
 
 
 _ROWS = frozenset({"row_order"})
+_ANGLES = _ROWS | {"joint_rotation", "scaling"}
 _STRETCH = _ROWS | {"scaling", "translation"}
-_EUCLIDEAN = _STRETCH | {"rotation", "joint_rotation"}
+_EUCLIDEAN = _STRETCH | _ANGLES | {"rotation"}
 
-MEASURES = MappingProxyType(
-    {
-        measure.name: measure
-        for measure in (
-            Measure("cka", cka, cka_distance, -1, 1, 1, _EUCLIDEAN, unrelated=0),
-            Measure("cka_biased", cka_biased, cka_biased_distance, 0, 1, 1, _EUCLIDEAN),
-            Measure("cka_rbf", cka_rbf, cka_rbf_distance, -1, 1, 1, _EUCLIDEAN, unrelated=0),
-            Measure(
-                "cosine",
-                cosine,
-                cosine_distance,
-                -1,
-                1,
-                1,
-                _ROWS | {"joint_rotation", "scaling"},
-                equal_widths=True,
-            ),
-            Measure(
-                "cosine_centered",
-                cosine_centered,
-                cosine_centered_distance,
-                -1,
-                1,
-                1,
-                _ROWS | {"joint_rotation", "scaling", "translation"},
-                equal_widths=True,
-                unrelated=0,
-            ),
-            Measure("procrustes", procrustes, procrustes, 0, 2**0.5, 0, _EUCLIDEAN),
-            Measure("svcca", svcca, svcca_distance, 0, 1, 1, _EUCLIDEAN),
-            Measure("pwcca", pwcca, pwcca_distance, 0, 1, 1, _STRETCH, symmetric=False),
-            Measure(
-                "knn",
-                knn,
-                knn_distance,
-                0,
-                1,
-                1,
-                _ROWS | {"rotation", "joint_rotation", "scaling"},
-                min_rows=12,
-            ),
-            Measure("rsa", rsa, rsa_distance, -1, 1, 1, _ROWS | {"scaling"}, unrelated=0),
-        )
-    }
-)
+_ALL = (
+    Measure("cka", cka, cka_distance, -1, 1, 1, _EUCLIDEAN, unrelated=0),
+    Measure("cka_biased", cka_biased, cka_biased_distance, 0, 1, 1, _EUCLIDEAN),
+    Measure("cka_rbf", cka_rbf, cka_rbf_distance, -1, 1, 1, _EUCLIDEAN, unrelated=0),
+    Measure("cosine", cosine, cosine_distance, -1, 1, 1, _ANGLES, equal_widths=True),
+    Measure(
+        "cosine_centered", cosine_centered, cosine_centered_distance, -1, 1, 1,
+        _ANGLES | _STRETCH, equal_widths=True, unrelated=0,
+    ),
+    Measure("procrustes", procrustes, procrustes, 0, 2**0.5, 0, _EUCLIDEAN),
+    Measure("svcca", svcca, svcca_distance, 0, 1, 1, _EUCLIDEAN),
+    Measure("pwcca", pwcca, pwcca_distance, 0, 1, 1, _STRETCH, symmetric=False),
+    Measure("knn", knn, knn_distance, 0, 1, 1, _ANGLES | {"rotation"}, min_rows=12),
+    Measure("rsa", rsa, rsa_distance, -1, 1, 1, _ROWS | {"scaling"}, unrelated=0),
+)  # fmt: skip
+
+MEASURES = MappingProxyType({measure.name: measure for measure in _ALL})
 """Name -> measure."""

@@ -7,7 +7,6 @@ centring matrices, eigenvectors, loops over rows), so that a fault would have to
 # Shape suffixes: N examples, D and E representation widths.
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,19 @@ from scipy import linalg, spatial, stats
 from torch import Tensor
 
 Floats = NDArray[np.float64]
+Formula = Callable[[Floats, Floats], float]
+
+REFERENCES: dict[str, Formula] = {}
+"""Measure -> its published formula."""
 
 
-def cka(x_ND: Floats, y_NE: Floats) -> float:
+def _formula(function: Formula) -> Formula:
+    REFERENCES[function.__name__.removeprefix("_")] = function
+    return function
+
+
+@_formula
+def _cka(x_ND: Floats, y_NE: Floats) -> float:
     """Song et al. 2012, eq. 5, on raw Grams, in the normalisation of CKA."""
 
     def hsic(k_NN: Floats, l_NN: Floats) -> float:
@@ -31,12 +40,14 @@ def cka(x_ND: Floats, y_NE: Floats) -> float:
     return _normalised(hsic, _exact_gram(x_ND), _exact_gram(y_NE))
 
 
-def cka_biased(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _cka_biased(x_ND: Floats, y_NE: Floats) -> float:
     """Kornblith et al. 2019, eq. 1-3."""
     return _normalised(_biased_hsic, _exact_gram(x_ND), _exact_gram(y_NE))
 
 
-def cka_rbf(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _cka_rbf(x_ND: Floats, y_NE: Floats) -> float:
     """The U-centred inner product (Székely & Rizzo 2014, def. 2) of two Gaussian kernels."""
 
     def kernel(z_ND: Floats) -> Floats:
@@ -60,19 +71,22 @@ def cka_rbf(x_ND: Floats, y_NE: Floats) -> float:
     return _normalised(u_centred_product, kernel(x_ND), kernel(y_NE))
 
 
-def cosine(x_ND: Floats, y_ND: Floats) -> float:
+@_formula
+def _cosine(x_ND: Floats, y_ND: Floats) -> float:
     """Row by row."""
     return float(
         np.mean([1 - spatial.distance.cosine(x, y) for x, y in zip(x_ND, y_ND, strict=True)])
     )
 
 
-def cosine_centered(x_ND: Floats, y_ND: Floats) -> float:
+@_formula
+def _cosine_centered(x_ND: Floats, y_ND: Floats) -> float:
     """Row by row, after the column means are removed."""
-    return cosine(x_ND - x_ND.mean(0), y_ND - y_ND.mean(0))
+    return _cosine(x_ND - x_ND.mean(0), y_ND - y_ND.mean(0))
 
 
-def procrustes(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _procrustes(x_ND: Floats, y_NE: Floats) -> float:
     """``sqrt(2 - 2 |A^T B|_*)``."""
     a_ND, b_NE = x_ND - x_ND.mean(0), y_NE - y_NE.mean(0)
     a_ND, b_NE = a_ND / np.linalg.norm(a_ND), b_NE / np.linalg.norm(b_NE)
@@ -80,13 +94,15 @@ def procrustes(x_ND: Floats, y_NE: Floats) -> float:
     return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
 
 
-def svcca(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _svcca(x_ND: Floats, y_NE: Floats) -> float:
     """Principal angles (scipy) between the eigenvectors that hold 99 % of the variance."""
     angles = linalg.subspace_angles(_eigenvectors(x_ND, 0.99), _eigenvectors(y_NE, 0.99))
     return float(np.cos(angles).mean())
 
 
-def pwcca(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _pwcca(x_ND: Floats, y_NE: Floats) -> float:
     """Morcos et al. 2018, eq. 1 and section 2.1, with canonical directions from projections."""
     a_ND = x_ND - x_ND.mean(0)
     p_NK, q_NK = _eigenvectors(x_ND, 1.0), _eigenvectors(y_NE, 1.0)
@@ -99,7 +115,8 @@ def pwcca(x_ND: Floats, y_NE: Floats) -> float:
     return float(weights_K @ correlations_K / weights_K.sum())
 
 
-def knn(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _knn(x_ND: Floats, y_NE: Floats) -> float:
     """Ten nearest by cosine, one row at a time."""
 
     def nearest(z_ND: Floats) -> list[set[int]]:
@@ -111,34 +128,21 @@ def knn(x_ND: Floats, y_NE: Floats) -> float:
     return float(np.mean([len(left & right) / 10 for left, right in pairs]))
 
 
-def rsa(x_ND: Floats, y_NE: Floats) -> float:
+@_formula
+def _rsa(x_ND: Floats, y_NE: Floats) -> float:
     """Spearman's correlation (scipy) of the correlation distances."""
     left, right = (spatial.distance.pdist(side, "correlation") for side in (x_ND, y_NE))
     return float(stats.spearmanr(left, right).statistic)
 
 
-REFERENCES: MappingProxyType[str, Callable[[Floats, Floats], float]] = MappingProxyType(
-    {
-        function.__name__: function
-        for function in (
-            cka,
-            cka_biased,
-            cka_rbf,
-            cosine,
-            cosine_centered,
-            procrustes,
-            svcca,
-            pwcca,
-            knn,
-            rsa,
-        )
-    }
-)
-"""Measure -> its published formula."""
-
-
 def reference(name: str, x_ND: Tensor, y_NE: Tensor) -> float:
-    """The formula of a measure, on the same numbers in float64."""
+    """The formula of a measure, on the same numbers in float64.
+
+    >>> import torch
+    >>> x = torch.randn(20, 3)
+    >>> round(reference("cka", x, 3 * x + 1), 5)
+    1.0
+    """
     return REFERENCES[name](x_ND.double().numpy(), y_NE.double().numpy())
 
 
@@ -159,7 +163,7 @@ def _normalised(hsic: Callable[[Floats, Floats], float], k_NN: Floats, l_NN: Flo
 
 
 def _eigenvectors(x_ND: Floats, kept: float) -> Floats:
-    """Of the Gram, by descending eigenvalue, as many as hold ``kept`` of their sum."""
+    """The Gram's, by descending eigenvalue, as many as hold ``kept`` of their sum."""
     values_N, vectors_NN = np.linalg.eigh(_exact_gram(x_ND))
     values_N, vectors_NN = values_N[::-1], vectors_NN[:, ::-1]
     rank = int((values_N > values_N[0] * 1e-9).sum())

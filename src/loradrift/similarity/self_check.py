@@ -1,4 +1,4 @@
-"""The instruments' self-test: runs before each report, is printed in it, and can stop it."""
+"""The instruments' self-test: it runs before each report, is printed in it, and can stop it."""
 
 # Shape suffixes: N examples, D representation width.
 
@@ -37,10 +37,14 @@ def self_check(measures: Iterable[str] = tuple(MEASURES), *, seed: int = 0) -> l
 
     Args:
         measures: Names to prove.
-        seed: Of the data.
+        seed: Draws the data.
 
     Returns:
-        All checks, those that do not hold too.
+        All checks, including those that do not hold.
+
+    >>> checks = self_check(["cosine"])
+    >>> len(checks), all(check.holds for check in checks)
+    (8, True)
     """
     checks: list[SelfCheck] = []
     for name in measures:
@@ -50,7 +54,9 @@ def self_check(measures: Iterable[str] = tuple(MEASURES), *, seed: int = 0) -> l
 
 
 def raise_failed(checks: Sequence[SelfCheck]) -> None:
-    """Let nothing go on with a faulty instrument.
+    """Stop the program if a check does not hold.
+
+    >>> raise_failed([SelfCheck("cka", "self-similarity", 1.0, 1.0, 1e-6)])
 
     Raises:
         SelfCheckError: Naming each check that does not hold.
@@ -90,47 +96,44 @@ def _self_check(measure: Measure, generator: Generator) -> Iterator[SelfCheck]:
     if measure.unrelated is not None:
         yield checked("independent noise", measure.unrelated, _of_noise(measure, generator), 0.02)
     for size in (1.0, 0.1, 1e-6):
-        if measure.name in PLANTED:
-            for n, d in SHAPES[measure.name]:
-                yield _planted(measure, size, n, d, generator)
+        for planted in (each for each in PLANTED if each.measure == measure.name):
+            yield _planted(measure, planted, size, generator)
 
 
-PLANTED: dict[str, Callable[[float], float]] = {
-    "cka": lambda variance: variance / (1 + variance),
-    "procrustes": lambda variance: math.sqrt(2 - 2 / math.sqrt(1 + variance)),
-    "cosine_centered": lambda variance: 1 - 1 / math.sqrt(1 + variance),
-}
-"""Measure -> its distance, for many rows of white noise, to the same rows with noise of the given
-variance added."""
+class Planted(NamedTuple):
+    """A measure's distance of white noise to the same rows with white noise added to them."""
+
+    measure: str
+    shape: tuple[int, int]
+    """Rows and columns: many rows, for which the distance has a closed form."""
+
+    distance: Callable[[float], float]
+    """The distance by the variance of what is added."""
+
+    first_term: Callable[[float], float]
+    """The same for a small variance, where the closed form has no digits left."""
 
 
-SHAPES = {
-    "cka": ((2000, 32), (400, 256)),
-    "procrustes": ((2000, 32),),
-    "cosine_centered": ((2000, 32),),
-}
-"""Measure -> rows and columns of the white noise: CKA sums over rows or columns, as is cheaper."""
+def _cka_distance(variance: float) -> float:
+    return variance / (1 + variance)
 
 
-def _planted(measure: Measure, size: float, n: int, d: int, generator: Generator) -> SelfCheck:
-    """White noise and the same with a drift of known size: the distance has a closed form."""
-    x_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
-    noise_ND = torch.randn(n, d, generator=generator, dtype=torch.float64)
+PLANTED = (
+    # CKA sums over rows or over columns, as is cheaper
+    Planted("cka", (2000, 32), _cka_distance, lambda v: v),
+    Planted("cka", (400, 256), _cka_distance, lambda v: v),
+    Planted("procrustes", (2000, 32), lambda v: math.sqrt(2 - 2 / math.sqrt(1 + v)), math.sqrt),
+    Planted("cosine_centered", (2000, 32), lambda v: 1 - 1 / math.sqrt(1 + v), lambda v: v / 2),
+)
+
+
+def _planted(measure: Measure, planted: Planted, size: float, generator: Generator) -> SelfCheck:
+    n, d = planted.shape
+    x_ND, noise_ND = (torch.randn(n, d, generator=generator, dtype=torch.float64) for _ in range(2))
     measured = measure.distance(x_ND, x_ND + size * noise_ND)
-    exact = PLANTED[measure.name]
-    # 2 - 2 / sqrt(1 + v) has no digits left for small v; its first term has them all.
-    expected = exact(size**2) if size > 1e-3 else _first_term(measure.name, size**2)
-    return SelfCheck(
-        measure.name, f"planted drift of {size:g} in {n} x {d}", 1.0, measured / expected, 0.1
-    )
-
-
-def _first_term(name: str, variance: float) -> float:
-    return {
-        "cka": variance,
-        "procrustes": math.sqrt(variance),
-        "cosine_centered": variance / 2,
-    }[name]
+    exact = planted.distance if size > 1e-3 else planted.first_term
+    claim = f"planted drift of {size:g} in {n} x {d}"
+    return SelfCheck(measure.name, claim, 1.0, measured / exact(size**2), 0.1)
 
 
 def _of_noise(measure: Measure, generator: Generator) -> float:

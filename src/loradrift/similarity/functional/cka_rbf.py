@@ -18,28 +18,36 @@ def cka_rbf(x_ND: Tensor, y_NE: Tensor) -> float:
     """Debiased CKA of ``exp(-|x_i - x_j|^2 / (2 s^2))``, at most 1.
 
     ``s^2`` is the median of the squared distances over pairs i < j, for each side by itself.
-    Unchanged by rotation, translation and uniform scaling of either side.
+    Unchanged by rotation, translation and uniform scaling of either side. NaN also if more than
+    half of a side's pairs are equal.
 
-    Args:
-        x_ND: Activations (N, D) of any floating dtype.
-        y_NE: Activations (N, E), row-aligned.
-
-    Returns:
-        NaN if a side has no variance, or more than half of its pairs are equal.
-
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices with at least 4 rows.
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> round(cka_rbf(x, 3 * x + 1), 5)
+    1.0
     """
     return _cka(x_ND, y_NE).debiased
 
 
 def cka_rbf_biased(x_ND: Tensor, y_NE: Tensor) -> float:
-    """The biased form of :func:`cka_rbf`, in [0, 1]."""
+    """The biased form of :func:`cka_rbf`, in [0, 1].
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 20, 500, generator=torch.Generator().manual_seed(0))
+    >>> cka_rbf(x, noise) < cka_rbf_biased(x, noise)
+    True
+    """
     return _cka(x_ND, y_NE).biased
 
 
 def cka_rbf_distance(x_ND: Tensor, y_NE: Tensor) -> float:
-    """``1 - cka_rbf`` without cancellation."""
+    """``1 - cka_rbf`` without cancellation.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> cka_rbf_distance(x, x)
+    0.0
+    """
     k, m = map(rbf_gram, matrices(x_ND, y_NE))
     return cka_distance_of_grams(k, m).debiased
 
@@ -50,7 +58,12 @@ def _cka(x_ND: Tensor, y_NE: Tensor) -> Hsic:
 
 
 def rbf_gram(x_ND: Array) -> Gram:
-    """The Gaussian kernel matrix, in float64; NaN where the median distance is zero."""
+    """The Gaussian kernel matrix, in float64; NaN where the median distance is zero.
+
+    >>> gram = rbf_gram(np.array([[0.0], [0.0], [1.0], [1.0]]))
+    >>> gram.upper_NN[0].round(3)
+    array([0.   , 1.   , 0.607, 0.607])
+    """
     x_ND = centre(x_ND).astype(np.float64)
     product_NN = x_ND @ x_ND.T
     norms_N = product_NN.diagonal()

@@ -19,17 +19,13 @@ from loradrift.similarity.functional.inputs import (
 def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
     """Mean over rows of the cosine between a row of x and the same row of y, in [-1, 1].
 
-    Read it next to :func:`cosine_floor`: in transformers any two rows have a high cosine.
+    Read it next to :func:`cosine_floor`: in transformers any two rows have a high cosine. Columns
+    are aligned as well: the sides are of equal width. NaN if a row is zero.
 
-    Args:
-        x_ND: Activations (N, D) of any floating dtype.
-        y_ND: Activations (N, D), aligned by row and by column.
-
-    Returns:
-        NaN if a row is zero.
-
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices of equal width.
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> round(cosine(x, 3 * x), 5), round(cosine(x, -x), 5)
+    (1.0, -1.0)
     """
     matrices(x_ND, y_ND)  # refuses too few rows
     return float(row_cosines(x_ND, y_ND).mean())
@@ -38,8 +34,9 @@ def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
 def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
     """Cosine (N,) of each row of x with the same row of y, for any number of rows.
 
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices of equal width.
+    >>> import torch
+    >>> row_cosines(torch.tensor([[1.0, 0], [1, 1]]), torch.tensor([[0.0, 1], [2, 2]])).round(3)
+    array([0., 1.])
     """
     check_aligned(x_ND, y_ND)
     x, y = refuse_infinite(float_array(x_ND)), refuse_infinite(float_array(y_ND))
@@ -49,22 +46,46 @@ def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
 
 
 def cosine_distance(x_ND: Tensor, y_ND: Tensor) -> float:
-    """``1 - cosine`` without cancellation: half the mean squared distance of unit rows."""
+    """``1 - cosine`` without cancellation: half the mean squared distance of unit rows.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> cosine_distance(x, x)
+    0.0
+    """
     return _half_square_distance(*_raw(x_ND, y_ND))
 
 
 def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
-    """:func:`cosine` after each side's column means are removed: what tells rows apart."""
+    """:func:`cosine` after each side's column means are removed: what tells rows apart.
+
+    >>> import torch
+    >>> x, noise = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(0))
+    >>> abs(cosine_centered(x + 9, noise + 9)) < 0.1 < cosine(x + 9, noise + 9)
+    True
+    """
     return float(np.vecdot(*_centred(x_ND, y_ND)).mean())
 
 
 def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
-    """``1 - cosine_centered`` without cancellation."""
+    """``1 - cosine_centered`` without cancellation.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> cosine_centered_distance(x, x)
+    0.0
+    """
     return _half_square_distance(*_centred(x_ND, y_ND))
 
 
 def cosine_floor(x_ND: Tensor, y_ND: Tensor) -> float:
-    """Mean cosine of rows that do not belong together: what :func:`cosine` is worth by itself."""
+    """Mean cosine of rows that do not belong together: what :func:`cosine` is worth by itself.
+
+    >>> import torch
+    >>> x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+    >>> abs(cosine_floor(x, x)) < 0.1, cosine_floor(x + 9, x + 9) > 0.9
+    (True, True)
+    """
     left_ND, right_ND = _raw(x_ND, y_ND)
     n = len(left_ND)
     together = left_ND.sum(0) @ right_ND.sum(0) - np.vdot(left_ND, right_ND)
@@ -84,7 +105,12 @@ def _centred(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
 
 
 def unit_rows(x_ND: Array) -> Array:
-    """Rows of length 1 in float64; NaN where a row is zero."""
+    """Rows of length 1 in float64; NaN where a row is zero.
+
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [nan, nan]])
+    """
     x_ND = x_ND.astype(np.float64)
     largest_N1 = np.abs(x_ND).max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is wanted

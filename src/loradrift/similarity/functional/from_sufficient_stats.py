@@ -13,7 +13,13 @@ from loradrift.similarity.functional.sufficient_stats import Cross, SufficientSt
 
 
 def cka_of_moments(total: SufficientStats) -> Hsic:
-    """Debiased and biased CKA of all rows; NaN where a side has no variance."""
+    """Debiased and biased CKA of all rows; NaN where a side has no variance.
+
+    >>> from loradrift.similarity.functional.sufficient_stats import moments
+    >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
+    >>> [round(value, 5) for value in cka_of_moments(moments(x, x))]
+    [1.0, 1.0]
+    """
     return ratios(_hsic(total.xy, own=False), _hsic(total.xx, own=True), _hsic(total.yy, own=True))
 
 
@@ -43,7 +49,12 @@ def _hsic(c: Cross, *, own: bool) -> Hsic:
 def procrustes_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.procrustes.procrustes` of all rows.
 
-    By subtraction from 2: distances below 1e-7 are lost.
+    It subtracts from 2: distances below 1e-7 are lost.
+
+    >>> from loradrift.similarity.functional.sufficient_stats import moments
+    >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
+    >>> procrustes_of_moments(moments(x, x)) < 1e-6
+    True
     """
     *_, c = centred(total)
     if not (c.p > 0 and c.q > 0):
@@ -53,7 +64,13 @@ def procrustes_of_moments(total: SufficientStats) -> float:
 
 
 def svcca_of_moments(total: SufficientStats) -> float:
-    """:func:`~loradrift.similarity.functional.cca.svcca` of all rows."""
+    """:func:`~loradrift.similarity.functional.cca.svcca` of all rows.
+
+    >>> from loradrift.similarity.functional.sufficient_stats import moments
+    >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
+    >>> round(svcca_of_moments(moments(x, x)), 5)
+    1.0
+    """
     xx, yy, xy = centred(total)
     pair = _Axes.of(xx, KEPT), _Axes.of(yy, KEPT)
     if not all(len(axes.lengths_K) for axes in pair):
@@ -63,7 +80,13 @@ def svcca_of_moments(total: SufficientStats) -> float:
 
 
 def pwcca_of_moments(total: SufficientStats) -> float:
-    """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows."""
+    """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows.
+
+    >>> from loradrift.similarity.functional.sufficient_stats import moments
+    >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
+    >>> round(pwcca_of_moments(moments(x, x)), 5)
+    1.0
+    """
     xx, yy, xy = centred(total)
     pair = x_axes, y_axes = _Axes.of(xx, 1.0), _Axes.of(yy, 1.0)
     if not all(len(axes.lengths_K) for axes in pair):

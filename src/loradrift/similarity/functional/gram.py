@@ -62,8 +62,9 @@ def linear_gram(x_ND: Tensor) -> Gram:
 
     With rows that dwarf the others all of it is float64.
 
-    Raises:
-        ValueError: If ``x`` is not a finite matrix with at least 4 rows.
+    >>> import torch
+    >>> linear_gram(torch.tensor([[1.0], [2], [3], [6]])).diagonal_N
+    array([4., 1., 0., 9.])
     """
     [gram] = linear_grams([x_ND])
     return gram
@@ -74,6 +75,10 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
 
     The columns are centred but for the rounding of their means, whose products with the rows are
     the sums of a Gram's rows: these need no pass over it, and correct what the rounding left.
+
+    >>> import torch
+    >>> [gram.num_rows for gram in linear_grams([torch.randn(5, 2), torch.randn(5, 3)])]
+    [5, 5]
 
     Raises:
         ValueError: If a side is not a finite matrix with at least 4 rows.
@@ -97,7 +102,13 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
 
 
 def hsic(k: Gram, m: Gram) -> Hsic:
-    """Inner product of the U-centred Grams, and of the doubly centred ones."""
+    """Inner product of the U-centred Grams, and of the doubly centred ones.
+
+    >>> import torch
+    >>> gram = linear_gram(torch.randn(20, 3))
+    >>> hsic(gram, gram) == gram.own
+    True
+    """
     below = 0.0
     for start in range(0, k.num_rows, BAND):
         band = slice(start, start + BAND), slice(start, None)
@@ -117,12 +128,22 @@ def _hsic(off_diagonal: float, k: Gram, m: Gram) -> Hsic:
 
 
 def cka_of_grams(k: Gram, m: Gram) -> Hsic:
-    """Debiased and biased CKA of the same rows; NaN where a side has no variance."""
+    """Debiased and biased CKA of the same rows; NaN where a side has no variance.
+
+    >>> import torch
+    >>> gram = linear_gram(torch.randn(20, 3))
+    >>> [round(value, 5) for value in cka_of_grams(gram, gram)]
+    [1.0, 1.0]
+    """
     return ratios(hsic(k, m), k.own, m.own)
 
 
 def ratios(km: Hsic, kk: Hsic, mm: Hsic) -> Hsic:
-    """``km / sqrt(kk mm)`` of both estimates."""
+    """``km / sqrt(kk mm)`` of both estimates.
+
+    >>> ratios(Hsic(1.0, 2.0), Hsic(1.0, 4.0), Hsic(4.0, 4.0))
+    Hsic(debiased=0.5, biased=0.5)
+    """
 
     def ratio(cross: float, left: float, right: float) -> float:
         return cross / math.sqrt(left) / math.sqrt(right) if left > 0 and right > 0 else math.nan
@@ -134,6 +155,11 @@ def cka_distance_of_grams(k: Gram, m: Gram) -> Hsic:
     """``1 - CKA``, as half the squared distance of the normalised centred Grams.
 
     Subtracting CKA from 1 loses all digits of a drift below float32's 6e-8; this keeps them.
+
+    >>> import torch
+    >>> gram = linear_gram(torch.randn(20, 3))
+    >>> cka_distance_of_grams(gram, gram)
+    Hsic(debiased=0.0, biased=0.0)
     """
 
     def distance(which: int) -> float:
@@ -159,6 +185,11 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     """Debiased CKA (K, M) of each of ``ks`` with each of ``ms``, all of the same rows.
 
     One product over flattened Grams, a band of their rows at a time.
+
+    >>> import torch
+    >>> grams = linear_grams([torch.randn(20, 3) for _ in range(4)])
+    >>> cka_grid(grams, grams[:2]).shape
+    (4, 2)
     """
     products_KM = np.zeros((len(ks), len(ms)))
     for start in range(0, ks[0].num_rows, GRID_BAND):

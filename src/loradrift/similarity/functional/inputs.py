@@ -32,6 +32,10 @@ MIN_ROWS = 4
 def matrices(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array]:
     """Both sides as arrays on the CPU; float16 and bfloat16 become float32.
 
+    >>> x, y = matrices(torch.ones(4, 2).bfloat16(), torch.ones(4, 3))
+    >>> x.dtype, y.shape
+    (dtype('float32'), (4, 3))
+
     Raises:
         ValueError: If they are not two matrices with one finite row per example and at least 4.
     """
@@ -41,6 +45,8 @@ def matrices(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array]:
 
 def check_aligned(x_ND: Tensor, y_NE: Tensor) -> None:
     """Refuse anything but two matrices with equally many rows.
+
+    >>> check_aligned(torch.ones(4, 2), torch.ones(4, 3))
 
     Raises:
         ValueError: With both shapes.
@@ -55,6 +61,9 @@ def check_aligned(x_ND: Tensor, y_NE: Tensor) -> None:
 def matrix(x_ND: Tensor) -> Array:
     """One side as an array on the CPU.
 
+    >>> matrix(torch.ones(4, 2)).shape
+    (4, 2)
+
     Raises:
         ValueError: If it has fewer than 4 rows or no columns.
     """
@@ -67,7 +76,10 @@ def matrix(x_ND: Tensor) -> Array:
 
 
 def refuse_infinite(x_ND: Array) -> Array:
-    """The same array, looked through.
+    """Return the same array if all its values are finite.
+
+    >>> refuse_infinite(np.ones(2))
+    array([1., 1.])
 
     Raises:
         ValueError: If a value is not finite.
@@ -81,7 +93,11 @@ def refuse_infinite(x_ND: Array) -> Array:
 
 
 def float_array(x_ND: Tensor) -> Array:
-    """A tensor as an array on the CPU; float16 and bfloat16 become float32."""
+    """A tensor as an array on the CPU; float16 and bfloat16 become float32.
+
+    >>> float_array(torch.ones(2).half())
+    array([1., 1.], dtype=float32)
+    """
     x_ND = x_ND.detach().cpu()
     array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
     return array
@@ -89,6 +105,8 @@ def float_array(x_ND: Tensor) -> Array:
 
 def same_width(x_ND: Array, y_ND: Array, name: str) -> None:
     """Refuse sides of different width.
+
+    >>> same_width(np.ones((4, 2)), np.ones((4, 2)), "cosine")
 
     Raises:
         ValueError: Naming the measure.
@@ -104,6 +122,9 @@ def has_massive_rows(square_norms_N: NDArray[np.float64]) -> bool:
     """Whether some rows may dwarf the others, so that products have to be float64.
 
     Among few rows a massive one moves the mean so far that all are far from it: they cannot tell.
+
+    >>> has_massive_rows(np.ones(100)), has_massive_rows(np.append(np.ones(99), 1e6))
+    (False, True)
     """
     few = len(square_norms_N) < FEW
     return few or bool(square_norms_N.max() > MASSIVE * np.median(square_norms_N))
@@ -126,6 +147,10 @@ def shifted(x_ND: Array) -> Shifted:
     thousands of times their spread lose no digit. Values whose products could overflow or vanish
     are divided by a power of two: every measure that centres ignores scale. A column of equal
     values becomes exactly zero.
+
+    >>> shifted(np.array([[1.0, 7.0], [3.0, 7.0]])).rows_ND
+    array([[-1.,  0.],
+           [ 1.,  0.]])
 
     Raises:
         ValueError: If a value is not finite.
@@ -158,8 +183,9 @@ def shifted(x_ND: Array) -> Shifted:
 def centre(x_ND: Array) -> Array:
     """Rows without their column means, up to a power of two; see :func:`shifted`.
 
-    Raises:
-        ValueError: If a value is not finite.
+    >>> centre(np.array([[1.0], [3.0]]))
+    array([[-1.],
+           [ 1.]])
     """
     rows_ND, rest_D, _ = shifted(x_ND)
     rows_ND -= rest_D.astype(rows_ND.dtype)

@@ -18,17 +18,13 @@ NUM_NEIGHBORS = 10
 def knn(x_ND: Tensor, y_NE: Tensor) -> float:
     """Mean share of each row's 10 nearest rows (by cosine) that both sides agree on, in [0, 1].
 
-    Of equally near rows the earlier ones count.
+    Of equally near rows the earlier ones count. It needs at least 12 rows, and is NaN also if a
+    side has a zero row.
 
-    Args:
-        x_ND: Activations (N, D) of any floating dtype.
-        y_NE: Activations (N, E), row-aligned.
-
-    Returns:
-        NaN if a side has no variance or a zero row.
-
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices with more than 11 rows.
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> knn(x, 3 * x)
+    1.0
     """
     x, y = matrices(x_ND, y_NE)
     if len(x) < NUM_NEIGHBORS + 2:
@@ -43,7 +39,13 @@ def knn(x_ND: Tensor, y_NE: Tensor) -> float:
 
 
 def knn_distance(x_ND: Tensor, y_NE: Tensor) -> float:
-    """``1 - knn``, the share of neighbours that change."""
+    """``1 - knn``, the share of neighbours that change.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> knn_distance(x, 3 * x)
+    0.0
+    """
     return 1 - knn(x_ND, y_NE)
 
 
@@ -69,24 +71,25 @@ def rsa(x_ND: Tensor, y_NE: Tensor) -> float:
 
     Representational similarity analysis (Kriegeskorte et al. 2008): the dissimilarity of two rows
     is 1 - their Pearson correlation over columns; Spearman's correlation compares the upper
-    triangles.
+    triangles. NaN also if a row's values are all equal.
 
-    Args:
-        x_ND: Activations (N, D) of any floating dtype, at least 2 columns.
-        y_NE: Activations (N, E), row-aligned.
-
-    Returns:
-        NaN if a side has no variance, or a row of equal values.
-
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices with at least 4 rows.
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> round(rsa(x, 3 * x), 5)
+    1.0
     """
     left_P, right_P = (_ranks(side) for side in matrices(x_ND, y_NE))
     return float(left_P @ right_P)
 
 
 def rsa_distance(x_ND: Tensor, y_NE: Tensor) -> float:
-    """``1 - rsa`` without cancellation."""
+    """``1 - rsa`` without cancellation.
+
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> rsa_distance(x, x)
+    0.0
+    """
     left_P, right_P = (_ranks(side) for side in matrices(x_ND, y_NE))
     return float(((left_P - right_P) ** 2).sum() / 2)
 

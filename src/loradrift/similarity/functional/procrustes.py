@@ -21,15 +21,10 @@ def procrustes(x_ND: Tensor, y_NE: Tensor) -> float:
     filled up with zeros. Computed as the length of what the best rotation leaves over, so that
     distances far below float32's rounding are right.
 
-    Args:
-        x_ND: Activations (N, D) of any floating dtype.
-        y_NE: Activations (N, E), row-aligned.
-
-    Returns:
-        NaN if a side has no variance.
-
-    Raises:
-        ValueError: If the inputs are not aligned, finite matrices with at least 4 rows.
+    >>> import torch
+    >>> x = torch.randn(50, 8)
+    >>> procrustes(x, 3 * x @ torch.linalg.qr(torch.randn(8, 8)).Q + 1) < 1e-5
+    True
     """
     a_NR, b_NR = (_coordinates(side) for side in matrices(x_ND, y_NE))
     if a_NR is None or b_NR is None:

@@ -15,7 +15,11 @@ SEGMENT = 64
 
 
 def square_norms(x_ND: Array) -> Floats:
-    """Of each row, in float64."""
+    """The squared norm of each row, in float64.
+
+    >>> square_norms(np.array([[3.0, 4.0]]))
+    array([25.])
+    """
     n, d = x_ND.shape
     whole = d // SEGMENT * SEGMENT
     segments = x_ND[:, :whole].reshape(n, -1, SEGMENT)
@@ -27,7 +31,10 @@ def square_norms(x_ND: Array) -> Floats:
 def products_of(x_ND: Array, y_NE: Array, onto: Sequence[Array] | None = None) -> Sequence[Array]:
     """``x^T x`` and ``y^T y``, their upper triangles alone, and ``x^T y``.
 
-    Added to ``onto``, in place, if that is given.
+    They are added to ``onto``, in place, if that is given.
+
+    >>> products_of(np.ones((5, 1)), np.full((5, 1), 2.0))
+    (array([[5.]]), array([[20.]]), array([[10.]]))
     """
     xx_DD, yy_EE, xy_DE = onto or (None, None, None)
     cross_DE = x_ND.T @ y_NE if xy_DE is None else _add_product(x_ND, y_NE, xy_DE)

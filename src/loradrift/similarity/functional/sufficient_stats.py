@@ -78,6 +78,10 @@ def moments(
         y_BNE: Batches of rows (N, E), aligned.
         shifts: What the sums are about; by default these rows' means.
 
+    >>> total = moments([np.ones((5, 2)), np.ones((3, 2))], [np.ones((5, 4)), np.ones((3, 4))])
+    >>> float(total.xy.n), total.shift_x
+    (8.0, array([1., 1.]))
+
     Raises:
         ValueError: If a value is not finite.
     """
@@ -89,6 +93,10 @@ def extended(
     total: SufficientStats, x_BND: Sequence[Array], y_BNE: Sequence[Array]
 ) -> SufficientStats:
     """The moments of more rows, about the same shift. The products of ``total`` are overwritten.
+
+    >>> rows = [np.random.default_rng(0).normal(size=(5, 2))]
+    >>> float(extended(moments(rows, rows), rows, rows).xy.n)
+    10.0
 
     Raises:
         ValueError: If a value is not finite.
@@ -177,6 +185,10 @@ def merge(a: SufficientStats, b: SufficientStats) -> SufficientStats:
 
     A single massive row may come first: about a shift as far away as that, little would be left of
     the others.
+
+    >>> few, many = (moments([np.ones((n, 2))], [np.zeros((n, 2))]) for n in (1, 9))
+    >>> merge(few, many).shift_x
+    array([1., 1.])
     """
     if b.xy.n > a.xy.n:
         a, b = b, a
@@ -206,6 +218,10 @@ def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:
     """The sums after ``t`` is added to each row of x, and ``u`` to each row of y.
 
     A row's squared norm ``p`` becomes ``p + 2 x.t + t.t``; the rest is multiplying out.
+
+    >>> zeros = moments([np.zeros((4, 1))], [np.zeros((4, 1))]).xy
+    >>> moved(zeros, np.array([2.0]), np.array([3.0])).xy
+    array([[24.]])
     """
     tau, ups = t_D @ t_D, u_E @ u_E
     p = c.p + 2 * c.x @ t_D + c.n * tau
@@ -228,7 +244,12 @@ def moved(c: Cross, t_D: Floats, u_E: Floats) -> Cross:
 
 
 def centred(m: SufficientStats) -> tuple[Cross, Cross, Cross]:
-    """``xx``, ``yy`` (whole) and ``xy`` of the rows without their means."""
+    """``xx``, ``yy`` (whole) and ``xy`` of the rows without their means.
+
+    >>> x = np.array([[1.0], [2], [3], [6]])
+    >>> [float(cross.xy.item()) for cross in centred(moments([x], [-x]))]
+    [14.0, 14.0, -14.0]
+    """
     whole = (_mirrored(m.xx), _mirrored(m.yy), m.xy)
     xx, yy, xy = (moved(c, -c.x / c.n, -c.y / c.n) for c in whole)
     return xx, yy, xy
