@@ -91,6 +91,9 @@ def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
     assert results["tasks_analyzed"] == ["toy"]
     assert results["task_results"]["toy"]["all_results"]["lora"][0]["seed"] == 1
+    for name in ("drift_reduction", "layer_profiles", "effective_rank"):
+        [figure] = tmp_path.glob(f"results/figures/{name}.svg")
+        assert "Toy NLI" in figure.read_text()
 
 
 def f1(lines, label):

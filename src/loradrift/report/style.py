@@ -1,12 +1,16 @@
 """How all figures look: colours that colour-blind readers tell apart, and that print well."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from loradrift.files import write_atomic
 from loradrift.report.blocks import Figure
+from loradrift.runs import TASK_LABELS
 
 ARM_COLORS = {"control": "#D55E00", "treatment": "#0072B2"}
 """Side of a comparison -> colour (Okabe & Ito 2008)."""
@@ -16,7 +20,8 @@ METHODS = {
     "full_finetune": "full fine-tuning", "lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA",
     "pissa": "PiSSA", "head_only": "head only",
 }  # fmt: skip
-TASKS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
+
+_task_labels: ContextVar[Mapping[str, str]] = ContextVar("task_labels", default=TASK_LABELS)
 
 SETTINGS = {
     "font.size": 9,
@@ -38,9 +43,24 @@ SETTINGS = {
 }
 
 
+@contextmanager
+def labelled(runs: pd.DataFrame) -> Iterator[None]:
+    """Write tasks in figures as the records of these runs do.
+
+    Args:
+        runs: ``task`` and ``task_label``; tables of before have no labels.
+    """
+    own = dict(zip(runs["task"], runs.get("task_label", []), strict=False))
+    token = _task_labels.set(TASK_LABELS | own)
+    try:
+        yield
+    finally:
+        _task_labels.reset(token)
+
+
 def task_label(task: str) -> str:
     """How a task is written in a figure."""
-    return TASKS.get(task, task)
+    return _task_labels.get().get(task, task)
 
 
 def method_label(method: str) -> str:

@@ -36,7 +36,7 @@ OBJECTS = (
 """Fields that are JSON objects."""
 
 
-LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
+TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
 """Of the tasks in records that do not say it themselves."""
 
 
@@ -113,7 +113,7 @@ class RunRecord:
     def task_label(self) -> str:
         """How a report writes the task."""
         name = str(self.coordinates["task"])
-        return str(self.task.get("label", LABELS.get(name, name)))
+        return str(self.task.get("label", TASK_LABELS.get(name, name)))
 
     @property
     def higher_is_better(self) -> bool:

@@ -100,6 +100,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
         record = run.record
         row = {
             "task": run.task,
+            "task_label": record.task_label,
             "method": run.method,
             "seed": run.seed,
             "metric": record.config["task"]["metric"],

@@ -16,6 +16,7 @@ from loradrift.report.blocks import interval_text
 from loradrift.report.figures import Figures
 from loradrift.report.html import write_html
 from loradrift.report.pdf import write_pdf
+from loradrift.report.style import labelled
 from loradrift.report.terminal import print_table
 
 
@@ -27,15 +28,16 @@ def write(settings: AnalyzeDriftConfig | ReportConfig, findings: Findings) -> No
     results = Path(config.results)
     sources = (DRIFT, tables), (HYPOTHESES, outcomes), (WEIGHTS, (arms, weights))
     figures = Figures(results / "figures", config.figures, *sources)
-    blocks = drift_blocks(
-        tables,
-        outcomes,
-        figures,
-        weights=weight_blocks(arms, weights, figures),
-        edges=found_edges(results, config.study),
-        self_checks=self_checks,
-        problems=problems,
-    )
+    with labelled(tables.runs):  # the figures are drawn as the blocks ask for them
+        blocks = drift_blocks(
+            tables,
+            outcomes,
+            figures,
+            weights=weight_blocks(arms, weights, figures),
+            edges=found_edges(results, config.study),
+            self_checks=self_checks,
+            problems=problems,
+        )
     write_html(results / "report.html", title, blocks, figures.folder)
     write_pdf(results / "report.pdf", title, blocks, figures.folder)
     if len(weights.summary):
