@@ -1,8 +1,10 @@
 """``method=head_only``: the head learns, the backbone does not move, and no drift is measured."""
 
 import csv
+import json
 
 import torch
+from front_doors import ROOT, run_here
 from safetensors.torch import load_file
 
 from loradrift.config import ModelConfig
@@ -23,6 +25,23 @@ def test_the_head_learns_and_nothing_else_moves(compute):
     model = ModelConfig(name="local", path=str(folder / "model"))
     first = Classifier(load_backbone(model, seed=0), 2, seed=1).head.weight
     assert not torch.allclose(load_file(folder / "model/head.safetensors")["weight"], first)
+
+
+def test_it_drifts_less_than_anything(compute, tmp_path):
+    for method in ("full_finetune", "head_only"):
+        compute(f"method={method}", "seed=1")
+    places = (f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}/results")
+    arms = ("analysis.study=main", "analysis.treatment=head_only")
+    result = run_here(ROOT / "analyze.py", *places, *arms)
+    assert result.returncode == 0, result.stderr
+    results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
+    methods = results["task_results"]["sst2"]["all_results"]
+    drift, moved = (
+        [layer["drift"] for layer in methods[method][0]["layer_wise_drift"].values()]
+        for method in ("head_only", "full_finetune")
+    )
+    assert max(map(abs, drift)) < 1e-6 < min(moved)  # what rounding leaves
+    assert "head only" in next(tmp_path.rglob("report.html")).read_text()
 
 
 def test_it_may_be_part_of_a_study(load):

@@ -1,5 +1,6 @@
 """Checkpoints that are whole, or the ones from before."""
 
+import csv
 import resource
 import signal
 
@@ -28,3 +29,13 @@ def test_a_full_disk_names_the_file_and_keeps_the_one_before(tmp_path, full_disk
         WholeCheckpoints().save_checkpoint({"weights": torch.zeros(numbers)}, path)
     assert load_checkpoint(path) == {"global_step": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_lowest_loss(compute):
+    folder, record = compute("task=pretrain")
+    with (folder / "metrics.csv").open() as file:
+        rows = [row["validation/loss"] for row in csv.DictReader(file) if row["validation/loss"]]
+    losses = list(map(float, rows))
+    assert len(losses) == 3 and max(losses) > 1.001 * min(losses)
+    assert record.metrics["validation/loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert record.higher_is_better is False and record.has_head is False
