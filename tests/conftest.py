@@ -5,9 +5,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from copy import deepcopy
-from functools import cache as cache_results
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,6 +36,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def what_never_changes() -> Iterator[None]:
+    """The files of a configuration are merged once for all tests of a worker."""
+    from once import read_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        read_once(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The real data; tests that need it skip where it is absent."""
@@ -48,14 +56,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def load() -> Callable:
-    """``load("task=sst2", "method=lora")`` gives the checked configuration.
-
-    Each choice of options is composed once; values are set in a copy, by the function that Hydra
-    itself sets them with. ``test_values_set_in_a_copy_are_those_of_a_whole_composition`` compares.
-    """
+    """``load("task=sst2", "method=lora")`` gives the checked configuration."""
     from hydra import compose, initialize_config_dir
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from loradrift import config, launching, study, sweeping
     from loradrift.cli.resolved_config import variant
@@ -63,19 +65,9 @@ def load() -> Callable:
     for part in (config, launching, study, sweeping):
         part.register()
 
-    @cache_results
-    def composed(*options: str):
-        with initialize_config_dir(str(ROOT / "conf")):
-            return compose("train", list(options))
-
     def load_overrides(*overrides: str) -> config.Config:
-        options = [each for each in overrides if (ROOT / "conf" / each.split("=")[0]).is_dir()]
-        values = OverridesParser.create().parse_overrides(
-            [each for each in overrides if each not in options]
-        )
-        cfg = deepcopy(composed(*options))
-        ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
-        return config.load(cfg, variant(overrides))
+        with initialize_config_dir(str(ROOT / "conf")):
+            return config.load(compose("train", list(overrides)), variant(overrides))
 
     return load_overrides
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import once
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.errors import ConfigCompositionException
 
 from loradrift.config import UserError
-from loradrift.config import load as load_config
 from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -38,13 +39,14 @@ def test_every_pair_of_task_and_method_composes_or_says_why_not(load):
             replace(of_task, method=of_method.method)
 
 
-def test_values_set_in_a_copy_are_those_of_a_whole_composition(load):
+def test_what_tests_merge_once_is_what_hydra_merges(load, monkeypatch):
     typed = ["method.rank=4", "task=squad_v2", "experiment=overfit", "task.stride=8"]
     typed += ["method.target_modules=[q_proj]", "data.seed=${seed}", "seed=7", "seed=9"]
-    with initialize_config_dir(str(CONF)):
-        whole = load_config(compose("train", typed))
-    assert replace(load(*typed), variant="") == whole
-    assert whole.data.seed == 9 and load().method.rank == 8  # the shared copy is as it was
+    copies = [load(*typed) for _ in range(2)]
+    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", once.MERGE)
+    monkeypatch.setattr(ConfigRepository, "load_config", once.PARSE)
+    assert copies == [load(*typed)] * 2
+    assert copies[0].data.seed == 9 and load().method.rank == 8
 
 
 @pytest.mark.parametrize("group", ["scale", "model", "trainer", "logger", "experiment", "study"])
