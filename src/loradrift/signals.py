@@ -1,4 +1,4 @@
-"""The signals that ask a run to stop, and who hears of them."""
+"""The signals that ask a run to stop, and the code that is told of them."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def stop(number: int | None) -> None:
 
 @dataclass
 class Asked:
-    """What asked this process to stop; None so far."""
+    """The signal that asked this process to stop, if one did."""
 
     signal: int | None = None
     ending: bool = False

@@ -27,7 +27,7 @@ class BufferedRows(Metric):
 
     higher_is_better = None  # more similar is neither better nor worse
     is_differentiable = False
-    full_state_update = True
+    full_state_update = False
     rows_x: list[Tensor]
     rows_y: list[Tensor]
 
@@ -62,6 +62,8 @@ class SummedRows(BufferedRows):
         dim_y: Width E of the second side.
         kwargs: Passed to :class:`torchmetrics.Metric`.
     """
+
+    full_state_update = True  # sums about different shifts are merged, not added
 
     def __init__(self, dim_x: int, dim_y: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

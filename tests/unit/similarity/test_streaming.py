@@ -4,28 +4,12 @@ import json
 
 import pytest
 import torch
+from tester import assert_agree, build, fed
 
-from loradrift.similarity import MEASURES, metrics, streaming
+from loradrift.similarity import MEASURES, streaming
 from loradrift.similarity.functional import sufficient_stats
+from loradrift.similarity.metrics import METRICS
 from loradrift.similarity.reference import reference
-
-STREAMS = {
-    "cka": metrics.CKA,
-    "cka_biased": metrics.CKABiased,
-    "procrustes": metrics.Procrustes,
-    "svcca": metrics.SVCCA,
-    "pwcca": metrics.PWCCA,
-    "cosine": metrics.Cosine,
-    "cosine_centered": metrics.CosineCentered,
-    "cka_rbf": metrics.CKARBF,
-    "knn": metrics.KNN,
-    "rsa": metrics.RSA,
-}
-
-
-def build(name, d, e):
-    kind = STREAMS[name]
-    return kind(d, e) if issubclass(kind, streaming.SummedRows) else kind()
 
 
 def pair(name, *, mean=0.0, n=150):
@@ -36,29 +20,16 @@ def pair(name, *, mean=0.0, n=150):
     return x + mean, (y if MEASURES[name].equal_widths else y[:, :7]) - mean
 
 
-def test_every_measure_has_a_stream():
-    assert set(STREAMS) == set(MEASURES)
+def test_every_measure_has_a_metric():
+    assert set(METRICS) == set(MEASURES)
 
 
+@pytest.mark.parametrize("mean", [0.0, 1000.0])  # a thousand times the spread
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 150])
-@pytest.mark.parametrize("name", STREAMS)
-def test_any_split_equals_one_shot(name, batch_size, monkeypatch):
+@pytest.mark.parametrize("name", METRICS)
+def test_function_metric_and_merged_metrics_agree(name, batch_size, mean, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK", 50)
-    x, y = pair(name)
-    metric = build(name, x.shape[1], y.shape[1])
-    for rows in zip(x.split(batch_size), y.split(batch_size), strict=True):
-        metric.update(*rows)
-    assert metric.compute().item() == pytest.approx(MEASURES[name](x, y), rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["cka", "cka_biased", "svcca", "pwcca", "procrustes"])
-def test_means_a_thousand_times_the_spread(name, monkeypatch):
-    monkeypatch.setattr(streaming, "CHUNK", 40)
-    x, y = pair(name, mean=1000.0)
-    metric = build(name, x.shape[1], y.shape[1])
-    for rows in zip(x.split(16), y.split(16), strict=True):
-        metric.update(*rows)
-    assert metric.compute().item() == pytest.approx(MEASURES[name](x, y), rel=1e-6)
+    assert_agree(name, *pair(name, mean=mean), batch_size)
 
 
 @pytest.mark.parametrize("first", [1, 4, 700])
@@ -70,26 +41,13 @@ def test_a_massive_first_row_in_any_split_of_wide_rows(first, size, monkeypatch)
     y = x + 0.3 * torch.randn(700, 530, generator=generator)
     x[0] *= size
     y[0] *= size
-    metric = metrics.CKA(530, 530)
-    for rows in zip(
-        x.split([first, 700 - first]) if first < 700 else [x],
-        y.split([first, 700 - first]) if first < 700 else [y],
-        strict=True,
-    ):
-        metric.update(*rows)
+    metric = fed("cka", x, y, [first, 700 - first] if first < 700 else 700)
     assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cka", "svcca"])
-def test_two_halves_merge(name):
-    x, y = pair(name)
-    first, second = (build(name, x.shape[1], y.shape[1]) for _ in range(2))
-    first.update(x[:40], y[:40])
-    second.update(x[40:], y[40:])
-    first.merge_state(second)
-    assert first.compute().item() == pytest.approx(MEASURES[name](x, y), rel=1e-6)
-    with pytest.raises(TypeError, match="expected a .*, got Procrustes"):
-        first.merge_state(build("procrustes", 9, 7))
+def test_another_kind_of_metric_is_not_merged():
+    with pytest.raises(TypeError, match="expected a CKA, got Procrustes"):
+        build("cka", 9, 7).merge_state(build("procrustes", 9, 7))
 
 
 @pytest.mark.parametrize("single", [0, 300, 10_000])
@@ -99,9 +57,7 @@ def test_wide_rows_in_float32_and_then_float64(single, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(700, 530, generator=generator)
     y = x + 0.3 * torch.randn(700, 520, generator=generator)[:, [*range(520), *range(10)]]
-    metric = metrics.CKA(530, 530)
-    for rows in zip(x.split(90), y.split(90), strict=True):
-        metric.update(*rows)
+    metric = fed("cka", x, y, 90)
     assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
     assert metric.xx_xy.dtype == (torch.float32 if single == 10_000 else torch.float64)
 
@@ -114,7 +70,7 @@ def process(rank, rendezvous, results):
     )
     streaming.CHUNK, sufficient_stats.SINGLE, sufficient_stats.NARROW = 30, 60, 4
     values = {}
-    for name, kind in STREAMS.items():
+    for name, kind in METRICS.items():
         x, y = pair(name)
         bounds = (0, 70, 110, 150, 150)
         if not issubclass(kind, streaming.SummedRows):
@@ -134,7 +90,7 @@ def test_processes_are_gathered(tmp_path):
     torch.multiprocessing.start_processes(process, args, 4, start_method="fork")
     for rank in range(4):
         values = json.loads((tmp_path / f"{rank}.json").read_text())
-        one_shot = {name: MEASURES[name](*pair(name)) for name in STREAMS}
+        one_shot = {name: MEASURES[name](*pair(name)) for name in METRICS}
         assert values == pytest.approx(one_shot, rel=1e-6)
 
 
@@ -166,7 +122,7 @@ def test_another_width_than_was_given_is_refused_at_once(name):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute``")
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", METRICS)
 def test_nothing_has_no_value(name):
     with pytest.raises(ValueError, match="expected at least 4 rows, got 0"):
         build(name, 3, 3).compute()

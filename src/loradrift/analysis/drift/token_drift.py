@@ -59,12 +59,12 @@ def _drift(
         - CKA.of_moments(without_massive.total() if len(ordinary) < width else total),
     }
     for name in measures:
-        kind = METRICS[name]
+        kind = METRICS.get(name)
         if name == "cosine":
             drifts[name] = 1 - float(cosine.compute())
         elif name == "cosine_centered":
             drifts[name] = 1 - _cosine_centered(store, step, layer, total)
-        elif issubclass(kind, SummedRows):
+        elif kind is not None and issubclass(kind, SummedRows):
             value = kind.of_moments(total)
             drifts[name] = 1 - value if MEASURES[name].identical else value
         else:

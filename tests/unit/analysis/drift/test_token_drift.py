@@ -1,5 +1,6 @@
 """Many token rows give the drift of all of them, and never more than a few are in memory."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from loradrift.activations import ActivationReader, ActivationStore, Pooling, pooling, row_sample
-from loradrift.analysis.drift import dumps, layers
+from loradrift.analysis.drift import dumps, layers, token_drift
 from loradrift.analysis.drift.layers import (
     controls,
     layer_grid,
@@ -15,6 +16,7 @@ from loradrift.analysis.drift.layers import (
     run_drift,
 )
 from loradrift.similarity import MEASURES, streaming
+from loradrift.similarity.functional import sufficient_stats
 
 N, D, LAYERS = 400, 12, ("layer_0", "layer_1")
 EXACT = set(MEASURES) - {"cka_rbf", "knn", "rsa"}
@@ -66,6 +68,7 @@ def test_every_measure_is_that_of_all_rows_or_of_the_sample(run, monkeypatch):
 
 
 def test_a_tiny_drift_keeps_its_digits(run, monkeypatch):
+    monkeypatch.setattr(sufficient_stats, "NARROW", 4)  # float32 products, as of wide layers
     streamed = run_drift(run, []).set_index(["step", "layer", "measure"])["drift"]
     whole = one_shot(run, monkeypatch, run_drift, [])
     expected = whole.set_index(["step", "layer", "measure"])["drift"]
@@ -95,6 +98,13 @@ def test_no_more_than_a_few_rows_are_in_memory(run, monkeypatch):
     assert (tables[0]["sample_of"] == N).all() and tables[0]["floor"].abs().max() < 1e-3
     assert len(tables[1]) == len(LAYERS) ** 2
     assert len(tables[2]) == 90
+
+
+def test_a_measure_without_a_metric_is_of_the_sample(run, monkeypatch):
+    added = replace(MEASURES["knn"], name="added", distance=lambda x, y: float(len(x)))
+    monkeypatch.setattr(token_drift, "MEASURES", {**MEASURES, "added": added})
+    drift = run_drift(run, ["added"]).set_index("measure")["drift"]
+    assert set(drift["added"]) == {90.0}
 
 
 def test_few_token_rows_are_read_whole(run, monkeypatch):
