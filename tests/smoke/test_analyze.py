@@ -113,6 +113,8 @@ def test_weights_alone_write_their_tables(planted, capsys):
         (("analysis=wieghts",), "no such option. Did you mean: analysis=weights?"),
         (("analysis.measurs=[knn]",), "Did you mean: 'measures'?"),
         (("results=x",), "Did you mean: analysis.results?"),
+        (("analysis.control=lora",), "control and analysis.treatment must differ, got lora for"),
+        (("analysis.treatment=rank=4",), "such as lora,method.rank=64, got rank=4"),
         (("storage=x",), "storage is a key of analysis=search, not of the default analysis"),
         (
             ("analysis=prove", "adapter=x"),

@@ -59,15 +59,30 @@ class Arm:
             0 for the folder that the arm's name spells, 1 for more overrides that both arms may
             share (``task.max_steps=9``), 2 for more overrides of the method itself.
         """
-        method, variant = record.coordinates["method"], str(record.coordinates["variant"])
-        parts = {part for part in variant.split(",") if part}
-        if method != self.method:
+        parts, spelt = variant_of(record), set(self.overrides)
+        if record.coordinates["method"] != self.method:
             return None
-        if parts == set(self.overrides):
+        if parts == spelt:
             return 0
-        if not all(each in parts or _configured(record.config, each) for each in self.overrides):
+        if not all(each in parts or _configured(record.config, each) for each in spelt):
             return None
-        return 1 + any(part.startswith(OWN) for part in parts - set(self.overrides))
+        return 1 + any(part.startswith(OWN) for part in parts - spelt)
+
+
+def variant_of(record: RunRecord) -> set[str]:
+    """What was overridden in a run; ``best=<path>``, of which each method has its own, as true."""
+    parts = filter(None, str(record.coordinates["variant"]).split(","))
+    return {"best=true" if part.startswith("best=") else part for part in parts}
+
+
+def arm_names(records: Sequence[RunRecord]) -> list[str]:
+    """The arms that runs are of: method, and what was not overridden alike in all of them."""
+    variants = [variant_of(record) for record in records]
+    shared = set.intersection(*variants) if variants else set()
+    return [
+        ",".join([record.coordinates["method"], *sorted(variant - shared)])
+        for record, variant in zip(records, variants, strict=True)
+    ]
 
 
 def _configured(config: Any, override: str) -> bool:

@@ -100,7 +100,7 @@ def _layers(tables: DriftTables, folder: Path) -> Figure:
         f"CKA of every layer of the base model with every layer after training, {arms.minus}, "
         f"mean over seeds. Blue: more alike after {arms.treatment.label}. The diagonal compares a "
         "layer with itself.",
-        color_bar=f"CKA, {arms.minus}",
+        color_bar=f"CKA, {arms.treatment.label}\nminus {arms.control.label}",
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.activations import StoreError
-from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.arms import Arms, arm_names
 from loradrift.analysis.drift.run_view import Run, certified, command, why_uncertified
 from loradrift.config import UserError
 from loradrift.runs import RunRecord, Status, read_record
@@ -88,21 +88,27 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     problems: list[str] = []
     records = _records(runs / study, problems)
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    names = dict(zip(records, arm_names([*records.values()]), strict=True))
     others: set[str] = set()
     for folder, record in records.items():
         run = Run(folder, record, arms.of_run(record))
         if run.arm is None:
-            others |= {folder.parent.name} if run.dumped else set()
+            others |= {names[folder]} if run.dumped else set()
         elif _is_usable(run, problems):
             cells[run.task, run.seed][run.arm.role].append(run)
-    _require_runs(arms, records, runs / study)
+    for arm in arms:
+        if arm not in map(arms.of_run, records.values()):
+            raise UserError(
+                f"analysis.{arm.role} must name an arm that {runs / study} has runs of "
+                f"({', '.join(sorted({*names.values()}))}), got {arm.name}: nothing to compare"
+            )
     pairs = []
     for by_role in cells.values():
         found = [_nearest(by_role[arm.role]) for arm in arms]
-        others |= {run.folder.parent.name for own in by_role.values() for run in own}
+        others |= {names[run.folder] for own in by_role.values() for run in own}
         if (pair := _paired(arms, found, problems)) is not None:
             pairs.append(pair)
-    used = {run.folder.parent.name for pair in pairs for run in pair}
+    used = {names[run.folder] for pair in pairs for run in pair}
     return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
 
 
@@ -122,22 +128,6 @@ def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
 def _place(folder: Path, record: RunRecord) -> tuple[str, int, str]:
     place = record.coordinates
     return str(place["task"]), int(place["seed"]), folder.parent.name
-
-
-def _require_runs(arms: Arms, records: dict[Path, RunRecord], study: Path) -> None:
-    """Refuse an arm that no run belongs to.
-
-    Raises:
-        UserError: Naming the arms that there are.
-    """
-    found = {arms.of_run(record) for record in records.values()}
-    for arm in arms:
-        if arm not in found:
-            there = ", ".join(sorted({folder.parent.name for folder in records}))
-            raise UserError(
-                f"analysis.{arm.role} must name an arm that {study} has runs of ({there}), got "
-                f"{arm.name}: nothing to compare"
-            )
 
 
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:

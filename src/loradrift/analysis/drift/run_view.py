@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.activations import ActivationStore
-from loradrift.analysis.drift.arms import OWN, Arm
+from loradrift.analysis.drift.arms import OWN, Arm, variant_of
 from loradrift.runs import RunRecord, Status
 
 
@@ -50,9 +50,8 @@ class Run:
 
     @property
     def variant(self) -> str:
-        """All that was overridden; ``best=<path>``, of which each method has its own, as true."""
-        parts = filter(None, str(self.record.coordinates["variant"]).split(","))
-        return ",".join("best=true" if part.startswith("best=") else part for part in parts)
+        """All that was overridden."""
+        return ",".join(sorted(variant_of(self.record)))
 
     @property
     def store(self) -> ActivationStore:

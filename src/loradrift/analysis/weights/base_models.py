@@ -66,7 +66,9 @@ def _base_of(pair: Pair) -> Base:
     adapters = [path for run in pair if (path := run.folder / "model" / CONFIG).exists()]
     name = read_json(adapters[-1]).get("base_model_name_or_path") if adapters else model.get("path")
     if not name:
-        raise UserError("no file of these runs names their base model")
+        raise UserError(
+            "neither run names its base model's folder: an adapter does, and model.path does"
+        )
     return Base(str(name), record.fingerprints["base_model"], model.get("weights") == "random")
 
 

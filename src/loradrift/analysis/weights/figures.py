@@ -32,7 +32,9 @@ def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: s
 
 def adapter_rank(axes: Any, modules: pd.DataFrame) -> None:
     """The adapters' ranks, which a low-rank change cannot exceed, as lines; modules of one task."""
-    for rank in sorted(modules["lora_rank"].dropna().unique()):
+    ranks = sorted(modules["lora_rank"].dropna().unique())
+    axes.set_ylim(top=max([axes.get_ylim()[1], *(1.05 * rank for rank in ranks)]))
+    for rank in ranks:
         axes.axhline(rank, color="gray", ls=":", lw=1.2, label=f"adapter's rank, {rank:g}")
 
 
@@ -156,8 +158,8 @@ WEIGHTS: Drawers = {
         _panels,
         "effective_rank",
         "In how many directions they changed: the exponential of the entropy of the update's "
-        "singular values, likewise. Dotted: an adapter's rank, which no low-rank update can "
-        "exceed (a DoRA update has full rank).",
+        "singular values, likewise. Dotted: an adapter's rank, which its product B A cannot "
+        "exceed; rescaled rows, as DoRA has them, can.",
         _rank,
     ),
     "intruders": partial(

@@ -56,6 +56,7 @@ def plant(
     width: int = 16,
     fingerprints: dict[str, str] | None = None,
     certificate: dict | None = PASSING,
+    model: dict | None = None,
 ) -> tuple[Path, RunRecord]:
     """A finished run but for its record, which the caller writes.
 
@@ -70,7 +71,9 @@ def plant(
         coordinates={
             "study": study, "task": task, "method": method, "variant": variant, "seed": seed
         },
-        config={"task": {"metric": "accuracy", "name": task}, "method": config},
+        config={
+            "task": {"metric": "accuracy", "name": task}, "method": config, "model": model or {}
+        },
         status=status,
         fingerprints={**FINGERPRINTS, **(fingerprints or {})},
         steps=steps[-1],

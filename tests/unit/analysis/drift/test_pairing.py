@@ -189,7 +189,7 @@ def test_any_two_arms(tmp_path, control, treatment, variants):
     for pair in pairing.pairs:
         assert tuple(run.folder.parent.name for run in pair) == variants
         assert [run.method for run in pair] == [control, treatment]
-    assert len(pairing.others) == 4 and not set(variants) & set(pairing.others)
+    assert not {control, treatment} & set(pairing.others) and len(pairing.others) >= 4
 
 
 def test_a_variant_is_not_averaged_with_the_arm_that_a_name_spells(tmp_path):

@@ -72,25 +72,31 @@ def write_lora(folder: Path, base: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
-def write_pair(runs: Path, base: Path, seed: int, task: str = "sst2", **options) -> None:
-    """Both methods' runs with weights; full fine-tuning drifts more."""
+DEFAULT = {"full_finetune": 0.5, "lora": 0.2}
+"""How far each arm drifts."""
+
+
+def write_arms(runs: Path, base: Path, seed: int, sizes=DEFAULT, *, task="sst2", **options) -> None:
+    """Runs of arms by name with weights; full fine-tuning drifts more."""
     model = ModelConfig(name="local", path=str(base), weights="pretrained")
     print_ = model_fingerprint(model, seed=0, cache=runs.parent / "cache")
     prints = {"fingerprints": {"base_model": print_}}
-    for method, size in (("full_finetune", 0.5), ("lora", 0.2)):
+    for arm, size in sizes.items():
+        method, _, variant = arm.partition(",")
+        options |= {"variant": variant, "model": {"path": str(base)}}
         folder = write_run(runs, method, seed, size=size, task=task, **prints, **options)
-        if method == "lora":
-            write_lora(folder / "model", base)
-        else:
+        if method == "full_finetune":
             write_full(folder / "model")
+        else:
+            write_lora(folder / "model", base)
 
 
-def write_study(folder: Path, seeds: Sequence[int] = (1, 2)) -> Path:
-    """A base model and both methods' runs, ``base`` and ``runs`` below ``folder``."""
+def write_study(folder: Path, seeds: Sequence[int] = (1, 2), sizes=DEFAULT) -> Path:
+    """A base model and the arms' runs, ``base`` and ``runs`` below ``folder``."""
     write_base(folder / "base")
     for seed in seeds:
         options = {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
-        write_pair(folder / "runs", folder / "base", seed, **options)
+        write_arms(folder / "runs", folder / "base", seed, sizes, **options)
     return folder
 
 
