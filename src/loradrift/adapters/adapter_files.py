@@ -1,26 +1,29 @@
-"""A PEFT LoRA adapter as its files say: configuration, factors, what was saved beside them."""
+"""The one reader of PEFT's LoRA adapters: configuration, factors, what was saved beside them.
+
+A module's scale is its own configuration's: alpha / R, or alpha / sqrt(R) for rsLoRA (Kalajdzievski
+2023, arXiv:2312.03732), after ``rank_pattern`` and ``alpha_pattern``.
+"""
 
 # Shape suffixes: O outputs, I inputs, R rank, N rows.
 
 import hashlib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from loradrift.adapters.peft_schema import check_settings
 from loradrift.config import UserError
-from loradrift.weights.delta import MAGNITUDE, NOT_PLAIN, setting
-from loradrift.weights.low_rank import LowRank, apply_to
+from loradrift.weights import LowRank, dora_change
 from loradrift.weights.stored import finite, opened, read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 HEAD = "head.safetensors"
+MAGNITUDE = "lora_magnitude_vector"
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 
@@ -29,6 +32,12 @@ FACTOR = re.compile(
     r"(?P<adapter>\.(?!weight|bias)[^.]+)?(?P<kind>\.weight|\.bias)?"
 )
 """A factor's key. PEFT's files hold no name of the adapter, its models' ``state_dict()`` does."""
+
+NOT_PLAIN = (
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication",
+    "monteclora_config", "target_parameters", "use_bdlora", "use_qalora",
+)  # fmt: skip
+"""Settings of PEFT's LoRA under which the change of a weight is not ``scale * B A``."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +48,16 @@ class Factors:
     bias_O: Tensor | None = None
     magnitude_O: Tensor | None = None
 
+    def times(self, scale: float) -> "Factors":
+        """The same factors, as PEFT applies an adapter with this scale."""
+        return replace(self, low_rank=replace(self.low_rank, scale=scale * self.low_rank.scale))
+
     def dense(self, weight_OI: Tensor) -> Tensor:
         """The change (O, I) of a base weight, in float64."""
-        change, weight_OI = self.low_rank, weight_OI.double()
-        if self.magnitude_O is None:
-            return change.scale * change.B_OR @ change.A_RI
-        adapted_OI = apply_to(weight_OI, change)
-        stretch_O1 = (self.magnitude_O / adapted_OI.norm(dim=1))[:, None]
-        dense_OI: Tensor = stretch_O1 * adapted_OI - weight_OI
-        return dense_OI
+        change = self.low_rank
+        if self.magnitude_O is not None:
+            return dora_change(weight_OI, change, self.magnitude_O)
+        return change.scale * change.B_OR @ change.A_RI
 
     def on(self, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
         """The change (N, O) of the module's output for the input ``x_NI``."""
@@ -79,38 +89,30 @@ class AdapterFiles:
     """Keys that are not written as PEFT writes and finds them."""
 
     @property
-    def plain(self) -> bool:
-        """Whether the files are the whole change, by the formula of :class:`Factors`."""
-        return not any(self.config.get(key) for key in NOT_PLAIN if key != "fan_in_fan_out")
+    def not_plain(self) -> str | None:
+        """A setting under which the files are not the whole change, by the formula of Factors."""
+        return next((key for key in NOT_PLAIN if self.config.get(key)), None)
 
-    @property
-    def name(self) -> str:
-        """The folder, as shown in messages."""
-        return str(self.folder)
+    def rank(self, module: str) -> int:
+        """``r``, or what ``rank_pattern`` says of this module."""
+        return int(self._setting("r", "rank_pattern", module))
 
     def scale(self, module: str) -> float:
-        """The scale: alpha / r or, with rsLoRA, alpha / sqrt(r), by the patterns of this module.
+        """Alpha / r or, with rsLoRA, alpha / sqrt(r), by the patterns of this module."""
+        rank = self.rank(module)
+        alpha = self._setting("lora_alpha", "alpha_pattern", module)
+        return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
-        Raises:
-            UserError: If the configuration holds no positive numbers.
-        """
-        path = self.folder / WEIGHTS
-        alpha = setting(path, self.config, "lora_alpha", "alpha_pattern", module)
-        return alpha / (
-            math.sqrt(self.rank(module)) if self.config.get("use_rslora") else self.rank(module)
-        )
-
-    def rank(self, module: str) -> float:
-        """``r`` or what ``rank_pattern`` says of this module.
-
-        Raises:
-            UserError: If the configuration holds no positive number.
-        """
-        return setting(self.folder / WEIGHTS, self.config, "r", "rank_pattern", module)
+    def _setting(self, key: str, patterns: str, module: str) -> float:
+        """The first pattern that matches takes precedence, as in PEFT."""
+        for pattern, value in (self.config.get(patterns) or {}).items():
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                return float(value)
+        return float(self.config[key])
 
     def factors(self, module: str) -> Factors | None:
-        """The change of a linear module; None for an embedding or an incomplete one."""
-        parts = self.parts[module]
+        """The change of a linear module; None for an embedding or an incomplete or absent one."""
+        parts = self.parts.get(module, {})
         if not {"lora_A", "lora_B"} <= parts.keys():
             return None
         change = LowRank(parts["lora_B"], parts["lora_A"], self.scale(module))
@@ -122,6 +124,16 @@ def read_files(folder: Path) -> AdapterFiles:
 
     Raises:
         UserError: If it is no adapter, or a file is damaged, a pickle, or not finite.
+
+    Example:
+        >>> import json, tempfile, torch, safetensors.torch
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "use_rslora": True}
+        >>> _ = (folder / CONFIG).write_text(json.dumps(config))
+        >>> q = {f"{PREFIX}q_proj.lora_{part}.weight": torch.ones(1, 1) for part in "AB"}
+        >>> safetensors.torch.save_file(q, folder / WEIGHTS)
+        >>> read_files(folder).scale("q_proj")
+        4.0
     """
     path = folder / WEIGHTS
     if not (folder / CONFIG).is_file():
@@ -140,42 +152,34 @@ def read_files(folder: Path) -> AdapterFiles:
     for key, tensor in _tensors(path).items():
         name = key.removeprefix(PREFIX)
         match = FACTOR.fullmatch(name)
-        if match and (name == key or match["adapter"]):
-            odd.append(key)
-        if match:
-            if not tensor.is_floating_point():
-                raise UserError(f"{path}: {key} must hold real numbers, got {tensor.dtype}")
-            kind = ".bias" if match["kind"] == ".bias" else ""
-            parts.setdefault(match["module"], {})[match["part"] + kind] = tensor
-        else:
+        if match is None:
             saved[name] = tensor
+            continue
+        if name == key or match["adapter"]:
+            odd.append(key)
+        if not tensor.is_floating_point():
+            raise UserError(f"{path}: {key} must hold real numbers, got {tensor.dtype}")
+        kind = ".bias" if match["kind"] == ".bias" else ""
+        parts.setdefault(match["module"], {})[match["part"] + kind] = tensor
     if not parts:
         raise UserError(f"{path} holds no LoRA factors")
     head = _tensors(folder / HEAD) if (folder / HEAD).is_file() else None
     names = [CONFIG, WEIGHTS, *([HEAD] if head is not None else [])]
-    digests = {name: sha256(folder / name) for name in names}
+    digests = {name: _sha256(folder / name) for name in names}
     return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     with opened(path) as file:
-        keys = list(file.keys())
-        return {key: _whole(file.get_tensor(key), path, key) for key in keys}
+        return {key: _checked(file.get_tensor(key), path, key) for key in list(file.keys())}
 
 
-def _whole(tensor: Tensor, path: Path, key: str) -> Tensor:
+def _checked(tensor: Tensor, path: Path, key: str) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     return finite(tensor.double(), path, key)  # before the test: float8 has none
 
 
-def sha256(path: Path) -> str:
-    """Digest of a file."""
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def as_matrix(weight: Tensor, transposed: bool) -> Tensor:
-    """A stored weight as (O, I); GPT-2's ``Conv1D`` keeps it the other way round."""
-    matrix = weight.T if transposed else weight
-    return matrix.detach().to("cpu", torch.float64)

@@ -1,8 +1,11 @@
 """What a certificate says: named checks, each with a verdict, a line and figures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec
+
+P = ParamSpec("P")
 
 ESSENTIAL = ("files", "consistent", "placement", "keys", "weights", "effect")
 """Checks without which nothing can be said: one that could not be judged leaves all unjudged."""
@@ -22,9 +25,51 @@ class Check:
     figures: dict[str, float] = field(default_factory=dict)
 
 
+class Finding(NamedTuple):
+    """A check's answer, before it has the check's name."""
+
+    passed: bool | None
+    message: str
+    figures: dict[str, float]
+
+
+def holds(message: str, **figures: float) -> Finding:
+    """The check passes."""
+    return Finding(True, message, figures)
+
+
+def fails(message: str, **figures: float) -> Finding:
+    """The check fails."""
+    return Finding(False, message, figures)
+
+
+def unjudged(why: str, **figures: float) -> Finding:
+    """The check can neither pass nor fail."""
+    return Finding(None, f"not judged: {why}", figures)
+
+
+def check(name: str) -> Callable[[Callable[P, Finding]], Callable[P, Check]]:
+    """Give what a function finds the name of its check."""
+
+    def named(judge: Callable[P, Finding]) -> Callable[P, Check]:
+        @wraps(judge)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Check:
+            return Check(name, *judge(*args, **kwargs))
+
+        return call
+
+    return named
+
+
 @dataclass(frozen=True)
 class Certificate:
-    """That an adapter is really applied, or which check says that it is not."""
+    """That adapters are really applied, or which check says that they are not.
+
+    Example:
+        >>> zero = Check("lora_B", False, "B is zero in 6 of 6 modules")
+        >>> Certificate((zero,)).verdict
+        'lora_B: B is zero in 6 of 6 modules'
+    """
 
     checks: tuple[Check, ...]
     files: dict[str, str] = field(default_factory=dict)
@@ -66,3 +111,8 @@ def some(names: Iterable[str]) -> str:
     """The first name, and how many more there are."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first
+
+
+def other_shape(module: str, change: Sequence[int], weight: object, owner: str) -> str:
+    """That a module's factors are of another shape than the weight that ``owner`` has there."""
+    return f"{module} changes a weight of shape {tuple(change)}, and {owner} has {weight} there"

@@ -1,117 +1,137 @@
 """What an adapter's files say about themselves: whole, consistent, and learned."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from loradrift.adapters.adapter_files import CONFIG, HEAD, WEIGHTS, AdapterFiles
-from loradrift.adapters.check_result import Check, some
-from loradrift.config import UserError
-from loradrift.weights.delta import MAGNITUDE
+from loradrift.adapters.adapter_files import CONFIG, HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
+from loradrift.adapters.check_result import Check, Finding, check, fails, holds, some, unjudged
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
-
 
 REBUILT = ("target_parameters", "layer_replication")
 """Settings of PEFT under which the adapted model has other modules than the base."""
 
 
-def check_hashes(files: AdapterFiles, recorded: Mapping[str, str] | None) -> Check:
-    """``files``: valid, and the same as when they were certified."""
-    shown = ", ".join(f"{name} {digest[:12]}" for name, digest in files.sha256.items())
-    for name, digest in (recorded or {}).items():
-        if files.sha256.get(name) != digest:
-            found = files.sha256.get(name, "nothing")[:12]
-            return Check(
-                "files",
-                False,
-                f"{files.folder / name} is not the file that was certified: its sha256 was "
-                f"{digest[:12]}, and is {found}",
-            )
-    size = sum(x.numel() for parts in files.parts.values() for x in parts.values())
-    return Check(
-        "files",
-        True,
-        f"{len(files.parts)} modules, {size:,} numbers, all finite; sha256 {shown}",
-        {"modules": len(files.parts), "numbers": size},
-    )
+def file_checks(
+    files: AdapterFiles, recorded: Mapping[str, str] | None, *, wants_head: bool
+) -> list[Check]:
+    """The checks that need no model.
 
-
-def check_consistent(files: AdapterFiles) -> Check:
-    """``consistent``: ranks, shapes and targets of the configuration are those of the weights."""
-    if odd := [key for key in REBUILT if files.config.get(key)]:
-        return Check(
-            "consistent",
-            None,
-            f"not judged: {odd[0]} is set in {CONFIG}, under which the factors are not those of "
-            "the base model's own modules",
-        )
-    try:
-        problems = [line for module in files.parts if (line := _misfit(files, module))]
-    except UserError as error:
-        return Check("consistent", False, str(error))
-    problems += _targets(files)
-    ranks = sorted({int(files.rank(module)) for module in files.parts})
-    if problems:
-        more = f" ({len(problems)} such)" if len(problems) > 1 else ""
-        return Check("consistent", False, problems[0] + more, {"problems": len(problems)})
-    return Check(
-        "consistent",
-        True,
-        f"{CONFIG} and {WEIGHTS} agree on {len(files.parts)} modules of rank "
-        f"{', '.join(map(str, ranks))}",
-    )
-
-
-def _misfit(files: AdapterFiles, module: str) -> str | None:
-    parts = files.parts[module]
-    if (MAGNITUDE in parts) != bool(files.config.get("use_dora")):
-        has = "holds" if MAGNITUDE in parts else "lacks"
-        return f"{WEIGHTS} {has} {module}.{MAGNITUDE}, but use_dora={files.config.get('use_dora')}"
-    kind = "lora_embedding" if "lora_embedding_A" in parts else "lora"
-    if not {f"{kind}_A", f"{kind}_B"} <= parts.keys():
-        return None  # a lone factor is the check of the keys
-    if kind == "lora" and ("lora_B.bias" in parts) != bool(files.config.get("lora_bias")):
-        has, said = "holds" if "lora_B.bias" in parts else "lacks", files.config.get("lora_bias")
-        return f"{WEIGHTS} {has} {module}.lora_B.bias, but lora_bias={said}"
-    B, A, rank = parts[f"{kind}_B"], parts[f"{kind}_A"], int(files.rank(module))
-    if B.ndim == A.ndim == 2 and B.shape[1] == len(A) == rank:
-        return None
-    if B.ndim == A.ndim == 2 and len(B) == A.shape[1] == rank:
-        return (
-            f"{module}: A and B are swapped or transposed: B is {tuple(B.shape)} and A "
-            f"{tuple(A.shape)}, where rank {rank} stands at B's end and A's beginning"
-        )
-    return (
-        f"{module}: B {tuple(B.shape)} and A {tuple(A.shape)} in {WEIGHTS} do not fit the rank "
-        f"{rank} of {CONFIG}"
-    )
-
-
-def _targets(files: AdapterFiles) -> list[str]:
-    """Targets without factors, and factors outside of the targets, by PEFT's rule."""
-    targets = files.config.get("target_modules")
-    if isinstance(targets, str):
-        if targets == "all-linear":
-            return []
-        odd = [name for name in files.parts if not re.fullmatch(targets, name)]
-        return [f"{name} does not match target_modules={targets} of {CONFIG}" for name in odd]
-    if not isinstance(targets, list):
-        return []
-    ends = tuple(f".{target}" for target in targets)
-    excluded = files.config.get("exclude_modules") or []
-    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
-    targets = [target for target in targets if not f".{target}".endswith(out)]
-    lone = [t for t in targets if not any(f".{name}".endswith(f".{t}") for name in files.parts)]
-    tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
-    odd = [name for name in files.parts if not tied and not f".{name}".endswith(ends)]
-    return [f"target_modules names {target}, which has no keys in {WEIGHTS}" for target in lone] + [
-        f"{name} has keys in {WEIGHTS} and is none of target_modules in {CONFIG}" for name in odd
+    Args:
+        files: The adapter.
+        recorded: sha256 of the files when they were certified before.
+        wants_head: Whether ``head.safetensors`` must be there, as in runs of a task with a head.
+    """
+    return [
+        check_hashes(files, recorded or {}),
+        check_consistent(files),
+        check_head_saved(files, wants_head),
+        *(Check(which, *_learned(files, which)) for which in ("lora_B", "lora_A")),
     ]
 
 
-def check_factor(files: AdapterFiles, which: str) -> Check:
-    """``lora_A`` or ``lora_B``: no module's factor is all zeros."""
+@check("files")
+def check_hashes(files: AdapterFiles, recorded: Mapping[str, str]) -> Finding:
+    """Valid, and the same as when they were certified."""
+    for name, digest in recorded.items():
+        if files.sha256.get(name) != digest:
+            found = files.sha256.get(name, "nothing")[:12]
+            return fails(
+                f"{files.folder / name} is not the file that was certified: its sha256 was "
+                f"{digest[:12]}, and is {found}"
+            )
+    shown = ", ".join(f"{name} {digest[:12]}" for name, digest in files.sha256.items())
+    size = sum(x.numel() for parts in files.parts.values() for x in parts.values())
+    return holds(
+        f"{len(files.parts)} modules, {size:,} numbers, all finite; sha256 {shown}",
+        modules=len(files.parts),
+        numbers=size,
+    )
+
+
+@check("consistent")
+def check_consistent(files: AdapterFiles) -> Finding:
+    """Ranks, shapes and targets of the configuration are those of the weights."""
+    if odd := [key for key in REBUILT if files.config.get(key)]:
+        return unjudged(
+            f"{odd[0]} is set in {CONFIG}, under which the factors are not those of the base "
+            "model's own modules"
+        )
+    problems = [line for module in files.parts if (line := misfit(files, module))]
+    problems += _targets(files)
+    if problems:
+        more = f" ({len(problems)} such)" if len(problems) > 1 else ""
+        return fails(problems[0] + more, problems=len(problems))
+    ranks = sorted({files.rank(module) for module in files.parts})
+    return holds(
+        f"{CONFIG} and {WEIGHTS} agree on {len(files.parts)} modules of rank "
+        f"{', '.join(map(str, ranks))}"
+    )
+
+
+def misfit(files: AdapterFiles, module: str) -> str | None:
+    """Where a module's tensors contradict the configuration, in words."""
+    parts = files.parts[module]
+    kind = "lora_embedding" if "lora_embedding_A" in parts else "lora"
+    whole = {f"{kind}_A", f"{kind}_B"} <= parts.keys()
+    for part, key, judged in (
+        (MAGNITUDE, "use_dora", True),
+        ("lora_B.bias", "lora_bias", whole and kind == "lora"),
+    ):
+        if judged and (part in parts) != bool(files.config.get(key)):
+            has = "holds" if part in parts else "lacks"
+            return f"{WEIGHTS} {has} {module}.{part}, but {key}={files.config.get(key)}"
+    if not whole:
+        return None  # a lone factor is the check of the keys
+    B, A, rank = parts[f"{kind}_B"], parts[f"{kind}_A"], files.rank(module)
+    if B.ndim == A.ndim == 2 and B.shape[1] == len(A) == rank:
+        return None
+    shapes = f"{tuple(B.shape)}", f"{tuple(A.shape)}"
+    if B.ndim == A.ndim == 2 and len(B) == A.shape[1] == rank:
+        return (
+            f"{module}: A and B are swapped or transposed: B is {shapes[0]} and A {shapes[1]}, "
+            f"where rank {rank} stands at B's end and A's beginning"
+        )
+    return (
+        f"{module}: B {shapes[0]} and A {shapes[1]} in {WEIGHTS} do not fit the rank {rank} of "
+        f"{CONFIG}"
+    )
+
+
+def lone_factor(files: AdapterFiles) -> str | None:
+    """The first module that has A or B and not the other, in words."""
+    for module, parts in files.parts.items():
+        kinds = [part for part in parts if part.endswith(("_A", "_B"))]
+        if len(kinds) != 2:
+            other = "lora_B" if kinds == ["lora_A"] else "lora_A"
+            return f"{WEIGHTS} has no {other} for {module}"
+    return None
+
+
+def _targets(files: AdapterFiles) -> Iterator[str]:
+    """Targets without factors, and factors outside of the targets, by PEFT's rule."""
+    targets = files.config.get("target_modules")
+    if isinstance(targets, str) and targets != "all-linear":
+        odd = [name for name in files.parts if not re.fullmatch(targets, name)]
+        yield from (f"{name} does not match target_modules={targets} of {CONFIG}" for name in odd)
+    if not isinstance(targets, list):
+        return
+    excluded = files.config.get("exclude_modules") or []
+    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
+    for target in targets:
+        wanted = not f".{target}".endswith(out)
+        if wanted and not any(f".{name}".endswith(f".{target}") for name in files.parts):
+            yield f"target_modules names {target}, which has no keys in {WEIGHTS}"
+    ends = tuple(f".{target}" for target in targets)
+    tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
+    for name in files.parts:
+        if not tied and not f".{name}".endswith(ends):
+            yield f"{name} has keys in {WEIGHTS} and is none of target_modules in {CONFIG}"
+
+
+def _learned(files: AdapterFiles, which: str) -> Finding:
+    """No module's factor is all zeros."""
     norms = {
         module: float(tensor.norm())
         for module, parts in files.parts.items()
@@ -119,49 +139,34 @@ def check_factor(files: AdapterFiles, which: str) -> Check:
     }
     name = which.removeprefix("lora_")
     if not norms:
-        return Check(which, False, f"{WEIGHTS} holds no {which}")
+        return fails(f"{WEIGHTS} holds no {which}")
     if zero := [module for module, norm in norms.items() if norm == 0]:
-        return Check(
-            which,
-            False,
+        return fails(
             f"{name} is zero in {len(zero)} of {len(norms)} modules, {some(zero)}: the adapter "
             "adds nothing there; it was not trained, or not saved",
-            {"zero": len(zero), "modules": len(norms)},
+            zero=len(zero),
+            modules=len(norms),
         )
     least, most = min(norms.values()), max(norms.values())
-    return Check(
-        which,
-        True,
-        f"norm of {name} {least:.3g} to {most:.3g} in {len(norms)} modules",
-        {"least": least, "most": most},
-    )
+    span = f"{least:.3g} to {most:.3g}"
+    return holds(f"norm of {name} {span} in {len(norms)} modules", least=least, most=most)
 
 
-def check_head_saved(files: AdapterFiles, *, wanted: bool) -> Check:
-    """``head``: what stands on the transformer is there, where the task needs it.
-
-    Args:
-        files: The adapter.
-        wanted: Whether ``head.safetensors`` must be there, as in runs of a task with a head.
-    """
+@check("head")
+def check_head_saved(files: AdapterFiles, wanted: bool) -> Finding:
+    """What stands on the transformer is there, where the task needs it."""
     if wanted and files.head is None:
-        return Check(
-            "head", False, f"{files.folder} has lost {HEAD}: the task's head would be random"
-        )
+        return fails(f"{files.folder} has lost {HEAD}: the task's head would be random")
     modules = files.config.get("modules_to_save") or []
     task = files.config.get("task_type")
-    if (modules or task in HEADED) and not wanted:
-        names = {key.rpartition(".")[0].rpartition(".")[2] for key in files.saved}
-        if not names & set(modules):
-            return Check(
-                "head",
-                False,
-                f"the head is lost: {WEIGHTS} holds none of modules_to_save="
-                f"{','.join(modules) or '(none)'}, which task_type={task} needs; it would be "
-                "random",
-            )
+    names = {key.rpartition(".")[0].rpartition(".")[2] for key in files.saved}
+    if (modules or task in HEADED) and not wanted and not names & set(modules):
+        return fails(
+            f"the head is lost: {WEIGHTS} holds none of modules_to_save="
+            f"{','.join(modules) or '(none)'}, which task_type={task} needs; it would be random"
+        )
     if files.head is not None:
-        return Check("head", True, f"{HEAD} holds {', '.join(sorted(files.head))}")
+        return holds(f"{HEAD} holds {', '.join(sorted(files.head))}")
     if files.saved:
-        return Check("head", True, f"saved beside the factors: {some(files.saved)}")
-    return Check("head", True, "the task needs no head")
+        return holds(f"saved beside the factors: {some(files.saved)}")
+    return holds("the task needs no head")

@@ -1,20 +1,23 @@
 """Where in a model PEFT sits, and with which layers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from loradrift.adapters.adapter_files import as_matrix
-from loradrift.weights.low_rank import LowRank
+from loradrift.adapters.adapter_files import AdapterFiles, Factors
+from loradrift.weights import LowRank
+
+DEFAULT = "default"
+"""The name that PEFT gives an adapter for which none is typed."""
 
 
 @dataclass(frozen=True)
 class LoraLayers:
-    """The module that PEFT adapts, and the layers that it put into it."""
+    """The module that PEFT adapts, and the layers of one adapter in it."""
 
     where: str
     """Name of PEFT's own object inside the model; "" is the model itself."""
@@ -37,7 +40,7 @@ class LoraLayers:
         B, A = layer.lora_B[self.adapter].weight, layer.lora_A[self.adapter].weight
         if B.ndim != 2 or A.ndim != 2 or B.shape[1] != len(A):
             return None
-        return LowRank(B.detach().cpu(), A.detach().cpu(), float(layer.scaling[self.adapter]))
+        return LowRank(B.cpu(), A.cpu(), float(layer.scaling[self.adapter]))
 
     def linear(self) -> dict[str, Any]:
         """The layers whose change is ``scale * B A``."""
@@ -49,8 +52,27 @@ class LoraLayers:
         return as_matrix(layer.get_base_layer().weight, layer.fan_in_fan_out)
 
 
-def find_lora_layers(model: nn.Module) -> LoraLayers | None:
-    """The first place at which PEFT holds a LoRA adapter; None if there is none."""
+@dataclass(frozen=True)
+class Claim:
+    """An adapter that a model is said to apply: its files, its layers, and its scale."""
+
+    files: AdapterFiles
+    lora_layers: LoraLayers
+    scale: float = 1.0
+    """Beside that of the files: what PEFT's ``set_scale`` sets."""
+
+    initial: dict[str, LowRank] = field(default_factory=dict)
+    """What was taken out of the base's modules at the start (PiSSA)."""
+
+    def factors(self) -> Iterator[tuple[str, Factors]]:
+        """The change of each linear layer that has one in the files, at this scale."""
+        for name in self.lora_layers.linear():
+            if (factors := self.files.factors(name)) is not None:
+                yield name, factors.times(self.scale)
+
+
+def find_lora_layers(model: nn.Module, adapter: str = DEFAULT) -> LoraLayers | None:
+    """The first place at which PEFT holds an adapter of this name; None if there is none."""
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
     from peft.utils.other import ModulesToSaveWrapper
@@ -63,36 +85,31 @@ def find_lora_layers(model: nn.Module) -> LoraLayers | None:
         else:
             continue
         inside = dict(base.named_modules())
-        layers = {name: x for name, x in inside.items() if isinstance(x, LoraLayer)}
+        layers = {
+            name: x
+            for name, x in inside.items()
+            if isinstance(x, LoraLayer) and (adapter in x.lora_A or adapter in x.lora_embedding_A)
+        }
         if layers:
             heads = {name: x for name, x in inside.items() if isinstance(x, ModulesToSaveWrapper)}
-            return LoraLayers(where, base, layers, heads, _adapter_name(module, layers))
+            return LoraLayers(where, base, layers, heads, adapter)
     return None
 
 
-def _adapter_name(owner: nn.Module, layers: dict[str, Any]) -> str:
-    """The active adapter or, if none of the layers knows it, the first that they do know."""
-    names = list(
-        dict.fromkeys(name for x in layers.values() for name in (*x.lora_A, *x.lora_embedding_A))
-    )
-    active = getattr(owner, "active_adapter", None)
-    return active if isinstance(active, str) and active in names else names[0]
-
-
 @contextmanager
-def switched_off(site: LoraLayers) -> Iterator[None]:
-    """The model without its adapter.
+def switched_off(adapters: Iterable[LoraLayers]) -> Iterator[None]:
+    """The model without its adapters.
 
     By the layers' own switch: PEFT's context manager also changes which parameters train.
     """
-    modules = [*site.layers.values(), *site.heads.values()]
-    before = [module._disable_adapters for module in modules]
+    modules = {x for each in adapters for x in (*each.layers.values(), *each.heads.values())}
+    before = {module: module._disable_adapters for module in modules}
     try:
         for module in modules:
             module._disable_adapters = True
         yield
     finally:
-        for module, value in zip(modules, before, strict=True):
+        for module, value in before.items():
             module._disable_adapters = value
 
 
@@ -110,3 +127,13 @@ def is_linear(module: nn.Module | None) -> bool:
 def is_transposed(module: nn.Module | None) -> bool:
     """Whether it is GPT-2's ``Conv1D``, which keeps its weight as (I, O)."""
     return type(module).__name__ == "Conv1D"
+
+
+def as_matrix(weight: Tensor, transposed: bool) -> Tensor:
+    """A stored weight as (O, I), in float64 on the CPU."""
+    return (weight.T if transposed else weight).detach().cpu().double()
+
+
+def matrix_of(layer: Any) -> Tensor:
+    """The weight of a linear layer without an adapter, as (O, I)."""
+    return as_matrix(layer.weight, is_transposed(layer))

@@ -10,6 +10,8 @@ from typing import Any
 
 from loradrift.config import UserError
 
+Rule = Callable[[Any], bool]
+
 
 def check_settings(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse values that PEFT never writes.
@@ -17,8 +19,8 @@ def check_settings(path: Path, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: Naming the first such key, the rule and the value.
     """
-    for key, (rule, holds) in RULES.items():
-        if key in config and not holds(config[key]):
+    for key, (rule, allows) in RULES.items():
+        if key in config and not allows(config[key]):
             got = json.dumps(config[key])
             raise UserError(f"{path}: {key} must be {rule}, got {got[:80]}")
     for key in ("r", "lora_alpha"):
@@ -26,17 +28,13 @@ def check_settings(path: Path, config: Mapping[str, Any]) -> None:
             raise UserError(f"{path}: {key} is missing")
 
 
-def _whole(value: Any) -> bool:
+def _integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
 
 
 def _number(value: Any) -> bool:
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and 0 < value < math.inf and value <= sys.float_info.max
-
-
-def _share(value: Any) -> bool:
-    return value == 0 or (_number(value) and value <= 1)
 
 
 def _regex(value: Any) -> bool:
@@ -51,42 +49,33 @@ def _names(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(x, str) for x in value))
 
 
-def _places(value: Any) -> bool:
-    return _names(value) or _regex(value)
+def _optional(*types: type) -> Rule:
+    return lambda value: value is None or isinstance(value, types)
 
 
-def _switch(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+def _pattern(allows: Rule) -> Rule:
+    return lambda value: (
+        value is None
+        or (isinstance(value, dict) and all(_regex(k) and allows(x) for k, x in value.items()))
+    )
 
 
-def _text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _pattern(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
-        if value is None:
-            return True
-        return isinstance(value, dict) and all(_regex(k) and holds(v) for k, v in value.items())
-
-    return check
-
-
-PLACES = "a list of names, or a regular expression"
-RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "r": ("a positive integer", _whole),
+PLACES = ("a list of names, or a regular expression", lambda x: _names(x) or _regex(x))
+SWITCH = ("true or false", _optional(bool))
+RULES: dict[str, tuple[str, Rule]] = {
+    "r": ("a positive integer", _integer),
     "lora_alpha": ("a positive number", _number),
-    "rank_pattern": ("an object, regular expression -> positive integer", _pattern(_whole)),
+    "rank_pattern": ("an object, regular expression -> positive integer", _pattern(_integer)),
     "alpha_pattern": ("an object, regular expression -> positive number", _pattern(_number)),
-    "lora_dropout": ("in [0, 1]", _share),
-    "target_modules": (PLACES, _places),
-    "exclude_modules": (PLACES, _places),
+    "lora_dropout": ("in [0, 1]", lambda x: x == 0 or (_number(x) and x <= 1)),
+    "target_modules": PLACES,
+    "exclude_modules": PLACES,
     "modules_to_save": ("a list of names", _names),
-    "use_dora": ("true or false", _switch),
-    "use_rslora": ("true or false", _switch),
-    "fan_in_fan_out": ("true or false", _switch),
-    "init_lora_weights": ("true, false or a name", lambda x: _switch(x) or _text(x)),
-    "task_type": ("a name", _text),
-    "base_model_name_or_path": ("a folder or hub name", _text),
+    "use_dora": SWITCH,
+    "use_rslora": SWITCH,
+    "fan_in_fan_out": SWITCH,
+    "init_lora_weights": ("true, false or a name", _optional(bool, str)),
+    "task_type": ("a name", _optional(str)),
+    "base_model_name_or_path": ("a folder or hub name", _optional(str)),
 }
 """Key -> rule, in words and as a test."""

@@ -8,10 +8,9 @@ from typing import Any
 
 from loradrift.adapters.adapter_files import CONFIG, HEAD, AdapterFiles
 from loradrift.adapters.base_checks import Fingerprints
-from loradrift.adapters.base_name import check_base_name
-from loradrift.adapters.base_weights import open_stored
-from loradrift.adapters.certificate import file_checks
+from loradrift.adapters.base_weights import check_base_name, open_stored
 from loradrift.adapters.check_result import Check
+from loradrift.adapters.file_checks import file_checks
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import check_base_path, load_base

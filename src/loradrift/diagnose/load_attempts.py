@@ -123,7 +123,8 @@ def try_path(case: AdapterCase, host: LoadedBase, path: str, code: str) -> LoadA
             )
         certificate = certify(
             host.model,
-            case.files.folder,
+            {"default": 1.0},
+            {"default": case.files.folder},
             host.outputs,
             base=case.reference,
             prints=case.prints,

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from loradrift.adapters.adapter_files import AdapterFiles, Factors, as_matrix, read_files
-from loradrift.adapters.check_result import some
-from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
+from loradrift.adapters.adapter_files import AdapterFiles, Factors, read_files
+from loradrift.adapters.check_result import other_shape, some
+from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed, matrix_of
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import load_base
@@ -73,7 +73,7 @@ def merge(host: LoadedBase, files: AdapterFiles) -> float:
         if torch.equal(wanted_BD, off_BD):
             raise UserError(f"{files.folder} changes no output: there is nothing to merge")
         for layer, factors in places.values():
-            change_OI = factors.dense(as_matrix(layer.weight, is_transposed(layer)))
+            change_OI = factors.dense(matrix_of(layer))
             layer.weight += (change_OI.T if is_transposed(layer) else change_OI).to(layer.weight)
             if factors.bias_O is not None:
                 layer.bias += (factors.low_rank.scale * factors.bias_O).to(layer.bias)
@@ -87,7 +87,7 @@ def match_modules(files: AdapterFiles, model: nn.Module) -> dict[str, tuple[Any,
     Raises:
         UserError: If one has no place or several, or is no linear layer of that shape.
     """
-    if not files.plain or files.saved:
+    if files.not_plain or files.saved:
         raise UserError("more than scale * B A would have to be merged: not supported")
     layers = {name: x for name, x in model.named_modules() if is_linear(x)}
     tails = {name: block_path(name) for name in layers}
@@ -98,12 +98,10 @@ def match_modules(files: AdapterFiles, model: nn.Module) -> dict[str, tuple[Any,
         if factors is None or len(fits) != 1:
             raise UserError(f"{module} has {len(fits)} places in {type(model).__name__}")
         layer = layers[fits[0]]
-        shape = as_matrix(layer.weight, is_transposed(layer)).shape
+        shape = matrix_of(layer).shape
         if shape != factors.low_rank.shape:
-            raise UserError(
-                f"{module} changes a weight of shape {tuple(factors.low_rank.shape)}, and the base "
-                f"model has {tuple(shape)} there"
-            )
+            change = factors.low_rank.shape
+            raise UserError(other_shape(module, change, tuple(shape), "the base model"))
         places[module] = (layer, factors)
     adapted = {block_path(module) for module in files.parts}
     if lost := [name for name in _targeted(files, layers) if tails[name] not in adapted]:
@@ -128,7 +126,7 @@ def added(places: dict[str, tuple[Any, Factors]]) -> AbstractContextManager[None
 
     def hook(factors: Factors) -> Hook:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x, weight = inputs[0], as_matrix(layer.weight, is_transposed(layer))  # type: ignore[arg-type]
+            x, weight = inputs[0], matrix_of(layer)
             rows = factors.on(x.reshape(-1, x.shape[-1]), weight)
             return output + rows.reshape(output.shape).to(output)
 

@@ -49,7 +49,8 @@ def make_certificate(folder: Path, data: PreparedData, built: Built) -> Certific
     base = Path(data.model.path) if data.model.weights == "pretrained" else None
     return certify(
         built.task,
-        folder,
+        {"default": 1.0},
+        {"default": folder},
         lambda: backbone.encode(rows_BT),
         base=base,
         head=None if built.task.head is None else built.task.head.state_dict(),

@@ -151,6 +151,25 @@ def apply_to(base_OI: Tensor, x: Change) -> Tensor:
     return torch.addmm(base_OI.double(), x.B_OR, x.A_RI, alpha=x.scale)
 
 
+def dora_change(base_OI: Tensor, factors: LowRank, magnitude_O: Tensor) -> Tensor:
+    """The change by DoRA, ``m (W + s B A) / |W + s B A| - W`` with norms of rows, in float64.
+
+    Liu et al. 2024 (arXiv:2402.09353, eq. 5): rows of the adapted weight, set to learned lengths.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Example:
+        >>> base, none = torch.eye(2), LowRank(torch.zeros(2, 1), torch.ones(1, 2))
+        >>> dora_change(base, none, torch.tensor([1.0, 3.0])).tolist()
+        [[0.0, 0.0], [0.0, 2.0]]
+    """
+    adapted_OI = apply_to(base_OI, factors)
+    stretch_O1 = (magnitude_O / adapted_OI.norm(dim=1))[:, None]
+    change_OI: Tensor = stretch_O1 * adapted_OI - base_OI.double()
+    return change_OI
+
+
 def check_same_shape(x: Change, y: Change) -> None:
     """Refuse changes of different weights.
 

@@ -63,7 +63,8 @@ def forward(model):
 
 
 def certificate_of(model, folder: Path, base: Path | None, **options) -> Certificate:
-    return certify(model, folder, lambda: forward(model), base=base, **options)
+    names, folders = {"default": 1.0}, {"default": folder}
+    return certify(model, names, folders, lambda: forward(model), base=base, **options)
 
 
 def rewrite(folder: Path, change) -> None:

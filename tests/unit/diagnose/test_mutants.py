@@ -196,7 +196,9 @@ def test_no_adapter_in_the_model(folder, model_folder):
 def test_the_forward_pass_goes_around_it(folder, model_folder):
     model, plain = load_adapter(folder, model_folder), load_base(model_folder)
     call = plain.get_input_embeddings()
-    certificate = certify(model, folder, lambda: call(torch.tensor([[1, 2]])), base=model_folder)
+    names, folders = {"default": 1.0}, {"default": folder}
+    ids = torch.tensor([[1, 2]])
+    certificate = certify(model, names, folders, lambda: call(ids), base=model_folder)
     caught(
         certificate,
         "effect",

@@ -5,8 +5,9 @@ import shutil
 import pytest
 import torch
 
+from loradrift.adapters import read_adapter
 from loradrift.config import UserError
-from loradrift.weights import Dora, LowRank, StoredWeights, read_adapter, read_change, read_full
+from loradrift.weights import Dora, LowRank, StoredWeights, read_change, read_full
 
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 PATTERNS = {

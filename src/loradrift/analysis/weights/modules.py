@@ -18,6 +18,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from loradrift.adapters import read_adapter
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.tables import code_version
@@ -35,7 +36,6 @@ from loradrift.weights import (
     effective_rank,
     intruder_dimensions,
     norm,
-    read_adapter,
     read_change,
     read_full,
     singular_values,

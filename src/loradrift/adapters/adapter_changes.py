@@ -1,0 +1,84 @@
+"""An adapter as changes of a base model's weights: for those that are nothing else."""
+
+from pathlib import Path
+
+from loradrift.adapters.adapter_files import CONFIG, MAGNITUDE, WEIGHTS, AdapterFiles, read_files
+from loradrift.adapters.check_result import other_shape
+from loradrift.adapters.file_checks import lone_factor, misfit
+from loradrift.config import UserError
+from loradrift.weights import Dora, LowRank, StoredWeights
+
+MOVES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
+"""Starts of LoRA that take the adapter's first product out of the base weight."""
+
+
+def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, LowRank | Dora]:
+    """The changes of a PEFT LoRA adapter by module name.
+
+    Args:
+        folder: With ``adapter_config.json`` and ``adapter_model.safetensors``.
+        base: Weights that the adapter belongs to: every module must be among them. DoRA needs it.
+
+    Raises:
+        UserError: If a file is absent or damaged, if factors are missing or do not fit, or if the
+            factors are not the whole change.
+
+    Example:
+        >>> read_adapter(Path("nowhere"))
+        Traceback (most recent call last):
+        loradrift.config.errors.UserError: nowhere is no adapter: it has no adapter_config.json
+    """
+    files = read_files(folder)
+    _check_whole_change(files)
+    changes: dict[str, LowRank | Dora] = {}
+    for module, parts in files.parts.items():
+        factors, key = files.factors(module), f"{module}.weight"
+        assert factors is not None
+        change = factors.low_rank
+        shape = base.shapes.get(key) if base else None
+        if base is not None and shape != tuple(change.shape):
+            what = other_shape(module, change.shape, shape or "none", str(base.folder))
+            raise UserError(f"{folder / WEIGHTS}: {what}")
+        if MAGNITUDE not in parts:
+            changes[module] = change
+        elif base is not None:
+            changes[module] = Dora(base, key, change, parts[MAGNITUDE])
+        else:
+            raise UserError(
+                f"{folder} was trained with use_dora=true: its magnitudes rescale the rows of the "
+                "base weight as well, so the factors are not the whole change; give the base "
+                "model's weights"
+            )
+    return changes
+
+
+def _check_whole_change(files: AdapterFiles) -> None:
+    """Refuse an adapter whose change against the base is more than its factors, or not all there.
+
+    Raises:
+        UserError: Naming the setting or the key.
+    """
+    config, path = files.config, files.folder / CONFIG
+    odd = files.not_plain or ("fan_in_fan_out" if config.get("fan_in_fan_out") else None)
+    if odd:
+        raise UserError(
+            f"{path}: {odd}={config[odd]} makes the change another one than scale * B A: not "
+            "supported"
+        )
+    start = str(config.get("init_lora_weights"))
+    if start.startswith(MOVES_BASE):
+        raise UserError(
+            f"{path}: init_lora_weights={start} took a part out of the base weight, so the factors "
+            "are not the change against it; save the adapter converted "
+            "(path_initial_model_for_weight_conversion)"
+        )
+    others = [f"{m}.{x}" for m, parts in files.parts.items() for x in parts if "embedding" in x]
+    others += [f"{m}.{x}" for m, parts in files.parts.items() for x in parts if "bias" in x]
+    for key in (*files.saved, *others):
+        raise UserError(
+            f"{files.folder / WEIGHTS} holds {key}, which is no LoRA factor of a linear layer: the "
+            "factors would not be the whole change"
+        )
+    problems = (misfit(files, module) for module in files.parts)
+    if problem := next(filter(None, problems), None) or lone_factor(files):
+        raise UserError(f"{files.folder}: {problem}")
