@@ -20,7 +20,7 @@ from loradrift.activations import ActivationStore, Pooling, Probe
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.tables import analyse
-from loradrift.runs import RunRecord, Status, write_record
+from loradrift.runs import Cell, RunRecord, Status
 
 LAYERS, ROWS, WIDTH = 22, 512, 2048
 
@@ -69,7 +69,7 @@ def write_run(runs: Path, method: str, seed: int, num_dumps: int) -> None:
     record = RunRecord(coordinates=place, config=config, status=Status.SUCCESS)
     if method == "lora":  # demanded of it
         record.certificate = {"passed": True, "checks": [], "files": {}}
-    write_record(folder, record)
+    Cell(folder, record).save()
     ones = torch.ones(ROWS, 2, dtype=torch.int64)
     batch = {"input_ids": ones, "attention_mask": ones, "content_mask": ones.bool()}
     probe = Probe(tuple(map(str, range(ROWS))), (batch,))

@@ -10,7 +10,7 @@ import transformers
 from measure import Seconds, clock
 from torch import nn
 
-from loradrift.config import Config
+from loradrift.config import Config, identity
 from loradrift.data import Batch
 from loradrift.runs import Cell
 from loradrift.runs.record import new_record
@@ -35,7 +35,7 @@ class LoopClock(pl.Callback):
 
 def time_ours(config: Config, inputs: PreparedData, folder: Path, batches: list[Batch]) -> Seconds:
     """Our task and guards in Lightning's loop; no dump, no validation, no checkpoint inside."""
-    cell = Cell(folder / "cell", new_record(config))
+    cell = Cell(folder / "cell", new_record(identity(config), "training", config.phase, {}, []))
     task = build.build_task(config, inputs, len(batches)).task
     throughput = build.Throughput(time.perf_counter())
     kept = (build.StepSeeding, build.Throughput, build.FiniteLoss, build.GradientCheck)

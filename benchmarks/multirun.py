@@ -25,7 +25,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift import config, study, sweeping
 from loradrift.cli.resolved_config import resolve_config
-from loradrift.runs import open_cell, write_record
+from loradrift.runs import open_run
 from loradrift.training import run
 
 ROOT = Path(__file__).parents[1]
@@ -90,8 +90,7 @@ def measure_cell(places: list[str]) -> Measured:
         settings = resolve_config(compose("train", typed), typed)
     pl.Trainer._run_stage = timed  # type: ignore[method-assign]
     try:
-        with open_cell(settings) as cell:
-            write_record(cell.folder, cell.record)
+        with open_run(settings) as cell:
             record = run(settings, cell)
     finally:
         pl.Trainer._run_stage = run_stage  # type: ignore[method-assign]

@@ -201,13 +201,12 @@ def configure(load, cache, tmp_path) -> Callable:
 @pytest.fixture
 def compute(configure) -> Callable:
     """Run a small cell in this process; gives its folder and its record."""
-    from loradrift.runs import open_cell, write_record
+    from loradrift.runs import open_run
     from loradrift.training import run
 
     def run_cell(*overrides: str, **places: Path):
         config = configure(*overrides, **places)
-        with open_cell(config) as cell:
-            write_record(cell.folder, cell.record)
+        with open_run(config) as cell:
             return cell.folder, run(config, cell)
 
     return run_cell

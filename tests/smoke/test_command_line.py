@@ -88,13 +88,13 @@ def test_what_is_not_here_is_named_before_anything_is_made(
 ):
     import torch
 
-    from loradrift.runs import open_cell
+    from loradrift.runs import open_run
     from loradrift.training import run
 
     if "trainer=gpu" in overrides and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     config = load(*overrides, f"cache={cache}", f"runs={tmp_path}")
-    with open_cell(config) as cell, pytest.raises(UserError, match=re.escape(message)):
+    with open_run(config) as cell, pytest.raises(UserError, match=re.escape(message)):
         run(config, cell)
 
 

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf, open_dict
 from loradrift.callbacks.resume_point import ResumePoint, StopRequested
 from loradrift.cli import entry_point as cli
 from loradrift.cli import job_summary as closing
-from loradrift.runs import Status, hold, open_cell, read_record, write_record
+from loradrift.runs import Cell, Status, open_run, read_record
+from loradrift.runs.cell import hold
 from loradrift.signals import interruptible, pending, stop
 
 
@@ -78,8 +79,8 @@ def test_ctrl_c_in_a_submitit_job_is_no_requeue(composed, submitit):
 @pytest.mark.parametrize("held", [False, True])
 def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsys, held):
     config = load(f"runs={tmp_path}/runs")
-    with open_cell(config) as cell:
-        write_record(cell.folder, cell.record)
+    with open_run(config) as cell:
+        pass
     with open_dict(composed):
         composed.hydra = {
             "overrides": {"task": []},
@@ -92,9 +93,9 @@ def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsy
     outcome = JobReturn(cfg=own)
     if held:  # somebody has taken it up in the meantime
         with hold(cell.folder):
-            closing.record_loss(composed, outcome, "its process was killed")
+            closing.note_loss(composed, outcome, "its process was killed")
     else:
-        closing.record_loss(composed, outcome, "its process was killed")
+        closing.note_loss(composed, outcome, "its process was killed")
     assert outcome.status is JobStatus.FAILED
     with pytest.raises(cli.JobFailed, match="its process was killed"):
         outcome.return_value  # noqa: B018
@@ -133,13 +134,13 @@ def test_a_request_that_was_swallowed_ends_the_run_at_its_next_step(tmp_path):
 
 
 def test_a_second_request_does_not_cut_short_what_is_written_about_the_first(composed, monkeypatch):
-    record_end = cli._record_end
+    end = Cell.end
 
-    def asked_again(held, error):
+    def asked_again(*how):
         signal.raise_signal(signal.SIGINT)
-        record_end(held, error)
+        end(*how)
 
-    monkeypatch.setattr(cli, "_record_end", asked_again)
+    monkeypatch.setattr(Cell, "end", asked_again)
     with pytest.raises(KeyboardInterrupt), cli.cell(composed, []) as (_, cell):
         signal.raise_signal(signal.SIGINT)
     assert read_record(cell.folder).status is Status.INTERRUPTED

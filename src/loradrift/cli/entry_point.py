@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -15,8 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import Config, UserError
 from loradrift.error_messages import one_line
-from loradrift.runs import Cell, Status, now, open_cell, read_record, write_record
-from loradrift.signals import REQUEUE, interruptible
+from loradrift.runs import Cell, open_run
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
@@ -82,7 +80,7 @@ def reader_left() -> bool:
 
 @contextmanager
 def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Cell]]:
-    """Judge the configuration and hold its cell while the run is on; record however it ends.
+    """Judge the configuration and hold its cell while the run is on.
 
     Args:
         cfg: The composed Hydra config.
@@ -99,25 +97,10 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
         config = resolve_config(cfg, overrides)
         where, folder = config.cell_name, config.cell
         _check_many(config, alone)
-        with interruptible() as asked, open_cell(config) as held:
-            if held.finished:
-                print(f"{where}: finished already", flush=True)
-                yield config, held
-                return
-            try:
-                write_record(held.folder, held.record)
-                begun = held.last_checkpoint.exists()
-                print(f"{where}: {'resuming' if begun else 'starting'}", flush=True)
-                yield config, held
-            except BaseException as error:
-                # What a signal hits may raise something else: Lightning makes it a SystemExit
-                # while it evaluates, a module that is being loaded an ImportError.
-                asked.ending = True
-                if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
-                    _record_end(held, KeyboardInterrupt(_why(asked.signal)))
-                    raise KeyboardInterrupt from error
-                _record_end(held, error)
-                raise
+        with open_run(config, overrides) as held:
+            begun = "resuming" if held.last_checkpoint.exists() else "starting"
+            print(f"{where}: {'finished already' if held.finished else begun}", flush=True)
+            yield config, held
     except Exception as error:
         line = located(one_line(error), where)
         if folder and (folder / "error.log").is_file() and not isinstance(error, UserError):
@@ -141,24 +124,6 @@ def _check_many(config: Config, alone: bool) -> None:
         raise UserError(f"search={search} is a sweep of many runs: add -m")
     if config.study.dry_run:  # a study keeps it from its jobs
         raise UserError("study.dry_run=true lists a study, such as study=drift -m; this is none")
-
-
-def _why(number: int | None) -> str:
-    return "pre-empted by the scheduler" if number == REQUEUE else "interrupted"
-
-
-def _record_end(held: Cell, error: BaseException) -> None:
-    """Write how a run ended into its record, and the traceback beside it."""
-    record = read_record(held.folder) or held.record
-    status = Status.FAILED
-    if isinstance(error, KeyboardInterrupt):
-        status = Status.INTERRUPTED
-    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        status = Status.OUT_OF_MEMORY  # by name: torch, whose error it is, is not imported here
-    with suppress(OSError):  # a full disk must not hide the error itself
-        ended = replace(record, status=status, error=one_line(error), ended=now())
-        write_record(held.folder, ended)
-        (held.folder / "error.log").write_text("".join(traceback.format_exception(error)))
 
 
 def located(message: str, where: str) -> str:

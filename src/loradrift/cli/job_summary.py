@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from loradrift.cli.run_table import print_closing_table
 from loradrift.config import UserError
 from loradrift.error_messages import one_line
 from loradrift.files import write_json
-from loradrift.runs import CellBusyError, Status, hold, now, read_record, write_record
+from loradrift.runs import record_loss
 
 
 def note_finished(folder: Path, cells: Sequence[Path]) -> None:
@@ -78,7 +77,7 @@ def _note_path(config: DictConfig) -> Path:
     return Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json"
 
 
-def record_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
+def note_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
     """Say, note and record that a job's process ended without a word.
 
     Args:
@@ -94,11 +93,5 @@ def record_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
     note = _note(config, job_return)
     write_json(told, note)
     say(located(reason, note["name"]))
-    if note["cell"] is None:
-        return
-    folder = Path(note["cell"])
-    with suppress(CellBusyError, UserError), hold(folder):
-        record = read_record(folder)
-        if record and record.status is Status.RUNNING:
-            ended = replace(record, status=Status.FAILED, error=reason, ended=now())
-            write_record(folder, ended)
+    if note["cell"] is not None:
+        record_loss(Path(note["cell"]), reason)

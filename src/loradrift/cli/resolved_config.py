@@ -10,8 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
-from loradrift.config import OBSERVERS, Config, UserError, load
+from loradrift.config import Config, UserError, load
 from loradrift.config.best_values import read_best_values
+from loradrift.config.keys import varies
 from loradrift.error_messages import one_line
 
 
@@ -49,19 +50,11 @@ def variant(overrides: Sequence[str]) -> str:
     # A sweep hands on values as Hydra parsed them (2e-3 as 0.002): so must a single run.
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     typed = [f"{each.get_key_element()}={each.get_value_element_as_str()}" for each in parsed]
-    last = {override.partition("=")[0]: override for override in typed if _varies(override)}
+    last = {override.partition("=")[0]: override for override in typed if varies(override)}
     name = ",".join(sorted(map(_readable, last.values())))
     if len(name.encode()) <= 160:
         return name
     return f"{name.encode()[:140].decode(errors='ignore')}~{_digest(name)}"
-
-
-def _varies(override: str) -> bool:
-    key = override.partition("=")[0].lstrip("+~")
-    if key == "best":  # a run with a search's best values is another than one without
-        return override.lower() != "best=false"
-    coordinates = ("study", "task", "method", "seed")
-    return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
 
 
 def _readable(override: str) -> str:

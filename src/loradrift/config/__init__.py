@@ -37,7 +37,7 @@ from loradrift.config.running import (
     TrainerConfig,
 )
 from loradrift.config.searching import PRUNERS, SearchConfig
-from loradrift.config.studies import PHASES, StudyConfig
+from loradrift.config.studies import PHASES, StudyConfig, check_phase
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
 
 __all__ = [
@@ -102,6 +102,9 @@ class Config:
     variant: str = ""
     """Filled in at the door: whatever else was overridden."""
 
+    phase: str = ""
+    """What the run is for; a study, a search and ``experiment=overfit`` fill it in."""
+
     runs: str = "runs"
     """Folder of all runs."""
 
@@ -122,6 +125,8 @@ class Config:
         check(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
         task, method = self.task.facts, self.method
         baseline = isinstance(method, BaselineConfig)
+        own = "base" if task.from_scratch else "baselines" if baseline else "production"
+        self.phase = check_phase(self.phase or own)
         if task.from_scratch != isinstance(method, FromScratchConfig):
             raise UserError(
                 "task=pretrain and method=from_scratch belong together, got "
@@ -154,7 +159,7 @@ class Config:
         return str(self.cell.relative_to(self.runs))
 
 
-OBSERVERS = ("variant", "logger", "search", "runs", "results", "cache", "best", "force")
+OBSERVERS = ("variant", "phase", "logger", "search", "runs", "results", "cache", "best", "force")
 """Keys that change where and how a run is watched, never what it computes, and ``best``: what it
 names is in the values themselves."""
 

@@ -1,12 +1,15 @@
 """Keys as they are typed: ``method.optim.lr``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from loradrift.config import OBSERVERS
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
@@ -21,3 +24,52 @@ def typed_keys(overrides: Sequence[str]) -> set[str]:
     """Every key that was typed, also inside of ``key={…}``."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return {key for each in parsed for key in flatten({each.key_or_group: each.value()})}
+
+
+def varies(override: str) -> bool:
+    """Whether an override is part of a run's variant, beside its coordinates."""
+    key = override.partition("=")[0].lstrip("+~")
+    if key == "best":  # a run with a search's best values is another than one without
+        return override.lower() != "best=false"
+    coordinates = ("study", "task", "method", "seed")
+    return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
+
+
+def defaults(values: Any) -> dict[str, Any]:
+    """The defaults of a configuration's dataclass; a field that has none is left out."""
+    tree: dict[str, Any] = {}
+    for field in fields(values):
+        value = getattr(values, field.name)
+        made = field.default if field.default_factory is MISSING else field.default_factory()
+        if is_dataclass(made) and type(made) is type(value):
+            tree[field.name] = asdict(made)  # type: ignore[arg-type]
+        elif is_dataclass(value):
+            tree[field.name] = defaults(value)
+        elif made not in (MISSING, "???"):  # OmegaConf's word for a value that has to be given
+            tree[field.name] = made
+    return tree
+
+
+def changes(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    show: Callable[[Any], str] = str,
+) -> list[str]:
+    """``key: old -> new`` for each value that differs.
+
+    Args:
+        before: What was recorded. A key that it lacks means the default, which reproduces what
+            was done before there was such a key.
+        now: What is to be done.
+        defaults: By key, like both others; trees or flat.
+        show: Gives a value as text.
+    """
+    old, new, known = flatten(before), flatten(now), flatten(defaults)
+    old |= {key: known[key] for key in new.keys() & known.keys() - old.keys()}
+    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+
+    def text(values: Mapping[str, Any], key: str) -> str:
+        return show(values[key]) if key in values else "(absent)"
+
+    return [f"{key}: {text(old, key)} -> {text(new, key)}" for key in keys]

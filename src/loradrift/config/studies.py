@@ -11,6 +11,13 @@ PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "re
 """In the order in which they run."""
 
 
+RUN_PHASES = PHASES[:5]
+"""Phases that are made of runs."""
+
+APART = ("sanity", "search")
+"""Phases whose runs are no results, and have a folder of their own."""
+
+
 @dataclass(kw_only=True)
 class StudyConfig:
     """A grid of cells; its name is their folder. The other keys are for ``study=… -m``."""
@@ -49,6 +56,17 @@ class StudyConfig:
             check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
         check(self.trials > 0, "study.trials", "positive", self.trials)
+
+
+def check_phase(phase: str) -> str:
+    """The phase of a run; refuses what is none."""
+    check(phase in RUN_PHASES, "phase", "one of " + ", ".join(RUN_PHASES), phase)
+    return phase
+
+
+def phase_folder(study: str, phase: str) -> str:
+    """Name of the folder below ``runs`` that holds the runs of a study's phase."""
+    return f"{study}.{phase}" if phase in APART else study
 
 
 def _require_some(key: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from loradrift.cli.job_summary import record_loss
+from loradrift.cli.job_summary import note_loss
 from loradrift.launching.config import validate_settings
 from loradrift.sweeping.trial_callback import has_ended
 
@@ -78,7 +78,7 @@ class LaunchedJob:
         with read_write(own), open_dict(own):
             del own["hydra"]
         outcome = JobReturn(overrides=list(self.overrides), cfg=own)
-        record_loss(config, outcome, reason)
+        note_loss(config, outcome, reason)
         return outcome
 
 

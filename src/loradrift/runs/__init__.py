@@ -1,15 +1,8 @@
 """What a run leaves behind, and who may touch it."""
 
-from loradrift.runs.cell import Cell, CellBusyError, finished_record, hold, open_cell
-from loradrift.runs.record import (
-    SCHEMA_VERSION,
-    TASK_LABELS,
-    RunRecord,
-    Status,
-    now,
-    read_record,
-    write_record,
-)
+from loradrift.runs.cell import Cell, CellBusyError, finished_record, open_cell, record_loss
+from loradrift.runs.record import SCHEMA_VERSION, TASK_LABELS, RunRecord, Status, read_record
+from loradrift.runs.training_run import finished_run, open_run
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -19,9 +12,9 @@ __all__ = [
     "RunRecord",
     "Status",
     "finished_record",
-    "hold",
-    "now",
+    "finished_run",
     "open_cell",
+    "open_run",
     "read_record",
-    "write_record",
+    "record_loss",
 ]

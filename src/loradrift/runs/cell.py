@@ -1,19 +1,24 @@
-"""A cell of the design is a directory: finished, interrupted, held by somebody, or new."""
+"""A cell of a design is a directory: finished, interrupted, held by another process, or new."""
 
 import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from loradrift.config import Config, UserError, identity
-from loradrift.config.keys import flatten
+from loradrift.config import UserError
+from loradrift.config.keys import changes
+from loradrift.error_messages import one_line
+from loradrift.files import write_json
 from loradrift.locks import locked
 from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
+from loradrift.signals import REQUEUE, interruptible
 
 
 class CellBusyError(UserError):
@@ -22,10 +27,12 @@ class CellBusyError(UserError):
 
 @dataclass
 class Cell:
-    """A run's directory, held by this process, and the record in it."""
+    """The directory of some work, held by this process, and the record in it."""
 
     folder: Path
     record: RunRecord
+    writes: bool = True
+    """Whether this process keeps the record: of several at one cell, the first does."""
 
     @property
     def finished(self) -> bool:
@@ -42,83 +49,140 @@ class Cell:
         """The trained weights with the best validation metric."""
         return self.folder / "checkpoints" / "best.ckpt"
 
+    def save(self, **changes: Any) -> None:
+        """Change fields of the record and write ``run.json``; nothing else writes that file."""
+        if changes.get("status", Status.RUNNING) is not Status.RUNNING:
+            changes["ended"] = now()
+        self.record = replace(self.record, **changes)
+        if self.writes:
+            write_json(self.folder / "run.json", asdict(self.record))
+
+    def end(self, status: Status, error: BaseException) -> None:
+        """Record work that ended without success, and keep the traceback beside the record."""
+        with suppress(OSError):  # a full disk must not hide the error itself
+            # a process of its own may have written it since
+            self.record = read_record(self.folder) or self.record
+            self.save(status=status, error=one_line(error))
+            log = "".join(traceback.format_exception(error))
+            (self.folder / "error.log").write_text(log, encoding="utf-8")
+
 
 @contextmanager
-def open_cell(config: Config) -> Iterator[Cell]:
-    """Hold the cell of ``config`` while the block runs.
+def open_cell(
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    force: bool = False,
+    wait: bool = False,
+    kind: str = "training",
+    phase: str = "production",
+    coordinates: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> Iterator[Cell]:
+    """Hold a cell while the block does its work, and record how that ends.
 
-    A finished cell with the same configuration comes back finished, an interrupted one with its
-    record, so that it can resume. A trial of a search waits for a cell that another one with the
-    same values is at.
+    A finished cell with the same identity comes back finished; an unfinished one with a record
+    that says it was resumed. The block records its own success (:meth:`Cell.save`).
+
+    Args:
+        folder: The cell's.
+        identity: What makes two cells the same: values that JSON can hold.
+        defaults: What a key of ``identity`` means where a record does not have it, since it was
+            made before there was such a key.
+        force: Archive what the folder holds and start anew, unless it is finished and the same.
+        wait: Wait for another process that holds the cell, rather than fail.
+        kind: Of work: ``training``, ``benchmark``, …
+        phase: Of the study that the work is part of.
+        coordinates: The cell's place in the design, for whoever reads the record.
+        overrides: The command line, as typed.
 
     Raises:
-        CellBusyError: If another process holds the cell, of no trial; names it.
-        UserError: If the folder holds a run with another configuration, or a damaged record, and
+        CellBusyError: If another process holds the cell; names it.
+        UserError: If the folder holds work with another identity, or a damaged record, and
             ``force`` is off.
     """
-    folder = config.cell
-    finished = None if config.force else finished_record(config)
-    if finished:
+    if not force and (finished := finished_record(folder, identity, defaults)):
         yield Cell(folder, finished)  # reading needs no lock, and leaves no trace
         return
-    trial = config.search.trial is not None
-    with hold(folder, wait=trial):
-        if trial and (finished := finished_record(config)):  # by whoever held it
+    with interruptible() as asked, hold(folder, wait=wait):
+        if wait and (finished := finished_record(folder, identity, defaults)):  # by its holder
             yield Cell(folder, finished)
             return
         for leftover in (*folder.glob(".*.tmp"), *folder.glob("checkpoints/.*.tmp")):
             # of a process that was killed while writing
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        yield Cell(folder, _taken_up(folder, config))
+        fresh = new_record(identity, kind, phase, coordinates or {}, overrides)
+        cell = Cell(folder, _resumed(folder, fresh, defaults, force))
+        try:
+            if not cell.finished:
+                cell.save()
+            yield cell
+        except BaseException as error:
+            if cell.finished:
+                raise
+            asked.ending = True
+            # What a signal hits may raise something else: Lightning makes it a SystemExit
+            # while it evaluates, a module that is being loaded an ImportError.
+            if asked.signal or isinstance(error, KeyboardInterrupt | SystemExit):
+                why = "pre-empted by the scheduler" if asked.signal == REQUEUE else "interrupted"
+                cell.end(Status.INTERRUPTED, KeyboardInterrupt(why))
+                raise KeyboardInterrupt from error
+            # by name: torch, whose error it is, is not imported here
+            full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            cell.end(Status.OUT_OF_MEMORY if full else Status.FAILED, error)
+            raise
 
 
-def finished_record(config: Config) -> RunRecord | None:
-    """The record of the cell if it is finished, with this very configuration.
+def finished_record(
+    folder: Path, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> RunRecord | None:
+    """The record of a cell if it is finished, with this very identity (:func:`open_cell`).
 
     Raises:
         UserError: If it is damaged.
     """
-    record = read_record(config.cell)
-    if record is None or record.status is not Status.SUCCESS or changed_keys(record, config):
+    record = read_record(folder)
+    if record is None or record.status is not Status.SUCCESS:
         return None
-    return record
+    return None if _changed(record, identity, defaults) else record
 
 
-def _taken_up(folder: Path, config: Config) -> RunRecord:
+def _changed(
+    record: RunRecord, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None
+) -> list[str]:
+    plain = (json.loads(json.dumps(each)) for each in (identity, defaults or {}))
+    return changes(record.config, *plain)
+
+
+def _resumed(
+    folder: Path, fresh: RunRecord, defaults: Mapping[str, Any] | None, force: bool
+) -> RunRecord:
     """The record to go on with; what cannot be gone on with is archived, if that is allowed."""
-    fresh = new_record(config)
     try:
         record = read_record(folder)
     except UserError:
-        if not config.force:
+        if not force:
             raise
         record = None
     if record is None:
         if (folder / "checkpoints").exists():
             archive(folder)  # without its record nobody knows what was trained there
         return fresh
-    changes = changed_keys(record, config)
-    if record.status is Status.SUCCESS and not changes:
+    changed = _changed(record, fresh.config, defaults)
+    if record.status is Status.SUCCESS and not changed:
         return record
-    if config.force:
+    if force:
         archive(folder)
         return fresh
-    if changes:
+    if changed:
         raise UserError(
-            f"{folder} holds a run with another configuration: {', '.join(changes)}; "
+            f"{folder} holds a run with another configuration: {', '.join(changed)}; "
             "force=true archives it and starts anew"
         )
     fresh.started, fresh.resumed = record.started, record.resumed + 1
     fresh.fingerprints = record.fingerprints
     return fresh
-
-
-def changed_keys(record: RunRecord, config: Config) -> list[str]:
-    """``key: old -> new`` for each value that differs from the recorded configuration."""
-    old = flatten(record.config)
-    new = flatten(json.loads(json.dumps(identity(config))))
-    keys = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
-    return [f"{key}: {old.get(key, '(absent)')} -> {new.get(key, '(absent)')}" for key in keys]
 
 
 def archive(folder: Path) -> None:
@@ -130,12 +194,20 @@ def archive(folder: Path) -> None:
             item.rename(target / item.name)
 
 
+def record_loss(folder: Path, reason: str) -> None:
+    """Record that the process of a cell ended without a word; nothing where that is not so."""
+    with suppress(CellBusyError, UserError), hold(folder):
+        record = read_record(folder)
+        if record and record.status is Status.RUNNING:
+            Cell(folder, record).save(status=Status.FAILED, error=reason)
+
+
 @contextmanager
 def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock ``folder`` against other processes; the system frees it if this one dies.
 
     Args:
-        folder: Of a cell; made where there is none.
+        folder: A cell's; it is made if it is missing.
         wait: Whether to wait for another process, rather than fail.
 
     Raises:

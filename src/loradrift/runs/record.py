@@ -4,7 +4,8 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -12,10 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import Config, UserError, identity
-from loradrift.files import write_json
+from loradrift.config import UserError
+from loradrift.config.keys import flatten
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of the records that are written; 1 is read too."""
 
 PACKAGES = (
     "loradrift",
@@ -57,10 +59,19 @@ class RunRecord:
     """Everything known about one run."""
 
     coordinates: dict[str, Any]
-    """``study``, ``task``, ``method``, ``variant``, ``seed``."""
+    """The cell's place; of a training ``study``, ``task``, ``method``, ``variant``, ``seed``."""
 
     config: dict[str, Any]
     """The resolved configuration, without what only watches (``config.OBSERVERS``)."""
+
+    kind: str = "training"
+    """Which kind of work the cell is."""
+
+    phase: str = "production"
+    """What the work is for: ``sanity``, ``baselines``, ``base``, ``search``, ``production``."""
+
+    overrides: list[str] = field(default_factory=list)
+    """The command line, as typed."""
 
     status: Status = Status.RUNNING
     schema_version: int = SCHEMA_VERSION
@@ -131,17 +142,20 @@ class RunRecord:
         return self.metrics.get(f"validation/{self.config['task']['metric']}")
 
 
-def new_record(config: Config) -> RunRecord:
-    """The record of a run that starts now."""
+def new_record(
+    identity: Mapping[str, Any],
+    kind: str,
+    phase: str,
+    coordinates: Mapping[str, Any],
+    overrides: Sequence[str],
+) -> RunRecord:
+    """The record of work that starts now."""
     return RunRecord(
-        coordinates={
-            "study": config.study.name,
-            "task": config.task.name,
-            "method": config.method.name,
-            "variant": config.variant,
-            "seed": config.seed,
-        },
-        config=identity(config),
+        kind=kind,
+        phase=phase,
+        coordinates=dict(coordinates),
+        config=dict(identity),
+        overrides=list(overrides),
         git=git_state(),
         versions={"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
@@ -171,11 +185,6 @@ def git_state() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def write_record(folder: Path, record: RunRecord) -> None:
-    """Write ``run.json``."""
-    write_json(folder / "run.json", asdict(record))
-
-
 def read_record(folder: Path) -> RunRecord | None:
     """The record in ``folder``; ``None`` if there is none yet.
 
@@ -185,24 +194,45 @@ def read_record(folder: Path) -> RunRecord | None:
     path = folder / "run.json"
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); force=true archives the run and starts anew"
-        ) from None
-    version = fields.get("schema_version") if isinstance(fields, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}; update "
-            "loradrift, or move the run away and train it again"
-        )
-    try:
+        if not isinstance(fields, dict):
+            raise TypeError(f"a record must be an object, got {type(fields).__name__}")
+        version = fields["schema_version"]
+        if version == 1:
+            fields |= _before_schema_2(fields)
+        elif version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} has schema_version {version}, and this program reads up to "
+                f"{SCHEMA_VERSION}: update loradrift, or move the run away and train it again"
+            )
         for key in OBJECTS:
             if not isinstance(fields.get(key, {}), dict):
                 raise TypeError(f"{key} must be an object, got {type(fields[key]).__name__}")
         return RunRecord(**{**fields, "status": Status(fields["status"])})
-    except (KeyError, TypeError, ValueError) as error:
+    except FileNotFoundError:
+        return None
+    except UserError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is damaged ({error}); force=true archives the run and starts anew"
         ) from None
+
+
+def _before_schema_2(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What schema 1 left to the names of folders: a run's phase, and about what was typed."""
+    place, config = fields["coordinates"], flatten(fields["config"])
+    study, _, suffix = str(place.get("study", "")).rpartition(".")
+    phase = suffix if study and suffix in ("sanity", "search") else "production"
+    if place.get("method") == "from_scratch":
+        phase = "base"
+    elif place.get("method") in ("majority", "random", "zero_shot", "abstain"):
+        phase = "baselines"
+    parts = [part for part in str(place.get("variant", "")).split(",") if "=" in part]
+    keys = [part.partition("=")[0] for part in parts]
+    overrides = [f"{key}={place[key]}" for key in ("task", "method", "seed") if key in place]
+    # a path is in the variant as its last part and a digest: the configuration has it whole
+    overrides += [
+        f"{key}={config.get(key)}" if "~" in part else part
+        for key, part in zip(keys, parts, strict=True)
+    ]
+    return {"schema_version": SCHEMA_VERSION, "phase": phase, "overrides": overrides}

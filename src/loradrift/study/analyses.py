@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.config import Config, UserError
+from loradrift.config.studies import phase_folder
 from loradrift.study.step_cache import Step
 
 
@@ -50,7 +51,7 @@ def step_of(phase: str, settings: Config, study: str) -> Step:
     """What ``analysis``, ``report`` or ``searches`` reads and writes."""
     runs, results = Path(settings.runs), Path(settings.results)
     records = sorted((runs / study).glob("*/*/seed=*/run.json"))
-    trials = sorted((runs / f"{study}.search").glob("*/*/seed=*/run.json"))
+    trials = sorted((runs / phase_folder(study, "search")).glob("*/*/seed=*/run.json"))
     searches = results / "search" / study
     tables = [results / name for name in ("drift_analysis", "weights", "hypotheses.json")]
     report = [results / name for name in ("report.html", "report.pdf", "figures")]

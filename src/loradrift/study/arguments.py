@@ -45,6 +45,8 @@ def read_arguments(
                 f"{text}: study={study.name} searches by itself, for each task and method: "
                 "study.phases=[search]; a search alone is typed without study=…"
             )
+        elif key == "phase":
+            raise UserError(f"{text}: a study says itself what a run is for: study.phases=[…]")
         elif key == "experiment" and override.value() is not None:
             raise UserError(
                 f"{text}: study={study.name} has sanity checks of its own: study.phases=[sanity]; "

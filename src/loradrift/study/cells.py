@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import TASKS, Config, StudyConfig, UserError
-from loradrift.runs import RunRecord, finished_record
+from loradrift.config.studies import phase_folder
+from loradrift.runs import RunRecord, finished_run
 from loradrift.study.hydra_program import Program
 from loradrift.sweeping.space import quoted
 
@@ -52,7 +53,8 @@ def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str])
             overrides = [f"task={task}", f"method={method}"]
             if phase == "sanity":
                 # a cell of the production with fewer rows, so that its memory is about theirs
-                own = ["experiment=overfit", f"study.name={quoted(f'{study.name}.sanity')}"]
+                folder = quoted(phase_folder(study.name, phase))
+                own = ["experiment=overfit", f"study.name={folder}"]
                 few = TASKS[task].overfit_steps
                 steps = [] if few is None else [f"task.max_steps={few}"]
                 overrides = [*steps, *without(typed, *SANITY_KEYS), *overrides, *own]
@@ -92,7 +94,7 @@ def seed_cells(
 
 def _finished(config: Config) -> RunRecord | None:
     try:
-        return finished_record(config)
+        return finished_run(config)
     except UserError:
         return None  # damaged; the cell's own job says so
 

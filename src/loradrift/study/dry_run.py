@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loradrift.config import StudyConfig, UserError
+from loradrift.config.studies import phase_folder
 from loradrift.runs import RunRecord, Status, read_record
 from loradrift.study.cells import StudyCell
 from loradrift.study.step_cache import Step
@@ -44,7 +45,7 @@ def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> 
         runs: Folder of the runs.
         settled: Trials that count, by search (:func:`loradrift.study.trials.settled_trials`).
     """
-    folder = runs / f"{study.name}.search"
+    folder = runs / phase_folder(study.name, "search")
     lines = []
     for task in study.tasks:
         for method in study.methods:

@@ -12,7 +12,7 @@ from hydra.core.utils import JobStatus
 
 from loradrift.cli.job_summary import note_finished
 from loradrift.config import PHASES, Config, StudyConfig, UserError
-from loradrift.runs import finished_record
+from loradrift.runs import finished_run
 from loradrift.study.analyses import analyse, step_of
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import CELL_PHASES, StudyCell, is_typed, plan
@@ -242,7 +242,7 @@ class Driver:
         rows = []
         for cell in self.cells("sanity"):
             config = cell.config
-            record = cell.record or finished_record(config)
+            record = cell.record or finished_run(config)
             assert record is not None
             peak = record.performance["peak_memory_bytes"] / 2**20
             trainable = record.parameters["trainable"]

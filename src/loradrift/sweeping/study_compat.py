@@ -6,7 +6,7 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from loradrift.config import Config, UserError, identity
-from loradrift.config.keys import flatten
+from loradrift.config.keys import changes, defaults, flatten
 from loradrift.sweeping.range_boundary import typed
 
 
@@ -52,22 +52,24 @@ def search_facts(config: Config, space: dict[str, BaseDistribution]) -> dict[str
     }
 
 
-def check_same(study: Study, url: str, facts: dict[str, str]) -> None:
+def check_same(study: Study, url: str, config: Config, space: dict[str, BaseDistribution]) -> None:
     """Refuse to go on with a study that was created with different settings; note it in a new one.
+
+    Args:
+        study: The search.
+        url: Its storage.
+        config: Of a trial, before anything is varied.
+        space: What is varied.
 
     Raises:
         UserError: Saying what differs.
     """
+    facts = search_facts(config, space)
     if not study.get_trials(deepcopy=False):
         study.set_user_attr("facts", facts)
         return
-    before = study.user_attrs.get("facts", {})
-    differing = [
-        f"{key}: {_readable(before.get(key))} -> {_readable(facts.get(key))}"
-        for key in sorted(before | facts)
-        if before.get(key) != facts.get(key)
-    ]
-    if differing:
+    known = {key: str(value) for key, value in flatten(defaults(config)).items()}
+    if differing := changes(study.user_attrs.get("facts", {}), facts, known, _readable):
         raise UserError(
             f"{study.study_name} in {url} was created with different settings: "
             f"{'; '.join(differing)}; "
@@ -75,8 +77,6 @@ def check_same(study: Study, url: str, facts: dict[str, str]) -> None:
         )
 
 
-def _readable(fact: str | None) -> str:
-    if fact is None:
-        return "(absent)"
+def _readable(fact: str) -> str:
     is_range = fact.startswith('{"name": ')  # as Optuna writes one
     return typed(json_to_distribution(fact)) if is_range else fact

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load
+from loradrift.config.studies import phase_folder
 from loradrift.signals import interruptible
 from loradrift.sweeping.completion import NothingCompletedError, check_failures, conclude, settled
 from loradrift.sweeping.options import validate_launcher
@@ -38,7 +39,7 @@ from loradrift.sweeping.recovery import (
 from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
 from loradrift.sweeping.space import choices, quoted, read_space, validate_space, validate_values
 from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
-from loradrift.sweeping.study_compat import begin, check_same, has_trials, search_facts
+from loradrift.sweeping.study_compat import begin, check_same, has_trials
 
 GRID = ("task", "method")
 """Keys whose values make a study each."""
@@ -113,7 +114,7 @@ class SearchSweep(OptunaSweeperImpl):
                 if not has_trials(storage, name):  # nothing is written before it is legal
                     validate_values(space, lambda typed: self._compose([*same_for_all, *typed]))
                 study = begin(storage, name, self._direction(config))
-                check_same(study, url, search_facts(config, space))
+                check_same(study, url, config, space)
             search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))
             self._run_all(search)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -220,7 +221,8 @@ class SearchSweep(OptunaSweeperImpl):
         trial_id = find_trial(search.storage, name, trial.number)
         study, _, _ = name.split("/")
         of_trial = (
-            f"study.name={quoted(f'{study}.search')}",
+            f"study.name={quoted(phase_folder(study, 'search'))}",
+            "phase=search",
             f"search.storage={quoted(search.url)}",
             f"search.study={quoted(name)}",
             f"search.trial={trial.number}",

@@ -23,7 +23,7 @@ from loradrift.config import (
 from loradrift.data import Row, data_root, load_corpus, rows_fingerprint
 from loradrift.data.corpus import read_corpus
 from loradrift.models import write_tiny
-from loradrift.runs import Cell, RunRecord, open_cell
+from loradrift.runs import Cell, RunRecord, open_run
 from loradrift.training.resources import reset_peak_memory
 
 Pretrain = Callable[[Config, Cell], RunRecord]
@@ -100,7 +100,7 @@ def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> P
 
     def make(new: Path) -> None:
         print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
-        with open_cell(recipe) as cell:
+        with open_run(recipe) as cell:
             if not cell.finished:
                 pretrain(recipe, cell)
                 reset_peak_memory()  # what the run that asked for the model goes on measuring

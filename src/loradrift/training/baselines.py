@@ -1,12 +1,10 @@
 """Predictions without training, with the same record as a trained run."""
 
-from dataclasses import replace
-
 import torch
 
 from loradrift.config import Config
 from loradrift.models import load_backbone
-from loradrift.runs import Cell, RunRecord
+from loradrift.runs import Cell
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.loggers import open_loggers
@@ -14,7 +12,7 @@ from loradrift.training.predictions import write_lossy, write_predictions
 from loradrift.training.train import write_config
 
 
-def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> RunRecord:
+def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
     """Evaluate a baseline on the validation and reported rows."""
     baseline = spec_of(config.task).baselines[config.method.name]
     backbone = None
@@ -32,8 +30,7 @@ def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> RunRecor
         for logger in loggers:
             logger.log_metrics(metrics, 0)
             logger.save()
-    return replace(
-        cell.record,
+    cell.save(
         fingerprints=data.fingerprints,
         task=config.task.for_record,
         rows=data.num_rows,

@@ -1,14 +1,13 @@
 """The certificate of a run: what it evaluated is the adapter that it saved, really applied."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from loradrift.adapters import Certificate, Fingerprints, certify
 from loradrift.callbacks.guards import TrainingFault
-from loradrift.runs import Cell, RunRecord, write_record
+from loradrift.runs import Cell
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import Built
 
@@ -16,14 +15,13 @@ NUM_ROWS = 4
 """Rows of the small batch."""
 
 
-def certified(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -> RunRecord:
-    """The record of an adapter's run, with its certificate.
+def record_certificate(cell: Cell, data: PreparedData, built: Built) -> None:
+    """Certify the adapter of a run, and record that.
 
     Args:
         cell: Holds the exported ``model/``.
         data: For the batch, the base model and its digest.
         built: The task as it was evaluated.
-        record: Otherwise finished.
 
     Raises:
         TrainingFault: If a check fails or cannot be judged; the certificate is in ``run.json``.
@@ -31,14 +29,12 @@ def certified(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -
     began = time.perf_counter()
     certificate = make_certificate(cell.folder / "model", data, built)
     seconds = {"seconds": time.perf_counter() - began}
-    record = replace(record, certificate=certificate.to_json() | seconds)
-    write_record(cell.folder, record)
+    cell.save(certificate=certificate.to_json() | seconds)
     if not certificate.passed:
         raise TrainingFault(
             f"the adapter's certificate does not hold: {certificate.verdict}; all checks are in "
             f"{cell.folder / 'run.json'}"
         )
-    return record
 
 
 def make_certificate(folder: Path, data: PreparedData, built: Built) -> Certificate:

@@ -5,14 +5,13 @@ import signal
 import socket
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 from torch.multiprocessing.spawn import ProcessContext, ProcessRaisedException, start_processes
 
 from loradrift.config import Config, UserError
 from loradrift.data import Share
-from loradrift.runs import Cell, RunRecord, read_record, write_record
+from loradrift.runs import Cell, read_record
 from loradrift.signals import REQUEUE
 from loradrift.training.base_model import Pretrain
 from loradrift.training.prepared_data import prepare
@@ -22,7 +21,7 @@ from loradrift.training.train import train
 from loradrift.training.worker import Worker
 
 
-def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> RunRecord:
+def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> None:
     """Train with ``trainer.devices`` processes; the first of them writes the run's files.
 
     Raises:
@@ -48,7 +47,7 @@ def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> RunReco
         raise
     record = read_record(cell.folder)
     assert record is not None
-    return record
+    cell.record = record
 
 
 def _join(processes: ProcessContext) -> None:
@@ -89,10 +88,10 @@ def _worker(rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain
     if config.trainer.sharded:
         join(config.trainer.accelerator)
     reset_peak_memory()
-    record = train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
-    if rank == 0:
-        memory = {"peak_memory_bytes": float(peak_memory_bytes())}
-        write_record(cell.folder, replace(record, performance=record.performance | memory))
+    cell.writes = rank == 0
+    train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
+    memory = {"peak_memory_bytes": float(peak_memory_bytes())}
+    cell.save(performance=cell.record.performance | memory)
 
 
 def _free_port() -> int:

@@ -10,7 +10,8 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from loradrift.config import BaselineConfig, Config, UserError, identity
+from loradrift.config import Config, UserError, identity
+from loradrift.config.studies import phase_folder
 from loradrift.runs import Cell
 from loradrift.training.metrics_file import MetricsFile
 
@@ -84,11 +85,7 @@ def study_and_phase(config: Config) -> tuple[str, str]:
         The study's name without its phase's suffix, and ``production``, ``baselines``, ``search``
         or ``sanity``.
     """
-    name, _, suffix = config.study.name.rpartition(".")
-    if name and suffix in ("search", "sanity"):
-        return name, suffix
-    baseline = isinstance(config.method, BaselineConfig)
-    return config.study.name, "baselines" if baseline else "production"
+    return config.study.name.removesuffix(phase_folder("", config.phase)), config.phase
 
 
 def _log_tables(run: Any, folder: Path) -> None:

@@ -1,13 +1,11 @@
 """``run(config, cell)``: the one way a cell is computed."""
 
 import time
-from dataclasses import replace
 
 import torch
 
 from loradrift.config import BaselineConfig, Config, UserError
-from loradrift.runs import Cell, RunRecord, Status, write_record
-from loradrift.runs.record import now
+from loradrift.runs import Cell, RunRecord, Status
 from loradrift.training.baselines import predict_baseline
 from loradrift.training.distributed import train_distributed
 from loradrift.training.prepared_data import prepare
@@ -31,28 +29,25 @@ def run(config: Config, cell: Cell) -> RunRecord:
     reset_peak_memory()
     with cpu_threads(config.trainer.threads):
         if config.trainer.devices > 1 and not isinstance(config.method, BaselineConfig):
-            record = train_distributed(config, cell, pretrain=run)
+            train_distributed(config, cell, pretrain=run)
         else:
             data = prepare(config, pretrain=run)
             began += data.model_seconds
             if isinstance(config.method, BaselineConfig):
-                record = predict_baseline(config, cell, data)
+                predict_baseline(config, cell, data)
             else:
-                record = train(Worker(config, cell, data, began))
+                train(Worker(config, cell, data, began))
         device = device_name(config)
     performance = {
         "wall_time_s": time.perf_counter() - began,
         "peak_memory_bytes": float(peak_memory_bytes()),
     }
-    record = replace(
-        record,
-        status=record.status if record.status is Status.PRUNED else Status.SUCCESS,
-        ended=now(),
+    cell.save(
+        status=cell.record.status if cell.record.status is Status.PRUNED else Status.SUCCESS,
         device=device,
-        performance=performance | record.performance,
+        performance=performance | cell.record.performance,
     )
-    write_record(cell.folder, record)
-    return record
+    return cell.record
 
 
 def check_device(config: Config) -> None:

@@ -4,7 +4,6 @@ import logging
 import math
 import warnings
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -16,13 +15,12 @@ from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, identity
 from loradrift.files import write_atomic
 from loradrift.models import export_model, trainable_parameters
-from loradrift.runs import Cell, RunRecord, Status, write_record
+from loradrift.runs import Status
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
 from loradrift.tasks.base import Task
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import (
-    Built,
     build_callbacks,
     build_evaluator,
     build_task,
@@ -30,7 +28,7 @@ from loradrift.training.build import (
     count_steps,
     train_batches,
 )
-from loradrift.training.certificate import certified
+from loradrift.training.certificate import record_certificate
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.loggers import open_loggers
 from loradrift.training.predictions import write_lossy, write_predictions
@@ -38,11 +36,8 @@ from loradrift.training.sharding import shard
 from loradrift.training.worker import Worker
 
 
-def train(worker: Worker) -> RunRecord:
-    """Train, evaluate, export.
-
-    Returns:
-        The record, with metrics; also written by the first process.
+def train(worker: Worker) -> None:
+    """Train, evaluate, export; the cell's record has the figures.
 
     Raises:
         KeyboardInterrupt: If asked to stop; a checkpoint has been saved.
@@ -56,15 +51,13 @@ def train(worker: Worker) -> RunRecord:
     built = build_task(config, data, total_steps)
     if config.trainer.sharded:
         shard(built.task, config.trainer.accelerator)
-    cell.record = replace(
-        cell.record,
+    cell.save(
         fingerprints=data.fingerprints,
         task=config.task.for_record,
         rows=data.num_rows,
         parameters=count_parameters(built.task),
     )
     if worker.first:
-        write_record(cell.folder, cell.record)
         write_config(cell.folder / "config.yaml", config)
         write_lossy(cell.folder, data.lossy)
     # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
@@ -76,13 +69,13 @@ def train(worker: Worker) -> RunRecord:
         except Pruned as pruned:
             metric = f"validation/{config.task.metric}"
             figures = throughput.figures(worker.share.world_size)
-            return replace(
-                cell.record,
+            cell.save(
                 status=Status.PRUNED,
                 error=str(pruned),
                 metrics={metric: pruned.value},
                 performance=figures,
             )
+            return
         metrics = evaluate(worker, built.task) | before | worker.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
         final = {key: metrics[key] for key in metrics if not key.startswith("validation/")}
@@ -93,8 +86,7 @@ def train(worker: Worker) -> RunRecord:
             rows = data.evaluation
             lines, files = built.task.predictions(rows), built.task.prediction_files(rows)
             write_predictions(cell.folder, lines, files)
-    record = replace(
-        cell.record,
+    cell.save(
         fingerprints=data.fingerprints | retention_fingerprint(data),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance=throughput.figures(worker.share.world_size),
@@ -103,11 +95,11 @@ def train(worker: Worker) -> RunRecord:
         if config.trainer.sharded:  # what follows needs the whole model, in this process alone
             built = build_task(config, data, total_steps)
             built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
-        finish(cell, data, built, record)
+        head, initial = built.task.head, built.initial_adapter
+        export_model(cell.folder / "model", built.task.backbone, head, data.tokenizer, initial)
         if isinstance(config.method, LoraConfig):
-            record = certified(cell, data, built, record)
+            record_certificate(cell, data, built)
     check_memorised(config, metrics)
-    return record
 
 
 def fit(
@@ -138,9 +130,8 @@ def fit(
     finally:
         cell.record.steps = trainer.global_step
         cell.record.performance = throughput.figures(worker.share.world_size)
-        if worker.first:
-            with suppress(OSError):  # a full disk must not hide what ended the training
-                write_record(cell.folder, cell.record)
+        with suppress(OSError):  # a full disk must not hide what ended the training
+            cell.save()
 
 
 def evaluate(worker: Worker, task: Task) -> dict[str, float]:
@@ -161,18 +152,6 @@ def evaluate(worker: Worker, task: Task) -> dict[str, float]:
         metrics |= figures
     metrics.pop("step")
     return metrics
-
-
-def finish(cell: Cell, data: PreparedData, built: Built, record: RunRecord) -> None:
-    """Write model and record."""
-    export_model(
-        cell.folder / "model",
-        built.task.backbone,
-        built.task.head,
-        data.tokenizer,
-        built.initial_adapter,
-    )
-    write_record(cell.folder, record)
 
 
 def check_memorised(config: Config, metrics: dict[str, float]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loradrift.cli.run_table import print_closing_table
-from loradrift.runs import RunRecord, Status, read_record, write_record
+from loradrift.runs import Cell, RunRecord, Status, read_record
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def note(tmp_path):
             },
         )
         folder = tmp_path / f"{task},{method},{variant},{seed}"
-        write_record(folder, record)
+        Cell(folder, record).save()
         return {"name": f"seed={seed}", "cell": str(folder), "error": None}
 
     return write
@@ -72,7 +72,7 @@ def test_there_is_no_mean_over_different_rows(note, capsys):
     for number, each in enumerate(notes):
         record = read_record(Path(each["cell"]))
         record.fingerprints["evaluation_rows"] = str(number)
-        write_record(Path(each["cell"]), record)
+        Cell(Path(each["cell"]), record).save()
     print_closing_table(notes)
     out = capsys.readouterr().out
     assert "accuracy of different rows: nan" in out and "50.00" not in out

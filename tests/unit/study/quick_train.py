@@ -9,7 +9,7 @@ from planted import plant
 
 from loradrift import config, study, sweeping
 from loradrift.cli import entry_point as cli
-from loradrift.runs import Status, write_record
+from loradrift.runs import Status
 
 config.register()
 sweeping.register()
@@ -40,9 +40,9 @@ def quick(settings, cell):
         written = planted_run(settings, cell)
     figures = {"wall_time_s": 2.0, "peak_memory_bytes": float(2**20)}
     parameters = {"trainable": 7, "total": 9}
-    record = replace(written, status=Status.SUCCESS, performance=figures, parameters=parameters)
-    write_record(cell.folder, record)
-    return record
+    cell.record = written
+    cell.save(status=Status.SUCCESS, performance=figures, parameters=parameters)
+    return cell.record
 
 
 def planted_run(settings, cell):

@@ -35,6 +35,7 @@ def test_an_axis_may_be_a_pattern():
         (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
         (["study.name=a,b"], r"study.name=a,b: study=main varies task, method and seed alone"),
         (["experiment=overfit"], r"experiment=overfit: .* own: study.phases=\[sanity\]"),
+        (["phase=search"], r"phase=search: a study says itself what a run is for: study.phases="),
         (["study.seeds=1,2"], r"study.seeds=1,2: a study has one study.seeds, .*=\[1,2\]"),
         (["search=lora"], r"search=lora: study=main searches by itself, .*phases=\[search\]"),
         (["task=sst3"], r"study.tasks must be some of sst2, mrpc, rte, squad_v2, got sst3"),

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
-from loradrift.runs import Status, open_cell, write_record
+from loradrift.runs import Status, open_run
 from loradrift.study.cells import best_file, plan, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -38,8 +38,8 @@ def test_seeds_are_composed_once_and_each_is_compared_with_its_record(program, l
     for seed, others in ((1, []), (2, ["method.rank=4"]), (3, [])):
         status = Status.INTERRUPTED if seed == 3 else Status.SUCCESS
         settings = replace(load(*typed, *others, f"seed={seed}"), variant="")
-        with open_cell(settings) as cell:
-            write_record(cell.folder, replace(cell.record, status=status))
+        with open_run(settings) as cell:
+            cell.save(status=status)
     cells = list(seed_cells(program, typed, range(1, 40)))
     assert program.composed == 1
     assert [cell.config.seed for cell in cells if cell.record] == [1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from studying import begun, contents, start
 
+from loradrift.runs import read_record
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
@@ -33,6 +34,8 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
         *(f"drift/sst2/{name}/seed=1" for name in ("majority", "random", "zero_shot")),
         *(f"drift/sst2/{name}/seed={n}" for name in ("full_finetune", "lora") for n in (1, 2)),
     ]
+    phases = [read_record(folder / "runs" / each).phase for each in begun(folder)]
+    assert phases == ["sanity"] * 2 + ["baselines"] * 3 + ["production"] * 4
     assert re.search(r"sst2\W+lora\W+7\W+1 MiB", out)  # the memory of each task and method
     assert not list(folder.rglob("last.ckpt")) and len(list(folder.rglob("best.ckpt"))) == 6
     assert (folder / "results/drift_analysis/drift_analysis_results.json").is_file()

@@ -13,11 +13,17 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     code, out, err = run(tmp_path, *typed)
     assert code == 0, err
     *trials, production = begun(tmp_path)
+    records = [
+        json.loads((tmp_path / "runs" / each / "run.json").read_text())
+        for each in (*trials, production)
+    ]
+    assert [record["phase"] for record in records] == ["search", "search", "production"]
+    assert {"search.trial=1", "phase=search", "task=sst2"} < set(records[1]["overrides"])
+    assert {"best=true", "method=lora", "seed=1"} < set(records[2]["overrides"])
     assert len(trials) == 2 and all(each.startswith("drift.search/sst2/lora,") for each in trials)
     assert production == "drift/sst2/lora,best=True/seed=1"
     found = re.search(r"in trial 0: .*method.optim.lr=(\S+)", out)[1]
-    record = json.loads((tmp_path / "runs" / production / "run.json").read_text())
-    assert record["config"]["method"]["optim"]["lr"] == pytest.approx(float(found))
+    assert records[2]["config"]["method"]["optim"]["lr"] == pytest.approx(float(found))
     code, out, err = run(tmp_path, *typed)
     assert (code, len(begun(tmp_path))) == (0, 3), err
     assert "phase production: 1 cells, 1 finished already" in out

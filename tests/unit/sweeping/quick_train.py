@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -11,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from loradrift import config, launching, sweeping
 from loradrift.cli import entry_point as cli
-from loradrift.runs import Status, write_record
+from loradrift.runs import Status
 
 config.register()
 launching.register()
@@ -56,9 +55,8 @@ def quick(settings, cell):
 
 
 def finished(cell, status, value):
-    record = replace(cell.record, status=status, metrics={"validation/accuracy": value})
-    write_record(cell.folder, record)
-    return record
+    cell.save(status=status, metrics={"validation/accuracy": value})
+    return cell.record
 
 
 if __name__ == "__main__":

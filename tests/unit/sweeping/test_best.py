@@ -12,7 +12,7 @@ from planted_search import add, plant
 from loradrift import config
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import UserError, identity
-from loradrift.runs import Status, open_cell, write_record
+from loradrift.runs import Status, open_run
 from loradrift.sweeping.best import write_best
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -108,12 +108,11 @@ def test_best_is_part_of_the_variant_but_not_of_the_identity(best, run):
 
 
 def test_a_new_search_with_other_values_is_noticed(best, run):
-    with open_cell(run("best=true")) as cell:
-        cell.record.status = Status.SUCCESS
-        write_record(cell.folder, cell.record)
+    with open_run(run("best=true")) as cell:
+        cell.save(status=Status.SUCCESS)
     best.write_text(best.read_text().replace("rank: 16", "rank: 4"))
     changed = r"another configuration: method\.rank: 16 -> 4"
-    with pytest.raises(UserError, match=changed), open_cell(run("best=true")):
+    with pytest.raises(UserError, match=changed), open_run(run("best=true")):
         pass
 
 

@@ -12,10 +12,10 @@ from loradrift.training.metrics_file import MetricsFile
         ([], ("main", "production")),
         (["study.name=drift"], ("drift", "production")),
         (["study.name=drift", "method=majority"], ("drift", "baselines")),
-        (["study.name=drift.search"], ("drift", "search")),
-        (["study.name=my.drift.sanity"], ("my.drift", "sanity")),
+        (["study.name=drift.search", "phase=search"], ("drift", "search")),
+        (["study.name=my.drift.sanity", "experiment=overfit"], ("my.drift", "sanity")),
         (["study.name=v1.2"], ("v1.2", "production")),
-        (["study.name=.search"], (".search", "production")),
+        (["study.name=my.search"], ("my.search", "production")),
     ],
 )
 def test_the_group_is_the_study_and_the_job_type_its_phase(load, overrides, expected):

@@ -2,7 +2,7 @@
 
 import time
 
-from loradrift.runs import open_cell
+from loradrift.runs import open_run
 from loradrift.training import prepared_data
 from loradrift.training.run import run
 
@@ -25,7 +25,7 @@ def test_making_the_base_model_is_not_in_the_wall_time(
         f"cache={cache}", f"runs={tmp_path}/runs",
     )  # fmt: skip
     began = time.perf_counter()
-    with open_cell(config) as cell:
+    with open_run(config) as cell:
         record = run(config, cell)
     whole = time.perf_counter() - began
     assert 0 < record.performance["wall_time_s"] <= whole - MAKING_S

@@ -19,6 +19,7 @@ from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcome
 from loradrift.analysis.drift.pairing import choose_study
 from loradrift.analysis.tables import read_tables
 from loradrift.config import UserError
+from loradrift.config.studies import phase_folder
 from loradrift.files import write_atomic, write_json
 
 AGAIN = "python analyze.py"
@@ -82,7 +83,7 @@ def push(settings: DashboardsConfig, contents: Contents) -> None:
 
 def offline_runs(runs: str, study: str) -> list[str]:
     """Patterns of the folders that the study's runs have logged to, phase by phase."""
-    phases = [f"{runs}/{study}{phase}" for phase in ("", ".search", ".sanity")]
+    phases = [f"{runs}/{phase_folder(study, each)}" for each in ("production", "search", "sanity")]
     logged = "*/*/*/wandb/offline-run-*"
     return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
 

@@ -8,6 +8,7 @@ from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Arms, arm_names
 from loradrift.analysis.drift.run_view import Run, certified, command, why_uncertified
 from loradrift.config import UserError
+from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, Status, read_record
 
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
@@ -15,9 +16,6 @@ CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", 
 
 BETWEEN_SEEDS = tuple(name for name in CONTRACT if name != "train_rows")
 """Fingerprints that the seeds of a task must share: each may train on its own sample."""
-
-PREPARATIONS = (".sanity", ".search")
-"""How the studies' names end that hold no results: checks, and the trials of a search."""
 
 
 class Pair(NamedTuple):
@@ -57,8 +55,10 @@ def choose_study(runs: Path, study: str | None) -> str:
     Raises:
         UserError: If there is no such study.
     """
-    names = {path.parents[3].name for path in runs.glob("*/*/*/seed=*/run.json")}
-    studies = sorted(name for name in names if not name.endswith(PREPARATIONS))
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for path in runs.glob("*/*/*/seed=*/run.json"):
+        folders[path.parents[3].name].append(path.parent)
+    studies = sorted(name for name, each in folders.items() if any(map(_is_result, each)))
     if not studies:
         raise UserError(
             f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
@@ -70,6 +70,15 @@ def choose_study(runs: Path, study: str | None) -> str:
     if study not in studies:
         raise UserError(f"analysis.study must be one of {', '.join(studies)}, got {study}")
     return study
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a run is neither a check nor the trial of a search; what is damaged is told later."""
+    try:
+        record = read_record(folder)
+    except UserError:
+        return True
+    return record is not None and record.phase not in APART
 
 
 def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairing:
@@ -119,7 +128,8 @@ def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
         try:
             record = read_record(path.parent)
             assert record is not None
-            records[path.parent] = record
+            if record.phase not in APART:
+                records[path.parent] = record
         except UserError as error:
             problems.append(str(error))
     return dict(sorted(records.items(), key=lambda item: _place(*item)))

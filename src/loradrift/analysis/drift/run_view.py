@@ -2,12 +2,11 @@
 
 import shlex
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from loradrift.activations import ActivationStore
 from loradrift.analysis.drift.arms import OWN, Arm, variant_of
+from loradrift.config.keys import varies
 from loradrift.runs import RunRecord, Status
 
 
@@ -75,11 +74,9 @@ def overrides(run: Run) -> str:
 
     Overrides that belong to the run's method alone are left out.
     """
+    typed = [each for each in run.record.overrides if varies(each) and not each.startswith(OWN)]
     parts = [f"study.name={run.record.coordinates['study']}"]
-    for part in filter(None, run.setting.split(",")):
-        key, _, value = part.partition("=")
-        # A path is in the variant as its last part and a digest: the configuration has it whole.
-        parts.append(f"{key}={_setting(run.record.config, key)}" if "~" in value else part)
+    parts += ["best=true" if part.startswith("best=") else part for part in typed]
     runs = run.folder.parents[3]
     parts += [] if runs == Path("runs") else [f"runs={runs}"]
     return shlex.join(parts)
@@ -90,10 +87,6 @@ def command(arm: Arm, partner: Run) -> str:
     own = [part for part in arm.overrides if part not in partner.setting.split(",")]
     place = f"task={partner.task} method={arm.method} seed={partner.seed}"
     return " ".join(["python train.py", place, *map(shlex.quote, own), overrides(partner)])
-
-
-def _setting(config: dict[str, Any], key: str) -> Any:
-    return reduce(lambda values, name: values.get(name, {}), key.split("."), config)
 
 
 def certified(run: Run) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
-from loradrift.runs import RunRecord, Status, write_record
+from loradrift.runs import Cell, RunRecord, Status
 
 LAYERS = 3
 FINGERPRINTS = {
@@ -36,7 +36,7 @@ def base(num_rows: int, width: int) -> dict[str, torch.Tensor]:
 def write_run(runs: Path, method: str, seed: int, **options) -> Path:
     """A finished run as :func:`plant` leaves it, with its record."""
     folder, record = plant(runs, method, seed, **options)
-    write_record(folder, record)
+    Cell(folder, record).save()
     return folder
 
 
@@ -50,6 +50,7 @@ def plant(
     study: str = "drift",
     variant: str = "",
     status: Status = Status.SUCCESS,
+    phase: str = "production",
     steps: tuple[int, ...] = (0, 50, 100),
     scores: tuple[float, ...] = (0.6, 0.8),
     num_rows: int = 300,
@@ -71,10 +72,12 @@ def plant(
         coordinates={
             "study": study, "task": task, "method": method, "variant": variant, "seed": seed
         },
+        overrides=[part for part in variant.split(",") if part],
         config={
             "task": {"metric": "accuracy", "name": task}, "method": config, "model": model or {}
         },
         status=status,
+        phase=phase,
         fingerprints={**FINGERPRINTS, **(fingerprints or {})},
         steps=steps[-1],
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import pytest
 from planted import write_run
@@ -11,7 +10,7 @@ from planted import write_run
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.config import UserError
-from loradrift.runs import Status, read_record, write_record
+from loradrift.runs import Cell, Status, read_record
 
 
 def both(runs, seed, **options):
@@ -44,6 +43,18 @@ def test_two_studies_must_be_chosen_from(tmp_path):
     with pytest.raises(UserError, match="analysis.study must be one of drift, other, got x"):
         find_pairs(tmp_path, "x")
     assert len(find_pairs(tmp_path, "other").pairs) == 1
+
+
+def test_checks_and_trials_are_told_by_their_records_and_are_no_results(tmp_path):
+    both(tmp_path, 1)
+    both(tmp_path, 2, phase="sanity")  # beside the results
+    both(tmp_path, 1, phase="search", study="whatever")
+    pairing = find_pairs(tmp_path, None)
+    assert [pair.seed for pair in pairing.pairs] == [1]
+    assert pairing.problems == []
+    both(tmp_path, 1, study="re.search")  # whose name is only a name
+    with pytest.raises(UserError, match="must be one of drift, re.search, got null"):
+        find_pairs(tmp_path, None)
 
 
 def test_a_seed_of_another_experiment_is_not_averaged_with_the_others(tmp_path):
@@ -110,11 +121,18 @@ def test_a_seed_of_one_arm_only(tmp_path):
     )
 
 
-def test_the_command_for_a_missing_partner_has_the_studys_overrides_and_not_the_methods(tmp_path):
+@pytest.mark.parametrize("schema", [1, 2])
+def test_the_command_for_a_missing_partner_has_the_studys_overrides_and_not_the_methods(
+    tmp_path, schema
+):
     variant = "method.rank=4,model.path=base-3M~0a1b2c3d,task.max_steps=9"
     folder = write_run(tmp_path, "lora", 1, size=0.2, variant=variant)
-    record = read_record(folder)
-    write_record(folder, replace(record, config=record.config | {"model": {"path": "a b/base-3M"}}))
+    record = json.loads((folder / "run.json").read_text())
+    record["overrides"] = ["method.rank=4", "model.path=a b/base-3M", "task.max_steps=9"]
+    if schema == 1:  # it is told by the variant, and by the configuration
+        del record["overrides"], record["phase"], record["kind"]
+        record |= {"schema_version": 1, "config": {"model": {"path": "a b/base-3M"}}}
+    (folder / "run.json").write_text(json.dumps(record))
     write_run(tmp_path, "full_finetune", 2, size=0.2, variant=variant)
     problem, _ = find_pairs(tmp_path, None).problems
     assert "study.name=drift 'model.path=a b/base-3M' task.max_steps=9 runs=" in problem
@@ -183,7 +201,7 @@ def test_any_two_arms(tmp_path, control, treatment, variants):
             folder = write_run(tmp_path, "rslora", seed, size=0.2, variant=f"{SHORT}{rank}")
             record = read_record(folder)
             config = record.config | {"method": {"rank": rank}}
-            write_record(folder, replace(record, config=config))
+            Cell(folder, record).save(config=config)
     pairing = find_pairs(tmp_path, None, Arms.of(control, treatment))
     assert [pair.seed for pair in pairing.pairs] == [1, 2] and pairing.problems == []
     for pair in pairing.pairs:

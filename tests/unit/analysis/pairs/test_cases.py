@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from loradrift.analysis.pairs.comparison import compare_pairs
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import load_backbone, model_fingerprint
-from loradrift.runs import RunRecord, Status, write_record
+from loradrift.runs import Cell, RunRecord, Status
 
 RNG = np.random.default_rng(0)
 
@@ -29,7 +29,7 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
             status=status,
             fingerprints={"base_model": model_fingerprint(model, seed=0, cache=tmp_path)},
         )
-        write_record(folder, record)
+        Cell(folder, record).save()
         if status == Status.SUCCESS and method == "lora":
             adapter(name="run/model")
         elif status == Status.SUCCESS:
