@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ def evaluate_files(settings: SquadReportConfig) -> Evaluation:
     na_probs = None if settings.na_probs is None else Path(settings.na_probs)
     problems: list[str] = []
     questions = read_squad(dataset, problems)
-    answers = read_answers(predictions)
-    probabilities = None if na_probs is None else read_probabilities(na_probs)
+    answers = _read_object(predictions, "predictions", "answer", "a string", _is_text)
+    probabilities = None
+    if na_probs is not None:
+        must = "a finite number"
+        probabilities = _read_object(na_probs, "na_probs", "probability", must, _is_finite)
     evaluation = evaluate(questions, answers, probabilities)
     if problems:
         warn(
@@ -47,44 +51,30 @@ def show(settings: SquadReportConfig, evaluation: Evaluation) -> None:
     print(json.dumps(evaluation.figures, indent=2))
 
 
-def read_answers(path: Path) -> dict[str, str]:
-    """Question id -> answer.
+def _read_object(path: Path, key: str, value: str, must: str, legal: Callable[[Any], bool]) -> Any:
+    """Read a JSON object whose keys are ids of questions.
 
     Raises:
-        UserError: If the file is missing or no JSON object of strings.
+        UserError: If the file is missing, or no JSON object of legal values.
     """
-    answers = _read_object(path, "predictions", "answer")
-    for id, answer in answers.items():
-        if not isinstance(answer, str):
-            raise UserError(
-                f"predictions={path}: {id!r} must have a string, got {json.dumps(answer)[:80]}"
-            )
-    return answers
-
-
-def read_probabilities(path: Path) -> dict[str, float]:
-    """Question id -> probability that there is no answer.
-
-    Raises:
-        UserError: If the file is missing or no JSON object of finite numbers.
-    """
-    probabilities = _read_object(path, "na_probs", "probability")
-    for id, value in probabilities.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        # NaN compares false with everything; so large an integer would be no float
-        if not number or not abs(value) <= sys.float_info.max:
-            raise UserError(
-                f"na_probs={path}: {id!r} must have a finite number, got {json.dumps(value)[:80]}"
-            )
-    return probabilities
-
-
-def _read_object(path: Path, key: str, value: str) -> dict[str, Any]:
     expected = f"a JSON object, question id -> {value},"
     content = read_json(path, expected)
     if not isinstance(content, dict):
         raise UserError(f"{key}={path} must be {expected} got {type(content).__name__}")
+    for id, each in content.items():
+        if not legal(each):
+            raise UserError(f"{key}={path}: {id!r} must have {must}, got {json.dumps(each)[:80]}")
     return content
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_finite(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN compares false with everything; so large an integer would be no float
+    return number and abs(value) <= sys.float_info.max
 
 
 def warn_of_skips(evaluation: Evaluation, dataset: Path, predictions: Path) -> None:
