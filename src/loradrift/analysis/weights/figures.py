@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -118,73 +118,63 @@ def _rank(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
     adapter_rank(axes, modules)
 
 
-def _panels(
-    name: str,
-    caption: str,
-    draw: Callable[[Any, Arms, pd.DataFrame], None],
-    tables: tuple[Arms, Weights],
-    folder: Path,
-    *,
-    columns: int = 4,
-) -> Figure | None:
-    """Draw one panel per task from the modules that both methods change, or from the runs."""
-    arms, weights = tables
-    if name.endswith("_against_norm"):
-        table = weights.totals[weights.totals[name.removesuffix("_against_norm")].notna()]
-    else:
-        table = compared_modules(weights.modules)
-    if table.empty:
-        return None
-    by_task = {str(task): own for task, own in table.groupby("task", sort=False)}
-    return draw_panels(
-        list(by_task),
-        lambda axes, task: draw(axes, arms, by_task[task]),
-        folder,
-        name,
-        caption,
-        columns=columns,
-    )
+class _Plot(NamedTuple):
+    """A figure with a panel for each task."""
+
+    draw: Callable[[Any, Arms, pd.DataFrame], None]
+    caption: str
+    columns: int = 4
+    """Of the legend."""
 
 
-WEIGHTS: Drawers = {
-    "update_norm": partial(
-        _panels,
-        "update_norm",
+PLOTS = {
+    "update_norm": _Plot(
+        partial(per_layer, value="relative_norm", label="relative update norm"),
         "How much each layer's weights changed: |dW| / |W| (Frobenius), mean over the layer's "
         "modules and over seeds; band: from the least seed to the largest.",
-        partial(per_layer, value="relative_norm", label="relative update norm"),
     ),
-    "effective_rank": partial(
-        _panels,
-        "effective_rank",
+    "effective_rank": _Plot(
+        _rank,
         "In how many directions they changed: the exponential of the entropy of the update's "
         "singular values, likewise. Dotted: an adapter's rank, which its product B A cannot "
         "exceed; rescaled rows, as DoRA has them, can.",
-        _rank,
     ),
-    "intruders": partial(
-        _panels,
-        "intruders",
+    "intruders": _Plot(
+        intruders,
         "Intruder dimensions: of the strongest left singular vectors of a tuned weight, those "
         "whose |cosine| with every base one is below 0.5; mean over modules and seeds. Dashed: "
         "a random change as large, of the same rank. Where that has as many, size alone "
         "explains them. Of random directions, as many are intruders as the note says.",
-        intruders,
         columns=2,
     ),
-    "drift_against_norm": partial(
-        _panels,
-        "drift_against_norm",
+    "drift_against_norm": _Plot(
+        partial(against_norm, value="drift", label="mean drift (1 - CKA)"),
         "Drift at the last step, mean over layers, against the size of the whole update: |dW| "
         "/ |W| over all linear layers; each mark is a run.",
-        partial(against_norm, value="drift", label="mean drift (1 - CKA)"),
     ),
-    "forgetting_against_norm": partial(
-        _panels,
-        "forgetting_against_norm",
+    "forgetting_against_norm": _Plot(
+        partial(against_norm, value="forgetting", label="forgetting (nats per token)"),
         "Forgetting, the rise of the next-token loss on neutral text, against the size of "
         "the whole update; each mark is a run.",
-        partial(against_norm, value="forgetting", label="forgetting (nats per token)"),
     ),
 }
+
+
+def _draw(name: str, tables: tuple[Arms, Weights], folder: Path) -> Figure | None:
+    """Draw one of :data:`PLOTS` from the modules that both methods change, or from the runs."""
+    (arms, weights), plot = tables, PLOTS[name]
+    table = compared_modules(weights.modules)
+    if name.endswith("_against_norm"):
+        table = weights.totals[weights.totals[name.removesuffix("_against_norm")].notna()]
+    if table.empty:
+        return None
+    tasks = {str(task): own for task, own in table.groupby("task", sort=False)}
+
+    def panel(axes: Any, task: str) -> None:
+        plot.draw(axes, arms, tasks[task])
+
+    return draw_panels(list(tasks), panel, folder, name, plot.caption, columns=plot.columns)
+
+
+WEIGHTS: Drawers = {name: partial(_draw, name) for name in PLOTS}
 """The figures of the arms and their :class:`Weights`."""

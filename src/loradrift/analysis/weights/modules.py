@@ -18,6 +18,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from loradrift import weights
 from loradrift.adapters import read_adapter
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.analysis.drift.run_view import Run
@@ -26,24 +27,7 @@ from loradrift.analysis.weights.base_models import find_bases, label
 from loradrift.caching import entry, recall
 from loradrift.config import UserError
 from loradrift.files import write_atomic
-from loradrift.weights import (
-    Change,
-    Dense,
-    Dora,
-    LowRank,
-    StoredWeights,
-    Svd,
-    effective_rank,
-    intruder_dimensions,
-    norm,
-    read_change,
-    read_full,
-    singular_values,
-    stable_rank,
-    subspace_overlap,
-    svd,
-    top_energy,
-)
+from loradrift.weights import Change, Dense, Dora, LowRank, StoredWeights, Svd
 
 TOP = 10
 """Top directions of the base weight, and of the tuned one; all, where there are fewer."""
@@ -108,8 +92,7 @@ def weight_changes(
 
     Returns:
         One row for each run and module with :data:`COLUMNS`, and a line for each pair whose
-        weights could not be read. Modules that an arm leaves alone have
-        their norms only.
+        weights could not be read. Modules that an arm leaves alone have their norms only.
     """
     groups, problems = find_bases(pairs, runs, memory)
     tables: list[pd.DataFrame] = []
@@ -122,8 +105,8 @@ def weight_changes(
             with write_atomic(paths[pair]) as temporary:
                 table.to_parquet(temporary, index=False)
         tables += [table for table in known.values() if table is not None]
-    empty = pd.DataFrame(columns=list(COLUMNS))
-    return (pd.concat(tables, ignore_index=True) if tables else empty), problems
+    tables = tables or [pd.DataFrame(columns=list(COLUMNS))]
+    return pd.concat(tables, ignore_index=True), problems
 
 
 def layer_of(module: str) -> int | None:
@@ -141,8 +124,8 @@ def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
         for pattern in ("*.safetensors*", "adapter_config.json")
         for path in folder.glob(pattern)
     )
-    stats = [(str(path.resolve()), path.stat()) for path in files]
-    stamps = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    stats = [(path.resolve(), path.stat()) for path in files]
+    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     return {"what": f"weights {seed}", "code": code_version(), "files": stamps}
 
 
@@ -158,7 +141,7 @@ def _read(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
     folder = run.folder / "model"
     if (folder / "adapter_config.json").exists() or run.trains_adapter:
         return read_adapter(folder, base)
-    return read_full(base, StoredWeights(folder)).modules
+    return weights.read_full(base, StoredWeights(folder)).modules
 
 
 def _measure(
@@ -171,20 +154,20 @@ def _measure(
     """
     opened: dict[Pair, Opened] = {}
     rows: dict[Pair, list[dict[str, object]]] = {}
-    base = StoredWeights(folder) if pairs else None
+    if not pairs:
+        return {}
+    base = StoredWeights(folder)
     for pair in pairs:
-        assert base is not None
         try:
             opened[pair], rows[pair] = _open(pair, base), []
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")
-    every = read_full(base, base).modules if base is not None and opened else ()
+    every = weights.read_full(base, base).modules if opened else ()
     modules = [name for name in every if layer_of(name) is not None]
     for module in track(modules, "weights", transient=True, disable=not modules):
-        assert base is not None
         weight_OI = base.read(f"{module}.weight")
         is_compared = any(each.is_compared(module) for each in opened.values())
-        shared = BaseModule(weight_OI, svd(weight_OI) if is_compared else None)
+        shared = BaseModule(weight_OI, weights.svd(weight_OI) if is_compared else None)
         for pair, each in list(opened.items()):
             try:
                 rows[pair] += _pair_rows(each, module, shared, seed)
@@ -197,12 +180,12 @@ def _measure(
 def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list[dict[str, object]]:
     """A row for each arm that can change the module; one of no change where neither can."""
     rows: list[dict[str, object]] = []
-    base_size = norm(base.weight_OI)
+    base_size = weights.norm(base.weight_OI)
     changed = [side for side, changes in enumerate(opened.changes) if module in changes]
     for side in changed or [0]:
         run, own = opened.pair[side], opened.changes[side]
-        change = read_change(own[module]) if changed else None
-        size = 0.0 if change is None else norm(change)
+        change = weights.read_change(own[module]) if changed else None
+        size = 0.0 if change is None else weights.norm(change)
         row: dict[str, object] = {
             "task": run.task,
             "method": run.method,
@@ -235,17 +218,17 @@ def measures(
         generator: Draws the control and the null of the intruder dimensions.
     """
     assert base.directions is not None
-    values_K = singular_values(change)
-    overlap = subspace_overlap(change, base.directions, min(TOP, len(base.directions.S_K)))
-    intruders = intruder_dimensions(
+    values_K = weights.singular_values(change)
+    overlap = weights.subspace_overlap(change, base.directions, min(TOP, len(base.directions.S_K)))
+    intruders = weights.intruder_dimensions(
         change, base.weight_OI, base.directions, generator=generator, k=TOP
     )
     return {
         "lora_rank": rank,
-        "effective_rank": effective_rank(values_K),
-        "stable_rank": stable_rank(values_K),
-        "energy_top_1": top_energy(values_K, 1),
-        "energy_top_r": None if rank is None else top_energy(values_K, rank),
+        "effective_rank": weights.effective_rank(values_K),
+        "stable_rank": weights.stable_rank(values_K),
+        "energy_top_1": weights.top_energy(values_K, 1),
+        "energy_top_r": None if rank is None else weights.top_energy(values_K, rank),
         "overlap_left": overlap.left,
         "overlap_left_random": overlap.expected_left,
         "overlap_right": overlap.right,

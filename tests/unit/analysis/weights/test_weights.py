@@ -142,8 +142,8 @@ def test_one_seed_has_means_and_no_interval(copied):
 
 def test_a_base_weight_is_decomposed_once_for_all_runs_and_not_again(copied, monkeypatch):
     shapes = []
-    decompose = module.svd
-    monkeypatch.setattr(module, "svd", lambda x: (shapes.append(x.shape), decompose(x))[1])
+    decompose = module.weights.svd
+    monkeypatch.setattr(module.weights, "svd", lambda x: (shapes.append(x.shape), decompose(x))[1])
     first = measured(copied)
     assert len(shapes) == len(QUERY)  # of the modules that both methods change
     again = measured(copied)
