@@ -59,9 +59,7 @@ def test_both_pass_with_their_scales(scales, judge, model_folder):
     assert certificate["effect"].figures["layers"] == 8
     assert f"style: {scales['style']:g} times alpha/sqrt(r) = " in certificate["scale"].message
     assert set(certificate.files) == {
-        f"{name}/adapter_{file}"
-        for name in scales
-        for file in ("config.json", "model.safetensors")
+        f"{name}/adapter_{file}" for name in scales for file in ("config.json", "model.safetensors")
     }
 
 
