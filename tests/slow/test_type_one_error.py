@@ -4,7 +4,6 @@ The tables of ``docs/method.md``: ``python -m pytest -m slow -s tests/slow/test_
 Differences are normal with unit standard deviation over seeds, and independent of each other.
 """
 
-import gc
 import math
 
 import numpy as np
@@ -15,12 +14,12 @@ from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.statistics import (
     Variance,
+    adjust,
     equivalence,
     hierarchical_bootstrap,
     max_t,
     noninferiority,
     paired_t,
-    per_task,
     ratio_interval,
     sign_flip,
     t_interval,
@@ -88,7 +87,8 @@ def equivalence_at_its_bound(rng, s, t, effect):
 def any_task_in_a_notebook(rng, s, t, effect):
     full = {task: rng.normal(80, 1, s) for task in range(t)}
     lora = {task: values + rng.normal(effect, 1, s) for task, values in full.items()}
-    return any(result.significant_at_05 for result in per_task(lora, full).values())
+    p_values = {task: paired_t(lora[task], full[task]).p for task in full}
+    return any(each.bonferroni < ALPHA for each in adjust(p_values).values())
 
 
 def linked(rng, s, t, correlation):
@@ -195,12 +195,6 @@ def rate(name, rejects, simulations, design, effect=0.0):
 
 def row(name, rates):
     return f"| {name} | " + " | ".join(f"{100 * value:.1f}" for value in rates) + " |"
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    # statsmodels collects garbage in each Holm correction: 0.1 s once torch is loaded
-    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 @pytest.mark.slow

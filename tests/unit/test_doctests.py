@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-PACKAGES = ["loradrift.caching", "loradrift.similarity"]
+PACKAGES = ["loradrift.caching", "loradrift.similarity", "loradrift.statistics"]
 
 
 def modules(name: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Tests, intervals and effect sizes for few seeds. ``docs/method.md`` says what each is for.
 
 Primary: :func:`sign_flip`, :func:`max_t`, :func:`t_interval`, :func:`noninferiority`,
-:func:`equivalence`. The jackknife of CKA is in :mod:`.jackknife`, which imports torch.
+:func:`equivalence`. What compares takes ``(treatment, control)``, a value per seed each.
 """
 
 from loradrift.statistics.bootstrap import Bootstrap, hierarchical_bootstrap
@@ -22,12 +22,10 @@ from loradrift.statistics.intervals import (
 )
 from loradrift.statistics.paired import (
     Equivalence,
-    TaskComparison,
     TTest,
     equivalence,
     noninferiority,
     paired_t,
-    per_task,
 )
 from loradrift.statistics.sign_flip import MaxT, SignFlip, least_p, max_t, sign_flip
 from loradrift.statistics.values import stack
@@ -41,7 +39,6 @@ __all__ = [
     "MaxT",
     "SignFlip",
     "TTest",
-    "TaskComparison",
     "Variance",
     "adjust",
     "cohens_d",
@@ -53,7 +50,6 @@ __all__ = [
     "noninferiority",
     "paired_d",
     "paired_t",
-    "per_task",
     "pooled_d",
     "ratio_interval",
     "sign_flip",

@@ -52,6 +52,11 @@ def hierarchical_bootstrap(
     Raises:
         ValueError: If there is no task, a task is no finite matrix, ``num_resamples`` is not
             positive, or ``confidence`` is not in (0, 1).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> hierarchical_bootstrap({"sst2": [[1, 2], [3, 4]]}, rng, num_resamples=99).estimate
+        2.5
     """
     check_confidence(confidence)
     if num_resamples <= 0:

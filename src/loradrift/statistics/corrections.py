@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 
 class Adjusted(NamedTuple):
@@ -26,17 +27,20 @@ def adjust(p_values: Mapping[str, float]) -> dict[str, Adjusted]:
 
     Raises:
         ValueError: If a p-value is outside [0, 1].
-    """
-    from statsmodels.stats.multitest import multipletests  # takes a second to import
 
+    Example:
+        >>> adjust({"drift": 0.01, "score": 0.04})["drift"]
+        Adjusted(p=0.01, bonferroni=0.02, holm=0.02, benjamini_hochberg=0.02)
+    """
     for name, p in p_values.items():
         if not (np.isnan(p) or 0 <= p <= 1):
             raise ValueError(f"the p-value of {name} must be in [0, 1], got {p}")
     if not p_values:
         return {}
-    counted = np.nan_to_num(np.array(list(p_values.values()), dtype=np.float64), nan=1.0)
-    corrected = [
-        multipletests(counted, method=method)[1] for method in ("bonferroni", "holm", "fdr_bh")
-    ]
-    rows = zip(p_values, counted, *corrected, strict=True)
-    return {name: Adjusted(*map(float, values)) for name, *values in rows}
+    p_N = np.nan_to_num(np.array(list(p_values.values()), dtype=np.float64), nan=1.0)
+    order_N, count = np.argsort(p_N, kind="stable"), len(p_N)
+    holm_N = np.empty(count)
+    holm_N[order_N] = np.maximum.accumulate(p_N[order_N] * np.arange(count, 0, -1))
+    columns = p_N, p_N * count, holm_N, stats.false_discovery_control(p_N)
+    rows = zip(p_values, *(np.minimum(column, 1).tolist() for column in columns), strict=True)
+    return {name: Adjusted(*values) for name, *values in rows}

@@ -59,7 +59,7 @@ def t_interval(
 
     Args:
         seed_values: One value per seed (its mean over tasks, where there are several).
-        rows: Jackknife variance of the mean over seeds (:mod:`.jackknife`), if the claim is about
+        rows: Jackknife variance of the mean over seeds (a jackknife's), if the claim is about
             all text like the probe's and not only about these rows.
         confidence: Share of such intervals that contain the truth.
 
@@ -68,6 +68,11 @@ def t_interval(
 
     Raises:
         ValueError: If the values are no finite vector, or ``confidence`` is not in (0, 1).
+
+    Example:
+        >>> low, high = t_interval([1, 2, 3])[1:3]
+        >>> round(low, 2), round(high, 2)
+        (-0.48, 4.48)
     """
     values_S = vector(seed_values)
     check_confidence(confidence)
@@ -83,40 +88,47 @@ def t_interval(
 
 
 def ratio_interval(
-    lora: ArrayLike, full: ArrayLike, rows: Variance | None = None, confidence: float = 0.95
+    treatment: ArrayLike,
+    control: ArrayLike,
+    rows: Variance | None = None,
+    confidence: float = 0.95,
 ) -> Interval:
     """Ratio of the means over seeds, with the interval that goes with the test of a contrast.
 
-    It holds every r whose two-sided paired t test of ``lora - r full`` does not reject (Fieller
-    1954, J. R. Statist. Soc. B 16:175), so that its ends and such a test cannot contradict each
-    other; a mean of the seeds' own ratios can.
+    It holds every r whose two-sided paired t test of ``treatment - r control`` does not reject
+    (Fieller 1954, J. R. Statist. Soc. B 16:175), so that its ends and such a test cannot contradict
+    each other; a mean of the seeds' own ratios can.
 
     Args:
-        lora: A value per seed (S,).
-        full: The value of full fine-tuning with the same seed (S,), positive on average.
+        treatment: A value per seed (S,).
+        control: The value with the same seed (S,), positive on average.
         rows: Jackknife variance of the ratio, as for :func:`t_interval`.
         confidence: Share of such intervals that contain the truth.
 
     Returns:
-        NaN bounds for one seed, or where full's mean cannot be told from 0.
+        NaN bounds for one seed, or where the control's mean cannot be told from 0.
 
     Raises:
-        ValueError: If the values are not paired, full's mean is not positive, or ``confidence``
-            is not in (0, 1).
+        ValueError: If the values are not paired, the control's mean is not positive, or
+            ``confidence`` is not in (0, 1).
+
+    Example:
+        >>> ratio_interval([2, 4, 6], [1, 2, 3]).estimate
+        2.0
     """
-    lora_S, full_S = pairs(lora, full)
+    treatment_S, control_S = pairs(treatment, control)
     check_confidence(confidence)
-    mean = full_S.mean()
+    mean = control_S.mean()
     if mean <= 0:
-        raise ValueError(f"full_finetune must be positive for a ratio, got {mean:g}")
-    n, ratio = len(full_S), float(lora_S.mean() / mean)
+        raise ValueError(f"control must be positive for a ratio, got {mean:g}")
+    n, ratio = len(control_S), float(treatment_S.mean() / mean)
     if n == 1:
         return Interval(ratio, np.nan, np.nan, 0, confidence, ONE_SEED)
     # In d = r - ratio the equation loses no digits: a d^2 + 2 b d - c <= 0.
     upper = (1 + confidence) / 2
     factor = stats.t.ppf(upper, n - 1) ** 2 / n / (n - 1)
-    rest_S = snap(lora_S - ratio * full_S, lora_S, full_S)
-    spread_S = snap(full_S - mean, full_S)
+    rest_S = snap(treatment_S - ratio * control_S, treatment_S, control_S)
+    spread_S = snap(control_S - mean, control_S)
     a = mean**2 - factor * (spread_S @ spread_S)
     b = factor * (rest_S @ spread_S)
     c = factor * (rest_S @ rest_S)
@@ -135,14 +147,21 @@ def check_confidence(confidence: float) -> None:
 
     Raises:
         ValueError: If it is not in (0, 1).
+
+    Example:
+        >>> check_confidence(0.95)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), got {confidence}")
 
 
 def variance_of_mean(parts: Sequence[Variance]) -> Variance:
-    """Of the mean over tasks, each with probe rows of its own.
+    """Variance of the mean over tasks, each with probe rows of its own.
 
     The degrees of freedom are the least of the parts, the cautious choice.
+
+    Example:
+        >>> variance_of_mean([Variance(4.0, 9), Variance(4.0, 5)])
+        Variance(value=2.0, df=5)
     """
     return Variance(sum(part.value for part in parts) / len(parts) ** 2, min(p.df for p in parts))

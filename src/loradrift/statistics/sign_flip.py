@@ -29,7 +29,12 @@ CHUNK = 4096
 
 
 def least_p(num_blocks: int, alternative: Alternative = "two-sided") -> float:
-    """The smallest p-value that this many blocks can reach, whatever the data."""
+    """The smallest p-value that this many blocks can reach, whatever the data.
+
+    Example:
+        >>> least_p(3), least_p(3, "greater")
+        (0.25, 0.125)
+    """
     return min(1.0, 2.0 ** ((alternative == "two-sided") - num_blocks))
 
 
@@ -68,6 +73,10 @@ def sign_flip(
 
     Raises:
         ValueError: If a value is not finite, or ``rng`` is missing beyond 40 blocks.
+
+    Example:
+        >>> sign_flip([1, 2, 3], alternative="greater").p
+        0.125
     """
     values_B = finite(values).ravel()
     shifted_B = _shifted(values_B, mu0, alternative)
@@ -155,6 +164,10 @@ def max_t(
 
     Raises:
         ValueError: If the values are no finite matrix, or ``rng`` is missing beyond 20 blocks.
+
+    Example:
+        >>> max_t([[1, 1], [2, -1], [3, 2]]).p_L.tolist()
+        [0.5, 1.0]
     """
     values_BL = finite(values_BL)
     if values_BL.ndim != 2:

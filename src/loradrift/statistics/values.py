@@ -18,7 +18,7 @@ ROUNDING = 1e-12
 ONE_SEED = "one value: no spread, hence no interval and no t test"
 NO_VARIANCE = "all values are equal: the t test is undefined and the interval has no width"
 ONE_RATIO = "the ratio is the same in all seeds: they give the interval no width"
-UNBOUNDED = "full_finetune varies too much over seeds for an interval of the ratio"
+UNBOUNDED = "control varies too much over seeds for an interval of the ratio"
 
 
 def finite(values: ArrayLike, name: str = "values") -> Array:
@@ -26,6 +26,10 @@ def finite(values: ArrayLike, name: str = "values") -> Array:
 
     Raises:
         ValueError: If there is no value, or one that is not finite.
+
+    Example:
+        >>> finite([[1, 2]])
+        array([[1., 2.]])
     """
     array = np.asarray(values, dtype=np.float64)
     if not array.size or not np.isfinite(array).all():
@@ -38,6 +42,10 @@ def vector(values: ArrayLike, name: str = "values") -> Array:
 
     Raises:
         ValueError: If it is not a vector of finite numbers.
+
+    Example:
+        >>> vector([1, 2])
+        array([1., 2.])
     """
     array = finite(values, name)
     if array.ndim != 1:
@@ -45,16 +53,20 @@ def vector(values: ArrayLike, name: str = "values") -> Array:
     return array
 
 
-def pairs(lora: ArrayLike, full: ArrayLike) -> tuple[Array, Array]:
-    """Both methods' values, paired by seed.
+def pairs(treatment: ArrayLike, control: ArrayLike) -> tuple[Array, Array]:
+    """Both arms' values, paired by seed.
 
     Raises:
         ValueError: If they are not two finite vectors of equal length.
+
+    Example:
+        >>> pairs([1], [2])
+        (array([1.]), array([2.]))
     """
-    left, right = vector(lora, "lora"), vector(full, "full_finetune")
+    left, right = vector(treatment, "treatment"), vector(control, "control")
     if len(left) != len(right):
         raise ValueError(
-            "lora and full_finetune must have a value for the same seeds, got "
+            "treatment and control must have a value for the same seeds, got "
             f"{len(left)} and {len(right)}"
         )
     return left, right
@@ -65,6 +77,10 @@ def stack(by_task: Mapping[str, ArrayLike]) -> Array:
 
     Raises:
         ValueError: If there is no task, or tasks differ in their number of seeds.
+
+    Example:
+        >>> stack({"sst2": [1, 2], "rte": [3, 4]}).tolist()
+        [[1.0, 3.0], [2.0, 4.0]]
     """
     if not by_task:
         raise ValueError("by_task must have at least one task, got none")
@@ -79,14 +95,23 @@ def snap(differences: Array, *operands: ArrayLike) -> Array:
     """Differences with those that are only rounding of their operands made exactly zero.
 
     Without this, methods that are equal get p-values from the last bit of their numbers. Columns
-    (layers) are judged by their own scale.
+    (layers) are compared with their own scale.
+
+    Example:
+        >>> snap(np.array([0.1 + 0.2 - 0.3, 0.1]), [0.3, 0.3]).tolist()
+        [0.0, 0.1]
     """
     scales = (np.abs(np.atleast_1d(operand)).max(axis=0) for operand in operands)
     return np.where(np.abs(differences) <= ROUNDING * reduce(np.maximum, scales), 0.0, differences)
 
 
 def contrast(left: Array, right: Array) -> Array:
-    """``left - right``, exactly equal where only rounding tells the differences apart."""
+    """``left - right``, exactly equal where only rounding tells the differences apart.
+
+    Example:
+        >>> len(set(contrast(np.array([1.1, 2.1]), np.array([1.0, 2.0]))))
+        1
+    """
     differences = snap(left - right, left, right)
     mean = differences.mean()
     level: Array = mean + snap(differences - mean, left, right)
@@ -94,5 +119,10 @@ def contrast(left: Array, right: Array) -> Array:
 
 
 def constant(values: Array) -> bool:
-    """Whether the values are equal up to rounding."""
+    """Whether the values are equal up to rounding.
+
+    Example:
+        >>> constant(np.array([0.3, 0.1 + 0.2]))
+        True
+    """
     return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())

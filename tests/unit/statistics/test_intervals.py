@@ -85,7 +85,7 @@ def test_fiellers_interval_where_there_is_none():
     assert math.isnan(one.low) and one.note.startswith("one value")
     wild = ratio_interval([1.0, 2.0, 3.0], [-5.0, 0.1, 6.0])
     assert math.isnan(wild.high) and "varies too much over seeds" in wild.note
-    with pytest.raises(ValueError, match="full_finetune must be positive for a ratio, got -1"):
+    with pytest.raises(ValueError, match="control must be positive for a ratio, got -1"):
         ratio_interval([1.0, 2.0], [-1.0, -1.0])
 
 

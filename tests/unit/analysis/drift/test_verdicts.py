@@ -1,6 +1,5 @@
 """Verdicts on planted cases, from clear ones to those with nothing to say."""
 
-import gc
 import json
 from dataclasses import asdict, replace
 
@@ -14,12 +13,6 @@ from loradrift.statistics import Variance
 
 H1, H2, H3 = (hypothesis.name for hypothesis in HYPOTHESES)
 TASKS = ("sst2", "mrpc", "rte")
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    # statsmodels collects garbage in each Holm correction: 0.1 s once torch is loaded
-    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def evidence(factor, spread, seeds=5, tasks=TASKS, seed=0):
