@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from leavings import failing_at_step, weights
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -10,7 +9,6 @@ from loradrift.training import run
 from loradrift.training.base_model import resolve_model
 
 BEFORE, AFTER = KEYS = ("forgetting/loss_before", "forgetting/loss_after")
-OFF = "callbacks.forgetting.enabled=false"
 
 
 def neutral_rows(cache, folder):
@@ -64,33 +62,6 @@ def only_model(record):
     )
 
 
-@pytest.mark.parametrize("method", ["lora", "full_finetune"])
-def test_measuring_changes_no_bit_of_what_is_learned(compute, tmp_path, method):
-    typed = (f"method={method}", "trainer.accumulate=2", "seed=5")
-    typed += ("method.dropout=0.2",) * (method == "lora")
-    folders = {}
-    for name, extra in {"on": (), "off": (OFF,)}.items():
-        folders[name], record = compute(*typed, *extra, runs=tmp_path / name)
-        assert (set(KEYS) <= set(record.metrics)) == (name == "on")
-    names = [path.name for path in (folders["on"] / "model").glob("*.safetensors")]
-    names.append("../predictions.jsonl")
-    for name in names:
-        one, other = ((folders[which] / "model" / name).read_bytes() for which in ("on", "off"))
-        assert one == other, name
-
-
-def test_a_resumed_run_has_the_same_losses(compute, tmp_path, monkeypatch):
-    typed = ("method.dropout=0.2",)
-    _, whole = compute(*typed, runs=tmp_path / "whole")
-    with failing_at_step(monkeypatch, 7):
-        compute(*typed, runs=tmp_path / "resumed")
-    _, resumed = compute(*typed, runs=tmp_path / "resumed")
-    assert resumed.resumed == 1
-    assert resumed.metrics == whole.metrics
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
-    assert all((one[name] == other[name]).all() for name in one | other)
-
-
 def test_without_text_a_run_succeeds_and_does_not_claim_it(compute, tmp_path, capsys):
     (tmp_path / "SST-2").mkdir()
     rows = "".join(f"film number {i} was great\t{i % 2}\n" for i in range(300))
@@ -107,12 +78,3 @@ def test_without_text_a_run_succeeds_and_does_not_claim_it(compute, tmp_path, ca
 def test_baselines_and_pretraining_have_none(compute, typed):
     _, record = compute(*typed)
     assert not set(KEYS) & set(record.metrics)
-
-
-@pytest.mark.slow
-def test_two_processes_measure_what_one_does(compute, tmp_path):
-    _, one = compute("task.batch_size=8", runs=tmp_path / "one")
-    _, two = compute("trainer=ddp", "task.batch_size=4", runs=tmp_path / "two")
-    assert [two.metrics[key] for key in KEYS] == pytest.approx(
-        [one.metrics[key] for key in KEYS], rel=1e-4
-    )
