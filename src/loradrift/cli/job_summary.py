@@ -73,8 +73,13 @@ def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
     return note
 
 
+def note_path(folder: Path, number: int) -> Path:
+    """Where a sweep's folder has the note of a job."""
+    return folder / f"job={number:04d}.json"
+
+
 def _note_path(config: DictConfig) -> Path:
-    return Path(config.hydra.sweep.dir) / f"job={config.hydra.job.num:04d}.json"
+    return note_path(Path(config.hydra.sweep.dir), config.hydra.job.num)
 
 
 def note_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:

@@ -10,7 +10,10 @@ from loradrift.runs.record import RunRecord
 
 
 def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextManager[Cell]:
-    """Open the cell of a run (:func:`open_cell`); a trial of a search waits for another one.
+    """Open the cell of a run (:func:`open_cell`).
+
+    A study's run waits for another process that is at the cell, such as one that still saves since
+    its study was killed; a trial of a search waits for one with the same values.
 
     Args:
         config: The run's.
@@ -21,7 +24,7 @@ def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextMa
         identity(config),
         defaults=defaults(config),
         force=config.force,
-        wait=config.search.trial is not None,
+        wait=config.search.trial is not None or bool(config.study.tasks),
         phase=config.phase,
         coordinates={
             "study": config.study.name,

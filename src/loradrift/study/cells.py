@@ -31,7 +31,9 @@ class StudyCell(NamedTuple):
     """If it is finished."""
 
 
-def plan(phase: str, program: Program, study: StudyConfig, typed: Sequence[str]) -> list[StudyCell]:
+def plan_cells(
+    phase: str, program: Program, study: StudyConfig, typed: Sequence[str]
+) -> list[StudyCell]:
     """The cells of a phase; none of a phase that is made of something else.
 
     Args:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from loradrift.config import StudyConfig, UserError
 from loradrift.config.studies import phase_folder
-from loradrift.runs import RunRecord, Status, read_record
+from loradrift.runs import RunRecord, Status, finished_run, read_record
 from loradrift.study.cells import StudyCell
 from loradrift.study.step_cache import Step
 
@@ -104,6 +104,24 @@ def print_listing(name: str, lines: Sequence[Line]) -> None:
     rows = [(*line[:5], duration(line.seconds_left)) for line in lines]
     print_table(pd.DataFrame(rows, columns=columns), f"study={name}", groups=2)
     print(f"time left: {time_left(lines)}")
+
+
+def print_memory(cells: Iterable[StudyCell]) -> None:
+    """A table of what each task and method needed in its sanity check, and will in production."""
+    import pandas as pd
+
+    from loradrift.report.terminal import print_table
+
+    rows = []
+    for cell in cells:
+        config = cell.config
+        record = cell.record or finished_run(config)
+        assert record is not None
+        peak = record.performance["peak_memory_bytes"] / 2**20
+        trainable = record.parameters["trainable"]
+        rows.append((config.task.name, config.method.name, f"{trainable:,}", f"{peak:.0f} MiB"))
+    columns = ["task", "method", "trainable", "peak memory"]
+    print_table(pd.DataFrame(rows, columns=columns), "Memory of each task and method")
 
 
 def time_left(lines: Sequence[Line]) -> str:

@@ -1,16 +1,20 @@
 """The program around a study: composes configurations as Hydra would, launches jobs, searches."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from loradrift.config import Config, load
+from loradrift.launching.processes import JoblibLauncher, jobs_at_a_time, start_server
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,31 @@ class Program:
         """Where the jobs of this command leave their notes."""
         return Path(self.config.hydra.sweep.dir)
 
+    @property
+    def log(self) -> Path:
+        """Takes what the jobs print."""
+        return self.folder / "log.txt"
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """What runs the jobs; its processes are kept from phase to phase."""
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task_function, config=self.config
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(launcher, JoblibLauncher):
+            launcher.log = self.log
+            start_server()
+        return launcher
+
     def at_a_time(self, num_jobs: int) -> int:
         """How many of so many jobs the launcher runs side by side."""
         if self.in_process:
             return 1
-        from joblib import effective_n_jobs
-
         launcher = self.config.hydra.launcher
-        limit = launcher.get("array_parallelism") or num_jobs
-        return min(num_jobs, effective_n_jobs(launcher.n_jobs) if "n_jobs" in launcher else limit)
+        if "n_jobs" in launcher:
+            return min(num_jobs, jobs_at_a_time(launcher.n_jobs, self.config))
+        return min(num_jobs, launcher.get("array_parallelism") or num_jobs)
 
     @property
     def in_process(self) -> bool:
@@ -59,10 +79,8 @@ class Program:
 
     def launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         """Run jobs, numbered from ``first``; one that fails does not end the others."""
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=self.task_function, config=self.config
-        )
-        return launcher.launch(jobs, initial_job_idx=first)
+        with self.log.open("a") as log, redirect_stdout(log), redirect_stderr(log):
+            return self.launcher.launch(jobs, initial_job_idx=first)
 
     def search(self, arguments: Sequence[str], options: Sequence[str]) -> None:
         """Hand over to the sweeper of a search.
@@ -81,6 +99,10 @@ class Program:
         """The program as it were if the search had been typed (:meth:`search`)."""
         typed = [str(each) for each in self.config.hydra.overrides.hydra]
         own = ["hydra/sweeper=loradrift_optuna", *options]
+        if not any(each.startswith("hydra/launcher=") for each in typed):
+            own.append(
+                "hydra/launcher=basic"
+            )  # trials that run side by side know less of each other
         # its trials are numbered from 0, and their notes must not replace the other jobs'
         own.append(f"hydra.sweep.dir={self.folder / 'search'}")
         name = self.config.hydra.job.config_name

@@ -14,6 +14,7 @@ from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.best_checkpoint import BestCheckpoint
 from loradrift.callbacks.guards import FiniteLoss, GradientCheck
 from loradrift.callbacks.online_drift import OnlineDrift
+from loradrift.callbacks.overfit import StopWhenOverfit
 from loradrift.callbacks.progress import ProgressLines, StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
@@ -92,11 +93,16 @@ def build_callbacks(
         higher_is_better=config.task.higher_is_better,
         last_step=total_steps,
     )
+    accuracy = config.task.min_train_accuracy
+    overfit = []
+    if accuracy is not None and config.trainer.devices == 1:  # one process knows all losses
+        overfit = [StopWhenOverfit(accuracy, train_batches(config, data, ALONE, 0).per_epoch)]
     return [
         *watchers,
         FiniteLoss(),
         # never after one step, at which LoRA's A has no gradient yet
         GradientCheck(min(config.trainer.guard_steps, max(2, total_steps))),
+        *overfit,
         best,
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
         *pruning,

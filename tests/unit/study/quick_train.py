@@ -7,11 +7,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from planted import plant
 
-from loradrift import config, study, sweeping
+from loradrift import config, launching, study, sweeping
 from loradrift.cli import entry_point as cli
 from loradrift.runs import Status
 
 config.register()
+launching.register()
 sweeping.register()
 study.register()
 

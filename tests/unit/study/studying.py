@@ -12,6 +12,9 @@ PLANTED = Path(__file__).parents[1] / "analysis" / "drift"
 
 TYPED = ("study=drift", "-m", "task=sst2")
 
+HERE = "hydra/launcher=basic"
+"""Its cells run one after the other in the command's own process."""
+
 
 def start(folder, *overrides):
     command = [sys.executable, str(APP), *TYPED, *overrides]

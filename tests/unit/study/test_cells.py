@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_run
-from loradrift.study.cells import best_file, plan, seed_cells
+from loradrift.study.cells import best_file, plan_cells, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -54,7 +54,7 @@ def test_a_value_made_of_the_seed_is_composed_for_each(program):
 
 def test_baselines_are_those_of_the_task_and_heed_no_training(program):
     study = StudyConfig(name="drift", tasks=["mrpc", "squad_v2"], methods=["lora"], seeds=[7, 8])
-    cells = plan("baselines", program, study, ["method.rank=4", "data.train_rows=200"])
+    cells = plan_cells("baselines", program, study, ["method.rank=4", "data.train_rows=200"])
     assert [(cell.config.task.name, cell.config.method.name) for cell in cells] == [
         *(("mrpc", name) for name in ("majority", "random", "zero_shot")),
         *(("squad_v2", name) for name in ("majority", "random", "abstain")),
@@ -66,7 +66,7 @@ def test_baselines_are_those_of_the_task_and_heed_no_training(program):
 def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_has(program):
     study = StudyConfig(name="drift", tasks=["mrpc"], methods=["lora"], seeds=[7])
     typed = ["data.train_rows=200", "task.max_steps=null", "task.epochs=3", "method.rank=4"]
-    [cell] = plan("sanity", program, study, typed)
+    [cell] = plan_cells("sanity", program, study, typed)
     config = cell.config
     assert (config.data.train_rows, config.task.max_steps) == (100, 150)
     assert config.task.min_train_accuracy == 0.99
@@ -94,6 +94,6 @@ def test_production_uses_what_was_found_whichever_phases_are_picked(
     found.parent.mkdir(parents=True)
     found.write_text("method.rank: 16")
     other.write_text("method.rank: 2")
-    [cell] = plan("production", program, study, typed)
+    [cell] = plan_cells("production", program, study, typed)
     assert cell.config.method.rank == rank
     assert fnmatch(cell.config.variant, variant)

@@ -4,6 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from loradrift.config import UserError
+from loradrift.launching import processes
 from loradrift.study.hydra_program import Program
 from loradrift.study.plugin import LoradriftStudySweeper
 
@@ -23,7 +24,11 @@ def program(load, request):
 @pytest.mark.parametrize(
     ("launcher", "number"),
     [
-        ([], 1),
+        (["hydra/launcher=basic"], 1),
+        ([], 3),
+        (["trainer=ddp", "trainer.devices=2"], 1),
+        (["trainer=gpu"], 1),
+        (["trainer=gpu", "hydra.launcher.n_jobs=2"], 2),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 2),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=40"], 12),
         (["hydra/launcher=submitit_local"], 12),
@@ -31,7 +36,8 @@ def program(load, request):
         (["hydra/launcher=submitit_slurm"], 12),
     ],
 )
-def test_jobs_at_a_time_are_the_launchers(program, launcher, number):
+def test_jobs_at_a_time_are_the_launchers(program, launcher, number, monkeypatch):
+    monkeypatch.setattr(processes, "num_cpus", lambda: 3)
     assert program(*launcher).at_a_time(12) == number
 
 

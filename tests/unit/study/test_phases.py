@@ -3,6 +3,7 @@
 import re
 import signal
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,18 @@ from loradrift.runs import read_record
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
+SANITY = ",experiment=overfit,task.max_steps=150"
 PHASES = "study.phases=[sanity,baselines,production,analysis]"
 
 
 @pytest.fixture(scope="module")
 def whole(run, tmp_path_factory):
-    """A study of two seeds, and what it said."""
+    """A study of two seeds, its cells in two other processes, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
-    assert code == 0, err
+    code, out, err = run(
+        folder, PHASES, "study.seeds=[1,2]", "hydra.launcher.n_jobs=2", launcher=None
+    )
+    assert code == 0 and not err, err
     return folder, out
 
 
@@ -28,18 +32,31 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
     folder, out = whole
     said = re.findall(r"^phase (\w+)", out, re.M)
     assert said == ["sanity", "baselines", "production", "analysis"]
-    assert begun(folder) == [
-        "drift.sanity/sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1",
-        "drift.sanity/sst2/lora,experiment=overfit,task.max_steps=150/seed=1",
-        *(f"drift/sst2/{name}/seed=1" for name in ("majority", "random", "zero_shot")),
-        *(f"drift/sst2/{name}/seed={n}" for name in ("full_finetune", "lora") for n in (1, 2)),
+    wanted = [
+        [f"drift.sanity/sst2/{each}{SANITY}/seed=1" for each in ("full_finetune", "lora")],
+        [f"drift/sst2/{each}/seed=1" for each in ("majority", "random", "zero_shot")],
+        [f"drift/sst2/{each}/seed={n}" for each in ("full_finetune", "lora") for n in (1, 2)],
     ]
     phases = [read_record(folder / "runs" / each).phase for each in begun(folder)]
     assert phases == ["sanity"] * 2 + ["baselines"] * 3 + ["production"] * 4
+    found = iter(begun(folder))  # the cells of one phase begin in any order
+    assert [sorted(islice(found, len(phase))) for phase in wanted] == wanted
+    assert not list(found)
     assert re.search(r"sst2\W+lora\W+7\W+1 MiB", out)  # the memory of each task and method
     assert not list(folder.rglob("last.ckpt")) and len(list(folder.rglob("best.ckpt"))) == 6
     assert (folder / "results/drift_analysis/drift_analysis_results.json").is_file()
     assert not (folder / "results/report.html").exists()  # that is the report's phase
+
+
+def test_while_it_runs_there_are_few_plain_lines_and_the_rest_is_in_the_log(whole):
+    folder, out = whole
+    table = out.index("Finished runs")
+    said, log = out[:table], (folder / re.search(r"full log: (\S+)", out)[1]).read_text()
+    assert said.startswith("study drift: 9 cells, 0 finished already; full log: ")
+    assert re.search(r"^production: cell 9 of 9, .* accuracy 80.0 %$", said, re.M)
+    assert len(re.findall(r"^\w+: cell \d", said, re.M)) <= 9
+    assert "HYDRA" not in out + log and "starting" not in out
+    assert log.count(": starting\n") == 9
 
 
 def test_what_is_done_is_skipped_and_shown(whole, run):
@@ -101,7 +118,7 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs/fail").write_text("full_finetune")
     code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
     assert code == 1
-    name = "drift.sanity/sst2/full_finetune,experiment=overfit,task.max_steps=150/seed=1"
+    name = f"drift.sanity/sst2/full_finetune{SANITY}/seed=1"
     assert f"error: no such luck (in {name})\n" in err
     assert f"failed: no such luck (in {name})\n" in out
     assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out

@@ -1,0 +1,116 @@
+"""What a study consists of, what of it is done, and what the rest will take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from loradrift.config import PHASES, Config, StudyConfig, UserError
+from loradrift.study.analyses import step_of
+from loradrift.study.cells import CELL_PHASES, StudyCell, is_typed, plan_cells
+from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
+from loradrift.study.dry_run import Line, base_lines, cell_lines, search_lines, step_line
+from loradrift.study.hydra_program import Program
+from loradrift.study.trials import largest_trial, search_arguments, settled_trials
+
+
+@dataclass
+class StudyPlan:
+    """The cells, searches and analyses of a study."""
+
+    program: Program
+    settings: Config
+    study: StudyConfig
+    typed: Sequence[str]
+    """Overrides that all cells share."""
+
+    _planned: dict[str, list[StudyCell]] = field(default_factory=dict)
+
+    @property
+    def phases(self) -> list[str]:
+        """In their own order."""
+        return [phase for phase in PHASES if phase in self.study.phases]
+
+    def cells(self, phase: str) -> list[StudyCell]:
+        """Of a phase, as they were when it was first looked at."""
+        if phase not in self._planned:
+            self._planned[phase] = plan_cells(phase, self.program, self.study, self.typed)
+        return self._planned[phase]
+
+    def forget(self, phase: str) -> None:
+        """Have the cells of a phase looked at anew."""
+        self._planned.pop(phase, None)
+
+    def lines(self) -> list[Line]:
+        """What there is to do, what is done, and about how long the rest will take."""
+        lines: list[Line] = []
+        for phase in self.phases:
+            match phase:
+                case "base":
+                    lines += base_lines(self.cells("production"))
+                case "search":
+                    lines += self.search_lines
+                case "analysis" | "report":
+                    step = step_of(phase, self.settings, self.study.name)
+                    lines.append(step_line(phase, step))
+                case _:
+                    lines += cell_lines(phase, self.cells(phase))
+        return lines
+
+    @cached_property
+    def search_lines(self) -> list[Line]:
+        """One for each search, as they were when they were first looked at."""
+        runs = Path(self.settings.runs)
+        settled = settled_trials(runs, self.study.name, self.program.storage)
+        return search_lines(self.study, runs, settled)
+
+    def warn(self) -> None:
+        """Say so if trials that are left may find other values than finished cells have."""
+        if "search" not in self.phases or "production" not in self.phases:
+            return
+        left = {(line.task, line.method) for line in self.search_lines if line.done < line.number}
+        made = [cell for cell in self.cells("production") if cell.record]
+        made = [cell for cell in made if is_typed("best", cell.overrides)]
+        if left & {(cell.config.task.name, cell.config.method.name) for cell in made}:
+            print(
+                "production cells have the best values so far; where the trials that are left find "
+                "others, they are refused, and study.phases=[production] force=true makes them anew"
+            )
+
+    def check_disk(self) -> None:
+        """Refuse to begin what does not fit.
+
+        Raises:
+            UserError: With the figures.
+        """
+        if left := self._runs_left():
+            check_disk(Path(self.settings.runs), self._sizes(left), self.study.name)
+
+    def disk_text(self) -> str:
+        """What is left to write, and whether it fits."""
+        left = self._runs_left()
+        if not left:
+            return "nothing is left to write but tables and figures"
+        try:
+            sizes = self._sizes(left)
+            check_disk(Path(self.settings.runs), sizes, self.study.name)
+        except UserError as error:
+            return str(error)
+        return disk_text(Path(self.settings.runs), sizes)
+
+    def _runs_left(self) -> list[Config]:
+        phases = [phase for phase in self.phases if phase in CELL_PHASES]
+        left = [cell.config for phase in phases for cell in self.cells(phase) if not cell.record]
+        return left + (self._trials_left() if "search" in self.phases else [])
+
+    def _sizes(self, left: Sequence[Config]) -> Sizes:
+        return study_sizes(left, self.program.at_a_time(len(left)))
+
+    def _trials_left(self) -> list[Config]:
+        """A configuration for each, as large as it may be."""
+        left: list[Config] = []
+        for line in self.search_lines:
+            if number := max(0, line.number - line.done):
+                arguments = search_arguments(self.typed, line.task, line.method)
+                left += [largest_trial(self.program, arguments)] * number
+        return left

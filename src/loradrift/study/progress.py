@@ -1,0 +1,201 @@
+"""What a reader sees of a study while it runs: a table on a terminal, a line per cell elsewhere."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from loradrift.cli.job_summary import note_path
+from loradrift.config import Config, TrainedConfig, UserError
+from loradrift.runs import RunRecord, read_record
+from loradrift.study.cells import StudyCell
+
+POLL_S = 0.5
+"""Seconds between two looks at the cells' folders."""
+
+LINE_S = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class Progress:
+    """Follows a study's cells in their folders, whichever process or machine runs them.
+
+    Args:
+        cells: Of each phase, as far as they are known.
+        folder: Where the jobs leave their notes.
+        cache: Where the base model is made on first use.
+    """
+
+    def __init__(self, cells: Mapping[str, Sequence[StudyCell]], folder: Path, cache: Path) -> None:
+        self._total = {phase: len(each) for phase, each in cells.items()}
+        self._done = {
+            phase: sum(c.record is not None for c in each) for phase, each in cells.items()
+        }
+        every = [cell for each in cells.values() for cell in each]
+        self._work_left = float(sum(work(cell.config) for cell in every if cell.record is None))
+        self._work_done = 0.0
+        self._seconds = 0.0
+        self._folder, self._cache = folder, cache
+        self._running: dict[int, Config] = {}
+        self._phase = self._last = ""
+        self._began = self._looked = self._said = 0.0
+        self._console, self._errors = Console(file=sys.stdout), sys.stderr  # not a log's
+
+    @property
+    def number(self) -> int:
+        """Cells of all phases."""
+        return sum(self._total.values())
+
+    @property
+    def done(self) -> int:
+        """Those that are finished."""
+        return sum(self._done.values())
+
+    @contextmanager
+    def follow(self, phase: str, jobs: Mapping[int, Config]) -> Iterator[None]:
+        """Show how far the jobs of a phase are while the block runs them.
+
+        Args:
+            phase: Its name.
+            jobs: By the number of their notes.
+        """
+        self._phase, self._running = phase, dict(jobs)
+        self._began = self._looked = time.time()
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(POLL_S):
+                self.look()
+
+        thread = threading.Thread(target=watch, name="progress", daemon=True)
+        terminal = self._console.is_terminal
+        live = Live(
+            get_renderable=self.table, console=self._console, refresh_per_second=2, transient=True
+        )
+        with live if terminal else nullcontext():
+            thread.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                thread.join()
+                self.look()
+
+    def look(self) -> None:
+        """Take up the jobs that have ended since the last look, and say what is to be said."""
+        looked = time.time()
+        if self.pretraining() is None:  # what it takes says nothing of the cells
+            self._seconds += looked - self._looked
+        self._looked = looked
+        ended = [number for number in self._running if note_path(self._folder, number).is_file()]
+        for number in ended:
+            config = self._running.pop(number)
+            note = json.loads(note_path(self._folder, number).read_text(encoding="utf-8"))
+            self._work_left -= work(config)
+            self._work_done += work(config)
+            if note["error"] is None:
+                self._done[self._phase] += 1
+                self._last = f"{place(config)}: {score(config)}"
+            elif not note["error"].startswith("KeyboardInterrupt"):
+                print(f"error: {note['error']} (in {note['name']})", file=self._errors, flush=True)
+        late = looked - self._said >= LINE_S or not self._running
+        if ended and late and not self._console.is_terminal:
+            self._said = looked
+            print(f"{self._phase}: {self.line()}", file=self._console.file, flush=True)
+
+    def line(self) -> str:
+        """The cells that are finished, the time that is left, and the last score."""
+        parts = [f"cell {self.done} of {self.number}", time_left(self.seconds_left()), self._last]
+        return ", ".join(part for part in parts if part)
+
+    def seconds_left(self) -> float | None:
+        """Estimated from the finished cells and the steps of all; None before the first."""
+        done = self._work_done + sum(
+            steps for config in self._running.values() if (steps := self._steps(config))
+        )
+        left = self._work_left + self._work_done - done
+        return self._seconds / done * left if done else None
+
+    def table(self) -> Group:
+        """A bar for each phase, the cells under way, and the line."""
+        phases = Table.grid(padding=(0, 2))
+        for phase, total in self._total.items():
+            done = self._done[phase]
+            phases.add_row(phase, ProgressBar(total, done, width=30), f"{done} of {total} cells")
+        now = Table.grid(padding=(0, 2))
+        if (steps := self.pretraining()) is not None:
+            now.add_row("base model", f"step {steps}, made once")
+        for config in self._running.values():
+            if (steps := self._steps(config)) is not None:
+                trains = isinstance(config.method, TrainedConfig)
+                limit = config.task.max_steps or "many"
+                now.add_row(place(config), f"step {steps} of {limit}" if trains else "")
+        return Group(phases, now, self.line())
+
+    def pretraining(self) -> int | None:
+        """Steps of the base model that is being made now; None if there is none."""
+        runs = self._cache.glob("pretraining/*/*/*/*/run.json")
+        return next((steps for path in runs if (steps := self._alive(path)) is not None), None)
+
+    def _steps(self, config: Config) -> int | None:
+        """Optimizer steps of a job so far; None if it has not begun."""
+        return self._alive(config.cell / "run.json")
+
+    def _alive(self, path: Path) -> int | None:
+        """Steps of a run that has not ended; None of one that has, or that an earlier one left."""
+        try:
+            if path.stat().st_mtime < self._began:
+                return None
+            record = read_record(path.parent)
+        except (OSError, UserError):
+            return None
+        return None if record is None or record.ended else steps_logged(path.parent)
+
+
+def work(config: Config) -> float:
+    """How much a cell is to do, in optimizer steps."""
+    trains = isinstance(config.method, TrainedConfig)
+    return float(config.task.max_steps or 1000) if trains else 20.0
+
+
+def place(config: Config) -> str:
+    """A cell in few words."""
+    return f"{config.task.name} {config.method.name} seed {config.seed}"
+
+
+def score(config: Config) -> str:
+    """What a finished cell reached."""
+    record = read_record(config.cell)
+    metric = config.task.metric
+    value = None if record is None else _figure(record, metric)
+    if value is None:
+        return "done"
+    return f"{metric} {value:.2f}" if metric.endswith("loss") else f"{metric} {100 * value:.1f} %"
+
+
+def _figure(record: RunRecord, metric: str) -> float | None:
+    return record.metrics.get(f"evaluation/{metric}", record.metrics.get(f"validation/{metric}"))
+
+
+def steps_logged(folder: Path) -> int:
+    """The last step of ``metrics.csv``, which is written with each checkpoint."""
+    try:
+        return int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def time_left(seconds: float | None) -> str:
+    """In words; nothing where there is no estimate, or no need of one."""
+    if not seconds:
+        return ""
+    minutes = round(seconds / 60)
+    return f"about {minutes} min left" if minutes else "less than a minute left"
