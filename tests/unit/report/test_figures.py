@@ -1,5 +1,7 @@
 """What the figures write and mark."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -35,11 +37,14 @@ def test_each_hypothesis_shows_its_margin_and_its_whole_interval(interval):
 
 
 def test_a_single_validation_has_no_line_in_the_legend():
-    points = pd.DataFrame(
-        {"method": ["lora", "full_finetune"], "seed": 1, "score": 0.5, "drift": [0.1, 0.2]}
+    points = {"method": ["lora", "full_finetune"], "seed": 1, "score": 0.5, "drift": [0.1, 0.2]}
+    tables = SimpleNamespace(
+        arms=Arms.of(),
+        frontier=pd.DataFrame(points | {"task": "sst2"}),
+        runs=pd.DataFrame({"task": ["sst2"], "metric": "accuracy"}),
     )
     with canvas(1) as (_, [axes]):
-        figures.frontier(axes, Arms.of(), points, "accuracy")
+        figures.frontier(axes, tables, "sst2")
         handles, labels = axes.get_legend_handles_labels()
         assert labels == ["full fine-tuning", "LoRA"]
         assert {handle.get_linestyle() for handle in handles} == {"None"}

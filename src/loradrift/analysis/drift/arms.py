@@ -70,8 +70,17 @@ class Arm:
 
 
 def variant_of(record: RunRecord) -> set[str]:
-    """What was overridden in a run; ``best=<path>``, of which each method has its own, as true."""
-    parts = filter(None, str(record.coordinates["variant"]).split(","))
+    """What was overridden in a run; ``best=<path>``, of which each method has its own, as true.
+
+    Where a long variant is cut short, what was typed for the method is found in the record.
+    """
+    parts = set(filter(None, str(record.coordinates["variant"]).split(",")))
+    keys = {part.partition("=")[0] for part in parts}
+    parts |= {
+        typed
+        for typed in record.overrides
+        if typed.startswith(OWN) and typed.partition("=")[0] not in keys
+    }
     return {"best=true" if part.startswith("best=") else part for part in parts}
 
 
@@ -80,7 +89,7 @@ def arm_names(records: Sequence[RunRecord]) -> list[str]:
     variants = [variant_of(record) for record in records]
     shared = set.intersection(*variants) if variants else set()
     return [
-        ",".join([record.coordinates["method"], *sorted(variant - shared)])
+        ",".join([record.coordinates["method"], *sorted(p for p in variant - shared if "=" in p)])
         for record, variant in zip(records, variants, strict=True)
     ]
 

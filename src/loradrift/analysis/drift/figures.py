@@ -1,35 +1,36 @@
-"""One function per figure: a table goes in, axes are drawn."""
+"""The figures about drift: tables go in, axes are drawn."""
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypotheses import Outcome, Verdict
-from loradrift.report.style import few_ticks, from_zero, task_label
+from loradrift.analysis.drift.tables import DriftTables, last_steps
+from loradrift.report.blocks import Figure
+from loradrift.report.figures import Drawers
+from loradrift.report.style import canvas, draw_panels, few_ticks, from_zero, save, task_label
 
 VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
 
 
-def drift_reduction(axes: Any, arms: Arms, reduction: pd.DataFrame, summary: pd.DataFrame) -> None:
-    """How much less the treatment drifts, per task: seeds as dots, mean and 95 % interval.
+def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table[table["task"] == task]
 
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        reduction: ``task``, ``seed``, ``reduction_percent``.
-        summary: ``task``, ``mean``, ``ci_lower``, ``ci_upper``, in percent.
-    """
+
+def drift_reduction(axes: Any, tables: DriftTables) -> None:
+    """How much less the treatment drifts, per task: seeds as dots, mean and 95 % interval."""
+    summary, arms = tables.summary, tables.arms
     rows: Any = summary.itertuples()
     for place, row in enumerate(rows):
-        seeds = reduction.loc[reduction["task"] == row.task, "reduction_percent"]
+        seeds = _of(tables.reduction, row.task)["reduction_percent"]
         spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else [0.0]
-        axes.plot(
-            seeds, place + np.asarray(spread) + 0.22, "o",
-            color=arms.treatment.color, alpha=0.55, mew=0,
-        )  # fmt: skip
+        heights = place + np.asarray(spread) + 0.22
+        axes.plot(seeds, heights, "o", color=arms.treatment.color, alpha=0.55, mew=0)
         interval = [[row.mean - row.ci_lower], [row.ci_upper - row.mean]]
         drawn = interval if np.isfinite(interval).all() else None
         axes.errorbar(row.mean, place, xerr=drawn, fmt="D", color="black", capsize=3, ms=5)
@@ -44,21 +45,16 @@ def drift_reduction(axes: Any, arms: Arms, reduction: pd.DataFrame, summary: pd.
     axes.set_xlabel(f"drift reduction of {arms.versus} (%)")
 
 
-def layer_profile(axes: Any, arms: Arms, drift: pd.DataFrame, controls: pd.DataFrame) -> None:
-    """Drift of each layer at the last dump: mean and range over seeds, the floor below.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        drift: ``method``, ``seed``, ``layer``, ``drift`` of the last step of one task.
-        controls: ``layer``, ``floor``, ``shuffled`` of the task.
-    """
-    for arm in arms:
+def layer_profile(axes: Any, tables: DriftTables, task: str) -> None:
+    """Drift of each layer at the last dump: mean and range over seeds, the floor below."""
+    cka = _of(tables.drift, task)
+    drift = last_steps(cka[cka["measure"] == "cka"])
+    for arm in tables.arms:
         layers = drift[drift["method"] == arm.name].groupby("layer")["drift"]
         mean, low, high = layers.mean(), layers.min(), layers.max()
         axes.fill_between(mean.index, low, high, color=arm.color, alpha=0.2, lw=0)
         axes.plot(mean.index, mean, **arm.line)
-    floor = controls.groupby("layer")["floor"].mean()
+    floor = _of(tables.controls, task).groupby("layer")["floor"].mean()
     axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
     from_zero(axes)
     numbers = sorted(drift["layer"].unique())
@@ -67,15 +63,10 @@ def layer_profile(axes: Any, arms: Arms, drift: pd.DataFrame, controls: pd.DataF
     axes.set_ylabel("drift (1 - CKA)")
 
 
-def drift_over_steps(axes: Any, arms: Arms, mean_drift: pd.DataFrame) -> None:
-    """Mean drift over layers against the optimizer step; one thin line per seed.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        mean_drift: ``method``, ``seed``, ``step``, ``drift`` of one task.
-    """
-    for arm in arms:
+def drift_over_steps(axes: Any, tables: DriftTables, task: str) -> None:
+    """Mean drift over layers against the optimizer step; one thin line per seed."""
+    mean_drift = _of(tables.mean_drift, task)
+    for arm in tables.arms:
         own = mean_drift[mean_drift["method"] == arm.name]
         for _, seed in own.groupby("seed"):
             axes.plot(seed["step"], seed["drift"], color=arm.color, alpha=0.3, lw=0.8)
@@ -87,16 +78,10 @@ def drift_over_steps(axes: Any, arms: Arms, mean_drift: pd.DataFrame) -> None:
     axes.set_ylabel("mean drift (1 - CKA)")
 
 
-def frontier(axes: Any, arms: Arms, points: pd.DataFrame, metric: str) -> None:
-    """What drift a performance costs: each run's path from its first validation on.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        points: ``method``, ``seed``, ``score``, ``drift`` of one task, in order of steps.
-        metric: Name of the score.
-    """
-    for arm in arms:
+def frontier(axes: Any, tables: DriftTables, task: str) -> None:
+    """What drift a performance costs: each run's path from its first validation on."""
+    points = _of(tables.frontier, task)
+    for arm in tables.arms:
         for number, (_, path) in enumerate(points[points["method"] == arm.name].groupby("seed")):
             unlabelled = arm.line | {"label": None}
             axes.plot(path["drift"], path["score"], **unlabelled, alpha=0.6, lw=0.9, ms=2.5)
@@ -106,41 +91,27 @@ def frontier(axes: Any, arms: Arms, points: pd.DataFrame, metric: str) -> None:
             )  # fmt: skip
     few_ticks(axes.xaxis)
     axes.set_xlabel("mean drift (1 - CKA)")
-    axes.set_ylabel(f"best validation {metric}")
+    axes.set_ylabel(f"best validation {_of(tables.runs, task)['metric'].iloc[0]}")
 
 
-def layer_difference(axes: Any, arms: Arms, grids: pd.DataFrame, limit: float) -> Any:
-    """CKA of every base layer with every tuned layer: the treatment minus the control.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        grids: ``method``, ``base_layer``, ``layer``, ``cka``, the mean over seeds, of one task.
-        limit: End of the colour scale, the same in all panels.
-
-    Returns:
-        What a colour bar shows.
-    """
+def layer_difference(axes: Any, tables: DriftTables, task: str) -> Any:
+    """CKA of every base layer with every tuned layer, the treatment minus the control."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    control, treatment = (
-        grids[grids["method"] == name].pivot(index="base_layer", columns="layer", values="cka")
-        for name in arms.names
-    )
-    difference = (treatment - control).to_numpy(dtype=float)
+    arms, keys = tables.arms, ["task", "base_layer", "layer"]
+    wide = tables.grids.pivot_table(index=keys, columns="method", values="cka", sort=False)
+    whole = wide[arms.treatment.name] - wide[arms.control.name]
+    limit = max(0.01, float(whole.abs().max()))
+    difference = whole[task].unstack("layer").to_numpy(dtype=float)
     # The side of an arm has its colour.
-    cmap = LinearSegmentedColormap.from_list(
-        "arms", [arms.control.color, "#F7F7F7", arms.treatment.color]
-    )
+    colors = [arms.control.color, "#F7F7F7", arms.treatment.color]
+    cmap = LinearSegmentedColormap.from_list("arms", colors)
     image = axes.imshow(difference, cmap=cmap, vmin=-limit, vmax=limit, origin="lower")
     size = len(difference)
-    if size <= 8:
-        for i in range(size):
-            for j in range(size):
-                value = difference[i, j]
-                shade = "white" if abs(value) > 0.7 * limit else "black"
-                text = signed(value, limit)
-                axes.text(j, i, text, ha="center", va="center", fontsize=6, color=shade)
+    for i, j in np.ndindex(difference.shape) if size <= 8 else ():
+        shade = "white" if abs(difference[i, j]) > 0.7 * limit else "black"
+        text = signed(difference[i, j], limit)
+        axes.text(j, i, text, ha="center", va="center", fontsize=6, color=shade)
     axes.grid(visible=False)
     ticks = range(0, size, max(1, size // 8))
     axes.set_xticks(ticks)
@@ -159,12 +130,7 @@ def signed(value: float, limit: float) -> str:
 
 
 def hypothesis(axes: Any, outcome: Outcome) -> None:
-    """One hypothesis' estimate with its interval, the side where it holds, and the verdict.
-
-    Args:
-        axes: One panel: each hypothesis has a scale of its own.
-        outcome: In percent.
-    """
+    """One hypothesis' estimate with its interval, the side where it holds, and the verdict."""
     claim = outcome.hypothesis
     shown = [outcome.estimate, outcome.ci_lower, outcome.ci_upper]
     numbers = [number for number in shown if number is not None]
@@ -193,3 +159,90 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
     few_ticks(axes.xaxis, 7)
     axes.set_xlabel(f"{claim.change} (%)", fontsize=8)
     axes.set_title(f"{claim.name}: {claim.claim}", loc="left", fontsize=8.5)
+
+
+def _draw_reduction(tables: DriftTables, folder: Path) -> Figure:
+    with canvas(1, width=5.6, height=1.1 + 0.55 * len(tables.summary)) as (figure, [axes]):
+        drift_reduction(axes, tables)
+        save(figure, folder, "drift_reduction")
+    control, treatment = (arm.label for arm in tables.arms)
+    return Figure(
+        "drift_reduction",
+        f"Drift reduction: 100 (1 - drift of {treatment} / drift of {control}), mean over layers, "
+        "at the last step. Diamonds: mean over seeds with its 95 % t interval (the probe's rows "
+        f"held fixed); dots: seeds. Right of 0, {treatment} drifts less.",
+    )
+
+
+def _draw_hypotheses(outcomes: Sequence[Outcome], folder: Path) -> Figure:
+    with canvas(len(outcomes), width=6.4, height=1.0, columns=1) as (figure, panels):
+        for axes, outcome in zip(panels, outcomes, strict=True):
+            hypothesis(axes, outcome)
+        save(figure, folder, "hypotheses")
+    return Figure(
+        "hypotheses",
+        "The hypotheses' estimates with 95 % intervals over seeds, each on a scale of its own. "
+        "Dashed: the margin; shaded: where the hypothesis holds.",
+    )
+
+
+class _Plot(NamedTuple):
+    """A figure with a panel for each task."""
+
+    draw: Callable[[Any, DriftTables, str], Any]
+    caption: str
+    """``{floor}``, ``{minus}``, ``{control}`` and ``{treatment}`` are filled in."""
+
+    color_bar: str = ""
+
+
+PLOTS = {
+    "layer_profiles": _Plot(
+        layer_profile,
+        "Drift of each layer at the last step: mean over seeds, band from the least to the "
+        "largest; each task has a scale of its own. The dotted floor is the base model against "
+        "itself, in another order and in bfloat16; at most about {floor:.1e}.",
+    ),
+    "drift_over_steps": _Plot(
+        drift_over_steps,
+        "Mean drift over layers while training: mean over seeds; thin lines: each seed. Each task "
+        "has a scale of its own.",
+    ),
+    "frontier": _Plot(
+        frontier,
+        "What drift (mean over layers) a performance costs: each run from its first validation to "
+        "its last (large, outlined), with the best score so far. Up and to the left is better; "
+        "each task has scales of its own.",
+    ),
+    "layer_difference": _Plot(
+        layer_difference,
+        "CKA of every layer of the base model with every layer after training, {minus}, mean over "
+        "seeds. Blue: more alike after {treatment}. The diagonal compares a layer with itself.",
+        color_bar="CKA, {treatment}\nminus {control}",
+    ),
+}
+
+
+def _draw(name: str, tables: DriftTables, folder: Path) -> Figure:
+    """Draw one of :data:`PLOTS`."""
+    arms, plot = tables.arms, PLOTS[name]
+    words = {arm.role: arm.label for arm in arms}
+    words |= {"minus": arms.minus, "floor": tables.controls["floor"].max()}
+    return draw_panels(
+        list(tables.summary["task"]),
+        lambda axes, task: plot.draw(axes, tables, task),
+        folder,
+        name,
+        plot.caption.format(**words),
+        color_bar=plot.color_bar.format(**words),
+    )
+
+
+DRIFT: Drawers = {
+    "drift_reduction": _draw_reduction,
+    **{name: partial(_draw, name) for name in PLOTS},
+}
+"""The figures of :class:`DriftTables`."""
+
+HYPOTHESES: Drawers = {"hypotheses": _draw_hypotheses}
+"""The figure of the hypotheses' outcomes."""

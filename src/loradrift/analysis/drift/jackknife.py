@@ -2,8 +2,7 @@
 
 Resampling rows with repetition is wrong for CKA and every other function of pairs of rows: a row
 and its copy are perfectly similar, and their pair inflates the value. Leaving rows out has no such
-pairs (Efron & Stein 1981, doi:10.1214/aos/1176345462; groups of unequal size: Busing et al.
-1999, doi:10.1023/A:1008800423698).
+pairs (Efron & Stein 1981, doi:10.1214/aos/1176345462).
 
 Debiased linear CKA needs no recomputation. The unbiased HSIC (Song et al. 2012, JMLR 13, eq. 5) is
 made of three sums; without row i they are
@@ -15,13 +14,10 @@ made of three sums; without row i they are
 so that all N values together cost a few passes over the Grams: O(N^2), not O(N^3).
 """
 
-# Shape suffixes: N rows, G groups of rows.
-
-from collections.abc import Callable
-from typing import NamedTuple
+# Shape suffixes: N rows.
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from loradrift.similarity.functional.gram import Gram
 from loradrift.statistics.intervals import Variance
@@ -31,61 +27,21 @@ MIN_ROWS = 5
 """One more than the unbiased HSIC needs."""
 
 
-class Jackknife(NamedTuple):
-    """A statistic of rows, and its values without each group of them."""
-
-    estimate: float
-    replicates_G: Array
-    variance: Variance
-
-
-def jackknife(
-    statistic: Callable[[NDArray[np.intp]], float], groups: NDArray[np.intp]
-) -> Jackknife:
-    """Leave out one group of rows after the other.
-
-    Args:
-        statistic: Takes the indices of the rows that stay.
-        groups: A label per row (N,). ``np.arange(N)`` leaves out single rows; rows that belong
-            together (questions on one paragraph, tokens of one sentence) share a label; where
-            single rows are too many, ``rng.permutation(N) % G`` makes G random groups.
-
-    Raises:
-        ValueError: If there are fewer than 2 groups, or a value is not finite.
-    """
-    groups_N = np.asarray(groups)
-    labels_G, sizes_G = np.unique(groups_N, return_counts=True)
-    if len(labels_G) < 2:
-        raise ValueError(f"groups must have at least 2 labels, got {labels_G.tolist()}")
-    estimate = statistic(np.arange(len(groups_N)))
-    replicates_G = np.array([statistic(np.flatnonzero(groups_N != g)) for g in labels_G])
-    return Jackknife(estimate, replicates_G, jackknife_variance(estimate, replicates_G, sizes_G))
-
-
-def jackknife_variance(
-    estimate: float, replicates: ArrayLike, sizes: NDArray[np.intp] | None = None
-) -> Variance:
-    """Variance of a statistic from its values without each group.
+def jackknife_variance(replicates: ArrayLike) -> Variance:
+    """Variance of a statistic from its values without each row.
 
     A function of several statistics (the drift reduction of mean drifts, say) is the same function
     of their replicates.
 
     Args:
-        estimate: The value of all rows.
-        replicates: The value without each group (G,).
-        sizes: Rows of each group; 1 each by default.
+        replicates: The value without each row (N,).
 
     Raises:
         ValueError: If a value is not finite.
     """
-    replicates_G = finite(replicates, "replicates")
-    num_groups = len(replicates_G)
-    sizes_G = np.ones(num_groups) if sizes is None else sizes
-    ratio_G = sizes_G.sum() / sizes_G
-    pseudo_G = ratio_G * estimate - (ratio_G - 1) * replicates_G
-    centre = num_groups * estimate - ((1 - 1 / ratio_G) * replicates_G).sum()
-    value = float((np.square(pseudo_G - centre) / (ratio_G - 1)).mean())
-    return Variance(value, num_groups - 1)
+    replicates_N = finite(replicates, "replicates")
+    df = len(replicates_N) - 1
+    return Variance(float(df * replicates_N.var()), df)
 
 
 def cka_distance_replicates(k: Gram, m: Gram) -> Array:

@@ -168,7 +168,7 @@ def _summary(
     for task, own in reduction.groupby("task", sort=False):
         values = own["reduction_percent"].to_numpy()
         seeds = t_interval(values)
-        rows_of_probe = jackknife_variance(seeds.estimate, by_row[str(task)].mean(axis=0))
+        rows_of_probe = jackknife_variance(by_row[str(task)].mean(axis=0))
         beyond = t_interval(values, rows_of_probe)
         test = sign_flip(values, rng=rng)
         rows.append(

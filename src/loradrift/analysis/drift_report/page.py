@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from loradrift.analysis.drift.drawing import DRIFT, HYPOTHESES
+from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.page import drift_blocks
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, ReportConfig

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from loradrift.analysis.drift.compare import compare_runs
-from loradrift.analysis.drift.drawing import DRIFT, HYPOTHESES
+from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.hypotheses import Outcome, hypotheses_about
 from loradrift.analysis.drift.hypothesis_data import (
     decide_tables,

@@ -201,13 +201,23 @@ def test_any_two_arms(tmp_path, control, treatment, variants):
             folder = write_run(tmp_path, "rslora", seed, size=0.2, variant=f"{SHORT}{rank}")
             record = read_record(folder)
             config = record.config | {"method": {"rank": rank}}
-            Cell(folder, record).save(config=config)
+            typed = [f"method.rank={rank}", "task=sst2"]
+            Cell(folder, record).save(config=config, overrides=typed)
     pairing = find_pairs(tmp_path, None, Arms.of(control, treatment))
     assert [pair.seed for pair in pairing.pairs] == [1, 2] and pairing.problems == []
     for pair in pairing.pairs:
         assert tuple(run.folder.parent.name for run in pair) == variants
         assert [run.method for run in pair] == [control, treatment]
-    assert not {control, treatment} & set(pairing.others) and len(pairing.others) >= 4
+    short = SHORT.partition(",")[0]
+    there = {"full_finetune", "lora", "dora", "lora,method.rank=64"}
+    there |= {f"rslora,{short},method.rank={rank}" for rank in (4, 16)}
+    named = {
+        control,
+        treatment,
+        "lora" if "8" in control else "",
+        f"rslora,{short},{treatment[7:]}",
+    }
+    assert set(pairing.others) == there - named
 
 
 def test_a_variant_is_not_averaged_with_the_arm_that_a_name_spells(tmp_path):
