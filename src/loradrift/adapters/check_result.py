@@ -89,14 +89,18 @@ class Certificate:
         return [check for check in self.checks if check.passed is False]
 
     @property
+    def first_open(self) -> Check | None:
+        """The first check that failed or, without one, is essential and could not be judged."""
+        essential = [c for c in self.checks if c.name in ESSENTIAL and not c.passed]
+        return next(iter([*self.failures, *essential]), None)
+
+    @property
     def verdict(self) -> str:
         """One line: that it holds, or the first check that fails or could not be judged."""
         if self.passed:
             return "the adapter is applied"
-        for check in (*self.failures, *(c for c in self.checks if c.name in ESSENTIAL)):
-            if not check.passed:
-                return f"{check.name}: {check.message}"
-        return "essential checks are missing"
+        found = self.first_open
+        return f"{found.name}: {found.message}" if found else "essential checks are missing"
 
     def __getitem__(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)

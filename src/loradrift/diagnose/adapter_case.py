@@ -1,15 +1,14 @@
 """An adapter and the base model that it is judged on: found, read, and loaded."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loradrift.adapters.adapter_files import CONFIG, HEAD, AdapterFiles
-from loradrift.adapters.base_checks import Fingerprints
+from loradrift.adapters import AdapterFiles, Check, Fingerprints
+from loradrift.adapters.adapter_files import CONFIG, HEAD
 from loradrift.adapters.base_weights import check_base_name, open_stored
-from loradrift.adapters.check_result import Check
 from loradrift.adapters.file_checks import file_checks
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.loaded_base import LoadedBase
@@ -30,6 +29,20 @@ class Subject:
 
     run: RunRecord | None
 
+    @property
+    def recorded(self) -> dict[str, str]:
+        """sha256 of the files when the run certified them."""
+        certificate = self.run.certificate if self.run else None
+        files: dict[str, str] = (certificate or {}).get("files", {})
+        return files
+
+    def own_checks(self, files: AdapterFiles) -> list[Check]:
+        """The checks that need no model."""
+        headed = HEAD in self.recorded
+        if self.run is not None and self.run.certificate is None:
+            headed = self.run.coordinates["task"] != "pretrain"
+        return file_checks(files, self.recorded, wants_head=headed)
+
 
 @dataclass(frozen=True)
 class AdapterCase:
@@ -42,13 +55,11 @@ class AdapterCase:
     own: Sequence[Check]
     """The checks that need no model."""
 
-    is_run: bool
+    subject: Subject
     reference: Path
     """Folder whose weights the base must have: the one that the adapter names, where it is here."""
 
     prints: Fingerprints | None
-    recorded: Mapping[str, str] | None
-    """sha256 of the files when the run certified them."""
 
     def load(self) -> LoadedBase:
         """The base model, without the adapter.
@@ -56,7 +67,7 @@ class AdapterCase:
         Raises:
             UserError: If it cannot be loaded.
         """
-        return load_base(self.files, self.base, is_run=self.is_run)
+        return load_base(self.files, self.base, is_run=self.subject.run is not None)
 
 
 def find_subject(adapter: str, base: str | None) -> Subject:
@@ -69,10 +80,9 @@ def find_subject(adapter: str, base: str | None) -> Subject:
     Raises:
         UserError: If there is no such folder, or it holds no adapter.
     """
-    folder = Path(adapter)
+    folder, run = Path(adapter), None
     if not folder.is_dir():
         raise UserError(f"adapter={adapter} is no folder")
-    run = None
     if not (folder / CONFIG).is_file():
         run = _read_run(folder)
         folder = folder if run is None else folder / "model"
@@ -114,66 +124,32 @@ def _read_run(folder: Path) -> RunRecord | None:
     return run
 
 
-def own_checks(files: AdapterFiles, subject: Subject) -> list[Check]:
-    """The checks that need no model."""
-    return file_checks(files, _recorded(subject.run), wants_head=_headed(subject.run))
-
-
 def open_case(files: AdapterFiles, subject: Subject, own: Sequence[Check]) -> AdapterCase:
     """Find the base model.
 
     Raises:
         UserError: If nothing names one, or there is none of that name.
     """
-    run = subject.run
+    run, named = subject.run, files.config.get("base_model_name_or_path")
+    base = str(subject.base or named or "")
     if run is not None and run.config["model"].get("weights") == "random":
         raise UserError(
             f"the base model of {files.folder} was drawn at random (model.weights=random) and is "
             "not stored: nothing can be compared with it"
         )
-    base = subject.base or files.config.get("base_model_name_or_path")
     if not base:
         raise UserError(
             f"{files.folder / CONFIG} names no base model: give base=<folder or hub name>"
         )
-    base = str(base)
     check_base_path(base)
-    prints = _fingerprints(run, base)
-    return AdapterCase(
-        files,
-        base,
-        [*own, check_base_name(files, base, digested=prints is not None)],
-        run is not None,
-        _reference(files, base),
-        prints,
-        _recorded(run),
-    )
-
-
-def _headed(run: RunRecord | None) -> bool:
-    """Whether a run's task puts a head on the transformer: its certificate names the file."""
-    if run is None:
-        return False
-    if run.certificate is None:
-        return run.has_head
-    return HEAD in run.certificate.get("files", {})
-
-
-def _recorded(run: RunRecord | None) -> dict[str, str] | None:
-    return (run.certificate or {}).get("files") if run else None
-
-
-def _reference(files: AdapterFiles, base: str) -> Path:
-    """Of the given base itself, PEFT may still have changed the weights."""
-    named = Path(str(files.config.get("base_model_name_or_path") or ""))
-    return Path(base) if open_stored(named) is None else named
-
-
-def _fingerprints(run: RunRecord | None, base: str) -> Fingerprints | None:
-    """Digests of the base: in the run's record, and of what is loaded now."""
     recorded = run.fingerprints.get("base_model") if run else None
-    if recorded is None:
-        return None
+    prints = None if recorded is None else Fingerprints(recorded, _fingerprint(base))
+    # of the given base itself, PEFT may still have changed the weights
+    reference = Path(base) if open_stored(Path(str(named or ""))) is None else Path(str(named))
+    own = [*own, check_base_name(files, base, digested=prints is not None)]
+    return AdapterCase(files, base, own, subject, reference, prints)
+
+
+def _fingerprint(base: str) -> str:
     with tempfile.TemporaryDirectory() as cache:
-        config = ModelConfig(name="local", path=base)
-        return Fingerprints(recorded, model_fingerprint(config, seed=0, cache=Path(cache)))
+        return model_fingerprint(ModelConfig(name="local", path=base), seed=0, cache=Path(cache))

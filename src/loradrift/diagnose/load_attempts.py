@@ -4,19 +4,19 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from loradrift.adapters.certificate import certify
-from loradrift.adapters.check_result import Certificate, Check
+from loradrift.adapters import Certificate, Check, certify
+from loradrift.adapters.lora_layers import DEFAULT
 from loradrift.config import UserError
 from loradrift.diagnose.adapter_case import AdapterCase
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import quiet
 from loradrift.diagnose.snippets import paths_of
 
-NOT_APPLIED = 0.9999
+SAME = 0.9999
 """Outputs on the same text with a larger cosine than this count as the same."""
 
 
@@ -61,13 +61,13 @@ class LoadAttempt:
         assert self.cosine is not None and self.change is not None
         how = f"cosine {self.cosine:.6f}, output changes by {self.change:.2g}"
         if self.applied:
-            small = ": applied, its effect is this small" if self.cosine > NOT_APPLIED else ""
+            small = ": applied, its effect is this small" if self.cosine > SAME else ""
             return how + small
-        return how + (": not applied" if self.cosine > NOT_APPLIED else ": applied wrongly")
+        return how + (": not applied" if self.cosine > SAME else ": applied wrongly")
 
 
-def put(host: LoadedBase, path: str, folder: Path) -> None:
-    """Load the adapter into ``host`` by a path.
+def put(loaded: LoadedBase, path: str, folder: Path) -> None:
+    """Load the adapter into ``loaded`` by a path.
 
     Raises:
         Exception: Whatever PEFT raises where it cannot.
@@ -76,67 +76,65 @@ def put(host: LoadedBase, path: str, folder: Path) -> None:
 
     match path:
         case "load_adapter":
-            host.model.load_adapter(str(folder))
+            loaded.model.load_adapter(str(folder))
         case "on the inner transformer":
-            owner, _, name = host.inner.rpartition(".")
-            module: Any = host.model.get_submodule(owner)
-            setattr(module, name, PeftModel.from_pretrained(getattr(module, name), str(folder)))
+            inner = PeftModel.from_pretrained(loaded.transformer, str(folder))
+            loaded.model.set_submodule(loaded.inner, inner)
         case _:
-            host.model = PeftModel.from_pretrained(host.model, str(folder))
-    host.model.eval()
+            loaded.model = PeftModel.from_pretrained(loaded.model, str(folder))
+    loaded.model.eval()
 
 
-def try_paths(case: AdapterCase, host: LoadedBase) -> Iterator[tuple[LoadAttempt, LoadedBase]]:
+def try_paths(case: AdapterCase, loaded: LoadedBase) -> Iterator[tuple[LoadAttempt, LoadedBase]]:
     """Try each path: what comes of it, and the model with the adapter.
 
     Args:
         case: The adapter and its base.
-        host: The base model, which the first path uses up; the others load it again.
+        loaded: The base model, which the first path uses up; the others load it again.
     """
-    codes = paths_of(host, str(case.files.folder), case.base)
+    codes = paths_of(loaded, str(case.files.folder), case.base)
     for number, (path, code) in enumerate(codes.items()):
-        used = case.load() if number else host
+        used = case.load() if number else loaded
         yield try_path(case, used, path, code), used
 
 
-def try_path(case: AdapterCase, host: LoadedBase, path: str, code: str) -> LoadAttempt:
-    """Put the adapter into ``host``, and compare.
+def try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> LoadAttempt:
+    """Put the adapter into ``loaded``, and compare.
 
     Raises:
         UserError: If the base model's own outputs are not finite.
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
-        off_BD = host.outputs().double()
+        off_BD = loaded.outputs().double()
         if not off_BD.isfinite().all():
             raise UserError(f"base={case.base}: its outputs are NaN or infinite")
         try:
             with quiet():
-                put(host, path, case.files.folder)
-            on_BD = host.outputs().double()
+                put(loaded, path, case.files.folder)
+            on_BD = loaded.outputs().double()
         except Exception as error:  # whatever PEFT or the model raises is this path's finding
-            return LoadAttempt(path, code, error=_line(error))
+            return LoadAttempt(path, code, error=_line(str(error) or type(error).__name__))
         if not on_BD.isfinite().all():
             diverged = Check("effect", False, "the outputs are NaN or infinite with the adapter")
-            return LoadAttempt(
-                path, code, error=diverged.message, certificate=Certificate((diverged,))
-            )
+            certificate = Certificate((diverged,))
+            return LoadAttempt(path, code, error=diverged.message, certificate=certificate)
         certificate = certify(
-            host.model,
-            {"default": 1.0},
-            {"default": case.files.folder},
-            host.outputs,
+            loaded.model,
+            {DEFAULT: 1.0},
+            {DEFAULT: case.files.folder},
+            loaded.outputs,
             base=case.reference,
             prints=case.prints,
-            recorded=case.recorded,
+            recorded=case.subject.recorded,
         )
-        by_hand = _by_hand(host)
-    parameters = {name: p.numel() for name, p in host.model.named_parameters()}
+        by_hand = _by_hand(loaded)
+    parameters = {name: p.numel() for name, p in loaded.model.named_parameters()}
     own = sum(size for name, size in parameters.items() if "lora_" in name)
     return LoadAttempt(
         path,
         code,
-        cosine=float(torch.cosine_similarity(on_BD, off_BD, dim=1).mean()),
+        cosine=_cosines(on_BD, off_BD).mean().item(),
         change=float((on_BD - off_BD).norm() / off_BD.norm()),
         certificate=certificate,
         by_hand=by_hand,
@@ -144,21 +142,22 @@ def try_path(case: AdapterCase, host: LoadedBase, path: str, code: str) -> LoadA
     )
 
 
-def _by_hand(host: LoadedBase) -> float | None:
+def _cosines(x_BD: Tensor, y_BD: Tensor) -> Tensor:
+    return torch.cosine_similarity(x_BD.double(), y_BD.double(), dim=1)
+
+
+def _by_hand(loaded: LoadedBase) -> float | None:
     try:
-        called, by_hand = host.called().double(), host.by_hand().double()
+        return _cosines(loaded.called(), loaded.by_hand()).min().item()
     except Exception:  # a model whose inside is called in another way
         return None
-    return float(torch.cosine_similarity(called, by_hand, dim=1).min())
 
 
-def _line(error: Exception) -> str:
+def _line(said: str) -> str:
     """One line, short for what PEFT says where an adapter is put into a model that it is not of."""
-    said = str(error)
     if said.startswith("Target modules") and "not found" in said:
         return "the adapter's target modules are not there"
     if "prepare_inputs_for_generation" in said:
         return "the adapter's task_type wants a causal language model there"
-    lines = [line.strip() for line in str(error).strip().split("\n") if line.strip()]
-    text = " ".join(lines[:2]) or type(error).__name__
+    text = " ".join([line.strip() for line in said.splitlines() if line.strip()][:2])
     return text if len(text) < 140 else f"{text[:137]}..."

@@ -38,12 +38,12 @@ def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> float:
     files = read_files(Path(adapter))
     if Path(out).resolve() in (Path(adapter).resolve(), Path(base).resolve()):
         raise UserError(f"out={out} must be another folder than the adapter's and the base's")
-    host = load_base(files, base, is_run=False)
-    gap = merge(host, files)
+    loaded = load_base(files, base, is_run=False)
+    gap = merge(loaded, files)
     if gap > TOLERANCE:
         raise UserError(f"the merged model is off by {gap:.2g} of the adapter's effect")
-    host.model.save_pretrained(out)
-    if host.kind != "sentence-transformers":  # which saves its own
+    loaded.model.save_pretrained(out)
+    if loaded.kind != "sentence-transformers":  # which saves its own
         _save_tokenizer(base, out)
     return gap
 
@@ -55,8 +55,8 @@ def _save_tokenizer(base: str, out: str | Path) -> None:
         AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(out)
 
 
-def merge(host: LoadedBase, files: AdapterFiles) -> float:
-    """Add the adapter to the weights of ``host``, in place, and verify.
+def merge(loaded: LoadedBase, files: AdapterFiles) -> float:
+    """Add the adapter to the weights of ``loaded``, in place, and verify.
 
     Returns:
         Difference of the outputs from those of the base with the factors added to each module's
@@ -65,11 +65,11 @@ def merge(host: LoadedBase, files: AdapterFiles) -> float:
     Raises:
         UserError: If the files do not say which weights to change, or change nothing.
     """
-    places = match_modules(files, host.model)
+    places = match_modules(files, loaded.model)
     with torch.no_grad():
-        off_BD = host.outputs().double()
+        off_BD = loaded.outputs().double()
         with added(places):
-            wanted_BD = host.outputs().double()
+            wanted_BD = loaded.outputs().double()
         if torch.equal(wanted_BD, off_BD):
             raise UserError(f"{files.folder} changes no output: there is nothing to merge")
         for layer, factors in places.values():
@@ -77,7 +77,7 @@ def merge(host: LoadedBase, files: AdapterFiles) -> float:
             layer.weight += (change_OI.T if is_transposed(layer) else change_OI).to(layer.weight)
             if factors.bias_O is not None:
                 layer.bias += (factors.low_rank.scale * factors.bias_O).to(layer.bias)
-        got_BD = host.outputs().double()
+        got_BD = loaded.outputs().double()
     return float((got_BD - wanted_BD).norm() / (wanted_BD - off_BD).norm())
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from loradrift.adapters.adapter_files import read_files
+from loradrift.adapters import Certificate, Check, read_files
 from loradrift.adapters.certificate import ordered
-from loradrift.adapters.check_result import ESSENTIAL, Certificate, Check
 from loradrift.adapters.shape_checks import check_fit
 from loradrift.config import UserError
-from loradrift.diagnose.adapter_case import AdapterCase, find_subject, open_case, own_checks
+from loradrift.diagnose.adapter_case import AdapterCase, find_subject, open_case
 from loradrift.diagnose.load_attempts import LoadAttempt, try_paths
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.snippets import diagnose_command
@@ -20,7 +19,7 @@ NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
 class Applied(NamedTuple):
     """A model with the adapter on it."""
 
-    host: LoadedBase
+    loaded: LoadedBase
     path: LoadAttempt
     problem: str | None
     """One line if it is loaded whole, and yet its certificate does not hold: the files themselves
@@ -42,16 +41,15 @@ def find_case(adapter: str, base: str | None) -> AdapterCase:
         files = read_files(subject.folder)
     except OSError as error:
         raise UserError(f"{subject.folder} cannot be read: {error}") from None
-    own = own_checks(files, subject)
+    own = subject.own_checks(files)
     case = open_case(files, subject, own)
-    failed = [check for check in ordered(own) if check.passed is False]
-    for check in failed:
-        if check.name not in NOTHING_TO_ADD:
-            raise refusal(case, check)
+    for check in ordered(own):
+        if check.passed is False and check.name not in NOTHING_TO_ADD:
+            raise _refusal(case, check)
     return case
 
 
-def apply_adapter(case: AdapterCase, host: LoadedBase) -> Applied:
+def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
     """Load the adapter by the first path of which the certificate holds.
 
     Where all is loaded as the files say, but these change nothing (B is zero), the adapter is
@@ -59,23 +57,22 @@ def apply_adapter(case: AdapterCase, host: LoadedBase) -> Applied:
 
     Args:
         case: The adapter and its base.
-        host: The base model, into which the first path puts the adapter; others take a fresh one.
+        loaded: The base model, into which the first path puts the adapter; others take a fresh one.
 
     Raises:
         UserError: If no path applies it; names the check that fails.
     """
-    tried, fit = [], check_fit(case.files, host.model)
-    for path, adapted in try_paths(case, host):
+    tried, fit = [], check_fit(case.files, loaded.model)
+    for path, adapted in try_paths(case, loaded):
         tried.append(path)
         if path.certificate is not None and _usable(path.certificate):
-            problem = None if path.applied else path.certificate.verdict
-            return Applied(adapted, path, problem)
+            return Applied(adapted, path, None if path.applied else path.certificate.verdict)
     failed = explain([*case.own, *fit], tried)
     assert failed is not None
-    raise refusal(case, failed)
+    raise _refusal(case, failed)
 
 
-def refusal(case: AdapterCase, check: Check) -> UserError:
+def _refusal(case: AdapterCase, check: Check) -> UserError:
     """The error that names a failing check, and how to learn more."""
     command = diagnose_command(str(case.files.folder), case.base)
     return UserError(
@@ -86,16 +83,12 @@ def refusal(case: AdapterCase, check: Check) -> UserError:
 
 def best_path(tried: Sequence[LoadAttempt]) -> LoadAttempt | None:
     """The path that works, or the one that comes nearest."""
-    if not tried:
-        return None
-    return max(
-        tried,
-        key=lambda path: (
-            path.applied,
-            path.certificate is not None,
-            -len(path.certificate.failures) if path.certificate else 0,
-        ),
-    )
+
+    def health(path: LoadAttempt) -> tuple[bool, bool, int]:
+        failures = path.certificate.failures if path.certificate else []
+        return path.applied, path.certificate is not None, -len(failures)
+
+    return max(tried, key=health, default=None)
 
 
 def explain(own: Sequence[Check], tried: Sequence[LoadAttempt]) -> Check | None:
@@ -106,18 +99,11 @@ def explain(own: Sequence[Check], tried: Sequence[LoadAttempt]) -> Check | None:
     if best is not None and best.applied:
         return next((check for check in ordered(own) if check.passed is None), None)
     if best is not None and best.certificate is not None:
-        return first_open(best.certificate)
+        return best.certificate.first_open
     refused = "; ".join(f"{path.name}: {path.error}" for path in tried)
     if "size mismatch" in refused or "mismatched" in refused:
         return Check("base", False, f"shapes do not fit, an adapter of another base: {refused}")
     return Check("paths", False, f"no loading path works: {refused}")
-
-
-def first_open(certificate: Certificate) -> Check:
-    """The first check that failed or, without one, is essential and could not be judged."""
-    if failures := certificate.failures:
-        return failures[0]
-    return next(c for c in certificate.checks if c.name in ESSENTIAL and not c.passed)
 
 
 def _usable(certificate: Certificate) -> bool:

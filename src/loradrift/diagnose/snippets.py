@@ -37,31 +37,31 @@ def diagnose_command(adapter: str, base: str) -> str:
     return f"python analyze.py analysis=diagnose {override('adapter', adapter)} {given}"
 
 
-def load_code(host: LoadedBase, base: str) -> str:
+def load_code(loaded: LoadedBase, base: str) -> str:
     """Lines that load the base model as ``model``, imports first."""
-    if host.kind == "sentence-transformers":
+    if loaded.kind == "sentence-transformers":
         library, loader, call = "sentence_transformers", "SentenceTransformer", ""
     else:
-        library, loader, call = "transformers", LOADERS.get(host.kind, LOADERS["run"]), CALL
-    options = "".join(f", {key}={value!r}" for key, value in host.options.items())
+        library, loader, call = "transformers", LOADERS.get(loaded.kind, LOADERS["run"]), CALL
+    options = "".join(f", {key}={value!r}" for key, value in loaded.options.items())
     return f"from {library} import {loader}\nmodel = {loader}{call}({quoted(base)}{options})"
 
 
-def paths_of(host: LoadedBase, adapter: str, base: str) -> dict[str, str]:
+def paths_of(loaded: LoadedBase, adapter: str, base: str) -> dict[str, str]:
     """Name -> code of the paths of this kind of model, to be pasted as it is."""
-    load = load_code(host, base)
+    load = load_code(loaded, base)
 
     def wrap(place: str) -> str:
         wrapped = f"{place} = PeftModel.from_pretrained({place}, {quoted(adapter)})"
         return f"from peft import PeftModel\n{load}\n{wrapped}"
 
-    if host.kind == "sentence-transformers":
+    if loaded.kind == "sentence-transformers":
         return {
             "on the wrapper": wrap("model"),
-            "on the inner transformer": wrap(f"model[0].{host.inner.rpartition('.')[2]}"),
+            "on the inner transformer": wrap(f"model[0].{loaded.inner.rpartition('.')[2]}"),
             "load_adapter": f"{load}\nmodel.load_adapter({quoted(adapter)})",
         }
     paths = {"on the model": wrap("model")}
-    if host.inner:
-        paths["on the inner transformer"] = wrap(f"model.{host.inner}")
+    if loaded.inner:
+        paths["on the inner transformer"] = wrap(f"model.{loaded.inner}")
     return paths

@@ -98,12 +98,12 @@ def compare_pairs(
     """
     rows = read_pairs(pairs)
     case = find_case(adapter, base)
-    host = case.load()
-    texts = prepare_texts(pairs, rows, host, case.base)
+    loaded = case.load()
+    texts = prepare_texts(pairs, rows, loaded, case.base)
     labels_N = np.array([row.label for row in rows])
-    before_N = score(host, texts)
-    applied = apply_adapter(case, host)
-    after_N = score(applied.host, texts)
+    before_N = score(loaded, texts)
+    applied = apply_adapter(case, loaded)
+    after_N = score(applied.loaded, texts)
     scores = pd.DataFrame(
         {
             "line": [row.line for row in rows],
@@ -140,7 +140,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "pairs": str(comparison.pairs),
         "adapter_folder": str(comparison.case.files.folder),
         "base_model": comparison.case.base,
-        "model_kind": comparison.applied.host.kind,
+        "model_kind": comparison.applied.loaded.kind,
         "loading_path": path.name,
         "loading_code": path.code,
         "certificate": path.certificate.to_json() if path.certificate else None,

@@ -51,7 +51,7 @@ def loaded(comparison: Comparison) -> str:
     assert applied.path.certificate is not None
     verdict = applied.path.certificate.verdict if applied.problem is None else "see the warning"
     return (
-        f"{case.files.folder} on {case.base} ({applied.host.kind}), loaded {applied.path.name}: "
+        f"{case.files.folder} on {case.base} ({applied.loaded.kind}), loaded {applied.path.name}: "
         f"{verdict}"
     )
 

@@ -53,13 +53,13 @@ class Texts(NamedTuple):
     """Texts that are longer than the model takes."""
 
 
-def prepare_texts(path: Path, pairs: Sequence[TextPair], host: LoadedBase, base: str) -> Texts:
+def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, base: str) -> Texts:
     """Collect the texts and, unless the model does so itself, tokenize them.
 
     Args:
         path: Of the pairs' file, for messages.
         pairs: Its rows.
-        host: The base model.
+        loaded: The base model.
         base: Its folder or name, for the tokenizer.
 
     Raises:
@@ -73,9 +73,9 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], host: LoadedBase, base:
     texts = list(row_of)
     sides = [pair.text1 for pair in pairs], [pair.text2 for pair in pairs]
     places_2N = np.array([[row_of[text] for text in side] for side in sides])
-    if host.kind == "sentence-transformers":
-        return Texts(texts, places_2N, None, _cut_by_encode(host.core, texts))
-    tokens = tokenize_texts(texts, host.core.config, base)
+    if loaded.kind == "sentence-transformers":
+        return Texts(texts, places_2N, None, _cut_by_encode(loaded.core, texts))
+    tokens = tokenize_texts(texts, loaded.core.config, base)
     special = tokens.collate.special_ids
     empty = {i for i in range(len(texts)) if np.isin(tokens.table.row(i), special).all()}
     for pair, places in zip(pairs, places_2N.T, strict=True):
@@ -130,13 +130,13 @@ def _cut_by_encode(model: Any, texts: list[str]) -> int:
     return sum(len(row) > limit for row in rows)
 
 
-def score(host: LoadedBase, texts: Texts) -> NDArray[np.float64]:
+def score(loaded: LoadedBase, texts: Texts) -> NDArray[np.float64]:
     """Cosine of each pair (N,), in float64 from float32 embeddings.
 
     Raises:
         UserError: If the embeddings are not finite.
     """
-    x_UD = embed(host, texts)
+    x_UD = embed(loaded, texts)
     first_N, second_N = torch.from_numpy(texts.places_2N)
     scores_N = F.cosine_similarity(x_UD[first_N], x_UD[second_N])
     if not scores_N.isfinite().all():
@@ -145,31 +145,31 @@ def score(host: LoadedBase, texts: Texts) -> NDArray[np.float64]:
 
 
 @torch.inference_mode()
-def embed(host: LoadedBase, texts: Texts) -> Tensor:
+def embed(loaded: LoadedBase, texts: Texts) -> Tensor:
     """One vector per text, (U, D) in float64, on the CPU."""
-    host.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if texts.tokens is not None:
-            return _mean_states(host, texts.tokens)
+            return _mean_states(loaded, texts.tokens)
         quiet = len(texts.texts) < MANY * BATCH_SIZE or not _is_terminal()
-        x_UD = host.core.encode(texts.texts, batch_size=BATCH_SIZE, show_progress_bar=not quiet)
+        x_UD = loaded.core.encode(texts.texts, batch_size=BATCH_SIZE, show_progress_bar=not quiet)
         return torch.from_numpy(x_UD).double()
     finally:
-        host.model.to("cpu")  # where it is certified
+        loaded.model.to("cpu")  # where it is certified
 
 
-def _mean_states(host: LoadedBase, tokens: Tokens) -> Tensor:
+def _mean_states(loaded: LoadedBase, tokens: Tokens) -> Tensor:
     from rich.console import Console
     from rich.progress import track
 
-    device = next(host.model.parameters()).device
-    host.core.config.use_cache = False  # nothing is generated
+    device = next(loaded.model.parameters()).device
+    loaded.core.config.use_cache = False  # nothing is generated
     batches = EvaluationBatches(tokens.table, tokens.collate, batch_size=BATCH_SIZE)
     quiet = len(batches) < MANY or not _is_terminal()
     console = Console(stderr=True)
     order, rows = [], []
     for batch in track(batches, "texts", console=console, transient=True, disable=quiet):
-        output = host.transformer(
+        output = loaded.transformer(
             input_ids=batch["input_ids"].to(device),
             attention_mask=batch["attention_mask"].long().to(device),
         )
