@@ -40,7 +40,7 @@ class Subject:
         """The checks that need no model."""
         headed = HEAD in self.recorded
         if self.run is not None and self.run.certificate is None:
-            headed = self.run.coordinates["task"] != "pretrain"
+            headed = self.run.has_head
         return file_checks(files, self.recorded, wants_head=headed)
 
 

@@ -196,6 +196,9 @@ def read_record(folder: Path) -> RunRecord | None:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(fields, dict):
             raise TypeError(f"a record must be an object, got {type(fields).__name__}")
+        for key in OBJECTS:
+            if not isinstance(fields.get(key, {}), dict):
+                raise TypeError(f"{key} must be an object, got {type(fields[key]).__name__}")
         version = fields["schema_version"]
         if version == 1:
             fields |= _before_schema_2(fields)
@@ -204,9 +207,6 @@ def read_record(folder: Path) -> RunRecord | None:
                 f"{path} has schema_version {version}, and this program reads up to "
                 f"{SCHEMA_VERSION}: update loradrift, or move the run away and train it again"
             )
-        for key in OBJECTS:
-            if not isinstance(fields.get(key, {}), dict):
-                raise TypeError(f"{key} must be an object, got {type(fields[key]).__name__}")
         return RunRecord(**{**fields, "status": Status(fields["status"])})
     except FileNotFoundError:
         return None
