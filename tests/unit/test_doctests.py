@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 PACKAGES = ["loradrift.caching", "loradrift.similarity", "loradrift.statistics"]
+EXPORTED = ["loradrift.adapters", "loradrift.weights"]
+"""Packages whose public functions are those that they export."""
 
 
 def modules(name: str) -> Iterator[str]:
@@ -29,3 +31,13 @@ def test_every_public_function_has_an_example_that_runs(name):
         if inspect.isfunction(value) and value.__module__ == name and not key.startswith("_")
     }
     assert [key for key, value in own.items() if ">>>" not in (value.__doc__ or "")] == []
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_exported_function_has_an_example_that_runs(name):
+    assert not any(doctest.testmod(importlib.import_module(each)).failed for each in modules(name))
+    package = importlib.import_module(name)
+    exported = {key: getattr(package, key) for key in package.__all__}
+    functions = {key: x for key, x in exported.items() if inspect.isfunction(x)}
+    assert functions
+    assert [key for key, x in functions.items() if ">>>" not in (x.__doc__ or "")] == []

@@ -53,6 +53,11 @@ def read_change(change: LowRank | Dense | Dora) -> Change:
 
     Raises:
         UserError: If a file cannot be read.
+
+    Example:
+        >>> import torch
+        >>> read_change(LowRank(torch.ones(2, 1), torch.ones(1, 3))).shape
+        torch.Size([2, 3])
     """
     return change if isinstance(change, LowRank) else change.read()
 
@@ -72,6 +77,15 @@ def read_full(base: StoredWeights, tuned: StoredWeights) -> FullChange:
 
     Raises:
         UserError: If a tensor has no partner, or one of another shape.
+
+    Example:
+        >>> import pathlib, safetensors.torch, tempfile, torch
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> weights = {"q_proj.weight": torch.ones(1, 2), "norm.weight": torch.ones(2)}
+        >>> safetensors.torch.save_file(weights, folder / "model.safetensors")
+        >>> base = StoredWeights(folder)
+        >>> read_full(base, tuned=base).modules["q_proj"].read().tolist()
+        [[0.0, 0.0]]
     """
     for here, there in ((base, tuned), (tuned, base)):
         if lost := sorted(here.shapes.keys() - there.shapes.keys()):

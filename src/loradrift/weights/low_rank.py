@@ -87,6 +87,11 @@ def inner(x: Change, y: Change) -> float:
 
     Raises:
         ValueError: If the shapes differ.
+
+    Example:
+        >>> one = LowRank(torch.ones(2, 1), torch.ones(1, 3), scale=2)
+        >>> inner(one, one), inner(one, torch.ones(2, 3))
+        (24.0, 12.0)
     """
     check_same_shape(x, y)
     if isinstance(x, LowRank) and isinstance(y, LowRank):
@@ -100,7 +105,12 @@ def inner(x: Change, y: Change) -> float:
 
 
 def norm(x: Change) -> float:
-    """Frobenius norm."""
+    """Frobenius norm.
+
+    Example:
+        >>> norm(LowRank(torch.tensor([[3.0], [4.0]]), torch.ones(1, 1), scale=2))
+        10.0
+    """
     if isinstance(x, Tensor):
         return float(matrix_norm(x.double()))
     # Not the root of inner(x, x): between two near adapters that keeps half of the digits.
@@ -109,7 +119,12 @@ def norm(x: Change) -> float:
 
 
 def svd(x: Change) -> Svd:
-    """Singular values and vectors; of a LoRA change by QR of both factors, then a small SVD."""
+    """Singular values and vectors; of a LoRA change by QR of both factors, then a small SVD.
+
+    Example:
+        >>> round(float(svd(LowRank(torch.ones(2, 1), torch.ones(1, 2))).S_K[0]), 6)
+        2.0
+    """
     if isinstance(x, Tensor):
         U_OK, S_K, Vh_KI = torch.linalg.svd(x.double(), full_matrices=False)
         return Svd(U_OK, S_K, Vh_KI.T)
@@ -123,6 +138,10 @@ def singular_values(x: Change) -> Tensor:
 
     Those of a dense matrix are right to 1e-7 of the largest one, and zero below that: they are
     roots of its smaller Gram's eigenvalues, which takes less than half of the time.
+
+    Example:
+        >>> singular_values(torch.diag(torch.tensor([3.0, 4.0]))).tolist()
+        [4.0, 3.0]
     """
     if isinstance(x, LowRank):
         S_K: Tensor = torch.linalg.svdvals(_core(x)[1])
@@ -144,6 +163,10 @@ def apply_to(base_OI: Tensor, x: Change) -> Tensor:
 
     Raises:
         ValueError: If the shapes differ.
+
+    Example:
+        >>> apply_to(torch.zeros(1, 2), LowRank(torch.ones(1, 1), torch.ones(1, 2), 3)).tolist()
+        [[3.0, 3.0]]
     """
     check_same_shape(base_OI, x)
     if isinstance(x, Tensor):

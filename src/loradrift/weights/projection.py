@@ -46,6 +46,13 @@ def subspace_overlap(change: Change, other: Svd, k: int) -> Overlap:
 
     Raises:
         ValueError: If k is not positive or exceeds the directions there are, or the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from loradrift.weights import svd
+        >>> base = svd(torch.diag(torch.tensor([2.0, 1.0])))
+        >>> round(subspace_overlap(torch.diag(torch.tensor([3.0, 4.0])), base, k=1).left, 6)
+        0.36
     """
     check_top(k)
     rows, columns = change.shape
@@ -100,6 +107,11 @@ def projection(change: Change, onto: Change) -> Projection:
 
     Raises:
         ValueError: If the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> projection(torch.ones(2, 2), onto=2 * torch.ones(2, 2))
+        Projection(coefficient=0.5, cosine=1.0)
     """
     product, size, length = inner(change, onto), norm(change), norm(onto)
     return Projection(
@@ -113,5 +125,10 @@ def cosine(x: Change, y: Change) -> float:
 
     Raises:
         ValueError: If the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> cosine(torch.eye(2), -3 * torch.eye(2))
+        -1.0
     """
     return projection(x, y).cosine

@@ -27,7 +27,12 @@ NUM_DRAWS = 1000
 
 
 def relative_norm(change: Change, base_OI: Tensor) -> float:
-    """``|dW|_F / |W|_F``; NaN for a base weight of zeros."""
+    """``|dW|_F / |W|_F``; NaN for a base weight of zeros.
+
+    Example:
+        >>> relative_norm(torch.ones(2, 2), 4 * torch.ones(2, 2))
+        0.25
+    """
     size = norm(base_OI)
     return norm(change) / size if size else math.nan
 
@@ -40,13 +45,22 @@ def effective_rank(values_K: Tensor) -> float:
 
     Returns:
         NaN for a change of zeros.
+
+    Example:
+        >>> effective_rank(torch.tensor([1.0, 1.0, 0.0]))
+        2.0
     """
     share_K = values_K.double() / values_K.double().sum()
     return float(torch.special.entr(share_K).sum().exp())
 
 
 def stable_rank(values_K: Tensor) -> float:
-    """``|dW|_F^2 / |dW|_2^2``, in [1, K]; NaN for a change of zeros."""
+    """``|dW|_F^2 / |dW|_2^2``, in [1, K]; NaN for a change of zeros.
+
+    Example:
+        >>> stable_rank(torch.tensor([2.0, 1.0]))
+        1.25
+    """
     values_K = values_K.double()
     return float((values_K / values_K.max()).square().sum())
 
@@ -56,6 +70,10 @@ def top_energy(values_K: Tensor, k: int) -> float:
 
     Raises:
         ValueError: If k is not positive.
+
+    Example:
+        >>> top_energy(torch.tensor([3.0, 4.0]), k=1)
+        0.64
     """
     check_top(k)
     energy_K = values_K.double().sort(descending=True).values.square()
@@ -115,6 +133,14 @@ def intruder_dimensions(
 
     Raises:
         ValueError: If k is not positive, or the shapes differ.
+
+    Example:
+        >>> from loradrift.weights import svd
+        >>> base, draw = torch.diag(torch.arange(4.0, 0, -1)), Generator().manual_seed(0)
+        >>> turned = LowRank(torch.ones(4, 1), torch.ones(1, 4), scale=9)
+        >>> found = intruder_dimensions(turned, base, svd(base), generator=draw, k=1, threshold=0.6)
+        >>> found.change.num_intruders  # along (1, 1, 1, 1), with cosine 0.5 to each of the base's
+        1
     """
     check_top(k)
 
@@ -130,7 +156,13 @@ def intruder_dimensions(
 
 
 def random_like(change: Change, generator: Generator) -> Change:
-    """A Gaussian change of the same shape and Frobenius norm, and of the same rank if factored."""
+    """A Gaussian change of the same shape and Frobenius norm, and of the same rank if factored.
+
+    Example:
+        >>> draw = Generator().manual_seed(0)
+        >>> round(norm(random_like(2 * torch.eye(4), draw)), 6)
+        4.0
+    """
 
     def draw(*shape: int) -> Tensor:
         drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
