@@ -23,9 +23,8 @@ def test_r_on_students_sleep():
     result = paired_t(GROUP1, GROUP2)
     assert result.t == pytest.approx(-4.0621, abs=5e-5)
     assert result.p == pytest.approx(0.002833, abs=5e-7)
-    assert (result.df, result.num_pairs, result.estimate) == (9, 10, pytest.approx(-1.58))
+    assert (result.df, result.estimate) == (9, pytest.approx(-1.58))
     assert result.interval.low == pytest.approx(-2.4598858, abs=5e-8)
-    assert result.least_exact_p == 2.0**-9
 
 
 def test_noninferiority_is_a_t_test_of_the_contrast():
@@ -33,7 +32,6 @@ def test_noninferiority_is_a_t_test_of_the_contrast():
     result = noninferiority(LORA, FULL)
     assert result.t == pytest.approx(t_by_hand(contrast))
     assert result.p == pytest.approx(stats.t.sf(t_by_hand(contrast), 4))
-    assert result.least_exact_p == 2.0**-5
     wider = noninferiority(LORA, FULL, margin=0.05)
     assert wider.p < result.p
 
@@ -60,7 +58,7 @@ def test_equivalence_is_two_one_sided_tests():
     assert result.p_above_low == pytest.approx(above)
     assert result.p_below_high == pytest.approx(below)
     assert result.p == pytest.approx(max(above, below))
-    assert (result.df, result.num_pairs, result.least_exact_p) == (4, 5, 2.0**-5)
+    assert result.df == 4
     turned = equivalence(FULL, LORA, -0.03, 0.02)
     assert turned.p == pytest.approx(result.p)
 

@@ -41,17 +41,16 @@ def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """
     values = reduction["reduction_percent"].to_numpy()
     test = sign_flip(values, rng=rng)
-    return pd.DataFrame(
-        {
-            "tasks": [reduction["task"].nunique()],
-            "seeds": [reduction["seed"].nunique()],
-            "blocks": [len(values)],
-            "mean": [test.estimate],
-            "p_sign_flip": [test.p],
-            "least_p": [test.least_p],
-            "exact": [test.exact],
-        }
-    )
+    row = {
+        "tasks": reduction["task"].nunique(),
+        "seeds": reduction["seed"].nunique(),
+        "blocks": len(values),
+        "mean": test.estimate,
+        "p_sign_flip": test.p,
+        "least_p": test.least_p,
+        "exact": test.exact,
+    }
+    return pd.DataFrame([row])
 
 
 def effect_table(
@@ -75,8 +74,8 @@ def effect_table(
         change = own["reduction_percent"].to_numpy()
         tests[str(task)] = paired_t(treatment, control).p
         row: dict[str, object] = {"task": task, "seeds": len(own)}
-        sizes = {"d_z": paired_d, "pooled_d": pooled_d}
-        for name, effect in ((name, size(treatment, control)) for name, size in sizes.items()):
+        for name, size in (("d_z", paired_d), ("pooled_d", pooled_d)):
+            effect = size(treatment, control)
             row |= {
                 name: effect.d,
                 f"{name}_hedges": effect.g,
@@ -85,17 +84,15 @@ def effect_table(
             }
         spread = hierarchical_bootstrap({str(task): by_row[str(task)]}, rng)
         equal = equivalence(change, np.zeros_like(change), -EQUAL, EQUAL)
-        rows.append(
-            row
-            | {
-                "bootstrap_lower": spread.low,
-                "bootstrap_upper": spread.high,
-                "equivalence_lower": equal.interval.low,
-                "equivalence_upper": equal.interval.high,
-                "p_equivalence": equal.p,
-                "p_t": tests[str(task)],
-            }
-        )
+        row |= {
+            "bootstrap_lower": spread.low,
+            "bootstrap_upper": spread.high,
+            "equivalence_lower": equal.interval.low,
+            "equivalence_upper": equal.interval.high,
+            "p_equivalence": equal.p,
+            "p_t": tests[str(task)],
+        }
+        rows.append(row)
     corrected = adjust(tests)
     for row in rows:
         own_p = corrected[str(row["task"])]
