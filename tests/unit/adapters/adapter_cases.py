@@ -1,6 +1,8 @@
 """Small adapters on disk, healthy ones, and the model that applies them."""
 
 import json
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -20,7 +22,20 @@ def load_base(folder: Path, kind=AutoModelForCausalLM, **options):
     return kind.from_pretrained(folder, **options)
 
 
-def write_adapter(
+WRITTEN: dict[str, Path] = {}
+
+
+def write_adapter(folder: Path, base: Path, **config) -> Path:
+    """An adapter as :func:`train_adapter` makes it; equal ones are made once, and copied."""
+    weights = max(path.stat().st_mtime_ns for path in base.iterdir())
+    key = repr((base, weights, sorted(config.items(), key=lambda item: item[0])))
+    if key not in WRITTEN:
+        place = Path(tempfile.mkdtemp(dir=base.parent))
+        WRITTEN[key] = train_adapter(place / "adapter", base, **config)
+    return shutil.copytree(WRITTEN[key], folder, dirs_exist_ok=True)
+
+
+def train_adapter(
     folder: Path,
     base: Path,
     *,
