@@ -88,10 +88,10 @@ def test_an_interrupted_run_does_not_go_on_with_other_rows(compute, tmp_path):
 
 
 def test_a_full_disk_while_dumping_leaves_the_training_resumable(compute, tmp_path, monkeypatch):
-    def full(path, data):
+    def full(path):
         if path.name >= "step=000008":
             raise StoreError(f"{path} could not be written: No space left on device")
-        return replacing(path, data)
+        return replacing(path)
 
     replacing = store.replacing
     monkeypatch.setattr(store, "replacing", full)
