@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+class NothingCompletedError(UserError):
+    """A search has come to its end without a best trial."""
+
+
 def write_best(study: "optuna.Study", results: Path) -> Path:
     """Write the best values of a search to ``<results>/search/<study>/<task>_<method>.yaml``.
 
@@ -31,13 +35,16 @@ def write_best(study: "optuna.Study", results: Path) -> Path:
         The file.
 
     Raises:
-        UserError: If no trial was completed.
+        NothingCompletedError: If no trial was completed.
     """
     import yaml
 
     best = best_trial(study)
     if best is None:
-        raise UserError(f"{study.study_name}: no trial was completed, so none is best")
+        trials = study.get_trials(deepcopy=False)
+        errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
+        why = f"the last error: {errors[-1]}" if errors else "all were pruned"
+        raise NothingCompletedError(f"{study.study_name}: no trial was completed; {why}")
     name, task, method = study.study_name.split("/")
     facts = study.user_attrs.get("facts", {})
     values = {"task": task, "method": method}

@@ -50,10 +50,6 @@ def check_failures(
         )
 
 
-class NothingCompletedError(UserError):
-    """A search has come to its end without a best trial."""
-
-
 def conclude(study: Study, results: Path) -> None:
     """Write the best values where ``best=true`` finds them, and say them.
 
@@ -64,15 +60,10 @@ def conclude(study: Study, results: Path) -> None:
     Raises:
         NothingCompletedError: If no trial was completed.
     """
-    name, trials = study.study_name, study.get_trials(deepcopy=False)
-    best = best_trial(study)
-    if best is None:
-        errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
-        why = f"the last error: {errors[-1]}" if errors else "all were pruned"
-        raise NothingCompletedError(f"{name}: no trial was completed; {why}")
-    path = write_best(study, results)
+    path, best = write_best(study, results), best_trial(study)
+    assert best is not None
     values = " ".join(f"{key}={value}" for key, value in best.params.items())
-    print(f"search {name}: best {best.value:.4f} in trial {best.number}: {values}")
+    print(f"search {study.study_name}: best {best.value:.4f} in trial {best.number}: {values}")
     print(f"best=true uses these values: {path}", flush=True)
     for edge in find_boundary_optima(best):
         print(f"  {edge.text}: search a wider range", flush=True)

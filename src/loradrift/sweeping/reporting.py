@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import SearchConfig
-from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage, reason
+from loradrift.sweeping.storage import StorageUnusable, open_trial, reason
 
 PARTS = 20
 """Of a whole run, which trials are compared after: runs with other batches have other steps."""
@@ -35,7 +35,7 @@ class Reporter:
 
     def __init__(self, search: SearchConfig, cell: Path, *, total_steps: int) -> None:
         assert search.storage and search.study and search.trial is not None
-        self.storage, self.study, self.trial = search.storage, search.study, search.trial
+        self.search, self.trial = search, search.trial
         self.cell = cell
         self.total_steps = total_steps
         self.pruner = make_pruner(search)
@@ -50,7 +50,7 @@ class Reporter:
             return self._ends(step, value)
         except (SQLAlchemyError, StorageInternalError) as error:
             raise StorageUnusable(
-                f"hydra.sweeper.storage={self.storage}: {reason(error)}"
+                f"hydra.sweeper.storage={self.search.storage}: {reason(error)}"
             ) from error
 
     def _ends(self, step: int, value: float) -> bool:
@@ -68,10 +68,10 @@ class Reporter:
 
     @cached_property
     def _opened(self) -> tuple[RDBStorage, optuna.Study, int]:
-        storage = open_storage(self.storage)
-        trial_id = find_trial(storage, self.study, self.trial)
+        storage, trial_id = open_trial(self.search)
         storage.set_trial_user_attr(trial_id, "cell", str(self.cell))
-        return storage, optuna.load_study(study_name=self.study, storage=storage), trial_id
+        study = optuna.load_study(study_name=self.search.study, storage=storage)
+        return storage, study, trial_id
 
 
 def make_pruner(search: SearchConfig) -> BasePruner:

@@ -173,6 +173,17 @@ def _server_lock(url: URL, name: str) -> Iterator[None]:
         yield
 
 
+def open_trial(search: Any, **timing: int) -> tuple[RDBStorage, int]:
+    """The storage of the trial that a job is, and the trial's own number in it.
+
+    Args:
+        search: ``search`` of the job's configuration.
+        timing: As for :func:`open_storage`.
+    """
+    storage = open_storage(search.storage, **timing)
+    return storage, find_trial(storage, search.study, search.trial)
+
+
 def find_trial(storage: RDBStorage, study: str, number: int) -> int:
     """The storage's own number of a trial."""
     study_id = storage.get_study_id_from_name(study)

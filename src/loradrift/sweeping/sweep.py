@@ -25,7 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from loradrift.config import Config, UserError, load
 from loradrift.config.studies import phase_folder
 from loradrift.signals import interruptible
-from loradrift.sweeping.completion import NothingCompletedError, check_failures, conclude, settled
+from loradrift.sweeping.best import NothingCompletedError
+from loradrift.sweeping.completion import check_failures, conclude, settled
 from loradrift.sweeping.options import validate_launcher
 from loradrift.sweeping.recovery import (
     give_up,

@@ -20,11 +20,10 @@ def has_ended(config: DictConfig) -> bool:
     search = config.search
     if search.trial is None:
         return False
-    from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage
+    from loradrift.sweeping.storage import StorageUnusable, open_trial
 
     with suppress(StorageUnusable):  # the job itself says so
-        storage = open_storage(search.storage)
-        trial_id = find_trial(storage, search.study, search.trial)
+        storage, trial_id = open_trial(search)
         return storage.get_trial(trial_id).state.is_finished()
     return False
 
@@ -40,13 +39,10 @@ class TrialCallback(Callback):
         if config.search.trial is None:
             return
         from loradrift.sweeping.recovery import heartbeat, worker
-        from loradrift.sweeping.storage import find_trial, open_storage
+        from loradrift.sweeping.storage import open_trial
 
-        search, sweeper = config.search, config.hydra.sweeper
-        storage = open_storage(
-            search.storage, heartbeat_s=sweeper.heartbeat_s, grace_s=sweeper.grace_s
-        )
-        trial_id = find_trial(storage, search.study, search.trial)
+        timing = {key: config.hydra.sweeper[key] for key in ("heartbeat_s", "grace_s")}
+        storage, trial_id = open_trial(config.search, **timing)
         storage.set_trial_user_attr(trial_id, "worker", worker())
         self._alive.enter_context(heartbeat(storage, trial_id))
 
@@ -62,7 +58,7 @@ class TrialCallback(Callback):
         from sqlalchemy.exc import SQLAlchemyError
 
         from loradrift.sweeping.recovery import note_interruption
-        from loradrift.sweeping.storage import StorageUnusable, find_trial, open_storage
+        from loradrift.sweeping.storage import StorageUnusable, open_trial
 
         # The front door raises an exception of its own over what happened.
         happened = getattr(outcome, "__context__", None) or outcome
@@ -72,16 +68,15 @@ class TrialCallback(Callback):
             return  # the values are not to blame: the trial is run again, and its cell goes on
 
         search = config.search
-        storage = open_storage(search.storage)
+        storage, trial_id = open_trial(search)
         if interrupted:
-            note_interruption(storage, find_trial(storage, search.study, search.trial))
+            note_interruption(storage, trial_id)
             return
         study = optuna.load_study(study_name=search.study, storage=storage)
         scored = job_return.status is JobStatus.COMPLETED and outcome is not None
         if scored and math.isfinite(outcome):
             study.tell(search.trial, float(outcome), skip_if_finished=True)
             return
-        trial_id = find_trial(storage, search.study, search.trial)
         if storage.get_trial(trial_id).state.is_finished():
             return
         error = one_line(outcome) if isinstance(outcome, Exception) else f"its score is {outcome}"
