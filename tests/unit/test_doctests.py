@@ -7,10 +7,15 @@ import pkgutil
 from collections.abc import Iterator
 
 import pytest
+import torch
+
+from loradrift.similarity.functional.sufficient_stats import moments
 
 PACKAGES = ["loradrift.caching", "loradrift.similarity", "loradrift.statistics"]
 EXPORTED = ["loradrift.adapters", "loradrift.weights"]
 """Packages whose public functions are those that they export."""
+GIVEN = {"torch": torch, "moments": moments}
+"""What every example may use without importing it."""
 
 
 def modules(name: str) -> Iterator[str]:
@@ -24,7 +29,7 @@ def modules(name: str) -> Iterator[str]:
 @pytest.mark.parametrize("name", [name for package in PACKAGES for name in modules(package)])
 def test_every_public_function_has_an_example_that_runs(name):
     module = importlib.import_module(name)
-    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(module, extraglobs=GIVEN).failed == 0
     own = {
         key: value
         for key, value in vars(module).items()
@@ -35,7 +40,8 @@ def test_every_public_function_has_an_example_that_runs(name):
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_exported_function_has_an_example_that_runs(name):
-    assert not any(doctest.testmod(importlib.import_module(each)).failed for each in modules(name))
+    for each in modules(name):
+        assert doctest.testmod(importlib.import_module(each), extraglobs=GIVEN).failed == 0
     package = importlib.import_module(name)
     exported = {key: getattr(package, key) for key in package.__all__}
     functions = {key: x for key, x in exported.items() if inspect.isfunction(x)}

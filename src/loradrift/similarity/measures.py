@@ -30,7 +30,6 @@ Function = Callable[[Tensor, Tensor], float]
 class Measure:
     """A measure of two row-aligned matrices: call it for the value, or ask for the distance.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> round(MEASURES["cka"](x, 3 * x), 5), MEASURES["cka"].distance(x, x) < 1e-9
     (1.0, True)

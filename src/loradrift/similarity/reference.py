@@ -138,7 +138,6 @@ def _rsa(x_ND: Floats, y_NE: Floats) -> float:
 def reference(name: str, x_ND: Tensor, y_NE: Tensor) -> float:
     """The formula of a measure, on the same numbers in float64.
 
-    >>> import torch
     >>> x = torch.randn(20, 3)
     >>> round(reference("cka", x, 3 * x + 1), 5)
     1.0

@@ -55,7 +55,6 @@ def read_change(change: LowRank | Dense | Dora) -> Change:
         UserError: If a file cannot be read.
 
     Example:
-        >>> import torch
         >>> read_change(LowRank(torch.ones(2, 1), torch.ones(1, 3))).shape
         torch.Size([2, 3])
     """

@@ -48,7 +48,6 @@ def subspace_overlap(change: Change, other: Svd, k: int) -> Overlap:
         ValueError: If k is not positive or exceeds the directions there are, or the shapes differ.
 
     Example:
-        >>> import torch
         >>> from loradrift.weights import svd
         >>> base = svd(torch.diag(torch.tensor([2.0, 1.0])))
         >>> round(subspace_overlap(torch.diag(torch.tensor([3.0, 4.0])), base, k=1).left, 6)
@@ -109,7 +108,6 @@ def projection(change: Change, onto: Change) -> Projection:
         ValueError: If the shapes differ.
 
     Example:
-        >>> import torch
         >>> projection(torch.ones(2, 2), onto=2 * torch.ones(2, 2))
         Projection(coefficient=0.5, cosine=1.0)
     """
@@ -127,7 +125,6 @@ def cosine(x: Change, y: Change) -> float:
         ValueError: If the shapes differ.
 
     Example:
-        >>> import torch
         >>> cosine(torch.eye(2), -3 * torch.eye(2))
         -1.0
     """

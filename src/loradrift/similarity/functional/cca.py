@@ -23,7 +23,6 @@ def svcca(x_ND: Tensor, y_NE: Tensor) -> float:
 
     The mean is over the smaller number of directions.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> round(svcca(x, 3 * x + 1), 5)
     1.0
@@ -35,7 +34,6 @@ def svcca(x_ND: Tensor, y_NE: Tensor) -> float:
 def svcca_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - svcca`` without cancellation, from the sines of the angles.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> svcca_distance(x, 3 * x + 1) < 1e-9
     True
@@ -53,7 +51,6 @@ def pwcca(x_ND: Tensor, y_NE: Tensor) -> float:
 
     Not symmetric: the weights are those of ``x``.
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(0))
     >>> round(pwcca(x, 3 * x + 1), 5), pwcca(x, noise) == pwcca(noise, x)
     (1.0, False)
@@ -65,7 +62,6 @@ def pwcca(x_ND: Tensor, y_NE: Tensor) -> float:
 def pwcca_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - pwcca`` without cancellation.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> pwcca_distance(x, 3 * x + 1) < 1e-9
     True

@@ -30,7 +30,6 @@ def cka(x_ND: Tensor, y_NE: Tensor) -> float:
     Unchanged by rotation, translation and uniform scaling of either side; changed by any other
     linear map.
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(0))
     >>> round(cka(x, 3 * x + 1), 5), abs(cka(x, noise)) < 0.1
     (1.0, True)
@@ -41,7 +40,6 @@ def cka(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_biased(x_ND: Tensor, y_NE: Tensor) -> float:
     """Linear CKA as first published, in [0, 1]; near 1 for any two sides with N below D and E.
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 20, 500, generator=torch.Generator().manual_seed(0))
     >>> cka_biased(x, noise) > 0.9
     True
@@ -52,7 +50,6 @@ def cka_biased(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - cka``, right where the subtraction would lose its digits.
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 20, 500, generator=torch.Generator().manual_seed(0))
     >>> 0 < cka_distance(x, x + 1e-5 * noise) < 1e-9
     True
@@ -63,7 +60,6 @@ def cka_distance(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_biased_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - cka_biased``, right where the subtraction would lose its digits.
 
-    >>> import torch
     >>> x = torch.randn(20, 500)
     >>> cka_biased_distance(x, x)
     0.0

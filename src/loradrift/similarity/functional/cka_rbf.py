@@ -21,7 +21,6 @@ def cka_rbf(x_ND: Tensor, y_NE: Tensor) -> float:
     Unchanged by rotation, translation and uniform scaling of either side. NaN also if more than
     half of a side's pairs are equal.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> round(cka_rbf(x, 3 * x + 1), 5)
     1.0
@@ -32,7 +31,6 @@ def cka_rbf(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_rbf_biased(x_ND: Tensor, y_NE: Tensor) -> float:
     """The biased form of :func:`cka_rbf`, in [0, 1].
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 20, 500, generator=torch.Generator().manual_seed(0))
     >>> cka_rbf(x, noise) < cka_rbf_biased(x, noise)
     True
@@ -43,7 +41,6 @@ def cka_rbf_biased(x_ND: Tensor, y_NE: Tensor) -> float:
 def cka_rbf_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - cka_rbf`` without cancellation.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> cka_rbf_distance(x, x)
     0.0

@@ -22,7 +22,6 @@ def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
     Read it next to :func:`cosine_floor`: in transformers any two rows have a high cosine. Columns
     are aligned as well: the sides are of equal width. NaN if a row is zero.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> round(cosine(x, 3 * x), 5), round(cosine(x, -x), 5)
     (1.0, -1.0)
@@ -34,7 +33,6 @@ def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
 def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
     """Cosine (N,) of each row of x with the same row of y, for any number of rows.
 
-    >>> import torch
     >>> row_cosines(torch.tensor([[1.0, 0], [1, 1]]), torch.tensor([[0.0, 1], [2, 2]])).round(3)
     array([0., 1.])
     """
@@ -48,7 +46,6 @@ def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
 def cosine_distance(x_ND: Tensor, y_ND: Tensor) -> float:
     """``1 - cosine`` without cancellation: half the mean squared distance of unit rows.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> cosine_distance(x, x)
     0.0
@@ -59,7 +56,6 @@ def cosine_distance(x_ND: Tensor, y_ND: Tensor) -> float:
 def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
     """:func:`cosine` after each side's column means are removed: what tells rows apart.
 
-    >>> import torch
     >>> x, noise = torch.randn(2, 100, 8, generator=torch.Generator().manual_seed(0))
     >>> abs(cosine_centered(x + 9, noise + 9)) < 0.1 < cosine(x + 9, noise + 9)
     True
@@ -70,7 +66,6 @@ def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
 def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
     """``1 - cosine_centered`` without cancellation.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> cosine_centered_distance(x, x)
     0.0
@@ -81,7 +76,6 @@ def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
 def cosine_floor(x_ND: Tensor, y_ND: Tensor) -> float:
     """Mean cosine of rows that do not belong together: what :func:`cosine` is worth by itself.
 
-    >>> import torch
     >>> x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
     >>> abs(cosine_floor(x, x)) < 0.1, cosine_floor(x + 9, x + 9) > 0.9
     (True, True)

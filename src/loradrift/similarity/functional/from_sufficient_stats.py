@@ -15,7 +15,6 @@ from loradrift.similarity.functional.sufficient_stats import Cross, SufficientSt
 def cka_of_moments(total: SufficientStats) -> Hsic:
     """Debiased and biased CKA of all rows; NaN where a side has no variance.
 
-    >>> from loradrift.similarity.functional.sufficient_stats import moments
     >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
     >>> [round(value, 5) for value in cka_of_moments(moments(x, x))]
     [1.0, 1.0]
@@ -51,7 +50,6 @@ def procrustes_of_moments(total: SufficientStats) -> float:
 
     It subtracts from 2: distances below 1e-7 are lost.
 
-    >>> from loradrift.similarity.functional.sufficient_stats import moments
     >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
     >>> procrustes_of_moments(moments(x, x)) < 1e-6
     True
@@ -66,7 +64,6 @@ def procrustes_of_moments(total: SufficientStats) -> float:
 def svcca_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.cca.svcca` of all rows.
 
-    >>> from loradrift.similarity.functional.sufficient_stats import moments
     >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
     >>> round(svcca_of_moments(moments(x, x)), 5)
     1.0
@@ -82,7 +79,6 @@ def svcca_of_moments(total: SufficientStats) -> float:
 def pwcca_of_moments(total: SufficientStats) -> float:
     """:func:`~loradrift.similarity.functional.cca.pwcca` of all rows.
 
-    >>> from loradrift.similarity.functional.sufficient_stats import moments
     >>> x = [np.random.default_rng(0).normal(size=(20, 3))]
     >>> round(pwcca_of_moments(moments(x, x)), 5)
     1.0

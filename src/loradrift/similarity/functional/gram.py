@@ -62,7 +62,6 @@ def linear_gram(x_ND: Tensor) -> Gram:
 
     With rows that dwarf the others all of it is float64.
 
-    >>> import torch
     >>> linear_gram(torch.tensor([[1.0], [2], [3], [6]])).diagonal_N
     array([4., 1., 0., 9.])
     """
@@ -76,7 +75,6 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
     The columns are centred but for the rounding of their means, whose products with the rows are
     the sums of a Gram's rows: these need no pass over it, and correct what the rounding left.
 
-    >>> import torch
     >>> [gram.num_rows for gram in linear_grams([torch.randn(5, 2), torch.randn(5, 3)])]
     [5, 5]
 
@@ -104,7 +102,6 @@ def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
 def hsic(k: Gram, m: Gram) -> Hsic:
     """Inner product of the U-centred Grams, and of the doubly centred ones.
 
-    >>> import torch
     >>> gram = linear_gram(torch.randn(20, 3))
     >>> hsic(gram, gram) == gram.own
     True
@@ -130,7 +127,6 @@ def _hsic(off_diagonal: float, k: Gram, m: Gram) -> Hsic:
 def cka_of_grams(k: Gram, m: Gram) -> Hsic:
     """Debiased and biased CKA of the same rows; NaN where a side has no variance.
 
-    >>> import torch
     >>> gram = linear_gram(torch.randn(20, 3))
     >>> [round(value, 5) for value in cka_of_grams(gram, gram)]
     [1.0, 1.0]
@@ -156,7 +152,6 @@ def cka_distance_of_grams(k: Gram, m: Gram) -> Hsic:
 
     Subtracting CKA from 1 loses all digits of a drift below float32's 6e-8; this keeps them.
 
-    >>> import torch
     >>> gram = linear_gram(torch.randn(20, 3))
     >>> cka_distance_of_grams(gram, gram)
     Hsic(debiased=0.0, biased=0.0)
@@ -186,7 +181,6 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
 
     One product over flattened Grams, a band of their rows at a time.
 
-    >>> import torch
     >>> grams = linear_grams([torch.randn(20, 3) for _ in range(4)])
     >>> cka_grid(grams, grams[:2]).shape
     (4, 2)

@@ -21,7 +21,6 @@ def knn(x_ND: Tensor, y_NE: Tensor) -> float:
     Of equally near rows the earlier ones count. It needs at least 12 rows, and is NaN also if a
     side has a zero row.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> knn(x, 3 * x)
     1.0
@@ -41,7 +40,6 @@ def knn(x_ND: Tensor, y_NE: Tensor) -> float:
 def knn_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - knn``, the share of neighbours that change.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> knn_distance(x, 3 * x)
     0.0
@@ -73,7 +71,6 @@ def rsa(x_ND: Tensor, y_NE: Tensor) -> float:
     is 1 - their Pearson correlation over columns; Spearman's correlation compares the upper
     triangles. NaN also if a row's values are all equal.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> round(rsa(x, 3 * x), 5)
     1.0
@@ -85,7 +82,6 @@ def rsa(x_ND: Tensor, y_NE: Tensor) -> float:
 def rsa_distance(x_ND: Tensor, y_NE: Tensor) -> float:
     """``1 - rsa`` without cancellation.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> rsa_distance(x, x)
     0.0

@@ -21,7 +21,6 @@ def procrustes(x_ND: Tensor, y_NE: Tensor) -> float:
     filled up with zeros. Computed as the length of what the best rotation leaves over, so that
     distances far below float32's rounding are right.
 
-    >>> import torch
     >>> x = torch.randn(50, 8)
     >>> procrustes(x, 3 * x @ torch.linalg.qr(torch.randn(8, 8)).Q + 1) < 1e-5
     True
