@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +11,13 @@ import pandas as pd
 from loradrift.analysis.pairs import PairsConfig
 from loradrift.analysis.pairs.intervals import (
     CONFIDENCE,
+    INTERVALS,
     NUM_RESAMPLES,
-    Bounds,
     Intervals,
     bootstrap,
 )
 from loradrift.analysis.pairs.metrics import Metrics, is_binary, measure
-from loradrift.analysis.pairs.reading import TextPair, read_pairs
+from loradrift.analysis.pairs.reading import read_pairs
 from loradrift.analysis.pairs.scores import prepare_texts, score
 from loradrift.diagnose import AdapterCase, Applied, apply_adapter, diagnose_command, find_case
 
@@ -26,7 +25,7 @@ COUNTS = ("true_negatives", "false_positives", "false_negatives", "true_positive
 
 
 class Comparison(NamedTuple):
-    """Of two models on the same pairs."""
+    """The results of two models on the same pairs."""
 
     pairs: Path
     case: AdapterCase
@@ -61,11 +60,8 @@ class Comparison(NamedTuple):
         if self.baseline.same(self.adapter):
             same = "the metrics of both models are identical to the last digit"
             if moved > 0:
-                return [
-                    *said,
-                    f"{same}, but scores differ by up to {moved:.2g}: these pairs cannot tell them "
-                    "apart",
-                ]
+                apart = f"scores differ by up to {moved:.2g}: these pairs cannot tell them apart"
+                return [*said, f"{same}, but {apart}"]
             said.append(f"{same}: the adapter changed nothing")
         if said:
             command = diagnose_command(str(self.case.files.folder), self.case.base)
@@ -82,12 +78,10 @@ def compare(settings: PairsConfig) -> Comparison:
 def compare_pairs(
     pairs: Path, adapter: str, base: str | None, rng: np.random.Generator
 ) -> Comparison:
-    """Score all pairs by both models.
-
-    The model that is scored with the adapter is the one that was certified.
+    """Score all pairs by both models; the one with the adapter is the one that was certified.
 
     Args:
-        pairs: CSV or MRPC's TSV.
+        pairs: A CSV file or MRPC's TSV file.
         adapter: Folder of a PEFT adapter, or of a run.
         base: Its base model; None is the one that the adapter names.
         rng: Draws the samples of the intervals.
@@ -113,6 +107,7 @@ def compare_pairs(
         }
     )
     before, after = measure(before_N, labels_N), measure(after_N, labels_N)
+    uses = Counter(text for row in rows for text in {row.text1, row.text2})
     return Comparison(
         pairs,
         case,
@@ -122,20 +117,15 @@ def compare_pairs(
         after,
         bootstrap((before_N, before), (after_N, after), labels_N, rng),
         texts.num_truncated,
-        count_sharing(rows),
+        sum(max(uses[row.text1], uses[row.text2]) > 1 for row in rows),
     )
-
-
-def count_sharing(pairs: Sequence[TextPair]) -> int:
-    """How many pairs have a text that another pair has too."""
-    uses = Counter(text for pair in pairs for text in {pair.text1, pair.text2})
-    return sum(max(uses[pair.text1], uses[pair.text2]) > 1 for pair in pairs)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """What ``pairs.json`` holds; null is what is not defined."""
     moved = (comparison.scores["adapter"] - comparison.scores["baseline"]).abs()
-    path = comparison.applied.path
+    path, intervals = comparison.applied.path, comparison.intervals
+    before, after = comparison.baseline.figures, comparison.adapter.figures
     return {
         "pairs": str(comparison.pairs),
         "adapter_folder": str(comparison.case.files.folder),
@@ -151,13 +141,16 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "num_pairs_that_share_a_text": comparison.num_sharing,
         "baseline": _metrics_json(comparison.baseline),
         "adapter": _metrics_json(comparison.adapter),
-        "difference": _difference_json(comparison),
+        "difference": {name: _number(after[name] - before[name]) for name in INTERVALS},
         "intervals": {
             "method": "percentiles of a paired bootstrap over pairs, thresholds kept",
             "confidence": CONFIDENCE,
             "num_resamples": NUM_RESAMPLES,
         }
-        | {side: _bounds_json(each) for side, each in comparison.intervals._asdict().items()},
+        | {
+            side: {name: list(map(_number, bounds)) for name, bounds in own.items()}
+            for side, own in intervals._asdict().items()
+        },
         "metrics_identical": comparison.baseline.same(comparison.adapter),
         "scores_identical": bool((moved == 0).all()),
         "largest_score_change": float(moved.max()),
@@ -168,16 +161,6 @@ def _metrics_json(metrics: Metrics) -> dict[str, Any]:
     plain = {name: _number(value) for name, value in metrics.figures.items()}
     counts = {k: None if v is None else int(v) for k, v in plain.items() if k in COUNTS}
     return plain | counts | {"notes": list(metrics.notes)}
-
-
-def _difference_json(comparison: Comparison) -> dict[str, float | None]:
-    """Adapter less baseline, of the metrics that have an interval."""
-    before, after = comparison.baseline.figures, comparison.adapter.figures
-    return {name: _number(after[name] - before[name]) for name in comparison.intervals.difference}
-
-
-def _bounds_json(intervals: dict[str, Bounds]) -> dict[str, list[float | None]]:
-    return {name: [_number(each) for each in bounds] for name, bounds in intervals.items()}
 
 
 def _number(value: float) -> float | None:

@@ -31,14 +31,14 @@ CELLS = 2_000_000
 
 
 class Bounds(NamedTuple):
-    """Of an interval; NaN where there is none."""
+    """The ends of an interval; NaN where there is none."""
 
     low: float
     high: float
 
 
 class Intervals(NamedTuple):
-    """Of each of :data:`INTERVALS`, by name."""
+    """The interval of each of :data:`INTERVALS`, by name."""
 
     baseline: dict[str, Bounds]
     adapter: dict[str, Bounds]
@@ -65,14 +65,14 @@ def bootstrap(
     rng: np.random.Generator,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Intervals:
-    """Intervals of both models and of their difference.
+    """Compute the intervals of both models and of their difference.
 
     Args:
         before: Scores (N,) of the base model, and their metrics.
         after: Scores (N,) with the adapter, and their metrics.
-        labels_N: Of the pairs.
+        labels_N: The labels of the pairs.
         rng: Draws the samples.
-        num_resamples: R.
+        num_resamples: The number of samples, R.
 
     Raises:
         ValueError: If ``num_resamples`` is not positive.
@@ -107,13 +107,9 @@ def sort(values_N: Floats) -> Sorted:
 
 
 def sample_metrics(scores: Sorted, labels: Sorted, threshold: float, weights_CN: Floats) -> Floats:
-    """:data:`INTERVALS` of each sample, (C, 4); NaN where one is not defined.
+    """Compute :data:`INTERVALS` of each sample, (C, 4); NaN where one is not defined.
 
-    Args:
-        scores: Of one model.
-        labels: Numbers; the last two metrics need 0 and 1.
-        threshold: Scores from here on are called 1.
-        weights_CN: How often each pair is in each sample.
+    Scores from ``threshold`` on are called 1; ``weights_CN`` counts each pair in each sample.
     """
     ranks_CN = _ranks(scores, weights_CN)
     auc_C = accuracy_C = np.full(len(weights_CN), np.nan)
@@ -133,7 +129,7 @@ def sample_metrics(scores: Sorted, labels: Sorted, threshold: float, weights_CN:
 
 
 def _ranks(values: Sorted, weights_CN: Floats) -> Floats:
-    """Rank of each pair in each sample; of equal values the mean."""
+    """Rank each pair in each sample; equal values share their mean rank."""
     ends_CK = np.cumsum(weights_CN[:, values.order_N], axis=1)[:, values.ends_K]
     starts_CK = np.concatenate([np.zeros((len(ends_CK), 1)), ends_CK[:, :-1]], axis=1)
     return ((starts_CK + ends_CK + 1) / 2)[:, values.group_N]
@@ -153,14 +149,10 @@ def _correlation(x_CN: Floats, y_CN: Floats, weights_CN: Floats) -> Floats:
 
 
 def _bounds(samples_R4: Floats) -> dict[str, Bounds]:
-    return {
-        name: _middle(samples_R) for name, samples_R in zip(INTERVALS, samples_R4.T, strict=True)
-    }
-
-
-def _middle(samples_R: Floats) -> Bounds:
-    defined = samples_R[~np.isnan(samples_R)]
-    if len(defined) < (1 - UNDEFINED) * len(samples_R):
-        return Bounds(np.nan, np.nan)
+    found = dict.fromkeys(INTERVALS, Bounds(np.nan, np.nan))
     outside = (1 - CONFIDENCE) / 2
-    return Bounds(*map(float, np.quantile(defined, (outside, 1 - outside))))
+    for name, samples_R in zip(INTERVALS, samples_R4.T, strict=True):
+        defined = samples_R[~np.isnan(samples_R)]
+        if len(defined) >= (1 - UNDEFINED) * len(samples_R):
+            found[name] = Bounds(*map(float, np.quantile(defined, (outside, 1 - outside))))
+    return found

@@ -4,7 +4,6 @@ ROC-AUC is the Mann-Whitney U of the scores of both classes over the number of t
 counted half (Hanley & McNeil 1982).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,26 +16,26 @@ CONSTANT = 1e-13
 
 
 class Metrics(NamedTuple):
-    """Of one model's scores; NaN is what is not defined, and ``notes`` say why."""
+    """How well one model's scores agree with the labels; ``notes`` say why a figure is NaN."""
 
-    spearman: float
-    pearson: float
-    roc_auc: float
-    accuracy: float
+    spearman: float = np.nan
+    pearson: float = np.nan
+    roc_auc: float = np.nan
+    accuracy: float = np.nan
     """At the threshold, which was chosen on these very pairs: optimistic."""
 
-    threshold: float
+    threshold: float = np.nan
     """Scores from here on are called 1; the smallest one with the best accuracy."""
 
-    true_negatives: float
-    false_positives: float
-    false_negatives: float
-    true_positives: float
+    true_negatives: float = np.nan
+    false_positives: float = np.nan
+    false_negatives: float = np.nan
+    true_positives: float = np.nan
     notes: tuple[str, ...] = ()
 
     @property
     def figures(self) -> dict[str, float]:
-        """All that are numbers, by name."""
+        """Everything but the notes, by name."""
         return {name: value for name, value in self._asdict().items() if name != "notes"}
 
     def same(self, other: "Metrics") -> bool:
@@ -45,58 +44,38 @@ class Metrics(NamedTuple):
         return np.array_equal(mine, theirs, equal_nan=True)
 
 
-class Cut(NamedTuple):
-    """A threshold, and what it makes of the pairs."""
-
-    threshold: float
-    accuracy: float
-    true_negatives: float
-    false_positives: float
-    false_negatives: float
-    true_positives: float
-
-
-UNDEFINED = Cut(*[np.nan] * len(Cut._fields))
-
-
 def measure(scores_N: Floats, labels_N: Floats) -> Metrics:
-    """All metrics of one model.
+    """Compute all metrics of one model from finite scores; larger scores mean more alike.
 
-    Args:
-        scores_N: Finite, larger is more alike.
-        labels_N: Finite. The classifier's metrics need 0 and 1, the correlations any numbers.
+    The correlations take any finite labels, the classifier's metrics need 0 and 1.
     """
     from scipy.stats import pearsonr, spearmanr
 
     sides = {"scores": scores_N, "labels": labels_N}
-    constant = [name for name, values_N in sides.items() if is_constant(values_N)]
+    constant = [
+        name
+        for name, values_N in sides.items()
+        if np.ptp(values_N) <= CONSTANT * np.abs(values_N).max()
+    ]
     notes = [f"{name} are constant: no correlation is defined" for name in constant]
-    auc, cut = np.nan, UNDEFINED
+    found = Metrics()
     if not is_binary(labels_N):
         notes.append("labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix")
     else:
-        cut = best_cut(scores_N, labels_N)
+        found = best_cut(scores_N, labels_N)
         if len(np.unique(labels_N)) == 2:
-            auc = roc_auc(scores_N, labels_N)
+            found = found._replace(roc_auc=roc_auc(scores_N, labels_N))
         else:
             notes.append("all pairs are of one class: no ROC-AUC")
-    return Metrics(
-        spearman=_correlation(spearmanr, scores_N, labels_N) if not constant else np.nan,
-        pearson=_correlation(pearsonr, scores_N, labels_N) if not constant else np.nan,
-        roc_auc=auc,
-        **cut._asdict(),
-        notes=tuple(notes),
-    )
+    if not constant:
+        rank, linear = (each(scores_N, labels_N) for each in (spearmanr, pearsonr))
+        found = found._replace(spearman=float(rank.statistic), pearson=float(linear.statistic))
+    return found._replace(notes=tuple(notes))
 
 
 def is_binary(labels_N: Floats) -> bool:
     """Whether labels are classes."""
     return bool(np.isin(labels_N, (0.0, 1.0)).all())
-
-
-def is_constant(values_N: Floats) -> bool:
-    """Whether there is only one value, up to rounding."""
-    return bool(np.ptp(values_N) <= CONSTANT * np.abs(values_N).max())
 
 
 def roc_auc(scores_N: Floats, labels_N: Floats) -> float:
@@ -109,15 +88,11 @@ def roc_auc(scores_N: Floats, labels_N: Floats) -> float:
     return float(statistic / (len(ones) * len(zeros)))
 
 
-def best_cut(scores_N: Floats, labels_N: Floats) -> Cut:
-    """The threshold with the highest accuracy on these pairs; of several, the smallest.
+def best_cut(scores_N: Floats, labels_N: Floats) -> Metrics:
+    """Find the threshold with the highest accuracy on these pairs, and what it makes of them.
 
     Candidates are the midpoints between neighbouring scores, the least score (everything is
-    called 1) and the number after the largest one (nothing is).
-
-    Args:
-        scores_N: Pairs from the threshold on are called 1.
-        labels_N: 0 and 1.
+    called 1) and the number after the largest one (nothing is). The smallest of equals is taken.
     """
     values_K, group_N = np.unique(scores_N, return_inverse=True)
     lower, upper = values_K[:-1], values_K[1:]
@@ -130,12 +105,11 @@ def best_cut(scores_N: Floats, labels_N: Floats) -> Cut:
     found, accepted = ones_K.sum() - missed, zeros_K.sum() - rejected
     right = found + rejected
     best = int(right.argmax())  # the first of equals
-    return Cut(
-        float(candidates[best]),
-        float(right[best] / len(scores_N)),
-        *(float(each[best]) for each in (rejected, accepted, missed, found)),
+    return Metrics(
+        threshold=float(candidates[best]),
+        accuracy=float(right[best] / len(scores_N)),
+        true_negatives=float(rejected[best]),
+        false_positives=float(accepted[best]),
+        false_negatives=float(missed[best]),
+        true_positives=float(found[best]),
     )
-
-
-def _correlation(function: Callable[..., object], scores_N: Floats, labels_N: Floats) -> float:
-    return float(function(scores_N, labels_N).statistic)  # type: ignore[attr-defined]

@@ -28,6 +28,9 @@ DIGITS = {"threshold": 6} | dict.fromkeys(
 )
 """Decimals, where they are not 4."""
 
+SIGNS = ("", "", "+")
+"""How the columns write their numbers: a difference has its sign."""
+
 
 def report(settings: PairsConfig, comparison: Comparison) -> None:
     """Write ``pairs.json`` and ``pairs.csv``; print the metrics, and a warning if all are equal."""
@@ -36,7 +39,13 @@ def report(settings: PairsConfig, comparison: Comparison) -> None:
     with write_atomic(results / "pairs.csv") as temporary:
         comparison.scores.to_csv(temporary, index=False)
     title = f"Cosine scores of {len(comparison.scores)} text pairs"
-    print(loaded(comparison))
+    case, applied = comparison.case, comparison.applied
+    assert applied.path.certificate is not None
+    verdict = applied.path.certificate.verdict if applied.problem is None else "see the warning"
+    print(
+        f"{case.files.folder} on {case.base} ({applied.loaded.kind}), loaded {applied.path.name}: "
+        f"{verdict}"
+    )
     print_table(metric_table(comparison), title)
     for note in notes(comparison):
         print(f"note: {note}")
@@ -45,39 +54,23 @@ def report(settings: PairsConfig, comparison: Comparison) -> None:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
-def loaded(comparison: Comparison) -> str:
-    """What was scored, and what its certificate says."""
-    case, applied = comparison.case, comparison.applied
-    assert applied.path.certificate is not None
-    verdict = applied.path.certificate.verdict if applied.problem is None else "see the warning"
-    return (
-        f"{case.files.folder} on {case.base} ({applied.loaded.kind}), loaded {applied.path.name}: "
-        f"{verdict}"
-    )
-
-
 def metric_table(comparison: Comparison) -> pd.DataFrame:
-    """What the terminal shows: each figure and, below it, its interval."""
+    """Make the terminal's table: each figure and, below it, its interval."""
     before, after = comparison.baseline.figures, comparison.adapter.figures
     rows = []
     for name, title in ROWS.items():
         digits = DIGITS.get(name, 4)
-        values = (before[name], after[name], after[name] - before[name])
-        cells = [
-            "-" if math.isnan(value) else f"{value:{sign}.{digits}f}"
-            for value, sign in zip(values, ("", "", "+"), strict=True)
-        ]
+        values = zip((before[name], after[name], after[name] - before[name]), SIGNS, strict=True)
+        cells = ["-" if math.isnan(each) else f"{each:{sign}.{digits}f}" for each, sign in values]
         rows.append([title, *cells])
         bounds = [each[name] for each in comparison.intervals if name in each]
         if bounds and not all(math.isnan(each.low) for each in bounds):
-            signs = ("", "", "+")
-            below = [_range(*each, sign) for each, sign in zip(bounds, signs, strict=True)]
+            below = [
+                "-" if math.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
+                for (low, high), sign in zip(bounds, SIGNS, strict=True)
+            ]
             rows.append([f"  {100 * CONFIDENCE:.0f} % interval", *below])
     return pd.DataFrame(rows, columns=["", "base model", "with adapter", "difference"])
-
-
-def _range(low: float, high: float, sign: str) -> str:
-    return "-" if math.isnan(low) else f"{low:{sign}.4f} to {high:{sign}.4f}"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -101,10 +94,6 @@ def notes(comparison: Comparison) -> list[str]:
     said += [f"base model: {note}" for note in before if note not in after]
     said += [f"with adapter: {note}" for note in after if note not in before]
     if cut := comparison.num_truncated:
-        words = (
-            "text is longer than the model takes and was"
-            if cut == 1
-            else ("texts are longer than the model takes and were")
-        )
-        said.append(f"{cut} {words} cut")
+        are, were = ("text is", "was") if cut == 1 else ("texts are", "were")
+        said.append(f"{cut} {are} longer than the model takes and {were} cut")
     return said

@@ -32,21 +32,14 @@ MANY = 100
 """Batches from which on progress is shown."""
 
 
-class Tokens(NamedTuple):
-    """The texts as tokens."""
-
-    table: TokenTable
-    collate: Collator
-
-
 class Texts(NamedTuple):
-    """The pairs' texts, each different one once."""
+    """The texts of the pairs without repetition."""
 
     texts: list[str]
     places_2N: NDArray[np.int64]
     """Where among them: first and second text of each pair."""
 
-    tokens: Tokens | None
+    tokens: tuple[TokenTable, Collator] | None
     """None where ``encode`` makes its own."""
 
     num_truncated: int
@@ -54,13 +47,7 @@ class Texts(NamedTuple):
 
 
 def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, base: str) -> Texts:
-    """Collect the texts and, unless the model does so itself, tokenize them.
-
-    Args:
-        path: Of the pairs' file, for messages.
-        pairs: Its rows.
-        loaded: The base model.
-        base: Its folder or name, for the tokenizer.
+    """Collect the texts of the file ``path`` and, unless the model does so itself, tokenize them.
 
     Raises:
         UserError: If there is no tokenizer, or a text consists of special tokens; names file and
@@ -75,19 +62,18 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, bas
     places_2N = np.array([[row_of[text] for text in side] for side in sides])
     if loaded.kind == "sentence-transformers":
         return Texts(texts, places_2N, None, _cut_by_encode(loaded.core, texts))
-    tokens = tokenize_texts(texts, loaded.core.config, base)
-    special = tokens.collate.special_ids
-    empty = {i for i in range(len(texts)) if np.isin(tokens.table.row(i), special).all()}
+    table, collate = tokenize_texts(texts, loaded.core.config, base)
+    empty = {i for i in range(len(texts)) if np.isin(table.row(i), collate.special_ids).all()}
     for pair, places in zip(pairs, places_2N.T, strict=True):
         if empty & set(places.tolist()):
             raise UserError(
                 f"{path}, line {pair.line}: a text holds special tokens only: nothing to average"
             )
-    return Texts(texts, places_2N, tokens, tokens.table.num_truncated)
+    return Texts(texts, places_2N, (table, collate), table.num_truncated)
 
 
-def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> Tokens:
-    """Each text as ``bos text`` or, of an encoder, ``cls text sep``, cut to what the model takes.
+def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenTable, Collator]:
+    """Write each text as ``bos text`` (encoders: ``cls text sep``), cut to what the model takes.
 
     Raises:
         UserError: If there is no tokenizer.
@@ -101,11 +87,10 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> Tokens:
         ) from None
     places = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
     limit = min(places, tokenizer.model_max_length)  # RoBERTa has two places that it cannot use
-    if tokenizer.cls_token_id is None:
-        first, last = [tokenizer.bos_token_id], []
-    else:
-        first, last = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
-    first, last = ([i for i in ids if i is not None] for ids in (first, last))
+    ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    if ends[0] is None:
+        ends = (tokenizer.bos_token_id, None)
+    first, last = ([] if each is None else [each] for each in ends)
     plain = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     room = limit - len(first) - len(last)
     rows = [[*first, *ids[:room], *last] for ids in plain]
@@ -118,7 +103,7 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> Tokens:
     )
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id, *first, *last} - {None}
     pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
-    return Tokens(table, Collator(pad, tuple(special)))
+    return table, Collator(pad, tuple(special))
 
 
 def _cut_by_encode(model: Any, texts: list[str]) -> int:
@@ -150,7 +135,7 @@ def embed(loaded: LoadedBase, texts: Texts) -> Tensor:
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if texts.tokens is not None:
-            return _mean_states(loaded, texts.tokens)
+            return _mean_states(loaded, *texts.tokens)
         quiet = len(texts.texts) < MANY * BATCH_SIZE or not _is_terminal()
         x_UD = loaded.core.encode(texts.texts, batch_size=BATCH_SIZE, show_progress_bar=not quiet)
         return torch.from_numpy(x_UD).double()
@@ -158,13 +143,13 @@ def embed(loaded: LoadedBase, texts: Texts) -> Tensor:
         loaded.model.to("cpu")  # where it is certified
 
 
-def _mean_states(loaded: LoadedBase, tokens: Tokens) -> Tensor:
+def _mean_states(loaded: LoadedBase, table: TokenTable, collate: Collator) -> Tensor:
     from rich.console import Console
     from rich.progress import track
 
     device = next(loaded.model.parameters()).device
     loaded.core.config.use_cache = False  # nothing is generated
-    batches = EvaluationBatches(tokens.table, tokens.collate, batch_size=BATCH_SIZE)
+    batches = EvaluationBatches(table, collate, batch_size=BATCH_SIZE)
     quiet = len(batches) < MANY or not _is_terminal()
     console = Console(stderr=True)
     order, rows = [], []
@@ -176,7 +161,7 @@ def _mean_states(loaded: LoadedBase, tokens: Tokens) -> Tensor:
         pooled_BD = mean(output.last_hidden_state, batch["content_mask"].to(device))
         order.append(batch["index"])
         rows.append(pooled_BD.double().cpu())
-    x_UD = torch.empty(len(tokens.table), rows[0].shape[1], dtype=torch.float64)
+    x_UD = torch.empty(len(table), rows[0].shape[1], dtype=torch.float64)
     x_UD[torch.cat(order)] = torch.cat(rows)
     return x_UD
 

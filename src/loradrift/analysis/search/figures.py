@@ -6,14 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loradrift.analysis.search.tables import (
-    MIN_TRIALS,
-    SHUFFLES,
-    STATES,
-    TOP,
-    Found,
-    state_of,
-)
+from loradrift.analysis.search.tables import MIN_TRIALS, SHUFFLES, STATES, TOP, Found, state_of
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
 from loradrift.report.style import SETTINGS, canvas, few_ticks, method_label, save, task_label

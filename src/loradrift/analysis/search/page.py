@@ -1,7 +1,6 @@
 """``analysis=search``: what the searches of a study found, and where they should look further."""
 
 from collections.abc import Hashable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,19 @@ def report(settings: SearchReportConfig, found: Found) -> None:
     title = f"Searches of study {found.name}"
     write_html(folder / "report.html", title, search_blocks(tables, figures), figures.folder)
     print_table(summary_table(tables), title)
-    for line in advice(tables.edges):
-        print(f"edge: {line}")
+    for row in tables.edges.to_dict("records"):
+        print(
+            f"edge: {row['task']} {row['method']}: {row['key']}={row['value']} is on the "
+            f"{row['side']} edge of {row['searched']}, so a better one may lie beyond"
+        )
     for line in without_importance(tables):
         print(f"note: {line}")
     print(f"report: {folder / 'report.html'}, best values: {folder}/*.yaml", flush=True)
 
 
 def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
-    """The page's content, in order."""
+    """Compose the page."""
     trials = tables.trials.drop(columns="cell")
-    notes = [Paragraph(line) for line in without_importance(tables)]
     return [
         Paragraph(
             "Each method's learning rate and size come from its own search, on validation rows "
@@ -53,7 +54,7 @@ def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
         Heading("Parameters"),
         *figures["search_parallel"],
         *figures["search_importance"],
-        *notes,
+        *map(Paragraph, without_importance(tables)),
         Heading("Time"),
         *figures["search_time"],
         Heading("Trials"),
@@ -62,7 +63,7 @@ def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
 
 
 def edge_blocks(edges: pd.DataFrame) -> list[Block]:
-    """The flag for best values on the edge of their range; nothing if there are none."""
+    """Flag best values on the edge of their range; nothing if there are none."""
     if edges.empty:
         return []
     return [
@@ -76,11 +77,9 @@ def edge_blocks(edges: pd.DataFrame) -> list[Block]:
 
 
 def found_edges(results: Path, study: str | None) -> list[Block]:
-    """The flag for another report, if ``analysis=search`` was run for that study.
+    """Flag them in another report, if ``analysis=search`` was run for that study.
 
-    Args:
-        results: Folder of the results.
-        study: Its name; None is the only one whose search was reported.
+    ``study`` None is the only one whose search was reported.
     """
     folders = [path.parent for path in sorted((results / "search").glob("*/edges.parquet"))]
     mine = [folder for folder in folders if study in (None, folder.name)]
@@ -90,17 +89,8 @@ def found_edges(results: Path, study: str | None) -> list[Block]:
     return edge_blocks(tables["edges"])
 
 
-def advice(edges: pd.DataFrame) -> list[str]:
-    """One line for each best value on an edge."""
-    return [
-        f"{row['task']} {row['method']}: {row['key']}={row['value']} is on the {row['side']} edge "
-        f"of {row['searched']}, so a better one may lie beyond"
-        for row in edges.to_dict("records")
-    ]
-
-
 def without_importance(tables: Searches) -> list[str]:
-    """One line for each search with too few trials to say what mattered."""
+    """Name each search with too few trials to say what mattered."""
     few = tables.summary[tables.summary["complete"] < MIN_TRIALS]
     return [
         f"{row['task']} {row['method']}: {row['complete']} completed trials are too few to say "
@@ -110,13 +100,16 @@ def without_importance(tables: Searches) -> list[str]:
 
 
 def summary_table(tables: Searches) -> pd.DataFrame:
-    """What the terminal shows."""
+    """Make the table that the terminal shows."""
     rows = []
     for row in tables.summary.to_dict("records"):
         own = tables.coordinates
         own = own[(own["task"] == row["task"]) & (own["method"] == row["method"])]
         best = own[own["number"] == row["best_trial"]] if pd.notna(row["best_trial"]) else own[:0]
-        pairs = zip(best["key"], best["value"], strict=True)
+        values = [
+            f"{key.rpartition('.')[2]}={_four_digits(value)}"
+            for key, value in zip(best["key"], best["value"], strict=True)
+        ]
         rows.append(
             {
                 "task": row["task"],
@@ -125,7 +118,7 @@ def summary_table(tables: Searches) -> pd.DataFrame:
                 "objective": row["objective"],
                 "best": cell_text(row["best_value"], 4),
                 "in trial": _best_trial(row),
-                "with": " ".join(map(_short, pairs)) or "-",
+                "with": " ".join(values) or "-",
                 "s per trial": cell_text(row["median_seconds"]),
             }
         )
@@ -133,16 +126,15 @@ def summary_table(tables: Searches) -> pd.DataFrame:
 
 
 def _best_trial(row: dict[Hashable, Any]) -> str:
-    """Its number, and how many others have its score."""
+    """Give its number, and how many others have its score."""
     if pd.isna(row["best_trial"]):
         return "-"
     others = {0: "", 1: ", and 1 other"}.get(row["tied"], f", and {row['tied']} others")
     return f"{row['best_trial']}{others}"
 
 
-def _short(pair: tuple[str, str]) -> str:
-    """``method.optim.lr`` as ``lr``, and a number with four digits."""
-    key, value = pair
-    with suppress(ValueError):
-        value = f"{float(value):.4g}"
-    return f"{key.rpartition('.')[2]}={value}"
+def _four_digits(value: str) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.Study"]:
-    """The searches of one study, by task and method.
+    """Open the searches of one study, by task and method.
 
     Args:
         config: Names the runs' folder, and the study; null is the only one there is.
@@ -22,26 +22,23 @@ def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.S
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found = _connect(storage or _own_storage(config))
+    if not storage:
+        folder = Path(config.runs, ".search")
+        stored = sorted(path.stem for path in folder.glob("*.db"))
+        if config.study is None and len(stored) > 1:
+            raise UserError(f"analysis.study must be one of {', '.join(stored)}, got null")
+        storage = f"sqlite:///{folder / (config.study or next(iter(stored), 'main'))}.db"
+    found = _connect(storage)
     names = [name for name in optuna.get_all_study_names(found) if name.count("/") == 2]
     studies = sorted({name.partition("/")[0] for name in names})
     wanted = config.study or (studies[0] if len(studies) == 1 else None)
     if wanted not in studies:
-        there = (
-            f"one of {', '.join(studies)}" if studies else "one that was searched (there is none)"
-        )
+        there = "one that was searched (there is none)"
+        if studies:
+            there = f"one of {', '.join(studies)}"
         raise UserError(f"analysis.study must be {there}, got {config.study or 'null'}")
     mine = sorted(name for name in names if name.partition("/")[0] == wanted)
     return [optuna.load_study(study_name=name, storage=found) for name in mine]
-
-
-def _own_storage(config: AnalysisConfig) -> str:
-    folder = Path(config.runs, ".search")
-    names = sorted(path.stem for path in folder.glob("*.db"))
-    if config.study is None and len(names) > 1:
-        raise UserError(f"analysis.study must be one of {', '.join(names)}, got null")
-    name = config.study or next(iter(names), "main")
-    return f"sqlite:///{folder / name}.db"
 
 
 def _connect(url: str) -> Any:

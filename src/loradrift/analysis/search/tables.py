@@ -29,10 +29,9 @@ TOP = 0.25
 SHUFFLES = 100
 """Searches with shuffled values, which show what importance chance gives."""
 
-
 STATES = ("complete", "pruned", "failed", "killed", "interrupted", "running", "waiting")
-"""How a trial stands: Optuna's own states, but that ``failed`` did so by itself; the process of a
-``killed`` one ended, and an ``interrupted`` one was asked to stop. Both are run again."""
+"""How a trial stands, as Optuna says; but a ``failed`` one failed by itself, the process of a
+``killed`` one ended, and an ``interrupted`` one was asked to stop. The last two are run again."""
 
 UNTIMED = ("killed", "interrupted")
 """States whose end in the storage is when somebody noticed, which may be days later."""
@@ -91,12 +90,7 @@ def tabulate(settings: SearchReportConfig) -> Found:
 
 
 def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
-    """All tables.
-
-    Args:
-        studies: Each named ``<study>/<task>/<method>``.
-        seed: Shuffles the values for the importance that chance gives.
-    """
+    """Compute all tables; ``seed`` shuffles values for the importance that chance gives."""
     parts = [_analyse(study, seed) for study in studies]
     return Searches(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
 
@@ -111,7 +105,14 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
     tables = Searches(
         summary=pd.DataFrame([_summary(study, trials)]),
         trials=_trial_table(trials),
-        coordinates=_coordinates(trials),
+        coordinates=pd.DataFrame(
+            [
+                (trial.number, key, str(value))
+                for trial in trials
+                for key, value in sorted(trial.params.items())
+            ],
+            columns=["number", "key", "value"],
+        ),
         importance=_importance(study, seed),
         edges=pd.DataFrame(edges, columns=Edge._fields, dtype=str),
     )
@@ -122,12 +123,7 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
 
 
 def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
-    """One of :data:`STATES`.
-
-    Args:
-        trial: One of
-        trials: all of its study.
-    """
+    """Tell how a trial stands (:data:`STATES`) among ``trials``, all of its search."""
     from loradrift.sweeping.recovery import was_interrupted
 
     name = trial.state.name.lower()
@@ -139,7 +135,7 @@ def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
 
 
 def seconds_of(trial: "FrozenTrial", state: str) -> float:
-    """How long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
+    """Tell how long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
     if trial.duration is None or state in UNTIMED:
         return math.nan
     return trial.duration.total_seconds()
@@ -149,24 +145,18 @@ def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, ob
     states = [state_of(trial, trials) for trial in trials]
     counts = Counter(states)
     best = best_trial(study)
-    all_seconds = map(seconds_of, trials, states)
-    seconds = [each for each in all_seconds if not math.isnan(each)]
+    seconds = pd.Series(map(seconds_of, trials, states), dtype=float)
+    completed = [trial for trial in trials if trial.state.name == "COMPLETE"]  # pruned have values
     return {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
         **{state: counts[state] for state in STATES},
         "best_trial": pd.NA if best is None else best.number,
         "best_value": math.nan if best is None else best.values[0],
-        "tied": _tied(trials, best),
-        "median_seconds": float(np.median(seconds)) if seconds else math.nan,
-        "total_seconds": float(sum(seconds)),
+        "tied": 0 if best is None else sum(each.values == best.values for each in completed) - 1,
+        "median_seconds": seconds.median(),
+        "total_seconds": float(sum(seconds.dropna())),
     }
-
-
-def _tied(trials: list["FrozenTrial"], best: "FrozenTrial | None") -> int:
-    """How many other completed trials are as good as the best; pruned ones have values, too."""
-    completed = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    return 0 if best is None else sum(each.values == best.values for each in completed) - 1
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
@@ -191,15 +181,6 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["number", "state", "value", "seconds"])
 
 
-def _coordinates(trials: list["FrozenTrial"]) -> pd.DataFrame:
-    rows = [
-        (trial.number, key, str(value))
-        for trial in trials
-        for key, value in sorted(trial.params.items())
-    ]
-    return pd.DataFrame(rows, columns=["number", "key", "value"])
-
-
 def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
     """By PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which needs no model of the values."""
     from optuna.trial import TrialState
@@ -222,7 +203,7 @@ def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
 def _shares(
     study: "optuna.Study", completed: list["FrozenTrial"], values: "np.ndarray[Any, Any]"
 ) -> dict[str, float]:
-    """Importance of each parameter, the most important first, if the trials had these values."""
+    """Compute each parameter's importance if the trials had these values, largest first."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import create_trial

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ class Base(NamedTuple):
     """What a pair says about the model it started from."""
 
     name: str
-    """As training was given it: a folder or a name on the hub."""
+    """The folder or name on the hub that training was given."""
 
     fingerprint: str
     random: bool
@@ -30,7 +31,7 @@ def find_bases(
     """Group pairs by the folder of their base model.
 
     Args:
-        pairs: Of any tasks and seeds.
+        pairs: Pairs of any tasks and seeds.
         runs: Folder of all runs. Relative names of models are looked up here and beside it, where
             training was started.
         cache: Remembers the files' digests.
@@ -55,7 +56,7 @@ def find_bases(
 
 
 def label(pairs: Sequence[Pair]) -> str:
-    """The first pair, and how many others there are."""
+    """Name the first pair, and how many others there are."""
     more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
     return f"{pairs[0].task} seed={pairs[0].seed}{more}"
 
@@ -73,18 +74,18 @@ def _base_of(pair: Pair) -> Base:
 
 
 def _folder(base: Base, runs: Path, cache: Path) -> Path:
-    """The folder of a base model.
+    """Find the folder of a base model, with the same model still in it."""
+    from huggingface_hub import snapshot_download
 
-    Raises:
-        UserError: If there is none, or another model is in it now.
-    """
     if base.random:
         raise UserError(
             f"the base model {base.name} was drawn at random (model.weights=random) and is not "
             "stored; runs of a pretrained model have their weights analysed"
         )
-    places = [Path(base.name), runs.resolve().parent / base.name, _on_the_hub(base.name)]
-    folder = next((place for place in places if place is not None and place.is_dir()), None)
+    places = [Path(base.name), runs.resolve().parent / base.name]
+    with suppress(OSError, ValueError):  # an earlier download
+        places.append(Path(snapshot_download(base.name, local_files_only=True)))
+    folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         raise UserError(
             f"the base model {base.name} is not on this machine; copy its folder here under this "
@@ -97,13 +98,3 @@ def _folder(base: Base, runs: Path, cache: Path) -> Path:
             "put that one back, or move the runs away and train again"
         )
     return folder
-
-
-def _on_the_hub(name: str) -> Path | None:
-    """The hub's snapshot of a model, if an earlier download left it here."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (OSError, ValueError):
-        return None

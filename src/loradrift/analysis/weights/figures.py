@@ -15,14 +15,9 @@ from loradrift.report.style import draw_panels, few_ticks
 
 
 def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: str) -> None:
-    """A quantity of each layer: mean over its modules and seeds, band over seeds.
+    """Draw a quantity of each layer: mean over its modules and seeds, band over seeds.
 
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        modules: ``method``, ``seed``, ``layer`` and the quantity, of one task.
-        value: Column of the quantity.
-        label: Of the axis, with its unit.
+    ``value`` is its column in the ``modules`` of one task.
     """
     for arm in arms:
         mean = _band(axes, modules[modules["method"] == arm.name], value, arm.color)
@@ -30,23 +25,8 @@ def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: s
     _layers(axes, modules, label)
 
 
-def adapter_rank(axes: Any, modules: pd.DataFrame) -> None:
-    """The adapters' ranks, which a low-rank change cannot exceed, as lines; modules of one task."""
-    ranks = sorted(modules["lora_rank"].dropna().unique())
-    axes.set_ylim(top=max([axes.get_ylim()[1], *(1.05 * rank for rank in ranks)]))
-    for rank in ranks:
-        axes.axhline(rank, color="gray", ls=":", lw=1.2, label=f"adapter's rank, {rank:g}")
-
-
 def intruders(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
-    """Intruder dimensions of each layer, those of a random change as large, and the null.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        modules: ``method``, ``seed``, ``layer``, ``intruders``, ``intruders_control``,
-            ``intruders_random``, of one task.
-    """
+    """Draw a task's intruder dimensions by layer, those of a random change as large, the null."""
     for arm in arms:
         own = modules[modules["method"] == arm.name]
         mean = _band(axes, own, "intruders", arm.color)
@@ -62,22 +42,15 @@ def intruders(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
     top = max(1.0, axes.dataLim.ymax)
     axes.set_ylim(-0.04 * top, 1.2 * top)
     null = modules.groupby("layer")["intruders_random"].mean()
+    ends = dict.fromkeys([f"{null.min():.3g}", f"{null.max():.3g}"])
     axes.annotate(
-        f"random directions: {_between(null)}", (0.98, 0.98), xycoords="axes fraction",
+        f"random directions: {' to '.join(ends)}", (0.98, 0.98), xycoords="axes fraction",
         ha="right", va="top", fontsize=7.5, color="#444444",
     )  # fmt: skip
 
 
 def against_norm(axes: Any, arms: Arms, totals: pd.DataFrame, value: str, label: str) -> None:
-    """A quantity of each run against the size of its update.
-
-    Args:
-        axes: One panel.
-        arms: What is compared.
-        totals: ``method``, ``relative_norm`` and the quantity, of one task.
-        value: Column of the quantity.
-        label: Of the axis, with its unit.
-    """
+    """Draw a quantity of each run, in column ``value``, against the size of its update."""
     for arm in arms:
         own = totals[totals["method"] == arm.name]
         axes.plot(
@@ -92,13 +65,8 @@ def against_norm(axes: Any, arms: Arms, totals: pd.DataFrame, value: str, label:
     axes.set_ylabel(label)
 
 
-def _between(values: pd.Series) -> str:
-    ends = dict.fromkeys([f"{values.min():.3g}", f"{values.max():.3g}"])
-    return " to ".join(ends)
-
-
 def _band(axes: Any, own: pd.DataFrame, value: str, color: str) -> pd.Series:
-    """The mean over seeds of each layer's mean; draws the range over seeds."""
+    """Return the mean over seeds of each layer's mean; draw the range over seeds."""
     seeds = own.groupby(["layer", "seed"])[value].mean().astype(float).groupby("layer")
     mean: pd.Series = seeds.mean()
     axes.fill_between(mean.index, seeds.min(), seeds.max(), color=color, alpha=0.2, lw=0)
@@ -114,8 +82,12 @@ def _layers(axes: Any, modules: pd.DataFrame, label: str) -> None:
 
 
 def _rank(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
+    """Draw the effective rank, and the adapters' ranks, which a low-rank change cannot exceed."""
     per_layer(axes, arms, modules, "effective_rank", "effective rank")
-    adapter_rank(axes, modules)
+    ranks = sorted(modules["lora_rank"].dropna().unique())
+    axes.set_ylim(top=max([axes.get_ylim()[1], *(1.05 * rank for rank in ranks)]))
+    for rank in ranks:
+        axes.axhline(rank, color="gray", ls=":", lw=1.2, label=f"adapter's rank, {rank:g}")
 
 
 class _Plot(NamedTuple):
@@ -124,7 +96,7 @@ class _Plot(NamedTuple):
     draw: Callable[[Any, Arms, pd.DataFrame], None]
     caption: str
     columns: int = 4
-    """Of the legend."""
+    """The legend has so many."""
 
 
 PLOTS = {

@@ -42,19 +42,11 @@ COLUMNS = (
     "overlap_left", "overlap_left_random", "overlap_right", "overlap_right_random", "directions",
     "intruders", "intruders_control", "intruders_random",
 )  # fmt: skip
-"""Of the table of modules. Norms are Frobenius norms; ``lora_rank`` is the rank of the arm's
+"""The table of modules has these. Norms are Frobenius norms; ``lora_rank`` is the rank of the arm's
 adapter, or of the other arm's where it has none itself, and ``energy_top_r`` takes as many
 directions; ``directions`` is how many could be intruders."""
 
 Stored = LowRank | Dense | Dora
-
-
-class BaseModule(NamedTuple):
-    """A base weight, and what all runs need of it."""
-
-    weight_OI: Tensor
-    directions: Svd | None
-    """None where no two runs are compared in this module."""
 
 
 class Opened(NamedTuple):
@@ -62,21 +54,18 @@ class Opened(NamedTuple):
 
     pair: Pair
     changes: tuple[Mapping[str, Stored], Mapping[str, Stored]]
-    """Of the control and of the treatment, by module."""
+    """The control's and the treatment's, by module."""
 
     def is_compared(self, module: str) -> bool:
         """Whether both arms can change the module."""
         return all(module in own for own in self.changes)
 
     def rank(self, side: int, module: str) -> int | None:
-        """Rank of the side's adapter in a module that both change, else of the other's."""
-        ranks = [_rank(own[module]) for own in self.changes]
+        """Give the rank of the side's adapter in a module that both change, else the other's."""
+        changes = [own[module] for own in self.changes]
+        factors = [each.factors if isinstance(each, Dora) else each for each in changes]
+        ranks = [each.rank if isinstance(each, LowRank) else None for each in factors]
         return ranks[side] or ranks[1 - side]
-
-
-def _rank(change: Stored) -> int | None:
-    factors = change.factors if isinstance(change, Dora) else change
-    return factors.rank if isinstance(factors, LowRank) else None
 
 
 def weight_changes(
@@ -85,7 +74,7 @@ def weight_changes(
     """Measure the weights of all pairs; what did not change is not measured again.
 
     Args:
-        pairs: Of any tasks and seeds.
+        pairs: Pairs of any tasks and seeds.
         runs: Folder of all runs.
         memory: Folder of remembered tables.
         seed: Draws the controls.
@@ -110,20 +99,16 @@ def weight_changes(
 
 
 def layer_of(module: str) -> int | None:
-    """The number of the layer that a module is in, by its name; None for those in no layer."""
+    """Find the number of the layer that a module is in; None for those in no layer."""
     found = LAYER.search(module)
     return int(found[1]) if found else None
 
 
 def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
-    """Everything a pair's table depends on; files by name, size and time of change."""
+    """List what a pair's table depends on; files by name, size and time of change."""
     folders = [base, *(run.folder / "model" for run in pair)]
-    files = sorted(
-        path
-        for folder in folders
-        for pattern in ("*.safetensors*", "adapter_config.json")
-        for path in folder.glob(pattern)
-    )
+    patterns = ("*.safetensors*", "adapter_config.json")
+    files = sorted(path for each in folders for name in patterns for path in each.glob(name))
     stats = [(path.resolve(), path.stat()) for path in files]
     stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     return {"what": f"weights {seed}", "code": code_version(), "files": stamps}
@@ -147,7 +132,7 @@ def _read(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
 def _measure(
     folder: Path, pairs: Sequence[Pair], seed: int, problems: list[str]
 ) -> dict[Pair, pd.DataFrame]:
-    """The tables of pairs that share a base model; one line for each that cannot be read.
+    """Measure pairs that share a base model; one line of ``problems`` for each unreadable one.
 
     Modules are the outer loop: the base weight is decomposed once for all runs, and no two
     modules are in memory together.
@@ -167,20 +152,25 @@ def _measure(
     for module in track(modules, "weights", transient=True, disable=not modules):
         weight_OI = base.read(f"{module}.weight")
         is_compared = any(each.is_compared(module) for each in opened.values())
-        shared = BaseModule(weight_OI, weights.svd(weight_OI) if is_compared else None)
+        base_weight = weight_OI, weights.svd(weight_OI) if is_compared else None
         for pair, each in list(opened.items()):
             try:
-                rows[pair] += _pair_rows(each, module, shared, seed)
+                rows[pair] += _pair_rows(each, module, base_weight, seed)
             except UserError as error:
                 problems.append(f"weights of {label([pair])}: {error}")
                 del opened[pair]
     return {pair: pd.DataFrame(rows[pair], columns=list(COLUMNS)) for pair in opened}
 
 
-def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list[dict[str, object]]:
-    """A row for each arm that can change the module; one of no change where neither can."""
+def _pair_rows(
+    opened: Opened, module: str, base: tuple[Tensor, Svd | None], seed: int
+) -> list[dict[str, object]]:
+    """Make a row for each arm that can change the module; one of no change where neither can.
+
+    ``base`` is the base weight, and its directions where both arms of a pair change it.
+    """
     rows: list[dict[str, object]] = []
-    base_size = weights.norm(base.weight_OI)
+    base_size = weights.norm(base[0])
     changed = [side for side, changes in enumerate(opened.changes) if module in changes]
     for side in changed or [0]:
         run, own = opened.pair[side], opened.changes[side]
@@ -198,31 +188,29 @@ def _pair_rows(opened: Opened, module: str, base: BaseModule, seed: int) -> list
             "relative_norm": size / base_size if base_size else float("nan"),
         }
         if change is not None and opened.is_compared(module):
-            # Of its own draw, whichever other runs and modules are measured with it.
+            # its own draw, no matter which other runs and modules are measured with it
             place = f"{seed} {run.task} {run.method} {run.seed} {module}"
             generator = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-            row |= measures(change, base, opened.rank(side, module), generator)
+            row |= _measures(change, *base, opened.rank(side, module), generator)
         rows.append(row)
     return rows
 
 
-def measures(
-    change: Change, base: BaseModule, rank: int | None, generator: torch.Generator
+def _measures(
+    change: Change,
+    base_OI: Tensor,
+    directions: Svd | None,
+    rank: int | None,
+    generator: torch.Generator,
 ) -> dict[str, float | None]:
-    """Spectrum and directions of one change; NaN for the spectrum of a change of zeros.
+    """Measure spectrum and directions of one change; the spectrum of a change of zeros is NaN.
 
-    Args:
-        change: (O, I).
-        base: The weight that it changes.
-        rank: Of the adapter in this module; None without one.
-        generator: Draws the control and the null of the intruder dimensions.
+    ``generator`` draws the control and the null of the intruder dimensions.
     """
-    assert base.directions is not None
+    assert directions is not None
     values_K = weights.singular_values(change)
-    overlap = weights.subspace_overlap(change, base.directions, min(TOP, len(base.directions.S_K)))
-    intruders = weights.intruder_dimensions(
-        change, base.weight_OI, base.directions, generator=generator, k=TOP
-    )
+    overlap = weights.subspace_overlap(change, directions, min(TOP, len(directions.S_K)))
+    intruders = weights.intruder_dimensions(change, base_OI, directions, generator=generator, k=TOP)
     return {
         "lora_rank": rank,
         "effective_rank": weights.effective_rank(values_K),

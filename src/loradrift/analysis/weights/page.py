@@ -14,7 +14,7 @@ from loradrift.report.terminal import print_table
 
 
 def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]:
-    """The report's section about weights, in order."""
+    """Compose the report's section about weights."""
     problems = left_out(list(weights.not_analysed["not analysed"]))
     if weights.summary.empty:
         return [Heading("Weights"), *problems]
@@ -54,7 +54,7 @@ def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]
 
 
 def sizes(summary: pd.DataFrame) -> pd.DataFrame:
-    """How much and in how many directions, per task and method."""
+    """Show how much changed and in how many directions, per task and method."""
     names = {
         "relative_norm": "update norm",
         "effective_rank": "effective rank",
@@ -66,11 +66,11 @@ def sizes(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def directions(summary: pd.DataFrame) -> pd.DataFrame:
-    """Where, per task and method, with what chance gives in brackets."""
+    """Show where it changed, per task and method, with what chance gives in brackets."""
     table = summary[["task", "method"]].copy()
     for side in ("left", "right"):
         table[f"overlap {side}"] = _with_chance(summary, f"overlap_{side}", "random")
-    table["intruders"] = [cell_text(value) for value in summary["intruders"]]
+    table["intruders"] = list(map(cell_text, summary["intruders"]))
     table["random change as large"] = summary["intruders_control"]
     table["random directions"] = summary["intruders_random"]
     return table

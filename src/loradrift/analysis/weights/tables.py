@@ -51,22 +51,19 @@ class Weights(NamedTuple):
 def analyse_weights(
     pairing: Pairing, tables: DriftTables, runs: Path, results: Path, seed: int
 ) -> Weights:
-    """Compute every table about weights.
+    """Compute every table about weights; ``tables`` hold the drift of the same pairs.
 
-    Args:
-        pairing: The pairs.
-        tables: The tables about their drift.
-        runs: Folder of all runs.
-        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
-        seed: Draws the controls.
+    Earlier measurements are remembered in ``<results>/.remembered``; ``seed`` draws the controls.
     """
     modules, problems = weight_changes(pairing.pairs, runs, results / ".remembered", seed)
     both = compared_modules(modules)
+    places = both.groupby(["task", "method"], sort=False)
+    counts = places.agg(modules=("module", "nunique"), seeds=("seed", "nunique"))
     return Weights(
         modules,
-        _summary(both),
+        counts.join(places[list(QUANTITIES)].mean()).reset_index(),
         _comparison(pairing.arms, both),
-        totals(modules, tables),
+        _totals(modules, tables),
         pd.DataFrame({"not analysed": problems}, dtype=object),
     )
 
@@ -93,14 +90,8 @@ def find_weights(config: AnalysisConfig, pairing: Pairing, tables: DriftTables) 
 
 
 def compared_modules(modules: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the modules that both arms change, the same for both."""
+    """Select the modules that both arms change, the same for both."""
     return modules[modules["directions"].notna()]
-
-
-def _summary(both: pd.DataFrame) -> pd.DataFrame:
-    places = both.groupby(["task", "method"], sort=False)
-    counts = places.agg(modules=("module", "nunique"), seeds=("seed", "nunique"))
-    return counts.join(places[list(QUANTITIES)].mean()).reset_index()
 
 
 def _comparison(arms: Arms, both: pd.DataFrame) -> pd.DataFrame:
@@ -120,16 +111,7 @@ def _comparison(arms: Arms, both: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "p_sign_flip", "least_p"])
 
 
-def totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
-    """Drift and forgetting against the size of the whole update.
-
-    Args:
-        modules: As :func:`~loradrift.analysis.weights.modules.weight_changes` gives it.
-        tables: Hold the drift of the same runs.
-
-    Returns:
-        ``task``, ``method``, ``seed``, ``relative_norm``, ``drift``, ``forgetting``.
-    """
+def _totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
     keys = ["task", "method", "seed"]
     sizes = modules[["change_norm", "base_norm"]].astype(float)
     squares = modules[[*keys, "module"]].assign(
@@ -143,14 +125,8 @@ def totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
     table["relative_norm"] = np.sqrt(table["change"] / table["whole"])
     drift = last_steps(tables.mean_drift)
     table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)
-    return table.merge(_forgetting(tables.runs), on=keys)
-
-
-def _forgetting(runs: pd.DataFrame) -> pd.DataFrame:
-    """Rise of the next-token loss on neutral text; runs of an older version did not measure it."""
-    names = [f"forgetting/loss_{when}" for when in ("before", "after")]
-    before, after = (
-        runs[name].astype(float) if name in runs else pd.Series(np.nan, runs.index)
-        for name in names
-    )
-    return runs[["task", "method", "seed"]].assign(forgetting=after - before)
+    # Runs of an older version did not measure forgetting.
+    losses = [f"forgetting/loss_{when}" for when in ("before", "after")]
+    runs = tables.runs.reindex(columns=[*keys, *losses])
+    before, after = (runs[loss].astype(float) for loss in losses)
+    return table.merge(runs[keys].assign(forgetting=after - before), on=keys)
