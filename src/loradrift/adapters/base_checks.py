@@ -40,13 +40,7 @@ class BaseFindings(NamedTuple):
 def check_base(
     claim: Claim, stored: StoredWeights | None, prints: Fingerprints | None
 ) -> BaseFindings:
-    """``base`` and ``merged_once``.
-
-    Args:
-        claim: The adapter.
-        stored: The base model's own weights, to compare with; None where they are not at hand.
-        prints: Digests of the base model, where a run recorded one.
-    """
+    """``base`` and ``merged_once``."""
     for name, factors in claim.factors():
         change, weight = factors.low_rank.shape, claim.lora_layers.weight(name).shape
         if change != weight:

@@ -90,11 +90,6 @@ def compare_others(
 ) -> tuple[int, str | None]:
     """How many weights without an adapter are the stored base's, and the first that is not.
 
-    Args:
-        files: The adapter; what it brings itself is left out.
-        lora_layers: Where it sits.
-        read: For the stored base.
-
     Returns:
         The number of those that are the same, and the other one in words, None where there is none.
     """

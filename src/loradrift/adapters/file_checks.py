@@ -16,13 +16,7 @@ REBUILT = ("target_parameters", "layer_replication")
 def file_checks(
     files: AdapterFiles, recorded: Mapping[str, str] | None, *, wants_head: bool
 ) -> list[Check]:
-    """The checks that need no model.
-
-    Args:
-        files: The adapter.
-        recorded: sha256 of the files when they were certified before.
-        wants_head: Whether ``head.safetensors`` must be there, as in runs of a task with a head.
-    """
+    """The checks that need no model; a run of a task with a head wants ``head.safetensors``."""
     return [
         check_hashes(files, recorded or {}),
         check_consistent(files),

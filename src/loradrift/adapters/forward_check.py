@@ -2,9 +2,8 @@
 
 # Shape suffixes: N token rows, O outputs, I inputs, P predicted numbers, K adapters.
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from loradrift.adapters.adapter_files import Factors
 from loradrift.adapters.check_result import Finding, check, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import Claim, LoraLayers, switched_off
-from loradrift.models.hooks import Hook, eval_mode, hooked
+from loradrift.models.hooks import eval_mode, hooked
 
 NUM_ROWS = 64
 """Token rows of each layer that are kept."""
@@ -27,76 +26,55 @@ MOST_NOISE = 0.1
 SAME = "the output is the same with the adapter and without it"
 
 
-@dataclass
-class Seen:
+class Seen(NamedTuple):
     """What went into one adapted layer, came out of it, and came out of its base layer."""
 
-    x_NI: Tensor | None = None
-    y_NO: Tensor | None = None
-    base_NO: Tensor | None = None
-    eps: float = 0.0
+    x_NI: Tensor
+    y_NO: Tensor
+    base_NO: Tensor
+    eps: float
     """Rounding of the output's precision."""
 
-    @property
-    def whole(self) -> bool:
-        """Whether the forward pass went through the layer and through its base layer."""
-        return self.x_NI is not None and self.y_NO is not None and self.base_NO is not None
 
-
-@dataclass
-class Passes:
+class Passes(NamedTuple):
     """Two forward passes of one small batch."""
 
-    layers: dict[str, Seen] = field(default_factory=dict)
-    on: Tensor = field(default_factory=lambda: torch.empty(0))
-    off: Tensor = field(default_factory=lambda: torch.empty(0))
+    layers: dict[str, Seen | None]
+    """None where the forward pass did not go through the layer and its base layer."""
+
+    on: Tensor
+    off: Tensor
 
     @property
     def change(self) -> float:
         """Norm of the output's change by the adapters, relative to the output without them."""
         return float((self.on - self.off).norm() / self.off.norm())
 
-    @property
-    def cosine(self) -> float:
-        """Mean cosine of the rows of the output with and without the adapters."""
-        return float(torch.cosine_similarity(self.on, self.off, dim=-1).mean())
 
+class Effect:
+    """What one layer adds to its base layer's output, against what the files predict.
 
-class Effect(NamedTuple):
-    """What one layer adds, against what the files predict."""
+    Args:
+        layer: Its name.
+        got_NO: What it adds.
+        wanted: The prediction (N, O) of each adapter.
+        rounding: Norm of the output's rounding.
+    """
 
-    layer: str
-    got_NO: Tensor
-    wanted: dict[str, Tensor]
-    """Predicted (N, O), by adapter."""
-
-    rounding: float
-    """Of the output, relative to the prediction; infinite where nothing is predicted."""
-
-    @property
-    def wanted_NO(self) -> Tensor:
-        """The prediction of all adapters together."""
-        return torch.stack([*self.wanted.values()]).sum(dim=0)
-
-    @property
-    def noise(self) -> float:
-        """Rounding of one number."""
-        return self.rounding / math.sqrt(self.got_NO.numel())
-
-    @property
-    def share(self) -> float:
-        """How many times the prediction is in what the layer adds."""
-        return float((self.got_NO * self.wanted_NO).sum()) / float(self.wanted_NO.norm()) ** 2
-
-    @property
-    def gap(self) -> float:
-        """Distance of the two, relative to the prediction."""
-        return float((self.got_NO - self.wanted_NO).norm()) / float(self.wanted_NO.norm())
-
-    @property
-    def excess(self) -> float:
-        """How far they are apart beyond rounding."""
-        return max(abs(self.share - 1) - 4 * self.noise, self.gap - self.rounding)
+    def __init__(
+        self, layer: str, got_NO: Tensor, wanted: dict[str, Tensor], rounding: float
+    ) -> None:
+        self.layer, self.got_NO, self.wanted = layer, got_NO, wanted
+        wanted_NO = torch.stack([*wanted.values()]).sum(dim=0)
+        size = float(wanted_NO.norm())
+        self.unpredicted = size == 0 and bool(got_NO.any())
+        self.drowned = size == 0 or rounding / size > MOST_NOISE * got_NO.numel() ** 0.5
+        if not self.drowned:
+            rounding = rounding / size
+            self.share = float((got_NO * wanted_NO).sum()) / size**2
+            self.gap = float((got_NO - wanted_NO).norm()) / size
+            noise = rounding / got_NO.numel() ** 0.5
+            self.excess = max(abs(self.share - 1) - 4 * noise, self.gap - rounding)
 
     def furthest(self) -> tuple[str, float]:
         """The adapter whose part is furthest from its prediction, and how many times it is there.
@@ -124,33 +102,28 @@ def run_on_and_off(
         adapters: Whose layers are watched in the first pass.
         forward: The call that is used in earnest, on a small batch; gives (…, features).
     """
-    passes = Passes()
-    layers = {k: x for each in adapters.values() for k, x in each.linear().items()}
+    layers = {name: x for each in adapters.values() for name, x in each.linear().items()}
+    seen: dict[str, dict[str, Any]] = {name: {} for name in layers}
+
+    def whole(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if "eps" not in into:  # the first call alone, should a layer be shared or text generated
+            eps = torch.finfo(output.dtype).eps
+            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output), eps=eps)
+
+    def below(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if "base_NO" not in into:
+            into["base_NO"] = _rows(output)
+
+    hooks = [(layer, partial(whole, seen[name])) for name, layer in layers.items()]
+    hooks += [(x.get_base_layer(), partial(below, seen[name])) for name, x in layers.items()]
     # both passes uncompiled: they are compared to the last digits
     with eval_mode(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        hooks = [
-            hook
-            for name, layer in layers.items()
-            for hook in _hooks(layer, passes.layers.setdefault(name, Seen()))
-        ]
         with hooked(hooks):
-            passes.on = _rows(forward())
+            on = _rows(forward())
         with switched_off(adapters.values()):
-            passes.off = _rows(forward())
-    return passes
-
-
-def _hooks(layer: Any, seen: Seen) -> list[tuple[nn.Module, Hook]]:
-    def whole(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if seen.y_NO is None:  # the first call alone, should a layer be shared or text generated
-            seen.x_NI, seen.y_NO = _rows(inputs[0]), _rows(output)
-            seen.eps = torch.finfo(output.dtype).eps
-
-    def base(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if seen.base_NO is None:
-            seen.base_NO = _rows(output)
-
-    return [(layer, whole), (layer.get_base_layer(), base)]
+            off = _rows(forward())
+    complete = len(Seen._fields)
+    return Passes({k: Seen(**x) if len(x) == complete else None for k, x in seen.items()}, on, off)
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -166,54 +139,55 @@ def check_effect(claims: Mapping[str, Claim], passes: Passes) -> Finding:
     for adapter, claim in claims.items():
         for name, factors in claim.factors():
             parts.setdefault(name, {})[adapter] = factors
-    seen = {name: each for name, each in passes.layers.items() if name in parts}
-    # a small batch need not reach every expert
-    if silent := [k for k, each in seen.items() if not each.whole and "expert" not in k]:
+    effects, silent = [], []
+    for name, seen in passes.layers.items():
+        if name in parts and seen is not None:
+            weight_OI = claims[next(iter(parts[name]))].lora_layers.weight(name)
+            if any(each.low_rank.shape != weight_OI.shape for each in parts[name].values()):
+                return fails(f"{name}: the files' factors do not fit the layer")
+            effects.append(_measure(name, seen, weight_OI, claims, parts[name]))
+        elif name in parts and "expert" not in name:  # which a small batch need not reach
+            silent.append(name)
+    if silent:
         return fails(f"the forward pass does not go through {some(silent)}, which is adapted")
-    reached = {name: each for name, each in seen.items() if each.whole}
-    effects = [_measure(name, each, claims, parts[name]) for name, each in reached.items()]
-    if odd := [each for each in effects if isinstance(each, Finding)]:
-        return odd[0]
-    found = [each for each in effects if isinstance(each, Effect) and each.noise <= MOST_NOISE]
-    if found:
-        return _judge(max(found, key=lambda each: each.excess), len(found), passes, len(claims))
-    if effects and passes.change == 0:
-        return fails(SAME, output_change=0.0, layers=0.0)
-    lost = f"its change drowns in rounding in {len(effects)} layers"
-    return unjudged(lost if effects else "no layer")
+    if odd := [each.layer for each in effects if each.unpredicted]:
+        return fails(f"{odd[0]} changes its output, the files predict none")
+    return _judge(effects, passes, several=len(claims) > 1)
 
 
 def _measure(
-    name: str, seen: Seen, claims: Mapping[str, Claim], factors: Mapping[str, Factors]
-) -> Effect | Finding:
-    """What a layer adds; a failure where that cannot be compared with the files."""
-    assert seen.x_NI is not None and seen.y_NO is not None and seen.base_NO is not None
-    weight_OI = claims[next(iter(factors))].lora_layers.weight(name)
-    if any(each.low_rank.shape != weight_OI.shape for each in factors.values()):
-        return fails(f"{name}: the files' factors do not fit the layer")
+    name: str,
+    seen: Seen,
+    weight_OI: Tensor,
+    claims: Mapping[str, Claim],
+    factors: Mapping[str, Factors],
+) -> Effect:
     got_NO = seen.y_NO - seen.base_NO
     for claim in claims.values():
         if name in claim.initial:  # the layer also puts back what was taken out of its base
             got_NO = got_NO - Factors(claim.initial[name]).on(seen.x_NI, weight_OI)
     wanted = {adapter: each.on(seen.x_NI, weight_OI) for adapter, each in factors.items()}
-    size = float(torch.stack([*wanted.values()]).sum(dim=0).norm())
-    if size == 0 and got_NO.any():
-        return fails(f"{name} changes its output, the files predict none")
-    rounding = seen.eps * float(seen.y_NO.norm()) / size if size else torch.inf
-    return Effect(name, got_NO, wanted, rounding)
+    return Effect(name, got_NO, wanted, seen.eps * float(seen.y_NO.norm()))
 
 
-def _judge(worst: Effect, num_layers: int, passes: Passes, num_adapters: int) -> Finding:
+def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Finding:
+    found = [each for each in effects if not each.drowned]
+    if not found and effects and passes.change == 0:
+        return fails(SAME, output_change=0.0, layers=0.0)
+    if not found:
+        lost = f"its change drowns in rounding in {len(effects)} layers"
+        return unjudged(lost if effects else "no layer")
+    worst = max(found, key=lambda each: each.excess)
     figures = {
         "share": worst.share,
         "gap": worst.gap,
         "output_change": passes.change,
-        "cosine": passes.cosine,
-        "layers": float(num_layers),
+        "cosine": float(torch.cosine_similarity(passes.on, passes.off, dim=-1).mean()),
+        "layers": float(len(found)),
     }
     if worst.excess > SLACK:
         adapter, share = worst.furthest()
-        whose = f"{adapter}: " if num_adapters > 1 else ""
+        whose = f"{adapter}: " if several else ""
         return fails(
             f"{whose}{worst.layer} changes its output by {share:.3f} times what scale * B A x of "
             f"the files predicts, off by {worst.gap:.2g} of it",
@@ -222,7 +196,7 @@ def _judge(worst: Effect, num_layers: int, passes: Passes, num_adapters: int) ->
     if passes.change == 0:
         return fails(SAME, **figures)
     return holds(
-        f"{num_layers} layers add {worst.share:.4f} times scale * B A x at worst; the output "
+        f"{len(found)} layers add {worst.share:.4f} times scale * B A x at worst; the output "
         f"changes by {passes.change:.2g} of its norm",
         **figures,
     )

@@ -38,13 +38,7 @@ def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding
 
 @check("keys")
 def check_keys(files: AdapterFiles, names: set[str], layers: set[str]) -> Finding:
-    """Every key of the files has its module, and every adapted module its keys.
-
-    Args:
-        files: The adapter.
-        names: All modules of the transformer.
-        layers: Those that PEFT adapted.
-    """
+    """Every key of the files has its module, and every adapted module its keys."""
     keys = [*files.parts, *files.saved]
     lost = [name for name in files.parts if name not in names]
     lost += [key for key in files.saved if not _has_place(key, names)]
@@ -210,12 +204,7 @@ def check_head_live(
 def initial_factors(
     weights: Mapping[str, Tensor] | None, lora_layers: LoraLayers
 ) -> dict[str, LowRank]:
-    """The adapter's first product of each layer, where it was taken out of the base (PiSSA).
-
-    Args:
-        weights: By name of the parameter in PEFT's model; None where nothing was taken out.
-        lora_layers: For names and scales.
-    """
+    """The adapter's first product of each layer, where it was taken out of the base (PiSSA)."""
     adapter = lora_layers.adapter
     names = {
         name.removeprefix(PREFIX).removesuffix(f".{adapter}.weight"): x.cpu()

@@ -14,10 +14,6 @@ def check_fit(files: AdapterFiles, model: nn.Module) -> list[Check]:
     """The first misfit of shapes, by the check that it belongs to; empty where all fits.
 
     Modules that the model does not have are the business of ``keys``.
-
-    Args:
-        files: The adapter.
-        model: The base model, without it.
     """
     for misfits in (_factors, _tokens_added, _saved_modules):
         if found := next(misfits(files, model), None):

@@ -73,10 +73,6 @@ class AdapterCase:
 def find_subject(adapter: str, base: str | None) -> Subject:
     """The adapter's folder; of a run, the one in it, and its record.
 
-    Args:
-        adapter: Folder of a PEFT adapter, or of a run, whose adapter is in ``model/``.
-        base: The base model, where one was named.
-
     Raises:
         UserError: If there is no such folder, or it holds no adapter.
     """

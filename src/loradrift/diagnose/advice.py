@@ -53,13 +53,7 @@ class Advice:
 
 
 def advise(adapter: str, failed: Check, *, load: str = "") -> Advice:
-    """What to change.
-
-    Args:
-        adapter: Folder of its files.
-        failed: The check that explains the rest.
-        load: Code that loads the base.
-    """
+    """What to change."""
     return Advice(failed.passed, f"{failed.name}: {failed.message}", _change(failed, adapter, load))
 
 

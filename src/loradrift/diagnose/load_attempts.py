@@ -86,12 +86,7 @@ def put(loaded: LoadedBase, path: str, folder: Path) -> None:
 
 
 def try_paths(case: AdapterCase, loaded: LoadedBase) -> Iterator[tuple[LoadAttempt, LoadedBase]]:
-    """Try each path: what comes of it, and the model with the adapter.
-
-    Args:
-        case: The adapter and its base.
-        loaded: The base model, which the first path uses up; the others load it again.
-    """
+    """Try each path: what comes of it, and the model with the adapter."""
     codes = paths_of(loaded, str(case.files.folder), case.base)
     for number, (path, code) in enumerate(codes.items()):
         used = case.load() if number else loaded

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class LoadedBase:
     @property
     def core(self) -> Any:
         """The model without PEFT around it."""
-        return self.model.get_base_model() if _is_peft(self.model) else self.model
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
     def transformer(self) -> Any:
@@ -55,7 +56,8 @@ class LoadedBase:
         """One embedding (B, D) for each text, by the high-level call where it gives one."""
         if self.kind == "sentence-transformers":
             return torch.as_tensor(self.core.encode(list(TEXTS), show_progress_bar=False))
-        return self._each(lambda row: _last_hidden(self.model, row)[:, -1])
+        states = partial(self.model, output_hidden_states=True)
+        return self._each(lambda row: states(input_ids=row).hidden_states[-1][:, -1])
 
     def called(self) -> Tensor:
         """What ``encode``, ``generate``, or the task's forward gives (B, features)."""
@@ -105,18 +107,6 @@ class LoadedBase:
     def _each(self, call: Callable[[Tensor], Tensor]) -> Tensor:
         """Row by row: a classifier without a padding token takes one at a time."""
         return torch.cat([call(self.ids_BT[i : i + 1]) for i in range(len(self.ids_BT))])
-
-
-def _is_peft(model: nn.Module) -> bool:
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel)
-
-
-def _last_hidden(model: Any, row_1T: Tensor) -> Tensor:
-    output = model(input_ids=row_1T, output_hidden_states=True)
-    hidden_1TD: Tensor = output.hidden_states[-1]
-    return hidden_1TD
 
 
 def _encode_by_hand(model: Any, transformer: Any) -> Tensor:

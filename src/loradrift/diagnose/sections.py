@@ -17,12 +17,7 @@ CHECKS = {
 
 
 def sort_into_tests(own: Sequence[Check], tried: Sequence[LoadAttempt]) -> tuple[Check, ...]:
-    """Sort what was found into the five tests.
-
-    Args:
-        own: The checks that need no model.
-        tried: The loading paths; none where no base model is to be had.
-    """
+    """Sort what was found into the five tests."""
     best = best_path([path for path in tried if path.certificate])
     found = {check.name: check for check in own}
     if best is not None and best.certificate is not None:

@@ -27,12 +27,7 @@ def override(key: str, value: str) -> str:
 
 
 def diagnose_command(adapter: str, base: str) -> str:
-    """What to type to have an adapter diagnosed.
-
-    Args:
-        adapter: Its folder.
-        base: Its base model, or a description of it in angle brackets.
-    """
+    """What to type to have an adapter diagnosed."""
     given = f"base={base}" if base.startswith("<") else override("base", base)
     return f"python analyze.py analysis=diagnose {override('adapter', adapter)} {given}"
 
