@@ -82,6 +82,11 @@ def test_a_variant_is_an_arm(planted):
     assert "full fine-tuning" not in report
     assert "LoRA (method.rank=64) drifts at least 20 % less than LoRA" in report
     assert "Not compared: dora; full_finetune." in report
+    # The same runs by other names: what is remembered is not theirs.
+    for name in ("lora", "lora,method.rank=8"):
+        analyze(planted, "analysis=weights", f"analysis.control={name}", "analysis.treatment=dora")
+        totals = pd.read_parquet(planted / "results/weights/totals.parquet")
+        assert set(totals["method"]) == {name, "dora"}
 
 
 def test_arms_without_adapters_have_their_weights_compared(tmp_path):

@@ -111,7 +111,8 @@ def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
     files = sorted(path for each in folders for name in patterns for path in each.glob(name))
     stats = [(path.resolve(), path.stat()) for path in files]
     stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    return {"what": f"weights {seed}", "code": code_version(), "files": stamps}
+    arms = [run.method for run in pair]
+    return {"what": f"weights {seed}", "arms": arms, "code": code_version(), "files": stamps}
 
 
 def _open(pair: Pair, base: StoredWeights) -> Opened:
