@@ -10,7 +10,6 @@ import numpy as np
 from loradrift.analysis.drift.hypotheses import Hypothesis
 from loradrift.statistics import (
     Interval,
-    SignFlip,
     Variance,
     equivalence,
     least_p,
@@ -50,11 +49,10 @@ def mean_change(
     rng: np.random.Generator,
 ) -> Tested:
     """The blocks' mean change: exact test over blocks, interval of the seeds' means."""
-    change_ST = _sign(hypothesis) * 100 * (control_ST - treatment_ST) / control_ST
-    change_S = change_ST.mean(axis=1)
-    intervals = [t_interval(change_S, rows, level) for level in LEVELS]
-    tests = [sign_flip(change_ST, hypothesis.margin, s, rng) for s in _sides_of(hypothesis)]
-    return _tested(hypothesis, change_ST, intervals, tests)
+    sign = 1 if hypothesis.change == "decrease" else -1
+    change_ST = sign * 100 * (control_ST - treatment_ST) / control_ST
+    intervals = [t_interval(change_ST.mean(axis=1), rows, level) for level in LEVELS]
+    return _tested(hypothesis, change_ST, change_ST, intervals, rng)
 
 
 def contrast(
@@ -79,11 +77,7 @@ def contrast(
     # Blocks in percent of one number, so that their mean is on the margin when the contrast is 0.
     change_ST = 100 * (control_ST - treatment_ST) / control_ST.mean()
     excess_ST = hypothesis.margin * (1 - control_ST / control_ST.mean())
-    tests = [
-        sign_flip(change_ST + excess_ST, hypothesis.margin, side, rng)
-        for side in _sides_of(hypothesis)
-    ]
-    result = _tested(hypothesis, change_ST, intervals, tests)
+    result = _tested(hypothesis, change_ST, change_ST + excess_ST, intervals, rng)
     test = noninferiority(treatment_S, control_S, hypothesis.margin / 100)
     if test.note:  # the exact test needs no spread
         return result._replace(note=f"{test.note}; p is the sign-flip test's")
@@ -93,10 +87,16 @@ def contrast(
 def _tested(
     hypothesis: Hypothesis,
     change_ST: Array,
+    blocks_ST: Array,
     intervals: Sequence[Interval],
-    tests: Sequence[SignFlip],
+    rng: np.random.Generator,
 ) -> Tested:
-    (interval, inner), (test, against) = intervals, tests
+    """The exact tests of ``blocks_ST`` on both sides of the margin, and what goes with them."""
+    sides: tuple[Alternative, Alternative] = ("greater", "less")
+    if hypothesis.direction == "at most":
+        sides = ("less", "greater")
+    test, against = (sign_flip(blocks_ST, hypothesis.margin, side, rng) for side in sides)
+    interval, inner = intervals
     drawn = "" if test.exact else "flips were drawn: too many blocks to count them all"
     change_S, margin = change_ST.mean(axis=1), hypothesis.margin
     return Tested(
@@ -111,12 +111,3 @@ def _tested(
         equal=max(-inner.low, inner.high) < margin * (1 - ROUNDING),
         note="; ".join(filter(None, [interval.note, drawn])),
     )
-
-
-def _sign(hypothesis: Hypothesis) -> int:
-    return 1 if hypothesis.change == "decrease" else -1
-
-
-def _sides_of(hypothesis: Hypothesis) -> tuple[Alternative, Alternative]:
-    """The side of the margin that the claim is on, and the other."""
-    return ("greater", "less") if hypothesis.direction == "at least" else ("less", "greater")

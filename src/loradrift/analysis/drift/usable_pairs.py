@@ -1,6 +1,7 @@
 """Tables of single runs: made of whole files only, and not made again while these are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,28 +27,27 @@ class DriftCache:
         self.folder = results / ".remembered"
         self.code = code_version()
 
-    def _key(self, what: str, *runs: Run) -> dict[str, object]:
+    def _table(self, what: str, compute: Callable[[], pd.DataFrame], *runs: Run) -> pd.DataFrame:
         dumps = [run.store.manifest["steps"] for run in runs]
-        return {"what": what, "code": self.code, "dumps": dumps}
+        key = {"what": what, "code": self.code, "dumps": dumps}
+        return remembered(self.folder, key, compute)
 
     def drift(self, run: Run, measures: Sequence[str]) -> pd.DataFrame:
         """:func:`~loradrift.analysis.drift.layers.run_drift` of a run."""
-        key = self._key(f"drift {sorted(measures)}", run)
-        return remembered(self.folder, key, lambda: run_drift(run, measures))
+        return self._table(f"drift {sorted(measures)}", partial(run_drift, run, measures), run)
 
     def controls(self, pair: Pair, seed: int) -> pd.DataFrame:
         """:func:`~loradrift.analysis.drift.layers.controls` of the treatment's run."""
-        key = self._key(f"controls {seed}", *pair)
-        return remembered(self.folder, key, lambda: controls(pair.treatment, pair.control, seed))
+        compute = partial(controls, pair.treatment, pair.control, seed)
+        return self._table(f"controls {seed}", compute, *pair)
 
     def grid(self, run: Run) -> pd.DataFrame:
         """:func:`~loradrift.analysis.drift.layers.layer_grid` of a run."""
-        return remembered(self.folder, self._key("grid", run), lambda: layer_grid(run))
+        return self._table("grid", partial(layer_grid, run), run)
 
     def replicates(self, run: Run) -> pd.DataFrame:
         """:func:`~loradrift.analysis.drift.layers.mean_drift_replicates` of a run."""
-        key = self._key("replicates", run)
-        return remembered(self.folder, key, lambda: mean_drift_replicates(run))
+        return self._table("replicates", partial(mean_drift_replicates, run), run)
 
 
 def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairing:
