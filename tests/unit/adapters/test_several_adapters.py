@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from adapter_cases import forward, load_adapter, rewrite, write_adapter, zero_b
+from adapter_cases import forward, load_adapter, load_base, rewrite, write_adapter, zero_b
 
 from loradrift.adapters import certify
 
@@ -44,6 +44,7 @@ def judge(folders, model_folder):
         )
         model.load_adapter(folders["style"], "style")
         scaled(model, scales)
+        certificate.model = model
         with torch.no_grad():
             if mutate:
                 mutate(model)
@@ -57,6 +58,10 @@ def test_both_pass_with_their_scales(scales, judge, model_folder):
     certificate = judge(scales=scales, claimed=scales)
     assert certificate.passed, certificate.verdict
     assert certificate["effect"].figures["layers"] == 8
+    with torch.no_grad():
+        off, on = forward(load_base(model_folder)), forward(judge.model)
+    change = float((on - off).norm() / off.norm())
+    assert certificate["effect"].figures["output_change"] == pytest.approx(change, rel=1e-4)
     assert f"style: {scales['style']:g} times alpha/sqrt(r) = " in certificate["scale"].message
     assert set(certificate.files) == {
         f"{name}/adapter_{file}" for name in scales for file in ("config.json", "model.safetensors")

@@ -35,8 +35,8 @@ def test_each_path_of_a_transformers_model_runs(kind, model_folder, tmp_path):
             with pytest.raises(AttributeError, match="prepare_inputs_for_generation"):
                 pasted(path.code)
         else:
-            site = find_lora_layers(pasted(path.code)["model"])
-            assert site is not None and len(site.layers) == 6
+            lora_layers = find_lora_layers(pasted(path.code)["model"])
+            assert lora_layers is not None and len(lora_layers.layers) == 6
 
 
 def test_a_head_of_another_size_is_asked_for(model_folder, tmp_path):

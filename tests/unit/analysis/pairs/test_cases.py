@@ -42,7 +42,7 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
 def test_a_run_names_its_adapter_and_base(pairs_file, run_folder, model_folder):
     found = compare_pairs(pairs_file, str(run_folder()), None, RNG)
     assert found.case.base == str(model_folder) and found.warnings == []
-    assert found.applied.host.kind == "run"
+    assert found.applied.loaded.kind == "run"
 
 
 def test_another_model_than_the_trained_one_is_refused(
