@@ -37,7 +37,7 @@ def stop(number: int | None) -> None:
     raise KeyboardInterrupt
 
 
-@dataclass
+@dataclass(eq=False)  # each block is itself
 class Asked:
     """The signal that asked this process to stop, if one did."""
 
