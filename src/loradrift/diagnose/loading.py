@@ -60,7 +60,7 @@ def _load(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
         return _sentence_transformer(base)
     check_base_path(base)
     kind, loader, options = _kind(files, base)
-    try:
+    with _failures_named(base):
         model, loaded = loader.from_pretrained(
             base,
             use_safetensors=True,
@@ -69,8 +69,6 @@ def _load(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
             output_loading_info=True,
             **options,
         )
-    except FAILURES as error:
-        raise _no_base(base, error) from None
     inner = model.base_model_prefix if hasattr(model, model.base_model_prefix) else ""
     _check_loaded(base, kind, inner, loaded)
     head = None
@@ -86,10 +84,8 @@ def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
     """Which of transformers' classes, by the adapter's task and the base's architecture."""
     import transformers
 
-    try:
+    with _failures_named(base):
         config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
-    except FAILURES as error:
-        raise _no_base(base, error) from None
     if config.is_encoder_decoder:
         raise UserError(
             f"base={base} is an encoder with a decoder ({config.model_type}): only models of one "
@@ -119,15 +115,11 @@ def _sentence_transformer(base: str) -> LoadedBase:
             f"base={base} is a sentence-transformers model, and sentence-transformers is not "
             "installed: pip install '.[sentence]'"
         ) from None
-    try:
+    options = {"use_safetensors": True, "dtype": torch.float32}
+    with _failures_named(base):
         model = SentenceTransformer(
-            base,
-            device="cpu",
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            base, device="cpu", trust_remote_code=False, model_kwargs=options
         )
-    except FAILURES as error:
-        raise _no_base(base, error) from None
     return LoadedBase("sentence-transformers", model.eval(), inner_name(model), torch.zeros(0, 0))
 
 
@@ -213,13 +205,22 @@ def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> N
         )
 
 
-def _no_base(base: str, error: Exception) -> UserError:
-    reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
-    if "ignore_mismatched_sizes" in reason:
-        reason = "its weights have other shapes than its config.json says"
-    if Path(base).exists():
-        return UserError(f"base={base} cannot be loaded: {reason}")
-    return UserError(
-        f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
-        "base=<folder>"
-    )
+@contextmanager
+def _failures_named(base: str) -> Iterator[None]:
+    """Whatever a library raises of a model becomes one line.
+
+    Raises:
+        UserError: Saying whether the model is damaged or not there.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other shapes than its config.json says"
+        if Path(base).exists():
+            raise UserError(f"base={base} cannot be loaded: {reason}") from None
+        raise UserError(
+            f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
+            "base=<folder>"
+        ) from None
