@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -91,8 +91,8 @@ class Progress:
 
     def look(self) -> None:
         """Take up the jobs that have ended since the last look, and say what is to be said."""
-        looked = time.time()
-        if self.pretraining() is None:  # what it takes says nothing of the cells
+        looked, base = time.time(), self.base_line()
+        if not base:  # what the base model takes says nothing of the cells
             self._seconds += looked - self._looked
         self._looked = looked
         ended = [number for number in self._running if note_path(self._folder, number).is_file()]
@@ -103,13 +103,14 @@ class Progress:
             self._work_done += work(config)
             if note["error"] is None:
                 self._done[self._phase] += 1
-                self._last = f"{place(config)}: {score(config)}"
+                self._last = f"last: {place(config)}, {score(config)}"
             elif not note["error"].startswith("KeyboardInterrupt"):
                 print(f"error: {note['error']} (in {note['name']})", file=self._errors, flush=True)
-        late = looked - self._said >= LINE_S or not self._running
-        if ended and late and not self._console.is_terminal:
+        due = looked - self._said >= LINE_S and bool(ended or base)
+        phase_ends = bool(ended) and not self._running
+        if (due or phase_ends) and not self._console.is_terminal:
             self._said = looked
-            print(f"{self._phase}: {self.line()}", file=self._console.file, flush=True)
+            print(f"{self._phase}: {base or self.line()}", file=self._console.file, flush=True)
 
     def line(self) -> str:
         """The cells that are finished, the time that is left, and the last score."""
@@ -131,8 +132,8 @@ class Progress:
             done = self._done[phase]
             phases.add_row(phase, ProgressBar(total, done, width=30), f"{done} of {total} cells")
         now = Table.grid(padding=(0, 2))
-        if (steps := self.pretraining()) is not None:
-            now.add_row("base model", f"step {steps}, made once")
+        if base := self.base_line():
+            now.add_row(base)
         for config in self._running.values():
             if (steps := self._steps(config)) is not None:
                 trains = isinstance(config.method, TrainedConfig)
@@ -140,24 +141,25 @@ class Progress:
                 now.add_row(place(config), f"step {steps} of {limit}" if trains else "")
         return Group(phases, now, self.line())
 
-    def pretraining(self) -> int | None:
-        """Steps of the base model that is being made now; None if there is none."""
-        runs = self._cache.glob("pretraining/*/*/*/*/run.json")
-        return next((steps for path in runs if (steps := self._alive(path)) is not None), None)
+    def base_line(self) -> str:
+        """How far the base model is; empty unless it is being made."""
+        for path in self._cache.glob("pretraining/*/*/*/*/run.json"):
+            if record := self._under_way(path.parent):
+                steps = f"step {steps_logged(path.parent)} of {record.config['task']['max_steps']}"
+                return f"making the base model, once: {steps}"
+        return ""
 
     def _steps(self, config: Config) -> int | None:
         """Optimizer steps of a job so far; None if it has not begun."""
-        return self._alive(config.cell / "run.json")
+        return steps_logged(config.cell) if self._under_way(config.cell) else None
 
-    def _alive(self, path: Path) -> int | None:
-        """Steps of a run that has not ended; None of one that has, or that an earlier one left."""
-        try:
-            if path.stat().st_mtime < self._began:
-                return None
-            record = read_record(path.parent)
-        except (OSError, UserError):
-            return None
-        return None if record is None or record.ended else steps_logged(path.parent)
+    def _under_way(self, folder: Path) -> RunRecord | None:
+        """The record of a run, unless it has ended or is of an earlier command."""
+        with suppress(OSError, UserError):
+            if (folder / "run.json").stat().st_mtime >= self._began:
+                record = read_record(folder)
+                return None if record is None or record.ended else record
+        return None
 
 
 def work(config: Config) -> float:
@@ -186,11 +188,10 @@ def _figure(record: RunRecord, metric: str) -> float | None:
 
 
 def steps_logged(folder: Path) -> int:
-    """The last step of ``metrics.csv``, which is written with each checkpoint."""
-    try:
-        return int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
-    except (OSError, ValueError, IndexError):
-        return 0
+    """Steps by the last row of ``metrics.csv``, which is written with each checkpoint."""
+    with suppress(OSError, ValueError, IndexError):
+        return int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0]) + 1
+    return 0
 
 
 def time_left(seconds: float | None) -> str:
