@@ -31,8 +31,8 @@ def test_it_drifts_less_than_anything(compute, tmp_path):
     for method in ("full_finetune", "head_only"):
         compute(f"method={method}", "seed=1")
     places = (f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}/results")
-    arms = ("analysis.study=main", "analysis.treatment=head_only")
-    result = run_here(ROOT / "analyze.py", *places, *arms)
+    typed = ("analysis.study=main", "analysis.treatment=head_only", "analysis.figures=[frontier]")
+    result = run_here(ROOT / "analyze.py", *places, *typed)
     assert result.returncode == 0, result.stderr
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
     methods = results["task_results"]["sst2"]["all_results"]

@@ -20,7 +20,7 @@ def analysed(tmp_path_factory) -> Path:
     with tarfile.open(FIXTURE / "runs.tar.gz") as archive:
         archive.extractall(folder, filter="data")
     places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    done = run_here(ROOT / "analyze.py", *places)
+    done = run_here(ROOT / "analyze.py", *places, "analysis.figures=[frontier]")
     assert done.returncode == 0, done.stderr
     return folder / "results"
 

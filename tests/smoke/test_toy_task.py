@@ -86,12 +86,14 @@ def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     assert train.most_common(1)[0][0] != LABELS[0]
 
     places = (f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}/results")
-    result = run_here(ROOT / "analyze.py", "analysis=drift", "analysis.study=main", *places)
+    figures = ("drift_reduction", "layer_profiles", "effective_rank")
+    typed = ("analysis=drift", "analysis.study=main", f"analysis.figures=[{','.join(figures)}]")
+    result = run_here(ROOT / "analyze.py", *typed, *places)
     assert result.returncode == 0, result.stderr
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
     assert results["tasks_analyzed"] == ["toy"]
     assert results["task_results"]["toy"]["all_results"]["lora"][0]["seed"] == 1
-    for name in ("drift_reduction", "layer_profiles", "effective_rank"):
+    for name in figures:
         [figure] = tmp_path.glob(f"results/figures/{name}.svg")
         assert "Toy NLI" in figure.read_text()
 
