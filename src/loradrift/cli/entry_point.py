@@ -1,5 +1,6 @@
 """The command line around Hydra: one clear line per mistake, and exit codes."""
 
+import gc
 import os
 import select
 import sys
@@ -43,6 +44,8 @@ class JobFailed(Exception):
 def entry_point() -> Iterator[None]:
     """Turn what goes wrong into one line on stderr and an exit code."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    # Imports leave no garbage; looking for some after each 700 objects takes a sixth of their time.
+    gc.set_threshold(100_000, 50, 50)
     try:
         yield
     except KeyboardInterrupt:

@@ -212,11 +212,16 @@ def _cached(
     column = table["input_ids"].combine_chunks()
     return TokenTable(
         tuple(table["id"].to_pylist()),
-        column.values.to_numpy(),
-        column.offsets.to_numpy(),
-        table["label"].to_numpy(),
+        _numpy(column.values),
+        _numpy(column.offsets),
+        _numpy(table["label"].combine_chunks()),
         int(table.schema.metadata[b"num_truncated"]),
     )
+
+
+def _numpy(array: Any) -> Any:
+    """The same memory; pyarrow's own ``to_numpy`` would import pandas."""
+    return np.from_dlpack(array)
 
 
 def write_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> None:

@@ -7,7 +7,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.optim.lr_scheduler import LambdaLR
 
 from loradrift.config import OptimConfig
@@ -125,6 +124,8 @@ class Task(pl.LightningModule):
                 f"the checkpoint must hold the {len(wanted)} trained parameters, differs in "
                 f"{sorted(wanted ^ set(state))[:3]}"
             )
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
         options = StateDictOptions(full_state_dict=True, strict=False)
         values: dict[str, Any] = {**state}
         set_model_state_dict(self, values, options=options)  # of sharded parameters each its part

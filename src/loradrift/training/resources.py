@@ -23,6 +23,8 @@ def cpu_threads(number: int | None) -> Iterator[None]:
 
 def reset_peak_memory() -> None:
     """Start measuring from here, without what an earlier run of this process has left."""
+    if not gc.get_freeze_count():
+        gc.freeze()  # what has been imported by the first run is never garbage, and is large
     gc.collect()  # a trainer and its module refer to each other
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)  # freed memory counts as resident until it is given back
