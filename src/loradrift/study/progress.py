@@ -21,7 +21,7 @@ from loradrift.study.cells import StudyCell
 POLL_S = 0.5
 """Seconds between two looks at the cells' folders."""
 
-LINE_S = 10.0
+LINE_S = 20.0
 """Seconds between two lines where there is no terminal."""
 
 
@@ -45,7 +45,8 @@ class Progress:
         self._seconds = 0.0
         self._folder, self._cache = folder, cache
         self._running: dict[int, Config] = {}
-        self._phase = self._last = ""
+        self._phase = self._last = self._line = ""
+        self._news = False
         self._began = self._looked = self._said = 0.0
         self._console, self._errors = Console(file=sys.stdout), sys.stderr  # not a log's
 
@@ -96,6 +97,7 @@ class Progress:
             self._seconds += looked - self._looked
         self._looked = looked
         ended = [number for number in self._running if note_path(self._folder, number).is_file()]
+        self._news |= bool(ended)
         for number in ended:
             config = self._running.pop(number)
             note = json.loads(note_path(self._folder, number).read_text(encoding="utf-8"))
@@ -106,11 +108,12 @@ class Progress:
                 self._last = f"last: {place(config)}, {score(config)}"
             elif not note["error"].startswith("KeyboardInterrupt"):
                 print(f"error: {note['error']} (in {note['name']})", file=self._errors, flush=True)
-        due = looked - self._said >= LINE_S and bool(ended or base)
+        line = f"{self._phase}: {base or self.line()}"
+        due = looked - self._said >= LINE_S and bool(base or self._news) and line != self._line
         phase_ends = bool(ended) and not self._running
         if (due or phase_ends) and not self._console.is_terminal:
-            self._said = looked
-            print(f"{self._phase}: {base or self.line()}", file=self._console.file, flush=True)
+            self._said, self._line, self._news = looked, line, False
+            print(line, file=self._console.file, flush=True)
 
     def line(self) -> str:
         """The cells that are finished, the time that is left, and the last score."""
