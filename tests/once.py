@@ -1,5 +1,7 @@
 """What nothing changes between tests is read once: files of the configuration, Optuna's schema.
 
+Bitmaps of figures are small.
+
 Hydra still reads each command line, finds its defaults list and sets its values; but it merges the
 same files once, and goes on with a copy. Merging 30 files again for each of 500 runs would be a
 sixth of the suite's time.
@@ -36,6 +38,8 @@ def read_once(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge)
     patch.setattr(ConfigRepository, "load_config", parse)
+    if "loradrift.report.style" in sys.modules:
+        patch.setattr("loradrift.report.style.DPI", 60)
     if "optuna.storages" in sys.modules:
         storage = sys.modules["optuna.storages"].RDBStorage
         newest = storage.get_head_version

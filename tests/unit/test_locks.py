@@ -19,8 +19,11 @@ import os, sys, time
 from pathlib import Path
 from loradrift.locks import locked
 with locked(Path(sys.argv[1])):
+    begun, begin = os.pipe()
     if os.fork() == 0:  # as a data loader's worker, which outlives a parent that is killed
+        os.write(begin, b".")
         time.sleep(60)
+    os.read(begun, 1)  # what a process does first after a fork is done
     print("held", flush=True)
     time.sleep(60)
 """

@@ -23,6 +23,9 @@ METHODS = {
 
 _task_labels: ContextVar[Mapping[str, str]] = ContextVar("task_labels", default=TASK_LABELS)
 
+DPI = 300
+"""Of the bitmaps."""
+
 SETTINGS = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -182,8 +185,8 @@ def from_zero(axes: Any) -> None:
 
 
 def save(figure: Any, folder: Path, name: str) -> None:
-    """Write ``<name>.png`` (300 dpi) and ``<name>.svg``."""
-    options: dict[str, Any] = {"png": {"dpi": 300}, "svg": {"metadata": {"Date": None}}}
+    """Write ``<name>.png`` and ``<name>.svg``."""
+    options: dict[str, Any] = {"png": {"dpi": DPI}, "svg": {"metadata": {"Date": None}}}
     for suffix, chosen in options.items():
         with write_atomic(folder / f"{name}.{suffix}") as temporary:
             figure.savefig(temporary, format=suffix, **chosen)

@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from loradrift.analysis.drift import figures
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
 from loradrift.analysis.weights import figures as weight_figures
-from loradrift.report.style import canvas, few_ticks, finish_panels
+from loradrift.report import style
+from loradrift.report.style import canvas, few_ticks, finish_panels, save
+
+PRINTED = style.DPI  # before a test makes it smaller
 
 
 @pytest.mark.parametrize(
@@ -21,6 +25,16 @@ from loradrift.report.style import canvas, few_ticks, finish_panels
 )  # fmt: skip
 def test_cells_have_the_digits_of_their_scale(value, limit, text):
     assert figures.signed(value, limit) == text
+
+
+def test_bitmaps_can_be_printed(monkeypatch, tmp_path):
+    monkeypatch.setattr(style, "DPI", PRINTED)
+    with canvas(1) as (figure, _):
+        save(figure, tmp_path, "one")
+        inches = figure.get_size_inches()
+    height, width, _ = imread(tmp_path / "one.png").shape
+    assert (width, height) == pytest.approx(300 * inches, abs=1)
+    assert (tmp_path / "one.svg").read_text().startswith("<?xml")
 
 
 @pytest.mark.parametrize("interval", [(-0.02, 0.02), (-80.0, 90.0), (None, None)])

@@ -1,11 +1,13 @@
 """Trials are compared after equal shares of their runs."""
 
+from functools import cache
 from pathlib import Path
 
 import optuna
 import pytest
 
 from loradrift.config import SearchConfig
+from loradrift.sweeping import storage
 from loradrift.sweeping.reporting import Reporter
 from loradrift.sweeping.storage import open_storage
 
@@ -58,7 +60,8 @@ def test_small_batches_are_not_ended_for_having_seen_fewer_rows(report):
 
 
 @pytest.mark.parametrize("pruner", ["hyperband", "successive_halving"])
-def test_every_trial_gets_a_quarter_of_its_run(report, pruner):
+def test_every_trial_gets_a_quarter_of_its_run(report, pruner, monkeypatch):
+    monkeypatch.setattr(storage, "open_storage", cache(open_storage))  # 200 times the same
     steps = range(10, 101, 10)
     report({step: 0.9 for step in steps}, 100, pruner)
     shares = []
