@@ -43,9 +43,16 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
         backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
 
 
+def _linear_layers(backbone: Backbone) -> dict[str, nn.Module]:
+    """The layers that PEFT takes for linear, by name: GPT-2's are its own ``Conv1D``."""
+    from transformers.pytorch_utils import Conv1D
+
+    modules = backbone.decoder.named_modules()
+    return {name: module for name, module in modules if isinstance(module, nn.Linear | Conv1D)}
+
+
 def _check_rank(backbone: Backbone, rank: int) -> None:
-    linear = [m for m in backbone.decoder.modules() if isinstance(m, nn.Linear)]
-    largest = max(min(module.in_features, module.out_features) for module in linear)
+    largest = max(min(layer.weight.shape) for layer in _linear_layers(backbone).values())
     if rank > largest:
         raise UserError(
             f"method.rank must be at most {largest}, the rank of the model's largest linear "
@@ -54,13 +61,10 @@ def _check_rank(backbone: Backbone, rank: int) -> None:
 
 
 def _check_targets(backbone: Backbone, targets: list[str]) -> None:
-    names = {
-        name.rpartition(".")[2]
-        for name, module in backbone.decoder.named_modules()
-        if isinstance(module, nn.Linear)
-    }
+    linear = _linear_layers(backbone)
+    names = {name.rpartition(".")[2] for name in linear}
     kinds = {
-        name: isinstance(module, nn.Linear | nn.Embedding)
+        name: name in linear or isinstance(module, nn.Embedding)
         for name, module in backbone.decoder.named_modules()
     }
     for target in targets:

@@ -1,6 +1,5 @@
 """The backbone is the same object for every method, and says what is wrong with a folder."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,13 +8,12 @@ import torch
 from loradrift.config import FullFinetuneConfig, LoraConfig, ModelConfig, UserError
 from loradrift.methods import make_trainable
 from loradrift.models import (
+    Backbone,
     Classifier,
     adapter_weights,
-    check_path,
     export_model,
     load_backbone,
     load_tokenizer,
-    model_fingerprint,
     trainable_parameters,
 )
 
@@ -141,6 +139,21 @@ def test_what_lora_cannot_adapt_is_refused(backbone, change, message):
         make_trainable(backbone, replace(LORA, **change), seed=0)
 
 
+def test_gpt_2_is_adapted_too():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=1, n_head=2)
+    )
+    make_trainable(Backbone(model), replace(LORA, target_modules=["c_attn"]), seed=0)
+    [block] = model.transformer.h
+    assert {name for name, p in block.named_parameters() if p.requires_grad} == {
+        f"attn.c_attn.lora_{side}.default.weight" for side in "AB"
+    }
+    with pytest.raises(UserError, match="rank must be at most 32, the rank of .* layer, got 33"):
+        make_trainable(Backbone(model), replace(LORA, rank=33), seed=0)
+
+
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
 def test_gradient_checkpointing_gives_the_same_gradients(model, method):
     gradients = []
@@ -207,59 +220,3 @@ def test_an_exported_adapter_reproduces_the_model_on_the_plain_base(
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"adapter_model.safetensors", "head.safetensors", "tokenizer.json"} <= names
     assert not [path for path in tmp_path.iterdir() if path.name != "model"]
-
-
-def test_a_folder_that_is_no_model_is_named(tmp_path, model, model_folder):
-    here = ModelConfig(name="local", path=str(tmp_path))
-    with pytest.raises(UserError, match="is no model: it has no config.json"):
-        check_path(here)
-    shutil.copy(model_folder / "config.json", tmp_path)
-    with pytest.raises(UserError, match="holds no weights"):
-        check_path(here)
-    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
-    with pytest.raises(UserError, match=r"weights as a pickle \(pytorch_model.bin\)"):
-        load_backbone(here, seed=0)
-    check_path(replace(here, weights="random"))
-
-
-def test_a_damaged_weight_file_is_named(tmp_path, model_folder):
-    shutil.copytree(model_folder, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(UserError, match="cannot be loaded"):
-        load_backbone(ModelConfig(name="local", path=str(tmp_path)), seed=0)
-
-
-def test_weights_that_do_not_fit_are_no_random_start(tmp_path, model_folder):
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(model_folder, tmp_path, dirs_exist_ok=True)
-    weights = load_file(tmp_path / "model.safetensors")
-    renamed = {key.replace("layers.1", "layerz.1"): value for key, value in weights.items()}
-    save_file(renamed, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    here = ModelConfig(name="local", path=str(tmp_path))
-    with pytest.raises(UserError, match=r"9 parameters have no weights that fit, model.layers.1"):
-        load_backbone(here, seed=0)
-
-
-def test_a_hub_name_without_a_network_says_what_to_do():
-    absent = ModelConfig(name="tinyllama", path="nobody/nothing")
-    with pytest.raises(UserError, match="cannot be had from the hub .* use model=tiny"):
-        load_tokenizer(absent)
-    with pytest.raises(UserError, match="cannot be had from the hub"):
-        load_backbone(absent, seed=0)
-
-
-def test_the_fingerprint_is_of_the_weights_not_of_the_folder(model, model_folder, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(model_folder, copy)
-    same = replace(model, path=str(copy))
-    first = model_fingerprint(model, seed=0, cache=tmp_path)
-    assert model_fingerprint(same, seed=1, cache=tmp_path) == first
-    weights = copy / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    assert model_fingerprint(same, seed=0, cache=tmp_path) != first
-    random = replace(model, weights="random")
-    assert model_fingerprint(random, seed=0, cache=tmp_path) not in (
-        first,
-        model_fingerprint(random, seed=1, cache=tmp_path),
-    )
