@@ -115,7 +115,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
 
 
 def _check_many(config: Config, alone: bool) -> None:
-    """Refuse to take what is typed for many runs for one of them.
+    """Refuse to do for a single run what was typed for many.
 
     Raises:
         UserError: If this job is no part of the study, of the search or of the listing.

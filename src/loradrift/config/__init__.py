@@ -5,8 +5,7 @@ Nothing behind that door sees OmegaConf. Every message names the key as typed, t
 value.
 """
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
-from loradrift.config.errors import UserError, check
+from loradrift.config.errors import UserError, check, refuse_extras
 from loradrift.config.methods import (
     METHODS,
     BaselineConfig,
@@ -216,7 +215,7 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
     """
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
-    _refuse_extras(config, "")
+    refuse_extras(config, "")
     config.variant = variant
     return config
 
@@ -236,21 +235,5 @@ def load_analysis(cfg: DictConfig) -> AnalyzeConfig:
             raise error
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, AnalyzeConfig)
-    _refuse_extras(config, "")
+    refuse_extras(config, "")
     return config
-
-
-def _refuse_extras(values: Any, prefix: str) -> None:
-    """Refuse what ``+key=value`` added beside the schema: it would have no effect.
-
-    Raises:
-        UserError: Naming the key and the nearest legal one.
-    """
-    known = {field.name for field in fields(values)}
-    for name, value in vars(values).items():
-        if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f". Did you mean: {prefix}{nearest[0]}?" if nearest else ""
-            raise UserError(f"+{prefix}{name}: there is no such key{hint}")
-        if is_dataclass(value):
-            _refuse_extras(value, f"{prefix}{name}.")

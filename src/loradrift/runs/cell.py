@@ -86,15 +86,15 @@ def open_cell(
     that says it was resumed. The block records its own success (:meth:`Cell.save`).
 
     Args:
-        folder: The cell's.
+        folder: The cell's directory.
         identity: What makes two cells the same: values that JSON can hold.
         defaults: What a key of ``identity`` means where a record does not have it, since it was
             made before there was such a key.
         force: Archive what the folder holds and start anew, unless it is finished and the same.
         wait: Wait for another process that holds the cell, rather than fail.
-        kind: Of work: ``training``, ``benchmark``, …
+        kind: The kind of work: ``training``, ``benchmark``, …
         phase: Of the study that the work is part of.
-        coordinates: The cell's place in the design, for whoever reads the record.
+        coordinates: The cell's place in the design, for readers of the record.
         overrides: The command line, as typed.
 
     Raises:

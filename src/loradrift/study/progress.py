@@ -178,16 +178,16 @@ def place(config: Config) -> str:
 
 def score(config: Config) -> str:
     """What a finished cell reached."""
-    record = read_record(config.cell)
-    metric = config.task.metric
-    value = None if record is None else _figure(record, metric)
-    if value is None:
-        return "done"
-    return f"{metric} {value:.2f}" if metric.endswith("loss") else f"{metric} {100 * value:.1f} %"
-
-
-def _figure(record: RunRecord, metric: str) -> float | None:
-    return record.metrics.get(f"evaluation/{metric}", record.metrics.get(f"validation/{metric}"))
+    record, metric = read_record(config.cell), config.task.metric
+    metrics = {} if record is None else record.metrics
+    for name, label in (
+        ("train/accuracy", "accuracy on its own rows"),  # what a sanity check is about
+        (f"evaluation/{metric}", metric),
+        (f"validation/{metric}", metric),
+    ):
+        if (value := metrics.get(name)) is not None:
+            return f"{label} " + (f"{value:.2f}" if metric == "loss" else f"{100 * value:.1f} %")
+    return "done"
 
 
 def steps_logged(folder: Path) -> int:

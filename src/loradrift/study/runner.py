@@ -1,6 +1,6 @@
 """The phases of a study, one after the other; each skips what is done.
 
-Nothing is kept but what the phases leave: whoever gives the same command goes on with the study.
+State lives only in the run folders: the same command goes on where an earlier one ended.
 """
 
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ def validate_number(lines: Iterable[Line]) -> None:
 
 
 def validate_found(settings: Config, lines: Iterable[Line]) -> None:
-    """Refuse cells with default values where a search was begun and what it found is not there.
+    """Refuse cells with default values where a search has trials and its best values are missing.
 
     Args:
         settings: The command's own.

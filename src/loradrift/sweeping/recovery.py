@@ -57,7 +57,7 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
         if not holders:  # its claim was not finished, and nobody is claiming now
             give_up(study, storage, trial.number, "its process ended while it took it up")
         elif not all(map(is_gone, here)):
-            continue  # whoever launched the job sees how it ends, and the job records that itself
+            continue  # its launcher sees how the job ends, and the job records that itself
         elif len(here) == len(holders):
             give_up(study, storage, trial.number, "its process has ended")
         elif trial._trial_id in silent:

@@ -1,4 +1,4 @@
-"""Is a search the one that was begun under its name?"""
+"""Check that a search is the one that was created under its name."""
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
@@ -20,7 +20,7 @@ def begin(storage: RDBStorage, name: str, direction: str) -> Study:
     """The study, made if there is none.
 
     Raises:
-        UserError: If it was begun to go the other way.
+        UserError: If it was created with the other direction.
     """
     study = optuna.create_study(
         study_name=name,
@@ -30,7 +30,7 @@ def begin(storage: RDBStorage, name: str, direction: str) -> Study:
     )
     if study.direction.name.lower() != direction:
         raise UserError(
-            f"{name} was begun to {study.direction.name.lower()}, and now is to {direction}"
+            f"{name} was created to {study.direction.name.lower()}, and now is to {direction}"
         )
     return study
 

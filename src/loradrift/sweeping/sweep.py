@@ -1,7 +1,6 @@
 """Trials, one after the other or side by side, until the study has as many as were asked for.
 
-Nothing is kept but the storage: whoever gives the same command goes on with the same study, after a
-``kill -9`` or on another machine.
+State lives only in the storage: the same command goes on, after a ``kill -9`` or elsewhere.
 """
 
 import itertools

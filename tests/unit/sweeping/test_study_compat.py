@@ -1,4 +1,4 @@
-"""A search goes on only as it was begun, and begins only with what is legal."""
+"""A search resumes only with the settings that it was created with, and these must be legal."""
 
 import re
 
@@ -15,7 +15,7 @@ def test_a_study_of_another_space_is_refused(tmp_path):
         ("method.rank=4", r"method.rank: 8 -> 4"),
         ("method.rank=choice(4,8)", r"method.rank: 8 -> choice\(4,8\)"),
         ("task.epochs=1", r"task.epochs: None -> 1"),
-        ("hydra.sweeper.direction=minimize", "was begun to maximize, and now is to minimize"),
+        ("hydra.sweeper.direction=minimize", "was created to maximize, and now is to minimize"),
     ):
         code, _, err = search_here(changed, runs=tmp_path, n_trials=2)
         assert code == 1 and "Traceback" not in err

@@ -157,11 +157,7 @@ def _wide(batches: Sequence[Array]) -> list[Array]:
 
 
 def _loses_digits(x_ND: Array, p_N: Floats) -> bool:
-    """Whether float32 products would keep too little of the spread.
-
-    So it is if some rows dwarf the others, or most of the squares are the distance of the mean from
-    the shift.
-    """
+    """Whether massive rows, or a mean far from the shift, would hide the spread in float32."""
     if not np.isfinite(p_N).all():
         return False  # is refused below
     offset = np.square(x_ND.mean(0, dtype=np.float64)).sum()
@@ -183,8 +179,7 @@ def _shifted(batches: Sequence[Array], shift_D: Floats) -> tuple[Array, Floats]:
 def merge(a: SufficientStats, b: SufficientStats) -> SufficientStats:
     """The moments of both sets of rows, about the shift of the larger one.
 
-    A single massive row may come first: about a shift as far away as that, little would be left of
-    the others.
+    A set of a single massive row would give a shift that hides the others' spread.
 
     >>> few, many = (moments([np.ones((n, 2))], [np.zeros((n, 2))]) for n in (1, 9))
     >>> merge(few, many).shift_x
