@@ -43,7 +43,7 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
         backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
 
 
-def _linear_layers(backbone: Backbone) -> dict[str, nn.Module]:
+def _linear_layers(backbone: Backbone) -> dict[str, Any]:
     """The layers that PEFT takes for linear, by name: GPT-2's are its own ``Conv1D``."""
     from transformers.pytorch_utils import Conv1D
 
