@@ -123,7 +123,7 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Estimated from the finished cells and the steps of all; None before the first."""
         done = self._work_done + sum(
-            steps for config in self._running.values() if (steps := self._steps(config))
+            number for config in self._running.values() if (number := self._steps(config))
         )
         left = self._work_left + self._work_done - done
         return self._seconds / done * left if done else None
@@ -138,23 +138,23 @@ class Progress:
         if base := self.base_line():
             now.add_row(base)
         for config in self._running.values():
-            if (steps := self._steps(config)) is not None:
+            if (number := self._steps(config)) is not None:
                 trains = isinstance(config.method, TrainedConfig)
                 limit = config.task.max_steps or "many"
-                now.add_row(place(config), f"step {steps} of {limit}" if trains else "")
+                now.add_row(place(config), f"step {number} of {limit}" if trains else "")
         return Group(phases, now, self.line())
 
     def base_line(self) -> str:
         """How far the base model is; empty unless it is being made."""
         for path in self._cache.glob("pretraining/*/*/*/*/run.json"):
             if record := self._under_way(path.parent):
-                steps = f"step {steps_logged(path.parent)} of {record.config['task']['max_steps']}"
-                return f"making the base model, once: {steps}"
+                most = record.config["task"]["max_steps"]
+                return f"making the base model, once: step {steps(path.parent, most)} of {most}"
         return ""
 
     def _steps(self, config: Config) -> int | None:
         """Optimizer steps of a job so far; None if it has not begun."""
-        return steps_logged(config.cell) if self._under_way(config.cell) else None
+        return steps(config.cell, config.task.max_steps) if self._under_way(config.cell) else None
 
     def _under_way(self, folder: Path) -> RunRecord | None:
         """The record of a run, unless it has ended or is of an earlier command."""
@@ -190,10 +190,14 @@ def score(config: Config) -> str:
     return "done"
 
 
-def steps_logged(folder: Path) -> int:
-    """Steps by the last row of ``metrics.csv``, which is written with each checkpoint."""
+def steps(folder: Path, most: int | None) -> int:
+    """Steps by the last row of ``metrics.csv``, which is written with each checkpoint.
+
+    A row of the loss is logged before its step is done, the last row after all of them.
+    """
     with suppress(OSError, ValueError, IndexError):
-        return int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0]) + 1
+        last = int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
+        return last + 1 if most is None else min(last + 1, most)
     return 0
 
 

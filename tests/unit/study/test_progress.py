@@ -149,6 +149,19 @@ def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(design, tmp_path
     assert lines[3].startswith("cell 0 of 3")
 
 
+def test_a_run_that_evaluates_is_not_beyond_its_last_step(design):
+    config = design["production"][0].config
+    begin(config, step=300)  # the row of the final figures
+    assert module.steps(config.cell, config.task.max_steps) == 300
+    assert module.steps(config.cell, None) == 301
+
+
+def test_a_sanity_check_says_the_accuracy_that_it_is_about(design, end):
+    config = design["production"][0].config
+    end(0, config, **{"train/accuracy": 0.995, "evaluation/accuracy": 0.55})
+    assert module.score(config) == "accuracy on its own rows 99.5 %"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, ""), (0.0, ""), (29, "less than a minute left"), (200, "about 3 min left")],
