@@ -46,12 +46,8 @@ def hierarchical_bootstrap(
         by_task: A value per seed and example (S, N), such as the difference of two methods'
             scores; tasks may differ in S and N.
         rng: Draws the resamples.
-        num_resamples: R.
+        num_resamples: R, positive.
         confidence: Share of resamples between ``low`` and ``high``.
-
-    Raises:
-        ValueError: If there is no task, a task is no finite matrix, ``num_resamples`` is not
-            positive, or ``confidence`` is not in (0, 1).
 
     Example:
         >>> rng = np.random.default_rng(0)

@@ -19,14 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from loradrift.statistics.intervals import check_confidence
-from loradrift.statistics.values import (
-    NO_VARIANCE,
-    ONE_SEED,
-    constant,
-    contrast,
-    pairs,
-    snap,
-)
+from loradrift.statistics.values import NO_VARIANCE, ONE_SEED, constant, contrast, pairs, snap
 
 
 class EffectSize(NamedTuple):
@@ -48,9 +41,7 @@ class EffectSize(NamedTuple):
 
 
 def hedges_factor(df: float) -> float:
-    """What makes a standardised difference unbiased; NaN below 2 degrees of freedom.
-
-    With 1 degree of freedom the estimate has no mean that a factor could correct.
+    """What makes a standardised difference unbiased; NaN for 1 df, where it has no mean to correct.
 
     Example:
         >>> round(hedges_factor(2), 3)
@@ -63,10 +54,6 @@ def hedges_factor(df: float) -> float:
 
 def paired_d(treatment: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> EffectSize:
     """d_z: the mean of the paired differences in their own standard deviations.
-
-    Raises:
-        ValueError: If the values are not two finite vectors of equal length, or ``confidence`` is
-            not in (0, 1).
 
     Example:
         >>> paired_d([2, 4, 6], [1, 2, 3]).d
@@ -83,38 +70,19 @@ def pooled_d(treatment: ArrayLike, control: ArrayLike, confidence: float = 0.95)
     """The difference of the means in pooled standard deviations, seeds taken as independent.
 
     Methods that share a seed's luck make the interval too wide, never too narrow, and ``g`` up to
-    17 % too large (3 seeds, correlation 0.9): d_z uses the pairs.
-
-    Raises:
-        ValueError: If the values are not two finite vectors of equal length, or ``confidence`` is
-            not in (0, 1).
+    17 % too large (3 seeds, correlation 0.9): d_z uses the pairs. ``d`` is Cohen's.
 
     Example:
         >>> pooled_d([3, 4, 5], [1, 2, 3]).d
         2.0
     """
-    treatment_S, control_S = pairs(treatment, control)
+    arms = treatment_S, control_S = pairs(treatment, control)
+    residuals = np.concatenate([snap(arm_S - arm_S.mean(), arm_S) for arm_S in arms])
     n = len(treatment_S)
     df = 2 * (n - 1)
-    return _effect(cohens_d(treatment_S, control_S), np.sqrt(n / 2), df, n, confidence)
-
-
-def cohens_d(treatment: ArrayLike, control: ArrayLike) -> float:
-    """The difference of the means in pooled standard deviations, uncorrected; NaN without any.
-
-    Raises:
-        ValueError: If the values are not two finite vectors of equal length.
-
-    Example:
-        >>> cohens_d([3, 4, 5], [1, 2, 3])
-        2.0
-    """
-    treatment_S, control_S = pairs(treatment, control)
-    within = [treatment_S - treatment_S.mean(), control_S - control_S.mean()]
-    residuals = np.concatenate([snap(within[0], treatment_S), snap(within[1], control_S)])
-    df = len(residuals) - 2
     spread = np.sqrt(np.square(residuals).sum() / df) if df else 0.0
-    return float((treatment_S.mean() - control_S.mean()) / spread) if spread > 0 else np.nan
+    d = float((treatment_S.mean() - control_S.mean()) / spread) if spread > 0 else np.nan
+    return _effect(d, np.sqrt(n / 2), df, n, confidence)
 
 
 def _effect(d: float, per_t: float, df: int, n: int, confidence: float) -> EffectSize:

@@ -22,16 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from loradrift.statistics.values import (
-    NO_VARIANCE,
-    ONE_RATIO,
-    ONE_SEED,
-    UNBOUNDED,
-    constant,
-    pairs,
-    snap,
-    vector,
-)
+from loradrift.statistics.values import NO_VARIANCE, ONE_SEED, constant, pairs, snap, vector
+
+ONE_RATIO = "the ratio is the same in all seeds: they give the interval no width"
+UNBOUNDED = "control varies too much over seeds for an interval of the ratio"
 
 
 class Variance(NamedTuple):
@@ -55,19 +49,13 @@ class Interval(NamedTuple):
 def t_interval(
     seed_values: ArrayLike, rows: Variance | None = None, confidence: float = 0.95
 ) -> Interval:
-    """Mean over seeds with its interval.
+    """Mean over seeds with its interval: NaN bounds for one seed, no width if all seeds agree.
 
     Args:
         seed_values: One value per seed (its mean over tasks, where there are several).
-        rows: Jackknife variance of the mean over seeds (a jackknife's), if the claim is about
-            all text like the probe's and not only about these rows.
+        rows: Jackknife variance of the mean over seeds, if the claim is about all text like the
+            probe's and not only about these rows.
         confidence: Share of such intervals that contain the truth.
-
-    Returns:
-        NaN bounds for one seed; no width, and a note, if all seeds agree exactly.
-
-    Raises:
-        ValueError: If the values are no finite vector, or ``confidence`` is not in (0, 1).
 
     Example:
         >>> low, high = t_interval([1, 2, 3])[1:3]
@@ -88,29 +76,17 @@ def t_interval(
 
 
 def ratio_interval(
-    treatment: ArrayLike,
-    control: ArrayLike,
-    rows: Variance | None = None,
-    confidence: float = 0.95,
+    treatment: ArrayLike, control: ArrayLike, rows: Variance | None = None, confidence: float = 0.95
 ) -> Interval:
     """Ratio of the means over seeds, with the interval that goes with the test of a contrast.
 
     It holds every r whose two-sided paired t test of ``treatment - r control`` does not reject
     (Fieller 1954, J. R. Statist. Soc. B 16:175), so that its ends and such a test cannot contradict
-    each other; a mean of the seeds' own ratios can.
-
-    Args:
-        treatment: A value per seed (S,).
-        control: The value with the same seed (S,), positive on average.
-        rows: Jackknife variance of the ratio, as for :func:`t_interval`.
-        confidence: Share of such intervals that contain the truth.
-
-    Returns:
-        NaN bounds for one seed, or where the control's mean cannot be told from 0.
+    each other; a mean of the seeds' own ratios can. ``rows`` is the jackknife variance of the
+    ratio. The bounds are NaN for one seed, or where the control's mean cannot be told from 0.
 
     Raises:
-        ValueError: If the values are not paired, the control's mean is not positive, or
-            ``confidence`` is not in (0, 1).
+        ValueError: If the control's mean is not positive.
 
     Example:
         >>> ratio_interval([2, 4, 6], [1, 2, 3]).estimate
@@ -143,10 +119,7 @@ def ratio_interval(
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse what is no probability.
-
-    Raises:
-        ValueError: If it is not in (0, 1).
+    """Raise ValueError for what is no probability.
 
     Example:
         >>> check_confidence(0.95)

@@ -1,14 +1,17 @@
-"""Paired t tests: of no difference, of non-inferiority, of equivalence.
+"""Paired t tests: of no difference, of non-inferiority, of equivalence; several p-values at once.
 
 Non-inferiority with a relative margin m tests the linear contrast ``treatment - (1 - m) control``
 and not the ratio, whose distribution has heavy tails when the denominator varies (Laster & Johnson
 2003, doi:10.1002/sim.1137). Equivalence: two one-sided tests (Schuirmann 1987,
 doi:10.1007/BF01068419). A t test has no least p: the assumption that seeds are normal supplies what
 few of them cannot show.
+
+Corrections: Holm 1979, Scand. J. Statist. 6:65; Benjamini & Hochberg 1995, JRSS B 57:289.
 """
 
-# Shape suffixes: S seeds.
+# Shape suffixes: S seeds, N tests.
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,15 +34,7 @@ class TTest(NamedTuple):
 
 
 def paired_t(treatment: ArrayLike, control: ArrayLike, confidence: float = 0.95) -> TTest:
-    """Two-sided test of ``treatment - control`` against 0.
-
-    Args:
-        treatment: A value per seed (S,).
-        control: The value with the same seed (S,).
-        confidence: Of the interval; 0.95 goes with a test at 5 %.
-
-    Raises:
-        ValueError: If they are not two finite vectors of equal length.
+    """Two-sided test of ``treatment - control`` against 0; a test at 5 % goes with 0.95.
 
     Example:
         >>> test = paired_t([2, 4, 6], [1, 2, 3])
@@ -55,16 +50,12 @@ def noninferiority(
 ) -> TTest:
     """One-sided test of ``treatment - (1 - margin) control > 0``, higher values being better.
 
-    Args:
-        treatment: A value per seed (S,), in the unit of ``control``.
-        control: The value with the same seed (S,), positive.
-        margin: Share of the control's value that may be lost.
-        confidence: Of the two-sided interval of the contrast; its lower end is above 0 at 0.9
-            exactly when p < 5 %.
+    At a confidence of 0.9 the lower end of the two-sided interval of the contrast is above 0
+    exactly when p < 5 %.
 
     Raises:
-        ValueError: If the values are not paired, the control's mean is not positive, or ``margin``
-            is not in (0, 1).
+        ValueError: If the control's mean is not positive, or ``margin``, the share of the control's
+            value that may be lost, is not in (0, 1).
 
     Example:
         >>> noninferiority([0.80, 0.81, 0.79], [0.80, 0.80, 0.80]).p < 0.05
@@ -110,15 +101,10 @@ def equivalence(
 ) -> Equivalence:
     """Test whether the mean of ``treatment - control`` lies between ``low`` and ``high``.
 
-    Args:
-        treatment: A value per seed (S,).
-        control: The value with the same seed (S,).
-        low: Lower bound, in the unit of the values.
-        high: Upper bound.
-        alpha: Level of each one-sided test; sets the interval, not the p-value.
+    ``alpha`` is the level of each one-sided test: it sets the interval, not the p-value.
 
     Raises:
-        ValueError: If the values are not paired, or the bounds are not in order.
+        ValueError: If the bounds, which are in the unit of the values, are not in order.
 
     Example:
         >>> equivalence([0.80, 0.81, 0.79], [0.80, 0.80, 0.80], low=-0.1, high=0.1).p < 0.05
@@ -135,3 +121,39 @@ def equivalence(
         below = float(stats.ttest_1samp(contrast_S, high, alternative="less").pvalue)
     p = max(above, below)
     return Equivalence(interval.estimate, interval, p, above, below, df, interval.note)
+
+
+class Adjusted(NamedTuple):
+    """One p-value among others."""
+
+    p: float
+    bonferroni: float
+    holm: float
+    benjamini_hochberg: float
+
+
+def adjust(p_values: Mapping[str, float]) -> dict[str, Adjusted]:
+    """Correct each p-value for the others.
+
+    A NaN is a test that was planned and could not be made: it counts as 1, so that its result,
+    once there, can only make the others' corrected values smaller.
+
+    Raises:
+        ValueError: If a p-value is outside [0, 1].
+
+    Example:
+        >>> adjust({"drift": 0.01, "score": 0.04})["drift"]
+        Adjusted(p=0.01, bonferroni=0.02, holm=0.02, benjamini_hochberg=0.02)
+    """
+    for name, p in p_values.items():
+        if not (np.isnan(p) or 0 <= p <= 1):
+            raise ValueError(f"the p-value of {name} must be in [0, 1], got {p}")
+    if not p_values:
+        return {}
+    p_N = np.nan_to_num(np.array(list(p_values.values()), dtype=np.float64), nan=1.0)
+    order_N, count = np.argsort(p_N, kind="stable"), len(p_N)
+    holm_N = np.empty(count)
+    holm_N[order_N] = np.maximum.accumulate(p_N[order_N] * np.arange(count, 0, -1))
+    columns = p_N, p_N * count, holm_N, stats.false_discovery_control(p_N)
+    rows = zip(p_values, *(np.minimum(column, 1).tolist() for column in columns), strict=True)
+    return {name: Adjusted(*values) for name, *values in rows}

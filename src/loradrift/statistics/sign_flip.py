@@ -49,7 +49,7 @@ class SignFlip(NamedTuple):
     num_blocks: int
     """Blocks that differ from the null value; the others carry no sign."""
 
-    exact: bool = True
+    exact: bool
     """Whether every flip was looked at."""
 
 
@@ -71,9 +71,6 @@ def sign_flip(
         rng: Draws the flips; needed beyond 40 blocks only, below all flips are counted.
         num_flips: How many flips it draws.
 
-    Raises:
-        ValueError: If a value is not finite, or ``rng`` is missing beyond 40 blocks.
-
     Example:
         >>> sign_flip([1, 2, 3], alternative="greater").p
         0.125
@@ -81,26 +78,23 @@ def sign_flip(
     values_B = finite(values).ravel()
     shifted_B = _shifted(values_B, mu0, alternative)
     moving_B = shifted_B[shifted_B != 0]
-    n = len(moving_B)
-    if n > MAX_BLOCKS:
-        p = _drawn_p(moving_B, alternative == "two-sided", rng, num_flips)
-        floor = max(least_p(n, alternative), 1 / (1 + num_flips))
-        return SignFlip(float(values_B.mean()), p, floor, n, exact=False)
-    observed = moving_B.sum()
-    share = _share_at_least(moving_B, abs(observed) if alternative == "two-sided" else observed)
-    p = min(1.0, 2 * share) if alternative == "two-sided" else share
-    return SignFlip(float(values_B.mean()), p, least_p(n, alternative), n)
+    n, two_sided = len(moving_B), alternative == "two-sided"
+    floor, exact = least_p(n, alternative), n <= MAX_BLOCKS
+    if exact:
+        share = _share_at_least(moving_B, _extent(moving_B.sum(), two_sided))
+        p = min(1.0, 2 * share) if two_sided else share
+    else:
+        p = _drawn_p(moving_B, two_sided, rng, num_flips)
+        floor = max(floor, 1 / (1 + num_flips))
+    return SignFlip(float(values_B.mean()), p, floor, n, exact)
 
 
 def _drawn_p(
     values_B: Array, two_sided: bool, rng: np.random.Generator | None, num_flips: int
 ) -> float:
     """Share of drawn sign patterns that are as extreme as the one seen, which is counted in."""
-    n = len(values_B)
-    if rng is None:
-        raise ValueError(f"rng must be given beyond {MAX_BLOCKS} blocks, got {n} blocks")
     threshold = _extent(values_B.sum(), two_sided) - ROUNDING * np.abs(values_B).sum()
-    signs = _random_signs(rng, n, num_flips)
+    signs = _random_signs(rng, len(values_B), num_flips, MAX_BLOCKS)
     reached = sum(int((_extent(each @ values_B, two_sided) >= threshold).sum()) for each in signs)
     return (1 + reached) / (1 + num_flips)
 
@@ -155,15 +149,8 @@ def max_t(
     A flip turns all layers of a block together, which keeps their correlation: 22 layers that say
     the same cost almost nothing, where Bonferroni would multiply by 22.
 
-    Args:
-        values_BL: Paired differences (B, L).
-        mu0: Null value of every layer.
-        alternative: As for :func:`sign_flip`.
-        rng: Draws the flips; needed beyond 20 blocks only, below all flips are enumerated.
-        num_flips: How many flips it draws.
-
-    Raises:
-        ValueError: If the values are no finite matrix, or ``rng`` is missing beyond 20 blocks.
+    The arguments are those of :func:`sign_flip`, for paired differences (B, L) and the null value
+    of every layer. ``rng`` is needed beyond 20 blocks only: below, all flips are enumerated.
 
     Example:
         >>> max_t([[1, 1], [2, -1], [3, 2]]).p_L.tolist()
@@ -173,15 +160,14 @@ def max_t(
     if values_BL.ndim != 2:
         raise ValueError(f"values must have shape (blocks, layers), got {values_BL.shape}")
     n = len(values_BL)
-    if n > MAX_ENUMERATED and rng is None:
-        raise ValueError(f"rng must be given beyond {MAX_ENUMERATED} blocks, got {n} blocks")
     shifted_BL = _shifted(values_BL, mu0, alternative)
     # Flips leave the sum of squares alone, and t grows with this ratio: the order is that of t.
     norms_L = np.sqrt(np.square(shifted_BL).sum(axis=0))
     unit_BL = np.divide(shifted_BL, norms_L, out=np.zeros_like(shifted_BL), where=norms_L > 0)
     two_sided = alternative == "two-sided"
     exact = n <= MAX_ENUMERATED
-    signs = _all_signs(n, n - two_sided) if exact else _random_signs(rng, n, num_flips)
+    drawn = _random_signs(rng, n, num_flips, MAX_ENUMERATED)
+    signs = _all_signs(n, n - two_sided) if exact else drawn
     maxima = [_extent(signs_CB @ unit_BL, two_sided).max(axis=1) for signs_CB in signs]
     maxima_F = np.sort(np.concatenate(maxima))
     observed_L = _extent(unit_BL.sum(axis=0), two_sided) - ROUNDING * n
@@ -204,8 +190,9 @@ def _all_signs(num_blocks: int, num_free: int) -> Iterator[Array]:
 
 
 def _random_signs(
-    rng: np.random.Generator | None, num_blocks: int, num_flips: int
+    rng: np.random.Generator | None, num_blocks: int, num_flips: int, num_counted: int
 ) -> Iterator[Array]:
-    assert rng is not None
+    if rng is None:
+        raise ValueError(f"rng must be given beyond {num_counted} blocks, got {num_blocks} blocks")
     for start in range(0, num_flips, CHUNK):
         yield rng.choice([-1.0, 1.0], (min(CHUNK, num_flips - start), num_blocks))

@@ -17,15 +17,10 @@ ROUNDING = 1e-12
 
 ONE_SEED = "one value: no spread, hence no interval and no t test"
 NO_VARIANCE = "all values are equal: the t test is undefined and the interval has no width"
-ONE_RATIO = "the ratio is the same in all seeds: they give the interval no width"
-UNBOUNDED = "control varies too much over seeds for an interval of the ratio"
 
 
 def finite(values: ArrayLike, name: str = "values") -> Array:
-    """Any shape as float64.
-
-    Raises:
-        ValueError: If there is no value, or one that is not finite.
+    """Any shape as float64: at least one value, and all finite.
 
     Example:
         >>> finite([[1, 2]])
@@ -38,10 +33,7 @@ def finite(values: ArrayLike, name: str = "values") -> Array:
 
 
 def vector(values: ArrayLike, name: str = "values") -> Array:
-    """One value per unit.
-
-    Raises:
-        ValueError: If it is not a vector of finite numbers.
+    """One finite value per unit.
 
     Example:
         >>> vector([1, 2])
@@ -54,10 +46,7 @@ def vector(values: ArrayLike, name: str = "values") -> Array:
 
 
 def pairs(treatment: ArrayLike, control: ArrayLike) -> tuple[Array, Array]:
-    """Both arms' values, paired by seed.
-
-    Raises:
-        ValueError: If they are not two finite vectors of equal length.
+    """Both arms' values, paired by seed: two finite vectors of equal length.
 
     Example:
         >>> pairs([1], [2])
@@ -65,9 +54,9 @@ def pairs(treatment: ArrayLike, control: ArrayLike) -> tuple[Array, Array]:
     """
     left, right = vector(treatment, "treatment"), vector(control, "control")
     if len(left) != len(right):
+        lengths = f"{len(left)} and {len(right)}"
         raise ValueError(
-            "treatment and control must have a value for the same seeds, got "
-            f"{len(left)} and {len(right)}"
+            f"treatment and control must have a value for the same seeds, got {lengths}"
         )
     return left, right
 

@@ -1,12 +1,6 @@
 """Weight changes: factored where training left factors, one dense module at a time elsewhere."""
 
-from loradrift.weights.delta import (
-    Dense,
-    Dora,
-    FullChange,
-    read_change,
-    read_full,
-)
+from loradrift.weights.delta import Dense, Dora, FullChange, read_change, read_full
 from loradrift.weights.low_rank import (
     Change,
     LowRank,
@@ -18,13 +12,7 @@ from loradrift.weights.low_rank import (
     singular_values,
     svd,
 )
-from loradrift.weights.projection import (
-    Overlap,
-    Projection,
-    cosine,
-    projection,
-    subspace_overlap,
-)
+from loradrift.weights.projection import Overlap, Projection, cosine, projection, subspace_overlap
 from loradrift.weights.spectrum import (
     Directions,
     Intruders,

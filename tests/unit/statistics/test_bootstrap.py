@@ -40,23 +40,17 @@ def test_weights_are_whole_draws():
     np.testing.assert_allclose(counts / 20_000, [0.25, 0.5, 0.25], atol=0.015)
 
 
-def test_equal_generators_give_equal_intervals():
-    first, again, other = (
-        hierarchical_bootstrap({"a": table()}, np.random.default_rng(s), 500) for s in (3, 3, 4)
-    )
+def test_equal_generators_give_equal_intervals_of_either_sign_and_any_scale():
+    def interval(seed, values):
+        return hierarchical_bootstrap({"a": values}, np.random.default_rng(seed), 500)
+
+    first, again, other = (interval(seed, table()) for seed in (3, 3, 4))
+    turned = interval(3, -2 * table())
     np.testing.assert_array_equal(first.resamples_R, again.resamples_R)
     assert (first.low, first.high) == (again.low, again.high) != (other.low, other.high)
-
-
-def test_sign_and_scale():
-    a = hierarchical_bootstrap({"a": table()}, np.random.default_rng(5), 500)
-    b = hierarchical_bootstrap({"a": -2 * table()}, np.random.default_rng(5), 500)
-    assert (b.low, b.high) == pytest.approx((-2 * a.high, -2 * a.low))
-
-
-def test_equal_values_have_no_spread():
-    result = hierarchical_bootstrap({"a": np.full((1, 5), 0.3)}, np.random.default_rng(6), 50)
-    assert (result.low, result.high) == pytest.approx((0.3, 0.3))
+    assert (turned.low, turned.high) == pytest.approx((-2 * first.high, -2 * first.low))
+    equal = interval(6, np.full((1, 5), 0.3))
+    assert (equal.low, equal.high) == pytest.approx((0.3, 0.3))
 
 
 class Counted(np.random.Generator):
@@ -82,15 +76,16 @@ def test_many_resamples_are_drawn_at_a_time_and_no_more_than_a_cache_holds():
     assert max(draw.sizes) <= 2**16 and len(draw.sizes) < 500
 
 
-def test_errors_of_the_bootstrap():
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="by_task must have at least one task, got none"):
-        hierarchical_bootstrap({}, rng)
-    with pytest.raises(ValueError, match=r"rte must have shape \(seeds, examples\), got \(2,\)"):
-        hierarchical_bootstrap({"rte": [1, 2]}, rng)
-    with pytest.raises(ValueError, match="rte must be finite numbers"):
-        hierarchical_bootstrap({"rte": [[1, np.nan]]}, rng)
-    with pytest.raises(ValueError, match="num_resamples must be positive, got 0"):
-        hierarchical_bootstrap({"rte": [[1.0]]}, rng, 0)
-    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 0"):
-        hierarchical_bootstrap({"rte": [[1.0]]}, rng, confidence=0)
+@pytest.mark.parametrize(
+    ("by_task", "options", "message"),
+    [
+        ({}, {}, "by_task must have at least one task, got none"),
+        ({"rte": [1, 2]}, {}, r"rte must have shape \(seeds, examples\), got \(2,\)"),
+        ({"rte": [[1, np.nan]]}, {}, "rte must be finite numbers"),
+        ({"rte": [[1.0]]}, {"num_resamples": 0}, "num_resamples must be positive, got 0"),
+        ({"rte": [[1.0]]}, {"confidence": 0}, r"confidence must be in \(0, 1\), got 0"),
+    ],
+)
+def test_errors_of_the_bootstrap(by_task, options, message):
+    with pytest.raises(ValueError, match=message):
+        hierarchical_bootstrap(by_task, np.random.default_rng(0), **options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.statistics import cohens_d, hedges_factor, paired_d, pooled_d
+from loradrift.statistics import hedges_factor, paired_d, pooled_d
 
 LORA, FULL = [0.83, 0.82, 0.81, 0.84, 0.82], [0.84, 0.83, 0.82, 0.83, 0.87]
 
@@ -26,7 +26,7 @@ def test_each_has_its_own_degrees_of_freedom():
     assert (z.df, pooled.df) == (4, 8)
     assert z.g == pytest.approx(hedges_factor(4) * z.d)
     spread = math.sqrt((np.var(LORA, ddof=1) + np.var(FULL, ddof=1)) / 2)
-    assert pooled.d == cohens_d(LORA, FULL) == pytest.approx(differences.mean() / spread)
+    assert pooled.d == pytest.approx(differences.mean() / spread)
     assert pooled.g == pytest.approx(hedges_factor(8) * pooled.d)
 
 
@@ -64,17 +64,17 @@ def test_nothing_to_divide_by(values):
     for effect in (paired_d(*values), pooled_d(*values)):
         assert all(map(math.isnan, (effect.d, effect.g, effect.low, effect.high)))
         assert effect.note
+
+
+def test_too_little_for_d_z():
     assert math.isnan(paired_d([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]).d)
+    two = paired_d([1.0, 2.0], [0.5, 1.0])  # no correction
+    assert math.isnan(two.g) and math.isfinite(two.d)
 
 
-def test_two_seeds_have_no_correction_for_d_z():
-    effect = paired_d([1.0, 2.0], [0.5, 1.0])
-    assert math.isnan(effect.g) and math.isfinite(effect.d)
-
-
-def test_errors_of_effect_sizes():
-    for effect in (paired_d, pooled_d):
-        with pytest.raises(ValueError, match="a value for the same seeds, got 2 and 1"):
-            effect([1, 2], [1])
-        with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 1"):
-            effect([1, 2], [2, 4], confidence=1)
+@pytest.mark.parametrize("effect", [paired_d, pooled_d])
+def test_errors_of_effect_sizes(effect):
+    with pytest.raises(ValueError, match="a value for the same seeds, got 2 and 1"):
+        effect([1, 2], [1])
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 1"):
+        effect([1, 2], [2, 4], confidence=1)

@@ -51,11 +51,7 @@ def test_all_patterns_counted_one_by_one(alternative, values, mu0):
 def test_scipy_gives_the_same(alternative):
     values = np.random.default_rng(1).normal(0.4, 1, 11)
     result = stats.permutation_test(
-        (values,),
-        np.sum,
-        permutation_type="samples",
-        alternative=alternative,
-        n_resamples=np.inf,
+        (values,), np.sum, permutation_type="samples", alternative=alternative, n_resamples=np.inf
     )
     assert sign_flip(values, 0, alternative).p == pytest.approx(result.pvalue, abs=1e-12)
 
@@ -70,9 +66,7 @@ def test_forty_blocks_are_exact():
 def test_order_sign_and_scale_do_not_matter():
     values = np.random.default_rng(2).normal(0.5, 1, (5, 3))
     p = sign_flip(values).p
-    assert sign_flip(values[::-1].T).p == p
-    assert sign_flip(-values).p == p
-    assert sign_flip(1e-7 * values).p == p
+    assert [sign_flip(other).p for other in (values[::-1].T, -values, 1e-7 * values)] == [p] * 3
     assert sign_flip(values, alternative="greater").p == sign_flip(-values, alternative="less").p
     assert sign_flip(values + 3, mu0=3).p == pytest.approx(p, abs=1e-12)
 
@@ -105,13 +99,6 @@ def test_flips_are_drawn_where_there_are_too_many_to_count(side):
     assert hopeless.p == hopeless.least_p == 1 / 100_001
 
 
-def test_errors_of_sign_flip():
-    with pytest.raises(ValueError, match="values must be finite numbers and at least one, got"):
-        sign_flip([1, np.nan])
-    with pytest.raises(ValueError, match="rng must be given beyond 40 blocks, got 41 blocks"):
-        sign_flip(np.arange(1, 42))
-
-
 def max_t_brute_force(values):
     def t(x):
         return np.abs(x.mean(0) / (x.std(0, ddof=1) / np.sqrt(len(x))))
@@ -129,14 +116,10 @@ def test_max_t_counted_one_by_one():
     assert result.exact and result.least_p == 2.0**-7
 
 
-def test_max_t_of_one_layer_is_sign_flip():
-    values = np.random.default_rng(4).normal(0.6, 1, (9, 1))
-    for side in SIDES:
-        assert max_t(values, 0.2, side).p_L[0] == sign_flip(values, 0.2, side).p
-
-
 def test_max_t_pays_for_layers_that_differ_only():
     x = np.random.default_rng(5).normal(0.8, 1, (9, 1))
+    for side in SIDES:
+        assert max_t(x, 0.2, side).p_L[0] == sign_flip(x, 0.2, side).p
     same = np.repeat(x, 22, axis=1)
     np.testing.assert_allclose(max_t(same).p_L, sign_flip(x).p)
     others = np.hstack([x, np.random.default_rng(6).normal(0, 1, (9, 21))])
@@ -145,14 +128,15 @@ def test_max_t_pays_for_layers_that_differ_only():
 
 def test_max_t_does_not_depend_on_a_layers_scale():
     values = np.random.default_rng(7).normal(0.5, 1, (8, 4))
-    np.testing.assert_array_equal(max_t(values).p_L, max_t(values * [1, 1e6, 1e-6, 3]).p_L)
-    np.testing.assert_array_equal(max_t(values).p_L, max_t(-values[::-1]).p_L)
+    for other in (values * [1, 1e6, 1e-6, 3], -values[::-1]):
+        np.testing.assert_array_equal(max_t(values).p_L, max_t(other).p_L)
+    nothing = np.column_stack([np.ones(6), np.zeros(6)])
+    np.testing.assert_array_equal(max_t(nothing).p_L, [2 / 2**6, 1])
 
 
 def test_max_t_draws_flips_beyond_enumeration():
     values = np.random.default_rng(8).normal(0.25, 1, (24, 6))
-    drawn = max_t(values, rng=np.random.default_rng(0), num_flips=20_000)
-    again = max_t(values, rng=np.random.default_rng(0), num_flips=20_000)
+    drawn, again = (max_t(values, rng=np.random.default_rng(0), num_flips=20_000) for _ in range(2))
     np.testing.assert_array_equal(drawn.p_L, again.p_L)
     assert not drawn.exact and drawn.least_p == 1 / 20_001
     one = max_t(values[:, :1], rng=np.random.default_rng(0), num_flips=20_000)
@@ -161,13 +145,15 @@ def test_max_t_draws_flips_beyond_enumeration():
     np.testing.assert_allclose(hopeless.p_L, 1 / 100)
 
 
-def test_a_layer_without_differences_has_p_1():
-    values = np.column_stack([np.ones(6), np.zeros(6)])
-    np.testing.assert_array_equal(max_t(values).p_L, [2 / 2**6, 1])
-
-
-def test_errors_of_max_t():
-    with pytest.raises(ValueError, match=r"values must have shape \(blocks, layers\), got \(3,\)"):
-        max_t([1, 2, 3])
-    with pytest.raises(ValueError, match="rng must be given beyond 20 blocks, got 21 blocks"):
-        max_t(np.ones((21, 2)))
+@pytest.mark.parametrize(
+    ("test", "values", "message"),
+    [
+        (sign_flip, [1, np.nan], "values must be finite numbers and at least one, got"),
+        (sign_flip, np.arange(1, 42), "rng must be given beyond 40 blocks, got 41 blocks"),
+        (max_t, [1, 2, 3], r"values must have shape \(blocks, layers\), got \(3,\)"),
+        (max_t, np.ones((21, 2)), "rng must be given beyond 20 blocks, got 21 blocks"),
+    ],
+)
+def test_errors_of_sign_flips(test, values, message):
+    with pytest.raises(ValueError, match=message):
+        test(values)

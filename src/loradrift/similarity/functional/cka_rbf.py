@@ -5,12 +5,7 @@
 import numpy as np
 from torch import Tensor
 
-from loradrift.similarity.functional.gram import (
-    Gram,
-    Hsic,
-    cka_distance_of_grams,
-    cka_of_grams,
-)
+from loradrift.similarity.functional.gram import Gram, Hsic, cka_distance_of_grams, cka_of_grams
 from loradrift.similarity.functional.inputs import Array, centre, matrices
 
 
