@@ -81,7 +81,7 @@ def sign_flip(
     n, two_sided = len(moving_B), alternative == "two-sided"
     floor, exact = least_p(n, alternative), n <= MAX_BLOCKS
     if exact:
-        share = _share_at_least(moving_B, _extent(moving_B.sum(), two_sided))
+        share = _share_at_least(moving_B, float(_extent(moving_B.sum(), two_sided)))
         p = min(1.0, 2 * share) if two_sided else share
     else:
         p = _drawn_p(moving_B, two_sided, rng, num_flips)
