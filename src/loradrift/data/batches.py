@@ -69,11 +69,13 @@ class Collator:
         pad_id: Fills the right; never attended to, because attention is causal.
         special_ids: Tokens that carry no text (beginning, separator).
         fixed_length: Pad to this many tokens instead of the batch's longest row.
+        multiple: Pad to a multiple of this; 1 on a CPU, which gains nothing from more.
     """
 
     pad_id: int
     special_ids: tuple[int, ...]
     fixed_length: int | None = None
+    multiple: int = MULTIPLE
 
     def __call__(self, table: Rows, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Rows of ``table`` as one batch.
@@ -85,7 +87,7 @@ class Collator:
         """
         rows = [table.row(int(i)) for i in indices]
         longest = self.fixed_length or max(len(row) for row in rows)
-        width = -(-longest // MULTIPLE) * MULTIPLE
+        width = -(-longest // self.multiple) * self.multiple
         ids_BT = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         mask_BT = np.zeros((len(rows), width), dtype=np.bool_)
         for number, row in enumerate(rows):

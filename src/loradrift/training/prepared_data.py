@@ -18,6 +18,7 @@ from loradrift.data import (
     rows_fingerprint,
     tokenize_documents,
 )
+from loradrift.data.batches import MULTIPLE
 from loradrift.models import load_tokenizer, model_fingerprint
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
@@ -67,6 +68,7 @@ def _what_is_read(config: Config) -> str:
         "seed": config.seed if drawn else None,
         "data": asdict(config.data),
         "callbacks": asdict(config.callbacks),
+        "accelerator": config.trainer.accelerator,
         "cache": config.cache,
         "files": [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files],
     }
@@ -90,7 +92,8 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
-    collate = Collator(pad, tuple(sorted(special)))
+    multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
+    collate = Collator(pad, tuple(sorted(special)), multiple=multiple)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
     fingerprints = {
         "evaluation_rows": rows_fingerprint(splits.evaluation),

@@ -114,6 +114,7 @@ def test_a_batch_is_padded_right_and_says_what_is_content(table):
     assert batch["content_mask"].int().tolist() == [[0, 1, 0, 1, 0, 0, 0, 0], [0, 1] + [0] * 6]
     assert batch["labels"].tolist() == [0, 1]
     assert Collator(3, (1, 2), fixed_length=16)(rows, [0])["input_ids"].shape == (1, 16)
+    assert Collator(3, (1, 2), multiple=1)(rows, [0, 1])["input_ids"].shape == (2, 4)
 
 
 @pytest.fixture(scope="module")
