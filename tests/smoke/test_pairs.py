@@ -4,16 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from front_doors import ROOT, run_here
 
-from loradrift.analysis.pairs.comparison import compare_pairs
+from loradrift.analysis.pairs.comparison import compare
+from loradrift.analysis.registry import make_config
 
 ROWS = 24
-
-RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -54,7 +52,8 @@ def test_a_run_of_the_small_model_names_its_base_in_the_cache(compute, tmp_path)
     assert record.config["model"]["path"] == ""  # so it is the adapter that says where
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("text1,text2,label\na dog runs,the dog runs,1\na dog runs,it rains,0\n")
-    found = compare_pairs(pairs, str(folder), None, RNG)
+    keys = {"pairs": str(pairs), "adapter": str(folder)}
+    found = compare(make_config("pairs", keys=keys))
     assert found.warnings == [] and (found.scores["baseline"] != found.scores["adapter"]).all()
     assert found.case.prints.loaded == record.fingerprints["base_model"]
 

@@ -38,24 +38,28 @@ class Bounds(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """The interval of each of :data:`INTERVALS`, by name."""
+    """The interval of each of :data:`INTERVALS`, by name; the difference is adapter less base."""
 
     baseline: dict[str, Bounds]
     adapter: dict[str, Bounds]
     difference: dict[str, Bounds]
-    """Adapter less baseline."""
 
 
-class Sorted(NamedTuple):
-    """A value per pair, sorted once: the ranks of any sample follow from its counts."""
+class Sorted:
+    """A value per pair, sorted once: the ranks in any sample follow from its counts."""
 
-    values_N: Floats
-    order_N: np.ndarray
-    ends_K: np.ndarray
-    """Place of the last of each group of equal values, in order."""
+    def __init__(self, values_N: Floats) -> None:
+        self.values_N = values_N
+        self._order_N = np.argsort(values_N, kind="stable")
+        _, self._group_N, sizes_K = np.unique(values_N, return_inverse=True, return_counts=True)
+        self._ends_K = np.cumsum(sizes_K) - 1  # the last of each group of equal values
 
-    group_N: np.ndarray
-    """Which group each pair is in."""
+    def ranks(self, weights_CN: Floats) -> Floats:
+        """Rank each pair in each sample; equal values share their mean rank."""
+        ends_CK = np.cumsum(weights_CN[:, self._order_N], axis=1)[:, self._ends_K]
+        starts_CK = np.concatenate([np.zeros((len(ends_CK), 1)), ends_CK[:, :-1]], axis=1)
+        ranks_CK = (starts_CK + ends_CK + 1) / 2
+        return ranks_CK[:, self._group_N]
 
 
 def bootstrap(
@@ -67,12 +71,7 @@ def bootstrap(
 ) -> Intervals:
     """Compute the intervals of both models and of their difference.
 
-    Args:
-        before: Scores (N,) of the base model, and their metrics.
-        after: Scores (N,) with the adapter, and their metrics.
-        labels_N: The labels of the pairs.
-        rng: Draws the samples.
-        num_resamples: The number of samples, R.
+    ``before`` and ``after`` are each model's scores (N,) and their metrics.
 
     Raises:
         ValueError: If ``num_resamples`` is not positive.
@@ -80,12 +79,11 @@ def bootstrap(
     if num_resamples <= 0:
         raise ValueError(f"num_resamples must be positive, got {num_resamples}")
     count = len(labels_N)
-    labels, sides = sort(labels_N), [(sort(scores_N), m) for scores_N, m in (before, after)]
+    labels, sides = Sorted(labels_N), [(Sorted(scores_N), m) for scores_N, m in (before, after)]
     found: list[list[Floats]] = [[], []]
     at_once = max(1, CELLS // count)
     for start in range(0, num_resamples, at_once):
-        size = min(at_once, num_resamples - start)
-        weights_CN = draw(count, size, rng)
+        weights_CN = draw(count, min(at_once, num_resamples - start), rng)
         for rows, (scores, metrics) in zip(found, sides, strict=True):
             rows.append(sample_metrics(scores, labels, metrics.threshold, weights_CN))
     base_R4, adapter_R4 = (np.concatenate(rows) for rows in found)
@@ -99,19 +97,12 @@ def draw(count: int, size: int, rng: np.random.Generator) -> Floats:
     return counts.reshape(size, count).astype(np.float64)
 
 
-def sort(values_N: Floats) -> Sorted:
-    """Find groups of equal values."""
-    order_N = np.argsort(values_N, kind="stable")
-    _, group_N, sizes_K = np.unique(values_N, return_inverse=True, return_counts=True)
-    return Sorted(values_N, order_N, np.cumsum(sizes_K) - 1, group_N)
-
-
 def sample_metrics(scores: Sorted, labels: Sorted, threshold: float, weights_CN: Floats) -> Floats:
     """Compute :data:`INTERVALS` of each sample, (C, 4); NaN where one is not defined.
 
     Scores from ``threshold`` on are called 1; ``weights_CN`` counts each pair in each sample.
     """
-    ranks_CN = _ranks(scores, weights_CN)
+    ranks_CN = scores.ranks(weights_CN)
     auc_C = accuracy_C = np.full(len(weights_CN), np.nan)
     ones_N = labels.values_N
     if is_binary(ones_N):
@@ -123,16 +114,9 @@ def sample_metrics(scores: Sorted, labels: Sorted, threshold: float, weights_CN:
             auc_C = wins_C / (ones_C * zeros_C)
         right_N = (scores.values_N >= threshold) == (ones_N == 1)
         accuracy_C = weights_CN @ right_N / weights_CN.sum(1)
-    spearman_C = _correlation(ranks_CN, _ranks(labels, weights_CN), weights_CN)
+    spearman_C = _correlation(ranks_CN, labels.ranks(weights_CN), weights_CN)
     pearson_C = _correlation(scores.values_N, ones_N, weights_CN)
     return np.stack([spearman_C, pearson_C, auc_C, accuracy_C], axis=1)
-
-
-def _ranks(values: Sorted, weights_CN: Floats) -> Floats:
-    """Rank each pair in each sample; equal values share their mean rank."""
-    ends_CK = np.cumsum(weights_CN[:, values.order_N], axis=1)[:, values.ends_K]
-    starts_CK = np.concatenate([np.zeros((len(ends_CK), 1)), ends_CK[:, :-1]], axis=1)
-    return ((starts_CK + ends_CK + 1) / 2)[:, values.group_N]
 
 
 def _correlation(x_CN: Floats, y_CN: Floats, weights_CN: Floats) -> Floats:
@@ -144,8 +128,7 @@ def _correlation(x_CN: Floats, y_CN: Floats, weights_CN: Floats) -> Floats:
     least = [total_C1[:, 0] * (CONSTANT * np.abs(z).max(initial=0)) ** 2 for z in (x_CN, y_CN)]
     product_C = (weights_CN * centred[0] * centred[1]).sum(1)
     defined_C = (squares[0] > least[0]) & (squares[1] > least[1])
-    size_C = np.sqrt(np.where(defined_C, squares[0] * squares[1], np.nan))
-    return np.asarray(product_C / size_C)
+    return np.asarray(product_C / np.sqrt(np.where(defined_C, squares[0] * squares[1], np.nan)))
 
 
 def _bounds(samples_R4: Floats) -> dict[str, Bounds]:

@@ -49,25 +49,26 @@ def measure(scores_N: Floats, labels_N: Floats) -> Metrics:
 
     The correlations take any finite labels, the classifier's metrics need 0 and 1.
     """
-    from scipy.stats import pearsonr, spearmanr
+    from scipy.stats import mannwhitneyu, pearsonr, spearmanr
 
-    sides = {"scores": scores_N, "labels": labels_N}
-    constant = [
-        name
-        for name, values_N in sides.items()
-        if np.ptp(values_N) <= CONSTANT * np.abs(values_N).max()
-    ]
-    notes = [f"{name} are constant: no correlation is defined" for name in constant]
     found = Metrics()
-    if not is_binary(labels_N):
-        notes.append("labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix")
-    else:
+    notes = []
+    for name, values_N in (("scores", scores_N), ("labels", labels_N)):
+        if np.ptp(values_N) <= CONSTANT * np.abs(values_N).max():
+            notes.append(f"{name} are constant: no correlation is defined")
+    has_correlation = not notes
+    if is_binary(labels_N):
         found = best_cut(scores_N, labels_N)
-        if len(np.unique(labels_N)) == 2:
-            found = found._replace(roc_auc=roc_auc(scores_N, labels_N))
+        ones, zeros = scores_N[labels_N == 1], scores_N[labels_N == 0]
+        if len(ones) and len(zeros):
+            # The p-value is not used, and an exact one takes long.
+            wins = mannwhitneyu(ones, zeros, method="asymptotic").statistic
+            found = found._replace(roc_auc=float(wins / (len(ones) * len(zeros))))
         else:
             notes.append("all pairs are of one class: no ROC-AUC")
-    if not constant:
+    else:
+        notes.append("labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix")
+    if has_correlation:
         rank, linear = (each(scores_N, labels_N) for each in (spearmanr, pearsonr))
         found = found._replace(spearman=float(rank.statistic), pearson=float(linear.statistic))
     return found._replace(notes=tuple(notes))
@@ -76,16 +77,6 @@ def measure(scores_N: Floats, labels_N: Floats) -> Metrics:
 def is_binary(labels_N: Floats) -> bool:
     """Whether labels are classes."""
     return bool(np.isin(labels_N, (0.0, 1.0)).all())
-
-
-def roc_auc(scores_N: Floats, labels_N: Floats) -> float:
-    """Probability that a pair labelled 1 scores above one labelled 0; both classes are there."""
-    from scipy.stats import mannwhitneyu
-
-    ones, zeros = scores_N[labels_N == 1], scores_N[labels_N == 0]
-    # The p-value is not used, and an exact one takes long.
-    statistic = mannwhitneyu(ones, zeros, method="asymptotic").statistic
-    return float(statistic / (len(ones) * len(zeros)))
 
 
 def best_cut(scores_N: Floats, labels_N: Floats) -> Metrics:

@@ -27,9 +27,7 @@ class TextPair(NamedTuple):
 def read_pairs(path: Path) -> list[TextPair]:
     """Read either format; a first line with a tab in it says that it is MRPC's.
 
-    Args:
-        path: Of the CSV (quoted as RFC 4180 says; further columns are left alone) or TSV file;
-            ``.gz`` is unpacked.
+    CSV is quoted as RFC 4180 says; further columns are left alone; ``.gz`` is unpacked.
 
     Raises:
         UserError: If the file is missing or malformed; names file and line.
@@ -39,24 +37,22 @@ def read_pairs(path: Path) -> list[TextPair]:
     lines = read_lines(path)
     if not any(lines):
         raise UserError(f"{path} is empty")
-    pairs = _read_mrpc(path, lines) if "\t" in lines[0] else _read_csv(path, lines)
+    if "\t" in lines[0]:
+        pairs = []
+        for row in parse_glue(path, lines, FORMATS["mrpc"], "pair"):
+            line = int(row.id.removeprefix("pair/")) + 2  # the header is line 1
+            pairs.append(TextPair(line, row.text, str(row.pair), float(row.label)))
+    else:
+        pairs = _read_csv(path, lines)
     if not pairs:
         raise UserError(f"{path} holds no pairs")
-    return pairs
-
-
-def _read_mrpc(path: Path, lines: list[str]) -> list[TextPair]:
-    pairs = []
-    for row in parse_glue(path, lines, FORMATS["mrpc"], "pair"):
-        line = int(row.id.removeprefix("pair/")) + 2  # the header is line 1
-        pairs.append(TextPair(line, row.text, str(row.pair), float(row.label)))
     return pairs
 
 
 def _read_csv(path: Path, lines: list[str]) -> list[TextPair]:
     # With their ends: a quoted text may go on in the next line.
     reader = csv.reader((f"{line}\n" for line in lines), strict=True)
-    line = 1
+    line, pairs = 1, []
     try:
         header = [name.strip() for name in next(reader)]
         if missing := [name for name in COLUMNS if name not in header]:
@@ -64,7 +60,6 @@ def _read_csv(path: Path, lines: list[str]) -> list[TextPair]:
                 f"{path}, line 1: no column {', '.join(missing)} in {', '.join(header)}; the "
                 f"header must be {','.join(COLUMNS)} (MRPC's own file is separated by tabs)"
             )
-        pairs = []
         line = reader.line_num + 1
         for cells in reader:
             if cells:

@@ -53,23 +53,23 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, bas
         UserError: If there is no tokenizer, or a text consists of special tokens; names file and
             line.
     """
-    row_of: dict[str, int] = {}
-    for pair in pairs:
-        for text in (pair.text1, pair.text2):
-            row_of.setdefault(text, len(row_of))
-    texts = list(row_of)
-    sides = [pair.text1 for pair in pairs], [pair.text2 for pair in pairs]
-    places_2N = np.array([[row_of[text] for text in side] for side in sides])
+    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.text1, pair.text2)))
+    row_of = {text: row for row, text in enumerate(texts)}
+    places_N2 = np.array([[row_of[pair.text1], row_of[pair.text2]] for pair in pairs])
     if loaded.kind == "sentence-transformers":
-        return Texts(texts, places_2N, None, _cut_by_encode(loaded.core, texts))
+        num_truncated = 0
+        if limit := loaded.core.max_seq_length:
+            rows = loaded.core.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+            num_truncated = sum(len(row) > limit for row in rows)
+        return Texts(texts, places_N2.T, None, num_truncated)
     table, collate = tokenize_texts(texts, loaded.core.config, base)
     empty = {i for i in range(len(texts)) if np.isin(table.row(i), collate.special_ids).all()}
-    for pair, places in zip(pairs, places_2N.T, strict=True):
+    for pair, places in zip(pairs, places_N2, strict=True):
         if empty & set(places.tolist()):
             raise UserError(
                 f"{path}, line {pair.line}: a text holds special tokens only: nothing to average"
             )
-    return Texts(texts, places_2N, (table, collate), table.num_truncated)
+    return Texts(texts, places_N2.T, (table, collate), table.num_truncated)
 
 
 def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenTable, Collator]:
@@ -82,9 +82,8 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenT
         tokenizer = load_tokenizer(ModelConfig(name="local", path=base))
     except UserError as error:
         said = str(error).replace("model.path=", "base=", 1).rstrip(": ")
-        raise UserError(
-            said.replace(" cannot be loaded", " has no tokenizer that can be loaded", 1)
-        ) from None
+        said = said.replace(" cannot be loaded", " has no tokenizer that can be loaded", 1)
+        raise UserError(said) from None
     places = getattr(config, "max_position_embeddings", None) or MAX_LENGTH
     limit = min(places, tokenizer.model_max_length)  # RoBERTa has two places that it cannot use
     ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
@@ -106,22 +105,23 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenT
     return table, Collator(pad, tuple(special))
 
 
-def _cut_by_encode(model: Any, texts: list[str]) -> int:
-    """How many texts ``encode`` cuts."""
-    limit = model.max_seq_length
-    if limit is None:
-        return 0
-    rows = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-    return sum(len(row) > limit for row in rows)
-
-
+@torch.inference_mode()
 def score(loaded: LoadedBase, texts: Texts) -> NDArray[np.float64]:
     """Cosine of each pair (N,), in float64 from float32 embeddings.
 
     Raises:
         UserError: If the embeddings are not finite.
     """
-    x_UD = embed(loaded, texts)
+    is_quiet = len(texts.texts) < MANY * BATCH_SIZE or not os.isatty(2)
+    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        if texts.tokens is not None:
+            x_UD = _mean_states(loaded, *texts.tokens, is_quiet=is_quiet)
+        else:
+            options = {"batch_size": BATCH_SIZE, "show_progress_bar": not is_quiet}
+            x_UD = torch.from_numpy(loaded.core.encode(texts.texts, **options)).double()
+    finally:
+        loaded.model.to("cpu")  # where it is certified
     first_N, second_N = torch.from_numpy(texts.places_2N)
     scores_N = F.cosine_similarity(x_UD[first_N], x_UD[second_N])
     if not scores_N.isfinite().all():
@@ -129,31 +129,20 @@ def score(loaded: LoadedBase, texts: Texts) -> NDArray[np.float64]:
     return scores_N.numpy()
 
 
-@torch.inference_mode()
-def embed(loaded: LoadedBase, texts: Texts) -> Tensor:
+def _mean_states(
+    loaded: LoadedBase, table: TokenTable, collate: Collator, *, is_quiet: bool
+) -> Tensor:
     """One vector per text, (U, D) in float64, on the CPU."""
-    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        if texts.tokens is not None:
-            return _mean_states(loaded, *texts.tokens)
-        quiet = len(texts.texts) < MANY * BATCH_SIZE or not _is_terminal()
-        x_UD = loaded.core.encode(texts.texts, batch_size=BATCH_SIZE, show_progress_bar=not quiet)
-        return torch.from_numpy(x_UD).double()
-    finally:
-        loaded.model.to("cpu")  # where it is certified
-
-
-def _mean_states(loaded: LoadedBase, table: TokenTable, collate: Collator) -> Tensor:
     from rich.console import Console
     from rich.progress import track
 
     device = next(loaded.model.parameters()).device
     loaded.core.config.use_cache = False  # nothing is generated
     batches = EvaluationBatches(table, collate, batch_size=BATCH_SIZE)
-    quiet = len(batches) < MANY or not _is_terminal()
-    console = Console(stderr=True)
     order, rows = [], []
-    for batch in track(batches, "texts", console=console, transient=True, disable=quiet):
+    for batch in track(
+        batches, "texts", console=Console(stderr=True), transient=True, disable=is_quiet
+    ):
         output = loaded.transformer(
             input_ids=batch["input_ids"].to(device),
             attention_mask=batch["attention_mask"].long().to(device),
@@ -164,7 +153,3 @@ def _mean_states(loaded: LoadedBase, table: TokenTable, collate: Collator) -> Te
     x_UD = torch.empty(len(table), rows[0].shape[1], dtype=torch.float64)
     x_UD[torch.cat(order)] = torch.cat(rows)
     return x_UD
-
-
-def _is_terminal() -> bool:
-    return os.isatty(2)

@@ -1,10 +1,14 @@
-"""A small model's adapters on disk, and pairs that its tokenizer knows."""
+"""A small model's adapters on disk, pairs that its tokenizer knows, and their comparison."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from adapter_cases import write_adapter, zero_b
+from transformers import AutoModelForCausalLM
+
+from loradrift.analysis.pairs import PairsConfig, comparison
+from loradrift.analysis.registry import make_config
 
 PAIRS = """text1,text2,label
 the film was great,the film was terrible,0
@@ -24,22 +28,29 @@ def pairs_file(tmp_path) -> Path:
 @pytest.fixture
 def adapter(model_folder, tmp_path) -> Callable[..., Path]:
     """``adapter(moved=False)``: a LoRA adapter as PEFT writes it; its B is zero unless moved."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModel, AutoModelForCausalLM
 
-    def save(*, moved: bool = True, inner: bool = False, name: str = "adapter", **options) -> Path:
-        loader = AutoModel if inner else AutoModelForCausalLM
-        targets = {"target_modules": ["q_proj", "v_proj"]} | options
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = get_peft_model(
-                loader.from_pretrained(model_folder), LoraConfig(r=4, lora_alpha=8, **targets)
-            )
-        draw = torch.Generator().manual_seed(1)
-        for key, parameter in sorted(model.named_parameters()):
-            if moved and ("lora_B" in key or "lora_embedding_A" in key):  # zero at the start
-                parameter.data.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
-        model.save_pretrained(tmp_path / name)
-        return tmp_path / name
+    def save(*, moved=True, kind=AutoModelForCausalLM, name="adapter", **options) -> Path:
+        options = {"target_modules": ["q_proj", "v_proj"]} | options
+        folder = write_adapter(tmp_path / name, model_folder, size=0.3, kind=kind, **options)
+        if not moved:
+            zero_b(folder)
+        return folder
 
     return save
+
+
+@pytest.fixture
+def settings(pairs_file, tmp_path) -> Callable[..., PairsConfig]:
+    """``settings(adapter, base=None, seed=0)``: the configuration of a comparison."""
+
+    def make(adapter, base=None, **options) -> PairsConfig:
+        keys = {"pairs": str(pairs_file), "adapter": str(adapter), "base": base and str(base)}
+        return make_config("pairs", keys=keys, results=str(tmp_path / "results"), **options)
+
+    return make
+
+
+@pytest.fixture
+def compare(settings) -> Callable[..., comparison.Comparison]:
+    """Compare on ``pairs_file``; takes what ``settings`` takes."""
+    return lambda *args, **options: comparison.compare(settings(*args, **options))

@@ -4,17 +4,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from adapter_cases import edit
 from safetensors.torch import load_file, save_file
 
-from loradrift.analysis.pairs.comparison import compare_pairs
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import load_backbone, model_fingerprint
 from loradrift.runs import Cell, RunRecord, Status
-
-RNG = np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -39,42 +35,40 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
     return write
 
 
-def test_a_run_names_its_adapter_and_base(pairs_file, run_folder, model_folder):
-    found = compare_pairs(pairs_file, str(run_folder()), None, RNG)
+def test_a_run_names_its_adapter_and_base(compare, run_folder, model_folder):
+    found = compare(run_folder())
     assert found.case.base == str(model_folder) and found.warnings == []
     assert found.applied.loaded.kind == "run"
 
 
-def test_another_model_than_the_trained_one_is_refused(
-    pairs_file, run_folder, tmp_path, model_folder
-):
+def test_another_model_than_the_trained_one_is_refused(compare, run_folder, tmp_path, model_folder):
     moved = tmp_path / "moved"
     shutil.copytree(model_folder, moved)
     folder = run_folder()
-    assert compare_pairs(pairs_file, str(folder), str(moved), RNG).warnings == []
+    assert compare(folder, moved).warnings == []
     random = ModelConfig(name="local", path=str(model_folder), weights="random")
     load_backbone(random, seed=7).lm.save_pretrained(moved)
     with pytest.raises(UserError, match=r"moved: base: .* trained on a base model with digest"):
-        compare_pairs(pairs_file, str(folder), str(moved), RNG)
+        compare(folder, moved)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("run", "message"),
     [
         ({"method": "full_finetune"}, r"holds no adapter: .*; the run's method is full_finetune"),
         ({"status": Status.FAILED}, r"holds no adapter: .* its status failed"),
         ({"weights": "random"}, r"was drawn at random \(model.weights=random\)"),
     ],
 )
-def test_runs_without_adapter_or_base_are_named(pairs_file, run_folder, settings, message):
+def test_runs_without_adapter_or_base_are_named(compare, run_folder, run, message):
     with pytest.raises(UserError, match=message):
-        compare_pairs(pairs_file, str(run_folder(**settings)), None, RNG)
+        compare(run_folder(**run))
 
 
-def test_folders_without_adapter_or_base_are_named(pairs_file, adapter, tmp_path):
+def test_folders_without_adapter_or_base_are_named(compare, adapter, tmp_path):
     def refused(folder: Path, base: Path | None, message: str) -> None:
         with pytest.raises(UserError, match=message):
-            compare_pairs(pairs_file, str(folder), base and str(base), RNG)
+            compare(folder, base)
 
     empty, folder = tmp_path / "empty", adapter()
     empty.mkdir()
@@ -86,14 +80,14 @@ def test_folders_without_adapter_or_base_are_named(pairs_file, adapter, tmp_path
     refused(folder, None, r"names no base model: give base=<folder or hub name>")
 
 
-def test_a_base_that_lacks_weights_is_refused(pairs_file, adapter, model_folder, tmp_path):
+def test_a_base_that_lacks_weights_is_refused(compare, adapter, model_folder, tmp_path):
     folder, base = adapter(), tmp_path / "base"
     shutil.copytree(model_folder, base)
     weights = load_file(base / "model.safetensors")
     weights = {key: x.clone() for key, x in weights.items() if "layers.1.mlp.up" not in key}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"base=.*: 1 parameters have no weights that fit, model.l"):
-        compare_pairs(pairs_file, str(folder), str(base), RNG)
+        compare(folder, base)
     (base / "model.safetensors").write_bytes(b"\0" * 50)
     with pytest.raises(UserError, match=r"base=.* cannot be loaded: "):
-        compare_pairs(pairs_file, str(folder), str(base), RNG)
+        compare(folder, base)

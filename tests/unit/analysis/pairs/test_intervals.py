@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.analysis.pairs.intervals import INTERVALS, bootstrap, draw, sample_metrics, sort
+from loradrift.analysis.pairs.intervals import INTERVALS, Sorted, bootstrap, draw, sample_metrics
 from loradrift.analysis.pairs.metrics import measure
 
 
@@ -33,7 +33,7 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
     weights = draw(30, 20, np.random.default_rng(3))
     assert (weights.sum(1) == 30).all() and weights.max() > 2
     threshold = measure(scores, labels).threshold
-    found = sample_metrics(sort(scores), sort(labels), threshold, weights)
+    found = sample_metrics(Sorted(scores), Sorted(labels), threshold, weights)
     for row, counts in zip(found, weights.astype(int), strict=True):
         x, y = np.repeat(scores, counts), np.repeat(labels, counts)
         expected = measure(x, y)
@@ -48,7 +48,7 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
 def test_the_whole_is_the_sample_that_has_each_pair_once():
     scores, _, labels = two_models(4)
     metrics = measure(scores, labels)
-    [row] = sample_metrics(sort(scores), sort(labels), metrics.threshold, np.ones((1, 60)))
+    [row] = sample_metrics(Sorted(scores), Sorted(labels), metrics.threshold, np.ones((1, 60)))
     assert row.tolist() == pytest.approx([metrics.figures[name] for name in INTERVALS])
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from loradrift.analysis.pairs.metrics import best_cut, measure, roc_auc
+from loradrift.analysis.pairs.metrics import best_cut, measure
 
 
 def draw(seed: int, size: int = 40, *, ties: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ def test_one_class_has_no_auc_and_constant_scores_have_one_half():
     assert np.isnan(measure(np.array([0.1, 0.5]), np.ones(2)).roc_auc)
     found = measure(np.full(4, 0.5), np.array([0.0, 1.0, 1.0, 1.0]))
     assert (found.roc_auc, found.accuracy) == (0.5, 0.75)
-    assert roc_auc(np.array([0.1, 0.9]), np.array([0.0, 1.0])) == 1
+    assert measure(np.array([0.1, 0.9]), np.array([0.0, 1.0])).roc_auc == 1
 
 
 def test_same_means_every_digit_and_nan_equals_nan():
