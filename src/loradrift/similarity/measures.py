@@ -7,8 +7,14 @@ from types import MappingProxyType
 from torch import Tensor
 
 from loradrift.similarity.functional.cca import pwcca, pwcca_distance, svcca, svcca_distance
-from loradrift.similarity.functional.cka import cka, cka_biased, cka_biased_distance, cka_distance
-from loradrift.similarity.functional.cka_rbf import cka_rbf, cka_rbf_distance
+from loradrift.similarity.functional.cka import (
+    cka,
+    cka_biased,
+    cka_biased_distance,
+    cka_distance,
+    cka_rbf,
+    cka_rbf_distance,
+)
 from loradrift.similarity.functional.cosine import (
     cosine,
     cosine_centered,

@@ -16,16 +16,7 @@ from torch import Tensor
 Floats = NDArray[np.float64]
 Formula = Callable[[Floats, Floats], float]
 
-REFERENCES: dict[str, Formula] = {}
-"""Measure -> its published formula."""
 
-
-def _formula(function: Formula) -> Formula:
-    REFERENCES[function.__name__.removeprefix("_")] = function
-    return function
-
-
-@_formula
 def _cka(x_ND: Floats, y_NE: Floats) -> float:
     """Song et al. 2012, eq. 5, on raw Grams, in the normalisation of CKA."""
 
@@ -40,13 +31,11 @@ def _cka(x_ND: Floats, y_NE: Floats) -> float:
     return _normalised(hsic, _exact_gram(x_ND), _exact_gram(y_NE))
 
 
-@_formula
 def _cka_biased(x_ND: Floats, y_NE: Floats) -> float:
     """Kornblith et al. 2019, eq. 1-3."""
     return _normalised(_biased_hsic, _exact_gram(x_ND), _exact_gram(y_NE))
 
 
-@_formula
 def _cka_rbf(x_ND: Floats, y_NE: Floats) -> float:
     """The U-centred inner product (Székely & Rizzo 2014, def. 2) of two Gaussian kernels."""
 
@@ -71,21 +60,17 @@ def _cka_rbf(x_ND: Floats, y_NE: Floats) -> float:
     return _normalised(u_centred_product, kernel(x_ND), kernel(y_NE))
 
 
-@_formula
 def _cosine(x_ND: Floats, y_ND: Floats) -> float:
     """Row by row."""
-    return float(
-        np.mean([1 - spatial.distance.cosine(x, y) for x, y in zip(x_ND, y_ND, strict=True)])
-    )
+    rows = zip(x_ND, y_ND, strict=True)
+    return float(np.mean([1 - spatial.distance.cosine(x, y) for x, y in rows]))
 
 
-@_formula
 def _cosine_centered(x_ND: Floats, y_ND: Floats) -> float:
     """Row by row, after the column means are removed."""
     return _cosine(x_ND - x_ND.mean(0), y_ND - y_ND.mean(0))
 
 
-@_formula
 def _procrustes(x_ND: Floats, y_NE: Floats) -> float:
     """``sqrt(2 - 2 |A^T B|_*)``."""
     a_ND, b_NE = x_ND - x_ND.mean(0), y_NE - y_NE.mean(0)
@@ -94,14 +79,12 @@ def _procrustes(x_ND: Floats, y_NE: Floats) -> float:
     return float(np.sqrt(max(0.0, 2 - 2 * nuclear)))
 
 
-@_formula
 def _svcca(x_ND: Floats, y_NE: Floats) -> float:
     """Principal angles (scipy) between the eigenvectors that hold 99 % of the variance."""
     angles = linalg.subspace_angles(_eigenvectors(x_ND, 0.99), _eigenvectors(y_NE, 0.99))
     return float(np.cos(angles).mean())
 
 
-@_formula
 def _pwcca(x_ND: Floats, y_NE: Floats) -> float:
     """Morcos et al. 2018, eq. 1 and section 2.1, with canonical directions from projections."""
     a_ND = x_ND - x_ND.mean(0)
@@ -115,7 +98,6 @@ def _pwcca(x_ND: Floats, y_NE: Floats) -> float:
     return float(weights_K @ correlations_K / weights_K.sum())
 
 
-@_formula
 def _knn(x_ND: Floats, y_NE: Floats) -> float:
     """Ten nearest by cosine, one row at a time."""
 
@@ -128,11 +110,18 @@ def _knn(x_ND: Floats, y_NE: Floats) -> float:
     return float(np.mean([len(left & right) / 10 for left, right in pairs]))
 
 
-@_formula
 def _rsa(x_ND: Floats, y_NE: Floats) -> float:
     """Spearman's correlation (scipy) of the correlation distances."""
     left, right = (spatial.distance.pdist(side, "correlation") for side in (x_ND, y_NE))
     return float(stats.spearmanr(left, right).statistic)
+
+
+REFERENCES: dict[str, Formula] = {
+    "cka": _cka, "cka_biased": _cka_biased, "cka_rbf": _cka_rbf, "cosine": _cosine,
+    "cosine_centered": _cosine_centered, "procrustes": _procrustes, "svcca": _svcca,
+    "pwcca": _pwcca, "knn": _knn, "rsa": _rsa,
+}  # fmt: skip
+"""Measure -> its published formula."""
 
 
 def reference(name: str, x_ND: Tensor, y_NE: Tensor) -> float:

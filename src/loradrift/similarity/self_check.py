@@ -33,71 +33,59 @@ class SelfCheckError(Exception):
 
 
 def self_check(measures: Iterable[str] = tuple(MEASURES), *, seed: int = 0) -> list[SelfCheck]:
-    """Try every claim on fresh random data.
-
-    Args:
-        measures: Names to prove.
-        seed: Draws the data.
-
-    Returns:
-        All checks, including those that do not hold.
+    """Try every claim of the measures on fresh random data; all checks, whether they hold or not.
 
     >>> checks = self_check(["cosine"])
     >>> len(checks), all(check.holds for check in checks)
     (8, True)
     """
-    checks: list[SelfCheck] = []
-    for name in measures:
-        generator = torch.Generator().manual_seed(seed)
-        checks += _self_check(MEASURES[name], generator)
-    return checks
+    return [
+        SelfCheck(name, *claim)
+        for name in measures
+        for claim in _claims(MEASURES[name], torch.Generator().manual_seed(seed))
+    ]
 
 
 def raise_failed(checks: Sequence[SelfCheck]) -> None:
-    """Stop the program if a check does not hold.
+    """Raise SelfCheckError that names each check that does not hold.
 
     >>> raise_failed([SelfCheck("cka", "self-similarity", 1.0, 1.0, 1e-6)])
-
-    Raises:
-        SelfCheckError: Naming each check that does not hold.
     """
-    failed = [check for check in checks if not check.holds]
+    failed = [
+        f"{check.measure}: {check.claim} is {check.measured:.6g}, must be {check.expected:.6g} to "
+        f"{check.tolerance:.1g}"
+        for check in checks
+        if not check.holds
+    ]
     if failed:
-        raise SelfCheckError(
-            "; ".join(
-                f"{check.measure}: {check.claim} is {check.measured:.6g}, must be "
-                f"{check.expected:.6g} to {check.tolerance:.1g}"
-                for check in failed
-            )
-        )
+        raise SelfCheckError("; ".join(failed))
 
 
-def _self_check(measure: Measure, generator: Generator) -> Iterator[SelfCheck]:
+def _claims(measure: Measure, generator: Generator) -> Iterator[tuple[str, float, float, float]]:
+    """Each claim with the value expected, the value measured, and the tolerance."""
     x_ND = torch.randn(96, 24, generator=generator) * torch.logspace(0, -1, 24)
     y_ND = x_ND + 0.5 * torch.randn(96, 24, generator=generator)
-
-    def checked(claim: str, expected: float, measured: float, tolerance: float) -> SelfCheck:
-        return SelfCheck(measure.name, claim, expected, measured, tolerance)
-
-    value = measure(x_ND, y_ND)
-    yield checked("self-similarity", measure.identical, measure(x_ND, x_ND), 1e-6)
-    yield checked("distance to itself", 0.0, measure.distance(x_ND, x_ND), 1e-6)
-    yield checked(
-        "the published formula in float64", reference(measure.name, x_ND, y_ND), value, 1e-5
-    )
+    value, exact = measure(x_ND, y_ND), reference(measure.name, x_ND, y_ND)
+    yield "self-similarity", measure.identical, measure(x_ND, x_ND), 1e-6
+    yield "distance to itself", 0.0, measure.distance(x_ND, x_ND), 1e-6
+    yield "the published formula in float64", exact, value, 1e-5
     if measure.identical == 1:
-        yield checked("1 - value as a distance", 1 - value, measure.distance(x_ND, y_ND), 1e-6)
+        yield "1 - value as a distance", 1 - value, measure.distance(x_ND, y_ND), 1e-6
     for name in sorted(measure.invariances):
-        yield checked(f"after {name}", value, measure(*_changed(name, x_ND, y_ND, generator)), 1e-5)
-    wider = torch.zeros(96, 8)
-    padded = torch.cat([x_ND, wider], 1), torch.cat([y_ND, wider], 1)
+        yield f"after {name}", value, measure(*_changed(name, x_ND, y_ND, generator)), 1e-5
     if measure.name != "rsa":  # whose rows are correlated over columns, empty ones too
-        yield checked("after empty columns", value, measure(*padded), 1e-5)
+        padded = (torch.nn.functional.pad(side_ND, (0, 8)) for side_ND in (x_ND, y_ND))
+        yield "after empty columns", value, measure(*padded), 1e-5
     if measure.unrelated is not None:
-        yield checked("independent noise", measure.unrelated, _of_noise(measure, generator), 0.02)
+        # wider than they are long: where biased measures fail
+        draws = [torch.randn(2, 64, 256, generator=generator) for _ in range(20)]
+        mean = sum(measure(x, y) for x, y in draws) / len(draws)
+        yield "independent noise", measure.unrelated, mean, 0.02
     for size in (1.0, 0.1, 1e-6):
         for planted in (each for each in PLANTED if each.measure == measure.name):
-            yield _planted(measure, planted, size, generator)
+            n, d = planted.shape
+            ratio = _planted_ratio(measure, planted, size, generator)
+            yield f"planted drift of {size:g} in {n} x {d}", 1.0, ratio, 0.1
 
 
 class Planted(NamedTuple):
@@ -127,19 +115,12 @@ PLANTED = (
 )
 
 
-def _planted(measure: Measure, planted: Planted, size: float, generator: Generator) -> SelfCheck:
+def _planted_ratio(measure: Measure, planted: Planted, size: float, generator: Generator) -> float:
+    """The distance measured over the distance planted."""
     n, d = planted.shape
     x_ND, noise_ND = (torch.randn(n, d, generator=generator, dtype=torch.float64) for _ in range(2))
-    measured = measure.distance(x_ND, x_ND + size * noise_ND)
     exact = planted.distance if size > 1e-3 else planted.first_term
-    claim = f"planted drift of {size:g} in {n} x {d}"
-    return SelfCheck(measure.name, claim, 1.0, measured / exact(size**2), 0.1)
-
-
-def _of_noise(measure: Measure, generator: Generator) -> float:
-    """Mean value of unrelated sides, wider than they are long: where biased measures fail."""
-    draws = [torch.randn(2, 64, 256, generator=generator) for _ in range(20)]
-    return sum(measure(x, y) for x, y in draws) / len(draws)
+    return measure.distance(x_ND, x_ND + size * noise_ND) / exact(size**2)
 
 
 def _changed(name: str, x_ND: Tensor, y_ND: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

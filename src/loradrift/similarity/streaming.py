@@ -37,11 +37,7 @@ class BufferedRows(Metric):
         self.add_state("rows_y", [], dist_reduce_fx="cat")
 
     def update(self, x_ND: Tensor, y_NE: Tensor) -> None:
-        """Add one batch of row-aligned activations.
-
-        Raises:
-            ValueError: If the sides are not two matrices with equally many rows.
-        """
+        """Add one batch: two matrices with equally many rows, else ValueError."""
         check_aligned(x_ND, y_NE)
         self.rows_x.append(x_ND.detach())
         self.rows_y.append(y_NE.detach())
@@ -55,13 +51,7 @@ class BufferedRows(Metric):
 
 
 class SummedRows(BufferedRows):
-    """A measure of sums over rows.
-
-    Args:
-        dim_x: Width D of the first side.
-        dim_y: Width E of the second side.
-        kwargs: Passed to :class:`torchmetrics.Metric`.
-    """
+    """A measure of sums over rows of widths ``dim_x`` (D) and ``dim_y`` (E)."""
 
     full_state_update = True  # sums about different shifts are merged, not added
 
@@ -75,12 +65,7 @@ class SummedRows(BufferedRows):
             self.add_state(name, empty, dist_reduce_fx=None)
 
     def update(self, x_ND: Tensor, y_NE: Tensor) -> None:
-        """Add one batch of row-aligned activations.
-
-        Raises:
-            ValueError: If the sides are not two matrices with equally many rows, of the widths
-                that were given.
-        """
+        """Add one batch: as above, and of the widths that were given, else ValueError."""
         check_aligned(x_ND, y_NE)
         got = (x_ND.shape[1], y_NE.shape[1])
         wanted = (*self._shapes["shift_x"], *self._shapes["shift_y"])
@@ -119,27 +104,22 @@ class SummedRows(BufferedRows):
         if not self._is_synced:
             self._reduce()
         states = [getattr(self, name).cpu().numpy() for name in self._shapes]
-        parts = (
-            list(map(_nested, zip(*states, strict=True))) if self._is_synced else [_nested(states)]
-        )
+        own = zip(*states, strict=True) if self._is_synced else [states]
+        parts = list(map(_nested, own))
         seen = [part for part in parts if part.xy.n]
         return reduce(merge, seen) if seen else parts[0]
 
     def _keep(self, total: SufficientStats) -> None:
-        for name, value in zip(self._shapes, _flat(total), strict=True):
+        values = (total.shift_x, total.shift_y, *total.xx, *total.yy, *total.xy)
+        for name, value in zip(self._shapes, values, strict=True):
             setattr(self, name, torch.as_tensor(value, device=self.device))
         self.rows_x, self.rows_y = [], []
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
-        """Add the rows that another instance has seen.
-
-        Raises:
-            TypeError: If it is not a metric of the same kind.
-        """
+        """Add the rows that another instance of the same kind has seen; TypeError for any other."""
+        kinds = type(self).__name__, type(incoming_state).__name__
         if not isinstance(incoming_state, type(self)):
-            raise TypeError(
-                f"expected a {type(self).__name__}, got {type(incoming_state).__name__}"
-            )
+            raise TypeError(f"expected a {kinds[0]}, got {kinds[1]}")
         totals = [part for part in (self.total(), incoming_state.total()) if part.xy.n]
         if totals:
             self._keep(reduce(merge, totals))
@@ -147,11 +127,7 @@ class SummedRows(BufferedRows):
         self._computed = None
 
     def compute(self) -> Tensor:
-        """The value over everything seen so far.
-
-        Raises:
-            ValueError: If fewer than 4 rows were seen.
-        """
+        """The value over everything seen so far; ValueError if fewer than 4 rows were seen."""
         total = self.total()
         if total.xy.n < MIN_ROWS:
             raise ValueError(f"expected at least {MIN_ROWS} rows, got {int(total.xy.n)}")
@@ -164,7 +140,7 @@ class SummedRows(BufferedRows):
 
 
 def _shapes(d: int, e: int) -> dict[str, tuple[int, ...]]:
-    """State name -> its shape, in the order of :func:`_flat`."""
+    """State name -> its shape, in the order of the fields."""
     shapes: dict[str, tuple[int, ...]] = {"shift_x": (d,), "shift_y": (e,)}
     for pair, (first, second) in {"xx": (d, d), "yy": (e, e), "xy": (d, e)}.items():
         sizes = ((), (first,), (second,), (first, second), (), (), (second,), (first,), ())
@@ -172,13 +148,7 @@ def _shapes(d: int, e: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _flat(m: SufficientStats) -> list[Any]:
-    return [m.shift_x, m.shift_y, *m.xx, *m.yy, *m.xy]
-
-
 def _nested(values: Sequence[Any]) -> SufficientStats:
-    shift_x, shift_y, *rest = values
     size = len(Cross._fields)
-    return SufficientStats(
-        shift_x, shift_y, *(Cross(*rest[i : i + size]) for i in range(0, len(rest), size))
-    )
+    crosses = (Cross(*values[i : i + size]) for i in range(2, len(values), size))
+    return SufficientStats(values[0], values[1], *crosses)

@@ -1,8 +1,8 @@
-"""Linear centred kernel alignment, debiased and biased, and its distance without cancellation.
+"""Centred kernel alignment (CKA), debiased and biased, and its distance without cancellation.
 
-CKA: Kornblith et al. 2019 (arXiv:1905.00414), eq. 1-3. The debiased value replaces HSIC by its
-unbiased estimate (Song et al. 2012, JMLR 13, eq. 5). It is 0 on average for independent sides where
-the biased one is 0.89 at N=256, D=2048, and may be negative.
+Linear CKA and CKA with a Gaussian kernel: Kornblith et al. 2019 (arXiv:1905.00414), eq. 1-3. The
+debiased value replaces HSIC by its unbiased estimate (Song et al. 2012, JMLR 13, eq. 5). It is 0 on
+average for independent sides where the biased one is 0.89 at N=256, D=2048, and may be negative.
 """
 
 # Shape suffixes: N examples, D and E representation widths.
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from loradrift.similarity.functional.from_sufficient_stats import cka_of_moments
 from loradrift.similarity.functional.gram import (
+    Gram,
     Hsic,
     cka_distance_of_grams,
     cka_of_grams,
     linear_gram,
 )
-from loradrift.similarity.functional.inputs import Array, centre, check_aligned, matrix
+from loradrift.similarity.functional.inputs import Array, centre, check_aligned, matrices, matrix
 from loradrift.similarity.functional.sufficient_stats import SufficientStats, moments
 
 TALL = 3
@@ -91,3 +92,46 @@ def _is_tall(x_ND: Tensor, y_NE: Tensor) -> bool:
 def _centred_moments(x_ND: Array, y_NE: Array) -> SufficientStats:
     x_ND, y_NE = centre(x_ND), centre(y_NE)
     return moments([x_ND], [y_NE], (np.zeros(x_ND.shape[1]), np.zeros(y_NE.shape[1])))
+
+
+def cka_rbf(x_ND: Tensor, y_NE: Tensor) -> float:
+    """Debiased CKA of ``exp(-|x_i - x_j|^2 / (2 s^2))``, at most 1.
+
+    ``s^2`` is the median of the squared distances over pairs i < j, for each side by itself.
+    Unchanged by rotation, translation and uniform scaling of either side. NaN also if more than
+    half of a side's pairs are equal.
+
+    >>> x = torch.randn(50, 8)
+    >>> round(cka_rbf(x, 3 * x + 1), 5)
+    1.0
+    """
+    return cka_of_grams(*map(rbf_gram, matrices(x_ND, y_NE))).debiased
+
+
+def cka_rbf_distance(x_ND: Tensor, y_NE: Tensor) -> float:
+    """``1 - cka_rbf`` without cancellation.
+
+    >>> x = torch.randn(50, 8)
+    >>> cka_rbf_distance(x, x)
+    0.0
+    """
+    return cka_distance_of_grams(*map(rbf_gram, matrices(x_ND, y_NE))).debiased
+
+
+def rbf_gram(x_ND: Array) -> Gram:
+    """The Gaussian kernel matrix, in float64; NaN where the median distance is zero.
+
+    >>> gram = rbf_gram(np.array([[0.0], [0.0], [1.0], [1.0]]))
+    >>> gram.upper_NN[0].round(3)
+    array([0.   , 1.   , 0.607, 0.607])
+    """
+    x_ND = centre(x_ND).astype(np.float64)
+    product_NN = x_ND @ x_ND.T
+    norms_N = product_NN.diagonal()
+    distances_NN = np.maximum(norms_N[:, None] + norms_N - 2 * product_NN, 0)
+    median = np.median(distances_NN[np.triu_indices(len(x_ND), 1)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kernel_NN = np.exp(distances_NN / (-2 * median))
+    np.fill_diagonal(kernel_NN, 0)
+    ones_N = np.ones(len(x_ND)) if median else np.full(len(x_ND), np.nan)
+    return Gram(np.triu(kernel_NN), ones_N, kernel_NN.sum(1))

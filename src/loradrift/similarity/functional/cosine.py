@@ -5,15 +5,7 @@
 import numpy as np
 from torch import Tensor
 
-from loradrift.similarity.functional.inputs import (
-    Array,
-    centre,
-    check_aligned,
-    float_array,
-    matrices,
-    refuse_infinite,
-    same_width,
-)
+from loradrift.similarity.functional.inputs import MIN_ROWS, Array, centre, matrices
 
 
 def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
@@ -26,8 +18,7 @@ def cosine(x_ND: Tensor, y_ND: Tensor) -> float:
     >>> round(cosine(x, 3 * x), 5), round(cosine(x, -x), 5)
     (1.0, -1.0)
     """
-    matrices(x_ND, y_ND)  # refuses too few rows
-    return float(row_cosines(x_ND, y_ND).mean())
+    return float(np.vecdot(*_units(x_ND, y_ND)).mean())
 
 
 def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
@@ -36,10 +27,7 @@ def row_cosines(x_ND: Tensor, y_ND: Tensor) -> Array:
     >>> row_cosines(torch.tensor([[1.0, 0], [1, 1]]), torch.tensor([[0.0, 1], [2, 2]])).round(3)
     array([0., 1.])
     """
-    check_aligned(x_ND, y_ND)
-    x, y = refuse_infinite(float_array(x_ND)), refuse_infinite(float_array(y_ND))
-    same_width(x, y, "cosine")
-    cosines_N: Array = np.vecdot(unit_rows(x), unit_rows(y))
+    cosines_N: Array = np.vecdot(*_units(x_ND, y_ND, min_rows=0))
     return cosines_N
 
 
@@ -50,7 +38,7 @@ def cosine_distance(x_ND: Tensor, y_ND: Tensor) -> float:
     >>> cosine_distance(x, x)
     0.0
     """
-    return _half_square_distance(*_raw(x_ND, y_ND))
+    return _half_square_distance(*_units(x_ND, y_ND))
 
 
 def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
@@ -60,7 +48,7 @@ def cosine_centered(x_ND: Tensor, y_ND: Tensor) -> float:
     >>> abs(cosine_centered(x + 9, noise + 9)) < 0.1 < cosine(x + 9, noise + 9)
     True
     """
-    return float(np.vecdot(*_centred(x_ND, y_ND)).mean())
+    return float(np.vecdot(*_units(x_ND, y_ND, centred=True)).mean())
 
 
 def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
@@ -70,7 +58,7 @@ def cosine_centered_distance(x_ND: Tensor, y_ND: Tensor) -> float:
     >>> cosine_centered_distance(x, x)
     0.0
     """
-    return _half_square_distance(*_centred(x_ND, y_ND))
+    return _half_square_distance(*_units(x_ND, y_ND, centred=True))
 
 
 def cosine_floor(x_ND: Tensor, y_ND: Tensor) -> float:
@@ -80,22 +68,26 @@ def cosine_floor(x_ND: Tensor, y_ND: Tensor) -> float:
     >>> abs(cosine_floor(x, x)) < 0.1, cosine_floor(x + 9, x + 9) > 0.9
     (True, True)
     """
-    left_ND, right_ND = _raw(x_ND, y_ND)
+    left_ND, right_ND = _units(x_ND, y_ND)
     n = len(left_ND)
     together = left_ND.sum(0) @ right_ND.sum(0) - np.vdot(left_ND, right_ND)
     return float(together / (n * (n - 1)))
 
 
-def _raw(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
-    x, y = matrices(x_ND, y_ND)
-    same_width(x, y, "cosine")
+def _units(
+    x_ND: Tensor, y_ND: Tensor, *, centred: bool = False, min_rows: int = MIN_ROWS
+) -> tuple[Array, Array]:
+    """Both sides, of equal width, with rows of length 1."""
+    x, y = matrices(x_ND, y_ND, min_rows)
+    if x.shape[1] != y.shape[1]:
+        name = "cosine_centered" if centred else "cosine"
+        raise ValueError(
+            f"{name} compares coordinate by coordinate and needs equal widths, got "
+            f"{x.shape[1]} and {y.shape[1]}"
+        )
+    if centred:
+        x, y = centre(x), centre(y)
     return unit_rows(x), unit_rows(y)
-
-
-def _centred(x_ND: Tensor, y_ND: Tensor) -> tuple[Array, Array]:
-    x, y = matrices(x_ND, y_ND)
-    same_width(x, y, "cosine_centered")
-    return unit_rows(centre(x)), unit_rows(centre(y))
 
 
 def unit_rows(x_ND: Array) -> Array:

@@ -60,8 +60,6 @@ class Gram:
 def linear_gram(x_ND: Tensor) -> Gram:
     """Gram of the centred rows. One symmetric product in the dtype of ``x``; sums in float64.
 
-    With rows that dwarf the others all of it is float64.
-
     >>> linear_gram(torch.tensor([[1.0], [2], [3], [6]])).diagonal_N
     array([4., 1., 0., 9.])
     """
@@ -70,16 +68,13 @@ def linear_gram(x_ND: Tensor) -> Gram:
 
 
 def linear_grams(sides: Sequence[Tensor]) -> list[Gram]:
-    """Grams of several layers of the same rows, all in one dtype.
+    """Grams of several layers of the same rows, all in one dtype; ValueError as for any measure.
 
     The columns are centred but for the rounding of their means, whose products with the rows are
     the sums of a Gram's rows: these need no pass over it, and correct what the rounding left.
 
     >>> [gram.num_rows for gram in linear_grams([torch.randn(5, 2), torch.randn(5, 3)])]
     [5, 5]
-
-    Raises:
-        ValueError: If a side is not a finite matrix with at least 4 rows.
     """
     arrays = [matrix(side) for side in sides]
     n, dtype = len(arrays[0]), np.result_type(*arrays)
@@ -160,20 +155,15 @@ def cka_distance_of_grams(k: Gram, m: Gram) -> Hsic:
     def distance(which: int) -> float:
         if not (k.own[which] > 0 and m.own[which] > 0):
             return math.nan
-        return _difference(k, m, k.own[which] ** -0.5, m.own[which] ** -0.5).own[which] / 2
+        a, b = k.own[which] ** -0.5, m.own[which] ** -0.5
+        dtype = np.result_type(k.upper_NN, m.upper_NN).type
+        upper_NN = k.upper_NN * dtype(a)
+        upper_NN -= m.upper_NN * dtype(b)
+        diagonal_N = a * k.diagonal_N - b * m.diagonal_N
+        sums_N = a * k.off_diagonal_sums_N - b * m.off_diagonal_sums_N
+        return Gram(upper_NN, diagonal_N, sums_N).own[which] / 2
 
     return Hsic(distance(0), distance(1))
-
-
-def _difference(k: Gram, m: Gram, a: float, b: float) -> Gram:
-    dtype = np.result_type(k.upper_NN, m.upper_NN).type
-    upper_NN = k.upper_NN * dtype(a)
-    upper_NN -= m.upper_NN * dtype(b)
-    return Gram(
-        upper_NN,
-        a * k.diagonal_N - b * m.diagonal_N,
-        a * k.off_diagonal_sums_N - b * m.off_diagonal_sums_N,
-    )
 
 
 def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
@@ -185,20 +175,16 @@ def cka_grid(ks: Sequence[Gram], ms: Sequence[Gram]) -> Floats:
     >>> cka_grid(grams, grams[:2]).shape
     (4, 2)
     """
-    products_KM = np.zeros((len(ks), len(ms)))
+    grid_KM = np.zeros((len(ks), len(ms)))
     for start in range(0, ks[0].num_rows, GRID_BAND):
         band = slice(start, start + GRID_BAND), slice(start, None)
         left_KB, right_MB = (
             np.stack([gram.upper_NN[band].ravel() for gram in grams]) for grams in (ks, ms)
         )
-        products_KM += left_KB @ right_MB.T
+        grid_KM += left_KB @ right_MB.T
     own = [np.sqrt([gram.own.debiased for gram in grams]) for grams in (ks, ms)]
     with np.errstate(invalid="ignore", divide="ignore"):  # without variance it is NaN
-        crosses_KM = np.array(
-            [
-                [_hsic(2 * products_KM[i, j], k, m).debiased for j, m in enumerate(ms)]
-                for i, k in enumerate(ks)
-            ]
-        )
-        grid_KM: Floats = crosses_KM / np.outer(*own)
+        for i, j in np.ndindex(grid_KM.shape):
+            grid_KM[i, j] = _hsic(2 * float(grid_KM[i, j]), ks[i], ms[j]).debiased
+        grid_KM /= np.outer(*own)
     return grid_KM

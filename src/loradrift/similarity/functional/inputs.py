@@ -29,60 +29,45 @@ MIN_ROWS = 4
 """The unbiased HSIC divides by N - 3."""
 
 
-def matrices(x_ND: Tensor, y_NE: Tensor) -> tuple[Array, Array]:
-    """Both sides as arrays on the CPU; float16 and bfloat16 become float32.
+def matrices(x_ND: Tensor, y_NE: Tensor, min_rows: int = MIN_ROWS) -> tuple[Array, Array]:
+    """Both sides as arrays on the CPU; ValueError unless they are aligned, finite matrices.
 
     >>> x, y = matrices(torch.ones(4, 2).bfloat16(), torch.ones(4, 3))
     >>> x.dtype, y.shape
     (dtype('float32'), (4, 3))
-
-    Raises:
-        ValueError: If they are not two matrices with one finite row per example and at least 4.
     """
     check_aligned(x_ND, y_NE)
-    return refuse_infinite(matrix(x_ND)), refuse_infinite(matrix(y_NE))
+    return refuse_infinite(matrix(x_ND, min_rows)), refuse_infinite(matrix(y_NE, min_rows))
 
 
 def check_aligned(x_ND: Tensor, y_NE: Tensor) -> None:
-    """Refuse anything but two matrices with equally many rows.
+    """Raise ValueError for anything but two matrices with equally many rows.
 
     >>> check_aligned(torch.ones(4, 2), torch.ones(4, 3))
-
-    Raises:
-        ValueError: With both shapes.
     """
     if x_ND.ndim != 2 or y_NE.ndim != 2 or len(x_ND) != len(y_NE):
-        raise ValueError(
-            "expected two matrices with one row per example, got shapes "
-            f"{tuple(x_ND.shape)} and {tuple(y_NE.shape)}"
-        )
+        shapes = f"{tuple(x_ND.shape)} and {tuple(y_NE.shape)}"
+        raise ValueError(f"expected two matrices with one row per example, got shapes {shapes}")
 
 
-def matrix(x_ND: Tensor) -> Array:
-    """One side as an array on the CPU.
+def matrix(x_ND: Tensor, min_rows: int = MIN_ROWS) -> Array:
+    """One side as an array on the CPU; ValueError if it has too few rows or no columns.
 
     >>> matrix(torch.ones(4, 2)).shape
     (4, 2)
-
-    Raises:
-        ValueError: If it has fewer than 4 rows or no columns.
     """
-    if x_ND.ndim != 2 or len(x_ND) < MIN_ROWS or not x_ND.shape[1]:
-        raise ValueError(
-            f"expected a matrix with at least {MIN_ROWS} rows and a column, got shape "
-            f"{tuple(x_ND.shape)}"
-        )
+    shape = tuple(x_ND.shape)
+    if len(shape) != 2 or shape[0] < min_rows or not shape[1]:
+        wanted = f"a matrix with at least {min_rows} rows and a column"
+        raise ValueError(f"expected {wanted}, got shape {shape}")
     return float_array(x_ND)
 
 
 def refuse_infinite(x_ND: Array) -> Array:
-    """Return the same array if all its values are finite.
+    """Return the same array if all its values are finite, else raise ValueError.
 
     >>> refuse_infinite(np.ones(2))
     array([1., 1.])
-
-    Raises:
-        ValueError: If a value is not finite.
     """
     # A finite sum has finite terms, and is ten times cheaper than asking each.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -101,21 +86,6 @@ def float_array(x_ND: Tensor) -> Array:
     x_ND = x_ND.detach().cpu()
     array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
     return array
-
-
-def same_width(x_ND: Array, y_ND: Array, name: str) -> None:
-    """Refuse sides of different width.
-
-    >>> same_width(np.ones((4, 2)), np.ones((4, 2)), "cosine")
-
-    Raises:
-        ValueError: Naming the measure.
-    """
-    if x_ND.shape[1] != y_ND.shape[1]:
-        raise ValueError(
-            f"{name} compares coordinate by coordinate and needs equal widths, got "
-            f"{x_ND.shape[1]} and {y_ND.shape[1]}"
-        )
 
 
 def has_massive_rows(square_norms_N: NDArray[np.float64]) -> bool:
@@ -141,7 +111,7 @@ class Shifted(NamedTuple):
 
 
 def shifted(x_ND: Array) -> Shifted:
-    """Take the rounded column means away; same dtype, C order.
+    """Take the rounded column means away; same dtype, C order. ValueError if one is not finite.
 
     The means are float64, and what their rounding leaves is kept, so that columns whose mean is
     thousands of times their spread lose no digit. Values whose products could overflow or vanish
@@ -151,9 +121,6 @@ def shifted(x_ND: Array) -> Shifted:
     >>> shifted(np.array([[1.0, 7.0], [3.0, 7.0]])).rows_ND
     array([[-1.,  0.],
            [ 1.,  0.]])
-
-    Raises:
-        ValueError: If a value is not finite.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # is seen below
         mean_D = x_ND.mean(axis=0, dtype=np.float64)

@@ -54,7 +54,7 @@ class SufficientStats(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Both sides minus their shifts, in the dtype that keeps their spread."""
+    """Both sides minus their shifts, in the dtype that keeps their spread, and squared norms."""
 
     x_ND: Array
     y_NE: Array
@@ -67,23 +67,15 @@ class _Rows(NamedTuple):
 def moments(
     x_BND: Sequence[Array], y_BNE: Sequence[Array], shifts: tuple[Floats, Floats] | None = None
 ) -> SufficientStats:
-    """Reduce batches of rows to their moments.
+    """Reduce aligned batches of finite rows, (N, D) and (N, E), to moments about their means.
 
     Two symmetric products and one general one in the inputs' dtype. Sums that decide the result
     are float64; those that only correct for the distance of shift and mean, which is small, are
-    float32.
-
-    Args:
-        x_BND: Batches of rows (N, D).
-        y_BNE: Batches of rows (N, E), aligned.
-        shifts: What the sums are about; by default these rows' means.
+    float32. ``shifts`` replace the means.
 
     >>> total = moments([np.ones((5, 2)), np.ones((3, 2))], [np.ones((5, 4)), np.ones((3, 4))])
     >>> float(total.xy.n), total.shift_x
     (8.0, array([1., 1.]))
-
-    Raises:
-        ValueError: If a value is not finite.
     """
     rows = _rows(x_BND, y_BNE, shifts or (_mean(x_BND), _mean(y_BNE)))
     return _sums(rows, products_of(rows.x_ND, rows.y_NE))
@@ -97,9 +89,6 @@ def extended(
     >>> rows = [np.random.default_rng(0).normal(size=(5, 2))]
     >>> float(extended(moments(rows, rows), rows, rows).xy.n)
     10.0
-
-    Raises:
-        ValueError: If a value is not finite.
     """
     rows = _rows(x_BND, y_BNE, (total.shift_x, total.shift_y))
     before = [cross.xy for cross in total[2:]]
