@@ -1,6 +1,10 @@
-"""Weight changes: factored where training left factors, one dense module at a time elsewhere."""
+"""Weight changes: factored where training left factors, one dense module at a time elsewhere.
 
-from loradrift.weights.delta import Dense, Dora, FullChange, read_change, read_full
+Functions of two changes raise ValueError if these are not of one shape; what reads a file raises
+UserError if it cannot be read.
+"""
+
+from loradrift.weights.delta import Dense, Dora, read_change, read_full
 from loradrift.weights.low_rank import (
     Change,
     LowRank,
@@ -12,11 +16,8 @@ from loradrift.weights.low_rank import (
     singular_values,
     svd,
 )
-from loradrift.weights.projection import Overlap, Projection, cosine, projection, subspace_overlap
+from loradrift.weights.projection import cosine, projection, subspace_overlap
 from loradrift.weights.spectrum import (
-    Directions,
-    Intruders,
-    RandomDirection,
     effective_rank,
     intruder_dimensions,
     random_like,
@@ -27,33 +28,8 @@ from loradrift.weights.spectrum import (
 from loradrift.weights.stored import StoredWeights
 
 __all__ = [
-    "Change",
-    "Dense",
-    "Directions",
-    "Dora",
-    "FullChange",
-    "Intruders",
-    "LowRank",
-    "Overlap",
-    "Projection",
-    "RandomDirection",
-    "StoredWeights",
-    "Svd",
-    "apply_to",
-    "cosine",
-    "dora_change",
-    "effective_rank",
-    "inner",
-    "intruder_dimensions",
-    "norm",
-    "projection",
-    "random_like",
-    "read_change",
-    "read_full",
-    "relative_norm",
-    "singular_values",
-    "stable_rank",
-    "subspace_overlap",
-    "svd",
-    "top_energy",
-]
+    "Change", "Dense", "Dora", "LowRank", "StoredWeights", "Svd", "apply_to", "cosine",
+    "dora_change", "effective_rank", "inner", "intruder_dimensions", "norm", "projection",
+    "random_like", "read_change", "read_full", "relative_norm", "singular_values", "stable_rank",
+    "subspace_overlap", "svd", "top_energy",
+]  # fmt: skip

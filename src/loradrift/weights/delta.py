@@ -23,11 +23,7 @@ class Dense(NamedTuple):
     key: str
 
     def read(self) -> Tensor:
-        """The difference in float64.
-
-        Raises:
-            UserError: If a file cannot be read.
-        """
+        """The difference in float64."""
         return self.tuned.read(self.key) - self.base.read(self.key)
 
 
@@ -40,19 +36,12 @@ class Dora(NamedTuple):
     magnitude_O: Tensor
 
     def read(self) -> Tensor:
-        """:func:`~loradrift.weights.dora_change` of the stored weight.
-
-        Raises:
-            UserError: If a file cannot be read.
-        """
+        """:func:`~loradrift.weights.dora_change` of the stored weight."""
         return dora_change(self.base.read(self.key), self.factors, self.magnitude_O)
 
 
 def read_change(change: LowRank | Dense | Dora) -> Change:
     """What the formulas work on: factors as they are, anything else read now.
-
-    Raises:
-        UserError: If a file cannot be read.
 
     Example:
         >>> read_change(LowRank(torch.ones(2, 1), torch.ones(1, 3))).shape
@@ -88,23 +77,18 @@ def read_full(base: StoredWeights, tuned: StoredWeights) -> FullChange:
     """
     for here, there in ((base, tuned), (tuned, base)):
         if lost := sorted(here.shapes.keys() - there.shapes.keys()):
+            some = lost[0] if len(lost) == 1 else f"{lost[0]} and {len(lost) - 1} more"
             raise UserError(
-                f"{there.folder} lacks {_some(lost)}, which {here.folder} has: these are not one "
-                "model before and after training"
+                f"{there.folder} lacks {some}, which {here.folder} has: these are not one model "
+                "before and after training"
             )
     change = FullChange({}, {})
     for key, shape in base.shapes.items():
         if tuned.shapes[key] != shape:
-            raise UserError(
-                f"{key} has shape {shape} in {base.folder} and {tuned.shapes[key]} in "
-                f"{tuned.folder}"
-            )
+            other = f"{tuned.shapes[key]} in {tuned.folder}"
+            raise UserError(f"{key} has shape {shape} in {base.folder} and {other}")
         module = key.removesuffix(".weight")
         is_linear = module != key and len(shape) == 2 and not EMBEDDING.fullmatch(module)
         group, name = (change.modules, module) if is_linear else (change.others, key)
         group[name] = Dense(base, tuned, key)
     return change
-
-
-def _some(keys: list[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"

@@ -18,28 +18,18 @@ from torch.linalg import matrix_norm, qr
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """A weight change ``scale * B A`` of shape (O, I), in float64.
-
-    Args:
-        B_OR: Left factor (O, R) of any floating dtype.
-        A_RI: Right factor (R, I), likewise.
-        scale: What PEFT multiplies the product with.
-
-    Raises:
-        ValueError: If the factors are not two matrices that fit.
-    """
+    """A change ``scale * B A`` of shape (O, I), in float64; ValueError if B and A do not fit."""
 
     B_OR: Tensor
     A_RI: Tensor
     scale: float = 1.0
+    """What PEFT multiplies the product with."""
 
     def __post_init__(self) -> None:
         B_OR, A_RI = self.B_OR, self.A_RI
         if B_OR.ndim != 2 or A_RI.ndim != 2 or B_OR.shape[1] != len(A_RI):
-            raise ValueError(
-                "expected factors B (O, R) and A (R, I), got shapes "
-                f"{tuple(B_OR.shape)} and {tuple(A_RI.shape)}"
-            )
+            got = f"{tuple(B_OR.shape)} and {tuple(A_RI.shape)}"
+            raise ValueError(f"expected factors B (O, R) and A (R, I), got shapes {got}")
         object.__setattr__(self, "B_OR", B_OR.detach().double())
         object.__setattr__(self, "A_RI", A_RI.detach().double())
 
@@ -84,9 +74,6 @@ def inner(x: Change, y: Change) -> float:
 
     ``sum((B1^T B2) * (A1 A2^T))`` for two LoRA changes, ``sum((dW A^T) * B)`` for one and a dense
     matrix.
-
-    Raises:
-        ValueError: If the shapes differ.
 
     Example:
         >>> one = LowRank(torch.ones(2, 1), torch.ones(1, 3), scale=2)
@@ -161,9 +148,6 @@ def _core(x: LowRank) -> tuple[Tensor, Tensor, Tensor]:
 def apply_to(base_OI: Tensor, x: Change) -> Tensor:
     """The tuned weight ``W + dW``, in float64: the one place where a LoRA change becomes dense.
 
-    Raises:
-        ValueError: If the shapes differ.
-
     Example:
         >>> apply_to(torch.zeros(1, 2), LowRank(torch.ones(1, 1), torch.ones(1, 2), 3)).tolist()
         [[3.0, 3.0]]
@@ -179,9 +163,6 @@ def dora_change(base_OI: Tensor, factors: LowRank, magnitude_O: Tensor) -> Tenso
 
     Liu et al. 2024 (arXiv:2402.09353, eq. 5): rows of the adapted weight, set to learned lengths.
 
-    Raises:
-        ValueError: If the shapes differ.
-
     Example:
         >>> base, none = torch.eye(2), LowRank(torch.zeros(2, 1), torch.ones(1, 2))
         >>> dora_change(base, none, torch.tensor([1.0, 3.0])).tolist()
@@ -194,12 +175,7 @@ def dora_change(base_OI: Tensor, factors: LowRank, magnitude_O: Tensor) -> Tenso
 
 
 def check_same_shape(x: Change, y: Change) -> None:
-    """Refuse changes of different weights.
-
-    Raises:
-        ValueError: With both shapes.
-    """
+    """Raise ValueError for changes of different weights."""
     if x.shape != y.shape:
-        raise ValueError(
-            f"expected changes of one weight, got shapes {tuple(x.shape)} and {tuple(y.shape)}"
-        )
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"expected changes of one weight, got shapes {shapes}")

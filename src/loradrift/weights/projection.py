@@ -11,8 +11,6 @@ whatever rank it is.
 import math
 from typing import NamedTuple
 
-from torch import Tensor
-
 from loradrift.weights.low_rank import Change, LowRank, Svd, inner, norm
 from loradrift.weights.spectrum import check_top
 
@@ -34,15 +32,10 @@ class Overlap(NamedTuple):
 
 
 def subspace_overlap(change: Change, other: Svd, k: int) -> Overlap:
-    """How much of a change happens where the base weight, or another change, is strongest.
+    """How much of a change (O, I) happens where the base weight, or another change, is strongest.
 
-    Args:
-        change: (O, I).
-        other: Singular vectors of a matrix of the same shape.
-        k: Number of top directions on either side.
-
-    Returns:
-        NaN shares for a change of zeros.
+    ``k`` is the number of top directions of the other on either side. A change of zeros has NaN
+    shares.
 
     Raises:
         ValueError: If k is not positive or exceeds the directions there are, or the shapes differ.
@@ -63,29 +56,15 @@ def subspace_overlap(change: Change, other: Svd, k: int) -> Overlap:
     if k > len(other.S_K):
         raise ValueError(f"k must be at most {len(other.S_K)}, the directions there are, got {k}")
     size = norm(change)
-
-    def share(inside: Change) -> float:
-        return (norm(inside) / size) ** 2 if size else math.nan
-
     left_OT, right_IT = other.U_OK[:, :k], other.V_IK[:, :k]
-    return Overlap(
-        share(_seen_from_left(change, left_OT)),
-        share(_seen_from_right(change, right_IT)),
-        k / rows,
-        k / columns,
-    )
-
-
-def _seen_from_left(change: Change, left_OT: Tensor) -> Change:
+    inside: tuple[Change, Change]
     if isinstance(change, LowRank):
-        return LowRank(left_OT.T @ change.B_OR, change.A_RI, change.scale)
-    return left_OT.T @ change.double()
-
-
-def _seen_from_right(change: Change, right_IT: Tensor) -> Change:
-    if isinstance(change, LowRank):
-        return LowRank(change.B_OR, change.A_RI @ right_IT, change.scale)
-    return change.double() @ right_IT
+        B_OR, A_RI, scale = change.B_OR, change.A_RI, change.scale
+        inside = LowRank(left_OT.T @ B_OR, A_RI, scale), LowRank(B_OR, A_RI @ right_IT, scale)
+    else:
+        inside = left_OT.T @ change.double(), change.double() @ right_IT
+    left, right = ((norm(part) / size) ** 2 if size else math.nan for part in inside)
+    return Overlap(left, right, k / rows, k / columns)
 
 
 class Projection(NamedTuple):
@@ -101,11 +80,7 @@ class Projection(NamedTuple):
 def projection(change: Change, onto: Change) -> Projection:
     """Orthogonal projection of one change onto the line of another; either may be LoRA or dense.
 
-    Returns:
-        NaN for what a change of zeros leaves undefined.
-
-    Raises:
-        ValueError: If the shapes differ.
+    What a change of zeros leaves undefined is NaN.
 
     Example:
         >>> projection(torch.ones(2, 2), onto=2 * torch.ones(2, 2))
@@ -120,9 +95,6 @@ def projection(change: Change, onto: Change) -> Projection:
 
 def cosine(x: Change, y: Change) -> float:
     """Cosine between two changes, in [-1, 1]; NaN if one is zero.
-
-    Raises:
-        ValueError: If the shapes differ.
 
     Example:
         >>> cosine(torch.eye(2), -3 * torch.eye(2))

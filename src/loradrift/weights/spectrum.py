@@ -40,11 +40,7 @@ def relative_norm(change: Change, base_OI: Tensor) -> float:
 def effective_rank(values_K: Tensor) -> float:
     """How many directions a change spreads over, in [1, K]: ``exp(entropy(s / sum(s)))``.
 
-    Args:
-        values_K: Singular values; zeros do not count.
-
-    Returns:
-        NaN for a change of zeros.
+    Singular values of zero do not count; a change of zeros has NaN.
 
     Example:
         >>> effective_rank(torch.tensor([1.0, 1.0, 0.0]))
@@ -67,9 +63,6 @@ def stable_rank(values_K: Tensor) -> float:
 
 def top_energy(values_K: Tensor, k: int) -> float:
     """Share of ``|dW|_F^2`` in the k largest singular values; NaN for a change of zeros.
-
-    Raises:
-        ValueError: If k is not positive.
 
     Example:
         >>> top_energy(torch.tensor([3.0, 4.0]), k=1)
@@ -128,11 +121,8 @@ def intruder_dimensions(
         base_OI: The weight before training.
         base: ``svd(base_OI)``: it is needed elsewhere as well, and costs most.
         generator: On the CPU; draws the control and the null.
-        k: Top directions looked at; all, if there are fewer.
+        k: Top directions looked at, at least 1; all, if there are fewer.
         threshold: Largest |cosine| of an intruder, exclusive.
-
-    Raises:
-        ValueError: If k is not positive, or the shapes differ.
 
     Example:
         >>> from loradrift.weights import svd
@@ -151,8 +141,12 @@ def intruder_dimensions(
 
     judged = judge(change)
     control = judge(random_like(change, generator))
-    num_top = len(judged.largest_cosines_T)
-    return Intruders(judged, control, _null(base.U_OK, num_top, threshold, generator))
+    # Which K orthonormal directions they are makes no difference to a random one: any K axes.
+    rows, num_directions = base.U_OK.shape
+    random_MO = torch.randn(NUM_DRAWS, rows, generator=generator, dtype=torch.float64)
+    cosines_M = random_MO[:, :num_directions].abs().amax(dim=1) / random_MO.norm(dim=1)
+    expected = len(judged.largest_cosines_T) * float((cosines_M < threshold).double().mean())
+    return Intruders(judged, control, RandomDirection(expected, float(cosines_M.mean())))
 
 
 def random_like(change: Change, generator: Generator) -> Change:
@@ -196,22 +190,7 @@ def _top_left(weight_OI: Tensor, k: int) -> Tensor:
     return unit_OT
 
 
-def _null(
-    directions_OK: Tensor, num_top: int, threshold: float, generator: Generator
-) -> RandomDirection:
-    """Which K orthonormal directions they are makes no difference to a random one: any K axes."""
-    rows, num_directions = directions_OK.shape
-    random_MO = torch.randn(NUM_DRAWS, rows, generator=generator, dtype=torch.float64)
-    cosines_M = random_MO[:, :num_directions].abs().amax(dim=1) / random_MO.norm(dim=1)
-    share = float((cosines_M < threshold).double().mean())
-    return RandomDirection(num_top * share, float(cosines_M.mean()))
-
-
 def check_top(k: int) -> None:
-    """Refuse a number of directions that is none.
-
-    Raises:
-        ValueError: Unless it is positive.
-    """
+    """Raise ValueError unless a number of directions is positive."""
     if k < 1:
         raise ValueError(f"k must be positive, got {k}")

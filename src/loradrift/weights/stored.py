@@ -21,13 +21,8 @@ AGAIN = (
 class StoredWeights:
     """The tensors of ``model.safetensors``, or of the shards that its index names.
 
-    Headers are read now, values by :meth:`read`.
-
-    Args:
-        folder: As written by ``save_pretrained``.
-
-    Raises:
-        UserError: If a file is absent, damaged, or lacks what the index promises.
+    Headers are read now, values by :meth:`read`. UserError if a file is absent, damaged, or lacks
+    what the index promises.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,11 +39,7 @@ class StoredWeights:
             raise UserError(f"{folder / INDEX} names {lost[0]}, which no shard holds; {AGAIN}")
 
     def read(self, key: str) -> Tensor:
-        """One tensor in float64.
-
-        Raises:
-            UserError: If there is no such tensor, or it cannot be read or is not finite.
-        """
+        """One tensor in float64; UserError if it is not there, cannot be read or is not finite."""
         if key not in self._files:
             raise UserError(f"{self.folder} holds no weights named {key}")
         path = self._files[key]
@@ -73,11 +64,7 @@ class StoredWeights:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """An open safetensors file.
-
-    Raises:
-        UserError: If it is absent, a pickle or damaged, now or while it is read.
-    """
+    """An open safetensors file; UserError if it is absent, a pickle or damaged, also while read."""
     try:
         _refuse_pickle(path)
         with safe_open(path, framework="pt") as file:
@@ -87,37 +74,23 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def _refuse_pickle(path: Path) -> None:
-    """A safetensors file begins with the length of its header; a pickle or a zip of one does not.
-
-    Raises:
-        UserError: If it begins as ``torch.save`` writes.
-    """
+    """A safetensors file begins with its header's length; a pickle or a zip of one does not."""
     with path.open("rb") as file:
         start = file.read(9)
     if start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[8:9] != b"{"):
-        raise UserError(
-            f"{path} is a pickle under the name of a safetensors file; it can run code and is not "
-            "loaded"
-        )
+        what = "is a pickle under the name of a safetensors file; it can run code and is not loaded"
+        raise UserError(f"{path} {what}")
 
 
 def finite(tensor: Tensor, path: Path, key: str) -> Tensor:
-    """The tensor in float64.
-
-    Raises:
-        UserError: If a value is NaN or infinite: the run diverged, or the file is damaged.
-    """
+    """The tensor in float64; UserError if it is not finite: a run that diverged, or damage."""
     if not tensor.isfinite().all():
         raise UserError(f"{path}: {key} holds NaN or infinity")
     return tensor.double()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        UserError: If the file is absent or holds anything else.
-    """
+    """A JSON object; UserError if the file is absent or holds anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
