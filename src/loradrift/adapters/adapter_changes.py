@@ -34,37 +34,29 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
     for module, parts in files.parts.items():
         factors, key = files.factors(module), f"{module}.weight"
         assert factors is not None
-        change = factors.low_rank
+        change = changes[module] = factors.low_rank
         shape = base.shapes.get(key) if base else None
         if base is not None and shape != tuple(change.shape):
             what = other_shape(module, change.shape, shape or "none", str(base.folder))
             raise UserError(f"{folder / WEIGHTS}: {what}")
-        if MAGNITUDE not in parts:
-            changes[module] = change
-        elif base is not None:
+        if MAGNITUDE in parts:
+            if base is None:
+                raise UserError(
+                    f"{folder} was trained with use_dora=true: its magnitudes rescale the rows of "
+                    "the base weight as well, so the factors are not the whole change; give the "
+                    "base model's weights"
+                )
             changes[module] = Dora(base, key, change, parts[MAGNITUDE])
-        else:
-            raise UserError(
-                f"{folder} was trained with use_dora=true: its magnitudes rescale the rows of the "
-                "base weight as well, so the factors are not the whole change; give the base "
-                "model's weights"
-            )
     return changes
 
 
 def _check_whole_change(files: AdapterFiles) -> None:
-    """Refuse an adapter whose change against the base is more than its factors, or not all there.
-
-    Raises:
-        UserError: Naming the setting or the key.
-    """
+    """Refuse an adapter whose change is more than its factors, or is not all there."""
     config, path = files.config, files.folder / CONFIG
     odd = files.not_plain or ("fan_in_fan_out" if config.get("fan_in_fan_out") else None)
     if odd:
-        raise UserError(
-            f"{path}: {odd}={config[odd]} makes the change another one than scale * B A: not "
-            "supported"
-        )
+        what = f"{odd}={config[odd]} makes the change another one than scale * B A"
+        raise UserError(f"{path}: {what}: not supported")
     start = str(config.get("init_lora_weights"))
     if start.startswith(MOVES_BASE):
         raise UserError(
@@ -72,8 +64,12 @@ def _check_whole_change(files: AdapterFiles) -> None:
             "are not the change against it; save the adapter converted "
             "(path_initial_model_for_weight_conversion)"
         )
-    others = [f"{m}.{x}" for m, parts in files.parts.items() for x in parts if "embedding" in x]
-    others += [f"{m}.{x}" for m, parts in files.parts.items() for x in parts if "bias" in x]
+    others = [
+        f"{module}.{part}"
+        for module, parts in files.parts.items()
+        for part in parts
+        if "embedding" in part or "bias" in part
+    ]
     for key in (*files.saved, *others):
         raise UserError(
             f"{files.folder / WEIGHTS} holds {key}, which is no LoRA factor of a linear layer: the "

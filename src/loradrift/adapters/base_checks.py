@@ -1,15 +1,24 @@
 """Whether the weights below the adapter are those that it was trained on, and without it."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from loradrift.adapters.base_weights import Read, alike, compare_others, reader
-from loradrift.adapters.check_result import Check, Finding, fails, holds, other_shape, unjudged
+from loradrift.adapters.adapter_files import AdapterFiles
+from loradrift.adapters.check_result import Finding, Findings, fails, holds, other_shape, unjudged
 from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix
+from loradrift.config import UserError
 from loradrift.weights import LowRank, StoredWeights, inner, norm
 from loradrift.weights.low_rank import apply_to
+
+WRAPPED = (".lora_", ".modules_to_save.", ".original_module.", ".token_adapter.")
+"""Parts of the names of parameters that PEFT added, or that the adapter's own files replace."""
+
+Read = Callable[[str], Tensor | None]
+"""A parameter's name in the model -> its stored value in float64, None where there is none."""
 
 NUM_PROJECTED = 16
 """Base weights that are looked at where no stored ones are at hand."""
@@ -26,40 +35,30 @@ class Fingerprints(NamedTuple):
     loaded: str
 
 
-class BaseFindings(NamedTuple):
-    """What is found about the base weights."""
-
-    base: Finding
-    merged_once: Finding = OTHER_BASE
-
-    def checks(self) -> list[Check]:
-        """By name."""
-        return [Check("base", *self.base), Check("merged_once", *self.merged_once)]
-
-
-def check_base(
-    claim: Claim, stored: StoredWeights | None, prints: Fingerprints | None
-) -> BaseFindings:
+def check_base(claim: Claim, stored: StoredWeights | None, prints: Fingerprints | None) -> Findings:
     """``base`` and ``merged_once``."""
     for name, factors in claim.factors():
         change, weight = factors.low_rank.shape, claim.lora_layers.weight(name).shape
         if change != weight:
             what = other_shape(name, change, tuple(weight), "the base model")
-            return BaseFindings(fails(f"{what}: an adapter of another base"))
+            return _both(fails(f"{what}: an adapter of another base"))
     merged = _merged_by_peft(claim.lora_layers)
     if prints is not None and prints.recorded != prints.loaded:
         wrong = fails(
             f"the adapter was trained on a base model with digest {prints.recorded[:12]}, and this "
             f"one has {prints.loaded[:12]}: an adapter of another base"
         )
-        return BaseFindings(wrong, merged or _by_projection(claim))
+        return _both(wrong, merged or _by_projection(claim))
     if merged is not None:
-        return BaseFindings(MERGED, merged)
+        return _both(MERGED, merged)
     if stored is None:
         note = f"shapes fit {len(claim.files.parts)} modules; no stored weights to compare"
-        base = Finding(prints is not None or None, note, {})
-        return BaseFindings(base, _by_projection(claim))
+        return _both(Finding(prints is not None or None, note, {}), _by_projection(claim))
     return _against_stored(claim, reader(stored))
+
+
+def _both(base: Finding, merged_once: Finding = OTHER_BASE) -> Findings:
+    return {"base": base, "merged_once": merged_once}
 
 
 def _merged_by_peft(lora_layers: LoraLayers) -> Finding | None:
@@ -74,7 +73,7 @@ def _merged_by_peft(lora_layers: LoraLayers) -> Finding | None:
     )
 
 
-def _against_stored(claim: Claim, read: Read) -> BaseFindings:
+def _against_stored(claim: Claim, read: Read) -> Findings:
     files, lora_layers, initial = claim.files, claim.lora_layers, claim.initial
     start = str(files.config.get("init_lora_weights"))
     compared, less = 0, ""
@@ -105,17 +104,17 @@ def _against_stored(claim: Claim, read: Read) -> BaseFindings:
                 f"init_lora_weights={start} draws at random what it takes out of the base, so that "
                 "none like the one that was trained on comes back; it was saved without conversion"
             )
-            return BaseFindings(drawn)
+            return _both(drawn)
         return _moved(name, gap, moved_OI, factors.dense(wanted_OI))
-    others, other = compare_others(files, lora_layers, read)
+    others, other = _compare_others(files, lora_layers, read)
     if other is not None:
-        return BaseFindings(fails(f"{other}, an adapter of another base"))
+        return _both(fails(f"{other}, an adapter of another base"))
     again = _by_projection(claim)  # the stored base may itself be the merged model
     if not compared + others:
-        return BaseFindings(unjudged("the stored base has no weights of these names"), again)
+        return _both(unjudged("the stored base has no weights of these names"), again)
     note = f"{compared} weights below the adapter are the stored base's{less}"
     once = again if again.passed is False else holds("the base weights are without the adapter")
-    return BaseFindings(holds(f"{note}, and {others} others"), once)
+    return _both(holds(f"{note}, and {others} others"), once)
 
 
 def _taken_out(change: LowRank, rank: int, moved_OI: Tensor) -> bool:
@@ -133,21 +132,17 @@ def _taken_out(change: LowRank, rank: int, moved_OI: Tensor) -> bool:
     return norm(rest_OI) < 1e-2 * norm(moved_OI)  # the rest of the weight is rounded
 
 
-def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> BaseFindings:
+def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> Findings:
     """The live base weight is another one: by the adapter itself, or by something else."""
     share = inner(moved_OI, change_OI) / inner(change_OI, change_OI)
     if norm(moved_OI - share * change_OI) < 0.1 * norm(moved_OI):
-        twice = fails(
+        message = (
             f"the base weight of {name} already holds {share:.3f} times the adapter's change: it "
-            "was merged and is applied again; load the unmerged base, or the merged model alone",
-            share=share,
+            "was merged and is applied again; load the unmerged base, or the merged model alone"
         )
-        return BaseFindings(MERGED, twice)
-    other = fails(
-        f"the weight below {name} is not the stored base's: they differ by {gap:.2g} of it, an "
-        "adapter of another base"
-    )
-    return BaseFindings(other)
+        return _both(MERGED, fails(message, share=share))
+    message = f"the weight below {name} is not the stored base's: they differ by {gap:.2g} of it"
+    return _both(fails(f"{message}, an adapter of another base"))
 
 
 def _by_projection(claim: Claim) -> Finding:
@@ -163,14 +158,70 @@ def _by_projection(claim: Claim) -> Finding:
     if len(shares) < 3:
         return unjudged(NOT_STORED)
     low, high = min(shares), max(shares)
+    span, figures = f"{low:.2f} to {high:.2f}", {"least": low, "most": high}
     if low > 0.8 and high < 1.2:
-        return fails(
-            f"every base weight already holds its change, {low:.2f} to {high:.2f} times: the "
-            "adapter was merged and is applied again",
-            least=low,
-            most=high,
-        )
+        held = f"every base weight already holds its change, {span} times"
+        return fails(f"{held}: the adapter was merged and is applied again", **figures)
     if max(-low, high) >= 0.5:
-        return unjudged(NOT_STORED, least=low, most=high)
-    span = f"{low:.2f} to {high:.2f}"
-    return holds(f"the base weights hold {span} of their change", least=low, most=high)
+        return unjudged(NOT_STORED, **figures)
+    return holds(f"the base weights hold {span} of their change", **figures)
+
+
+def open_stored(folder: Path | None) -> StoredWeights | None:
+    """The base model's weights, if it has any as safetensors."""
+    try:
+        return StoredWeights(folder) if folder is not None and folder.is_dir() else None
+    except UserError:
+        return None
+
+
+def reader(stored: StoredWeights) -> Read:
+    """Read a parameter by name, whichever object around it the file was saved from."""
+
+    def read(name: str) -> Tensor | None:
+        fits = [k for k in stored.shapes if k.endswith(f".{name}") or name.endswith(f".{k}")]
+        # the nearest: `norm.weight` ends the names of all layers' norms too
+        nearest = min(fits, key=lambda key: abs(len(key) - len(name)), default=None)
+        key = name if name in stored.shapes else nearest
+        return None if key is None else stored.read(key)
+
+    return read
+
+
+def alike(live: Tensor, stored: Tensor) -> bool:
+    """Whether both are the same weight; the live one may be of a copy in a lower precision."""
+    return any(
+        torch.equal(stored.to(dtype).to(live.dtype), live)
+        for dtype in (live.dtype, torch.bfloat16, torch.float16)
+    )
+
+
+def _compare_others(
+    files: AdapterFiles, lora_layers: LoraLayers, read: Read
+) -> tuple[int, str | None]:
+    """How many weights without an adapter are the stored base's, and the first that is not."""
+    same = 0
+    for name, weight in _beside(files, lora_layers):
+        stored = read(name)
+        if stored is None or not weight.is_floating_point():
+            continue  # a new head, or quantised weights
+        live = weight.detach().cpu()
+        if live.shape != stored.shape:
+            shapes = f"{tuple(live.shape)}, and {tuple(stored.shape)} in its base"
+            return same, f"{name} has shape {shapes}"
+        if not alike(live, stored):
+            gap = float((live.double() - stored).norm() / stored.norm().clamp_min(1e-300))
+            if gap > 1e-6:
+                return same, f"{name} is not the stored base's: they differ by {gap:.2g} of it"
+        same += 1
+    return same, None
+
+
+def _beside(files: AdapterFiles, lora_layers: LoraLayers) -> Iterator[tuple[str, Tensor]]:
+    """Parameters that neither are adapted nor in the adapter's files, as the base names them."""
+    saved = {key.replace(".base_layer.", ".") for key in files.saved}
+    for parameter, weight in lora_layers.base.named_parameters():
+        name = parameter.replace(".base_layer.", ".")
+        added = any(part in f".{parameter}" for part in WRAPPED)
+        if not added and name.removesuffix(".weight") not in files.parts and name not in saved:
+            yield name, weight

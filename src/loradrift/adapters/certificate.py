@@ -1,35 +1,18 @@
 """``certify``: are these adapters really applied in this model?"""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import read_files
-from loradrift.adapters.base_checks import Fingerprints, check_base
-from loradrift.adapters.base_weights import open_stored
-from loradrift.adapters.check_result import Certificate, Check, unjudged
-from loradrift.adapters.file_checks import file_checks
-from loradrift.adapters.forward_check import check_effect, run_on_and_off
+from loradrift.adapters.base_checks import Fingerprints, check_base, open_stored
+from loradrift.adapters.check_result import Certificate, Finding, Findings, fails, ordered
+from loradrift.adapters.file_checks import check_files
+from loradrift.adapters.forward_check import check_effect
 from loradrift.adapters.lora_layers import Claim, find_lora_layers
-from loradrift.adapters.model_checks import (
-    check_active,
-    check_head_live,
-    check_keys,
-    check_odd_keys,
-    check_placement,
-    check_scale,
-    check_weights,
-    initial_factors,
-)
+from loradrift.adapters.model_checks import check_claim, check_placement, initial_factors
 from loradrift.config import UserError
-from loradrift.weights import StoredWeights
-
-ORDER = (
-    "files", "consistent", "head", "placement", "base", "keys", "lora_B", "lora_A", "merged_once",
-    "active", "scale", "weights", "effect", "base_name",
-)  # fmt: skip
-"""A failure further up explains those further down."""
 
 
 def certify(
@@ -71,7 +54,7 @@ def certify(
         'files: nowhere is no adapter: it has no adapter_config.json'
     """
     digests: dict[str, str] = {}
-    checks: dict[str, list[Check]] = {}
+    found: dict[str, Findings] = {}
     claims: dict[str, Claim] = {}
     for adapter, scale in adapters.items():
         prefix = f"{adapter}/" if len(adapters) > 1 else ""
@@ -79,90 +62,39 @@ def certify(
         try:
             files = read_files(folders[adapter])
         except (UserError, OSError) as error:
-            checks[adapter] = [Check("files", False, str(error))]
+            found[adapter] = {"files": fails(str(error))}
             continue
         digests |= {f"{prefix}{name}": digest for name, digest in files.sha256.items()}
-        own = checks[adapter] = file_checks(files, known, wants_head=head is not None)
+        own = found[adapter] = check_files(files, known, wants_head=head is not None)
         lora_layers = find_lora_layers(model, adapter)
-        own.append(check_placement(model, lora_layers))
+        own["placement"] = check_placement(model, lora_layers)
         if lora_layers is None:
             continue
         claim = Claim(files, lora_layers, scale, initial_factors(initial, lora_layers))
-        if _judge_in_model(own, claim, adapters, head):
+        if check_claim(own, claim, adapters, head):
             claims[adapter] = claim
-    _judge_bases(checks, claims, open_stored(base), prints)
-    joined = _join(checks)
+    stored = open_stored(base)
+    bases = {adapter: check_base(claim, stored, prints) for adapter, claim in claims.items()}
+    # below the others, a base that one adapter was merged into looks like another base
+    merged = [adapter for adapter, each in bases.items() if each["merged_once"].passed is False]
+    for adapter in merged or bases:
+        found[adapter] |= bases[adapter]
+    joined = _join(found)
     if claims and claims.keys() == adapters.keys():
-        joined.append(_judge_effect(model, claims, forward))
+        joined["effect"] = check_effect(model, claims, forward)
     return Certificate(ordered(joined), digests)
 
 
-def _judge_in_model(
-    checks: list[Check],
-    claim: Claim,
-    together: Collection[str],
-    head: Mapping[str, Tensor] | None,
-) -> bool:
-    """Add the checks of what PEFT made of the files; whether the rest can be judged."""
-    files, lora_layers = claim.files, claim.lora_layers
-    named = {check.name: check for check in checks}
-    names = {name for name, _ in lora_layers.base.named_modules()}
-    keys = check_keys(files, names, set(lora_layers.layers))
-    checks += [keys, check_active(lora_layers, together)]
-    if not named["consistent"].passed:
-        note = unjudged("the files contradict each other")
-        checks += [Check(name, *note) for name in ("scale", "weights", "base", "effect")]
-        return False
-    saved = named["head"]
-    checks[checks.index(saved)] = check_head_live(saved, files, lora_layers, head)
-    weights = check_weights(claim)
-    checks += [check_scale(claim), weights]
-    if files.odd_keys and False in (weights.passed, keys.passed):
-        checks[checks.index(keys)] = check_odd_keys(files)
-    return True
-
-
-def _judge_bases(
-    checks: Mapping[str, list[Check]],
-    claims: Mapping[str, Claim],
-    stored: StoredWeights | None,
-    prints: Fingerprints | None,
-) -> None:
-    """Add the checks of the weights below each adapter."""
-    found = {name: check_base(claim, stored, prints) for name, claim in claims.items()}
-    # below the others, a base that one adapter was merged into looks like another base
-    merged = [name for name, each in found.items() if each.merged_once.passed is False]
-    for name in merged or found:
-        checks[name] += found[name].checks()
-
-
-def _judge_effect(
-    model: nn.Module, claims: Mapping[str, Claim], forward: Callable[[], Tensor]
-) -> Check:
-    places = {adapter: claim.lora_layers for adapter, claim in claims.items()}
-    if any(layer.merged for place in places.values() for layer in place.layers.values()):
-        return Check("effect", *unjudged("the adapter is merged"))
-    return check_effect(claims, run_on_and_off(model, places, forward))
-
-
-def _join(checks: Mapping[str, list[Check]]) -> list[Check]:
+def _join(found: Mapping[str, Findings]) -> Findings:
     """Each check once: its worst verdict, and the adapters that have it, by name."""
-    if len(checks) == 1:
-        return [*next(iter(checks.values()))]
-    by_name: dict[str, dict[str, Check]] = {}
-    for adapter, each in checks.items():
-        for check in each:
-            by_name.setdefault(check.name, {})[adapter] = check
-    joined = []
-    for name, own in by_name.items():
-        verdicts = {check.passed for check in own.values()}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    joined = {}
+    for name in dict.fromkeys(name for each in found.values() for name in each):
+        own = {adapter: each[name] for adapter, each in found.items() if name in each}
+        verdicts = [finding.passed for finding in own.values()]
         worst = next(verdict for verdict in (False, None, True) if verdict in verdicts)
-        lines = [f"{k}: {check.message}" for k, check in own.items() if check.passed is worst]
-        figures = {f"{k}.{key}": x for k, check in own.items() for key, x in check.figures.items()}
-        joined.append(Check(name, worst, "; ".join(lines), figures))
+        lines = [f"{k}: {finding.message}" for k, finding in own.items() if finding.passed is worst]
+        figures = {f"{k}.{key}": x for k, each in own.items() for key, x in each.figures.items()}
+        joined[name] = Finding(worst, "; ".join(lines), figures)
     return joined
-
-
-def ordered(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """The checks in the order in which their failures should be fixed."""
-    return tuple(sorted(checks, key=lambda check: ORDER.index(check.name)))

@@ -1,28 +1,17 @@
 """What a certificate says: named checks, each with a verdict, a line and figures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import wraps
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, NamedTuple
 
-P = ParamSpec("P")
+ORDER = (
+    "files", "consistent", "head", "placement", "base", "keys", "lora_B", "lora_A", "merged_once",
+    "active", "scale", "weights", "effect", "base_name",
+)  # fmt: skip
+"""Names of the checks: a failure further up explains those further down."""
 
 ESSENTIAL = ("files", "consistent", "placement", "keys", "weights", "effect")
 """Checks without which nothing can be said: one that could not be judged leaves all unjudged."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question about an adapter, and its answer."""
-
-    name: str
-    passed: bool | None
-    """None where it could not be judged."""
-
-    message: str
-    """One line, with figures."""
-
-    figures: dict[str, float] = field(default_factory=dict)
 
 
 class Finding(NamedTuple):
@@ -31,6 +20,10 @@ class Finding(NamedTuple):
     passed: bool | None
     message: str
     figures: dict[str, float]
+
+
+Findings = dict[str, Finding]
+"""Name of the check -> its answer."""
 
 
 def holds(message: str, **figures: float) -> Finding:
@@ -48,17 +41,26 @@ def unjudged(why: str, **figures: float) -> Finding:
     return Finding(None, f"not judged: {why}", figures)
 
 
-def check(name: str) -> Callable[[Callable[P, Finding]], Callable[P, Check]]:
-    """Give what a function finds the name of its check."""
+@dataclass(frozen=True)
+class Check:
+    """One question about an adapter, and its answer."""
 
-    def named(judge: Callable[P, Finding]) -> Callable[P, Check]:
-        @wraps(judge)
-        def call(*args: P.args, **kwargs: P.kwargs) -> Check:
-            return Check(name, *judge(*args, **kwargs))
+    name: str
+    passed: bool | None
+    """None where it could not be judged."""
 
-        return call
+    message: str
+    """One line, with figures."""
 
-    return named
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}"
+
+
+def ordered(findings: Mapping[str, Finding]) -> tuple[Check, ...]:
+    """The checks in the order in which their failures should be fixed."""
+    return tuple(Check(name, *findings[name]) for name in ORDER if name in findings)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,7 @@ class Certificate:
         """One line: that it holds, or the first check that fails or could not be judged."""
         if self.passed:
             return "the adapter is applied"
-        found = self.first_open
-        return f"{found.name}: {found.message}" if found else "essential checks are missing"
+        return str(self.first_open or "essential checks are missing")
 
     def __getitem__(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)

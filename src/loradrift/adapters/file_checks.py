@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from loradrift.adapters.adapter_files import CONFIG, HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
-from loradrift.adapters.check_result import Check, Finding, check, fails, holds, some, unjudged
+from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
@@ -13,20 +13,18 @@ REBUILT = ("target_parameters", "layer_replication")
 """Settings of PEFT under which the adapted model has other modules than the base."""
 
 
-def file_checks(
-    files: AdapterFiles, recorded: Mapping[str, str] | None, *, wants_head: bool
-) -> list[Check]:
+def check_files(files: AdapterFiles, recorded: Mapping[str, str], *, wants_head: bool) -> Findings:
     """The checks that need no model; a run of a task with a head wants ``head.safetensors``."""
-    return [
-        check_hashes(files, recorded or {}),
-        check_consistent(files),
-        check_head_saved(files, wants_head),
-        *(Check(which, *_learned(files, which)) for which in ("lora_B", "lora_A")),
-    ]
+    return {
+        "files": _hashes(files, recorded),
+        "consistent": _consistent(files),
+        "head": _head(files, wants_head),
+        "lora_B": _learned(files, "lora_B"),
+        "lora_A": _learned(files, "lora_A"),
+    }
 
 
-@check("files")
-def check_hashes(files: AdapterFiles, recorded: Mapping[str, str]) -> Finding:
+def _hashes(files: AdapterFiles, recorded: Mapping[str, str]) -> Finding:
     """Valid, and the same as when they were certified."""
     for name, digest in recorded.items():
         if files.sha256.get(name) != digest:
@@ -36,16 +34,13 @@ def check_hashes(files: AdapterFiles, recorded: Mapping[str, str]) -> Finding:
                 f"{digest[:12]}, and is {found}"
             )
     shown = ", ".join(f"{name} {digest[:12]}" for name, digest in files.sha256.items())
+    count = len(files.parts)
     size = sum(x.numel() for parts in files.parts.values() for x in parts.values())
-    return holds(
-        f"{len(files.parts)} modules, {size:,} numbers, all finite; sha256 {shown}",
-        modules=len(files.parts),
-        numbers=size,
-    )
+    message = f"{count} modules, {size:,} numbers, all finite; sha256 {shown}"
+    return holds(message, modules=count, numbers=size)
 
 
-@check("consistent")
-def check_consistent(files: AdapterFiles) -> Finding:
+def _consistent(files: AdapterFiles) -> Finding:
     """Ranks, shapes and targets of the configuration are those of the weights."""
     if odd := [key for key in REBUILT if files.config.get(key)]:
         return unjudged(
@@ -57,11 +52,8 @@ def check_consistent(files: AdapterFiles) -> Finding:
     if problems:
         more = f" ({len(problems)} such)" if len(problems) > 1 else ""
         return fails(problems[0] + more, problems=len(problems))
-    ranks = sorted({files.rank(module) for module in files.parts})
-    return holds(
-        f"{CONFIG} and {WEIGHTS} agree on {len(files.parts)} modules of rank "
-        f"{', '.join(map(str, ranks))}"
-    )
+    ranks = ", ".join(map(str, sorted({files.rank(module) for module in files.parts})))
+    return holds(f"{CONFIG} and {WEIGHTS} agree on {len(files.parts)} modules of rank {ranks}")
 
 
 def misfit(files: AdapterFiles, module: str) -> str | None:
@@ -79,18 +71,17 @@ def misfit(files: AdapterFiles, module: str) -> str | None:
     if not whole:
         return None  # a lone factor is the check of the keys
     B, A, rank = parts[f"{kind}_B"], parts[f"{kind}_A"], files.rank(module)
-    if B.ndim == A.ndim == 2 and B.shape[1] == len(A) == rank:
+    matrices = B.ndim == A.ndim == 2
+    if matrices and B.shape[1] == len(A) == rank:
         return None
     shapes = f"{tuple(B.shape)}", f"{tuple(A.shape)}"
-    if B.ndim == A.ndim == 2 and len(B) == A.shape[1] == rank:
+    if matrices and len(B) == A.shape[1] == rank:
         return (
             f"{module}: A and B are swapped or transposed: B is {shapes[0]} and A {shapes[1]}, "
             f"where rank {rank} stands at B's end and A's beginning"
         )
-    return (
-        f"{module}: B {shapes[0]} and A {shapes[1]} in {WEIGHTS} do not fit the rank {rank} of "
-        f"{CONFIG}"
-    )
+    factors = f"B {shapes[0]} and A {shapes[1]} in {WEIGHTS}"
+    return f"{module}: {factors} do not fit the rank {rank} of {CONFIG}"
 
 
 def lone_factor(files: AdapterFiles) -> str | None:
@@ -126,28 +117,28 @@ def _targets(files: AdapterFiles) -> Iterator[str]:
 
 def _learned(files: AdapterFiles, which: str) -> Finding:
     """No module's factor is all zeros."""
+    embedding = which.replace("_", "_embedding_")
     norms = {
         module: float(tensor.norm())
         for module, parts in files.parts.items()
-        if (tensor := parts.get(which, parts.get(which.replace("_", "_embedding_")))) is not None
+        if (tensor := parts.get(which, parts.get(embedding))) is not None
     }
-    name = which.removeprefix("lora_")
     if not norms:
         return fails(f"{WEIGHTS} holds no {which}")
+    name, count = which.removeprefix("lora_"), len(norms)
     if zero := [module for module, norm in norms.items() if norm == 0]:
         return fails(
-            f"{name} is zero in {len(zero)} of {len(norms)} modules, {some(zero)}: the adapter "
-            "adds nothing there; it was not trained, or not saved",
+            f"{name} is zero in {len(zero)} of {count} modules, {some(zero)}: the adapter adds "
+            "nothing there; it was not trained, or not saved",
             zero=len(zero),
-            modules=len(norms),
+            modules=count,
         )
     least, most = min(norms.values()), max(norms.values())
-    span = f"{least:.3g} to {most:.3g}"
-    return holds(f"norm of {name} {span} in {len(norms)} modules", least=least, most=most)
+    message = f"norm of {name} {least:.3g} to {most:.3g} in {count} modules"
+    return holds(message, least=least, most=most)
 
 
-@check("head")
-def check_head_saved(files: AdapterFiles, wanted: bool) -> Finding:
+def _head(files: AdapterFiles, wanted: bool) -> Finding:
     """What stands on the transformer is there, where the task needs it."""
     if wanted and files.head is None:
         return fails(f"{files.folder} has lost {HEAD}: the task's head would be random")

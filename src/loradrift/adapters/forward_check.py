@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import Factors
-from loradrift.adapters.check_result import Finding, check, fails, holds, some, unjudged
+from loradrift.adapters.check_result import Finding, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import Claim, LoraLayers, switched_off
 from loradrift.models.hooks import eval_mode, hooked
 
@@ -45,20 +45,11 @@ class Passes(NamedTuple):
     on: Tensor
     off: Tensor
 
-    @property
-    def change(self) -> float:
-        """Norm of the output's change by the adapters, relative to the output without them."""
-        return float((self.on - self.off).norm() / self.off.norm())
-
 
 class Effect:
-    """What one layer adds to its base layer's output, against what the files predict.
+    """What one layer adds to its base layer's output, against the prediction of each adapter.
 
-    Args:
-        layer: Its name.
-        got_NO: What it adds.
-        wanted: The prediction (N, O) of each adapter.
-        rounding: Norm of the output's rounding.
+    ``rounding`` is the norm of the output's rounding.
     """
 
     def __init__(
@@ -90,51 +81,20 @@ class Effect:
         return [*self.wanted][index], float(shares[index])
 
 
-def run_on_and_off(
-    model: nn.Module, adapters: Mapping[str, LoraLayers], forward: Callable[[], Tensor]
-) -> Passes:
-    """Run ``forward`` with the adapters as they are and with them switched off.
+def check_effect(
+    model: nn.Module, claims: Mapping[str, Claim], forward: Callable[[], Tensor]
+) -> Finding:
+    """Every adapted layer's output differs from its base layer's as the files predict.
 
-    The model's modes, its switches and the random state are as before afterwards.
-
-    Args:
-        model: Put into eval mode meanwhile.
-        adapters: Whose layers are watched in the first pass.
-        forward: The call that is used in earnest, on a small batch; gives (…, features).
+    Runs ``forward`` with the adapters as they are and with them switched off. The model's modes,
+    its switches and the random state are as before afterwards.
     """
-    layers = {name: x for each in adapters.values() for name, x in each.linear().items()}
-    seen: dict[str, dict[str, Any]] = {name: {} for name in layers}
-
-    def whole(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if "eps" not in into:  # the first call alone, should a layer be shared or text generated
-            eps = torch.finfo(output.dtype).eps
-            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output), eps=eps)
-
-    def below(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if "base_NO" not in into:
-            into["base_NO"] = _rows(output)
-
-    hooks = [(layer, partial(whole, seen[name])) for name, layer in layers.items()]
-    hooks += [(x.get_base_layer(), partial(below, seen[name])) for name, x in layers.items()]
-    # both passes uncompiled: they are compared to the last digits
-    with eval_mode(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        with hooked(hooks):
-            on = _rows(forward())
-        with switched_off(adapters.values()):
-            off = _rows(forward())
-    complete = len(Seen._fields)
-    return Passes({k: Seen(**x) if len(x) == complete else None for k, x in seen.items()}, on, off)
-
-
-def _rows(x: Tensor) -> Tensor:
-    return x.detach().reshape(-1, x.shape[-1])[:NUM_ROWS].to("cpu", torch.float64)
-
-
-@check("effect")
-def check_effect(claims: Mapping[str, Claim], passes: Passes) -> Finding:
-    """Every adapted layer's output differs from its base layer's as the files predict."""
+    places = [claim.lora_layers for claim in claims.values()]
+    if any(layer.merged for place in places for layer in place.layers.values()):
+        return unjudged("the adapter is merged")
     if any(claim.files.not_plain for claim in claims.values()):
         return unjudged("this kind of LoRA adds something else than B A")
+    passes = _run_on_and_off(model, places, forward)
     parts: dict[str, dict[str, Factors]] = {}
     for adapter, claim in claims.items():
         for name, factors in claim.factors():
@@ -155,6 +115,37 @@ def check_effect(claims: Mapping[str, Claim], passes: Passes) -> Finding:
     return _judge(effects, passes, several=len(claims) > 1)
 
 
+def _run_on_and_off(
+    model: nn.Module, places: Sequence[LoraLayers], forward: Callable[[], Tensor]
+) -> Passes:
+    layers = {name: x for each in places for name, x in each.linear().items()}
+    seen: dict[str, dict[str, Any]] = {name: {} for name in layers}
+
+    def whole(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if "eps" not in into:  # the first call alone, should a layer be shared or text generated
+            eps = torch.finfo(output.dtype).eps
+            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output), eps=eps)
+
+    def below(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if "base_NO" not in into:
+            into["base_NO"] = _rows(output)
+
+    hooks = [(layer, partial(whole, seen[name])) for name, layer in layers.items()]
+    hooks += [(x.get_base_layer(), partial(below, seen[name])) for name, x in layers.items()]
+    # both passes uncompiled: they are compared to the last digits
+    with eval_mode(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with hooked(hooks):
+            on = _rows(forward())
+        with switched_off(places):
+            off = _rows(forward())
+    complete = len(Seen._fields)
+    return Passes({k: Seen(**x) if len(x) == complete else None for k, x in seen.items()}, on, off)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().reshape(-1, x.shape[-1])[:NUM_ROWS].to("cpu", torch.float64)
+
+
 def _measure(
     name: str,
     seen: Seen,
@@ -172,7 +163,8 @@ def _measure(
 
 def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Finding:
     found = [each for each in effects if not each.drowned]
-    if not found and effects and passes.change == 0:
+    change = float((passes.on - passes.off).norm() / passes.off.norm())
+    if not found and effects and change == 0:
         return fails(SAME, output_change=0.0, layers=0.0)
     if not found:
         lost = f"its change drowns in rounding in {len(effects)} layers"
@@ -181,22 +173,22 @@ def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Findi
     figures = {
         "share": worst.share,
         "gap": worst.gap,
-        "output_change": passes.change,
+        "output_change": change,
         "cosine": float(torch.cosine_similarity(passes.on, passes.off, dim=-1).mean()),
         "layers": float(len(found)),
     }
     if worst.excess > SLACK:
         adapter, share = worst.furthest()
-        whose = f"{adapter}: " if several else ""
+        layer = f"{adapter}: {worst.layer}" if several else worst.layer
         return fails(
-            f"{whose}{worst.layer} changes its output by {share:.3f} times what scale * B A x of "
-            f"the files predicts, off by {worst.gap:.2g} of it",
+            f"{layer} changes its output by {share:.3f} times what scale * B A x of the files "
+            f"predicts, off by {worst.gap:.2g} of it",
             **figures,
         )
-    if passes.change == 0:
+    if change == 0:
         return fails(SAME, **figures)
     return holds(
         f"{len(found)} layers add {worst.share:.4f} times scale * B A x at worst; the output "
-        f"changes by {passes.change:.2g} of its norm",
+        f"changes by {change:.2g} of its norm",
         **figures,
     )

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import PREFIX, WEIGHTS, AdapterFiles
-from loradrift.adapters.check_result import Check, Finding, check, fails, holds, some, unjudged
+from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.file_checks import lone_factor
 from loradrift.adapters.lora_layers import Claim, LoraLayers
 from loradrift.weights import LowRank, norm
 
 
-@check("placement")
 def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding:
     """PEFT sits on a transformer itself."""
     from transformers import PreTrainedModel
@@ -27,28 +26,44 @@ def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding
     what = type(base).__name__
     if isinstance(base, PreTrainedModel):
         inside = f"{lora_layers.where}: " if lora_layers.where else ""
-        return holds(
-            f"{inside}PEFT sits on {what} and adapts {len(layers)} of its modules",
-            layers=len(layers),
-        )
+        message = f"{inside}PEFT sits on {what} and adapts {len(layers)} of its modules"
+        return holds(message, layers=len(layers))
     inner = next((name for name, x in base.named_modules() if isinstance(x, PreTrainedModel)), None)
     hint = f"; put it on the transformer inside, {inner}" if inner else ""
     return fails(f"PEFT wraps {what}, which is no transformer{hint}")
 
 
-@check("keys")
-def check_keys(files: AdapterFiles, names: set[str], layers: set[str]) -> Finding:
+def check_claim(
+    own: Findings, claim: Claim, together: Collection[str], head: Mapping[str, Tensor] | None
+) -> bool:
+    """Add to the checks of the files those of what PEFT made of them; False if the rest is moot."""
+    files = claim.files
+    own["keys"] = _keys(files, claim.lora_layers)
+    own["active"] = _active(claim.lora_layers, together)
+    if not own["consistent"].passed:
+        contradicted = unjudged("the files contradict each other")
+        own |= dict.fromkeys(("scale", "weights", "base", "effect"), contradicted)
+        return False
+    own["head"] = _head(own["head"], claim, head)
+    own["scale"], own["weights"] = _scale(claim), _weights(claim)
+    if files.odd_keys and False in (own["weights"].passed, own["keys"].passed):
+        own["keys"] = fails(
+            f"{len(files.odd_keys)} keys of {WEIGHTS} are not as PEFT writes and finds them, "
+            f"{some(files.odd_keys)}: they must begin with '{PREFIX}' and not hold the adapter's "
+            "name, as save_pretrained() does it; PEFT left them out"
+        )
+    return True
+
+
+def _keys(files: AdapterFiles, lora_layers: LoraLayers) -> Finding:
     """Every key of the files has its module, and every adapted module its keys."""
-    keys = [*files.parts, *files.saved]
+    names = {name for name, _ in lora_layers.base.named_modules()}
+    layers, count = lora_layers.layers.keys(), len(files.parts) + len(files.saved)
     lost = [name for name in files.parts if name not in names]
     lost += [key for key in files.saved if not _has_place(key, names)]
     if lost:
-        return fails(
-            f"{len(lost)} of {len(keys)} modules in {WEIGHTS} are not in the model: {some(lost)}"
-            + _hint(lost, names),
-            found=len(keys) - len(lost),
-            keys=len(keys),
-        )
+        message = f"{len(lost)} of {count} modules in {WEIGHTS} are not in the model: {some(lost)}"
+        return fails(message + _hint(lost, names), found=count - len(lost), keys=count)
     if lacks := lone_factor(files):
         return fails(lacks, lacking=1)
     if bare := files.parts.keys() - layers:
@@ -57,23 +72,9 @@ def check_keys(files: AdapterFiles, names: set[str], layers: set[str]) -> Findin
             f"adapter: {some(bare)}"
         )
     if bare := layers - files.parts.keys():
-        return fails(
-            f"{len(bare)} adapted modules have no keys in {WEIGHTS}: {some(bare)}; they keep the "
-            "random start of PEFT",
-            lacking=len(bare),
-        )
-    return holds(f"{len(keys)} of {len(keys)} found their module", found=1.0)
-
-
-@check("keys")
-def check_odd_keys(files: AdapterFiles) -> Finding:
-    """Where PEFT did not take the files' factors: their keys are not PEFT's."""
-    odd = files.odd_keys
-    return fails(
-        f"{len(odd)} keys of {WEIGHTS} are not as PEFT writes and finds them, {some(odd)}: they "
-        f"must begin with '{PREFIX}' and not hold the adapter's name, as save_pretrained() does "
-        "it; PEFT left them out"
-    )
+        message = f"{len(bare)} adapted modules have no keys in {WEIGHTS}: {some(bare)}"
+        return fails(f"{message}; they keep the random start of PEFT", lacking=len(bare))
+    return holds(f"{count} of {count} found their module", found=1.0)
 
 
 def _has_place(key: str, names: set[str]) -> bool:
@@ -95,57 +96,44 @@ def _hint(lost: list[str], names: set[str]) -> str:
     return f"; nearest is {nearest[0]}" if nearest else ""
 
 
-@check("active")
-def check_active(lora_layers: LoraLayers, together: Collection[str]) -> Finding:
+def _active(lora_layers: LoraLayers, together: Collection[str]) -> Finding:
     """The adapter is active in every layer, with no others than those that are to be."""
     layers, adapter = lora_layers.layers, lora_layers.adapter
-    off = [name for name, x in layers.items() if x.disable_adapters]
-    if off:
+    if off := [name for name, x in layers.items() if x.disable_adapters]:
+        disabled = f"the adapters are disabled in {len(off)} of {len(layers)} layers"
+        return fails(f"{disabled}: call enable_adapter_layers()")
+    if other := [x.active_adapters for x in layers.values() if adapter not in x.active_adapters]:
         return fails(
-            f"the adapters are disabled in {len(off)} of {len(layers)} layers: "
-            "call enable_adapter_layers()"
+            f"{adapter} is not the active adapter in {len(other)} layers: active is "
+            f"{', '.join(other[0]) or 'none'}; call set_adapter('{adapter}')"
         )
-    other = [name for name, x in layers.items() if adapter not in x.active_adapters]
-    if other:
-        active = ", ".join(layers[other[0]].active_adapters) or "none"
-        return fails(
-            f"{adapter} is not the active adapter in {len(other)} layers: active is {active}; "
-            f"call set_adapter('{adapter}')"
-        )
-    crowd = {name for x in layers.values() for name in x.active_adapters} - set(together)
-    if crowd:
+    if crowd := {name for x in layers.values() for name in x.active_adapters} - set(together):
         return fails(f"beside {adapter} also active: {some(crowd)}")
     return holds(f"{adapter} is active in {len(layers)} layers")
 
 
-@check("scale")
-def check_scale(claim: Claim) -> Finding:
+def _scale(claim: Claim) -> Finding:
     """Each layer multiplies with what the configuration says, times the adapter's own scale."""
     files, adapter = claim.files, claim.lora_layers.adapter
     rule = "alpha/sqrt(r)" if files.config.get("use_rslora") else "alpha/r"
-    times = "" if claim.scale == 1 else f"{claim.scale:g} times "
+    rule = rule if claim.scale == 1 else f"{claim.scale:g} times {rule}"
     scales = []
     for name, layer in claim.lora_layers.layers.items():
         if name not in files.parts or adapter not in layer.scaling:
             continue
         wanted, got = claim.scale * files.scale(name), float(layer.scaling[adapter])
         if abs(got - wanted) > 1e-6 * abs(wanted):
-            return fails(
-                f"{name} multiplies with {got:g}, and {times}{rule} of adapter_config.json is "
-                f"{wanted:g}",
-                got=got,
-                wanted=wanted,
-            )
+            message = f"{name} multiplies with {got:g}, and {rule} of adapter_config.json is"
+            return fails(f"{message} {wanted:g}", got=got, wanted=wanted)
         scales.append(got)
     if not scales:
         return unjudged("no module of the files is in the model")
     least, most = f"{min(scales):g}", f"{max(scales):g}"
     spread = least if least == most else f"{least} to {most}"
-    return holds(f"{times}{rule} = {spread} in {len(scales)} layers")
+    return holds(f"{rule} = {spread} in {len(scales)} layers")
 
 
-@check("weights")
-def check_weights(claim: Claim) -> Finding:
+def _weights(claim: Claim) -> Finding:
     """The factors in memory are those of the files."""
     worst, where = 0.0, ""
     for name, factors in claim.factors():
@@ -176,28 +164,24 @@ def _tolerance(lora_layers: LoraLayers) -> float:
     return max((4 * torch.finfo(dtype).eps for dtype in dtypes), default=0.0) + 1e-5
 
 
-def check_head_live(
-    saved: Check,
-    files: AdapterFiles,
-    lora_layers: LoraLayers,
-    head: Mapping[str, Tensor] | None,
-) -> Check:
-    """``head``, with the one in memory: it must be the one in the files."""
+def _head(saved: Finding, claim: Claim, head: Mapping[str, Tensor] | None) -> Finding:
+    """The head in memory must be the one in the files."""
     if not saved.passed:
         return saved
+    files, adapter = claim.files, claim.lora_layers.adapter
     live = dict(head or {})
     stored = dict(files.head or {}) if head is not None else {}
-    for name, wrapper in lora_layers.heads.items():
-        if lora_layers.adapter in wrapper.modules_to_save:
-            state = wrapper.modules_to_save[lora_layers.adapter].state_dict()
+    for name, wrapper in claim.lora_layers.heads.items():
+        if adapter in wrapper.modules_to_save:
+            state = wrapper.modules_to_save[adapter].state_dict()
             live |= {f"{name}.{key}": value for key, value in state.items()}
             stored |= {k: v for k, v in files.saved.items() if k.startswith(f"{name}.")}
     for key, value in live.items():
         if key not in stored or stored[key].shape != value.shape:
-            return Check("head", False, f"the files hold no {key} of shape {tuple(value.shape)}")
+            return fails(f"the files hold no {key} of shape {tuple(value.shape)}")
         gap = float((stored[key] - value.detach().cpu().double()).abs().max())
         if gap > 1e-2 * float(stored[key].abs().max()) + 1e-12:
-            return Check("head", False, f"{key} in memory is not the file's: off by {gap:.2g}")
+            return fails(f"{key} in memory is not the file's: off by {gap:.2g}")
     return saved
 
 

@@ -14,15 +14,10 @@ Rule = Callable[[Any], bool]
 
 
 def check_settings(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse values that PEFT never writes.
-
-    Raises:
-        UserError: Naming the first such key, the rule and the value.
-    """
+    """Refuse values that PEFT never writes: an error names the key, the rule and the value."""
     for key, (rule, allows) in RULES.items():
         if key in config and not allows(config[key]):
-            got = json.dumps(config[key])
-            raise UserError(f"{path}: {key} must be {rule}, got {got[:80]}")
+            raise UserError(f"{path}: {key} must be {rule}, got {json.dumps(config[key])[:80]}")
     for key in ("r", "lora_alpha"):
         if key not in config:
             raise UserError(f"{path}: {key} is missing")

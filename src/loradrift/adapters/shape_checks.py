@@ -2,30 +2,28 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from torch import nn
 
 from loradrift.adapters.adapter_files import CONFIG, WEIGHTS, AdapterFiles
-from loradrift.adapters.check_result import Check, other_shape
+from loradrift.adapters.check_result import Finding, Findings, fails, other_shape
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
 
+Misfits = Iterator[tuple[str, Finding]]
+"""Names of the checks that each belongs to, and what is wrong."""
 
-def check_fit(files: AdapterFiles, model: nn.Module) -> list[Check]:
+
+def check_fit(files: AdapterFiles, model: nn.Module) -> Findings:
     """The first misfit of shapes, by the check that it belongs to; empty where all fits.
 
     Modules that the model does not have are the business of ``keys``.
     """
-    for misfits in (_factors, _tokens_added, _saved_modules):
-        if found := next(misfits(files, model), None):
-            return [found]
-    indices = files.config.get("trainable_token_indices")  # rows of the embedding that were trained
-    if indices and not any(key.endswith("trainable_tokens_delta") for key in files.saved):
-        lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
-        return [Check("keys", False, lost, {"lacking": 1})]
-    return []
+    misfits = (f(files, model) for f in (_factors, _tokens_added, _saved_modules, _rows_lost))
+    return dict(islice(chain.from_iterable(misfits), 1))
 
 
-def _factors(files: AdapterFiles, model: nn.Module) -> Iterator[Check]:
+def _factors(files: AdapterFiles, model: nn.Module) -> Misfits:
     names = dict(model.named_modules())
     paths = Counter(block_path(name) for name in names)
     places = {block_path(name): layer for name, layer in names.items()}
@@ -41,18 +39,14 @@ def _factors(files: AdapterFiles, model: nn.Module) -> Iterator[Check]:
         transposed = embeds or is_transposed(layer)
         shape = tuple(layer.weight.shape)[:: -1 if transposed else 1]
         if change == shape[::-1] != shape:
-            yield Check(
-                "consistent",
-                False,
-                f"{module}: A and B are swapped and transposed: B A is {change}, and the weight "
-                f"{shape}",
-            )
+            how = f"B A is {change}, and the weight {shape}"
+            yield "consistent", fails(f"{module}: A and B are swapped and transposed: {how}")
         elif change != shape:
             what = other_shape(module, change, shape, "the base model")
-            yield Check("base", False, f"{what}: an adapter of another base")
+            yield "base", fails(f"{what}: an adapter of another base")
 
 
-def _tokens_added(files: AdapterFiles, model: nn.Module) -> Iterator[Check]:
+def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
     """An embedding with more rows than the base's: PEFT saves one that was resized."""
     for name, layer in model.named_modules():
         saved = files.saved.get(f"{name}.weight")
@@ -60,28 +54,31 @@ def _tokens_added(files: AdapterFiles, model: nn.Module) -> Iterator[Check]:
             continue
         rows, count = len(saved), len(layer.weight)
         if saved.shape[1:] == layer.weight.shape[1:] and rows > count:
-            yield Check(
-                "base",
-                False,
-                f"{name}.weight has {rows} rows in {WEIGHTS}, and {count} in the model: tokens "
-                "were added to its base",
-                {"rows": rows},
-            )
+            what = f"{name}.weight has {rows} rows in {WEIGHTS}, and {count} in the model"
+            yield "base", fails(f"{what}: tokens were added to its base", rows=rows)
 
 
-def _saved_modules(files: AdapterFiles, model: nn.Module) -> Iterator[Check]:
+def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
     """Of ``modules_to_save``: another shape, or a parameter that the file lacks."""
-    names = files.config.get("modules_to_save") or []
+    ends = tuple(f".{name}" for name in files.config.get("modules_to_save") or [])
     saved = files.saved
     for parameter, weight in model.named_parameters(remove_duplicate=False):
         module = parameter.rpartition(".")[0]
-        if not any(module == name or module.endswith(f".{name}") for name in names):
+        if not f".{module}".endswith(ends):
             continue
         key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)
         others = [k for k in saved if k.rpartition(".")[0] == module]
         if key is None and others:  # a module that is lost whole is the files' own check's business
-            what = f"{WEIGHTS} has lost {parameter}, and holds {others[0]} beside it"
-            yield Check("head", False, what)
+            lost = f"{WEIGHTS} has lost {parameter}, and holds {others[0]} beside it"
+            yield "head", fails(lost)
         elif key is not None and saved[key].shape != weight.shape:
-            what = f"{key} has shape {tuple(saved[key].shape)} in {WEIGHTS}"
-            yield Check("head", False, f"{what}, and {tuple(weight.shape)} in the model")
+            shapes = f"{tuple(saved[key].shape)} in {WEIGHTS}, and {tuple(weight.shape)}"
+            yield "head", fails(f"{key} has shape {shapes} in the model")
+
+
+def _rows_lost(files: AdapterFiles, _: nn.Module) -> Misfits:
+    """Rows of the embedding that were trained, and which the file lacks."""
+    indices = files.config.get("trainable_token_indices")
+    if indices and not any(key.endswith("trainable_tokens_delta") for key in files.saved):
+        lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
+        yield "keys", fails(lost, lacking=1)

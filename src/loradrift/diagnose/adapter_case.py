@@ -1,47 +1,20 @@
 """An adapter and the base model that it is judged on: found, read, and loaded."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loradrift.adapters import AdapterFiles, Check, Fingerprints
+from loradrift.adapters import AdapterFiles, Fingerprints
 from loradrift.adapters.adapter_files import CONFIG, HEAD
-from loradrift.adapters.base_weights import check_base_name, open_stored
-from loradrift.adapters.file_checks import file_checks
+from loradrift.adapters.base_checks import open_stored
+from loradrift.adapters.check_result import Finding, Findings, holds, unjudged
+from loradrift.adapters.file_checks import check_files
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import check_base_path, load_base
 from loradrift.models import model_fingerprint
 from loradrift.runs import RunRecord, read_record
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is judged."""
-
-    folder: Path
-    """With ``adapter_config.json``."""
-
-    base: str | None
-    """As typed."""
-
-    run: RunRecord | None
-
-    @property
-    def recorded(self) -> dict[str, str]:
-        """sha256 of the files when the run certified them."""
-        certificate = self.run.certificate if self.run else None
-        files: dict[str, str] = (certificate or {}).get("files", {})
-        return files
-
-    def own_checks(self, files: AdapterFiles) -> list[Check]:
-        """The checks that need no model."""
-        headed = HEAD in self.recorded
-        if self.run is not None and self.run.certificate is None:
-            headed = self.run.has_head
-        return file_checks(files, self.recorded, wants_head=headed)
 
 
 @dataclass(frozen=True)
@@ -52,26 +25,22 @@ class AdapterCase:
     base: str
     """Folder or hub name."""
 
-    own: Sequence[Check]
+    run: RunRecord | None
+    own: Findings
     """The checks that need no model."""
 
-    subject: Subject
     reference: Path
     """Folder whose weights the base must have: the one that the adapter names, where it is here."""
 
     prints: Fingerprints | None
 
     def load(self) -> LoadedBase:
-        """The base model, without the adapter.
-
-        Raises:
-            UserError: If it cannot be loaded.
-        """
-        return load_base(self.files, self.base, is_run=self.subject.run is not None)
+        """Load the base model, without the adapter."""
+        return load_base(self.files, self.base, is_run=self.run is not None)
 
 
-def find_subject(adapter: str, base: str | None) -> Subject:
-    """The adapter's folder; of a run, the one in it, and its record.
+def find_adapter(adapter: str) -> tuple[Path, RunRecord | None]:
+    """Find the adapter's folder; of a run, the one in it, and its record.
 
     Raises:
         UserError: If there is no such folder, or it holds no adapter.
@@ -85,21 +54,15 @@ def find_subject(adapter: str, base: str | None) -> Subject:
     elif folder.name == "model":
         run = _read_run(folder.parent)
     if not (folder / CONFIG).is_file():
-        why = ""
+        lacks = f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}"
         if run is not None:
-            why = f"; the run's method is {run.coordinates['method']}, its status {run.status}"
-        raise UserError(
-            f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}{why}"
-        )
-    return Subject(folder, base, run)
+            lacks += f"; the run's method is {run.coordinates['method']}, its status {run.status}"
+        raise UserError(lacks)
+    return folder, run
 
 
 def _read_run(folder: Path) -> RunRecord | None:
-    """A run's record, with all that is read of it here.
-
-    Raises:
-        UserError: If it is damaged.
-    """
+    """A run's record, with all that is read of it here."""
     run = read_record(folder)
     if run is None:
         return None
@@ -114,38 +77,81 @@ def _read_run(folder: Path) -> RunRecord | None:
         and all(isinstance(digest, str) for digest in files.values()),
     }
     if wrong := [key for key, holds in right.items() if not holds]:
-        raise UserError(
-            f"{folder / 'run.json'} is damaged: {wrong[0]} is missing or of another type"
-        )
+        damage = f"{wrong[0]} is missing or of another type"
+        raise UserError(f"{folder / 'run.json'} is damaged: {damage}")
     return run
 
 
-def open_case(files: AdapterFiles, subject: Subject, own: Sequence[Check]) -> AdapterCase:
-    """Find the base model.
+def recorded_files(run: RunRecord | None) -> dict[str, str]:
+    """sha256 of the files when the run certified them."""
+    files: dict[str, str] = ((run and run.certificate) or {}).get("files", {})
+    return files
+
+
+def check_own(files: AdapterFiles, run: RunRecord | None) -> Findings:
+    """The checks that need no model."""
+    recorded = recorded_files(run)
+    headed = HEAD in recorded
+    if run is not None and run.certificate is None:
+        headed = run.has_head
+    return check_files(files, recorded, wants_head=headed)
+
+
+def open_case(
+    files: AdapterFiles, base: str | None, run: RunRecord | None, own: Findings
+) -> AdapterCase:
+    """Find the base model: the typed one, or the one that the adapter names.
 
     Raises:
         UserError: If nothing names one, or there is none of that name.
     """
-    run, named = subject.run, files.config.get("base_model_name_or_path")
-    base = str(subject.base or named or "")
+    named = str(files.config.get("base_model_name_or_path") or "")
+    base = base or named
     if run is not None and run.config["model"].get("weights") == "random":
         raise UserError(
             f"the base model of {files.folder} was drawn at random (model.weights=random) and is "
             "not stored: nothing can be compared with it"
         )
     if not base:
-        raise UserError(
-            f"{files.folder / CONFIG} names no base model: give base=<folder or hub name>"
-        )
+        what = f"{files.folder / CONFIG} names no base model"
+        raise UserError(f"{what}: give base=<folder or hub name>")
     check_base_path(base)
     recorded = run.fingerprints.get("base_model") if run else None
     prints = None if recorded is None else Fingerprints(recorded, _fingerprint(base))
     # of the given base itself, PEFT may still have changed the weights
-    reference = Path(base) if open_stored(Path(str(named or ""))) is None else Path(str(named))
-    own = [*own, check_base_name(files, base, digested=prints is not None)]
-    return AdapterCase(files, base, own, subject, reference, prints)
+    reference = Path(base if open_stored(Path(named)) is None else named)
+    base_name = _base_name(named, base, digested=prints is not None)
+    return AdapterCase(files, base, run, own | {"base_name": base_name}, reference, prints)
 
 
 def _fingerprint(base: str) -> str:
     with tempfile.TemporaryDirectory() as cache:
         return model_fingerprint(ModelConfig(name="local", path=base), seed=0, cache=Path(cache))
+
+
+def _base_name(named: str, base: str, *, digested: bool) -> Finding:
+    """Whether the base is the one that the adapter names, where weights cannot be compared.
+
+    A run that recorded the base's digest, ``digested``, says more than a name.
+    """
+    here = Path(named).exists() and Path(base).exists()
+    if digested:
+        return holds("the run recorded the base model's digest")
+    if not named:
+        return holds(f"{CONFIG} names no base model: base={base} is believed")
+    if Path(named).samefile(base) if here else named == base:
+        return holds(f"the base is the one that {CONFIG} names")
+    if open_stored(Path(named)) is not None:
+        return holds(f"the base that {CONFIG} names is {named}, compared above")
+    if _model_name(named).casefold() == _model_name(base).casefold():
+        return holds(f"{CONFIG} names {named}, which is not here; base={base} is called alike")
+    return unjudged(
+        f"{CONFIG} names {named}, base={base} is called otherwise, and the former is not here to "
+        "compare their weights"
+    )
+
+
+def _model_name(model: str) -> str:
+    """The end of a path or hub name, also of a snapshot in the hub's cache."""
+    cached = [part for part in Path(model).parts if part.startswith("models--")]
+    return cached[0].rpartition("--")[2] if cached else Path(model).name

@@ -1,11 +1,20 @@
-"""What to change, by the check that failed: one diagnosis, with code or a command."""
+"""What to change, and the code and commands that a diagnosis offers: they run as pasted."""
 
+import json
 import re
 from dataclasses import dataclass
 
 from loradrift.adapters import Check
 from loradrift.adapters.adapter_files import WEIGHTS
-from loradrift.diagnose.snippets import diagnose_command, quoted
+from loradrift.diagnose.loaded_base import LoadedBase
+
+LOADERS = {
+    "causal LM": "AutoModelForCausalLM",
+    "run": "AutoModelForCausalLM",
+    "classifier": "AutoModelForSequenceClassification",
+    "transformer": "AutoModel",
+}
+"""Kind of model -> transformers' class for it."""
 
 UNKNOWN = "none: adapters of this kind cannot be diagnosed here"
 AGAIN = "train it again, or copy all of {adapter} from where it was saved whole"
@@ -53,15 +62,14 @@ class Advice:
 
 
 def advise(adapter: str, failed: Check, *, load: str = "") -> Advice:
-    """What to change."""
-    return Advice(failed.passed, f"{failed.name}: {failed.message}", _change(failed, adapter, load))
+    """What to change; ``load`` is the code that loads the base."""
+    return Advice(failed.passed, str(failed), _change(failed, adapter, load))
 
 
 def advise_merge(adapter: str, base: str, failed: Check, gap: float) -> Advice:
     """The way out by merging, whose outputs are the adapter's up to ``gap``."""
-    reason = f"{failed.name}: {failed.message}"
     same = f"Merged into the base, its outputs are the adapter's to {gap:.1g}"
-    return Advice(False, f"{reason}. {same}", MERGE.format(quoted(adapter), quoted(base)))
+    return Advice(False, f"{failed}. {same}", MERGE.format(_quoted(adapter), _quoted(base)))
 
 
 def _change(failed: Check, adapter: str, load: str) -> str:
@@ -72,7 +80,7 @@ def _change(failed: Check, adapter: str, load: str) -> str:
     if failed.passed is None:
         return UNKNOWN
     if pickle := re.search(r"([^\s/]+) is a pickle", failed.message):
-        return UNPICKLE.format(quoted(f"{adapter}/{pickle[1]}"), quoted(f"{adapter}/{WEIGHTS}"))
+        return UNPICKLE.format(_quoted(f"{adapter}/{pickle[1]}"), _quoted(f"{adapter}/{WEIGHTS}"))
     rows = failed.figures.get("rows", 0)
     return CHANGES.get(what, AGAIN).format(adapter=adapter, load=load, rows=rows)
 
@@ -85,3 +93,49 @@ def _kind(failed: Check) -> str:
     if failed.name == "files":
         return "certified" if "certified" in failed.message else "files"
     return "lost" if "lacking" in failed.figures else failed.name
+
+
+def _quoted(text: str) -> str:
+    """A string of Python; JSON's are."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def override(key: str, value: str) -> str:
+    """``key=value`` as the shell and Hydra take it: folders of runs hold commas and ``=``."""
+    return f"{key}={value}" if re.fullmatch(r"[\w./+-]+", value) else f"'{key}=\"{value}\"'"
+
+
+def diagnose_command(adapter: str, base: str) -> str:
+    """What to type to have an adapter diagnosed."""
+    given = f"base={base}" if base.startswith("<") else override("base", base)
+    return f"python analyze.py analysis=diagnose {override('adapter', adapter)} {given}"
+
+
+def load_code(loaded: LoadedBase, base: str) -> str:
+    """Lines that load the base model as ``model``, imports first."""
+    if loaded.kind == "sentence-transformers":
+        library, loader, call = "sentence_transformers", "SentenceTransformer", ""
+    else:
+        library, loader, call = "transformers", LOADERS[loaded.kind], ".from_pretrained"
+    options = "".join(f", {key}={value!r}" for key, value in loaded.options.items())
+    return f"from {library} import {loader}\nmodel = {loader}{call}({_quoted(base)}{options})"
+
+
+def path_codes(loaded: LoadedBase, adapter: str, base: str) -> dict[str, str]:
+    """Name -> code of the paths of this kind of model, to be pasted as it is."""
+    load = load_code(loaded, base)
+
+    def wrap(place: str) -> str:
+        wrapped = f"{place} = PeftModel.from_pretrained({place}, {_quoted(adapter)})"
+        return f"from peft import PeftModel\n{load}\n{wrapped}"
+
+    if loaded.kind == "sentence-transformers":
+        return {
+            "on the wrapper": wrap("model"),
+            "on the inner transformer": wrap(f"model[0].{loaded.inner.rpartition('.')[2]}"),
+            "load_adapter": f"{load}\nmodel.load_adapter({_quoted(adapter)})",
+        }
+    paths = {"on the model": wrap("model")}
+    if loaded.inner:
+        paths["on the inner transformer"] = wrap(f"model.{loaded.inner}")
+    return paths

@@ -11,10 +11,10 @@ from torch import Tensor
 from loradrift.adapters import Certificate, Check, certify
 from loradrift.adapters.lora_layers import DEFAULT
 from loradrift.config import UserError
-from loradrift.diagnose.adapter_case import AdapterCase
+from loradrift.diagnose.adapter_case import AdapterCase, recorded_files
+from loradrift.diagnose.advice import path_codes
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import quiet
-from loradrift.diagnose.snippets import paths_of
 
 SAME = 0.9999
 """Outputs on the same text with a larger cosine than this count as the same."""
@@ -46,11 +46,7 @@ class LoadAttempt:
 
     @property
     def applied(self) -> bool:
-        """Whether this is the way to load the adapter.
-
-        A cosine above the threshold counts as not applied, unless every layer was shown to add
-        what the files predict: then the adapter is as small as that.
-        """
+        """Whether this is the way to load the adapter, by its certificate and not by the cosine."""
         return bool(self.certificate and self.certificate.passed)
 
     @property
@@ -59,19 +55,15 @@ class LoadAttempt:
         if self.error:
             return f"refused: {self.error}" if self.certificate is None else self.error
         assert self.cosine is not None and self.change is not None
-        how = f"cosine {self.cosine:.6f}, output changes by {self.change:.2g}"
+        same = self.cosine > SAME
+        verdict = ": not applied" if same else ": applied wrongly"
         if self.applied:
-            small = ": applied, its effect is this small" if self.cosine > SAME else ""
-            return how + small
-        return how + (": not applied" if self.cosine > SAME else ": applied wrongly")
+            verdict = ": applied, its effect is this small" if same else ""
+        return f"cosine {self.cosine:.6f}, output changes by {self.change:.2g}{verdict}"
 
 
-def put(loaded: LoadedBase, path: str, folder: Path) -> None:
-    """Load the adapter into ``loaded`` by a path.
-
-    Raises:
-        Exception: Whatever PEFT raises where it cannot.
-    """
+def _put(loaded: LoadedBase, path: str, folder: Path) -> None:
+    """Load the adapter into ``loaded`` by a path."""
     from peft import PeftModel
 
     match path:
@@ -87,18 +79,14 @@ def put(loaded: LoadedBase, path: str, folder: Path) -> None:
 
 def try_paths(case: AdapterCase, loaded: LoadedBase) -> Iterator[tuple[LoadAttempt, LoadedBase]]:
     """Try each path: what comes of it, and the model with the adapter."""
-    codes = paths_of(loaded, str(case.files.folder), case.base)
+    codes = path_codes(loaded, str(case.files.folder), case.base)
     for number, (path, code) in enumerate(codes.items()):
         used = case.load() if number else loaded
-        yield try_path(case, used, path, code), used
+        yield _try_path(case, used, path, code), used
 
 
-def try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> LoadAttempt:
-    """Put the adapter into ``loaded``, and compare.
-
-    Raises:
-        UserError: If the base model's own outputs are not finite.
-    """
+def _try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> LoadAttempt:
+    """Put the adapter into ``loaded``, and compare."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
         off_BD = loaded.outputs().double()
@@ -106,14 +94,14 @@ def try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Loa
             raise UserError(f"base={case.base}: its outputs are NaN or infinite")
         try:
             with quiet():
-                put(loaded, path, case.files.folder)
+                _put(loaded, path, case.files.folder)
             on_BD = loaded.outputs().double()
         except Exception as error:  # whatever PEFT or the model raises is this path's finding
             return LoadAttempt(path, code, error=_line(str(error) or type(error).__name__))
         if not on_BD.isfinite().all():
             diverged = Check("effect", False, "the outputs are NaN or infinite with the adapter")
-            certificate = Certificate((diverged,))
-            return LoadAttempt(path, code, error=diverged.message, certificate=certificate)
+            broken = Certificate((diverged,))
+            return LoadAttempt(path, code, error=diverged.message, certificate=broken)
         certificate = certify(
             loaded.model,
             {DEFAULT: 1.0},
@@ -121,9 +109,12 @@ def try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Loa
             loaded.outputs,
             base=case.reference,
             prints=case.prints,
-            recorded=case.subject.recorded,
+            recorded=recorded_files(case.run),
         )
-        by_hand = _by_hand(loaded)
+        try:
+            by_hand = _cosines(loaded.called(), loaded.by_hand()).min().item()
+        except Exception:  # a model whose inside is called in another way
+            by_hand = None
     parameters = {name: p.numel() for name, p in loaded.model.named_parameters()}
     own = sum(size for name, size in parameters.items() if "lora_" in name)
     return LoadAttempt(
@@ -139,13 +130,6 @@ def try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Loa
 
 def _cosines(x_BD: Tensor, y_BD: Tensor) -> Tensor:
     return torch.cosine_similarity(x_BD.double(), y_BD.double(), dim=1)
-
-
-def _by_hand(loaded: LoadedBase) -> float | None:
-    try:
-        return _cosines(loaded.called(), loaded.by_hand()).min().item()
-    except Exception:  # a model whose inside is called in another way
-        return None
 
 
 def _line(said: str) -> str:

@@ -23,10 +23,7 @@ MAX_TOKENS = 16
 
 @dataclass
 class LoadedBase:
-    """A model with a place for an adapter.
-
-    ``model`` changes when PEFT is put around it.
-    """
+    """A model with a place for an adapter; ``model`` changes when PEFT is put around it."""
 
     kind: str
     """``causal LM``, ``classifier``, ``transformer``, ``run``, ``sentence-transformers``."""
@@ -80,7 +77,7 @@ class LoadedBase:
     def by_hand(self) -> Tensor:
         """The same by a forward pass through the adapted transformer itself."""
         if self.kind == "sentence-transformers":
-            return _encode_by_hand(self.core, self.transformer)
+            return self._encoded_by_hand()
         hidden_BD = self._each(lambda row: self.transformer(input_ids=row).last_hidden_state[:, -1])
         head = self.head
         if head is None and self.kind in ("causal LM", "run"):
@@ -108,14 +105,13 @@ class LoadedBase:
         """Row by row: a classifier without a padding token takes one at a time."""
         return torch.cat([call(self.ids_BT[i : i + 1]) for i in range(len(self.ids_BT))])
 
-
-def _encode_by_hand(model: Any, transformer: Any) -> Tensor:
-    """Tokens, transformer, and every module after it."""
-    tokenize = getattr(model, "preprocess", None) or model.tokenize
-    features = dict(tokenize(list(TEXTS)))
-    inputs = {key: features[key] for key in ("input_ids", "attention_mask")}
-    features["token_embeddings"] = transformer(**inputs).last_hidden_state
-    for module in list(model)[1:]:
-        features = module(features)
-    embedding_BD: Tensor = features["sentence_embedding"]
-    return embedding_BD
+    def _encoded_by_hand(self) -> Tensor:
+        """Tokens, transformer, and every module after it."""
+        tokenize = getattr(self.core, "preprocess", None) or self.core.tokenize
+        features = dict(tokenize(list(TEXTS)))
+        inputs = {key: features[key] for key in ("input_ids", "attention_mask")}
+        features["token_embeddings"] = self.transformer(**inputs).last_hidden_state
+        for module in list(self.core)[1:]:
+            features = module(features)
+        embedding_BD: Tensor = features["sentence_embedding"]
+        return embedding_BD

@@ -28,16 +28,6 @@ BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
 """How a module's name begins inside a transformer without a head around it."""
 
 
-def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
-    """The base model in eval mode, of the kind that the adapter is for.
-
-    Raises:
-        UserError: If there is no such model here, or a library is missing.
-    """
-    with quiet():
-        return _load(files, base, is_run=is_run)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the libraries' bars and tables on what they load: what matters is an error."""
@@ -55,7 +45,13 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _load(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
+@quiet()
+def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
+    """The base model in eval mode, of the kind that the adapter is for.
+
+    Raises:
+        UserError: If there is no such model here, or a library is missing.
+    """
     if (files.folder / SENTENCES).is_file() or is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)
@@ -87,18 +83,13 @@ def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
     with _failures_named(base):
         config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
     if config.is_encoder_decoder:
-        raise UserError(
-            f"base={base} is an encoder with a decoder ({config.model_type}): only models of one "
-            "transformer are judged"
-        )
+        what = f"base={base} is an encoder with a decoder ({config.model_type})"
+        raise UserError(f"{what}: only models of one transformer are judged")
     architecture = (getattr(config, "architectures", None) or [""])[0]
     task = files.config.get("task_type")
     if task == "SEQ_CLS" or (task is None and architecture.endswith("SequenceClassification")):
-        labels = [
-            x.shape[0]
-            for key, x in files.saved.items()
-            if key.endswith(("score.weight", "classifier.weight"))
-        ]
+        heads = ("score.weight", "classifier.weight")
+        labels = [len(x) for key, x in files.saved.items() if key.endswith(heads)]
         options = {"num_labels": labels[0]} if labels else {}
         return "classifier", transformers.AutoModelForSequenceClassification, options
     headless = all(name.startswith(BLOCKS) for name in files.parts)
@@ -124,10 +115,7 @@ def _sentence_transformer(base: str) -> LoadedBase:
 
 
 def inner_name(model: Any) -> str:
-    """Where a sentence-transformers model keeps its transformer.
-
-    Older releases keep it as ``auto_model``, current ones as ``model``.
-    """
+    """Where a sentence-transformers model keeps its transformer, by old releases or new."""
     first = next(name for name, _ in model.named_children())
     inside = dict(model.get_submodule(first).named_children())
     for name in ("model", "auto_model"):
@@ -150,9 +138,8 @@ def _token_ids(base: str, model: Any) -> Tensor:
     count = int(model.config.vocab_size)
     # without its files transformers may give a tokenizer that knows no word; any tokens will do
     if not (rows and all(row and max(row) < count for row in rows)):
-        rows = [
-            [(7 * i + 13 * j + 1) % count for j in range(MAX_TOKENS)] for i in range(len(TEXTS))
-        ]
+        tokens = range(1, 13 * MAX_TOKENS, 13)
+        rows = [[(7 * i + token) % count for token in tokens] for i in range(len(TEXTS))]
     length = min(MAX_TOKENS, *map(len, rows))
     return torch.tensor([row[:length] for row in rows])
 
@@ -170,18 +157,12 @@ def is_sentence_model(base: str) -> bool:
 
 
 def check_base_path(base: str) -> None:
-    """Refuse a local folder that is no model.
-
-    Raises:
-        UserError: If it has no configuration, or no weights as safetensors.
-    """
+    """Refuse a local folder that is no model: without a configuration or safetensors."""
     if Path(base).is_dir() and is_sentence_model(base):
         return
     if (Path(base) / CONFIG).is_file() and (Path(base) / "config.json").is_file():
-        raise UserError(
-            f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply: "
-            "give the model alone"
-        )
+        what = f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply"
+        raise UserError(f"{what}: give the model alone")
     try:
         check_path(ModelConfig(name="local", path=base))
     except UserError as error:
@@ -189,11 +170,7 @@ def check_base_path(base: str) -> None:
 
 
 def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> None:
-    """Refuse weights that left a part of the transformer at a random start.
-
-    Raises:
-        UserError: Naming the first of them.
-    """
+    """Refuse weights that left a part of the transformer at a random start."""
     lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
     if kind != "causal LM":  # a head or a pooler on top is not what an adapter is judged by
         start = f"{inner}." if inner else ""
@@ -207,11 +184,7 @@ def _check_loaded(base: str, kind: str, inner: str, loaded: dict[str, Any]) -> N
 
 @contextmanager
 def _failures_named(base: str) -> Iterator[None]:
-    """Whatever a library raises of a model becomes one line.
-
-    Raises:
-        UserError: Saying whether the model is damaged or not there.
-    """
+    """Whatever a library raises of a model becomes one line: it is damaged, or not there."""
     try:
         yield
     except FAILURES as error:
@@ -220,7 +193,5 @@ def _failures_named(base: str) -> Iterator[None]:
             reason = "its weights have other shapes than its config.json says"
         if Path(base).exists():
             raise UserError(f"base={base} cannot be loaded: {reason}") from None
-        raise UserError(
-            f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
-            "base=<folder>"
-        ) from None
+        lost = f"base={base} is no folder here and cannot be had from the hub ({reason})"
+        raise UserError(f"{lost}; give base=<folder>") from None

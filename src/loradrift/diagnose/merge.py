@@ -1,7 +1,7 @@
 """The way out where no loading path works: the adapter added to the weights, and verified."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed,
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import load_base
-from loradrift.models.hooks import Hook, hooked
+from loradrift.models.hooks import hooked
 
 TOLERANCE = 1e-3
 """How far the merged model's outputs may be from the adapter's, relative to its effect."""
@@ -23,13 +23,8 @@ TOLERANCE = 1e-3
 def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> float:
     """Write the base model with the adapter added to its weights, as safetensors.
 
-    Args:
-        adapter: Folder of a PEFT LoRA adapter.
-        base: The model that it was trained on.
-        out: Folder of the merged model.
-
-    Returns:
-        How far its outputs are from the adapter's, relative to what the adapter changes.
+    ``base`` is the model that the adapter was trained on. Returns how far the outputs of the model
+    in ``out`` are from the adapter's, relative to what the adapter changes.
 
     Raises:
         UserError: If the adapter's modules cannot be found in the model, the merged outputs are
@@ -44,15 +39,11 @@ def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> float:
         raise UserError(f"the merged model is off by {gap:.2g} of the adapter's effect")
     loaded.model.save_pretrained(out)
     if loaded.kind != "sentence-transformers":  # which saves its own
-        _save_tokenizer(base, out)
+        from transformers import AutoTokenizer
+
+        with suppress(OSError, ValueError):  # there need not be one
+            AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(out)
     return gap
-
-
-def _save_tokenizer(base: str, out: str | Path) -> None:
-    from transformers import AutoTokenizer
-
-    with suppress(OSError, ValueError):  # there need not be one
-        AutoTokenizer.from_pretrained(base, trust_remote_code=False).save_pretrained(out)
 
 
 def merge(loaded: LoadedBase, files: AdapterFiles) -> float:
@@ -65,14 +56,14 @@ def merge(loaded: LoadedBase, files: AdapterFiles) -> float:
     Raises:
         UserError: If the files do not say which weights to change, or change nothing.
     """
-    places = match_modules(files, loaded.model)
+    places = _match_modules(files, loaded.model)
     with torch.no_grad():
         off_BD = loaded.outputs().double()
-        with added(places):
+        with hooked((layer, partial(_add, factors)) for layer, factors in places):
             wanted_BD = loaded.outputs().double()
         if torch.equal(wanted_BD, off_BD):
             raise UserError(f"{files.folder} changes no output: there is nothing to merge")
-        for layer, factors in places.values():
+        for layer, factors in places:
             change_OI = factors.dense(matrix_of(layer))
             layer.weight += (change_OI.T if is_transposed(layer) else change_OI).to(layer.weight)
             if factors.bias_O is not None:
@@ -81,55 +72,36 @@ def merge(loaded: LoadedBase, files: AdapterFiles) -> float:
     return float((got_BD - wanted_BD).norm() / (wanted_BD - off_BD).norm())
 
 
-def match_modules(files: AdapterFiles, model: nn.Module) -> dict[str, tuple[Any, Factors]]:
-    """The layer of each module of the files, whichever object around it they were saved from.
+def _add(factors: Factors, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A layer's output plus what the factors add to it: the adapter, without PEFT."""
+    x = inputs[0]
+    rows = factors.on(x.reshape(-1, x.shape[-1]), matrix_of(layer))
+    return output + rows.reshape(output.shape).to(output)
 
-    Raises:
-        UserError: If one has no place or several, or is no linear layer of that shape.
-    """
+
+def _match_modules(files: AdapterFiles, model: nn.Module) -> list[tuple[Any, Factors]]:
+    """The layer of each module of the files, whichever object around it they were saved from."""
     if files.not_plain or files.saved:
         raise UserError("more than scale * B A would have to be merged: not supported")
     layers = {name: x for name, x in model.named_modules() if is_linear(x)}
     tails = {name: block_path(name) for name in layers}
-    places = {}
+    places = []
     for module in files.parts:
         factors, tail = files.factors(module), block_path(module)
         fits = [name for name, other in tails.items() if other == tail]
         if factors is None or len(fits) != 1:
             raise UserError(f"{module} has {len(fits)} places in {type(model).__name__}")
-        layer = layers[fits[0]]
-        shape = matrix_of(layer).shape
-        if shape != factors.low_rank.shape:
-            change = factors.low_rank.shape
+        layer, change = layers[fits[0]], factors.low_rank.shape
+        if (shape := matrix_of(layer).shape) != change:
             raise UserError(other_shape(module, change, tuple(shape), "the base model"))
-        places[module] = (layer, factors)
-    adapted = {block_path(module) for module in files.parts}
-    if lost := [name for name in _targeted(files, layers) if tails[name] not in adapted]:
-        raise UserError(
-            f"{files.folder} is not whole: it holds nothing for {some(lost)}, which its "
-            "target_modules name"
-        )
-    return places
-
-
-def _targeted(files: AdapterFiles, names: Iterable[str]) -> Iterator[str]:
-    """The modules that a plain list of targets names."""
+        places.append((layer, factors))
     targets = files.config.get("target_modules")
     narrowed = any(files.config.get(key) for key in ("layers_to_transform", "exclude_modules"))
     if isinstance(targets, list) and not narrowed:
         ends = tuple(f".{target}" for target in targets)
-        yield from (name for name in names if f".{name}".endswith(ends))
-
-
-def added(places: dict[str, tuple[Any, Factors]]) -> AbstractContextManager[None]:
-    """Each layer's output plus what the factors add to it: the adapter, without PEFT."""
-
-    def hook(factors: Factors) -> Hook:
-        def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x, weight = inputs[0], matrix_of(layer)
-            rows = factors.on(x.reshape(-1, x.shape[-1]), weight)
-            return output + rows.reshape(output.shape).to(output)
-
-        return add
-
-    return hooked((layer, hook(factors)) for layer, factors in places.values())
+        adapted = {block_path(module) for module in files.parts}
+        named = [name for name in layers if f".{name}".endswith(ends)]
+        if lost := [name for name in named if tails[name] not in adapted]:
+            what = f"{files.folder} is not whole: it holds nothing for {some(lost)}"
+            raise UserError(f"{what}, which its target_modules name")
+    return places

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loradrift.adapters import Certificate, Check, read_files
-from loradrift.adapters.certificate import ordered
+from loradrift.adapters.check_result import Findings, ordered
 from loradrift.adapters.shape_checks import check_fit
 from loradrift.config import UserError
-from loradrift.diagnose.adapter_case import AdapterCase, find_subject, open_case
+from loradrift.diagnose.adapter_case import AdapterCase, check_own, find_adapter, open_case
+from loradrift.diagnose.advice import diagnose_command
 from loradrift.diagnose.load_attempts import LoadAttempt, try_paths
 from loradrift.diagnose.loaded_base import LoadedBase
-from loradrift.diagnose.snippets import diagnose_command
 
 NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
 """Checks that fail where an adapter is loaded as its files say, and these change nothing."""
@@ -27,22 +27,18 @@ class Applied(NamedTuple):
 
 
 def find_case(adapter: str, base: str | None) -> AdapterCase:
-    """Find and read an adapter that is to be used, not diagnosed.
-
-    Args:
-        adapter: Folder of a PEFT adapter, or of a run.
-        base: Folder or hub name; None is what the adapter names.
+    """Find and read an adapter that is to be used, not diagnosed, as ``diagnose`` does.
 
     Raises:
         UserError: If there is no adapter or no base, or the files are not whole; names the check.
     """
-    subject = find_subject(adapter, base)
+    folder, run = find_adapter(adapter)
     try:
-        files = read_files(subject.folder)
+        files = read_files(folder)
     except OSError as error:
-        raise UserError(f"{subject.folder} cannot be read: {error}") from None
-    own = subject.own_checks(files)
-    case = open_case(files, subject, own)
+        raise UserError(f"{folder} cannot be read: {error}") from None
+    own = check_own(files, run)
+    case = open_case(files, base, run, own)
     for check in ordered(own):
         if check.passed is False and check.name not in NOTHING_TO_ADD:
             raise _refusal(case, check)
@@ -52,12 +48,9 @@ def find_case(adapter: str, base: str | None) -> AdapterCase:
 def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
     """Load the adapter by the first path of which the certificate holds.
 
-    Where all is loaded as the files say, but these change nothing (B is zero), the adapter is
-    applied all the same, and ``problem`` says so: what comes of it is the finding.
-
-    Args:
-        case: The adapter and its base.
-        loaded: The base model, into which the first path puts the adapter; others take a fresh one.
+    The first path puts it into ``loaded``, others into a fresh base model. Where all is loaded as
+    the files say, but these change nothing (B is zero), the adapter is applied all the same, and
+    ``problem`` says so: what comes of it is the finding.
 
     Raises:
         UserError: If no path applies it; names the check that fails.
@@ -67,7 +60,7 @@ def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
         tried.append(path)
         if path.certificate is not None and _usable(path.certificate):
             return Applied(adapted, path, None if path.applied else path.certificate.verdict)
-    failed = explain([*case.own, *fit], tried)
+    failed = explain(case.own | fit, tried)
     assert failed is not None
     raise _refusal(case, failed)
 
@@ -76,8 +69,8 @@ def _refusal(case: AdapterCase, check: Check) -> UserError:
     """The error that names a failing check, and how to learn more."""
     command = diagnose_command(str(case.files.folder), case.base)
     return UserError(
-        f"the adapter {case.files.folder} is not applied to {case.base}: {check.name}: "
-        f"{check.message}; `{command}` says what to change"
+        f"the adapter {case.files.folder} is not applied to {case.base}: {check}; `{command}` says "
+        "what to change"
     )
 
 
@@ -91,13 +84,13 @@ def best_path(tried: Sequence[LoadAttempt]) -> LoadAttempt | None:
     return max(tried, key=health, default=None)
 
 
-def explain(own: Sequence[Check], tried: Sequence[LoadAttempt]) -> Check | None:
+def explain(own: Findings, tried: Sequence[LoadAttempt]) -> Check | None:
     """The check that says why the adapter is not applied, or not healthy; None if it is both."""
-    if broken := [check for check in ordered(own) if check.passed is False]:
+    checks, best = ordered(own), best_path(tried)
+    if broken := [check for check in checks if check.passed is False]:
         return broken[0]
-    best = best_path(tried)
     if best is not None and best.applied:
-        return next((check for check in ordered(own) if check.passed is None), None)
+        return next((check for check in checks if check.passed is None), None)
     if best is not None and best.certificate is not None:
         return best.certificate.first_open
     refused = "; ".join(f"{path.name}: {path.error}" for path in tried)

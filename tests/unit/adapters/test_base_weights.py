@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from loradrift.adapters.base_weights import alike, open_stored, reader
+from loradrift.adapters.base_checks import alike, open_stored, reader
 
 NAMES = ("norm.weight", "layers.0.norm.weight", "layers.1.norm.weight")
 

@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 
 from loradrift.adapters.lora_layers import find_lora_layers
 from loradrift.diagnose import diagnose
-from loradrift.diagnose.snippets import diagnose_command, override
+from loradrift.diagnose.advice import diagnose_command, override
 
 KINDS = {
     "causal LM": (AutoModelForCausalLM, {"task_type": "CAUSAL_LM"}),

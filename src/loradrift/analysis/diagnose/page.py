@@ -9,7 +9,7 @@ from loradrift.adapters import Check
 from loradrift.analysis.diagnose import DiagnoseConfig
 from loradrift.config import UserError
 from loradrift.diagnose import Diagnosis, diagnose
-from loradrift.diagnose.sections import NAMES
+from loradrift.diagnose.diagnose import EMBEDDING
 from loradrift.files import write_json
 
 VERDICTS = {True: "passes", False: "fails", None: "not judged"}
@@ -28,11 +28,7 @@ CODE = ("from ", "import ", "python ")
 
 
 def judge(settings: DiagnoseConfig) -> Diagnosis:
-    """Diagnose the adapter.
-
-    Raises:
-        UserError: If there is no adapter; ends with 2, since 1 is a verdict.
-    """
+    """Diagnose the adapter; an error ends with 2, since 1 is a verdict."""
     try:
         return diagnose(settings.adapter, settings.base)
     except UserError as error:
@@ -41,12 +37,7 @@ def judge(settings: DiagnoseConfig) -> Diagnosis:
 
 
 def report(settings: DiagnoseConfig, found: Diagnosis) -> None:
-    """Print the five tests and the diagnosis, and write ``diagnosis.json``.
-
-    Raises:
-        SystemExit: With 1 if the adapter is not applied or not healthy, 2 if that could not be
-            judged.
-    """
+    """Print the five tests and the diagnosis, write ``diagnosis.json``, and exit by the verdict."""
     path = Path(settings.analysis.results) / "diagnosis.json"
     write_json(path, found.to_json())
     show(found)
@@ -76,7 +67,7 @@ def show(found: Diagnosis) -> None:
 
 def _parts(test: Check) -> list[str]:
     """The lines of a test: a failure is one sentence; what holds, and the paths tried, a list."""
-    if test.passed is False and test.name != NAMES[0]:
+    if test.passed is False and test.name != EMBEDDING:
         return [test.message]
     parts = test.message.split("; ")
     return [parts[0].removeprefix(NOT_JUDGED), *parts[1:]] if test.passed is None else parts
