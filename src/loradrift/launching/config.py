@@ -72,29 +72,16 @@ class SlurmConfig(SubmititConfig):
 
 SCHEMAS = {"joblib": JoblibConfig, "submitit_local": LocalConfig, "submitit_slurm": SlurmConfig}
 
-POSITIVE = (
-    "inner_max_num_threads",
-    "timeout_min",
-    "signal_delay_s",
-    "cpus_per_task",
-    "mem_gb",
-    "array_parallelism",
-)
-
 
 def validate_settings(settings: dict[str, Any]) -> None:
-    """Refuse what no launcher can do; Hydra has judged the types alone.
-
-    Raises:
-        UserError: Naming key, rule and value.
-    """
+    """Refuse what no launcher can do; Hydra has judged the types alone."""
     for name, value in settings.items():
         key = f"hydra.launcher.{name}"
         if name == "n_jobs":
             check(value != 0, key, "positive, or -1 for one job per CPU", value)
         elif name in ("max_num_timeout", "gpus_per_node"):
             check(value >= 0, key, "at least 0", value)
-        elif name in POSITIVE and value is not None:
+        elif isinstance(value, int):
             check(value > 0, key, "positive", value)
     if "signal_delay_s" in settings:
         rule = f"less than the hydra.launcher.timeout_min={settings['timeout_min']} minutes"

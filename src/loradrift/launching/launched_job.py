@@ -31,11 +31,7 @@ class LaunchedJob:
     """Hydra's state in the process that launches."""
 
     def __call__(self) -> JobReturn:
-        """Run it; called in the job's own process.
-
-        Raises:
-            KeyboardInterrupt: If it was asked to stop.
-        """
+        """Run it; called in the job's own process."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # it was started without
         setup_globals()
         Singleton.set_state(self.singletons)
@@ -83,14 +79,7 @@ class LaunchedJob:
 
 
 class ProcessLauncher(Launcher):
-    """What the launchers have in common.
-
-    Args:
-        settings: The values of the launcher's schema.
-
-    Raises:
-        UserError: If one is out of range.
-    """
+    """What the launchers have in common: values of their schema, and what every job needs."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings: dict[str, Any] = {

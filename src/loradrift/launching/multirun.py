@@ -7,8 +7,9 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+Jobs = Sequence[Sequence[str]]
+"""The overrides of each job."""
 
 
 @dataclass
@@ -25,14 +26,7 @@ class Multirun(BasicSweeper):
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs.
-
-        Args:
-            arguments: As typed, ``key=value``.
-
-        Raises:
-            Exception: What the first failed job ended with, once all have ended.
-        """
+        """Run all jobs; raise what the first failed job ended with, once all have ended."""
         assert self.launcher is not None
         launcher = self.launcher = _Collecting(self.launcher)
         returns = super().sweep(arguments)
@@ -48,25 +42,18 @@ class _Collecting(Launcher):
         self.launcher = launcher
         self.errors: list[Exception] = []
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
+    def setup(self, **given: Any) -> None:
         """Set up the launcher that does the work."""
-        self.launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.launcher.setup(**given)
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Run the jobs; gives the outcomes of those that did not fail.
-
-        Raises:
-            KeyboardInterrupt: If a job was asked to stop.
-        """
+    def launch(self, job_overrides: Jobs, initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; gives the outcomes of those that did not fail."""
         outcomes = self.launcher.launch(job_overrides, initial_job_idx)
+        completed = [each for each in outcomes if each.status is JobStatus.COMPLETED]
         for each in outcomes:
             if each.status is JobStatus.COMPLETED:
                 continue
             if not isinstance(each._return_value, Exception):
-                raise each._return_value
+                raise each._return_value  # a job was asked to stop
             self.errors.append(each._return_value)
-        return [each for each in outcomes if each.status is JobStatus.COMPLETED]
+        return completed

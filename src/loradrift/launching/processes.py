@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from loradrift.launching.launched_job import LaunchedJob, ProcessLauncher
+from loradrift.launching.multirun import Jobs
 from loradrift.signals import interruptible, unheard
 
 PRELOADED = "loradrift.launching.preloaded"
@@ -42,13 +43,10 @@ class JoblibLauncher(ProcessLauncher):
         """Jobs at a time."""
         return jobs_at_a_time(self.settings["n_jobs"], self.config)
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
+    def launch(self, job_overrides: Jobs, initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; gives their outcomes in the same order.
 
-        Raises:
-            KeyboardInterrupt: If asked to stop; the jobs under way have saved and ended.
+        Asked to stop, it ends (KeyboardInterrupt) when the jobs under way have saved and ended.
         """
         num_jobs = self.num_jobs
         waiting = deque(self.jobs(job_overrides, initial_job_idx))
@@ -103,12 +101,9 @@ def num_cpus() -> int:
 
 
 def jobs_at_a_time(asked: int | None, config: DictConfig) -> int:
-    """How many jobs run side by side.
+    """How many jobs run side by side, where ``hydra.launcher.n_jobs`` is ``asked``.
 
-    Args:
-        asked: ``hydra.launcher.n_jobs``; null is one for each CPU, or a single one on a GPU, and
-            -1 is one for each CPU whatever they run on.
-        config: The multirun's.
+    Null is one for each CPU, or a single one on a GPU; -1 is one for each CPU whatever they run on.
     """
     if asked is None and config.trainer.accelerator == "gpu":
         return 1
@@ -134,12 +129,7 @@ def start_server() -> None:
 
 
 class Worker:
-    """A process that runs one job after the other.
-
-    Args:
-        threads: Its CPU threads.
-        log: Takes what its jobs print.
-    """
+    """A process that runs one job after the other; ``log`` takes what they print."""
 
     def __init__(self, threads: int, log: Path | None) -> None:
         start_server()
@@ -167,9 +157,8 @@ class Worker:
             text = f"{signal.Signals(-code).name}({code})" if code < 0 else f"exit code {code}"
             return job.lost(f"its process was killed ({text})")
         if isinstance(outcome, BaseException):
-            return JobReturn(
-                overrides=job.overrides, status=JobStatus.FAILED, _return_value=outcome
-            )
+            failed = JobStatus.FAILED
+            return JobReturn(overrides=job.overrides, status=failed, _return_value=outcome)
         return outcome  # type: ignore[no-any-return]  # what the job gave
 
     def ask_to_stop(self) -> None:
@@ -202,9 +191,8 @@ def _work(pipe: Connection, threads: int, log: Path | None) -> None:
         while True:
             sent = pipe.recv_bytes()
             with _at_work:
-                outcome: Any
                 try:
-                    outcome = cloudpickle.loads(sent)()
+                    outcome: Any = cloudpickle.loads(sent)()
                 except BaseException as error:
                     outcome = error
                 finally:

@@ -13,11 +13,10 @@ from shutil import which
 from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
 from loradrift.config import UserError
 from loradrift.launching.launched_job import LaunchedJob, ProcessLauncher
+from loradrift.launching.multirun import Jobs
 from loradrift.signals import interruptible, unheard
 
 POLL_S = 0.5
@@ -36,28 +35,17 @@ class SubmititLauncher(ProcessLauncher):
         super().__init__(**settings)
         self._stopped = threading.Event()
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what every job needs.
-
-        Raises:
-            UserError: If submitit is not installed.
-        """
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+    def setup(self, **given: Any) -> None:
+        """Take what every job needs; refuse to begin without submitit."""
+        super().setup(**given)
         if find_spec("submitit") is None:
-            raise UserError(
-                f"hydra/launcher=submitit_{self.cluster} needs the package submitit: "
-                "pip install '.[cluster]'"
-            )
+            name = f"hydra/launcher=submitit_{self.cluster}"
+            raise UserError(f"{name} needs the package submitit: pip install '.[cluster]'")
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
+    def launch(self, job_overrides: Jobs, initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; gives their outcomes in the same order.
 
-        Raises:
-            KeyboardInterrupt: If asked to stop, by a signal or from another thread.
+        Asked to stop, by a signal or from another thread, it ends with KeyboardInterrupt.
         """
         jobs = self.jobs(job_overrides, initial_job_idx)
         folder = Path(self.config.hydra.sweep.dir, ".submitit").absolute()
@@ -65,8 +53,7 @@ class SubmititLauncher(ProcessLauncher):
         with interruptible():
             with unheard(signal.SIGINT), executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
-            number = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
-            print(f"{number} submitted; what they say is in {folder}", flush=True)
+            print(f"{_jobs(len(jobs))} submitted; what they say is in {folder}", flush=True)
             try:
                 return [self._outcome(job, each) for job, each in zip(jobs, submitted, strict=True)]
             except KeyboardInterrupt:
@@ -79,10 +66,21 @@ class SubmititLauncher(ProcessLauncher):
 
     def _outcome(self, job: LaunchedJob, submitted: Any) -> JobReturn:
         """Wait for a job to end, and give its outcome."""
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
         while not submitted.done():
             if self._stopped.wait(POLL_S):
                 raise KeyboardInterrupt
-        return _outcome(job, submitted)
+        try:
+            [outcome] = submitted.results()
+        except FailedJobError as error:  # its message is submitit's, around a traceback
+            lines = str(error).split("-" * 22)[1].strip().splitlines()
+            return job.lost(f"{lines[-1]} (log: {submitted.paths.stderr})")
+        except UncompletedJobError:
+            why = f"{submitted.state}; log: {submitted.paths.stderr}"
+            return job.lost(f"its process was killed ({why})")
+        assert isinstance(outcome, JobReturn)
+        return outcome
 
     def _executor(self, folder: Path) -> Any:
         """Submitit's own, with everything that was set."""
@@ -109,7 +107,7 @@ class LocalLauncher(SubmititLauncher):
     def _leave(self, submitted: Sequence[Any]) -> None:
         """They save and stop: submitit itself would kill them after a second."""
         if number := sum(not each.done() for each in submitted):
-            jobs = f"{number} job{'s' * (number > 1)}"
+            jobs = _jobs(number)
             print(f"waiting for {jobs} to save and end", file=sys.stderr, flush=True)
         told: set[int] = set()
         while left := [each for each in submitted if not each.done()]:
@@ -127,15 +125,9 @@ class SlurmLauncher(SubmititLauncher):
 
     cluster = "slurm"
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take what every job needs.
-
-        Raises:
-            UserError: If there is no submitit, or no SLURM.
-        """
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+    def setup(self, **given: Any) -> None:
+        """Take what every job needs; refuse to begin without submitit or SLURM."""
+        super().setup(**given)
         if which("sbatch") is None or which("srun") is None:
             raise UserError(
                 "hydra/launcher=submitit_slurm needs SLURM, and this machine has no sbatch and "
@@ -165,24 +157,12 @@ class SlurmLauncher(SubmititLauncher):
         print(line, file=sys.stderr, flush=True)
 
 
+def _jobs(number: int) -> str:
+    return f"{number} job{'s' * (number > 1)}"
+
+
 def _children(pid: int) -> list[int]:
     """The processes that a process has started."""
     with suppress(OSError):
         return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
     return []
-
-
-def _outcome(job: LaunchedJob, submitted: Any) -> JobReturn:
-    from submitit.core.utils import FailedJobError, UncompletedJobError
-
-    try:
-        [outcome] = submitted.results()
-    except FailedJobError as error:  # its message is submitit's, around a traceback
-        lines = str(error).split("-" * 22)[1].strip().splitlines()
-        return job.lost(f"{lines[-1]} (log: {submitted.paths.stderr})")
-    except UncompletedJobError:
-        return job.lost(
-            f"its process was killed ({submitted.state}; log: {submitted.paths.stderr})"
-        )
-    assert isinstance(outcome, JobReturn)
-    return outcome

@@ -1,55 +1,73 @@
-"""The phases of a study that read what its runs have left."""
+"""The phases of a study that read what its runs have left, and which of them are done.
 
+An analysis is done if it is of the same runs, by the same code, with its files still there.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loradrift.caching import recall
 from loradrift.config import Config, UserError
 from loradrift.config.studies import phase_folder
-from loradrift.study.step_cache import Step
+from loradrift.files import read_json, write_json
+from loradrift.runs.record import git_state
 
 
-def analyse(phase: str, settings: Config, study: str, storage: str | None) -> None:
-    """Do the phase, unless it is done.
+@dataclass(frozen=True)
+class Step:
+    """An analysis: what it reads and what it writes."""
 
-    Args:
-        phase: ``analysis`` or ``report``.
-        settings: Names the folders of the runs and of the results.
-        study: The study's name.
-        storage: URL of its searches' storage; None is their own file.
-    """
-    _analyse_searches(settings, study, storage)
-    step = step_of(phase, settings, study)
-    if step.done:
-        print(f"phase {phase}: done already, of these very runs", flush=True)
-        return
-    print(f"phase {phase}", flush=True)
-    from loradrift.analysis.registry import ANALYSES, make_config
+    stamp: Path
+    """Remembers what it was made of."""
 
-    name = "report" if phase == "report" else "drift"
-    config = make_config(name, **_places(settings, study))  # registers the analyses
-    entry = ANALYSES[name]
-    make = entry.run if phase == "report" else entry.tabulate
-    step.run(lambda: make(config))
+    reads: list[Path]
+    writes: list[Path]
+    """Files and folders."""
 
+    @property
+    def done(self) -> bool:
+        """Whether its results are there, of what is to be read now."""
+        found = self.remembered
+        # code with changes has no name
+        return bool(found) and not git_state()["dirty"] and found == found | self._digests()
 
-def _analyse_searches(settings: Config, study: str, storage: str | None) -> None:
-    """The drift report flags best values on the edge of their range: they are found here."""
-    step = step_of("searches", settings, study)
-    if not step.reads or step.done:
-        return
-    print(f"searches of study {study}", flush=True)
-    from loradrift.analysis.registry import make_config, run_analysis
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """The stamp; empty without one."""
+        return recall(self.stamp, read_json) or {}
 
-    config = make_config("search", keys={"storage": storage}, **_places(settings, study))
-    try:
-        step.run(lambda: run_analysis(config))
-    except UserError as error:  # their storage is elsewhere; the runs can be compared all the same
-        print(f"not analysed: {error}", flush=True)
+    def run(self, make: Callable[[], object]) -> None:
+        """Do it and remember; what a killed process left half-written goes first."""
+        began = time.perf_counter()
+        for folder in {folder for path in self.writes for folder in (path, path.parent)}:
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
+        make()
+        write_json(self.stamp, self._digests() | {"seconds": time.perf_counter() - began})
+
+    def _digests(self) -> dict[str, Any]:
+        commit = git_state()["commit"]
+        return {"commit": commit, "read": digest(self.reads), "written": digest(self.writes)}
 
 
-def step_of(phase: str, settings: Config, study: str) -> Step:
-    """What ``analysis``, ``report`` or ``searches`` reads and writes."""
-    runs, results = Path(settings.runs), Path(settings.results)
+def digest(paths: Iterable[Path]) -> str:
+    """sha256 of files, and of everything in folders, by name and content."""
+    total = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                total.update(f"{file}\n{file.stat().st_size}\n".encode())
+                total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def step_of(phase: str, settings: Config) -> Step:
+    """What ``analysis``, ``report`` or ``searches`` of a study reads and writes."""
+    runs, results, study = Path(settings.runs), Path(settings.results), settings.study.name
     records = sorted((runs / study).glob("*/*/seed=*/run.json"))
     trials = sorted((runs / phase_folder(study, "search")).glob("*/*/seed=*/run.json"))
     searches = results / "search" / study
@@ -63,5 +81,30 @@ def step_of(phase: str, settings: Config, study: str) -> Step:
     return Step(runs / ".study" / study / f"{phase}.json", *files[phase])
 
 
-def _places(settings: Config, study: str) -> dict[str, Any]:
-    return {"runs": settings.runs, "study": study, "results": settings.results}
+def analyse(phase: str, settings: Config, storage: str | None) -> None:
+    """Do ``analysis`` or ``report``, unless it is done.
+
+    The drift report flags best values on the edge of their range, which the searches' own analysis
+    finds: that comes first. ``storage`` is the URL of the searches; None is their own file.
+    """
+    from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
+
+    study = settings.study.name
+    places: dict[str, Any] = {"runs": settings.runs, "study": study, "results": settings.results}
+    step = step_of("searches", settings)
+    if step.reads and not step.done:
+        print(f"searches of study {study}", flush=True)
+        search = make_config("search", keys={"storage": storage}, **places)
+        try:
+            step.run(lambda: run_analysis(search))
+        except UserError as error:  # their storage is elsewhere; the runs can be compared
+            print(f"not analysed: {error}", flush=True)
+    step = step_of(phase, settings)
+    if step.done:
+        print(f"phase {phase}: done already, of these very runs", flush=True)
+        return
+    print(f"phase {phase}", flush=True)
+    name = "report" if phase == "report" else "drift"
+    config = make_config(name, **places)  # registers the analyses
+    make = ANALYSES[name].run if phase == "report" else ANALYSES[name].tabulate
+    step.run(lambda: make(config))

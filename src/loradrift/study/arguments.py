@@ -15,20 +15,21 @@ AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
 
 LISTS = ("study.phases", *(f"study.{axis}" for axis in AXES.values()))
 
+BY_ITSELF = {
+    "search": "searches by itself, for each task and method: study.phases=[search]; a search alone",
+    "experiment": "has sanity checks of its own: study.phases=[sanity]; an experiment",
+}
+"""Groups that a study has no use for, and why."""
+
 
 def read_arguments(
     study: StudyConfig, arguments: Sequence[str], loader: ConfigLoader
 ) -> tuple[StudyConfig, list[str]]:
     """The study with the axes that were typed as for any multirun, and all other overrides.
 
-    Args:
-        study: As configured.
-        arguments: ``key=value``; ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``.
-        loader: Knows what ``task=glob(…)`` stands for.
-
-    Raises:
-        UserError: If an axis is empty or typed in both ways, or something else is to be varied or
-            searched.
+    ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``; the loader knows what
+    ``task=glob(…)`` stands for. An axis that is empty or typed in both ways is refused, and what no
+    study varies or searches.
     """
     typed: list[str] = []
     axes: dict[str, Any] = {}
@@ -40,18 +41,11 @@ def read_arguments(
             if (name := f"study.{AXES[key]}") in keys:
                 raise UserError(f"{text} and {name} say the same: type one of them")
             axes[AXES[key]] = _values(override)
-        elif key == "search" and override.value() is not None:
-            raise UserError(
-                f"{text}: study={study.name} searches by itself, for each task and method: "
-                "study.phases=[search]; a search alone is typed without study=…"
-            )
+        elif key in BY_ITSELF and override.value() is not None:
+            why = f"study={study.name} {BY_ITSELF[key]} is typed without study=…"
+            raise UserError(f"{text}: {why}")
         elif key == "phase":
             raise UserError(f"{text}: a study says itself what a run is for: study.phases=[…]")
-        elif key == "experiment" and override.value() is not None:
-            raise UserError(
-                f"{text}: study={study.name} has sanity checks of its own: study.phases=[sanity]; "
-                "an experiment is typed without study=…"
-            )
         elif override.is_sweep_override() and key in LISTS:
             values = text.partition("=")[2]
             raise UserError(f"{text}: a study has one {key}, a list: {key}=[{values}]")

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import TASKS, Config, StudyConfig, UserError
+from loradrift.config.best_values import best_file
 from loradrift.config.studies import phase_folder
 from loradrift.runs import RunRecord, finished_run
 from loradrift.study.hydra_program import Program
@@ -34,24 +35,11 @@ class StudyCell(NamedTuple):
 def plan_cells(
     phase: str, program: Program, study: StudyConfig, typed: Sequence[str]
 ) -> list[StudyCell]:
-    """The cells of a phase; none of a phase that is made of something else.
-
-    Args:
-        phase: Its name.
-        program: Composes the configurations.
-        study: What to run.
-        typed: Whatever else was typed.
-
-    Raises:
-        UserError: If a configuration is illegal.
-    """
+    """The cells of one of :data:`CELL_PHASES`; ``typed`` is what they share."""
     cells: list[StudyCell] = []
-    for task in study.tasks if phase in CELL_PHASES else ():
-        methods = study.methods
-        if phase == "baselines":
-            methods = list(TASKS[task].baselines)
-        for method in methods:
-            seeds = study.seeds if phase == "production" else study.seeds[:1]
+    seeds = study.seeds if phase == "production" else study.seeds[:1]
+    for task in study.tasks:
+        for method in TASKS[task].baselines if phase == "baselines" else study.methods:
             overrides = [f"task={task}", f"method={method}"]
             if phase == "sanity":
                 # a cell of the production with fewer rows, so that its memory is about theirs
@@ -63,19 +51,19 @@ def plan_cells(
             elif phase == "baselines":
                 overrides = [*without(typed, "best", "method"), *overrides]
             else:
-                found = best_file(program.settings, task, method).is_file()
+                found = found_values(program.settings, task, method).is_file()
                 best = ["best=true"] if found and not is_typed("best", typed) else []
                 overrides = [*best, *typed, *overrides]
             cells += seed_cells(program, overrides, seeds)
     return cells
 
 
-def best_file(config: Config, task: str, method: str) -> Path:
+def found_values(config: Config, task: str, method: str) -> Path:
     """Where a search of the study, this command's or an earlier one, leaves what it found.
 
     Until then the scale's defaults stand in its place.
     """
-    return Path(config.results, "search", config.study.name, f"{task}_{method}.yaml")
+    return best_file(Path(config.results), config.study.name, task, method)
 
 
 def seed_cells(
@@ -88,17 +76,14 @@ def seed_cells(
     follows = "${seed}" in OmegaConf.to_yaml(cfg)  # a value that is made of the seed
     for seed in seeds:
         typed = [*overrides, f"seed={seed}"]
-        config = (
-            resolve_config(program.compose(typed), typed) if follows else replace(first, seed=seed)
-        )
-        yield StudyCell(tuple(typed), config, _finished(config))
-
-
-def _finished(config: Config) -> RunRecord | None:
-    try:
-        return finished_run(config)
-    except UserError:
-        return None  # damaged; the cell's own job says so
+        again = follows and seed != seeds[0]
+        config = resolve_config(program.compose(typed), typed) if again else first
+        config = replace(config, seed=seed)
+        try:
+            record = finished_run(config)
+        except UserError:
+            record = None  # damaged; the cell's own job says so
+        yield StudyCell(tuple(typed), config, record)
 
 
 def without(typed: Sequence[str], *keys: str) -> list[str]:

@@ -4,9 +4,12 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loradrift.config import BaselineConfig, Config, TinyModelConfig, TrainedConfig, UserError
+
+if TYPE_CHECKING:
+    from loradrift.models import Backbone
 
 FLOAT = 4
 """Bytes of a weight; master weights are float32."""
@@ -26,40 +29,20 @@ class Sizes(NamedTuple):
     the run has finished."""
 
 
-class Model(NamedTuple):
-    """What a run's files depend on."""
-
-    total: int
-    trainable: int
-    layers: int
-    width: int
-
-
-def check_disk(runs: Path, sizes: Sizes, name: str) -> None:
-    """Refuse a study that does not fit.
-
-    Args:
-        runs: Where it writes.
-        sizes: What it will.
-        name: The study's.
-
-    Raises:
-        UserError: If the disk is too small, with the figures.
-    """
-    if sum(sizes) > free_bytes(runs):
-        raise UserError(
-            f"study={name} needs {disk_text(runs, sizes)}; fewer seeds or tasks, or a larger "
-            "callbacks.activation_dump.every_n_steps, need less"
-        )
-
-
-def disk_text(runs: Path, sizes: Sizes) -> str:
-    """What a study will write, and what there is."""
-    return (
+def check_disk(runs: Path, sizes: Sizes, name: str) -> str:
+    """What a study will write below ``runs``, and what is free; refuses what does not fit."""
+    free = free_bytes(runs)
+    text = (
         f"about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of weights, "
         f"{_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of checkpoints to "
-        f"resume from), and {_gib(free_bytes(runs))} are free"
+        f"resume from), and {_gib(free)} are free"
     )
+    if sum(sizes) > free:
+        raise UserError(
+            f"study={name} needs {text}; fewer seeds or tasks, or a larger "
+            "callbacks.activation_dump.every_n_steps, need less"
+        )
+    return text
 
 
 def study_sizes(configs: Iterable[Config], at_a_time: int) -> Sizes:
@@ -83,31 +66,31 @@ def run_sizes(config: Config) -> Sizes:
     """Bytes of one run's large files."""
     if isinstance(config.method, BaselineConfig):
         return Sizes()
-    model = measure(config)
-    adapter = model.trainable < model.total
-    learned = FLOAT * (2 * model.trainable if adapter else model.trainable + model.total)
+    from loradrift.models import trainable_parameters
+
+    backbone = weightless_model(config)
+    total = sum(p.numel() for p in backbone.parameters())
+    trainable = sum(p.numel() for p in trainable_parameters(backbone).values())
+    learned = FLOAT * (2 * trainable if trainable < total else trainable + total)
     dump = config.callbacks.activation_dump
     rows = dump.rows
     if dump.pooling == "tokens":  # every row may be as long as the task allows
         tokens = rows * config.task.max_length
         rows = min(tokens, dump.max_tokens or tokens)
     # each layer's rows, and the mean of the first tokens beside them
-    per_dump = model.layers * (rows + 1) * model.width * DUMP_BYTES[dump.dtype]
+    shape = backbone.causal_lm.config
+    per_dump = shape.num_hidden_layers * (rows + 1) * shape.hidden_size * DUMP_BYTES[dump.dtype]
     num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0
-    return Sizes(learned, num_dumps * per_dump, 2 * 3 * FLOAT * model.trainable)
+    return Sizes(learned, num_dumps * per_dump, 2 * 3 * FLOAT * trainable)
 
 
-def measure(config: Config) -> Model:
-    """Parameters and shape of a run's model, from its architecture; no weight is made or read.
-
-    Raises:
-        UserError: If there is no such model.
-    """
+def weightless_model(config: Config) -> "Backbone":
+    """A run's model, as it trains, from its architecture; no weight is made or read."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from loradrift.methods import make_trainable
-    from loradrift.models import Backbone, trainable_parameters
+    from loradrift.models import Backbone
     from loradrift.models.backbone import check_path
     from loradrift.training.base_model import tiny_architecture
 
@@ -125,9 +108,7 @@ def measure(config: Config) -> Model:
         backbone = Backbone(AutoModelForCausalLM.from_config(architecture))
         make_trainable(backbone, config.method, seed=0)
     backbone.freeze_output_head()
-    total = sum(p.numel() for p in backbone.parameters())
-    trainable = sum(p.numel() for p in trainable_parameters(backbone).values())
-    return Model(total, trainable, architecture.num_hidden_layers, architecture.hidden_size)
+    return backbone
 
 
 def num_steps(config: Config) -> int:

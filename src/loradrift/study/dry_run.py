@@ -9,8 +9,8 @@ from typing import NamedTuple
 from loradrift.config import StudyConfig, UserError
 from loradrift.config.studies import phase_folder
 from loradrift.runs import RunRecord, Status, finished_run, read_record
+from loradrift.study.analyses import Step
 from loradrift.study.cells import StudyCell
-from loradrift.study.step_cache import Step
 
 
 class Line(NamedTuple):
@@ -27,32 +27,27 @@ class Line(NamedTuple):
 
 def cell_lines(phase: str, cells: Iterable[StudyCell]) -> list[Line]:
     """One line for each task and method."""
-    groups: dict[tuple[str, str], list[StudyCell]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
     for cell in cells:
-        groups[cell.config.task.name, cell.config.method.name].append(cell)
+        groups[cell.config.task.name, cell.config.method.name].append(cell.record)
     lines = []
-    for place, group in groups.items():
-        finished = [cell.record for cell in group if cell.record]
-        lines.append(_line(phase, place, len(group), len(finished), finished))
+    for place, records in groups.items():
+        finished = [record for record in records if record]
+        lines.append(_line(phase, place, len(records), len(finished), finished))
     return lines
 
 
 def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
-    """One line for each search; its trials are cells too, and say how long one takes.
+    """One line for each search, with the trials that count (``settled_trials``).
 
-    Args:
-        study: Whose.
-        runs: Folder of the runs.
-        settled: Trials that count, by search (:func:`loradrift.study.trials.settled_trials`).
+    Its trials are cells too, and say how long one takes.
     """
     folder = runs / phase_folder(study.name, "search")
     lines = []
     for task in study.tasks:
         for method in study.methods:
-            paths = [
-                *folder.glob(f"{task}/{method}/seed=*/run.json"),
-                *folder.glob(f"{task}/{method},*/seed=*/run.json"),
-            ]
+            patterns = (f"{task}/{method}/seed=*/run.json", f"{task}/{method},*/seed=*/run.json")
+            paths = [path for pattern in patterns for path in folder.glob(pattern)]
             records = [record for path in paths if (record := _ended(path.parent))]
             done = settled.get(f"{study.name}/{task}/{method}", 0)
             lines.append(_line("search", (task, method), study.trials, done, records))
@@ -71,8 +66,8 @@ def base_lines(production: Sequence[StudyCell]) -> list[Line]:
 
 def step_line(phase: str, step: Step) -> Line:
     """The line of an analysis."""
-    done = step.done
-    return Line(phase, "", "", 1, int(done), 0.0 if done else step.remembered.get("seconds"))
+    seconds = 0.0 if step.done else step.remembered.get("seconds")
+    return Line(phase, "", "", 1, int(step.done), seconds)
 
 
 def _line(
@@ -90,8 +85,7 @@ def _ended(folder: Path) -> RunRecord | None:
         record = read_record(folder)
     except UserError:
         return None
-    ended = record is not None and record.status in (Status.SUCCESS, Status.PRUNED)
-    return record if ended else None
+    return record if record and record.status in (Status.SUCCESS, Status.PRUNED) else None
 
 
 def print_listing(name: str, lines: Sequence[Line]) -> None:

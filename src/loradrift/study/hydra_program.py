@@ -82,27 +82,22 @@ class Program:
         with self.log.open("a") as log, redirect_stdout(log), redirect_stderr(log):
             return self.launcher.launch(jobs, initial_job_idx=first)
 
-    def search(self, arguments: Sequence[str], options: Sequence[str]) -> None:
-        """Hand over to the sweeper of a search.
-
-        Args:
-            arguments: The search's own overrides, ``search=…`` among them.
-            options: Overrides of ``hydra.sweeper``, beside those that were typed.
-        """
-        config = self.as_search(arguments, options).config
+    def search(self, arguments: Sequence[str]) -> None:
+        """Hand over to the sweeper of a search, with its own overrides (``search=…`` is one)."""
+        config = self.as_search(arguments).config
         sweeper: Any = Plugins.instance().instantiate_sweeper(
             hydra_context=self.context, task_function=self.task_function, config=config
         )
         sweeper.sweep(list(arguments))
 
-    def as_search(self, arguments: Sequence[str], options: Sequence[str] = ()) -> "Program":
+    def as_search(self, arguments: Sequence[str]) -> "Program":
         """The program as it were if the search had been typed (:meth:`search`)."""
         typed = [str(each) for each in self.config.hydra.overrides.hydra]
-        own = ["hydra/sweeper=loradrift_optuna", *options]
+        number = self.config.study.trials
+        own = ["hydra/sweeper=loradrift_optuna", f"hydra.sweeper.n_trials={number}"]
         if not any(each.startswith("hydra/launcher=") for each in typed):
-            own.append(
-                "hydra/launcher=basic"
-            )  # trials that run side by side know less of each other
+            # trials that run side by side know less of each other
+            own.append("hydra/launcher=basic")
         # its trials are numbered from 0, and their notes must not replace the other jobs'
         own.append(f"hydra.sweep.dir={self.folder / 'search'}")
         name = self.config.hydra.job.config_name

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from loradrift.config import PHASES, Config, StudyConfig, UserError
+from loradrift.config import PHASES, Config, StudyConfig
 from loradrift.study.analyses import step_of
 from loradrift.study.cells import CELL_PHASES, StudyCell, is_typed, plan_cells
-from loradrift.study.disk import Sizes, check_disk, disk_text, study_sizes
+from loradrift.study.disk import check_disk, study_sizes
 from loradrift.study.dry_run import Line, base_lines, cell_lines, search_lines, step_line
 from loradrift.study.hydra_program import Program
 from loradrift.study.trials import largest_trial, search_arguments, settled_trials
@@ -51,8 +51,7 @@ class StudyPlan:
                 case "search":
                     lines += self.search_lines
                 case "analysis" | "report":
-                    step = step_of(phase, self.settings, self.study.name)
-                    lines.append(step_line(phase, step))
+                    lines.append(step_line(phase, step_of(phase, self.settings)))
                 case _:
                     lines += cell_lines(phase, self.cells(phase))
         return lines
@@ -77,40 +76,15 @@ class StudyPlan:
                 "others, they are refused, and study.phases=[production] force=true makes them anew"
             )
 
-    def check_disk(self) -> None:
-        """Refuse to begin what does not fit.
-
-        Raises:
-            UserError: With the figures.
-        """
-        if left := self._runs_left():
-            check_disk(Path(self.settings.runs), self._sizes(left), self.study.name)
-
-    def disk_text(self) -> str:
-        """What is left to write, and whether it fits."""
-        left = self._runs_left()
-        if not left:
-            return "nothing is left to write but tables and figures"
-        try:
-            sizes = self._sizes(left)
-            check_disk(Path(self.settings.runs), sizes, self.study.name)
-        except UserError as error:
-            return str(error)
-        return disk_text(Path(self.settings.runs), sizes)
-
-    def _runs_left(self) -> list[Config]:
+    def check_disk(self) -> str:
+        """What is left to write; what does not fit is refused."""
         phases = [phase for phase in self.phases if phase in CELL_PHASES]
         left = [cell.config for phase in phases for cell in self.cells(phase) if not cell.record]
-        return left + (self._trials_left() if "search" in self.phases else [])
-
-    def _sizes(self, left: Sequence[Config]) -> Sizes:
-        return study_sizes(left, self.program.at_a_time(len(left)))
-
-    def _trials_left(self) -> list[Config]:
-        """A configuration for each, as large as it may be."""
-        left: list[Config] = []
-        for line in self.search_lines:
-            if number := max(0, line.number - line.done):
+        for line in self.search_lines if "search" in self.phases else ():
+            if number := max(0, line.number - line.done):  # each as large as it may be
                 arguments = search_arguments(self.typed, line.task, line.method)
                 left += [largest_trial(self.program, arguments)] * number
-        return left
+        if not left:
+            return "nothing is left to write but tables and figures"
+        sizes = study_sizes(left, self.program.at_a_time(len(left)))
+        return check_disk(Path(self.settings.runs), sizes, self.study.name)

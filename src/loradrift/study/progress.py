@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,19 +29,14 @@ LINE_S = 20.0
 class Progress:
     """Follows a study's cells in their folders, whichever process or machine runs them.
 
-    Args:
-        cells: Of each phase, as far as they are known.
-        folder: Where the jobs leave their notes.
-        cache: Where the base model is made on first use.
+    The jobs leave their notes in ``folder``; the base model is made in ``cache`` on first use.
     """
 
     def __init__(self, cells: Mapping[str, Sequence[StudyCell]], folder: Path, cache: Path) -> None:
         self._total = {phase: len(each) for phase, each in cells.items()}
-        self._done = {
-            phase: sum(c.record is not None for c in each) for phase, each in cells.items()
-        }
-        every = [cell for each in cells.values() for cell in each]
-        self._work_left = float(sum(work(cell.config) for cell in every if cell.record is None))
+        left = {phase: [c.config for c in each if not c.record] for phase, each in cells.items()}
+        self._done = {phase: self._total[phase] - len(each) for phase, each in left.items()}
+        self._work_left = sum(work(config) for each in left.values() for config in each)
         self._work_done = 0.0
         self._seconds = 0.0
         self._folder, self._cache = folder, cache
@@ -62,12 +58,7 @@ class Progress:
 
     @contextmanager
     def follow(self, phase: str, jobs: Mapping[int, Config]) -> Iterator[None]:
-        """Show how far the jobs of a phase are while the block runs them.
-
-        Args:
-            phase: Its name.
-            jobs: By the number of their notes.
-        """
+        """Show how far the jobs, by the number of their notes, are while the block runs them."""
         self._phase, self._running = phase, dict(jobs)
         self._began = self._looked = time.time()
         ended = threading.Event()
@@ -77,11 +68,9 @@ class Progress:
                 self.look()
 
         thread = threading.Thread(target=watch, name="progress", daemon=True)
-        terminal = self._console.is_terminal
-        live = Live(
-            get_renderable=self.table, console=self._console, refresh_per_second=2, transient=True
-        )
-        with live if terminal else nullcontext():
+        options: dict[str, Any] = {"refresh_per_second": 2, "transient": True}
+        live = Live(get_renderable=self.table, console=self._console, **options)
+        with live if self._console.is_terminal else nullcontext():
             thread.start()
             try:
                 yield
@@ -96,11 +85,12 @@ class Progress:
         if not base:  # what the base model takes says nothing of the cells
             self._seconds += looked - self._looked
         self._looked = looked
-        ended = [number for number in self._running if note_path(self._folder, number).is_file()]
+        notes = {number: note_path(self._folder, number) for number in self._running}
+        ended = {number: path for number, path in notes.items() if path.is_file()}
         self._news |= bool(ended)
-        for number in ended:
+        for number, path in ended.items():
             config = self._running.pop(number)
-            note = json.loads(note_path(self._folder, number).read_text(encoding="utf-8"))
+            note = json.loads(path.read_text(encoding="utf-8"))
             self._work_left -= work(config)
             self._work_done += work(config)
             if note["error"] is None:

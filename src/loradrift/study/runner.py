@@ -5,12 +5,12 @@ State lives only in the run folders: the same command goes on where an earlier o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
 
 from loradrift.cli.job_summary import note_finished
+from loradrift.config import UserError
 from loradrift.study.analyses import analyse
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import CELL_PHASES, is_typed
@@ -20,9 +20,7 @@ from loradrift.study.hydra_program import Program
 from loradrift.study.plan import StudyPlan
 from loradrift.study.progress import Progress
 from loradrift.study.trials import (
-    reach_storage,
     search_arguments,
-    search_options,
     validate_found,
     validate_number,
     validate_searches,
@@ -32,10 +30,6 @@ from loradrift.study.trials import (
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
     """Run the phases that are left, or list them.
-
-    Args:
-        program: What Hydra gives.
-        arguments: As typed, ``key=value``.
 
     Raises:
         UserError: If the study is ill defined, does not fit on the disk, or its searches' storage
@@ -54,16 +48,26 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
         validate_found(settings, plan.search_lines)
     if study.dry_run:
         print_listing(study.name, plan.lines())
-        print(f"disk: {plan.disk_text()}")
+        try:
+            disk = plan.check_disk()
+        except UserError as error:
+            disk = str(error)
+        print(f"disk: {disk}")
         plan.warn()
         return
     if searches:
-        reach_storage(program)
+        validate_storage(program, reach=True)
     _ = program.launcher  # its processes start while the disk is looked at
     plan.check_disk()
     plan.warn()
-    run = StudyRun(plan)
-    run.announce()
+    cells = {phase: plan.cells(phase) for phase in plan.phases if phase in CELL_PHASES}
+    progress = Progress(cells, program.folder, Path(settings.cache))
+    print(
+        f"study {study.name}: {progress.number} cells, {progress.done} finished already; "
+        f"full log: {program.log}",
+        flush=True,
+    )
+    run = StudyRun(plan, progress)
     for phase in plan.phases:
         run.phase(phase)
 
@@ -73,62 +77,46 @@ class StudyRun:
     """A study under way."""
 
     plan: StudyPlan
+    progress: Progress
     _num_jobs: int = 0
 
     def phase(self, phase: str) -> None:
         """Do what is left of a phase."""
+        plan = self.plan
         match phase:
             case "base":
                 self._make_bases()
             case "search":
-                self._search()
-                self.plan.forget("production")  # it uses what was found
+                for task in plan.study.tasks:
+                    for method in plan.study.methods:
+                        plan.program.search(search_arguments(plan.typed, task, method))
+                plan.forget("production")  # it uses what was found
             case "analysis" | "report":
-                analyse(phase, self.plan.settings, self.plan.study.name, self.plan.program.storage)
+                analyse(phase, plan.settings, plan.program.storage)
             case _:
                 self._run_cells(phase)
         if phase == "sanity":
-            print_memory(self.plan.cells(phase))
-
-    def announce(self) -> None:
-        """Say how much there is to do, and where it is logged."""
-        number, done = self.progress.number, self.progress.done
-        print(
-            f"study {self.plan.study.name}: {number} cells, {done} finished already; "
-            f"full log: {self.plan.program.log}",
-            flush=True,
-        )
-
-    @cached_property
-    def progress(self) -> Progress:
-        """Shows how far the cells are."""
-        cells = {
-            phase: self.plan.cells(phase) for phase in self.plan.phases if phase in CELL_PHASES
-        }
-        return Progress(cells, self.plan.program.folder, Path(self.plan.settings.cache))
+            print_memory(plan.cells(phase))
 
     def _run_cells(self, phase: str) -> None:
-        cells = self.plan.cells(phase)
+        program, cells = self.plan.program, self.plan.cells(phase)
         done = [cell.config.cell for cell in cells if cell.record]
         left = [cell for cell in cells if not cell.record]
         print(f"phase {phase}: {len(cells)} cells, {len(done)} finished already", flush=True)
         if done:
-            note_finished(self.plan.program.folder, done)
+            note_finished(program.folder, done)
         for folder in done:
             drop_last(folder)
         if not left:
             return
-        jobs = {self._num_jobs + number: cell.config for number, cell in enumerate(left)}
+        first, self._num_jobs = self._num_jobs, self._num_jobs + len(left)
+        jobs = {number: cell.config for number, cell in enumerate(left, first)}
         with self.progress.follow(phase, jobs):
-            returns = self.plan.program.launch([cell.overrides for cell in left], self._num_jobs)
-        self._num_jobs += len(left)
+            returns = program.launch([cell.overrides for cell in left], first)
         errors = [each._return_value for each in returns if each.status is not JobStatus.COMPLETED]
         if errors:
-            print(
-                f"phase {phase}: {len(errors)} of {len(left)} cells failed; the phases after it "
-                "need them, and wait",
-                flush=True,
-            )
+            failed = f"{len(errors)} of {len(left)} cells failed"
+            print(f"phase {phase}: {failed}; the phases after it need them, and wait", flush=True)
             raise errors[0]
 
     def _make_bases(self) -> None:
@@ -148,9 +136,3 @@ class StudyRun:
             f"{self.plan.settings.cache}; its representations are every run's step 0",
             flush=True,
         )
-
-    def _search(self) -> None:
-        for task in self.plan.study.tasks:
-            for method in self.plan.study.methods:
-                arguments = search_arguments(self.plan.typed, task, method)
-                self.plan.program.search(arguments, search_options(self.plan.study))

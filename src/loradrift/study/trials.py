@@ -2,55 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import AnalysisConfig, Config, StudyConfig, UserError
-from loradrift.study.cells import best_file, key_of, without
+from loradrift.study.cells import found_values, key_of, without
 from loradrift.study.dry_run import Line
 from loradrift.study.hydra_program import Program
 from loradrift.sweeping.options import validate_launcher, validate_options
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from loradrift.sweeping.range_boundary import ends
+from loradrift.sweeping.space import read_space
 
 
 def search_arguments(typed: Sequence[str], task: str, method: str) -> list[str]:
-    """The overrides of one search of a study.
-
-    Args:
-        typed: What its cells share.
-        task: What it searches for,
-        method: and with.
-    """
+    """The overrides of one search of a study; ``typed`` is what its cells share."""
     space = "full_finetune" if method == "full_finetune" else "lora"
     return [*without(typed, "best"), f"search={space}", f"task={task}", f"method={method}"]
 
 
 def validate_searches(program: Program, study: StudyConfig, typed: Sequence[str]) -> None:
-    """Judge the options of a study's searches, before anything is written.
-
-    Raises:
-        UserError: If one is illegal.
-    """
+    """Judge the options of a study's searches, before anything is written."""
     for method in study.methods:
         arguments = search_arguments(typed, study.tasks[0], method)
-        options = program.as_search(arguments, search_options(study)).config.hydra.sweeper
-        validate_options(options)
+        validate_options(program.as_search(arguments).config.hydra.sweeper)
     n_jobs = program.config.hydra.sweeper.n_jobs
     counts = "n_jobs" in program.config.hydra.launcher
     validate_launcher(n_jobs, program.in_process, program.at_a_time(n_jobs) if counts else None)
 
 
 def validate_number(lines: Iterable[Line]) -> None:
-    """Refuse fewer trials than a search has behind it.
-
-    Args:
-        lines: Of the searches.
-
-    Raises:
-        UserError: Naming the search.
-    """
+    """Refuse fewer trials than a search has behind it."""
     for line in lines:
         if line.done > line.number:
             raise UserError(
@@ -60,17 +40,9 @@ def validate_number(lines: Iterable[Line]) -> None:
 
 
 def validate_found(settings: Config, lines: Iterable[Line]) -> None:
-    """Refuse cells with default values where a search has trials and its best values are missing.
-
-    Args:
-        settings: The command's own.
-        lines: Of the searches.
-
-    Raises:
-        UserError: Naming the file that is missing.
-    """
+    """Refuse cells with default values where a search has trials and no best values."""
     for line in lines:
-        path = best_file(settings, line.task, line.method)
+        path = found_values(settings, line.task, line.method)
         if line.done and not path.is_file():
             raise UserError(
                 f"there is no {path}, though the search of {line.task}/{line.method} has "
@@ -79,40 +51,24 @@ def validate_found(settings: Config, lines: Iterable[Line]) -> None:
             )
 
 
-def validate_storage(program: Program) -> None:
-    """Judge the URL of the storage: the jobs of every phase would keep its password.
+def validate_storage(program: Program, *, reach: bool = False) -> None:
+    """Judge the URL of the storage that was typed: the jobs of every phase would keep its password.
 
-    Raises:
-        UserError: If it is malformed, or holds one.
+    ``reach`` opens it too, so that one that is away ends the study at its beginning.
     """
-    if program.storage is not None:
-        from loradrift.sweeping.storage import read_url
+    if program.storage is None:
+        return
+    from loradrift.sweeping.storage import open_storage, read_url
 
-        read_url("hydra.sweeper.storage", str(program.storage))
-
-
-def reach_storage(program: Program) -> None:
-    """Open the storage that was typed, so that one that is away ends the study at its beginning.
-
-    Raises:
-        UserError: If it cannot be opened.
-    """
-    if program.storage is not None:
-        from loradrift.sweeping.storage import open_storage
-
+    read_url("hydra.sweeper.storage", str(program.storage))
+    if reach:
         open_storage(str(program.storage)).engine.dispose()
 
 
 def settled_trials(runs: Path, study: str, storage: str | None) -> dict[str, int]:
-    """How many trials of each search of a study count; nothing is made by asking.
+    """How many trials count, by ``<study>/<task>/<method>``; nothing is made by asking.
 
-    Args:
-        runs: Folder of the runs.
-        study: Its name.
-        storage: URL of its searches' storage; None is their own file.
-
-    Returns:
-        By ``<study>/<task>/<method>``; empty without a search, or if the storage cannot be read.
+    None do without a search, or if the storage (None is the study's own file) cannot be read.
     """
     if storage is None and not (runs / ".search" / f"{study}.db").is_file():
         return {}
@@ -130,39 +86,16 @@ def settled_trials(runs: Path, study: str, storage: str | None) -> dict[str, int
         return {}
 
 
-def search_options(study: StudyConfig) -> list[str]:
-    """Overrides of ``hydra.sweeper`` that a study makes itself."""
-    return [f"hydra.sweeper.n_trials={study.trials}"]
-
-
 def largest_trial(program: Program, arguments: Sequence[str]) -> Config:
     """The configuration of a trial with every range at its upper end: it needs the most disk.
 
-    Args:
-        program: Composes the configurations.
-        arguments: The search's; a key among them is not varied.
-
-    Raises:
-        UserError: If a value is illegal.
+    A key among the search's ``arguments`` is not varied.
     """
-    from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-
     typed = set(map(key_of, arguments))
     search = program.as_search(arguments)
     ranges = search.config.hydra.sweeper.params or {}
     searched = [f"{key}={value}" for key, value in ranges.items() if key not in typed]
-    space, _, _ = create_params_from_overrides(searched)
-    ends = [f"{key}={end}" for key, each in space.items() if (end := _end(each)) is not None]
-    overrides = [*arguments, *ends]
+    space, _, _ = read_space(searched)
+    largest = [f"{key}={found[1]}" for key, each in space.items() if (found := ends(each))]
+    overrides = [*arguments, *largest]
     return resolve_config(search.compose(overrides), overrides)
-
-
-def _end(space: "BaseDistribution") -> int | float | None:
-    """The upper end of a range; None of choices that have no order."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(space, CategoricalDistribution):
-        numbers = [each for each in space.choices if isinstance(each, int | float)]
-        return max(numbers) if len(numbers) == len(space.choices) else None
-    assert isinstance(space, FloatDistribution | IntDistribution)
-    return space.high

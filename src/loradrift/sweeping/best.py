@@ -25,14 +25,7 @@ class NothingCompletedError(UserError):
 def write_best(study: "optuna.Study", results: Path) -> Path:
     """Write the best values of a search to ``<results>/search/<study>/<task>_<method>.yaml``.
 
-    Equal trials give equal bytes.
-
-    Args:
-        study: Named ``<study>/<task>/<method>``.
-        results: Folder of the results.
-
-    Returns:
-        The file.
+    Equal trials give equal bytes. The search is named ``<study>/<task>/<method>``.
 
     Raises:
         NothingCompletedError: If no trial was completed.

@@ -23,16 +23,8 @@ def check_failures(
 ) -> None:
     """Give up a search of which too many trials failed or were killed.
 
-    More may fail than have so far, and those that were asked to stop do not count.
-
-    Args:
-        name: The search's.
-        trials: All so far.
-        num_trials: How many there are to be.
-        max_failure_rate: Share of ``num_trials``; ``hydra.sweeper.max_failure_rate``.
-
-    Raises:
-        UserError: With the number, and the last error.
+    ``num_trials`` is how many there are to be, of which a share may fail; those that were asked to
+    stop do not count.
     """
     failed = [trial for trial in trials if trial.state is TrialState.FAIL]
     errors = [trial.user_attrs["error"] for trial in failed if "error" in trial.user_attrs]
@@ -51,15 +43,7 @@ def check_failures(
 
 
 def conclude(study: Study, results: Path) -> None:
-    """Write the best values where ``best=true`` finds them, and say them.
-
-    Args:
-        study: The search.
-        results: Folder of the results.
-
-    Raises:
-        NothingCompletedError: If no trial was completed.
-    """
+    """Write the best values where ``best=true`` finds them, and say them (:func:`write_best`)."""
     path, best = write_best(study, results), best_trial(study)
     assert best is not None
     values = " ".join(f"{key}={value}" for key, value in best.params.items())

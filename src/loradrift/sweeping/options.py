@@ -1,19 +1,30 @@
-"""What a search can be told (``hydra.sweeper.<key>=<value>``), and which options are legal."""
+"""What a search can be told (``hydra.sweeper.<key>=<value>``), and what samples its trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamplerConfig
+from omegaconf import DictConfig
 
 from loradrift.config import PRUNERS, UserError, check
+from loradrift.error_messages import one_line
+
+ONE_SEQUENCE = ("GridSampler", "QMCSampler")
+"""Samplers whose trials are drawn from one sequence, and need the same seed."""
+
+PACKAGES = {"CmaEsSampler": "cmaes"}
+"""What a sampler loads when it first draws."""
 
 
 @dataclass
 class LoradriftOptunaConf(OptunaSweeperConf):
     """Options of hydra-optuna-sweeper, with other defaults, and ours."""
 
-    _target_: str = "loradrift.sweeping.plugin.LoradriftOptunaSweeper"
+    _target_: str = "loradrift.sweeping.LoradriftOptunaSweeper"
     direction: Any = None
     """``maximize`` or ``minimize``; null is whichever the task's metric wants."""
 
@@ -51,11 +62,7 @@ class LearningTPEConf(TPESamplerConfig):
 
 
 def validate_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that are illegal or that nobody would read; Hydra has judged the types alone.
-
-    Raises:
-        UserError: Naming key, rule and value.
-    """
+    """Refuse options that are illegal or without effect; Hydra has judged the types alone."""
     key = "hydra.sweeper."
     for name in ("n_trials", "n_jobs", "heartbeat_s"):
         check(options[name] > 0, key + name, "positive", options[name])
@@ -74,15 +81,9 @@ def validate_options(options: Mapping[str, Any]) -> None:
 
 
 def validate_launcher(num_trials: int, in_process: bool, limit: int | None) -> None:
-    """Refuse more trials at a time than the launcher runs.
+    """Refuse more trials at a time (``n_jobs``) than the launcher runs.
 
-    Args:
-        num_trials: ``hydra.sweeper.n_jobs``.
-        in_process: Whether the launcher runs its jobs one after the other in this process.
-        limit: How many jobs it runs at a time; None if it has none.
-
-    Raises:
-        UserError: Naming the key.
+    One that is ``in_process`` runs its jobs one after the other; a ``limit`` of None is none.
     """
     if num_trials > 1 and in_process:
         raise UserError(
@@ -94,3 +95,36 @@ def validate_launcher(num_trials: int, in_process: bool, limit: int | None) -> N
             f"hydra.sweeper.n_jobs={num_trials} trials at a time need as many of "
             f"hydra.launcher.n_jobs, got {limit}"
         )
+
+
+def sampler_of_trial(sampler: DictConfig, index: int) -> Any:
+    """The sampler of the ``index``-th trial.
+
+    Its seed depends on the index: a resumed search draws what an uninterrupted one would.
+    """
+    import numpy as np
+
+    seed = sampler.get("seed")
+    if seed is None or str(sampler["_target_"]).endswith(ONE_SEQUENCE):
+        return make_sampler(sampler)
+    [own] = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1)
+    return make_sampler(DictConfig({**sampler, "seed": int(own)}))
+
+
+def make_sampler(sampler: DictConfig) -> Any:
+    """What the configuration says, of Optuna's own alone.
+
+    Raises:
+        UserError: If there is no such sampler, or it does not take these options.
+    """
+    if (number := sampler.get("n_startup_trials")) is not None:
+        key = "hydra.sweeper.sampler.n_startup_trials"
+        check(number >= 0, key, "0 or more", number)
+    may_call = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+    name = str(sampler["_target_"]).rpartition(".")[2]
+    if (package := PACKAGES.get(name)) and find_spec(package) is None:
+        raise UserError(f"{name} needs the package {package}: pip install {package}")
+    try:
+        return instantiate(sampler, _execution_whitelist_=may_call)
+    except (TypeError, ValueError, InstantiationException) as error:
+        raise UserError(f"hydra.sweeper.sampler: {one_line(error)}") from error

@@ -9,13 +9,7 @@ if TYPE_CHECKING:  # Optuna is loaded for trials alone
 
 
 class Pruned(Exception):
-    """A trial was ended early; the storage knows.
-
-    Args:
-        step: Optimizer steps done.
-        metric: Name of what was reported.
-        value: Its last value.
-    """
+    """A trial was ended early, with ``value`` reported last; the storage knows."""
 
     def __init__(self, step: int, metric: str, value: float) -> None:
         super().__init__(f"pruned at step {step}, {metric} {value:.4f}")
@@ -23,23 +17,13 @@ class Pruned(Exception):
 
 
 class Pruning(pl.Callback):
-    """End a trial of a search that is unlikely to become the best.
-
-    Args:
-        reporter: Of the trial.
-        metric: Name of the logged metric.
-    """
+    """End a trial of a search that is unlikely to become the best, by a logged metric."""
 
     def __init__(self, reporter: "Reporter", metric: str) -> None:
-        self.reporter = reporter
-        self.metric = metric
+        self.reporter, self.metric = reporter, metric
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report; the first process asks the pruner, and all end together.
-
-        Raises:
-            Pruned: If the trial is to end.
-        """
+        """Report; the first process asks the pruner, and all end together."""
         step, value = trainer.global_step, float(trainer.callback_metrics[self.metric])
         ends = trainer.is_global_zero and self.reporter.ends(step, value)
         if trainer.strategy.broadcast(ends):

@@ -44,11 +44,27 @@ def find_boundary_optima(best: FrozenTrial) -> list[Edge]:
     """
     edges = []
     for key, space in sorted(best.distributions.items()):
-        value = best.params[key]
-        for side in ("lower", "upper"):
-            if _is_at(value, space, side) and _has_beyond(space, side):
-                edges.append(Edge(key, f"{value:.4g}", side, typed(space)))
+        value, found = best.params[key], ends(space)
+        if found is None or isinstance(value, bool) or found[0] == found[1]:
+            continue
+        low, high = found
+        share = _share(value, space, low, high)
+        # what is counted or measured stays positive: 0 and one step are ends themselves
+        has_lower = low < 0 or low > isinstance(low, int)
+        if has_lower and share <= SHARE:
+            edges.append(Edge(key, f"{value:.4g}", "lower", typed(space)))
+        if 1 - share <= SHARE:
+            edges.append(Edge(key, f"{value:.4g}", "upper", typed(space)))
     return edges
+
+
+def ends(space: BaseDistribution) -> tuple[Number, Number] | None:
+    """The lowest and the highest value; None of choices that have no order."""
+    if isinstance(space, CategoricalDistribution):
+        numbers = [each for each in space.choices if isinstance(each, int | float)]
+        return (min(numbers), max(numbers)) if len(numbers) == len(space.choices) else None
+    assert isinstance(space, FloatDistribution | IntDistribution)
+    return space.low, space.high
 
 
 def typed(space: BaseDistribution) -> str:
@@ -68,34 +84,10 @@ def typed(space: BaseDistribution) -> str:
     raise AssertionError(f"no search has a {type(space).__name__}")
 
 
-def _is_at(value: object, space: BaseDistribution, side: str) -> bool:
+def _share(value: Number, space: BaseDistribution, low: Number, high: Number) -> float:
+    """Where a value lies, from 0 at the lower end to 1 at the upper one."""
     if isinstance(space, CategoricalDistribution):
-        numbers = _numbers(space)
-        return len(numbers) > 1 and value == numbers[0 if side == "lower" else -1]
+        return {low: 0.0, high: 1.0}.get(value, 0.5)
     assert isinstance(space, FloatDistribution | IntDistribution)
-    assert isinstance(value, int | float)
-    if space.single():
-        return False
     scale = math.log if space.log else float
-    low, high, at = scale(space.low), scale(space.high), scale(value)
-    share = (at - low) / (high - low)
-    return (share if side == "lower" else 1 - share) <= SHARE
-
-
-def _numbers(space: CategoricalDistribution) -> list[Number]:
-    """The choices in order; none if they have no order."""
-    numbers = [each for each in space.choices if isinstance(each, int | float)]
-    ordered = len(numbers) == len(space.choices) and not any(isinstance(n, bool) for n in numbers)
-    return sorted(numbers) if ordered else []
-
-
-def _has_beyond(space: BaseDistribution, side: str) -> bool:
-    """Whether a legal value lies beyond an end: what is counted or measured stays positive."""
-    if side == "upper":
-        return True
-    if isinstance(space, CategoricalDistribution):
-        low = _numbers(space)[0]
-    else:
-        assert isinstance(space, FloatDistribution | IntDistribution)
-        low = space.low
-    return low < 0 or low > isinstance(low, int)  # 0 and one step are ends themselves
+    return (scale(value) - scale(low)) / (scale(high) - scale(low))

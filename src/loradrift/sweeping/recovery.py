@@ -9,10 +9,8 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
-
-from loradrift.sweeping.storage import find_trial
 
 HOLDERS = ("launcher", "worker")
 """Attributes of a trial that name the processes (:func:`worker`) that launched and that run it."""
@@ -55,27 +53,26 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
         hosts = {each.rsplit(":", 2)[0] for each in holders}
         here = [each for each in holders if each.rsplit(":", 2)[0] == socket.gethostname()]
         if not holders:  # its claim was not finished, and nobody is claiming now
-            give_up(study, storage, trial.number, "its process ended while it took it up")
+            give_up(study, storage, trial, "its process ended while it took it up")
         elif not all(map(is_gone, here)):
             continue  # its launcher sees how the job ends, and the job records that itself
         elif len(here) == len(holders):
-            give_up(study, storage, trial.number, "its process has ended")
+            give_up(study, storage, trial, "its process has ended")
         elif trial._trial_id in silent:
             elsewhere = " and ".join(sorted(hosts - {socket.gethostname()}))
             why = f"no heartbeat from {elsewhere} for more than {storage.grace_period} s"
-            give_up(study, storage, trial.number, why)
+            give_up(study, storage, trial, why)
 
 
-def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> None:
+def give_up(study: optuna.Study, storage: RDBStorage, trial: FrozenTrial | Trial, why: str) -> None:
     """Fail a trial whose process has ended, queue it once more, and say so.
 
     One that was killed before is not: its values may be what kills it. It does not count, so that a
     new trial takes its place. To be asked to stop is not to be killed.
     """
-    trial_id = find_trial(storage, study.study_name, number)
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        lost = storage.get_trial(trial_id)
+        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        lost = storage.get_trial(trial._trial_id)
         if "error" in lost.user_attrs:
             return  # it had failed by itself, and its process was killed over noting that
         what = f"was lost ({why}); it is queued once more, with the same values"
@@ -85,7 +82,7 @@ def give_up(study: optuna.Study, storage: RDBStorage, number: int, why: str) -> 
             what = f"was lost ({why}); {before}, and a new trial takes its place"
         elif interrupted:
             what = "was interrupted; it goes on, with the same values"
-        print(f"search {study.study_name}: trial {number} {what}", flush=True)
+        print(f"search {study.study_name}: trial {trial.number} {what}", flush=True)
 
 
 def note_interruption(storage: RDBStorage, trial_id: int) -> None:

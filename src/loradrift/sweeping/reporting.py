@@ -26,32 +26,22 @@ class Reporter:
 
     A trial's value after a part of its run is its last validation by then, so that trials are
     compared where they have used the same share of what they have, however many steps that is.
-
-    Args:
-        search: Names the trial and its pruner.
-        cell: The run's folder, noted in the trial.
-        total_steps: Optimizer steps of a whole run.
+    The run's folder, ``cell``, is noted in the trial.
     """
 
     def __init__(self, search: SearchConfig, cell: Path, *, total_steps: int) -> None:
         assert search.storage and search.study and search.trial is not None
         self.search, self.trial = search, search.trial
-        self.cell = cell
-        self.total_steps = total_steps
+        self.cell, self.total_steps = cell, total_steps
         self.pruner = make_pruner(search)
 
     def ends(self, step: int, value: float) -> bool:
-        """Report ``value`` after ``step``; whether the trial is to end, which is then recorded.
-
-        Raises:
-            StorageUnusable: If it is locked or away.
-        """
+        """Report ``value`` after ``step``; whether the trial is to end, which is then recorded."""
         try:
             return self._ends(step, value)
         except (SQLAlchemyError, StorageInternalError) as error:
-            raise StorageUnusable(
-                f"hydra.sweeper.storage={self.search.storage}: {reason(error)}"
-            ) from error
+            key = f"hydra.sweeper.storage={self.search.storage}"
+            raise StorageUnusable(f"{key}: {reason(error)}") from error
 
     def _ends(self, step: int, value: float) -> bool:
         storage, study, trial_id = self._opened

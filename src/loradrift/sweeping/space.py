@@ -1,6 +1,6 @@
-"""What a search varies, as it was typed."""
+"""What a search varies, as it was typed; and whether a search is still the one it began as."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,19 +12,22 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
+    json_to_distribution,
 )
+from optuna.study import Study
 
-from loradrift.config import UserError
+from loradrift.config import Config, UserError, identity
 from loradrift.config.best_values import is_searched
+from loradrift.config.keys import changes, defaults, flatten
+from loradrift.sweeping.range_boundary import typed
+
+Space = dict[str, BaseDistribution]
+"""The range of each key that is varied."""
 
 
-def read_space(
-    overrides: Sequence[str],
-) -> tuple[dict[str, BaseDistribution], dict[str, str], list[str]]:
-    """What is varied, what is fixed, and overrides that delete a key.
-
-    Args:
-        overrides: As typed; the last of each key counts.
+def read_space(overrides: Sequence[str]) -> tuple[Space, dict[str, str], list[str]]:
+    """What is varied, what is fixed, and overrides that delete a key; the last of each key counts.
 
     Raises:
         UserError: If a range is empty or cannot be read; names it.
@@ -41,14 +44,7 @@ def read_space(
 
 
 def validate_space(keys: Iterable[str]) -> None:
-    """Refuse a search that varies nothing, or what no run can be better by.
-
-    Args:
-        keys: What is varied within one study.
-
-    Raises:
-        UserError: Naming the key.
-    """
+    """Refuse a search that varies nothing, or what no run can be better by."""
     keys = sorted(keys)
     if not keys:
         raise UserError(
@@ -63,17 +59,10 @@ def validate_space(keys: Iterable[str]) -> None:
             )
 
 
-def validate_values(
-    space: Mapping[str, BaseDistribution], compose: Callable[[Sequence[str]], object]
-) -> None:
+def validate_values(space: Space, compose: Callable[[Sequence[str]], object]) -> None:
     """Refuse a search for a key that there is not, or with values that are illegal by themselves.
 
-    Args:
-        space: What is varied.
-        compose: Judges overrides.
-
-    Raises:
-        UserError: Naming the key; or what Hydra raises.
+    ``compose`` judges overrides: what it raises names the key.
     """
     samples = {key: _samples(each) for key, each in space.items()}
     for row in range(max(map(len, samples.values()))):
@@ -93,6 +82,33 @@ def _samples(distribution: BaseDistribution) -> list[Any]:
     low, high = distribution.low, distribution.high
     between = low + 0.618 * (high - low)
     return [low, high, int(between) if isinstance(distribution, IntDistribution) else between]
+
+
+def check_same(study: Study, url: str, config: Config, space: Space) -> None:
+    """Refuse to go on with a study that was created with different settings; note it in a new one.
+
+    ``config`` is that of a trial before anything is varied. Two searches are the same if they vary
+    the same, and all else agrees.
+    """
+    varied = tuple(f"{key}." for key in ("study", *space))
+    fixed = flatten(identity(config)).items()
+    facts = {key: str(value) for key, value in fixed if not f"{key}.".startswith(varied)}
+    facts |= {key: distribution_to_json(each) for key, each in space.items()}
+    facts |= {"objective": f"validation/{config.task.metric}", "scale": config.scale.name}
+    if not study.get_trials(deepcopy=False):
+        study.set_user_attr("facts", facts)
+        return
+    known = {key: str(value) for key, value in flatten(defaults(config)).items()}
+    if differing := changes(study.user_attrs.get("facts", {}), facts, known, _readable):
+        raise UserError(
+            f"{study.study_name} in {url} was created with different settings: "
+            f"{'; '.join(differing)}; study.name=<another name> begins a search of its own"
+        )
+
+
+def _readable(fact: str) -> str:
+    is_range = fact.startswith('{"name": ')  # as Optuna writes one
+    return typed(json_to_distribution(fact)) if is_range else fact
 
 
 def quoted(text: str) -> str:

@@ -36,13 +36,8 @@ class StorageUnusable(UserError):
 def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBStorage:
     """Connect, making the tables (and SQLite's folder) where there are none.
 
-    Args:
-        url: ``sqlite:///…`` or ``postgresql+psycopg://…``, without a password.
-        heartbeat_s: Seconds between two signs of life of a trial.
-        grace_s: Seconds without one after which a trial is given up.
-
     Raises:
-        UserError: If the URL is malformed, of another database, or holds a password.
+        UserError: If the URL is refused (:func:`read_url`).
         StorageUnusable: If the database is locked or cannot be reached.
     """
     parsed = read_url("hydra.sweeper.storage", url)
@@ -50,13 +45,9 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
     try:
         if kind == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-        with _locked(parsed, "tables"):  # two workers must not make them at once
-            storage = RDBStorage(
-                url,
-                engine_kwargs=engine_options(parsed),
-                heartbeat_interval=heartbeat_s,
-                grace_period=grace_s,
-            )
+        with claiming(parsed, "tables"):  # two workers must not make them at once
+            options = engine_options(parsed)
+            storage = RDBStorage(url, options, heartbeat_interval=heartbeat_s, grace_period=grace_s)
         if kind == "postgresql":
             event.listen(storage.engine, "connect", _in_utc)
             storage.engine.dispose()  # the connections that are there already
@@ -69,11 +60,7 @@ def open_storage(url: str, *, heartbeat_s: int = 15, grace_s: int = 120) -> RDBS
 
 
 def read_url(key: str, url: str) -> URL:
-    """Judge the URL of a storage, and never show a password.
-
-    Args:
-        key: It was typed as.
-        url: What was typed.
+    """Judge the URL of a storage, typed as ``key``, and never show a password.
 
     Raises:
         UserError: If it is malformed, of another database, or holds a password.
@@ -139,17 +126,12 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def claiming(storage: RDBStorage, study: str) -> Iterator[None]:
+def claiming(storage: str | URL, name: str) -> Iterator[None]:
     """Keep other processes, and machines, from claiming a trial of the study meanwhile.
 
     The system frees the lock if this process dies.
     """
-    with _locked(make_url(storage.url), study):
-        yield
-
-
-@contextmanager
-def _locked(url: URL, name: str) -> Iterator[None]:
+    url = make_url(storage)
     waits = f"still waiting for the storage's lock ({name}), which another process holds"
     impatient = threading.Timer(BUSY_S, print, [waits], {"flush": True})
     impatient.daemon = True
@@ -174,17 +156,7 @@ def _server_lock(url: URL, name: str) -> Iterator[None]:
 
 
 def open_trial(search: Any, **timing: int) -> tuple[RDBStorage, int]:
-    """The storage of the trial that a job is, and the trial's own number in it.
-
-    Args:
-        search: ``search`` of the job's configuration.
-        timing: As for :func:`open_storage`.
-    """
+    """The storage of the trial that a job is (``search`` names it), and its own number in it."""
     storage = open_storage(search.storage, **timing)
-    return storage, find_trial(storage, search.study, search.trial)
-
-
-def find_trial(storage: RDBStorage, study: str, number: int) -> int:
-    """The storage's own number of a trial."""
-    study_id = storage.get_study_id_from_name(study)
-    return storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    study_id = storage.get_study_id_from_name(search.study)
+    return storage, storage.get_trial_id_from_study_id_trial_number(study_id, search.trial)

@@ -4,6 +4,7 @@ State lives only in the storage: the same command goes on, after a ``kill -9`` o
 """
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -11,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import optuna
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import open_dict
-from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,7 +25,7 @@ from loradrift.config.studies import phase_folder
 from loradrift.signals import interruptible
 from loradrift.sweeping.best import NothingCompletedError
 from loradrift.sweeping.completion import check_failures, conclude, settled
-from loradrift.sweeping.options import validate_launcher
+from loradrift.sweeping.options import make_sampler, sampler_of_trial, validate_launcher
 from loradrift.sweeping.recovery import (
     give_up,
     heartbeat,
@@ -36,10 +35,16 @@ from loradrift.sweeping.recovery import (
     was_interrupted,
     worker,
 )
-from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
-from loradrift.sweeping.space import choices, quoted, read_space, validate_space, validate_values
-from loradrift.sweeping.storage import claiming, find_trial, open_storage, reason
-from loradrift.sweeping.study_compat import begin, check_same, has_trials
+from loradrift.sweeping.space import (
+    Space,
+    check_same,
+    choices,
+    quoted,
+    read_space,
+    validate_space,
+    validate_values,
+)
+from loradrift.sweeping.storage import claiming, open_storage, reason
 
 GRID = ("task", "method")
 """Keys whose values make a study each."""
@@ -54,7 +59,7 @@ class Search(NamedTuple):
     study: Study
     storage: RDBStorage
     url: str
-    space: dict[str, BaseDistribution]
+    space: Space
     fixed: dict[str, str]
     extra: list[str]
     """Overrides that delete a key."""
@@ -65,11 +70,7 @@ class Search(NamedTuple):
 class SearchSweep(OptunaSweeperImpl):
     """hydra-optuna-sweeper's parsing and launching, around trials that prune and resume.
 
-    Args:
-        pruner: Of the trials, which ask it in their own processes.
-        heartbeat_s: Seconds between two signs of life of a trial.
-        grace_s: Seconds without one after which another machine's trial is given up.
-        options: Of hydra-optuna-sweeper.
+    The trials ask the pruner, in their own processes.
     """
 
     def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
@@ -101,26 +102,25 @@ class SearchSweep(OptunaSweeperImpl):
         if empty:
             raise NothingCompletedError("; ".join(empty))
 
-    def _search(
-        self, space: dict[str, BaseDistribution], fixed: dict[str, str], extra: list[str]
-    ) -> None:
+    def _search(self, space: Space, fixed: dict[str, str], extra: list[str]) -> None:
         same_for_all = [*(f"{key}={value}" for key, value in fixed.items()), *extra]
         config = self._compose(same_for_all)
         name = f"{config.study.name}/{config.task.name}/{config.method.name}"
         url = str(self.storage or f"sqlite:///{config.runs}/.search/{config.study.name}.db")
         storage = open_storage(url, **self.timing)
         try:
-            with claiming(storage, name):
-                if not has_trials(storage, name):  # nothing is written before it is legal
+            with claiming(storage.url, name):
+                known = [each for each in storage.get_all_studies() if each.study_name == name]
+                if not any(storage.get_n_trials(each._study_id) for each in known):
+                    # nothing is written before it is legal
                     validate_values(space, lambda typed: self._compose([*same_for_all, *typed]))
-                study = begin(storage, name, self._direction(config))
+                study = self._begin(storage, name, config)
                 check_same(study, url, config, space)
             search = Search(study, storage, url, space, fixed, extra, self._num_trials(space))
             self._run_all(search)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise UserError(
-                f"hydra.sweeper.storage={url}: {reason(error)}; the same command goes on"
-            ) from error
+            why = f"{reason(error)}; the same command goes on"
+            raise UserError(f"hydra.sweeper.storage={url}: {why}") from error
         conclude(search.study, Path(config.results))
 
     def _compose(self, overrides: Sequence[str]) -> Config:
@@ -131,18 +131,25 @@ class SearchSweep(OptunaSweeperImpl):
             del cfg["hydra"]
         return load(cfg)
 
-    def _direction(self, config: Config) -> str:
-        if self.direction is not None:
-            return str(self.direction)
-        return "maximize" if config.task.higher_is_better else "minimize"
+    def _begin(self, storage: RDBStorage, name: str, config: Config) -> Study:
+        """The study, made if there is none; refused if it was created with another direction."""
+        by_metric = "maximize" if config.task.higher_is_better else "minimize"
+        direction = StudyDirection[str(self.direction or by_metric).upper()]
+        study = optuna.create_study(
+            study_name=name, storage=storage, direction=direction, load_if_exists=True
+        )
+        if study.direction is not direction:
+            created, now = study.direction.name.lower(), direction.name.lower()
+            raise UserError(f"{name} was created to {created}, and now is to {now}")
+        return study
 
-    def _num_trials(self, space: dict[str, BaseDistribution]) -> int:
+    def _num_trials(self, space: Space) -> int:
+        number = int(self.n_trials)
         if not self._is_grid():
-            return int(self.n_trials)
-        sizes = [len(each) for each in self._grid(space).values()]
-        return min(int(self.n_trials), int(np.prod(sizes)))
+            return number
+        return min(number, math.prod(len(each) for each in self._grid(space).values()))
 
-    def _grid(self, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def _grid(self, space: Space) -> dict[str, Any]:
         try:
             return {name: self._to_grid_sampler_choices(each) for name, each in space.items()}
         except ValueError as error:
@@ -177,7 +184,7 @@ class SearchSweep(OptunaSweeperImpl):
         """Run trials until there are enough, and none of another process is left to wait for."""
         name = search.study.study_name
         while not self._stopped.is_set():
-            with claiming(search.storage, name):
+            with claiming(search.storage.url, name):
                 recover(search.study, search.storage)
                 trials = search.study.get_trials(deepcopy=False)
                 check_failures(name, trials, search.num_trials, self.max_failure_rate)
@@ -201,24 +208,18 @@ class SearchSweep(OptunaSweeperImpl):
         firsts = [trial for trial in trials if retried(trial) is None]
         search.study.sampler = self._sampler(search.space, len(firsts))
         trial = search.study.ask()
-        trial_id = find_trial(search.storage, search.study.study_name, trial.number)
-        search.storage.record_heartbeat(trial_id)
+        search.storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("launcher", worker())  # last: without it the claim was not finished
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
 
-    def _sampler(self, space: dict[str, BaseDistribution], index: int) -> Any:
-        """The sampler of the ``index``-th trial.
-
-        Its seed depends on the index: a resumed search draws what an uninterrupted one would.
-        """
+    def _sampler(self, space: Space, index: int) -> Any:
         if self._is_grid():
             return make_sampler(self.sampler)(self._grid(space))
         return sampler_of_trial(self.sampler, index)
 
     def _run(self, search: Search, trial: Trial, overrides: tuple[str, ...]) -> None:
-        name = search.study.study_name
-        trial_id = find_trial(search.storage, name, trial.number)
+        name, trial_id = search.study.study_name, trial._trial_id
         study, _, _ = name.split("/")
         of_trial = (
             f"study.name={quoted(phase_folder(study, 'search'))}",
@@ -231,9 +232,8 @@ class SearchSweep(OptunaSweeperImpl):
         assert self.launcher is not None
         try:
             with heartbeat(search.storage, trial_id):
-                [outcome] = self.launcher.launch(
-                    [(*overrides, *of_trial)], initial_job_idx=trial.number
-                )
+                jobs = [(*overrides, *of_trial)]
+                [outcome] = self.launcher.launch(jobs, initial_job_idx=trial.number)
             if isinstance(outcome._return_value, KeyboardInterrupt):
                 raise KeyboardInterrupt  # in the job's own process
         except KeyboardInterrupt:
@@ -245,6 +245,5 @@ class SearchSweep(OptunaSweeperImpl):
             raise
         if not search.storage.get_trial(trial_id).state.is_finished():
             # The job's process ended without a word: killed, by a scheduler or for its memory.
-            with claiming(search.storage, name):
-                why = "its job ended without an outcome"
-                give_up(search.study, search.storage, trial.number, why)
+            with claiming(search.storage.url, name):
+                give_up(search.study, search.storage, trial, "its job ended without an outcome")

@@ -1,4 +1,4 @@
-"""The search is reported before the drift report, which shows its flags."""
+"""An analysis is done once, and the search is reported before the drift report shows its flags."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +8,52 @@ from planted_search import plant
 
 from loradrift.analysis.registry import ANALYSES, register_all
 from loradrift.analysis.search.page import found_edges
-from loradrift.study import step_cache
-from loradrift.study.analyses import analyse, step_of
+from loradrift.study import analyses
+from loradrift.study.analyses import Step, analyse, step_of
+
+
+@pytest.fixture(autouse=True)
+def committed(monkeypatch):
+    monkeypatch.setattr(analyses, "git_state", lambda: {"commit": "abc", "dirty": False})
 
 
 @pytest.fixture
-def settings(load, tmp_path, monkeypatch):
+def step(tmp_path):
+    """One that has been done; it is undone by other code, or by another file."""
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "tables").mkdir()
+    step = Step(tmp_path / "stamp.json", [tmp_path / "run.json"], [tmp_path / "tables"])
+    assert not step.done
+    step.run(lambda: (tmp_path / "tables/a.csv").write_text("1"))
+    assert step.done
+    assert step.remembered["seconds"] >= 0
+    return step
+
+
+@pytest.mark.parametrize("file", ["run.json", "tables/a.csv", "tables/b.csv", "stamp.json"])
+def test_another_file_undoes_it(step, tmp_path, file):
+    (tmp_path / file).write_text("other")
+    assert not step.done
+
+
+@pytest.mark.parametrize("state", [("def", False), ("abc", 1)])
+def test_other_code_undoes_it(step, monkeypatch, state):
+    monkeypatch.setattr(
+        analyses, "git_state", lambda: dict(zip(("commit", "dirty"), state, strict=True))
+    )
+    assert not step.done
+
+
+def test_what_a_killed_process_left_half_written_goes(step, tmp_path):
+    for folder in (tmp_path, tmp_path / "tables"):
+        (folder / ".a.csv.0123.tmp").write_text("half")
+    step.run(lambda: None)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.fixture
+def settings(load, tmp_path):
     """Of a study in which only the analyses are left."""
-    monkeypatch.setattr(step_cache, "git_state", lambda: {"commit": "abc", "dirty": False})
     return load("study=drift", f"runs={tmp_path}/runs", f"results={tmp_path}/results")
 
 
@@ -44,20 +82,20 @@ def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, c
     plant(tmp_path, "drift/sst2/lora")
     write_trial(tmp_path)
     for phase in ("analysis", "report"):
-        analyse(phase, settings, "drift", None)
+        analyse(phase, settings, None)
     assert made == [("drift", True), ("report", True)]
     assert capsys.readouterr().out.count("searches of study drift") == 1
-    assert step_of("report", settings, "drift").done
+    assert step_of("report", settings).done
     edges = tmp_path / "results/search/drift/edges.parquet"
     edges.write_bytes(edges.read_bytes()[:-1])
-    assert not step_of("report", settings, "drift").done  # other flags are another report
+    assert not step_of("report", settings).done  # other flags are another report
 
 
 def test_a_study_without_a_search_is_reported_all_the_same(settings, made, tmp_path, capsys):
-    analyse("report", settings, "drift", None)
+    analyse("report", settings, None)
     write_trial(tmp_path)
     (tmp_path / "runs/.study/drift/report.json").unlink()
-    analyse("report", settings, "drift", None)
+    analyse("report", settings, None)
     assert made == [("report", False), ("report", False)]
     assert "not analysed: storage=sqlite:" in capsys.readouterr().out
 
@@ -66,5 +104,5 @@ def test_the_searches_may_be_in_a_storage_of_their_own(settings, made, tmp_path)
     plant(tmp_path, "drift/sst2/lora")
     write_trial(tmp_path)
     elsewhere = (tmp_path / "runs/.search/drift.db").rename(tmp_path / "elsewhere.db")
-    analyse("report", settings, "drift", f"sqlite:///{elsewhere}")
+    analyse("report", settings, f"sqlite:///{elsewhere}")
     assert made == [("report", True)]

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_run
-from loradrift.study.cells import best_file, plan_cells, seed_cells
+from loradrift.study.cells import found_values, plan_cells, seed_cells
 
 CONF = Path(__file__).parents[3] / "conf"
 
@@ -90,7 +90,7 @@ def test_production_uses_what_was_found_whichever_phases_are_picked(
         name="drift", phases=["production"], tasks=["mrpc"], methods=["lora"], seeds=[7]
     )
     typed = ["study=drift", f"results={results}", *(each.format(other=other) for each in typed)]
-    found = best_file(program.settings, "mrpc", "lora")
+    found = found_values(program.settings, "mrpc", "lora")
     found.parent.mkdir(parents=True)
     found.write_text("method.rank: 16")
     other.write_text("method.rank: 2")

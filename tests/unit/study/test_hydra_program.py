@@ -5,8 +5,8 @@ from hydra import compose, initialize_config_dir
 
 from loradrift.config import UserError
 from loradrift.launching import processes
+from loradrift.study import LoradriftStudySweeper
 from loradrift.study.hydra_program import Program
-from loradrift.study.plugin import LoradriftStudySweeper
 
 
 @pytest.fixture

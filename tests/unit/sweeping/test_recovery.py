@@ -20,7 +20,7 @@ from loradrift.sweeping import storage as module
 from loradrift.sweeping.completion import check_failures
 from loradrift.sweeping.recovery import recover, worker
 from loradrift.sweeping.reporting import Reporter
-from loradrift.sweeping.storage import StorageUnusable, claiming, find_trial, open_storage
+from loradrift.sweeping.storage import StorageUnusable, claiming, open_storage
 from loradrift.sweeping.trial_callback import TrialCallback
 
 NAME = "main/sst2/lora"
@@ -41,7 +41,7 @@ def study(storage):
 def claim(study, storage, by, launcher=None):
     """The next trial, running in the process ``by``; gives its number and its value."""
     trial = study.ask()
-    storage.record_heartbeat(find_trial(storage, NAME, trial.number))
+    storage.record_heartbeat(trial._trial_id)
     for name, process in (("worker", by), ("launcher", launcher)):
         if process:
             trial.set_user_attr(name, process)
@@ -122,7 +122,7 @@ def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
 
 def test_one_that_failed_by_itself_is_not_run_again(study, storage, capsys):
     claim(study, storage, ENDED)
-    storage.set_trial_user_attr(find_trial(storage, NAME, 0), "error", "the loss is nan")
+    storage.set_trial_user_attr(study.trials[0]._trial_id, "error", "the loss is nan")
     recover(study, storage)
     assert states(study) == ["FAIL"] and capsys.readouterr().out == ""
 
@@ -141,16 +141,16 @@ def test_a_trial_whose_job_or_launcher_lives_is_left_alone(
 
 def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
     monkeypatch.setattr(module, "BUSY_S", 0.1)
-    with claiming(storage, NAME):
+    with claiming(storage.url, NAME):
         pass
     assert capsys.readouterr().out == ""
 
     def claim_too():
-        with claiming(storage, NAME):
+        with claiming(storage.url, NAME):
             pass
 
     other = threading.Thread(target=claim_too)
-    with claiming(storage, NAME):
+    with claiming(storage.url, NAME):
         other.start()
         other.join(0.5)
     other.join()
@@ -187,7 +187,7 @@ def test_workers_in_different_time_zones_agree_on_the_time(postgres, monkeypatch
     study = optuna.create_study(study_name=NAME, storage=west)
     for storage, host in ((west, "west"), (east, "east")):
         number, _ = claim(study, storage, f"{host}:7:7")
-        storage.record_heartbeat(find_trial(storage, NAME, number))
+        storage.record_heartbeat(study.trials[number]._trial_id)
     for storage in (west, east):
         recover(study, storage)
         assert states(study) == ["RUNNING", "RUNNING"]

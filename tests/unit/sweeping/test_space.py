@@ -9,7 +9,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from loradrift.config import UserError
-from loradrift.sweeping.sampling import make_sampler, sampler_of_trial
+from loradrift.sweeping.options import make_sampler, sampler_of_trial
 from loradrift.sweeping.space import quoted, read_space, validate_space, validate_values
 
 ROOT = Path(__file__).parents[3]
