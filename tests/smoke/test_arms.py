@@ -11,7 +11,7 @@ from planted_weights import write_study
 
 from loradrift.analysis.drift.compare import compare_runs
 from loradrift.analysis.registry import make_config
-from loradrift.analysis.weights.tables import analyse_weights
+from loradrift.analysis.weights.tables import find_weights
 
 ARMS = {"full_finetune": 0.5, "lora": 0.2, "dora": 0.35, "lora,method.rank=64": 0.3}
 FULL = {"full_finetune": 0.5, "full_finetune,method.optim.lr=0.1": 0.3}
@@ -106,10 +106,7 @@ def test_swapped_arms_mirror_what_they_must(planted):
         config = {"control": control, "treatment": treatment}
         settings = make_config("drift", runs=f"{planted}/runs", results=f"{planted}/r", **config)
         pairing, tables = compare_runs(settings.analysis)
-        found[control] = (
-            tables,
-            analyse_weights(pairing, tables, planted / "runs", planted / "r", 0),
-        )
+        found[control] = tables, find_weights(settings.analysis, pairing, tables)
     (tables, weights), (swapped, swapped_weights) = found["lora"], found["dora"]
     kept, inverse = (
         1 - each.reduction["reduction_percent"].to_numpy() / 100 for each in (tables, swapped)

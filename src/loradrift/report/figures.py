@@ -14,22 +14,16 @@ where the tables have nothing to show."""
 
 
 def check_figures(wanted: Sequence[str], known: Collection[str]) -> None:
-    """Refuse unknown names before anything is computed.
-
-    Raises:
-        UserError: Naming the figures that there are.
-    """
+    """Refuse unknown names before anything is computed; the error names the known ones."""
     for name in wanted:
         check(name in known, "analysis.figures", "some of " + ", ".join(known), name)
 
 
 class Figures:
-    """The figures of a report by name.
+    """The figures of a report by name, saved in ``folder``.
 
-    Args:
-        folder: Where they are saved.
-        wanted: Names of the figures to draw; an empty list draws all.
-        sources: Functions that draw, each with the tables that they take.
+    ``wanted`` names those to draw, all if it is empty; ``sources`` are functions that draw, with
+    the tables that they take.
     """
 
     def __init__(self, folder: Path, wanted: Sequence[str], *sources: tuple[Drawers, Any]) -> None:

@@ -22,13 +22,9 @@ figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; }
 
 
 def write_html(path: Path, title: str, blocks: Sequence[Block], figures: Path) -> None:
-    """Write the page; it loads nothing, so it opens without a network.
+    """Write the page; ``figures`` is the folder of the drawings' SVG files.
 
-    Args:
-        path: The file.
-        title: Of the page.
-        blocks: Its content.
-        figures: Folder of the drawings' SVG files.
+    It loads nothing, so it opens without a network.
     """
     body = "\n".join(_block(block, figures) for block in blocks)
     text = (
@@ -56,15 +52,14 @@ def _block(block: Block, figures: Path) -> str:
 
 def _table(table: Table) -> str:
     marks = [' class="text"' if text else "" for text in table.text_columns()]
-    head = _cells("th", table.headings(), marks)
-    rows = "\n".join(f"<tr>{_cells('td', row, marks)}</tr>" for row in table.cells())
+
+    def row(tag: str, texts: Sequence[str]) -> str:
+        pairs = zip(texts, marks, strict=True)
+        cells = "".join(f"<{tag}{mark}>{escape(text)}</{tag}>" for text, mark in pairs)
+        return f"<tr>{cells}</tr>"
+
+    rows = "\n".join(row("td", texts) for texts in table.cells())
     return (
         f'<div class="scroll"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
+        f"<thead>{row('th', table.headings())}</thead>\n<tbody>{rows}</tbody></table></div>"
     )
-
-
-def _cells(tag: str, texts: Sequence[str], marks: Sequence[str]) -> str:
-    """One row; ``marks`` are each column's attributes."""
-    pairs = zip(texts, marks, strict=True)
-    return "".join(f"<{tag}{mark}>{escape(text)}</{tag}>" for text, mark in pairs)

@@ -48,11 +48,7 @@ SETTINGS = {
 
 @contextmanager
 def labelled(runs: pd.DataFrame) -> Iterator[None]:
-    """Write tasks in figures as the records of these runs do.
-
-    Args:
-        runs: ``task`` and ``task_label``; tables of before have no labels.
-    """
+    """Write tasks in figures as these runs' ``task_label`` does, which old tables do not have."""
     own = dict(zip(runs["task"], runs.get("task_label", []), strict=False))
     token = _task_labels.set(TASK_LABELS | own)
     try:
@@ -77,12 +73,8 @@ def canvas(
 ) -> Iterator[Any]:
     """A figure with panels in rows, in the project's style; closed afterwards.
 
-    Args:
-        num_panels: How many there are.
-        width: Of each, in inches: three fill a page at nearly their own size. One alone is wider,
-            for its legend.
-        height: Of each, in inches.
-        columns: Panels in a row, at most.
+    Width and height are a panel's, in inches: three fill a page at nearly their own size. One
+    alone is wider, for its legend.
     """
     import matplotlib as mpl
 
@@ -91,10 +83,9 @@ def canvas(
 
     columns = min(columns, num_panels)
     rows = -(-num_panels // columns)
+    size = max(3.6, width * columns), height * rows
     with mpl.rc_context(SETTINGS):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(max(3.6, width * columns), height * rows), squeeze=False
-        )
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for left_over in axes.flat[num_panels:]:
             left_over.remove()
         try:
@@ -106,10 +97,8 @@ def canvas(
 def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> None:
     """One legend below panels of the same kind, and no label twice in a row.
 
-    Args:
-        figure: Theirs.
-        panels: In order; what several of them show is in the legend once, as the first does.
-        columns: Of the legend, where the figure is wide enough.
+    What several panels show is in the legend once, as the first does; it has so many columns where
+    the figure is wide enough.
     """
     labels = [axes.get_ylabel() for axes in panels]
     rows = [axes.get_subplotspec().rowspan.start for axes in panels]
@@ -138,14 +127,8 @@ def draw_panels(
 ) -> Figure:
     """Draw and save a figure with a panel for each task.
 
-    Args:
-        tasks: In order.
-        draw: Draws a task's panel.
-        folder: Where the figure is saved.
-        name: Of the figure.
-        caption: Of the figure.
-        columns: Of the legend, where the figure is wide enough.
-        color_bar: Label of a bar for what ``draw`` returns, where there is one.
+    The legend has so many columns where the figure is wide enough; ``color_bar`` labels a bar for
+    what ``draw`` returns.
     """
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
@@ -163,10 +146,7 @@ def draw_panels(
 def few_ticks(axis: Any, intervals: int = 4, *, whole: bool = False) -> None:
     """Ticks at so many intervals at most, written short: a small panel's labels stay apart.
 
-    Args:
-        axis: One of a panel's.
-        intervals: At most.
-        whole: Whether there is nothing between whole numbers.
+    ``whole`` puts none between whole numbers.
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -174,9 +154,8 @@ def few_ticks(axis: Any, intervals: int = 4, *, whole: bool = False) -> None:
     if whole:
         locator.set_params(min_n_ticks=1)  # rather than a second one at a fraction
     axis.set_major_locator(locator)
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
-    )
+    short = FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
+    axis.set_major_formatter(short)
 
 
 def from_zero(axes: Any) -> None:

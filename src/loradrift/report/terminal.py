@@ -6,13 +6,10 @@ from loradrift.report.blocks import cell_text
 
 
 def print_table(frame: pd.DataFrame, title: str, *, groups: int = 0) -> None:
-    """A table in the terminal.
+    """Print a table in the terminal.
 
-    Args:
-        frame: The table.
-        title: Stands above it.
-        groups: So many of the first columns are said once for all rows that share them; a line
-            parts the groups of the first.
+    The first ``groups`` columns are said once for all rows that share them; a line parts the
+    groups of the first.
     """
     from rich.console import Console
     from rich.table import Table

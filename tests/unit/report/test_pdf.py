@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from loradrift.report.blocks import Heading, Paragraph, Table
-from loradrift.report.pdf import _flow, _piece
-from loradrift.report.pdf_tables import KEPT, column_widths, printed
+from loradrift.report.pdf import KEPT, _flow, _piece, column_widths, printed
 
 WIDTH, ROOMY = 470.0, 10_000.0
 NOTE = "the exact test cannot reach 0.05 with so few blocks; " * 4

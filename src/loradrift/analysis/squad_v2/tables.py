@@ -19,13 +19,12 @@ def evaluate_files(settings: SquadReportConfig) -> Evaluation:
         UserError: If a file is missing or malformed, or the files do not belong together.
     """
     dataset, predictions = Path(settings.dataset), Path(settings.predictions)
-    na_probs = None if settings.na_probs is None else Path(settings.na_probs)
     problems: list[str] = []
     questions = read_squad(dataset, problems)
     answers = _read_object(predictions, "predictions", "answer", "a string", _is_text)
     probabilities = None
-    if na_probs is not None:
-        must = "a finite number"
+    if settings.na_probs is not None:
+        na_probs, must = Path(settings.na_probs), "a finite number"
         probabilities = _read_object(na_probs, "na_probs", "probability", must, _is_finite)
     evaluation = evaluate(questions, answers, probabilities)
     if problems:
@@ -33,11 +32,15 @@ def evaluate_files(settings: SquadReportConfig) -> Evaluation:
             f"what the official evaluation does not look at in {dataset} (training refuses it): "
             f"{len(problems)}; {'; '.join(problems[:3])}"
         )
-    warn_of_skips(evaluation, dataset, predictions)
+    if evaluation.missing:
+        warn(f"questions without a prediction: {some(evaluation.missing)}; in no figure")
+    lacks = f"that {dataset} does not have"
+    if evaluation.unknown:
+        warn(f"ids of {predictions} {lacks}: {some(evaluation.unknown)}; ignored")
     if probabilities is not None:
         ids = {question.id for question in questions}
         if strange := [id for id in probabilities if id not in ids]:
-            warn(f"ids of {na_probs} that {dataset} does not have: {some(strange)}; ignored")
+            warn(f"ids of {na_probs} {lacks}: {some(strange)}; ignored")
         if wide := [id for id, value in probabilities.items() if not 0 <= value <= 1]:
             warn(
                 f"values of {na_probs} outside [0, 1]: {some(wide)}; as the official evaluation "
@@ -52,11 +55,7 @@ def show(settings: SquadReportConfig, evaluation: Evaluation) -> None:
 
 
 def _read_object(path: Path, key: str, value: str, must: str, legal: Callable[[Any], bool]) -> Any:
-    """Read a JSON object whose keys are ids of questions.
-
-    Raises:
-        UserError: If the file is missing, or no JSON object of legal values.
-    """
+    """Read a JSON object whose keys are ids of questions, and whose values are legal."""
     expected = f"a JSON object, question id -> {value},"
     content = read_json(path, expected)
     if not isinstance(content, dict):
@@ -77,17 +76,6 @@ def _is_finite(value: Any) -> bool:
     return number and abs(value) <= sys.float_info.max
 
 
-def warn_of_skips(evaluation: Evaluation, dataset: Path, predictions: Path) -> None:
-    """Count and name what is in no figure."""
-    if evaluation.missing:
-        warn(f"questions without a prediction: {some(evaluation.missing)}; in no figure")
-    if evaluation.unknown:
-        warn(
-            f"ids of {predictions} that {dataset} does not have: {some(evaluation.unknown)}; "
-            "ignored"
-        )
-
-
 def warn(message: str) -> None:
-    """One line on stderr: stdout holds the figures alone."""
+    """Print one line on stderr: stdout holds the figures alone."""
     print(f"warning: {message}", file=sys.stderr, flush=True)

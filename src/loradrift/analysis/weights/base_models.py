@@ -4,37 +4,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import model_fingerprint
 from loradrift.weights.stored import read_json
 
-CONFIG = "adapter_config.json"
-
-
-class Base(NamedTuple):
-    """What a pair says about the model it started from."""
-
-    name: str
-    """The folder or name on the hub that training was given."""
-
-    fingerprint: str
-    random: bool
-    """Its weights were drawn and never stored."""
+Base = tuple[str, str, bool]
+"""A base model as a pair names it: folder or name on the hub, fingerprint, and whether its weights
+were drawn and never stored."""
 
 
 def find_bases(
     pairs: Sequence[Pair], runs: Path, cache: Path
 ) -> tuple[dict[Path, list[Pair]], list[str]]:
-    """Group pairs by the folder of their base model.
+    """Group pairs by the folder of their base model, whose digest the ``cache`` remembers.
 
-    Args:
-        pairs: Pairs of any tasks and seeds.
-        runs: Folder of all runs. Relative names of models are looked up here and beside it, where
-            training was started.
-        cache: Remembers the files' digests.
+    Relative names of models are looked up here and beside the folder of all runs, where training
+    was started.
 
     Returns:
         The groups, and one line for each model that is not there, with what to do.
@@ -49,7 +36,7 @@ def find_bases(
     found: dict[Path, list[Pair]] = defaultdict(list)
     for base, own in named.items():
         try:
-            found[_folder(base, runs, cache)] += own
+            found[_folder(*base, runs, cache)] += own
         except UserError as error:
             problems.append(f"weights of {label(own)}: {error}")
     return found, problems
@@ -64,35 +51,38 @@ def label(pairs: Sequence[Pair]) -> str:
 def _base_of(pair: Pair) -> Base:
     record = pair.treatment.record
     model = record.config.get("model", {})
-    adapters = [path for run in pair if (path := run.folder / "model" / CONFIG).exists()]
-    name = read_json(adapters[-1]).get("base_model_name_or_path") if adapters else model.get("path")
+    name = model.get("path")
+    for run in pair:
+        adapter = run.folder / "model/adapter_config.json"
+        if adapter.exists():
+            name = read_json(adapter).get("base_model_name_or_path")
     if not name:
         raise UserError(
             "neither run names its base model's folder: an adapter does, and model.path does"
         )
-    return Base(str(name), record.fingerprints["base_model"], model.get("weights") == "random")
+    return str(name), record.fingerprints["base_model"], model.get("weights") == "random"
 
 
-def _folder(base: Base, runs: Path, cache: Path) -> Path:
+def _folder(name: str, fingerprint: str, is_random: bool, runs: Path, cache: Path) -> Path:
     """Find the folder of a base model, with the same model still in it."""
     from huggingface_hub import snapshot_download
 
-    if base.random:
+    if is_random:
         raise UserError(
-            f"the base model {base.name} was drawn at random (model.weights=random) and is not "
+            f"the base model {name} was drawn at random (model.weights=random) and is not "
             "stored; runs of a pretrained model have their weights analysed"
         )
-    places = [Path(base.name), runs.resolve().parent / base.name]
+    places = [Path(name), runs.resolve().parent / name]
     with suppress(OSError, ValueError):  # an earlier download
-        places.append(Path(snapshot_download(base.name, local_files_only=True)))
+        places.append(Path(snapshot_download(name, local_files_only=True)))
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
         raise UserError(
-            f"the base model {base.name} is not on this machine; copy its folder here under this "
+            f"the base model {name} is not on this machine; copy its folder here under this "
             "name, or analyse on the machine that trained"
         )
     model = ModelConfig(name="local", path=str(folder), weights="pretrained")
-    if model_fingerprint(model, seed=0, cache=cache) != base.fingerprint:
+    if model_fingerprint(model, seed=0, cache=cache) != fingerprint:
         raise UserError(
             f"{folder} is no longer the base model that was trained (its fingerprint differs); "
             "put that one back, or move the runs away and train again"

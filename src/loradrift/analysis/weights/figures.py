@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.arms import Arm, Arms
 from loradrift.analysis.weights.tables import Weights, compared_modules
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
@@ -20,8 +20,7 @@ def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: s
     ``value`` is its column in the ``modules`` of one task.
     """
     for arm in arms:
-        mean = _band(axes, modules[modules["method"] == arm.name], value, arm.color)
-        axes.plot(mean.index, mean, **arm.line)
+        _line(axes, modules[modules["method"] == arm.name], value, arm)
     _layers(axes, modules, label)
 
 
@@ -29,8 +28,7 @@ def intruders(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
     """Draw a task's intruder dimensions by layer, those of a random change as large, the null."""
     for arm in arms:
         own = modules[modules["method"] == arm.name]
-        mean = _band(axes, own, "intruders", arm.color)
-        axes.plot(mean.index, mean, **arm.line)
+        _line(axes, own, "intruders", arm)
         control = own.groupby("layer")["intruders_control"].mean()
         axes.plot(
             control.index, control, ls="--", color=arm.color, lw=1.1,
@@ -65,12 +63,12 @@ def against_norm(axes: Any, arms: Arms, totals: pd.DataFrame, value: str, label:
     axes.set_ylabel(label)
 
 
-def _band(axes: Any, own: pd.DataFrame, value: str, color: str) -> pd.Series:
-    """Return the mean over seeds of each layer's mean; draw the range over seeds."""
+def _line(axes: Any, own: pd.DataFrame, value: str, arm: Arm) -> None:
+    """Draw the mean over seeds of each layer's mean, and the range over seeds."""
     seeds = own.groupby(["layer", "seed"])[value].mean().astype(float).groupby("layer")
-    mean: pd.Series = seeds.mean()
-    axes.fill_between(mean.index, seeds.min(), seeds.max(), color=color, alpha=0.2, lw=0)
-    return mean
+    mean = seeds.mean()
+    axes.fill_between(mean.index, seeds.min(), seeds.max(), color=arm.color, alpha=0.2, lw=0)
+    axes.plot(mean.index, mean, **arm.line)
 
 
 def _layers(axes: Any, modules: pd.DataFrame, label: str) -> None:

@@ -10,8 +10,8 @@ random change as large and those of random directions.
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -49,12 +49,16 @@ directions; ``directions`` is how many could be intruders."""
 Stored = LowRank | Dense | Dora
 
 
-class Opened(NamedTuple):
+@dataclass(eq=False)
+class Opened:
     """A pair whose files have been found; dense weights are read when asked for."""
 
     pair: Pair
     changes: tuple[Mapping[str, Stored], Mapping[str, Stored]]
     """The control's and the treatment's, by module."""
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    """What has been measured."""
 
     def is_compared(self, module: str) -> bool:
         """Whether both arms can change the module."""
@@ -73,18 +77,14 @@ def weight_changes(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Measure the weights of all pairs; what did not change is not measured again.
 
-    Args:
-        pairs: Pairs of any tasks and seeds.
-        runs: Folder of all runs.
-        memory: Folder of remembered tables.
-        seed: Draws the controls.
+    ``memory`` is the folder of remembered tables; ``seed`` draws the controls.
 
     Returns:
         One row for each run and module with :data:`COLUMNS`, and a line for each pair whose
         weights could not be read. Modules that an arm leaves alone have their norms only.
     """
     groups, problems = find_bases(pairs, runs, memory)
-    tables: list[pd.DataFrame] = []
+    tables = [pd.DataFrame(columns=list(COLUMNS))]
     for folder, own in groups.items():
         paths = {pair: entry(memory, _key(folder, pair, seed), ".parquet") for pair in own}
         known = {pair: recall(path, pd.read_parquet) for pair, path in paths.items()}
@@ -94,8 +94,7 @@ def weight_changes(
             with write_atomic(paths[pair]) as temporary:
                 table.to_parquet(temporary, index=False)
         tables += [table for table in known.values() if table is not None]
-    tables = tables or [pd.DataFrame(columns=list(COLUMNS))]
-    return pd.concat(tables, ignore_index=True), problems
+    return pd.concat(tables[1:] or tables, ignore_index=True), problems
 
 
 def layer_of(module: str) -> int | None:
@@ -115,19 +114,14 @@ def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
     return {"what": f"weights {seed}", "arms": arms, "code": code_version(), "files": stamps}
 
 
-def _open(pair: Pair, base: StoredWeights) -> Opened:
-    control, treatment = (
-        {name: change for name, change in _read(run, base).items() if layer_of(name) is not None}
-        for run in pair
-    )
-    return Opened(pair, (control, treatment))
-
-
-def _read(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
-    folder = run.folder / "model"
+def _changes(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
+    """Open what a run changed in the layers, by module."""
+    folder, found = run.folder / "model", dict[str, Stored]()
     if (folder / "adapter_config.json").exists() or run.trains_adapter:
-        return read_adapter(folder, base)
-    return weights.read_full(base, StoredWeights(folder)).modules
+        found |= read_adapter(folder, base)
+    else:
+        found |= weights.read_full(base, StoredWeights(folder)).modules
+    return {name: change for name, change in found.items() if layer_of(name) is not None}
 
 
 def _measure(
@@ -138,29 +132,29 @@ def _measure(
     Modules are the outer loop: the base weight is decomposed once for all runs, and no two
     modules are in memory together.
     """
-    opened: dict[Pair, Opened] = {}
-    rows: dict[Pair, list[dict[str, object]]] = {}
     if not pairs:
         return {}
+    opened: list[Opened] = []
     base = StoredWeights(folder)
     for pair in pairs:
         try:
-            opened[pair], rows[pair] = _open(pair, base), []
+            control, treatment = (_changes(run, base) for run in pair)
+            opened.append(Opened(pair, (control, treatment)))
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")
     every = weights.read_full(base, base).modules if opened else ()
     modules = [name for name in every if layer_of(name) is not None]
     for module in track(modules, "weights", transient=True, disable=not modules):
         weight_OI = base.read(f"{module}.weight")
-        is_compared = any(each.is_compared(module) for each in opened.values())
+        is_compared = any(each.is_compared(module) for each in opened)
         base_weight = weight_OI, weights.svd(weight_OI) if is_compared else None
-        for pair, each in list(opened.items()):
+        for each in list(opened):
             try:
-                rows[pair] += _pair_rows(each, module, base_weight, seed)
+                each.rows += _pair_rows(each, module, base_weight, seed)
             except UserError as error:
-                problems.append(f"weights of {label([pair])}: {error}")
-                del opened[pair]
-    return {pair: pd.DataFrame(rows[pair], columns=list(COLUMNS)) for pair in opened}
+                problems.append(f"weights of {label([each.pair])}: {error}")
+                opened.remove(each)
+    return {each.pair: pd.DataFrame(each.rows, columns=list(COLUMNS)) for each in opened}
 
 
 def _pair_rows(
@@ -171,11 +165,12 @@ def _pair_rows(
     ``base`` is the base weight, and its directions where both arms of a pair change it.
     """
     rows: list[dict[str, object]] = []
-    base_size = weights.norm(base[0])
+    base_OI, directions = base
+    base_size = weights.norm(base_OI)
     changed = [side for side, changes in enumerate(opened.changes) if module in changes]
     for side in changed or [0]:
-        run, own = opened.pair[side], opened.changes[side]
-        change = weights.read_change(own[module]) if changed else None
+        run = opened.pair[side]
+        change = weights.read_change(opened.changes[side][module]) if changed else None
         size = 0.0 if change is None else weights.norm(change)
         row: dict[str, object] = {
             "task": run.task,
@@ -189,26 +184,22 @@ def _pair_rows(
             "relative_norm": size / base_size if base_size else float("nan"),
         }
         if change is not None and opened.is_compared(module):
+            assert directions is not None
             # its own draw, no matter which other runs and modules are measured with it
             place = f"{seed} {run.task} {run.method} {run.seed} {module}"
             generator = torch.Generator().manual_seed(zlib.crc32(place.encode()))
-            row |= _measures(change, *base, opened.rank(side, module), generator)
+            row |= _measures(change, base_OI, directions, opened.rank(side, module), generator)
         rows.append(row)
     return rows
 
 
 def _measures(
-    change: Change,
-    base_OI: Tensor,
-    directions: Svd | None,
-    rank: int | None,
-    generator: torch.Generator,
+    change: Change, base_OI: Tensor, directions: Svd, rank: int | None, generator: torch.Generator
 ) -> dict[str, float | None]:
     """Measure spectrum and directions of one change; the spectrum of a change of zeros is NaN.
 
     ``generator`` draws the control and the null of the intruder dimensions.
     """
-    assert directions is not None
     values_K = weights.singular_values(change)
     overlap = weights.subspace_overlap(change, directions, min(TOP, len(directions.S_K)))
     intruders = weights.intruder_dimensions(change, base_OI, directions, generator=generator, k=TOP)

@@ -16,7 +16,8 @@ from loradrift.report.terminal import print_table
 def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]:
     """Compose the report's section about weights."""
     problems = left_out(list(weights.not_analysed["not analysed"]))
-    if weights.summary.empty:
+    summary = weights.summary
+    if summary.empty:
         return [Heading("Weights"), *problems]
     return [
         Heading("Weights"),
@@ -29,11 +30,10 @@ def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]
         *problems,
         *figures["update_norm"],
         *figures["effective_rank"],
-        Table(arms.labelled(sizes(weights.summary)), "Means over modules and seeds."),
+        Table(arms.labelled(sizes(summary)), "Means over modules and seeds."),
         *figures["intruders"],
         Table(
-            arms.labelled(directions(weights.summary)),
-            "Means over modules and seeds; random in brackets.",
+            arms.labelled(directions(summary)), "Means over modules and seeds; random in brackets."
         ),
         Table(
             arms.labelled(weights.comparison),

@@ -48,26 +48,6 @@ class Weights(NamedTuple):
     """One line for everything whose weights could not be read."""
 
 
-def analyse_weights(
-    pairing: Pairing, tables: DriftTables, runs: Path, results: Path, seed: int
-) -> Weights:
-    """Compute every table about weights; ``tables`` hold the drift of the same pairs.
-
-    Earlier measurements are remembered in ``<results>/.remembered``; ``seed`` draws the controls.
-    """
-    modules, problems = weight_changes(pairing.pairs, runs, results / ".remembered", seed)
-    both = compared_modules(modules)
-    places = both.groupby(["task", "method"], sort=False)
-    counts = places.agg(modules=("module", "nunique"), seeds=("seed", "nunique"))
-    return Weights(
-        modules,
-        counts.join(places[list(QUANTITIES)].mean()).reset_index(),
-        _comparison(pairing.arms, both),
-        _totals(modules, tables),
-        pd.DataFrame({"not analysed": problems}, dtype=object),
-    )
-
-
 def tabulate(settings: WeightsConfig) -> Weights:
     """Compute the tables about weights, and write them.
 
@@ -81,10 +61,24 @@ def tabulate(settings: WeightsConfig) -> Weights:
 
 
 def find_weights(config: AnalysisConfig, pairing: Pairing, tables: DriftTables) -> Weights:
-    """Compute all tables about the weights of the same runs, and write them."""
-    results = Path(config.results)
-    weights = analyse_weights(pairing, tables, Path(config.runs), results, config.seed)
-    print_problems(weights.not_analysed["not analysed"])
+    """Compute all tables about the weights of the same runs as ``tables``, and write them.
+
+    Earlier measurements are remembered in ``<results>/.remembered``.
+    """
+    results, runs = Path(config.results), Path(config.runs)
+    memory = results / ".remembered"
+    modules, problems = weight_changes(pairing.pairs, runs, memory, config.seed)
+    print_problems(problems)
+    both = compared_modules(modules)
+    places = both.groupby(["task", "method"], sort=False)
+    counts = places.agg(modules=("module", "nunique"), seeds=("seed", "nunique"))
+    weights = Weights(
+        modules,
+        counts.join(places[list(QUANTITIES)].mean()).reset_index(),
+        _comparison(pairing.arms, both),
+        _totals(modules, tables),
+        pd.DataFrame({"not analysed": problems}, dtype=object),
+    )
     write_tables(results / "weights", weights._asdict())
     return weights
 
@@ -113,15 +107,13 @@ def _comparison(arms: Arms, both: pd.DataFrame) -> pd.DataFrame:
 
 def _totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
     keys = ["task", "method", "seed"]
-    sizes = modules[["change_norm", "base_norm"]].astype(float)
-    squares = modules[[*keys, "module"]].assign(
-        change=sizes["change_norm"] ** 2, whole=sizes["base_norm"] ** 2
-    )
+    change, whole = (modules[name].astype(float) ** 2 for name in ("change_norm", "base_norm"))
+    squares = modules[[*keys, "module"]].assign(change=change, whole=whole)
     sums = squares.groupby(keys, sort=False)["change"].sum().reset_index()
     # Layers that an arm leaves alone are part of the model too.
     every = squares.drop_duplicates(["task", "seed", "module"])
-    whole = every.groupby(["task", "seed"], sort=False)["whole"].sum().reset_index()
-    table = sums.merge(whole, on=["task", "seed"])
+    wholes = every.groupby(["task", "seed"], sort=False)["whole"].sum().reset_index()
+    table = sums.merge(wholes, on=["task", "seed"])
     table["relative_norm"] = np.sqrt(table["change"] / table["whole"])
     drift = last_steps(tables.mean_drift)
     table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loradrift.activations import pooling
-from loradrift.analysis.self_check.pooling import pooling_self_check
+from loradrift.analysis.self_check.tables import pooling_self_check
 from loradrift.similarity import SelfCheckError, raise_failed
 
 

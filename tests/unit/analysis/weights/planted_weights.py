@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.tables import analyse
-from loradrift.analysis.weights.tables import Weights, analyse_weights
+from loradrift.analysis.registry import make_config
+from loradrift.analysis.weights.tables import Weights, find_weights
 from loradrift.config import ModelConfig
 from loradrift.models import model_fingerprint
 
@@ -104,4 +105,5 @@ def measured(folder: Path) -> Weights:
     """The tables about the weights of these runs."""
     pairing = find_pairs(folder / "runs", None)
     tables = analyse(pairing, [], folder / "results", 0)
-    return analyse_weights(pairing, tables, folder / "runs", folder / "results", 0)
+    places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
+    return find_weights(make_config("weights", **places).analysis, pairing, tables)
