@@ -18,15 +18,10 @@ def base_folder(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("base")
     config = LlamaConfig(
-        vocab_size=40,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=16,
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=16,
         tie_word_embeddings=False,
-    )
+    )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LlamaForCausalLM(config).double().save_pretrained(folder)
@@ -39,12 +34,6 @@ def load_base(base_folder) -> Callable:
     from transformers import LlamaForCausalLM
 
     return lambda: LlamaForCausalLM.from_pretrained(base_folder, dtype=torch.float64)
-
-
-def lora(**options):
-    from peft import LoraConfig
-
-    return LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=LINEAR, **options)
 
 
 @torch.no_grad()
@@ -69,12 +58,15 @@ def merged_change(model, load_base) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def saved(load_base, tmp_path) -> Callable:
     """``saved(use_rslora=True)``: the folder of a trained adapter, and the change PEFT merges."""
-    from peft import get_peft_model
+    from peft import LoraConfig, get_peft_model
 
     def save(**options):
         pissa = options.get("init_lora_weights") == "pissa"
         model = load_base()
-        model = get_peft_model(model.float() if pissa else model, lora(**options))
+        config = LoraConfig(
+            task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=LINEAR, **options
+        )
+        model = get_peft_model(model.float() if pissa else model, config)
         conversion = {}
         if pissa:
             model.peft_config["default"].init_lora_weights = True

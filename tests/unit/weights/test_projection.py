@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from changes import dense, gauss, low_rank, seeded
 
 from loradrift.weights import (
     LowRank,
@@ -16,81 +17,54 @@ from loradrift.weights import (
     svd,
 )
 
-
-def gauss(*shape, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-
-def low_rank(rows=8, columns=6, rank=2, *, seed=0, scale=-0.4):
-    return LowRank(gauss(rows, rank, seed=seed), gauss(rank, columns, seed=seed + 100), scale)
-
-
-def dense(change):
-    factored = isinstance(change, LowRank)
-    return (change.scale * change.B_OR @ change.A_RI if factored else change).numpy()
-
-
 KINDS = [low_rank(), low_rank(rank=3, seed=1, scale=2.0), gauss(8, 6, seed=2)]
+of_every_kind = pytest.mark.parametrize("x", KINDS, ids=["lora", "lora 3", "dense"])
 
 
-@pytest.mark.parametrize("change", KINDS, ids=["lora", "lora 3", "dense"])
+@of_every_kind
 @pytest.mark.parametrize("k", [1, 3, 6])
-def test_energy_inside_the_top_subspaces(change, k):
+def test_energy_inside_the_top_subspaces(x, k):
     base = gauss(8, 6, seed=7).numpy()
     U, _, Vh = np.linalg.svd(base)
-    left = U[:, :k] @ U[:, :k].T @ dense(change)
-    right = dense(change) @ Vh[:k].T @ Vh[:k]
-    total = (dense(change) ** 2).sum()
-    overlap = subspace_overlap(change, svd(torch.from_numpy(base)), k)
-    assert overlap.left == pytest.approx((left**2).sum() / total, rel=1e-10)
-    assert overlap.right == pytest.approx((right**2).sum() / total, rel=1e-10)
+    left, right = U[:, :k] @ U[:, :k].T @ dense(x), dense(x) @ Vh[:k].T @ Vh[:k]
+    expected = [(part**2).sum() / (dense(x) ** 2).sum() for part in (left, right)]
+    overlap = subspace_overlap(x, svd(torch.from_numpy(base)), k)
+    assert [overlap.left, overlap.right] == pytest.approx(expected, rel=1e-10)
     assert (overlap.expected_left, overlap.expected_right) == (k / 8, k / 6)
 
 
-@pytest.mark.parametrize("change", KINDS, ids=["lora", "lora 3", "dense"])
-def test_random_changes_overlap_as_expected(change):
-    base, draw = svd(gauss(8, 6, seed=7)), torch.Generator().manual_seed(3)
-    drawn = [subspace_overlap(random_like(change, draw), base, 2) for _ in range(400)]
+@of_every_kind
+def test_random_changes_overlap_as_expected(x):
+    base, draw = svd(gauss(8, 6, seed=7)), seeded(3)
+    drawn = [subspace_overlap(random_like(x, draw), base, 2) for _ in range(400)]
     left, right = np.mean([(o.left, o.right) for o in drawn], axis=0)
     assert left == pytest.approx(drawn[0].expected_left, abs=0.02)
     assert right == pytest.approx(drawn[0].expected_right, abs=0.02)
 
 
-def test_a_change_within_the_top_directions():
-    base = svd(gauss(8, 6))
-    inside = LowRank(base.U_OK[:, :2], base.V_IK[:, 4:].T)
-    overlap = subspace_overlap(inside, base, 2)
+def test_a_change_within_the_top_directions_of_a_weight_or_of_itself():
+    base, x = svd(gauss(8, 6)), low_rank()
+    overlap = subspace_overlap(LowRank(base.U_OK[:, :2], base.V_IK[:, 4:].T), base, 2)
     assert overlap.left == pytest.approx(1) and overlap.right == pytest.approx(0, abs=1e-20)
-
-
-def test_the_other_may_be_a_change():
-    x = low_rank()
     overlap = subspace_overlap(x, svd(x), 2)
     assert (overlap.left, overlap.right) == pytest.approx((1, 1))
 
 
-@pytest.mark.parametrize("x", KINDS, ids=["lora", "lora 3", "dense"])
+@of_every_kind
 @pytest.mark.parametrize("y", KINDS, ids=["lora", "lora 3", "dense"])
 def test_projections_of_every_kind(x, y):
     a, b = dense(x).ravel(), dense(y).ravel()
     (expected,), *_ = np.linalg.lstsq(b[:, None], a, rcond=None)
-    found = projection(x, y)
+    found, angle = projection(x, y), a @ b / np.sqrt((a @ a) * (b @ b))
     assert found.coefficient == pytest.approx(expected, rel=1e-9)
-    assert (
-        found.cosine == cosine(x, y) == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), rel=1e-9)
-    )
+    assert found.cosine == cosine(x, y) == pytest.approx(angle, rel=1e-9)
     assert found.cosine**2 == pytest.approx((expected * b) @ (expected * b) / (a @ a), rel=1e-9)
 
 
-def test_a_cosine_knows_the_sign_and_not_the_scale():
-    x = low_rank()
+def test_a_cosine_knows_the_sign_and_not_the_scale_and_zeros_have_no_direction():
+    nothing, x = torch.zeros(8, 6), low_rank()
     assert cosine(x, LowRank(x.B_OR, x.A_RI, 5.0)) == pytest.approx(-1)
     assert cosine(x, x) == pytest.approx(1)
-
-
-def test_a_change_of_zeros_has_no_direction():
-    nothing, x = torch.zeros(8, 6), low_rank()
     assert math.isnan(cosine(nothing, x)) and math.isnan(cosine(x, nothing))
     assert projection(nothing, x).coefficient == 0
     assert math.isnan(projection(x, nothing).coefficient)
@@ -109,9 +83,6 @@ def test_a_change_of_zeros_has_no_direction():
 def test_what_is_refused(change, k, message):
     with pytest.raises(ValueError, match=message):
         subspace_overlap(change, svd(gauss(8, 6)), k)
-
-
-def test_changes_of_different_weights():
     with pytest.raises(ValueError, match=r"got shapes \(6, 8\) and \(8, 6\)"):
         cosine(low_rank(6, 8), low_rank())
 
@@ -121,7 +92,6 @@ def test_on_a_real_weight(shared):
     base = weights.read("model.layers.2.mlp.down_proj.weight")
     whole = svd(base)
     assert subspace_overlap(base, whole, 10).left > 2 * 10 / 192
-    random = low_rank(192, 512, 8)
-    overlap = subspace_overlap(random, whole, 48)
+    overlap = subspace_overlap(low_rank(192, 512, 8), whole, 48)
     assert overlap.left == pytest.approx(48 / 192, abs=0.08)
     assert overlap.right == pytest.approx(48 / 512, abs=0.08)

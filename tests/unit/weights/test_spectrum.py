@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from changes import dense, gauss, low_rank, seeded
 
 from loradrift.weights import (
     LowRank,
     StoredWeights,
+    apply_to,
     effective_rank,
     intruder_dimensions,
     norm,
@@ -19,15 +21,6 @@ from loradrift.weights import (
     svd,
     top_energy,
 )
-from loradrift.weights.low_rank import apply_to
-
-
-def seeded(seed=99) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gauss(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def base_weight(rows=64, columns=64, *, seed=0):
@@ -44,43 +37,33 @@ VALUES = torch.tensor([4.0, 2.0, 1.0, 1.0, 0.0])
 
 
 def test_relative_norm():
-    base, change = gauss(5, 7), LowRank(gauss(5, 2, seed=1), gauss(2, 7, seed=2), 0.3)
-    expected = np.linalg.norm(0.3 * change.B_OR @ change.A_RI) / np.linalg.norm(base)
+    base, change = gauss(5, 7), low_rank(5, 7, seed=1)
+    expected = np.linalg.norm(dense(change)) / np.linalg.norm(base)
     assert relative_norm(change, base) == pytest.approx(expected, rel=1e-12)
     assert relative_norm(2 * base.half(), base.half()) == pytest.approx(2)
     assert math.isnan(relative_norm(base, torch.zeros(5, 7)))
 
 
-def test_effective_rank_is_the_exponential_of_the_entropy():
+def test_effective_rank_is_the_exponential_of_the_entropy_stable_rank_and_energy():
     shares = np.array([4, 2, 1, 1]) / 8
     assert effective_rank(VALUES) == pytest.approx(np.prod(shares**-shares), rel=1e-12)
     assert effective_rank(torch.full((7,), 0.3)) == pytest.approx(7, rel=1e-12)
     assert effective_rank(torch.tensor([5.0, 0.0])) == pytest.approx(1)
-
-
-def test_stable_rank_and_energy():
     assert stable_rank(VALUES) == pytest.approx(22 / 16)
     assert top_energy(VALUES, 1) == pytest.approx(16 / 22)
     assert top_energy(VALUES.flip(0), 2) == pytest.approx(20 / 22)
     assert top_energy(VALUES, 99) == pytest.approx(1)
-
-
-def test_a_change_of_zeros_has_no_spectrum():
     nothing = torch.zeros(3)
-    shares = (effective_rank(nothing), stable_rank(nothing), top_energy(nothing, 1))
-    assert all(map(math.isnan, shares))
+    of_nothing = (effective_rank(nothing), stable_rank(nothing), top_energy(nothing, 1))
+    assert all(map(math.isnan, of_nothing))
 
 
 def test_a_factored_change_has_the_spectrum_of_its_product():
-    change = LowRank(gauss(9, 3), gauss(3, 6, seed=1), 2)
-    values = np.linalg.svd(2 * change.B_OR @ change.A_RI, compute_uv=False)
-    assert stable_rank(singular_values(change)) == pytest.approx(
-        (values**2).sum() / values[0] ** 2, rel=1e-10
-    )
+    change = low_rank(9, 6, 3, scale=2)
+    values, found = np.linalg.svd(dense(change), compute_uv=False), singular_values(change)
+    assert stable_rank(found) == pytest.approx((values**2).sum() / values[0] ** 2, rel=1e-10)
     shares = values[:3] / values.sum()
-    assert effective_rank(singular_values(change)) == pytest.approx(
-        math.exp(-(shares * np.log(shares)).sum()), rel=1e-10
-    )
+    assert effective_rank(found) == pytest.approx(np.prod(shares**-shares), rel=1e-10)
 
 
 @pytest.mark.parametrize("lanczos", [30, 512])
@@ -90,11 +73,10 @@ def test_largest_cosines_against_all_pairs(shape, factored, lanczos, monkeypatch
     monkeypatch.setattr("loradrift.weights.spectrum.LANCZOS", lanczos)
     rows, columns = shape
     base = base_weight(rows, columns)
-    change = LowRank(gauss(rows, 4, seed=1), gauss(4, columns, seed=2), 0.02)
-    dense = change.scale * change.B_OR @ change.A_RI
-    found = count(change if factored else dense, base)
+    change = low_rank(rows, columns, 4, seed=1, scale=0.02)
+    found = count(change if factored else torch.from_numpy(dense(change)), base)
     before = np.linalg.svd(base.numpy(), full_matrices=False)[0]
-    after = np.linalg.svd((base + dense).numpy(), full_matrices=False)[0][:, :10]
+    after = np.linalg.svd(base.numpy() + dense(change), full_matrices=False)[0][:, :10]
     largest = [max(abs(u @ v) for u in before.T) for v in after.T]
     np.testing.assert_allclose(found.change.largest_cosines_T, largest, atol=1e-9)
     assert found.change.num_intruders == sum(cosine < 0.5 for cosine in largest)
@@ -111,29 +93,18 @@ def test_a_planted_intruder_is_found(shape):
     assert count(change, base).change.num_intruders == 1
     # The strongest base direction pulls the planted one by a ninth.
     assert cosines[0] == pytest.approx(1 / 8 * (1 + 1 / 9), abs=0.001) and cosines[1:].min() > 0.5
-
-
-def test_the_threshold_and_k_are_obeyed():
-    base = base_weight()
-    U, _, V = svd(base)
-    change = LowRank(3 * U.sum(dim=1, keepdim=True) / 8, V[:, -1:].T)
     assert count(change, base, threshold=0.05).change.num_intruders == 0
-    assert len(count(change, base, k=3).change.largest_cosines_T) == 3
-    assert len(count(change, base, k=99).change.largest_cosines_T) == 64
-    with pytest.raises(ValueError, match="k must be positive, got 0"):
-        count(change, base, k=0)
+    for k, num_top in ((3, 3), (99, 64)):
+        assert len(count(change, base, k=k).change.largest_cosines_T) == num_top
 
 
-def test_scaling_an_existing_direction_is_no_intruder():
+def test_scaling_an_existing_direction_or_nothing_is_no_intruder():
     base = base_weight()
     U, _, V = svd(base)
     for index in (0, 40):
         change = LowRank(5 * U[:, index : index + 1], V[:, index : index + 1].T)
         found = count(change, base).change
         assert found.num_intruders == 0 and found.largest_cosines_T[0] == pytest.approx(1)
-
-
-def test_no_change_has_no_intruders():
     base = base_weight(50, 30)
     found = count(torch.zeros(50, 30), base)
     assert found.change.num_intruders == found.control.num_intruders == 0
@@ -143,8 +114,8 @@ def test_no_change_has_no_intruders():
 @pytest.mark.parametrize("factored", [True, False])
 def test_the_control_is_a_random_change_as_large(factored):
     base = base_weight(40, 30)
-    change = LowRank(gauss(40, 2, seed=1), gauss(2, 30, seed=2), 0.05)
-    change = change if factored else change.scale * change.B_OR @ change.A_RI
+    change = low_rank(40, 30, seed=1, scale=0.05)
+    change = change if factored else torch.from_numpy(dense(change))
     random = random_like(change, seeded())
     assert norm(random) == pytest.approx(norm(change), rel=1e-12)
     assert random.shape == change.shape
@@ -175,22 +146,19 @@ def test_the_null_tells_when_a_weight_is_too_narrow_for_the_threshold():
     assert count(torch.zeros(3, 8), narrow).null.expected_num_intruders == 0
 
 
-def test_equal_seeds_give_equal_controls_and_nulls():
-    base, change = base_weight(), gauss(64, 64, seed=1)
+def test_equal_seeds_give_equal_controls_and_nulls_and_leave_global_randomness_alone():
+    base, change, state = base_weight(), gauss(64, 64, seed=1), torch.get_rng_state()
     one, two = (count(change, base) for _ in range(2))
     other = intruder_dimensions(change, base, svd(base), generator=seeded(98))
     assert torch.equal(one.control.largest_cosines_T, two.control.largest_cosines_T)
     assert one.null == two.null != other.null
     assert not torch.equal(one.control.largest_cosines_T, other.control.largest_cosines_T)
-
-
-def test_global_randomness_is_left_alone():
-    state = torch.get_rng_state()
-    count(gauss(64, 64), base_weight())
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_shapes_that_differ():
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="k must be positive, got 0"):
+        count(gauss(64, 64), base_weight(), k=0)
     with pytest.raises(ValueError, match=r"changes of one weight, got shapes \(64, 64\) and \(64,"):
         count(torch.zeros(64, 3), base_weight())
 
