@@ -38,10 +38,6 @@ def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
 
     ``model=tiny`` becomes the folder of its pretrained weights in the cache, which are trained
     there first if they are missing; with ``task=pretrain`` it becomes its architecture alone.
-
-    Args:
-        config: The run's.
-        pretrain: Computes the cell that makes the small model's weights.
     """
     model = config.model
     pretraining = config.task.facts.from_scratch
@@ -52,38 +48,31 @@ def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
     return _plain(model, _pretrained(config, model, pretrain), "pretrained")
 
 
-def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
-    """The small model without weights."""
-    return _plain(model, _architecture(config, model), "random")
-
-
 def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
     return ModelConfig(
         name=model.name, path=str(folder), weights=weights, attention=model.attention
     )
 
 
-def _architecture(config: Config, model: TinyModelConfig) -> Path:
-    """``config.json`` and the tokenizer, written once for each corpus and size."""
+def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
+    """The small model without weights: written once for each corpus and size."""
     cache = Path(config.cache)
+
+    def corpus() -> list[Row]:
+        return load_corpus(replace(config.data, train_rows=None), cache).train
+
+    if config.data.name == "embedded":
+        fingerprint = _embedded_fingerprint(data_root(config.data, cache))
+    else:
+        fingerprint = rows_fingerprint(corpus())
     sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
-    code = inspect.getsource(write_tiny)
-    digest = _digest(_corpus_fingerprint(config.data, cache) + code, sizes)
-    return cached(
+    digest = _digest(fingerprint + inspect.getsource(write_tiny), sizes)
+    folder = cached(
         cache / "models" / f"tiny-architecture-{digest}",
-        lambda new: write_tiny(new, model, (row.text for row in _corpus(config.data, cache))),
+        lambda new: write_tiny(new, model, (row.text for row in corpus())),
         folder_with("config.json"),
     )
-
-
-def _corpus(data: DataConfig, cache: Path) -> list[Row]:
-    return load_corpus(replace(data, train_rows=None), cache).train
-
-
-def _corpus_fingerprint(data: DataConfig, cache: Path) -> str:
-    if data.name == "embedded":
-        return _embedded_fingerprint(data_root(data, cache))
-    return rows_fingerprint(_corpus(data, cache))
+    return _plain(model, folder, "random")
 
 
 @lru_cache(maxsize=4)
@@ -95,7 +84,7 @@ def _embedded_fingerprint(root: Path) -> str:
 def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> Path:
     """The cached weights; another process that needs them too waits for the first."""
     recipe = _recipe(config, model)
-    architecture = _architecture(recipe, model)
+    architecture = Path(tiny_architecture(recipe, model).path)
     digest = _digest(architecture.name, asdict(model.pretraining))
 
     def make(new: Path) -> None:
@@ -106,9 +95,8 @@ def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> P
                 reset_peak_memory()  # what the run that asked for the model goes on measuring
         shutil.copytree(cell.folder / "model", new)
 
-    return cached(
-        Path(config.cache) / "models" / f"tiny-{digest}", make, folder_with("config.json")
-    )
+    folder = Path(config.cache) / "models" / f"tiny-{digest}"
+    return cached(folder, make, folder_with("config.json"))
 
 
 def _recipe(config: Config, model: TinyModelConfig) -> Config:

@@ -8,8 +8,7 @@ from loradrift.runs import Cell
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.loggers import open_loggers
-from loradrift.training.predictions import write_lossy, write_predictions
-from loradrift.training.train import write_config
+from loradrift.training.outputs import record_inputs, write_predictions
 
 
 def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
@@ -24,19 +23,9 @@ def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
         outcome = baseline.predict(config, data, getattr(data.splits, split), backbone)
         metrics |= {f"{split}/{name}": value for name, value in outcome.metrics.items()}
     write_predictions(cell.folder, outcome.predictions, outcome.files)
-    write_config(cell.folder / "config.yaml", config)
-    write_lossy(cell.folder, data.lossy)
+    record_inputs(config, cell, data, backbone, num_trainable=0)
     with open_loggers(config, cell, 0) as loggers:
         for logger in loggers:
             logger.log_metrics(metrics, 0)
             logger.save()
-    cell.save(
-        fingerprints=data.fingerprints,
-        task=config.task.for_record,
-        rows=data.num_rows,
-        parameters={
-            "trainable": 0,
-            "total": sum(p.numel() for p in backbone.parameters()) if backbone else 0,
-        },
-        metrics={**metrics},
-    )
+    cell.save(metrics=metrics)

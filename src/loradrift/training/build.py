@@ -63,51 +63,35 @@ def build_callbacks(
     config: Config, cell: Cell, data: PreparedData, throughput: Throughput, total_steps: int
 ) -> list[pl.Callback]:
     """Everything that watches the training, in the order in which it is called."""
-    watchers: list[pl.Callback] = [StepSeeding(config.seed), throughput]
+    metric = f"validation/{config.task.metric}"
+    callbacks: list[pl.Callback] = [StepSeeding(config.seed), throughput]
     dump, online = config.callbacks.activation_dump, config.callbacks.online_drift
     if data.probe is not None and (dump.enabled or online.enabled):
         folder = cell.folder / "activations"
         store = ActivationStore(folder, dtype=dump.dtype) if dump.enabled else None
         pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
         drift = OnlineDrift() if online.enabled else None
-        watchers.append(
-            ActivationDump(
-                store,
-                data.probe,
-                dump.every_n_steps,
-                pooling,
-                drift,
-                sharded=config.trainer.sharded,
-            )
-        )
-    metric = config.task.metric
-    pruning = []
+        interval, sharded = dump.every_n_steps, config.trainer.sharded
+        watcher = ActivationDump(store, data.probe, interval, pooling, drift, sharded=sharded)
+        callbacks.append(watcher)
+    # never after one step, at which LoRA's A has no gradient yet
+    guard_steps = min(config.trainer.guard_steps, max(2, total_steps))
+    callbacks += [FiniteLoss(), GradientCheck(guard_steps)]
+    accuracy = config.task.min_train_accuracy
+    if accuracy is not None and config.trainer.devices == 1:  # one process knows all losses
+        per_epoch = train_batches(config, data, ALONE, 0).per_epoch
+        callbacks.append(StopWhenOverfit(accuracy, per_epoch))
+    higher, best = config.task.higher_is_better, cell.best_checkpoint
+    callbacks += [
+        BestCheckpoint(best, metric, higher_is_better=higher, last_step=total_steps),
+        ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
+    ]
     if config.search.trial is not None:
         from loradrift.sweeping.reporting import Reporter
 
         reporter = Reporter(config.search, cell.folder, total_steps=total_steps)
-        pruning = [Pruning(reporter, f"validation/{metric}")]
-    best = BestCheckpoint(
-        cell.best_checkpoint,
-        f"validation/{metric}",
-        higher_is_better=config.task.higher_is_better,
-        last_step=total_steps,
-    )
-    accuracy = config.task.min_train_accuracy
-    overfit = []
-    if accuracy is not None and config.trainer.devices == 1:  # one process knows all losses
-        overfit = [StopWhenOverfit(accuracy, train_batches(config, data, ALONE, 0).per_epoch)]
-    return [
-        *watchers,
-        FiniteLoss(),
-        # never after one step, at which LoRA's A has no gradient yet
-        GradientCheck(min(config.trainer.guard_steps, max(2, total_steps))),
-        *overfit,
-        best,
-        ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
-        *pruning,
-        *(progress_bars() or progress_lines(config, total_steps)),
-    ]
+        callbacks.append(Pruning(reporter, metric))
+    return callbacks + (progress_bars() or progress_lines(config, total_steps))
 
 
 def build_trainer(
@@ -129,13 +113,12 @@ def build_trainer(
         val_check_interval=micro_batches,
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
-        enable_checkpointing=False,  # our own callbacks do it
     )
 
 
 def build_evaluator(config: Config) -> pl.Trainer:
     """A trainer that only evaluates and logs nowhere."""
-    return make_trainer(config, logger=False, callbacks=progress_bars(), enable_checkpointing=False)
+    return make_trainer(config, logger=False, callbacks=progress_bars())
 
 
 def make_trainer(config: Config, **options: Any) -> pl.Trainer:
@@ -152,18 +135,15 @@ def make_trainer(config: Config, **options: Any) -> pl.Trainer:
         plugins=[LightningEnvironment(), WholeCheckpoints()],
         precision=settings.precision,  # type: ignore[arg-type]  # judged by TrainerConfig
         use_distributed_sampler=False,
+        enable_checkpointing=False,  # our own callbacks do it
         enable_progress_bar=sys.stdout.isatty(),
         enable_model_summary=False,
         inference_mode=True,
         **options,
     )
     # So are the signals: Lightning ends at SIGTERM, which need not mean that (loradrift.signals).
-    trainer._signal_connector.register_signal_handlers = _leave_signals  # type: ignore[method-assign]
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def _leave_signals() -> None:
-    pass
 
 
 def progress_bars() -> list[pl.Callback]:

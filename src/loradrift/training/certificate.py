@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from loradrift.adapters import Certificate, Fingerprints, certify
+from loradrift.adapters import Fingerprints, certify
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.runs import Cell
 from loradrift.tasks.prepared import PreparedData
@@ -16,18 +16,25 @@ NUM_ROWS = 4
 
 
 def record_certificate(cell: Cell, data: PreparedData, built: Built) -> None:
-    """Certify the adapter of a run, and record that.
-
-    Args:
-        cell: Holds the exported ``model/``.
-        data: For the batch, the base model and its digest.
-        built: The task as it was evaluated.
+    """Certify the task as it was evaluated against the exported ``model/``, and record that.
 
     Raises:
         TrainingFault: If a check fails or cannot be judged; the certificate is in ``run.json``.
     """
     began = time.perf_counter()
-    certificate = make_certificate(cell.folder / "model", data, built)
+    backbone, head = built.task.backbone, built.task.head
+    rows_BT = small_batch(data).to(next(backbone.parameters()).device)
+    digest = data.fingerprints["base_model"]
+    certificate = certify(
+        built.task,
+        {"default": 1.0},
+        {"default": cell.folder / "model"},
+        lambda: backbone.encode(rows_BT),
+        base=Path(data.model.path) if data.model.weights == "pretrained" else None,
+        head=None if head is None else head.state_dict(),
+        initial=built.initial_adapter,
+        prints=Fingerprints(recorded=digest, loaded=digest),
+    )
     seconds = {"seconds": time.perf_counter() - began}
     cell.save(certificate=certificate.to_json() | seconds)
     if not certificate.passed:
@@ -37,28 +44,10 @@ def record_certificate(cell: Cell, data: PreparedData, built: Built) -> None:
         )
 
 
-def make_certificate(folder: Path, data: PreparedData, built: Built) -> Certificate:
-    """Certify the evaluated model against the files that were exported from it."""
-    backbone = built.task.backbone
-    rows_BT = small_batch(data).to(next(backbone.parameters()).device)
-    digest = data.fingerprints["base_model"]
-    base = Path(data.model.path) if data.model.weights == "pretrained" else None
-    return certify(
-        built.task,
-        {"default": 1.0},
-        {"default": folder},
-        lambda: backbone.encode(rows_BT),
-        base=base,
-        head=None if built.task.head is None else built.task.head.state_dict(),
-        initial=built.initial_adapter,
-        prints=Fingerprints(recorded=digest, loaded=digest),
-    )
-
-
 def small_batch(data: PreparedData) -> Tensor:
     """Token ids (B, T) of a few rows: the shortest of the probe, which is sorted by length."""
-    if data.probe is None:
-        batch = data.collate(data.evaluation, range(min(NUM_ROWS, len(data.evaluation))))
-        ids_BT: Tensor = batch["input_ids"]
-        return ids_BT
-    return data.probe.batches[-1]["input_ids"][-NUM_ROWS:]
+    if data.probe is not None:
+        return data.probe.batches[-1]["input_ids"][-NUM_ROWS:]
+    batch = data.collate(data.evaluation, range(min(NUM_ROWS, len(data.evaluation))))
+    ids_BT: Tensor = batch["input_ids"]
+    return ids_BT

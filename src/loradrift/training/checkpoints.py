@@ -21,11 +21,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Replace the file at ``path``.
-
-        Raises:
-            OSError: If the disk is full; names the file, whose earlier content is still there.
-        """
+        """Replace the file at ``path``; an OSError names it, and its earlier content stays."""
         with write_atomic(Path(path)) as temporary, temporary.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
@@ -37,11 +33,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def check_continued(cell: Cell, data: PreparedData) -> None:
-    """Refuse to go on from a checkpoint with other rows, tokens or base weights than it began with.
-
-    Raises:
-        UserError: Naming what differs.
-    """
+    """Refuse to go on from a checkpoint of other rows, tokens or base weights."""
     before, now = cell.record.fingerprints, data.fingerprints
     # Only what training depends on: the record may hold more, of what was measured at its end.
     changed = sorted(key for key in now if before.get(key) != now[key])

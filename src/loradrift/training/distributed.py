@@ -16,7 +16,6 @@ from loradrift.signals import REQUEUE
 from loradrift.training.base_model import Pretrain
 from loradrift.training.prepared_data import prepare
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
-from loradrift.training.sharding import join
 from loradrift.training.train import train
 from loradrift.training.worker import Worker
 
@@ -29,9 +28,12 @@ def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> None:
         UserError: If a process failed in a way that it could explain.
     """
     prepare(config, pretrain)  # fills the caches once, before all processes ask for the same
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])  # a free one
     processes = start_processes(  # type: ignore[no-untyped-call]
         _worker,
-        args=(config, cell, _free_port(), pretrain),
+        args=(config, cell, port, pretrain),
         nprocs=config.trainer.devices,
         join=False,
         start_method="spawn",
@@ -86,15 +88,12 @@ def _worker(rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain
     for number in {signal.SIGTERM, REQUEUE}:
         signal.signal(number, signal.SIG_IGN)
     if config.trainer.sharded:
-        join(config.trainer.accelerator)
+        if config.trainer.accelerator == "gpu":
+            torch.cuda.set_device(rank)
+        backend = "nccl" if config.trainer.accelerator == "gpu" else "gloo"
+        torch.distributed.init_process_group(backend, rank=rank, world_size=world_size)
     reset_peak_memory()
     cell.writes = rank == 0
     train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
     memory = {"peak_memory_bytes": float(peak_memory_bytes())}
     cell.save(performance=cell.record.performance | memory)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,16 +18,7 @@ from loradrift.training.metrics_file import MetricsFile
 
 @contextmanager
 def open_loggers(config: Config, cell: Cell, last_step: int) -> Iterator[list[Logger]]:
-    """The run's loggers, closed however the run ends.
-
-    Args:
-        config: Names the logger.
-        cell: Where they write.
-        last_step: Metrics after this step are dropped and computed again.
-
-    Raises:
-        UserError: If the logger's name is unknown.
-    """
+    """The run's loggers, closed however the run ends; metrics after ``last_step`` are dropped."""
     loggers: list[Logger] = [MetricsFile(cell.folder / "metrics.csv", last_step)]
     match config.logger.name:
         case "csv":
@@ -79,12 +70,7 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
 
 
 def study_and_phase(config: Config) -> tuple[str, str]:
-    """What a dashboard groups by: the study, and which phase of it a run belongs to.
-
-    Returns:
-        The study's name without its phase's suffix, and ``production``, ``baselines``, ``search``
-        or ``sanity``.
-    """
+    """What a dashboard groups by: the study without its phase's suffix, and the run's phase."""
     return config.study.name.removesuffix(phase_folder("", config.phase)), config.phase
 
 

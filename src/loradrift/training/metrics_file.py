@@ -57,14 +57,10 @@ class MetricsFile(Logger):
     def save(self) -> None:
         """Write the file."""
         names = sorted({name for row in self.rows.values() for name in row})
-        with (
-            write_atomic(self.path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
+        with write_atomic(self.path) as new, new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["step", *names])
             writer.writeheader()
-            for step in sorted(self.rows):
-                writer.writerow({"step": step, **self.rows[step]})
+            writer.writerows({"step": step, **row} for step, row in sorted(self.rows.items()))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

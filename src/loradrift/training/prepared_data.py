@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.activations import Probe
+from loradrift.activations.probe import KEYS
 from loradrift.config import Config, ModelConfig, TinyModelConfig, TrainedConfig, UserError
 from loradrift.data import (
     Collator,
@@ -27,17 +28,12 @@ from loradrift.training.base_model import Pretrain, resolve_model
 RETENTION_LENGTH = 128
 """Most tokens in a row of neutral text."""
 
-
 _kept: dict[str, PreparedData] = {}
 """The last run's data: the next seed or method of a multirun reads the same."""
 
 
 def prepare(config: Config, pretrain: Pretrain) -> PreparedData:
     """Load and tokenise the rows, from the cache where they are known.
-
-    Args:
-        config: The run's.
-        pretrain: Computes the cell that makes the small model, where it is asked for and missing.
 
     Raises:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
@@ -78,22 +74,25 @@ def _what_is_read(config: Config) -> str:
 def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     cache = Path(config.cache)
     spec = spec_of(config.task)
-    splits = spec.load(
-        config.task, config.data, cache
-    )  # first: the small model may take minutes to make
+    # first: the small model may take minutes to make
+    splits = spec.load(config.task, config.data, cache)
     began = time.perf_counter()
     model = resolve_model(config, pretrain)
     model_seconds = time.perf_counter() - began
     tokenizer = load_tokenizer(model)
-    check_length(config, model)
+    positions = num_positions(model)
+    if positions is not None and config.task.max_length > positions:
+        raise UserError(
+            f"task.max_length must be at most the {positions} positions of {model.path}, "
+            f"got {config.task.max_length}"
+        )
     encoding = spec.encode(config.task, tokenizer, cache)
     train, validation, evaluation = map(encoding.encode, splits)
-    special = {tokenizer.bos_token_id, tokenizer.eos_token_id} - {None}
-    pad = tokenizer.pad_token_id
+    bos, eos, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     if pad is None:
-        pad = tokenizer.eos_token_id or 0  # never seen: padding is on the right
+        pad = eos or 0  # never seen: padding is on the right
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
-    collate = Collator(pad, tuple(sorted(special)), multiple=multiple)
+    collate = Collator(pad, tuple(sorted({bos, eos} - {None})), multiple=multiple)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
     fingerprints = {
         "evaluation_rows": rows_fingerprint(splits.evaluation),
@@ -104,18 +103,10 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     }
     if probe is not None:
         fingerprints["probe"] = probe.fingerprint
+    text = retention_table(config, model, tokenizer)
+    tables = train, validation, evaluation
     return PreparedData(
-        model,
-        tokenizer,
-        splits,
-        train,
-        validation,
-        evaluation,
-        collate,
-        probe,
-        retention_table(config, model, tokenizer),
-        fingerprints,
-        model_seconds,
+        model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds
     )
 
 
@@ -129,11 +120,8 @@ def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
     order = sorted(drawn, key=lambda i: (-int(table.lengths[i]), i))
     width = config.task.batch_size * 2
     batches = [collate(table, order[i : i + width]) for i in range(0, size, width)]
-    keys = ("input_ids", "attention_mask", "content_mask")
-    return Probe(
-        tuple(table.ids[i] for i in order),
-        tuple({key: batch[key] for key in keys} for batch in batches),
-    )
+    kept = tuple({key: batch[key] for key in KEYS} for batch in batches)
+    return Probe(tuple(table.ids[i] for i in order), kept)
 
 
 def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> TokenTable | None:
@@ -142,20 +130,15 @@ def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> Token
     Returns:
         None where forgetting is not measured: it is turned off, nothing is trained, the task is
         language modelling itself, or the data source holds no such text.
-
-    Raises:
-        UserError: If the text's file is damaged.
     """
     settings = config.callbacks.forgetting
     trained = isinstance(config.method, TrainedConfig)
     if not settings.enabled or not trained or config.task.facts.from_scratch:
         return None
-    cache = Path(config.cache)
+    cache, source = Path(config.cache), config.data.name
     rows = load_retention_text(config.data, cache)
     if not rows:
-        print(
-            f"forgetting is not measured: data={config.data.name} has no neutral text", flush=True
-        )
+        print(f"forgetting is not measured: data={source} has no neutral text", flush=True)
         return None
     length = min(RETENTION_LENGTH, num_positions(model) or RETENTION_LENGTH)
     return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
@@ -166,17 +149,3 @@ def num_positions(model: ModelConfig) -> int | None:
     from transformers import AutoConfig
 
     return getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
-
-
-def check_length(config: Config, model: ModelConfig) -> None:
-    """Refuse rows longer than the model's positions.
-
-    Raises:
-        UserError: If ``task.max_length`` is larger.
-    """
-    positions = num_positions(model)
-    if positions is not None and config.task.max_length > positions:
-        raise UserError(
-            f"task.max_length must be at most the {positions} positions of {model.path}, "
-            f"got {config.task.max_length}"
-        )

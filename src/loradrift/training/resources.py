@@ -1,24 +1,12 @@
-"""The machine's part in a run: its threads, and its peak memory since the run began."""
+"""The peak of memory since a run began."""
 
 import ctypes
 import gc
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-
-
-@contextmanager
-def cpu_threads(number: int | None) -> Iterator[None]:
-    """Compute with ``number`` CPU threads inside the block; None changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def reset_peak_memory() -> None:

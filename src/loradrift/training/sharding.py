@@ -6,10 +6,8 @@ keeps its name, its shape and its own ``requires_grad``: adapters on frozen weig
 matrices alone and checkpoints by name work as with one device.
 """
 
-import os
 from typing import Any, cast
 
-import torch
 import torch.distributed as dist
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
@@ -24,9 +22,6 @@ class Sharded(ModelParallelStrategy):
     """Lightning's strategy for a task that :func:`shard` has sharded.
 
     Checkpoints are whole, as those of one device: the first process gathers what trains.
-
-    Args:
-        num_processes: Among which the parameters are divided.
     """
 
     def __init__(self, num_processes: int) -> None:
@@ -41,23 +36,8 @@ class Sharded(ModelParallelStrategy):
         return get_model_state_dict(self.model, options=options)
 
 
-def join(accelerator: str) -> None:
-    """Meet the other processes; their addresses are in the environment."""
-    if accelerator == "gpu":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
-    dist.init_process_group(
-        "nccl" if accelerator == "gpu" else "gloo", rank=rank, world_size=world_size
-    )
-
-
 def shard(task: Task, accelerator: str) -> None:
-    """Divide a task's parameters among the processes, in place and on their devices.
-
-    Args:
-        task: With everything that will train set to; the same in all processes.
-        accelerator: ``cpu`` or ``gpu``.
-    """
+    """Divide a task's parameters among the processes, in place and on their devices."""
     device = "cuda" if accelerator == "gpu" else "cpu"
     mesh = init_device_mesh(device, (dist.get_world_size(),))
     backbone = task.backbone

@@ -4,7 +4,6 @@ import logging
 import math
 import warnings
 from contextlib import suppress
-from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
@@ -12,14 +11,12 @@ from pytorch_lightning.loggers.logger import Logger
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
-from loradrift.config import Config, LoraConfig, identity
-from loradrift.files import write_atomic
+from loradrift.config import Config, LoraConfig
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Status
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
 from loradrift.tasks.base import Task
-from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import (
     build_callbacks,
     build_evaluator,
@@ -31,7 +28,7 @@ from loradrift.training.build import (
 from loradrift.training.certificate import record_certificate
 from loradrift.training.checkpoints import check_continued, load_checkpoint, steps_done
 from loradrift.training.loggers import open_loggers
-from loradrift.training.predictions import write_lossy, write_predictions
+from loradrift.training.outputs import record_inputs, write_predictions
 from loradrift.training.sharding import shard
 from loradrift.training.worker import Worker
 
@@ -51,15 +48,8 @@ def train(worker: Worker) -> None:
     built = build_task(config, data, total_steps)
     if config.trainer.sharded:
         shard(built.task, config.trainer.accelerator)
-    cell.save(
-        fingerprints=data.fingerprints,
-        task=config.task.for_record,
-        rows=data.num_rows,
-        parameters=count_parameters(built.task),
-    )
-    if worker.first:
-        write_config(cell.folder / "config.yaml", config)
-        write_lossy(cell.folder, data.lossy)
+    num_trainable = sum(p.numel() for p in trainable_parameters(built.task.model).values())
+    record_inputs(config, cell, data, built.task.model, num_trainable)
     # These are the base weights in a resumed run too: its checkpoint is loaded by the fit.
     before = worker.forgetting("before", built.task)
     throughput = Throughput(worker.began)
@@ -67,13 +57,11 @@ def train(worker: Worker) -> None:
         try:
             fit(worker, built.task, loggers, throughput, total_steps)
         except Pruned as pruned:
-            metric = f"validation/{config.task.metric}"
-            figures = throughput.figures(worker.share.world_size)
             cell.save(
                 status=Status.PRUNED,
                 error=str(pruned),
-                metrics={metric: pruned.value},
-                performance=figures,
+                metrics={f"validation/{config.task.metric}": pruned.value},
+                performance=throughput.figures(worker.share.world_size),
             )
             return
         metrics = evaluate(worker, built.task) | before | worker.forgetting("after", built.task)
@@ -86,8 +74,10 @@ def train(worker: Worker) -> None:
             rows = data.evaluation
             lines, files = built.task.predictions(rows), built.task.prediction_files(rows)
             write_predictions(cell.folder, lines, files)
+    # not among the data's own: a run may go on where the text cannot be had
+    text = {} if data.retention is None else {"neutral_text": data.retention.fingerprint}
     cell.save(
-        fingerprints=data.fingerprints | retention_fingerprint(data),
+        fingerprints=data.fingerprints | text,
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance=throughput.figures(worker.share.world_size),
     )
@@ -116,15 +106,10 @@ def fit(
     batches = train_batches(config, data, worker.share, total_steps)
     batches.start = steps_done(cell.last_checkpoint) * config.trainer.accumulate
     checkpoint = cell.last_checkpoint if cell.last_checkpoint.exists() else None
+    validation = worker.evaluation_batches(data.validation)
     try:
         with signals_restored():
-            trainer.fit(
-                task,
-                batches,
-                worker.evaluation_batches(data.validation),
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
+            trainer.fit(task, batches, validation, ckpt_path=checkpoint, weights_only=True)
     except StopRequested as request:
         stop(request.number)
     finally:
@@ -155,11 +140,7 @@ def evaluate(worker: Worker, task: Task) -> dict[str, float]:
 
 
 def check_memorised(config: Config, metrics: dict[str, float]) -> None:
-    """The sanity check of ``experiment=overfit``.
-
-    Raises:
-        TrainingFault: If accuracy on the training rows ends below ``task.min_train_accuracy``.
-    """
+    """The sanity check of ``experiment=overfit``: accuracy on the training rows, at the end."""
     wanted = config.task.min_train_accuracy
     if wanted is not None and metrics["train/accuracy"] < wanted:
         raise TrainingFault(
@@ -167,30 +148,6 @@ def check_memorised(config: Config, metrics: dict[str, float]) -> None:
             f"{metrics['train/accuracy']:.4f} after training must be at least "
             f"task.min_train_accuracy={wanted}"
         )
-
-
-def retention_fingerprint(data: PreparedData) -> dict[str, str]:
-    """Digest of the text that forgetting was measured on.
-
-    Not among the data' own: a run may go on where the text cannot be had.
-    """
-    return {} if data.retention is None else {"neutral_text": data.retention.fingerprint}
-
-
-def count_parameters(task: Task) -> dict[str, int]:
-    """``trainable`` and ``total`` parameters of the model."""
-    return {
-        "trainable": sum(p.numel() for p in trainable_parameters(task.model).values()),
-        "total": sum(p.numel() for p in task.model.parameters()),
-    }
-
-
-def write_config(path: Path, config: Config) -> None:
-    """The resolved configuration for a reader; ``run.json`` holds the same."""
-    import yaml
-
-    with write_atomic(path) as temporary:
-        temporary.write_text(yaml.safe_dump(identity(config), sort_keys=False), encoding="utf-8")
 
 
 def quiet() -> None:

@@ -7,11 +7,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from loradrift.data import ALONE
 from loradrift.training import run
 from loradrift.training.build import build_task
-from loradrift.training.forgetting import measure_forgetting
 from loradrift.training.prepared_data import prepare, retention_table
+from loradrift.training.worker import Worker
 
 DOCUMENTS = ["the film was great " * 40, "no", "the film was terrible yes no", "yes the film"] * 6
 
@@ -70,7 +69,7 @@ def test_it_is_the_loss_of_the_definition(prepared, model_folder, num_tokens):
     config, inputs, task = prepared(f"callbacks.forgetting.tokens={num_tokens}")
     rows = rows_of(model_folder, 64, num_tokens)  # the model has 64 positions
     assert [inputs.retention.row(i).tolist() for i in range(len(inputs.retention))] == rows
-    figures = measure_forgetting("before", config, task.backbone, inputs, ALONE)
+    figures = Worker(config, None, inputs, 0.0).forgetting("before", task)
     assert list(figures) == ["forgetting/loss_before"]
     lm = task.backbone.causal_lm.eval()
     assert figures["forgetting/loss_before"] == pytest.approx(loop(lm, rows), rel=1e-5)
@@ -100,7 +99,7 @@ def test_a_frozen_head_of_its_own_predicts(prepared, model_folder, tmp_path):
     assert not head.weight.requires_grad
     with torch.no_grad():
         head.weight.mul_(3)  # a loss through the input embeddings would not notice
-    figures = measure_forgetting("after", config, task.backbone, inputs, ALONE)
+    figures = Worker(config, None, inputs, 0.0).forgetting("after", task)
     expected = loop(task.backbone.causal_lm.eval(), rows_of(untied, 64, 8192))
     assert figures["forgetting/loss_after"] == pytest.approx(expected, rel=1e-5)
 
@@ -121,9 +120,8 @@ def test_measuring_leaves_modes_gradients_and_the_generator_alone(prepared):
         )
 
     before = state()
-    first, second = (
-        measure_forgetting("before", config, backbone, inputs, ALONE) for _ in range(2)
-    )
+    worker = Worker(config, None, inputs, 0.0)
+    first, second = (worker.forgetting("before", task) for _ in range(2))
     assert first == second  # no dropout
     after = state()
     assert all(map(torch.equal, before[3], after[3]))
