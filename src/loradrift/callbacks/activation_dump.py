@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from contextlib import ExitStack
 from typing import Any, cast
 
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from loradrift.activations import (
@@ -22,7 +22,7 @@ from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.config import check
 
 
-class ActivationDump(pl.Callback):
+class ActivationDump(Callback):
     """Store the pooled block outputs of a probe every ``every_n_steps`` optimizer steps.
 
     Step 0 and the last step are always among them. Step 0 comes before any update: it is the base
@@ -33,7 +33,7 @@ class ActivationDump(pl.Callback):
     Args:
         store: Where the activations go; closed when training ends. None keeps none of them.
         probe: The same rows for every run, so that runs are aligned across seeds and methods.
-        every_n_steps: Interval in optimizer steps, not micro-batches.
+        every_n_steps: Interval in optimizer steps.
         pooling: How the tokens of the probe become rows. Those of ``tokens`` are written as they
             come, and online drift measures a sample of them.
         online: Measures drift at each dump; its numbers go to the trainer's loggers.
@@ -63,38 +63,37 @@ class ActivationDump(pl.Callback):
         self.sharded = sharded
         self._last_step = -1
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the store and dump step 0, or the step that training resumes from if it is due.
 
         Its file may be missing: the process may have died between checkpoint and dump.
         """
         if trainer.is_global_zero and self.store:
-            num_layers = len(cast(Encoder, pl_module.backbone).blocks)
-            layer_names = [f"layer_{index}" for index in range(num_layers)]
+            blocks = cast(Encoder, pl_module.backbone).blocks
+            layer_names = [f"layer_{index}" for index in range(len(blocks))]
             self.store.prepare(self.probe, self.pooling, layer_names)
-        self._dump_if_due(trainer, pl_module)
+        self.on_train_batch_end(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Dump on the interval."""
-        self._dump_if_due(trainer, pl_module)
+        if trainer.global_step % self.every_n_steps == 0:
+            self._dump(trainer, pl_module)
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Have every dump on disk before a checkpoint is: a resumed run does not go behind it."""
         if self.store:
             self.store.flush()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Dump the last step and close the store."""
         self._dump(trainer, pl_module)
         if self.store:
             self.store.close()
 
     def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Save what is queued; a store that fails as well only adds a note to the exception."""
         try:
@@ -103,11 +102,7 @@ class ActivationDump(pl.Callback):
         except StoreError as error:
             exception.add_note(str(error))
 
-    def _dump_if_due(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
-            self._dump(trainer, pl_module)
-
-    def _dump(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _dump(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # With gradient accumulation several micro-batches end on the same optimizer step.
         idle = not trainer.is_global_zero and not self.sharded
         if idle or trainer.global_step == self._last_step:
@@ -121,7 +116,7 @@ class ActivationDump(pl.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics(drifts, self._last_step)
 
-    def _capture(self, module: pl.LightningModule, *, keep: bool) -> dict[str, Tensor]:
+    def _capture(self, module: LightningModule, *, keep: bool) -> dict[str, Tensor]:
         """Store one row for each example, and return them."""
         backbone = cast(nn.Module, module.backbone)
         layers, bos_LD = capture_probe(backbone, self.probe, self.pooling, module.device)
@@ -129,7 +124,7 @@ class ActivationDump(pl.Callback):
             self.store.write(self._last_step, layers, bos_LD)
         return layers
 
-    def _stream(self, module: pl.LightningModule, *, keep: bool) -> dict[str, Tensor]:
+    def _stream(self, module: LightningModule, *, keep: bool) -> dict[str, Tensor]:
         """Store token rows as they come; what is held and returned is a sample for online drift."""
         backbone = cast(nn.Module, module.backbone)
         num_rows = self.pooling.num_rows(self.probe)

@@ -3,19 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 
-class BestCheckpoint(pl.Callback):
+class BestCheckpoint(Callback):
     """Keep the weights of the best validation so far; of equal ones the first.
 
-    Lightning's own forgets its best score when a run resumes from another folder.
-
-    Args:
-        path: The one file.
-        metric: Name of the logged metric.
-        higher_is_better: Its direction.
-        last_step: The run's last optimizer step, which is validated whatever the interval.
+    Lightning's own forgets its best score when a run resumes from another folder. The run's
+    ``last_step`` is validated whatever the interval.
     """
 
     def __init__(self, path: Path, metric: str, *, higher_is_better: bool, last_step: int) -> None:
@@ -25,21 +20,18 @@ class BestCheckpoint(pl.Callback):
         self.higher_is_better = higher_is_better
         self._best: float | None = None
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Ask for a validation at the end: Lightning validates before it stops."""
         if trainer.global_step == self.last_step:
             trainer.should_stop = True
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if this validation beats the best one."""
         score = float(trainer.callback_metrics[self.metric])
         sign = 1 if self.higher_is_better else -1
-        if self._best is not None and sign * score <= sign * self._best:
-            return
-        self._best = score
-        trainer.save_checkpoint(self.path, weights_only=True)
+        if self._best is None or sign * score > sign * self._best:
+            self._best = score
+            trainer.save_checkpoint(self.path, weights_only=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The score to beat."""

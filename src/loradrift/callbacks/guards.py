@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from loradrift.config import UserError
@@ -14,11 +14,11 @@ class TrainingFault(UserError):
     """The training went wrong in a way that more steps cannot fix."""
 
 
-class FiniteLoss(pl.Callback):
+class FiniteLoss(Callback):
     """Stop at the first loss that is NaN or infinite, before it reaches the weights."""
 
     def on_before_backward(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor
+        self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
     ) -> None:
         """Check the loss of one micro-batch."""
         if not torch.isfinite(loss):
@@ -28,15 +28,12 @@ class FiniteLoss(pl.Callback):
             )
 
 
-class GradientCheck(pl.Callback):
+class GradientCheck(Callback):
     """Fail if a parameter that should train received no gradient in the first steps.
 
     This catches an adapter that never learns: one whose inputs carry no gradient, or that is not
     on the forward path. The first step alone cannot tell, because LoRA's A has a zero gradient
     while B is zero.
-
-    Args:
-        num_steps: Optimizer steps to watch.
     """
 
     def __init__(self, num_steps: int) -> None:
@@ -44,7 +41,7 @@ class GradientCheck(pl.Callback):
         self._silent: list[str] | None = None
 
     def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Strike off the parameters whose gradient is not zero."""
         step = trainer.global_step
@@ -53,11 +50,8 @@ class GradientCheck(pl.Callback):
         parameters = trainable_parameters(pl_module)
         # in one order everywhere: of a sharded gradient all processes have to ask together
         silent = list(parameters) if self._silent is None else self._silent
-        self._silent = [
-            name
-            for name in silent
-            if (gradient := parameters[name].grad) is None or not gradient.any()
-        ]
+        gradients = {name: parameters[name].grad for name in silent}
+        self._silent = [name for name, grad in gradients.items() if grad is None or not grad.any()]
         if step == self.num_steps - 1 and self._silent:
             names = sorted(self._silent)
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""

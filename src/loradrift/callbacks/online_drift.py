@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from loradrift.similarity.functional.gram import Gram, cka_distance_of_grams, linear_gram
@@ -20,31 +19,24 @@ class OnlineDrift:
         self._base: dict[str, Gram] = {}
 
     def observe(self, step: int, layers: dict[str, Tensor]) -> dict[str, float]:
-        """Measure one dump.
-
-        Args:
-            step: Optimizer steps taken so far; 0 is the origin.
-            layers: A matrix (N, D) for each layer.
+        """Measure one dump, a matrix (N, D) for each layer; step 0 is the origin.
 
         Returns:
             ``drift/<layer>`` for each layer, and ``drift/mean`` over them.
         """
         if step == 0:
-            self._set_base(layers)
+            self.load_state_dict(layers)
         drifts = {}
         for name, rows_ND in layers.items():
             distance = cka_distance_of_grams(self._base[name], linear_gram(rows_ND))
             drifts[f"drift/{name}"] = distance.debiased
         return drifts | {"drift/mean": sum(drifts.values()) / len(drifts)}
 
-    def _set_base(self, layers: dict[str, Tensor]) -> None:
-        self._base_rows = {name: rows_ND.clone() for name, rows_ND in layers.items()}
-        self._base = {name: linear_gram(rows_ND) for name, rows_ND in layers.items()}
-
     def state_dict(self) -> dict[str, Any]:
         """Step 0's rows."""
         return dict(self._base_rows)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the origin of the interrupted run."""
-        self._set_base({name: torch.as_tensor(rows) for name, rows in state.items()})
+        """Take these rows for step 0's."""
+        self._base_rows = {name: rows_ND.clone() for name, rows_ND in state.items()}
+        self._base = {name: linear_gram(rows_ND) for name, rows_ND in state.items()}

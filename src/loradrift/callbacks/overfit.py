@@ -2,48 +2,38 @@
 
 import math
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
-import pytorch_lightning as pl
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 
-class StopWhenOverfit(pl.Callback):
+class StopWhenOverfit(Callback):
     """Stop as soon as the loss proves that the accuracy on the training rows is reached.
 
     A wrong row costs at least ln 2, or half of that where a loss is the mean of two. So if the mean
-    loss of a pass over the rows is below ``(1 - accuracy) ln 2 / 2``, too few of them are wrong.
-
-    Args:
-        accuracy: What is to be reached.
-        batches: Micro-batches of a pass.
+    loss of a pass over the rows, of so many micro-batches, is below ``(1 - accuracy) ln 2 / 2``,
+    too few of them are wrong.
     """
 
     def __init__(self, accuracy: float, batches: int) -> None:
         self.bound = (1 - accuracy) * math.log(2) / 2
         self._losses: deque[float] = deque(maxlen=batches)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave a run as it is that was interrupted after its last step."""
         self._stop_if_proven(trainer)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take up the loss of a micro-batch; stop between two steps."""
         accumulate = trainer.accumulate_grad_batches
-        loss = float(
-            cast(dict[str, Any], outputs)["loss"]
-        )  # divided by the micro-batches of a step
-        self._losses.append(loss * accumulate)
+        # the loss is divided by the micro-batches of a step
+        self._losses.append(float(outputs["loss"]) * accumulate)
         if (batch_idx + 1) % accumulate == 0:
             self._stop_if_proven(trainer)
 
-    def _stop_if_proven(self, trainer: pl.Trainer) -> None:
+    def _stop_if_proven(self, trainer: Trainer) -> None:
         whole = len(self._losses) == self._losses.maxlen
         if whole and sum(self._losses) < self.bound * len(self._losses):
             trainer.should_stop = True  # Lightning validates before it does

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-import pytorch_lightning as pl
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 
 
@@ -14,7 +14,7 @@ class StepProgress(RichProgressBar):
         super().__init__(leave=False)
 
     def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+        self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """The loss alone."""
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
@@ -24,27 +24,21 @@ class StepProgress(RichProgressBar):
         return "Training"
 
 
-class ProgressLines(pl.Callback):
-    """A line after each tenth of the steps, with the time that is left.
-
-    Args:
-        total_steps: Optimizer steps of the whole run.
-    """
+class ProgressLines(Callback):
+    """A line after each tenth of the run's optimizer steps, with the time that is left."""
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
         self._first_step = self._tenths = 0
         self._began = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Time runs from here, also in a resumed run."""
         self._first_step = trainer.global_step
         self._tenths = 10 * trainer.global_step // self.total_steps
         self._began = time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Say how far it is, once for each tenth."""
         step = trainer.global_step
         tenths = 10 * step // self.total_steps

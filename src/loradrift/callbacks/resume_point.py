@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pytorch_lightning as pl
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from loradrift.signals import REQUEUE, pending, stopping
 
@@ -20,12 +20,9 @@ PATIENCE = 2.0
 
 
 class StopRequested(BaseException):
-    """One of the signals that end a run, raised where the state is whole and saved.
+    """A signal that ends a run (None if another process got it), raised when the state is saved.
 
     Not a ``KeyboardInterrupt``, which Lightning turns into exit code 1.
-
-    Args:
-        number: The signal; None if it reached another process.
     """
 
     def __init__(self, number: int | None) -> None:
@@ -33,15 +30,11 @@ class StopRequested(BaseException):
         self.number = number
 
 
-class ResumePoint(pl.Callback):
+class ResumePoint(Callback):
     """Save the whole training state every ``every_n_steps`` steps, at the end, and on a signal.
 
     It is saved just before a micro-batch that begins an optimizer step: everything due at the
     step before (dump, validation, best checkpoint) is then done, and no gradient is pending.
-
-    Args:
-        path: The one file.
-        every_n_steps: Interval in optimizer steps.
     """
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
@@ -52,7 +45,7 @@ class ResumePoint(pl.Callback):
         self._asked_at: float | None = None
         self._number: int | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals and count from here."""
         self._last_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
@@ -60,7 +53,7 @@ class ResumePoint(pl.Callback):
                 signal.signal(number, self._notice)
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save when it is due; stop if asked to."""
         step = trainer.global_step
@@ -78,11 +71,11 @@ class ResumePoint(pl.Callback):
             raise StopRequested(self._number or pending())
         self._announced = False
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end, so that an interrupted evaluation need not train again."""
         self._save(trainer)
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: Trainer) -> None:
         self._last_step = trainer.global_step
         for logger in trainer.loggers:
             logger.save()  # metrics up to here must be on disk before the checkpoint is

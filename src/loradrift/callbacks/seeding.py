@@ -3,25 +3,22 @@
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 
-class StepSeeding(pl.Callback):
+class StepSeeding(Callback):
     """Seed torch before every micro-batch.
 
     Dropout is then the same whatever ran in between (an evaluation, a dump, a resume), with no
     generator state to save.
-
-    Args:
-        seed: The run's seed.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Draw the micro-batch's own seed."""
         entropy = np.random.SeedSequence([self.seed, batch_idx, trainer.global_rank])

@@ -3,16 +3,15 @@
 import time
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 
-class Throughput(pl.Callback):
+class Throughput(Callback):
     """Count real tokens, and the time between the start and end of each micro-batch.
 
-    Validation, dumps and checkpoints happen outside of that time. ``tokens`` and ``seconds`` are
-    sums over the whole run, across resumes, of this process.
+    Validation, dumps and checkpoints happen outside of that time. ``tokens`` (without padding) and
+    ``seconds`` are sums over the whole run, across resumes, of this process.
 
     Args:
         began: When this process began its part of the run (``time.perf_counter``).
@@ -27,54 +26,38 @@ class Throughput(pl.Callback):
         self._process_began = began
         self._began = 0.0
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Real (not padding) tokens per second; 0 before the first step."""
-        return self.tokens / self.seconds if self.seconds else 0.0
-
     def figures(self, world_size: int) -> dict[str, float]:
         """What the run's record keeps, for ``world_size`` processes like this one."""
+        tokens_per_s = self.tokens / self.seconds if self.seconds else 0.0
         return {
             "wall_time_s": self.earlier_seconds + time.perf_counter() - self._process_began,
             "train_time_s": self.seconds,
-            "tokens_per_s": self.tokens_per_second * world_size,
+            "tokens_per_s": tokens_per_s * world_size,
         }
 
     def on_train_batch_start(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        batch: dict[str, Tensor],
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, *_: object
     ) -> None:
         """Start the clock."""
         self._synchronize(pl_module)
         self._began = time.perf_counter()
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: dict[str, Tensor],
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: object
     ) -> None:
         """Stop the clock and count."""
         self._synchronize(pl_module)
         self.seconds += time.perf_counter() - self._began
         self.tokens += int(batch["attention_mask"].sum())
 
-    def _synchronize(self, module: pl.LightningModule) -> None:
+    def _synchronize(self, module: LightningModule) -> None:
         if module.device.type == "cuda":
             torch.cuda.synchronize(module.device)
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far."""
-        return {
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-            "wall_seconds": self.figures(1)["wall_time_s"],
-        }
+        wall_seconds = self.figures(1)["wall_time_s"]
+        return {"tokens": self.tokens, "seconds": self.seconds, "wall_seconds": wall_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""

@@ -11,6 +11,6 @@ def test_a_resumed_run_counts_the_time_of_the_process_before(monkeypatch):
     first.tokens, first.seconds = 50, 2.0
     second = Throughput(990.0)
     second.load_state_dict(first.state_dict())
-    assert second.tokens_per_second == 25
+    assert second.figures(1)["tokens_per_s"] == 25
     assert second.earlier_seconds == 100
     assert second.state_dict()["wall_seconds"] == 110
