@@ -1,7 +1,7 @@
 """Activations of fixed rows: which rows, how they are captured and pooled, where they are kept."""
 
-from loradrift.activations.capture import Captured, Encoder, capture_probe, stream_probe
-from loradrift.activations.manifest import StoreError, check_sizes
+from loradrift.activations.capture import Encoder, capture_probe, stream_probe
+from loradrift.activations.manifest import StoreError
 from loradrift.activations.pooling import Pooling, row_sample
 from loradrift.activations.probe import Probe
 from loradrift.activations.reader import ActivationReader
@@ -10,13 +10,11 @@ from loradrift.activations.store import ActivationStore
 __all__ = [
     "ActivationReader",
     "ActivationStore",
-    "Captured",
     "Encoder",
     "Pooling",
     "Probe",
     "StoreError",
     "capture_probe",
-    "check_sizes",
     "row_sample",
     "stream_probe",
 ]

@@ -56,7 +56,7 @@ def stream_probe(
         receive: Takes a block's number and its next rows ``(K, D)``, on ``device``.
 
     Returns:
-        What :class:`Captured` says of the beginning-of-sequence token.
+        :attr:`Captured.bos_LD`.
 
     Raises:
         RuntimeError: If a block does not run exactly once for each batch.
@@ -66,14 +66,10 @@ def stream_probe(
     runs = [0 for _ in encoder.blocks]
     bos: dict[int, Tensor] = {}
     keep_bos = pooling.name == "mean" and probe.bos_id is not None
-    with (
-        eval_mode(backbone),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        torch.inference_mode(),
-    ):
-        for number, (batch, mask) in enumerate(
-            zip(probe.batches, pooling.masks(probe), strict=True), start=1
-        ):
+    batches = zip(probe.batches, pooling.masks(probe), strict=True)
+    generators = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    with eval_mode(backbone), generators, torch.inference_mode():
+        for number, (batch, mask) in enumerate(batches, start=1):
             mask_BT = mask.to(device)
 
             def pool(index: int, x_BTD: Tensor, mask_BT: Tensor = mask_BT) -> None:
@@ -86,10 +82,8 @@ def stream_probe(
                 encoder.encode(batch["input_ids"].to(device))
             for index, done in enumerate(runs):
                 if done != number:
-                    raise RuntimeError(
-                        f"layer_{index} must run once in a forward pass, "
-                        f"got {done - number + 1} runs"
-                    )
+                    got = f"got {done - number + 1} runs"
+                    raise RuntimeError(f"layer_{index} must run once in a forward pass, {got}")
     # Outside inference mode, so that the caller gets ordinary tensors.
     return torch.stack([bos[index] for index in range(len(runs))]).cpu() if keep_bos else None
 

@@ -70,14 +70,7 @@ class Pooling:
         return self.name
 
     def masks(self, probe: Probe) -> tuple[Tensor, ...]:
-        """Choose the tokens to pool.
-
-        Args:
-            probe: The rows to be pooled.
-
-        Returns:
-            For each batch of the probe a bool mask ``(B, T)``. It depends on the probe's content
-            alone, not on how the probe is padded or batched.
+        """Choose the tokens to pool, by content alone: for each batch a bool mask ``(B, T)``.
 
         Raises:
             ValueError: If there is nothing to pool: in any row, or for ``tokens`` in all of them.

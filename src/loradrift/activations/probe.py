@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-KEYS = ("input_ids", "attention_mask", "content_mask")
+KEYS = {
+    "input_ids": (torch.int64,),
+    "attention_mask": (torch.int64, torch.bool),
+    "content_mask": (torch.bool,),
+}
+"""What a batch holds, and in which dtypes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,23 +74,16 @@ class Probe:
 
 
 def _check_form(index: int, batch: dict[str, Tensor]) -> None:
-    if set(batch) != set(KEYS):
+    if batch.keys() != KEYS.keys():
         raise ValueError(
             f"probe.batches[{index}] must have the keys {sorted(KEYS)}, got {sorted(batch)}"
         )
     shapes = {key: tuple(batch[key].shape) for key in KEYS}
     if len(set(shapes.values())) > 1 or batch["input_ids"].ndim != 2:
         raise ValueError(f"probe.batches[{index}] must have one shape (B, T), got {shapes}")
-    allowed = {
-        "input_ids": (torch.int64,),
-        "attention_mask": (torch.int64, torch.bool),
-        "content_mask": (torch.bool,),
-    }
-    for key, dtypes in allowed.items():
-        if batch[key].dtype not in dtypes:
-            raise ValueError(
-                f"probe.batches[{index}].{key} must be one of {dtypes}, got {batch[key].dtype}"
-            )
+    for key, dtypes in KEYS.items():
+        if (dtype := batch[key].dtype) not in dtypes:
+            raise ValueError(f"probe.batches[{index}].{key} must be one of {dtypes}, got {dtype}")
 
 
 def _check_padding(batch: dict[str, Tensor], ids: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 # Shape suffixes: N pooled rows, D width, L layers.
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,24 +10,14 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from loradrift.activations.dtypes import BOS
-from loradrift.activations.manifest import (
-    Manifest,
-    Shard,
-    StoreError,
-    check_shard,
-    read_manifest,
-)
+from loradrift.activations.manifest import BOS, Manifest, Shard, StoreError, read_manifest
 
 
 class ActivationReader:
-    """The whole files of a store.
+    """The whole files of the store in the folder ``root``.
 
-    Args:
-        root: The store's folder.
-
-    Raises:
-        StoreError: If there is a manifest that cannot be read.
+    Every method that is given a step raises FileNotFoundError if it was not written, and StoreError
+    if its file is gone or damaged; a manifest that cannot be read is a StoreError at once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,11 +26,7 @@ class ActivationReader:
 
     @property
     def manifest(self) -> Manifest:
-        """What the store holds now.
-
-        Raises:
-            StoreError: If nothing was ever written here.
-        """
+        """What the store holds now; a StoreError if nothing was ever written here."""
         if self._manifest is None:
             raise StoreError(f"{self.root / 'manifest.json'} does not exist")
         return self._manifest
@@ -55,19 +42,13 @@ class ActivationReader:
         return self.manifest["layers"]
 
     def read(self, step: int, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Read one step, touching only the bytes of the layers asked for.
-
-        Args:
-            step: One of :attr:`steps`.
-            layers: Some of :attr:`layer_names`; by default all.
+        """Read one step, touching only the bytes of the layers asked for; by default all.
 
         Returns:
             A matrix ``(N, D)`` for each layer, in the dtype it was written in.
 
         Raises:
-            FileNotFoundError: If the step was not written.
             ValueError: If a layer is unknown.
-            StoreError: If the file is gone or damaged.
         """
         shard = self._shard(step)
         names = self.layer_names if layers is None else layers
@@ -76,38 +57,40 @@ class ActivationReader:
         return self._load(shard, names)
 
     def read_bos(self, step: int) -> Tensor | None:
-        """Read the beginning-of-sequence token's activation of one step.
-
-        Returns:
-            float32 ``(L, D)``, by layer; None if the dump holds none.
-
-        Raises:
-            FileNotFoundError: If the step was not written.
-            StoreError: If the file is gone or damaged.
-        """
+        """The beginning-of-sequence token's activations, float32 ``(L, D)``, if there are any."""
         shard = self._shard(step)
         return self._load(shard, [BOS])[BOS] if BOS in shard["shapes"] else None
 
     def verify(self, step: int) -> None:
-        """Compare a step's file with its checksum.
+        """Compare a step's file with its checksum."""
+        shard = self._shard(step)
+        path = self.root / shard["file"]
+        with _readable(path), path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 != shard["sha256"]:
+            raise StoreError(
+                f"{path} is damaged: its sha256 must be {shard['sha256']}, got {sha256}"
+            )
+
+    def check_sizes(self) -> None:
+        """Compare all files with their sizes, reading none.
 
         Raises:
-            FileNotFoundError: If the step was not written.
-            StoreError: If the file is gone or damaged.
+            StoreError: If a file is gone, or of another size than it was written.
         """
-        check_shard(self.root, self._shard(step))
+        for shard in self.manifest["steps"].values():
+            path, expected = self.root / shard["file"], shard["bytes"]
+            with _readable(path):
+                size = path.stat().st_size
+            if size != expected:
+                raise StoreError(f"{path} is damaged: it must have {expected} bytes, got {size}")
 
     def num_rows(self, step: int) -> int:
         """Pooled rows of a step, N."""
         return self._shard(step)["shapes"][self.layer_names[0]][0]
 
     def read_rows(self, step: int, layer: str, size: int) -> Iterator[Tensor]:
-        """Read one layer of one step, at most ``size`` rows at a time.
-
-        Raises:
-            FileNotFoundError: If the step was not written.
-            StoreError: If the file is gone or damaged.
-        """
+        """Read one layer of one step, at most ``size`` rows at a time."""
         path = self.root / self._shard(step)["file"]
         with _readable(path), safe_open(path, framework="pt") as file:
             rows = file.get_slice(layer)

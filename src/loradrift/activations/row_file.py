@@ -1,6 +1,6 @@
 """A safetensors file that is filled a few rows at a time, so that none of its tensors is held."""
 
-# Shape suffixes: K rows of one batch, D width.
+# Shape suffixes: K rows of one batch, N pooled rows, D width.
 
 import json
 from collections.abc import Sequence
@@ -9,21 +9,33 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from loradrift.activations.dtypes import DTYPES, cast
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 NAMES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 """What safetensors calls the dtypes."""
 
 
-class RowFile:
-    """Matrices of equal shape and dtype, each written from its first row to its last.
+def cast(x_ND: Tensor, dtype: str, what: str) -> Tensor:
+    """A copy of ``x_ND`` on the CPU in one of :data:`DTYPES`.
 
-    Args:
-        file: Open for writing in binary, and empty.
-        names: The matrices' names.
-        num_rows: How many rows each will have.
-        dtype: One of :data:`~loradrift.activations.dtypes.DTYPES`.
+    Raises:
+        ValueError: If a finite value exceeds the dtype; names ``what`` it is.
     """
+    source_ND = x_ND.detach().cpu()
+    stored_ND = source_ND.to(DTYPES[dtype], copy=True).contiguous()
+    # An activation that was infinite before is the model's doing and is kept.
+    overflow_ND = stored_ND.isinf() & ~source_ND.isinf()
+    if overflow_ND.any():
+        worst = source_ND[overflow_ND].abs().max().item()
+        raise ValueError(
+            f"{what} must fit into {dtype}, got {worst:g}: set "
+            "callbacks.activation_dump.dtype to bfloat16 or float32"
+        )
+    return stored_ND
+
+
+class RowFile:
+    """Matrices of ``num_rows`` rows, each written from its first to its last to an empty file."""
 
     def __init__(self, file: BinaryIO, names: Sequence[str], num_rows: int, dtype: str) -> None:
         self.file, self.num_rows, self.dtype = file, num_rows, dtype
@@ -37,11 +49,7 @@ class RowFile:
         return {name: [self.num_rows, self.width] for name in self.written}
 
     def append(self, name: str, rows_KD: Tensor) -> None:
-        """Write a matrix's next rows.
-
-        Raises:
-            ValueError: If a finite value exceeds the dtype.
-        """
+        """Write a matrix's next rows, which must fit into the dtype."""
         if not self.width:
             self._begin(rows_KD.shape[1])
         stored_KD = cast(rows_KD, self.dtype, name)

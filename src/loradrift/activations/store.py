@@ -3,6 +3,8 @@
 # Shape suffixes: N pooled rows, D width, L layers.
 
 import hashlib
+import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,21 +16,18 @@ from typing import Self
 from safetensors.torch import save
 from torch import Tensor
 
-from loradrift.activations.dtypes import DTYPES, as_stored
 from loradrift.activations.manifest import (
+    BOS,
+    SCHEMA_VERSION,
     Manifest,
+    ProbeRecord,
     Shard,
     StoreError,
-    differences,
-    new_manifest,
-    replacing,
-    to_disk,
-    write_manifest,
 )
 from loradrift.activations.pooling import Pooling
 from loradrift.activations.probe import Probe
 from loradrift.activations.reader import ActivationReader
-from loradrift.activations.row_file import RowFile
+from loradrift.activations.row_file import DTYPES, RowFile, cast
 from loradrift.config import check
 
 
@@ -43,10 +42,6 @@ class ActivationStore(ActivationReader):
         root: The store's folder.
         dtype: What activations are written as: ``float16``, ``bfloat16`` or ``float32``.
         queue_size: Steps held in memory at most; another :meth:`write` waits for the oldest.
-
-    Raises:
-        UserError: If an argument is out of range.
-        StoreError: If there is a manifest that cannot be read.
     """
 
     def __init__(self, root: Path, *, dtype: str = "float32", queue_size: int = 2) -> None:
@@ -71,12 +66,22 @@ class ActivationStore(ActivationReader):
             ValueError: If the store already holds activations of another probe, pooling, dtype or
                 layer list.
         """
-        wanted = new_manifest(probe, pooling, self.dtype, layer_names)
-        if self._manifest is None:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._manifest = wanted
-        elif differing := differences(self._manifest, wanted):
+        record: ProbeRecord = {"fingerprint": probe.fingerprint, "ids": list(probe.ids)}
+        if pooling.name == "mean":
+            record["num_tokens"] = probe.num_tokens
+        wanted = Manifest(
+            schema_version=SCHEMA_VERSION,
+            probe=record,
+            pooling=pooling.label,
+            dtype=self.dtype,
+            layers=list(layer_names),
+            steps={},
+        )
+        here = self._manifest or wanted
+        if differing := _differences(here, wanted):
             raise ValueError(f"{self.root} holds other activations: {'; '.join(differing)}")
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._manifest = here
         # A process killed while writing leaves its temporary file behind.
         for leftover in self.root.glob("*.tmp"):
             leftover.unlink()
@@ -87,7 +92,7 @@ class ActivationStore(ActivationReader):
 
         Args:
             step: Optimizer steps taken so far.
-            layers: A matrix ``(N, D)`` for each layer, on any device.
+            layers: A matrix ``(N, D)`` for each layer.
             bos_LD: The beginning-of-sequence token's activation after each layer, if there is one;
                 the same for all rows, and kept as float32 whatever the dtype.
 
@@ -99,18 +104,19 @@ class ActivationStore(ActivationReader):
         if list(layers) != self.layer_names:
             raise ValueError(f"step {step} must have {self.layer_names}, got {list(layers)}")
         self._settle(self.queue_size - 1)
-        tensors = as_stored(step, layers, bos_LD, self.dtype)
+        tensors = {
+            name: cast(x_ND, self.dtype, f"{name} at step {step}") for name, x_ND in layers.items()
+        }
+        if bos_LD is not None:
+            # It may be thousands of times larger than other tokens: too large for float16.
+            tensors[BOS] = cast(bos_LD, "float32", f"{BOS} at step {step}")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="activation-store")
         self._pending.append(self._executor.submit(self._save, step, tensors))
 
     @contextmanager
     def writing(self, step: int, num_rows: int) -> Iterator[Callable[[str, Tensor], None]]:
-        """Write one step in this thread as its rows come; none of them is held.
-
-        Args:
-            step: Optimizer steps taken so far.
-            num_rows: N, the same for all layers.
+        """Write one step of N rows in this thread as they come; none of them is held.
 
         Yields:
             Takes a layer's name and its next rows ``(K, D)``.
@@ -130,19 +136,11 @@ class ActivationStore(ActivationReader):
             shapes |= rows.shapes
 
     def flush(self) -> None:
-        """Wait until every queued step is on disk.
-
-        Raises:
-            StoreError: If one could not be written.
-        """
+        """Wait until every queued step is on disk; a StoreError names those that are not."""
         self._settle(0)
 
     def close(self) -> None:
-        """Flush and end the writing thread; does nothing the second time.
-
-        Raises:
-            StoreError: If a queued step could not be written.
-        """
+        """Flush and end the writing thread; does nothing the second time."""
         try:
             self.flush()
         finally:
@@ -187,9 +185,9 @@ class ActivationStore(ActivationReader):
         """Open a step's file to write to, and name it in the manifest once it is in its place."""
         name = f"step={step:06d}.safetensors"
         others = {key: old for key, old in self.manifest["steps"].items() if key != str(step)}
-        with replacing(self.root / name) as file:
+        with _replacing(self.root / name) as file:
             yield file
-            to_disk(file)
+            _to_disk(file)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             shard = Shard(file=name, sha256=sha256, bytes=file.tell(), shapes=shapes)
@@ -199,9 +197,49 @@ class ActivationStore(ActivationReader):
         self._publish(others | {str(step): shard})
 
     def _publish(self, steps: dict[str, Shard]) -> None:
-        manifest: Manifest = {
-            **self.manifest,
-            "steps": {key: steps[key] for key in sorted(steps, key=int)},
-        }
-        write_manifest(self.root / "manifest.json", manifest)
+        in_order = {key: steps[key] for key in sorted(steps, key=int)}
+        manifest: Manifest = {**self.manifest, "steps": in_order}
+        with _replacing(self.root / "manifest.json") as file:
+            file.write(json.dumps(manifest, indent=2).encode())
+            _to_disk(file)
         self._manifest = manifest
+
+
+def _differences(here: Manifest, wanted: Manifest) -> list[str]:
+    """What keeps ``wanted`` from continuing ``here``, one phrase for each difference."""
+    compared = {
+        "probe fingerprint": (here["probe"]["fingerprint"], wanted["probe"]["fingerprint"]),
+        "pooling": (here["pooling"], wanted["pooling"]),
+        "dtype": (here["dtype"], wanted["dtype"]),
+        "layers": (here["layers"], wanted["layers"]),
+    }
+    return [
+        f"{what} must be {there}, got {asked}"
+        for what, (there, asked) in compared.items()
+        if there != asked
+    ]
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BufferedRandom]:
+    """Open a file beside ``path`` to write to; rename it to ``path`` if the block succeeds.
+
+    The block calls :func:`_to_disk` when all is written. If the disk is full or the folder cannot
+    be written, the file at ``path`` is as before, and a StoreError names it.
+    """
+    # Not files.write_atomic: the block may rely on the data being on disk.
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"{path} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _to_disk(file: BufferedRandom) -> None:
+    """Return once everything that was written to ``file`` is on disk."""
+    file.flush()
+    os.fsync(file.fileno())

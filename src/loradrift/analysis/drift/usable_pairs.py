@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from loradrift.activations import StoreError, check_sizes
+from loradrift.activations import StoreError
 from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
 from loradrift.analysis.drift.pairing import Pair, Pairing
 from loradrift.analysis.drift.performance import validation_curve
@@ -83,7 +83,7 @@ def _check(run: Run, cache: DriftCache, measures: Sequence[str]) -> None:
         UserError: If a layer has no variance, or there is no validation score.
     """
     # What is remembered is found by the manifest, which stays when the files are gone.
-    check_sizes(run.store.root, run.store.manifest)
+    run.store.check_sizes()
     drift = cache.drift(run, measures)
     undefined = drift[(drift["measure"] == "cka") & drift["drift"].isna()]
     if len(undefined):
