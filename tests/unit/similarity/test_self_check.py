@@ -16,27 +16,26 @@ def test_every_proof_of_every_measure_holds():
     assert {proof.measure for proof in proofs} == set(MEASURES)
 
 
+CKA = MEASURES["cka"]
 FAULTS = {
-    "a wrong denominator": lambda x, y: 0.07 * MEASURES["cka"](x, y),
+    "a wrong denominator": lambda x, y: 0.07 * CKA(x, y),
     "the biased value": MEASURES["cka_biased"].value,
     "cosine called cka": MEASURES["cosine_centered"].value,
     "NaN": lambda x, y: float("nan"),
-    "rows shuffled": lambda x, y: MEASURES["cka"](x, y.flip(0)),
+    "rows shuffled": lambda x, y: CKA(x, y.flip(0)),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_cka_is_caught(fault, monkeypatch):
-    faulty = replace(MEASURES["cka"], value=FAULTS[fault])
+    faulty = replace(CKA, value=FAULTS[fault])
     monkeypatch.setattr(module, "MEASURES", {**MEASURES, "cka": faulty})
     with pytest.raises(SelfCheckError, match=r"cka: .* is .*, must be .* to "):
         raise_failed(self_check(["cka"]))
 
 
 def test_a_distance_by_subtraction_is_caught(monkeypatch):
-    by_subtraction = replace(
-        MEASURES["cka"], distance=lambda x, y: 1 - MEASURES["cka"](x.float(), y.float())
-    )
+    by_subtraction = replace(CKA, distance=lambda x, y: 1 - CKA(x.float(), y.float()))
     monkeypatch.setattr(module, "MEASURES", {**MEASURES, "cka": by_subtraction})
     with pytest.raises(SelfCheckError, match="planted drift of 1e-06 in 400 x 256"):
         raise_failed(self_check(["cka"]))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from cases import noisy
 from tester import assert_agree, build, fed
 
 from loradrift.similarity import MEASURES, streaming
@@ -36,27 +37,19 @@ def test_function_metric_and_merged_metrics_agree(name, batch_size, mean, monkey
 @pytest.mark.parametrize("size", [1, 100, 1000])
 def test_a_massive_first_row_in_any_split_of_wide_rows(first, size, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK", 1)  # each batch is reduced by itself
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(700, 530, generator=generator)  # wide enough for float32 products
-    y = x + 0.3 * torch.randn(700, 530, generator=generator)
+    x, y = noisy(700, 530, 0.3)  # wide enough for float32 products
     x[0] *= size
     y[0] *= size
     metric = fed("cka", x, y, [first, 700 - first] if first < 700 else 700)
     assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
 
 
-def test_another_kind_of_metric_is_not_merged():
-    with pytest.raises(TypeError, match="expected a CKA, got Procrustes"):
-        build("cka", 9, 7).merge_state(build("procrustes", 9, 7))
-
-
 @pytest.mark.parametrize("single", [0, 300, 10_000])
 def test_wide_rows_in_float32_and_then_float64(single, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK", 100)
     monkeypatch.setattr(sufficient_stats, "SINGLE", single)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(700, 530, generator=generator)
-    y = x + 0.3 * torch.randn(700, 520, generator=generator)[:, [*range(520), *range(10)]]
+    x, y = noisy(700, 530, 0.3)
+    y[:, 520:] += 0.3 * (y - x)[:, :10]  # noise that columns share
     metric = fed("cka", x, y, 90)
     assert metric.compute().item() == pytest.approx(reference("cka", x, y), rel=1e-6)
     assert metric.xx_xy.dtype == (torch.float32 if single == 10_000 else torch.float64)
@@ -71,15 +64,11 @@ def process(rank, rendezvous, results):
     streaming.CHUNK, sufficient_stats.SINGLE, sufficient_stats.NARROW = 30, 60, 4
     values = {}
     for name, kind in METRICS.items():
-        x, y = pair(name)
-        bounds = (0, 70, 110, 150, 150)
-        if not issubclass(kind, streaming.SummedRows):
-            bounds = (0, 70, 110, 140, 150)  # all rows are gathered: each process needs some
-        metric = build(name, x.shape[1], y.shape[1])
-        mine = slice(*bounds[rank : rank + 2])
-        for rows in zip(x[mine].split(16), y[mine].split(16), strict=True):
-            if len(rows[0]):
-                metric.update(*rows)
+        # where all rows are gathered, each process needs some
+        third = 150 if issubclass(kind, streaming.SummedRows) else 140
+        mine = slice(*(0, 70, 110, third, 150)[rank : rank + 2])
+        x, y = (side[mine] for side in pair(name))
+        metric = fed(name, x, y, 16) if len(x) else build(name, x.shape[1], y.shape[1])
         values[name] = metric.compute().item()
     (results / f"{rank}.json").write_text(json.dumps(values))
     torch.distributed.destroy_process_group()
@@ -105,11 +94,12 @@ def test_a_batch_value_and_a_reset():
         metric.compute()
 
 
-def test_misaligned_batches_are_refused():
-    with pytest.raises(ValueError, match="one row per example"):
-        build("cka", 3, 3).update(torch.rand(4, 3), torch.rand(5, 3))
-    with pytest.raises(ValueError, match="one row per example"):
-        build("cosine", 3, 3).update(torch.rand(4, 3), torch.rand(5, 3))
+def test_misaligned_batches_and_another_kind_of_metric_are_refused():
+    for name in ("cka", "cosine"):
+        with pytest.raises(ValueError, match="one row per example"):
+            build(name, 3, 3).update(torch.rand(4, 3), torch.rand(5, 3))
+    with pytest.raises(TypeError, match="expected a CKA, got Procrustes"):
+        build("cka", 9, 7).merge_state(build("procrustes", 9, 7))
 
 
 @pytest.mark.parametrize("name", ["cka", "cka_biased", "procrustes", "svcca", "pwcca"])
