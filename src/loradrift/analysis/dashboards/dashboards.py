@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from loradrift.analysis.dashboards import DashboardsConfig
 from loradrift.analysis.dashboards.layout import Contents, build
 from loradrift.analysis.drift.arms import Arms
@@ -25,76 +23,19 @@ from loradrift.files import write_atomic, write_json
 AGAIN = "python analyze.py"
 
 
-def check_installed() -> None:
-    """Refuse to go on where nothing could be logged.
-
-    Raises:
-        UserError: If wandb-workspaces is missing, or W&B is disabled.
-    """
-    try:
-        import wandb_workspaces  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "analysis=dashboards needs wandb-workspaces: pip install '.[dashboards]'"
-        ) from None
-    if os.environ.get("WANDB_MODE") == "disabled":
-        raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
-
-
-def push(settings: DashboardsConfig, contents: Contents) -> None:
-    """Log the study's results as a W&B run, and push its workspace and report.
-
-    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
-    read by W&B from the environment, and goes nowhere else.
-
-    Raises:
-        UserError: If W&B refuses.
-    """
-    import wandb
-
-    config, project, entity = settings.analysis, settings.project, settings.entity
-    results = Path(config.results)
-    folder = results / "dashboards"
-    try:
-        offline, place = log_results(contents, results, project, entity)
-        entity = entity or ("" if offline else wandb.Api().default_entity)
-        workspace, report = build(contents, project, entity, online=not offline)
-        if offline:
-            write_json(folder / "workspace.json", _plain(workspace))
-            write_json(folder / "report.json", _plain(report))
-            logged = "".join(
-                f" and `wandb sync {each}`" for each in offline_runs(config.runs, contents.study)
-            )
-            none = "" if logged else " (none of the study's own was logged with logger=wandb)"
-            print(
-                f"offline: nothing was pushed. Runs{none}: `wandb sync {place}`{logged} upload "
-                f"them; what would be pushed then: {folder}/workspace.json and report.json. The "
-                "same command pushes it without WANDB_MODE=offline"
-            )
-            return
-        for each in (workspace, report):
-            each.save()
-            print(f"pushed: {each.url}")
-    except wandb.errors.Error as error:
-        raise UserError(
-            f"W&B: {' '.join(str(error).split())} (WANDB_MODE=offline writes files instead)"
-        ) from None
-
-
-def offline_runs(runs: str, study: str) -> list[str]:
-    """Patterns of the folders that the study's runs have logged to, phase by phase."""
-    phases = [f"{runs}/{phase_folder(study, each)}" for each in ("production", "search", "sanity")]
-    logged = "*/*/*/wandb/offline-run-*"
-    return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
-
-
 def collect(settings: DashboardsConfig) -> Contents:
     """Read what earlier analyses wrote.
 
     Raises:
-        UserError: If the study has not been analysed, or nothing could be logged.
+        UserError: If the study has not been analysed, wandb-workspaces is missing, or W&B disabled.
     """
-    check_installed()
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        needs = "analysis=dashboards needs wandb-workspaces: pip install '.[dashboards]'"
+        raise UserError(needs) from None
+    if os.environ.get("WANDB_MODE") == "disabled":
+        raise UserError("WANDB_MODE=disabled logs nothing; WANDB_MODE=offline writes files instead")
     config = settings.analysis
     results, study = Path(config.results), choose_study(Path(config.runs), config.study)
     names = ["summary", "layers", "frontier", "runs", "compared"]
@@ -122,26 +63,66 @@ def collect(settings: DashboardsConfig) -> Contents:
     )
 
 
-def log_results(
-    contents: Contents, results: Path, project: str, entity: str | None
-) -> tuple[bool, Path]:
-    """One run with the study's tables and figures, also as an artifact.
+def push(settings: DashboardsConfig, contents: Contents) -> None:
+    """Log the study's results as a W&B run, and push its workspace and report.
 
-    Returns:
-        Whether W&B is offline, and the run's folder.
+    With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
+    read by W&B from the environment, and goes nowhere else.
+
+    Raises:
+        UserError: If W&B refuses.
     """
     import wandb
 
+    try:
+        run = log_results(settings, contents)
+        entity = settings.entity or ("" if run.offline else wandb.Api().default_entity)
+        workspace, report = build(contents, settings.project, entity, online=not run.offline)
+        if not run.offline:
+            for each in (workspace, report):
+                each.save()
+                print(f"pushed: {each.url}")
+            return
+    except wandb.errors.Error as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"W&B: {why} (WANDB_MODE=offline writes files instead)") from None
+    folder = Path(settings.analysis.results, "dashboards")
+    for name, each in {"workspace": workspace, "report": report}.items():
+        sent = each._to_model().model_dump_json(by_alias=True, exclude_none=True)
+        write_json(folder / f"{name}.json", json.loads(sent))
+    patterns = offline_runs(settings.analysis.runs, contents.study)
+    logged = "".join(f" and `wandb sync {each}`" for each in patterns)
+    none = "" if logged else " (none of the study's own was logged with logger=wandb)"
+    print(
+        f"offline: nothing was pushed. Runs{none}: `wandb sync {Path(run.dir).parent}`{logged} "
+        f"upload them; what would be pushed then: {folder}/workspace.json and report.json. The "
+        "same command pushes it without WANDB_MODE=offline"
+    )
+
+
+def offline_runs(runs: str, study: str) -> list[str]:
+    """Patterns of the folders that the study's runs have logged to, phase by phase."""
+    phases = [f"{runs}/{phase_folder(study, each)}" for each in ("production", "search", "sanity")]
+    logged = "*/*/*/wandb/offline-run-*"
+    return [f"{each}/{logged}" for each in phases if any(Path(each).glob(logged))]
+
+
+def log_results(settings: DashboardsConfig, contents: Contents) -> Any:
+    """Log the study's tables and figures in one W&B run, also as an artifact; give the run."""
+    import wandb
+
+    results = Path(settings.analysis.results)
     folder = results / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
+    name = f"{contents.study} report"
     run = wandb.init(
-        project=project,
-        entity=entity,
+        project=settings.project,
+        entity=settings.entity,
         group=contents.study,
         job_type="report",
-        name=f"{contents.study} report",
+        name=name,
         # the same run each time: a dashboard shows the newest results, not all of them
-        id=hashlib.sha256(f"{contents.study} report".encode()).hexdigest()[:16],
+        id=hashlib.sha256(name.encode()).hexdigest()[:16],
         resume="allow",
         tags=["report"],
         dir=folder,
@@ -150,7 +131,9 @@ def log_results(
     with run:
         artifact = wandb.Artifact(f"{contents.study}-results", type="results")
         for name, table in contents.tables.items():
-            run.log({f"tables/{name}": wandb.Table(dataframe=_uniform(table))})
+            # W&B's tables want columns of one kind each: text, unless all are numbers
+            words = dict.fromkeys(table.select_dtypes(exclude="number").columns, str)
+            run.log({f"tables/{name}": wandb.Table(dataframe=table.astype(words))})
             path = folder / "tables" / f"{name}.csv"
             with write_atomic(path) as temporary:
                 table.to_csv(temporary, index=False)
@@ -161,15 +144,4 @@ def log_results(
         for path in results.glob("report.*"):
             artifact.add_file(str(path))
         run.log_artifact(artifact)
-    return run.offline, Path(run.dir).parent
-
-
-def _uniform(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of one kind each, as W&B's tables want them: text, unless all are numbers."""
-    words = table.select_dtypes(exclude="number").columns
-    return table.astype(dict.fromkeys(words, str))
-
-
-def _plain(pushed: Any) -> Any:
-    """What would be sent, as JSON."""
-    return json.loads(pushed._to_model().model_dump_json(by_alias=True, exclude_none=True))
+    return run

@@ -1,5 +1,7 @@
 """How the workspace and the report of W&B are laid out: sections, and the panels in them."""
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,27 +43,25 @@ def build(contents: Contents, project: str, entity: str, *, online: bool) -> tup
     import wandb_workspaces.workspaces as ws
 
     mine = f"Group = '{contents.study}'"
-    sections = _sections(contents)
+    place = {"entity": entity, "project": project}
+    # W&B is asked for the number of a run set's project; one without is of the report's own.
+    runs_place = place if online else dict.fromkeys(place, "")
+    sections: list[Any] = []
+    blocks: list[Any] = [wr.TableOfContents()]
+    for name, (text, panels) in _sections(contents).items():
+        # a section of a workspace has no text of its own, unlike a report's
+        shown = [wr.MarkdownPanel(markdown=text), *panels]
+        sections.append(ws.Section(name=name, panels=shown, is_open=True))
+        runs = wr.Runset(**runs_place, name=contents.study, filters=mine)
+        blocks += [wr.H2(text=name), wr.P(text=text), wr.PanelGrid(runsets=[runs], panels=panels)]
     workspace = ws.Workspace(
-        entity=entity,
-        project=project,
+        **place,
         name=f"loradrift: {contents.study}",
-        sections=[
-            # a section of a workspace has no text of its own, unlike a report's
-            ws.Section(name=name, panels=[wr.MarkdownPanel(markdown=text), *panels], is_open=True)
-            for name, (text, panels) in sections.items()
-        ],
+        sections=sections,
         runset_settings=ws.RunsetSettings(filters=mine),
     )
-    # W&B is asked for the number of a run set's project; one without is of the report's own.
-    place = {"entity": entity, "project": project} if online else {"entity": "", "project": ""}
-    blocks: list[Any] = [wr.TableOfContents()]
-    for name, (text, panels) in sections.items():
-        runs = wr.Runset(**place, name=contents.study, filters=mine)
-        blocks += [wr.H2(text=name), wr.P(text=text), wr.PanelGrid(runsets=[runs], panels=panels)]
     report = wr.Report(
-        entity=entity,
-        project=project,
+        **place,
         title=f"Representation drift: {contents.study}",
         description=contents.compared,
         blocks=blocks,
@@ -74,46 +74,38 @@ def _sections(contents: Contents) -> dict[str, tuple[str, list[Any]]]:
     """Heading -> what it is about, and its panels."""
     import wandb_workspaces.reports.v2 as wr
 
-    sections = {
+    curves = wr.LinePlot(
+        title="Drift while training",
+        x="trainer/global_step",
+        y=contents.layers,
+        groupby=wr.Config("method.name"),
+    )
+    scatter_plots = [
+        wr.ScatterPlot(
+            title=f"Drift against {metric}",
+            x=wr.SummaryMetric("drift/mean"),
+            y=wr.SummaryMetric(f"evaluation/{metric}"),
+        )
+        for metric in contents.metrics
+    ]
+    media = partial(_media, contents.figures)
+    sections: dict[str, tuple[str, list[Any]]] = {
         "Drift by layer": (
             f"1 - CKA of each layer with the base model. {ONLINE.format('curves')}",
-            [
-                _media(contents, "layer_profiles", "drift_over_steps", "layer_difference"),
-                wr.LinePlot(
-                    title="Drift while training",
-                    x="trainer/global_step",
-                    y=contents.layers,
-                    groupby=wr.Config("method.name"),
-                ),
-            ],
+            [media("layer_profiles", "drift_over_steps", "layer_difference"), curves],
         ),
         "Drift against performance": (
             f"What drift a performance costs. {ONLINE.format('scatter plots')}",
-            [
-                _media(contents, "frontier", "drift_reduction"),
-                *(
-                    wr.ScatterPlot(
-                        title=f"Drift against {metric}",
-                        x=wr.SummaryMetric("drift/mean"),
-                        y=wr.SummaryMetric(f"evaluation/{metric}"),
-                    )
-                    for metric in contents.metrics
-                ),
-            ],
+            [media("frontier", "drift_reduction"), *scatter_plots],
         ),
     }
     if contents.searched:
         sections["Search history"] = (
             "The trials of the search: job type search.",
-            [*_search_panels(contents), _media(contents, "search_history", "search_parallel")],
+            [*_search_panels(contents), media("search_history", "search_parallel")],
         )
-    sections["Hypotheses"] = (
-        "Fixed before the data were seen.",
-        [
-            wr.MarkdownPanel(markdown=_markdown(contents.tables["hypotheses"])),
-            _media(contents, "hypotheses"),
-        ],
-    )
+    verdicts = wr.MarkdownPanel(markdown=_markdown(contents.tables["hypotheses"]))
+    sections["Hypotheses"] = "Fixed before the data were seen.", [verdicts, media("hypotheses")]
     return sections
 
 
@@ -123,8 +115,8 @@ def _search_panels(contents: Contents) -> list[Any]:
     panels: list[Any] = []
     for metric in contents.metrics:
         score = f"validation/{metric}"
-        columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in contents.searched]
-        columns.append(wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(score)))
+        axes = [*map(wr.Config, contents.searched), wr.SummaryMetric(score)]
+        columns = list(map(wr.ParallelCoordinatesPlotColumn, axes))
         panels += [
             wr.ScatterPlot(
                 title=f"{score} of each trial",
@@ -138,22 +130,17 @@ def _search_panels(contents: Contents) -> list[Any]:
     return panels
 
 
-def _media(contents: Contents, *names: str) -> Any:
-    """Those of the study's figures that there are."""
+def _media(figures: Iterable[str], *names: str) -> Any:
+    """Show those of the study's figures that there are."""
     import wandb_workspaces.reports.v2 as wr
 
-    keys = [
-        f"figures/{each}" for name in names for each in contents.figures if each.startswith(name)
-    ]
+    keys = [f"figures/{each}" for name in names for each in figures if each.startswith(name)]
     return wr.MediaBrowser(media_keys=keys, num_columns=1)
 
 
 def _markdown(table: pd.DataFrame) -> str:
     shown = table[["claim", "estimate %", "95 % from", "to", "p Holm", "verdict"]]
-    rows = [[str(name) for name in shown.columns], ["---"] * len(shown.columns)]
-    rows += [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    rows = [list(shown.columns), ["---"] * len(shown.columns)]
+    for values in shown.itertuples(index=False):
+        rows.append([cell_text(value).replace("|", "\\|") for value in values])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _cell(value: object) -> str:
-    return cell_text(value).replace("|", "\\|")

@@ -1,6 +1,6 @@
 """``analysis=search``: what the searches of a study found, and where they should look further."""
 
-from collections.abc import Hashable
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -64,23 +64,16 @@ def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
 
 def edge_blocks(edges: pd.DataFrame) -> list[Block]:
     """Flag best values on the edge of their range; nothing if there are none."""
-    if edges.empty:
-        return []
-    return [
-        Table(
-            edges,
-            "Best values within 5 % of the end of their range, or first or last of its choices: "
-            "better ones may lie beyond. A wider range is typed beside the search's command, with "
-            "another study.name: the space of a search that has begun is fixed.",
-        )
-    ]
+    caption = (
+        "Best values within 5 % of the end of their range, or first or last of its choices: better "
+        "ones may lie beyond. A wider range is typed beside the search's command, with another "
+        "study.name: the space of a search that has begun is fixed."
+    )
+    return [] if edges.empty else [Table(edges, caption)]
 
 
 def found_edges(results: Path, study: str | None) -> list[Block]:
-    """Flag them in another report, if ``analysis=search`` was run for that study.
-
-    ``study`` None is the only one whose search was reported.
-    """
+    """Flag them in another report, if ``analysis=search`` was run for that study, or one alone."""
     folders = [path.parent for path in sorted((results / "search").glob("*/edges.parquet"))]
     mine = [folder for folder in folders if study in (None, folder.name)]
     if len(mine) != 1:
@@ -101,36 +94,27 @@ def without_importance(tables: Searches) -> list[str]:
 
 def summary_table(tables: Searches) -> pd.DataFrame:
     """Make the table that the terminal shows."""
+    values: dict[Any, list[str]] = defaultdict(list)
+    for task, method, number, key, value in tables.coordinates.itertuples(index=False):
+        name = key.rpartition(".")[2]
+        values[task, method, number].append(f"{name}={_four_digits(value)}")
     rows = []
     for row in tables.summary.to_dict("records"):
-        own = tables.coordinates
-        own = own[(own["task"] == row["task"]) & (own["method"] == row["method"])]
-        best = own[own["number"] == row["best_trial"]] if pd.notna(row["best_trial"]) else own[:0]
-        values = [
-            f"{key.rpartition('.')[2]}={_four_digits(value)}"
-            for key, value in zip(best["key"], best["value"], strict=True)
-        ]
-        rows.append(
-            {
-                "task": row["task"],
-                "method": row["method"],
-                "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
-                "objective": row["objective"],
-                "best": cell_text(row["best_value"], 4),
-                "in trial": _best_trial(row),
-                "with": " ".join(values) or "-",
-                "s per trial": cell_text(row["median_seconds"]),
-            }
-        )
+        has_best = pd.notna(row["best_trial"])
+        others = {0: "", 1: ", and 1 other"}.get(row["tied"], f", and {row['tied']} others")
+        best = values[row["task"], row["method"], row["best_trial"]] if has_best else []
+        shown = {
+            "task": row["task"],
+            "method": row["method"],
+            "trials": ", ".join(f"{row[state]} {state}" for state in STATES if row[state]),
+            "objective": row["objective"],
+            "best": cell_text(row["best_value"], 4),
+            "in trial": f"{row['best_trial']}{others}" if has_best else "-",
+            "with": " ".join(best) or "-",
+            "s per trial": cell_text(row["median_seconds"]),
+        }
+        rows.append(shown)
     return pd.DataFrame(rows).fillna("-")
-
-
-def _best_trial(row: dict[Hashable, Any]) -> str:
-    """Give its number, and how many others have its score."""
-    if pd.isna(row["best_trial"]):
-        return "-"
-    others = {0: "", 1: ", and 1 other"}.get(row["tied"], f", and {row['tied']} others")
-    return f"{row['best_trial']}{others}"
 
 
 def _four_digits(value: str) -> str:

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.Study"]:
     """Open the searches of one study, by task and method.
 
-    Args:
-        config: Names the runs' folder, and the study; null is the only one there is.
-        storage: URL of the Optuna storage; None is the study's own file.
+    No study is the only one that there is; no storage (a URL) is the study's own file.
 
     Raises:
         UserError: If there is no such storage, study or search.
@@ -55,8 +53,7 @@ def _connect(url: str) -> Any:
             "makes one, storage=… names another"
         )
     try:
-        options = engine_options(parsed)
-        return RDBStorage(url, engine_kwargs=options, skip_table_creation=True)
+        return RDBStorage(url, engine_kwargs=engine_options(parsed), skip_table_creation=True)
     except (ImportError, NoSuchModuleError):
         raise UserError(f"storage={url} needs a driver: pip install '.[cluster]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:

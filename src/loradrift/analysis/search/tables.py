@@ -77,22 +77,17 @@ def tabulate(settings: SearchReportConfig) -> Found:
     """
     config = settings.analysis
     studies = open_searches(config, settings.storage)
-    results = Path(config.results)
+    parts = [_analyse(study, config.seed) for study in studies]
+    tables = Searches(*(pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True)))
     name = studies[0].study_name.partition("/")[0]
-    tables = analyse_searches(studies, config.seed)
     if tables.trials.empty:
         raise UserError(f"the searches of study {name} have no trial yet: nothing to report")
+    results = Path(config.results)
     write_tables(results / "search" / name, tables._asdict())
     for study in studies:
         if best_trial(study):
             write_best(study, results)
     return Found(name, studies, tables)
-
-
-def analyse_searches(studies: list["optuna.Study"], seed: int) -> Searches:
-    """Compute all tables; ``seed`` shuffles values for the importance that chance gives."""
-    parts = [_analyse(study, seed) for study in studies]
-    return Searches(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
 
 
 def _analyse(study: "optuna.Study", seed: int) -> Searches:
@@ -101,24 +96,23 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
     trials = study.get_trials(deepcopy=False)
     best = best_trial(study)
     edges = find_boundary_optima(best) if best else []
-    _, task, method = study.study_name.split("/")
+    table = _trial_table(trials)
+    values = [
+        (trial.number, key, str(value))
+        for trial in trials
+        for key, value in sorted(trial.params.items())
+    ]
     tables = Searches(
-        summary=pd.DataFrame([_summary(study, trials)]),
-        trials=_trial_table(trials),
-        coordinates=pd.DataFrame(
-            [
-                (trial.number, key, str(value))
-                for trial in trials
-                for key, value in sorted(trial.params.items())
-            ],
-            columns=["number", "key", "value"],
-        ),
+        summary=_summary(study, best, table),
+        trials=table,
+        coordinates=pd.DataFrame(values, columns=["number", "key", "value"]),
         importance=_importance(study, seed),
         edges=pd.DataFrame(edges, columns=Edge._fields, dtype=str),
     )
-    for table in tables:
-        table.insert(0, "task", task)
-        table.insert(1, "method", method)
+    _, task, method = study.study_name.split("/")
+    for each in tables:
+        each.insert(0, "task", task)
+        each.insert(1, "method", method)
     return tables
 
 
@@ -134,29 +128,23 @@ def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
     return "interrupted" if was_interrupted(trial, trials) else "killed"
 
 
-def seconds_of(trial: "FrozenTrial", state: str) -> float:
-    """Tell how long a trial took; ``nan`` if it has not ended, or nobody knows when it did."""
-    if trial.duration is None or state in UNTIMED:
-        return math.nan
-    return trial.duration.total_seconds()
-
-
-def _summary(study: "optuna.Study", trials: list["FrozenTrial"]) -> dict[str, object]:
-    states = [state_of(trial, trials) for trial in trials]
-    counts = Counter(states)
-    best = best_trial(study)
-    seconds = pd.Series(map(seconds_of, trials, states), dtype=float)
-    completed = [trial for trial in trials if trial.state.name == "COMPLETE"]  # pruned have values
-    return {
+def _summary(
+    study: "optuna.Study", best: "FrozenTrial | None", trials: pd.DataFrame
+) -> pd.DataFrame:
+    counts = Counter(trials["state"])
+    seconds = trials["seconds"].astype(float)
+    completed = trials.loc[trials["state"] == "complete", "value"]  # pruned ones have values too
+    row = {
         "objective": objective(study),
         "direction": study.direction.name.lower(),
         **{state: counts[state] for state in STATES},
         "best_trial": pd.NA if best is None else best.number,
         "best_value": math.nan if best is None else best.values[0],
-        "tied": 0 if best is None else sum(each.values == best.values for each in completed) - 1,
+        "tied": 0 if best is None else int((completed == best.values[0]).sum()) - 1,
         "median_seconds": seconds.median(),
         "total_seconds": float(sum(seconds.dropna())),
     }
+    return pd.DataFrame([row])
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
@@ -167,12 +155,13 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
         reported = trial.intermediate_values.get(trial.last_step or 0)
         value = trial.values[0] if trial.values else reported
         state = state_of(trial, trials)
+        duration = None if state in UNTIMED else trial.duration
         row = {
             "number": trial.number,
             "state": state,
             "value": math.nan if value is None else value,
             "share": math.nan if trial.last_step is None else trial.last_step / PARTS,
-            "seconds": seconds_of(trial, state),
+            "seconds": math.nan if duration is None else duration.total_seconds(),
             **dict(sorted(trial.params.items())),
             "error": trial.user_attrs.get("error"),
             "cell": trial.user_attrs.get("cell"),
@@ -185,19 +174,17 @@ def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
     """By PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which needs no model of the values."""
     from optuna.trial import TrialState
 
-    columns = ["key", "importance", "chance"]
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(completed) < MIN_TRIALS:
-        return pd.DataFrame(columns=columns).astype({"importance": float, "chance": float})
-    values = np.array([trial.values[0] for trial in completed])
-    draw = np.random.default_rng(seed)
-    found = _shares(study, completed, values)
-    shuffled = [_shares(study, completed, draw.permutation(values)) for _ in range(SHUFFLES)]
-    rows = [
-        (key, share, float(np.quantile([each[key] for each in shuffled], 0.95)))
-        for key, share in found.items()
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    rows = []
+    if len(completed) >= MIN_TRIALS:
+        values = np.array([trial.values[0] for trial in completed])
+        draw = np.random.default_rng(seed)
+        found = _shares(study, completed, values)
+        shuffled = [_shares(study, completed, draw.permutation(values)) for _ in range(SHUFFLES)]
+        for key, share in found.items():
+            rows.append((key, share, np.quantile([each[key] for each in shuffled], 0.95)))
+    table = pd.DataFrame(rows, columns=["key", "importance", "chance"])
+    return table.astype({"importance": float, "chance": float})
 
 
 def _shares(

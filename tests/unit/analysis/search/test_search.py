@@ -11,8 +11,7 @@ from planted_search import add, plant
 
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.analysis.search.page import found_edges, summary_table
-from loradrift.analysis.search.search_storage import open_searches
-from loradrift.analysis.search.tables import MIN_TRIALS, analyse_searches
+from loradrift.analysis.search.tables import MIN_TRIALS, tabulate
 from loradrift.config import UserError
 from loradrift.report.blocks import Table
 from loradrift.sweeping.recovery import note_interruption
@@ -24,7 +23,7 @@ def settings(folder, storage=None, **options):
 
 
 def tables(folder):
-    return analyse_searches(open_searches(settings(folder).analysis, None), seed=0)
+    return tabulate(settings(folder)).tables
 
 
 @pytest.fixture(scope="module")
