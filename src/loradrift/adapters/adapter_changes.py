@@ -13,11 +13,7 @@ MOVES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
 
 
 def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, LowRank | Dora]:
-    """The changes of a PEFT LoRA adapter by module name.
-
-    Args:
-        folder: With ``adapter_config.json`` and ``adapter_model.safetensors``.
-        base: Weights that the adapter belongs to: every module must be among them. DoRA needs it.
+    """The changes of a PEFT LoRA adapter by module name; all are in ``base``, which DoRA needs.
 
     Raises:
         UserError: If a file is absent or damaged, if factors are missing or do not fit, or if the

@@ -7,15 +7,17 @@ A module's scale is its own configuration's: alpha / R, or alpha / sqrt(R) for r
 # Shape suffixes: O outputs, I inputs, R rank, N rows.
 
 import hashlib
+import json
 import math
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from loradrift.adapters.peft_schema import check_settings
 from loradrift.config import UserError
 from loradrift.weights import LowRank, dora_change
 from loradrift.weights.stored import finite, opened, read_json
@@ -138,10 +140,7 @@ def read_files(folder: Path) -> AdapterFiles:
     path = folder / WEIGHTS
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} is no adapter: it has no {CONFIG}")
-    config = read_json(folder / CONFIG)
-    if config.get("peft_type") != "LORA":
-        raise UserError(f"{folder / CONFIG}: peft_type must be LORA, got {config.get('peft_type')}")
-    check_settings(folder / CONFIG, config)
+    config = _read_config(folder / CONFIG)
     if not path.is_file():
         pickled = [name.name for name in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
         why = f"; {pickled[0]} is a pickle, which can run code and is not loaded" if pickled else ""
@@ -164,22 +163,85 @@ def read_files(folder: Path) -> AdapterFiles:
     if not parts:
         raise UserError(f"{path} holds no LoRA factors")
     head = _tensors(folder / HEAD) if (folder / HEAD).is_file() else None
-    names = [CONFIG, WEIGHTS, *([HEAD] if head is not None else [])]
-    digests = {name: _sha256(folder / name) for name in names}
+    names = (CONFIG, WEIGHTS) if head is None else (CONFIG, WEIGHTS, HEAD)
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     with opened(path) as file:
-        return {key: _checked(file.get_tensor(key), path, key) for key in list(file.keys())}
+        tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point():
+            tensors[key] = finite(tensor.double(), path, key)  # double first: float8 has no test
+    return tensors
 
 
-def _checked(tensor: Tensor, path: Path, key: str) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    return finite(tensor.double(), path, key)  # before the test: float8 has none
+def _read_config(path: Path) -> dict[str, Any]:
+    """Refuse values that PEFT never writes: an error names the key, the rule and the value."""
+    config = read_json(path)
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"{path}: peft_type must be LORA, got {config.get('peft_type')}")
+    for key, (rule, allows) in RULES.items():
+        if key in config and not allows(config[key]):
+            raise UserError(f"{path}: {key} must be {rule}, got {json.dumps(config[key])[:80]}")
+    for key in ("r", "lora_alpha"):
+        if key not in config:
+            raise UserError(f"{path}: {key} is missing")
+    return config
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+Rule = Callable[[Any], bool]
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+def _number(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and 0 < value <= sys.float_info.max
+
+
+def _regex(value: Any) -> bool:
+    try:
+        re.compile(value)
+    except (TypeError, re.error):
+        return False
+    return isinstance(value, str)
+
+
+def _names(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(x, str) for x in value))
+
+
+def _optional(*types: type) -> Rule:
+    return lambda value: value is None or isinstance(value, types)
+
+
+def _pattern(allows: Rule) -> Rule:
+    return lambda value: (
+        value is None
+        or (isinstance(value, dict) and all(_regex(k) and allows(x) for k, x in value.items()))
+    )
+
+
+PLACES = ("a list of names, or a regular expression", lambda x: _names(x) or _regex(x))
+SWITCH = ("true or false", _optional(bool))
+RULES: dict[str, tuple[str, Rule]] = {
+    "r": ("a positive integer", _integer),
+    "lora_alpha": ("a positive number", _number),
+    "rank_pattern": ("an object, regular expression -> positive integer", _pattern(_integer)),
+    "alpha_pattern": ("an object, regular expression -> positive number", _pattern(_number)),
+    "lora_dropout": ("in [0, 1]", lambda x: x == 0 or (_number(x) and x <= 1)),
+    "target_modules": PLACES,
+    "exclude_modules": PLACES,
+    "modules_to_save": ("a list of names", _names),
+    "use_dora": SWITCH,
+    "use_rslora": SWITCH,
+    "fan_in_fan_out": SWITCH,
+    "init_lora_weights": ("true, false or a name", _optional(bool, str)),
+    "task_type": ("a name", _optional(str)),
+    "base_model_name_or_path": ("a folder or hub name", _optional(str)),
+}
+"""Key -> rule, in words and as a test."""

@@ -13,6 +13,7 @@ from loradrift.adapters.adapter_files import Factors
 from loradrift.adapters.check_result import Finding, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import Claim, LoraLayers, switched_off
 from loradrift.models.hooks import eval_mode, hooked
+from loradrift.weights import LowRank
 
 NUM_ROWS = 64
 """Token rows of each layer that are kept."""
@@ -24,6 +25,10 @@ MOST_NOISE = 0.1
 """Rounding of one number, relative to the prediction, up to which a layer is judged."""
 
 SAME = "the output is the same with the adapter and without it"
+
+
+Parts = dict[str, Factors]
+"""Adapter -> what it adds to one layer."""
 
 
 class Seen(NamedTuple):
@@ -39,25 +44,26 @@ class Seen(NamedTuple):
 class Passes(NamedTuple):
     """Two forward passes of one small batch."""
 
-    layers: dict[str, Seen | None]
-    """None where the forward pass did not go through the layer and its base layer."""
+    layers: dict[str, Seen]
+    """Those through which the forward pass went, and through their base layers."""
 
     on: Tensor
     off: Tensor
 
 
 class Effect:
-    """What one layer adds to its base layer's output, against the prediction of each adapter.
-
-    ``rounding`` is the norm of the output's rounding.
-    """
+    """What one layer adds to its base layer's output, against the prediction of each adapter."""
 
     def __init__(
-        self, layer: str, got_NO: Tensor, wanted: dict[str, Tensor], rounding: float
+        self, layer: str, seen: Seen, weight_OI: Tensor, parts: Parts, initial: list[LowRank]
     ) -> None:
-        self.layer, self.got_NO, self.wanted = layer, got_NO, wanted
-        wanted_NO = torch.stack([*wanted.values()]).sum(dim=0)
-        size = float(wanted_NO.norm())
+        x_NI, got_NO = seen.x_NI, seen.y_NO - seen.base_NO
+        for start in initial:  # the layer also puts back what was taken out of its base
+            got_NO = got_NO - Factors(start).on(x_NI, weight_OI)
+        self.layer, self.got_NO = layer, got_NO
+        self.wanted = {adapter: each.on(x_NI, weight_OI) for adapter, each in parts.items()}
+        wanted_NO = torch.stack([*self.wanted.values()]).sum(dim=0)
+        size, rounding = float(wanted_NO.norm()), seen.eps * float(seen.y_NO.norm())
         self.unpredicted = size == 0 and bool(got_NO.any())
         self.drowned = size == 0 or rounding / size > MOST_NOISE * got_NO.numel() ** 0.5
         if not self.drowned:
@@ -95,18 +101,19 @@ def check_effect(
     if any(claim.files.not_plain for claim in claims.values()):
         return unjudged("this kind of LoRA adds something else than B A")
     passes = _run_on_and_off(model, places, forward)
-    parts: dict[str, dict[str, Factors]] = {}
+    by_layer: dict[str, Parts] = {}
     for adapter, claim in claims.items():
         for name, factors in claim.factors():
-            parts.setdefault(name, {})[adapter] = factors
+            by_layer.setdefault(name, {})[adapter] = factors
     effects, silent = [], []
-    for name, seen in passes.layers.items():
-        if name in parts and seen is not None:
-            weight_OI = claims[next(iter(parts[name]))].lora_layers.weight(name)
-            if any(each.low_rank.shape != weight_OI.shape for each in parts[name].values()):
+    for name, parts in by_layer.items():
+        if name in passes.layers:
+            weight_OI = claims[next(iter(parts))].lora_layers.weight(name)
+            if any(each.low_rank.shape != weight_OI.shape for each in parts.values()):
                 return fails(f"{name}: the files' factors do not fit the layer")
-            effects.append(_measure(name, seen, weight_OI, claims, parts[name]))
-        elif name in parts and "expert" not in name:  # which a small batch need not reach
+            initial = [claim.initial[name] for claim in claims.values() if name in claim.initial]
+            effects.append(Effect(name, passes.layers[name], weight_OI, parts, initial))
+        elif "expert" not in name:  # which a small batch need not reach
             silent.append(name)
     if silent:
         return fails(f"the forward pass does not go through {some(silent)}, which is adapted")
@@ -139,26 +146,11 @@ def _run_on_and_off(
         with switched_off(places):
             off = _rows(forward())
     complete = len(Seen._fields)
-    return Passes({k: Seen(**x) if len(x) == complete else None for k, x in seen.items()}, on, off)
+    return Passes({k: Seen(**x) for k, x in seen.items() if len(x) == complete}, on, off)
 
 
 def _rows(x: Tensor) -> Tensor:
     return x.detach().reshape(-1, x.shape[-1])[:NUM_ROWS].to("cpu", torch.float64)
-
-
-def _measure(
-    name: str,
-    seen: Seen,
-    weight_OI: Tensor,
-    claims: Mapping[str, Claim],
-    factors: Mapping[str, Factors],
-) -> Effect:
-    got_NO = seen.y_NO - seen.base_NO
-    for claim in claims.values():
-        if name in claim.initial:  # the layer also puts back what was taken out of its base
-            got_NO = got_NO - Factors(claim.initial[name]).on(seen.x_NI, weight_OI)
-    wanted = {adapter: each.on(seen.x_NI, weight_OI) for adapter, each in factors.items()}
-    return Effect(name, got_NO, wanted, seen.eps * float(seen.y_NO.norm()))
 
 
 def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Finding:

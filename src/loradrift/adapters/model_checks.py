@@ -18,10 +18,8 @@ def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding
     from transformers import PreTrainedModel
 
     if lora_layers is None:
-        return fails(
-            f"{type(model).__name__} holds no LoRA layer: the adapter was never put into it, or "
-            "was merged and unloaded"
-        )
+        why = "the adapter was never put into it, or was merged and unloaded"
+        return fails(f"{type(model).__name__} holds no LoRA layer: {why}")
     base, layers = lora_layers.base, lora_layers.layers
     what = type(base).__name__
     if isinstance(base, PreTrainedModel):
@@ -67,10 +65,8 @@ def _keys(files: AdapterFiles, lora_layers: LoraLayers) -> Finding:
     if lacks := lone_factor(files):
         return fails(lacks, lacking=1)
     if bare := files.parts.keys() - layers:
-        return fails(
-            f"{len(bare)} of {len(files.parts)} modules of {WEIGHTS} are in the model without its "
-            f"adapter: {some(bare)}"
-        )
+        message = f"{len(bare)} of {len(files.parts)} modules of {WEIGHTS} are in the model"
+        return fails(f"{message} without its adapter: {some(bare)}")
     if bare := layers - files.parts.keys():
         message = f"{len(bare)} adapted modules have no keys in {WEIGHTS}: {some(bare)}"
         return fails(f"{message}; they keep the random start of PEFT", lacking=len(bare))
@@ -148,20 +144,13 @@ def _weights(claim: Claim) -> Finding:
         worst, where = max((worst, where), (gap, name))
     if not where:
         return unjudged("no linear layer is adapted")
-    if worst > _tolerance(claim.lora_layers):
-        return fails(
-            f"B A of {where} in memory is not that of {WEIGHTS}: they differ by {worst:.2g} of it; "
-            "the file is stale, or was not loaded",
-            worst=worst,
-        )
+    layers, adapter = claim.lora_layers.linear().values(), claim.lora_layers.adapter
+    # adapters may be loaded in a lower precision
+    if worst > 4 * max(torch.finfo(x.lora_A[adapter].weight.dtype).eps for x in layers) + 1e-5:
+        differ = f"is not that of {WEIGHTS}: they differ by {worst:.2g} of it"
+        stale = f"B A of {where} in memory {differ}; the file is stale, or was not loaded"
+        return fails(stale, worst=worst)
     return holds(f"B A in memory are those of the file to {worst:.1g}", worst=worst)
-
-
-def _tolerance(lora_layers: LoraLayers) -> float:
-    """How far factors may be from the files': adapters may be loaded in a lower precision."""
-    layers = lora_layers.linear().values()
-    dtypes = {layer.lora_A[lora_layers.adapter].weight.dtype for layer in layers}
-    return max((4 * torch.finfo(dtype).eps for dtype in dtypes), default=0.0) + 1e-5
 
 
 def _head(saved: Finding, claim: Claim, head: Mapping[str, Tensor] | None) -> Finding:
@@ -195,9 +184,7 @@ def initial_factors(
         for name, x in (weights or {}).items()
     }
     return {
-        module: LowRank(
-            names[f"{module}.lora_B"], names[f"{module}.lora_A"], float(layer.scaling[adapter])
-        )
+        module: LowRank(B, names[f"{module}.lora_A"], float(layer.scaling[adapter]))
         for module, layer in lora_layers.linear().items()
-        if f"{module}.lora_B" in names
+        if (B := names.get(f"{module}.lora_B")) is not None
     }

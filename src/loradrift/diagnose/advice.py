@@ -8,14 +8,6 @@ from loradrift.adapters import Check
 from loradrift.adapters.adapter_files import WEIGHTS
 from loradrift.diagnose.loaded_base import LoadedBase
 
-LOADERS = {
-    "causal LM": "AutoModelForCausalLM",
-    "run": "AutoModelForCausalLM",
-    "classifier": "AutoModelForSequenceClassification",
-    "transformer": "AutoModel",
-}
-"""Kind of model -> transformers' class for it."""
-
 UNKNOWN = "none: adapters of this kind cannot be diagnosed here"
 AGAIN = "train it again, or copy all of {adapter} from where it was saved whole"
 CHANGES = {
@@ -113,12 +105,11 @@ def diagnose_command(adapter: str, base: str) -> str:
 
 def load_code(loaded: LoadedBase, base: str) -> str:
     """Lines that load the base model as ``model``, imports first."""
+    library, call = "transformers", f"{loaded.loader}.from_pretrained"
     if loaded.kind == "sentence-transformers":
-        library, loader, call = "sentence_transformers", "SentenceTransformer", ""
-    else:
-        library, loader, call = "transformers", LOADERS[loaded.kind], ".from_pretrained"
+        library, call = "sentence_transformers", loaded.loader
     options = "".join(f", {key}={value!r}" for key, value in loaded.options.items())
-    return f"from {library} import {loader}\nmodel = {loader}{call}({_quoted(base)}{options})"
+    return f"from {library} import {loaded.loader}\nmodel = {call}({_quoted(base)}{options})"
 
 
 def path_codes(loaded: LoadedBase, adapter: str, base: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from loradrift.adapters import Check, read_files
 from loradrift.adapters.check_result import Finding, Findings, fails, ordered, unjudged
-from loradrift.adapters.shape_checks import check_fit
+from loradrift.adapters.file_checks import check_fit
 from loradrift.config import UserError
 from loradrift.diagnose.adapter_case import AdapterCase, check_own, find_adapter, open_case
 from loradrift.diagnose.advice import Advice, advise, advise_merge, load_code

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from loradrift.models import Backbone, Classifier
 
-TEXTS = (
+TEXTS = [
     "The committee will publish its report on Friday.",
     "A small boat crossed the lake while it rained.",
     "She could not say why the film was so good.",
     "Prices rose by three percent in the last year.",
-)
+]
 MAX_TOKENS = 16
 
 
@@ -27,6 +27,9 @@ class LoadedBase:
 
     kind: str
     """``causal LM``, ``classifier``, ``transformer``, ``run``, ``sentence-transformers``."""
+
+    loader: str
+    """The library's class for it."""
 
     model: Any
     inner: str
@@ -52,7 +55,7 @@ class LoadedBase:
     def outputs(self) -> Tensor:
         """One embedding (B, D) for each text, by the high-level call where it gives one."""
         if self.kind == "sentence-transformers":
-            return torch.as_tensor(self.core.encode(list(TEXTS), show_progress_bar=False))
+            return torch.as_tensor(self.core.encode(TEXTS, show_progress_bar=False))
         states = partial(self.model, output_hidden_states=True)
         return self._each(lambda row: states(input_ids=row).hidden_states[-1][:, -1])
 
@@ -108,7 +111,7 @@ class LoadedBase:
     def _encoded_by_hand(self) -> Tensor:
         """Tokens, transformer, and every module after it."""
         tokenize = getattr(self.core, "preprocess", None) or self.core.tokenize
-        features = dict(tokenize(list(TEXTS)))
+        features = dict(tokenize(TEXTS))
         inputs = {key: features[key] for key in ("input_ids", "attention_mask")}
         features["token_embeddings"] = self.transformer(**inputs).last_hidden_state
         for module in list(self.core)[1:]:

@@ -52,7 +52,7 @@ def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
     Raises:
         UserError: If there is no such model here, or a library is missing.
     """
-    if (files.folder / SENTENCES).is_file() or is_sentence_model(base):
+    if (files.folder / SENTENCES).is_file() or _is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)
     kind, loader, options = _kind(files, base)
@@ -73,7 +73,8 @@ def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
         if files.head is not None and {"weight", "bias"} <= files.head.keys():
             head = nn.Linear(*files.head["weight"].shape[::-1])
             head.load_state_dict(files.head)
-    return LoadedBase(kind, model.eval(), inner, _token_ids(base, model), head, options)
+    ids_BT = _token_ids(base, model)
+    return LoadedBase(kind, loader.__name__, model.eval(), inner, ids_BT, head, options)
 
 
 def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
@@ -102,16 +103,14 @@ def _sentence_transformer(base: str) -> LoadedBase:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        raise UserError(
-            f"base={base} is a sentence-transformers model, and sentence-transformers is not "
-            "installed: pip install '.[sentence]'"
-        ) from None
+        what = "sentence-transformers model, and sentence-transformers is not installed"
+        raise UserError(f"base={base} is a {what}: pip install '.[sentence]'") from None
     options = {"use_safetensors": True, "dtype": torch.float32}
     with _failures_named(base):
-        model = SentenceTransformer(
-            base, device="cpu", trust_remote_code=False, model_kwargs=options
-        )
-    return LoadedBase("sentence-transformers", model.eval(), inner_name(model), torch.zeros(0, 0))
+        place = {"device": "cpu", "trust_remote_code": False}
+        model = SentenceTransformer(base, model_kwargs=options, **place)
+    kind, loader, ids_BT = "sentence-transformers", "SentenceTransformer", torch.zeros(0, 0)
+    return LoadedBase(kind, loader, model.eval(), inner_name(model), ids_BT)
 
 
 def inner_name(model: Any) -> str:
@@ -122,7 +121,7 @@ def inner_name(model: Any) -> str:
         if name in inside:
             return f"{first}.{name}"
     raise UserError(
-        f"the first module of the sentence-transformers model keeps its transformer neither as "
+        "the first module of the sentence-transformers model keeps its transformer neither as "
         f"model nor as auto_model, but has {', '.join(inside)}"
     )
 
@@ -144,8 +143,7 @@ def _token_ids(base: str, model: Any) -> Tensor:
     return torch.tensor([row[:length] for row in rows])
 
 
-def is_sentence_model(base: str) -> bool:
-    """Whether a folder, or a model of the hub, is one of sentence-transformers."""
+def _is_sentence_model(base: str) -> bool:
     if Path(base).is_dir():
         return (Path(base) / SENTENCES).is_file()
     from transformers.utils import cached_file
@@ -158,7 +156,7 @@ def is_sentence_model(base: str) -> bool:
 
 def check_base_path(base: str) -> None:
     """Refuse a local folder that is no model: without a configuration or safetensors."""
-    if Path(base).is_dir() and is_sentence_model(base):
+    if Path(base).is_dir() and _is_sentence_model(base):
         return
     if (Path(base) / CONFIG).is_file() and (Path(base) / "config.json").is_file():
         what = f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply"

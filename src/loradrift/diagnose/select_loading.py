@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from loradrift.adapters import Certificate, Check, read_files
 from loradrift.adapters.check_result import Findings, ordered
-from loradrift.adapters.shape_checks import check_fit
+from loradrift.adapters.file_checks import check_fit
 from loradrift.config import UserError
 from loradrift.diagnose.adapter_case import AdapterCase, check_own, find_adapter, open_case
 from loradrift.diagnose.advice import diagnose_command
@@ -22,8 +22,8 @@ class Applied(NamedTuple):
     loaded: LoadedBase
     path: LoadAttempt
     problem: str | None
-    """One line if it is loaded whole, and yet its certificate does not hold: the files themselves
-    change nothing, or nothing that is essential failed but something could not be judged."""
+    """One line if it is loaded whole, and yet its certificate does not hold: the files change
+    nothing, or something could not be judged."""
 
 
 def find_case(adapter: str, base: str | None) -> AdapterCase:
@@ -55,12 +55,12 @@ def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
     Raises:
         UserError: If no path applies it; names the check that fails.
     """
-    tried, fit = [], check_fit(case.files, loaded.model)
+    own, tried = case.own | check_fit(case.files, loaded.model), []
     for path, adapted in try_paths(case, loaded):
         tried.append(path)
         if path.certificate is not None and _usable(path.certificate):
             return Applied(adapted, path, None if path.applied else path.certificate.verdict)
-    failed = explain(case.own | fit, tried)
+    failed = explain(own, tried)
     assert failed is not None
     raise _refusal(case, failed)
 

@@ -22,7 +22,6 @@ HEALTH = {
 COLUMNS = 100
 """Most characters of a line."""
 
-NOT_JUDGED = "not judged: "
 CODE = ("from ", "import ", "python ")
 """How advice begins that is code or a command."""
 
@@ -69,8 +68,8 @@ def _parts(test: Check) -> list[str]:
     """The lines of a test: a failure is one sentence; what holds, and the paths tried, a list."""
     if test.passed is False and test.name != EMBEDDING:
         return [test.message]
-    parts = test.message.split("; ")
-    return [parts[0].removeprefix(NOT_JUDGED), *parts[1:]] if test.passed is None else parts
+    said = test.message.removeprefix("not judged: ") if test.passed is None else test.message
+    return said.split("; ")
 
 
 def _wrapped(text: str, first: str, other: str) -> str:
