@@ -37,18 +37,13 @@ class Backbone(nn.Module):
 
     @property
     def blocks(self) -> nn.ModuleList:
-        """The transformer's layers, whose outputs are the residual stream.
-
-        Raises:
-            UserError: If the architecture keeps them in no list of the configured length.
-        """
+        """The transformer's layers, whose outputs are the residual stream."""
         depth = self.causal_lm.config.num_hidden_layers
         for module in self.decoder.modules():
             if isinstance(module, nn.ModuleList) and len(module) == depth:
                 return module
-        raise UserError(
-            f"{type(self.causal_lm).__name__} holds no list of {depth} layers: not supported"
-        )
+        name = type(self.causal_lm).__name__
+        raise UserError(f"{name} holds no list of {depth} layers: not supported")
 
     @property
     def width(self) -> int:
@@ -102,11 +97,7 @@ class Backbone(nn.Module):
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
-    """The fast tokenizer of ``config.path``.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """The fast tokenizer of ``config.path``; a UserError if there is none."""
     from transformers import AutoTokenizer
 
     check_path(config)
@@ -120,11 +111,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
 
 
 def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
-    """Build the model in fp32 and train mode, with pretrained or random weights.
-
-    Args:
-        config: Which model.
-        seed: Draws the weights with ``model.weights=random``.
+    """Build the model in fp32 and train mode, with pretrained weights or random ones of ``seed``.
 
     Raises:
         UserError: If ``config.path`` holds no causal language model as safetensors.
@@ -145,7 +132,13 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
             lm, loaded = AutoModelForCausalLM.from_pretrained(
                 config.path, use_safetensors=True, output_loading_info=True, **options
             )
-            _check_loaded(config, loaded)
+            # transformers only warns of these
+            lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+            if lost:
+                raise UserError(
+                    f"model.path={config.path}: {len(lost)} parameters have no weights that fit, "
+                    f"{lost[0]} among them; they would start at random"
+                )
         else:
             architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
             with torch.random.fork_rng():
@@ -157,20 +150,6 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
         raise unreadable_model(config, error) from None
     # Pretrained models come in eval mode, in which gradient checkpointing silently does nothing.
     return Backbone(lm).train()
-
-
-def _check_loaded(config: ModelConfig, loaded: dict[str, Any]) -> None:
-    """Refuse weights that left a parameter at its random start; transformers only warns.
-
-    Raises:
-        UserError: Naming the first of them.
-    """
-    lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
-    if lost:
-        raise UserError(
-            f"model.path={config.path}: {len(lost)} parameters have no weights that fit, "
-            f"{lost[0]} among them; they would start at random"
-        )
 
 
 def check_path(config: ModelConfig) -> None:

@@ -20,22 +20,16 @@ def export_model(
     tokenizer: Any,
     initial_adapter: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write ``folder`` whole, replacing an earlier one.
+    """Write ``folder`` whole, replacing an earlier one; the head is its ``head.safetensors``.
 
-    Args:
-        folder: ``model/`` of the run.
-        backbone: With or without an adapter.
-        head: Saved as ``head.safetensors``.
-        tokenizer: Saved beside the weights.
-        initial_adapter: The adapter's first weights where they are not zero (PiSSA). The export
-            is then the equivalent LoRA of the unchanged base model: of twice the rank.
+    Where an adapter's first weights are not zero (PiSSA), they must be given: the export is then
+    the equivalent LoRA of the unchanged base model, of twice the rank.
     """
     from safetensors.torch import save_file
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent
-    ) as name:
+    place, prefix = folder.parent, f".{folder.name}."
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, suffix=".tmp", dir=place) as name:
         temporary = Path(name, "whole")
         if initial_adapter is None:
             backbone.lm.save_pretrained(temporary)

@@ -14,10 +14,7 @@ from loradrift.models.backbone import Backbone
 class Classifier(nn.Module):
     """A linear head on the final hidden state of the last real token.
 
-    Args:
-        backbone: The transformer.
-        num_classes: C.
-        seed: Draws the head's weights, the same for every method.
+    Its weights are drawn by ``seed``, the same for every method.
     """
 
     def __init__(self, backbone: Backbone, num_classes: int, *, seed: int) -> None:
@@ -56,12 +53,8 @@ class SpanHead(nn.Module):
 
     A token scores as a start by what it is, and by how it fits what the last token, which has read
     question and context, looks for. Under causal attention no token knows what comes after it: the
-    agent of a sentence cannot tell by itself whether its verb is the one that is asked for.
-
-    Args:
-        width: D.
-        answerability: Whether it says if a window holds the answer.
-        generator: Draws the weights.
+    agent of a sentence cannot tell by itself whether its verb is the one that is asked for. With
+    ``answerability`` it says too whether a window holds the answer.
     """
 
     def __init__(self, width: int, *, answerability: bool, generator: torch.Generator) -> None:
@@ -75,12 +68,7 @@ class SpanHead(nn.Module):
                 linear.bias.zero_()
 
     def forward(self, hidden_BTD: Tensor, last_BD: Tensor) -> SpanLogits:
-        """Logits of each token and of the window.
-
-        Args:
-            hidden_BTD: Final hidden states.
-            last_BD: Those of the last real token.
-        """
+        """Logits of each token and of the window, from its final hidden states."""
         width = hidden_BTD.shape[-1]
         wanted_BSD = self.query(last_BD).unflatten(1, (2, width))
         fit_BTS = hidden_BTD @ wanted_BSD.transpose(1, 2) / math.sqrt(width)
@@ -91,13 +79,7 @@ class SpanHead(nn.Module):
 
 
 class SpanModel(nn.Module):
-    """A backbone with a :class:`SpanHead`.
-
-    Args:
-        backbone: The transformer.
-        answerability: Whether the head says if a window holds the answer.
-        seed: Draws the head's weights, the same for every method.
-    """
+    """A backbone with a :class:`SpanHead`, whose weights are the same for every method."""
 
     def __init__(self, backbone: Backbone, *, answerability: bool, seed: int) -> None:
         super().__init__()

@@ -11,12 +11,7 @@ from loradrift.models.backbone import Backbone
 
 
 def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
-    """Put PEFT on the language model itself, in place.
-
-    Args:
-        backbone: In fp32.
-        method: The adapter.
-        seed: Draws its weights.
+    """Put PEFT on the language model itself, in place, with weights drawn by ``seed``.
 
     Raises:
         UserError: If the target modules match nothing, or the rank is too large.
@@ -24,9 +19,15 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
     import peft
 
     everything = method.target_modules == ["all-linear"]
+    linear = _linear_layers(backbone)
     if not everything:
-        _check_targets(backbone, method.target_modules)
-    _check_rank(backbone, method.rank)
+        _check_targets(backbone, linear, method.target_modules)
+    largest = max(min(layer.weight.shape) for layer in linear.values())
+    if method.rank > largest:
+        raise UserError(
+            f"method.rank must be at most {largest}, the rank of the model's largest linear "
+            f"layer, got {method.rank}"
+        )
     initial: Any = {"default": True}.get(method.init, method.init)
     config = peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
@@ -51,38 +52,22 @@ def _linear_layers(backbone: Backbone) -> dict[str, Any]:
     return {name: module for name, module in modules if isinstance(module, nn.Linear | Conv1D)}
 
 
-def _check_rank(backbone: Backbone, rank: int) -> None:
-    largest = max(min(layer.weight.shape) for layer in _linear_layers(backbone).values())
-    if rank > largest:
-        raise UserError(
-            f"method.rank must be at most {largest}, the rank of the model's largest linear "
-            f"layer, got {rank}"
-        )
-
-
-def _check_targets(backbone: Backbone, targets: list[str]) -> None:
-    linear = _linear_layers(backbone)
-    names = {name.rpartition(".")[2] for name in linear}
+def _check_targets(backbone: Backbone, linear: dict[str, Any], targets: list[str]) -> None:
+    names = sorted({name.rpartition(".")[2] for name in linear})
+    there = ", ".join(names)
     kinds = {
         name: name in linear or isinstance(module, nn.Embedding)
         for name, module in backbone.decoder.named_modules()
     }
     for target in targets:
         if target == "all-linear":
-            raise UserError(
-                "method.target_modules: all-linear stands alone, got " + ", ".join(targets)
-            )
+            got = ", ".join(targets)
+            raise UserError(f"method.target_modules: all-linear stands alone, got {got}")
         hits = [fits for path, fits in kinds.items() if f".{path}".endswith(f".{target}")]
-        if hits and all(hits):
-            continue
-        if hits:
-            raise UserError(
-                f"method.target_modules: {target} is no linear layer; there are "
-                f"{', '.join(sorted(names))}"
-            )
-        nearest = get_close_matches(target, names, n=1)
-        hint = f" Did you mean: {nearest[0]}?" if nearest else ""
-        raise UserError(
-            f"method.target_modules: {target} matches no module.{hint} "
-            f"There are: {', '.join(sorted(names))}"
-        )
+        what = f"method.target_modules: {target}"
+        if not hits:
+            nearest = get_close_matches(target, names, n=1)
+            hint = f" Did you mean: {nearest[0]}?" if nearest else ""
+            raise UserError(f"{what} matches no module.{hint} There are: {there}")
+        if not all(hits):
+            raise UserError(f"{what} is no linear layer; there are {there}")

@@ -91,7 +91,9 @@ def build_callbacks(
 
         reporter = Reporter(config.search, cell.folder, total_steps=total_steps)
         callbacks.append(Pruning(reporter, metric))
-    return callbacks + (progress_bars() or progress_lines(config, total_steps))
+    if not sys.stdout.isatty():
+        callbacks += progress_lines(config, total_steps)
+    return callbacks
 
 
 def build_trainer(
@@ -102,15 +104,14 @@ def build_trainer(
     Epochs are the batches' business: with one pass, a position in the run is one number.
     """
     settings = config.trainer
-    micro_batches = min(settings.validate_every, total_steps) * settings.accumulate
     return make_trainer(
         config,
+        callbacks,
         max_epochs=1,
         logger=loggers,
-        callbacks=callbacks,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.gradient_clip or None,
-        val_check_interval=micro_batches,
+        val_check_interval=min(settings.validate_every, total_steps) * settings.accumulate,
         log_every_n_steps=settings.log_every,
         num_sanity_val_steps=0,
     )
@@ -118,12 +119,13 @@ def build_trainer(
 
 def build_evaluator(config: Config) -> pl.Trainer:
     """A trainer that only evaluates and logs nowhere."""
-    return make_trainer(config, logger=False, callbacks=progress_bars())
+    return make_trainer(config, [], logger=False)
 
 
-def make_trainer(config: Config, **options: Any) -> pl.Trainer:
-    """A trainer with what training and evaluation have in common."""
+def make_trainer(config: Config, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
+    """A trainer with what training and evaluation have in common, such as a bar on a terminal."""
     settings = config.trainer
+    bars = [StepProgress()] if sys.stdout.isatty() else []
     strategy: Any = "ddp" if settings.devices > 1 else "auto"
     if settings.sharded:
         strategy = Sharded(settings.devices)
@@ -136,7 +138,8 @@ def make_trainer(config: Config, **options: Any) -> pl.Trainer:
         precision=settings.precision,  # type: ignore[arg-type]  # judged by TrainerConfig
         use_distributed_sampler=False,
         enable_checkpointing=False,  # our own callbacks do it
-        enable_progress_bar=sys.stdout.isatty(),
+        callbacks=[*callbacks, *bars],
+        enable_progress_bar=bool(bars),
         enable_model_summary=False,
         inference_mode=True,
         **options,
@@ -144,11 +147,6 @@ def make_trainer(config: Config, **options: Any) -> pl.Trainer:
     # So are the signals: Lightning ends at SIGTERM, which need not mean that (loradrift.signals).
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def progress_bars() -> list[pl.Callback]:
-    """A bar with an ETA on a terminal; silence in a log file."""
-    return [StepProgress()] if sys.stdout.isatty() else []
 
 
 def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:

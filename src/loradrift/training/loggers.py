@@ -85,13 +85,8 @@ def _log_tables(run: Any, folder: Path) -> None:
     run.log_artifact(artifact)
     steps, layers = _drift_curves(folder / "metrics.csv")
     if steps:
-        chart = wandb.plot.line_series(
-            xs=steps,
-            ys=list(layers.values()),
-            keys=list(layers),
-            title="Drift (1 - CKA) by layer",
-            xname="optimizer step",
-        )
+        title, curves = "Drift (1 - CKA) by layer", list(layers.values())
+        chart = wandb.plot.line_series(steps, curves, list(layers), title, "optimizer step")
         run.log({"drift_by_layer": chart})
 
 
