@@ -9,7 +9,7 @@ import pytest
 from front_doors import ROOT, run_here
 from planted_weights import write_study
 
-from loradrift.analysis.drift.compare import compare_runs
+from loradrift.analysis.drift.tables import compare_runs
 from loradrift.analysis.registry import make_config
 from loradrift.analysis.weights.tables import find_weights
 

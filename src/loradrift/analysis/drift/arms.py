@@ -76,11 +76,8 @@ def variant_of(record: RunRecord) -> set[str]:
     """
     parts = set(filter(None, str(record.coordinates["variant"]).split(",")))
     keys = {part.partition("=")[0] for part in parts}
-    parts |= {
-        typed
-        for typed in record.overrides
-        if typed.startswith(OWN) and typed.partition("=")[0] not in keys
-    }
+    typed = {part for part in record.overrides if part.startswith(OWN)}
+    parts |= {part for part in typed if part.partition("=")[0] not in keys}
     return {"best=true" if part.startswith("best=") else part for part in parts}
 
 
@@ -117,9 +114,9 @@ class Arms(NamedTuple):
         return cls(Arm(control, "control"), Arm(treatment, "treatment"))
 
     @classmethod
-    def read(cls, table: pd.DataFrame) -> "Arms":
-        """The arms of what :meth:`table` gave."""
-        names = table.set_index("role")["arm"]
+    def read(cls, compared: pd.DataFrame) -> "Arms":
+        """The arms of the table ``compared``."""
+        names = compared.set_index("role")["arm"]
         return cls.of(names["control"], names["treatment"])
 
     @property
@@ -129,12 +126,9 @@ class Arms(NamedTuple):
 
     def of_run(self, record: RunRecord) -> Arm | None:
         """The arm that a run belongs to, the nearer one; None if it is no part of this."""
-        near = [
-            (distance, -len(arm.overrides), arm)
-            for arm in self
-            if (distance := arm.distance(record)) is not None
-        ]
-        return min(near, key=lambda each: each[:2])[2] if near else None
+        near = {arm: arm.distance(record) for arm in self}
+        ranks = {arm: (far, -len(arm.overrides)) for arm, far in near.items() if far is not None}
+        return min(ranks, key=ranks.__getitem__, default=None)
 
     @property
     def versus(self) -> str:
@@ -161,12 +155,4 @@ class Arms(NamedTuple):
     def labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table for readers: the arms' labels in its heading, and in its column ``method``."""
         labels = {arm.name: arm.label for arm in self}
-        shown = table.rename(columns=labels)
-        if "method" in shown:
-            shown["method"] = shown["method"].replace(labels)
-        return shown
-
-    def table(self, others: Sequence[str]) -> pd.DataFrame:
-        """Roles and names of the arms, and of those that were not compared."""
-        rows = [(arm.role, arm.name) for arm in self] + [("not compared", name) for name in others]
-        return pd.DataFrame(rows, columns=["role", "arm"])
+        return table.rename(columns=labels).replace({"method": labels})

@@ -29,22 +29,17 @@ BOOTSTRAP_ERRORS = (
 
 
 def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The two-sided sign-flip test over all blocks.
-
-    Args:
-        reduction: ``task``, ``seed``, ``reduction_percent``: one block a row.
-        rng: Draws the flips beyond 40 blocks.
+    """The two-sided sign-flip test over all blocks, of which ``reduction`` has one a row.
 
     Returns:
         One row: ``tasks``, ``seeds``, ``blocks``, ``mean`` (over blocks), ``p_sign_flip``,
-        ``least_p``, ``exact`` (all flips were counted).
+        ``least_p``, ``exact`` (all flips were counted; ``rng`` draws them beyond 40 blocks).
     """
-    values = reduction["reduction_percent"].to_numpy()
-    test = sign_flip(values, rng=rng)
+    test = sign_flip(reduction["reduction_percent"].to_numpy(), rng=rng)
     row = {
         "tasks": reduction["task"].nunique(),
         "seeds": reduction["seed"].nunique(),
-        "blocks": len(values),
+        "blocks": len(reduction),
         "mean": test.estimate,
         "p_sign_flip": test.p,
         "least_p": test.least_p,
@@ -54,25 +49,20 @@ def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def effect_table(
-    arms: Arms,
-    reduction: pd.DataFrame,
-    by_row: Mapping[str, Array],
-    rng: np.random.Generator,
+    arms: Arms, reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
 ) -> pd.DataFrame:
     """Per task everything that describes the difference of the arms' drifts.
 
     Args:
         arms: What is compared.
         reduction: ``task``, ``seed``, a column for each arm, ``reduction_percent``.
-        by_row: The reduction of each task as pseudo-values of seeds and probe rows (S, N), whose
-            mean is the reduction: rows cannot be drawn twice, their pseudo-values can.
+        by_row: The reductions of each task without each probe row in turn (S, N).
         rng: Draws the bootstrap.
     """
-    tests, rows = {}, []
+    rows = []
     for task, own in reduction.groupby("task", sort=False):
         control, treatment = (own[name].to_numpy() for name in arms.names)
-        change = own["reduction_percent"].to_numpy()
-        tests[str(task)] = paired_t(treatment, control).p
+        change_S = own["reduction_percent"].to_numpy()
         row: dict[str, object] = {"task": task, "seeds": len(own)}
         for name, size in (("d_z", paired_d), ("pooled_d", pooled_d)):
             effect = size(treatment, control)
@@ -82,23 +72,31 @@ def effect_table(
                 f"{name}_ci_lower": effect.low,
                 f"{name}_ci_upper": effect.high,
             }
-        spread = hierarchical_bootstrap({str(task): by_row[str(task)]}, rng)
-        equal = equivalence(change, np.zeros_like(change), -EQUAL, EQUAL)
+        values_SN = _pseudo_values(change_S, by_row[str(task)])
+        spread = hierarchical_bootstrap({str(task): values_SN}, rng)
+        equal = equivalence(change_S, np.zeros_like(change_S), -EQUAL, EQUAL)
         row |= {
             "bootstrap_lower": spread.low,
             "bootstrap_upper": spread.high,
             "equivalence_lower": equal.interval.low,
             "equivalence_upper": equal.interval.high,
             "p_equivalence": equal.p,
-            "p_t": tests[str(task)],
+            "p_t": paired_t(treatment, control).p,
         }
         rows.append(row)
-    corrected = adjust(tests)
-    for row in rows:
-        own_p = corrected[str(row["task"])]
-        known = np.isfinite(tests[str(row["task"])])
-        row |= {
-            f"p_t_{name}": getattr(own_p, name) if known else np.nan
-            for name in ("bonferroni", "holm", "benjamini_hochberg")
-        }
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    corrected = adjust(dict(zip(table["task"], table["p_t"], strict=True)))
+    for name in ("bonferroni", "holm", "benjamini_hochberg"):
+        adjusted = pd.Series([getattr(corrected[task], name) for task in table["task"]])
+        table[f"p_t_{name}"] = adjusted.where(table["p_t"].notna())
+    return table
+
+
+def _pseudo_values(change_S: Array, without_SN: Array) -> Array:
+    """What each probe row adds to each seed's reduction (S, N): their mean is the reduction.
+
+    Rows cannot be drawn twice; their pseudo-values can.
+    """
+    pulls_SN = without_SN.mean(axis=1, keepdims=True) - without_SN
+    values_SN: Array = change_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
+    return values_SN

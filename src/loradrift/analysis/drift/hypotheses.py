@@ -56,33 +56,21 @@ def hypotheses_about(arms: Arms) -> tuple[Hypothesis, ...]:
     control, treatment = (arm.label for arm in arms)
     return (
         Hypothesis(
-            name="H1 performance",
+            name="H1 performance", table="performance",
             claim=f"{treatment} loses at most 3 % of {control}'s score",
-            table="performance",
-            change="decrease",
-            direction="at most",
-            margin=3.0,
-            test="noninferiority",
+            change="decrease", direction="at most", margin=3.0, test="noninferiority",
         ),
         Hypothesis(
-            name="H2 drift",
+            name="H2 drift", table="drift",
             claim=f"{treatment} drifts at least 20 % less than {control}",
-            table="drift",
-            change="decrease",
-            direction="at least",
-            margin=20.0,
-            test="sign_flip",
+            change="decrease", direction="at least", margin=20.0, test="sign_flip",
         ),
         Hypothesis(
-            name="H3 serving",
+            name="H3 serving", table="serving",
             claim="serving adapters side by side costs at most 30 % over merged models",
-            table="serving",
-            change="increase",
-            direction="at most",
-            margin=30.0,
-            test="sign_flip",
+            change="increase", direction="at most", margin=30.0, test="sign_flip",
         ),
-    )
+    )  # fmt: skip
 
 
 HYPOTHESES = hypotheses_about(Arms.of())

@@ -25,18 +25,14 @@ from loradrift.statistics.values import Array
 
 
 def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
-    """Verdicts on all hypotheses; those whose tables do not exist yet have no data.
-
-    Args:
-        tables: All tables about drift.
-        seed: Draws flips where there are too many blocks to count them.
-    """
+    """Verdicts on all hypotheses; those whose tables do not exist yet have no data."""
     arms = tables.arms
-    scores = tables.runs.assign(score=_scores(tables.runs))
+    figures = [row.get(f"evaluation/{row['metric']}") for row in tables.runs.to_dict("records")]
+    # Each task has a metric of its own; a run without its score has no block.
+    scores = tables.runs.assign(score=np.array(figures, dtype=float))
     drift = tables.reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
-    rows = variance_of_mean(
-        [Variance(*row) for row in tables.summary[["row_variance", "row_df"]].to_numpy()]
-    )
+    variances = tables.summary[["row_variance", "row_df"]].to_numpy()
+    rows = variance_of_mean([Variance(*row) for row in variances])
     missing = _missing(arms, tables.runs)
     evidence = {
         "H1 performance": _evidence(arms, scores, "score")._replace(missing=missing),
@@ -52,21 +48,14 @@ def _missing(arms: Arms, runs: pd.DataFrame) -> str:
     for task, own in runs.groupby("task", sort=False):
         if lacking := [str(seed) for seed in seeds if seed not in set(own["seed"])]:
             numbers, overrides = ",".join(lacking), own["overrides"].iloc[0]
-            commands = [
+            how = " and ".join(
                 f"`python train.py -m task={task} {method} seed={numbers} {overrides}`"
                 for method in arms.typed
-            ]
-            how = " and ".join(commands)
+            )
             if "~" in overrides:  # what was typed is shortened in the name of the cell
                 how = f"the command of its other seeds with seed={numbers}"
             phrases.append(f"no pair of {task} seed={numbers}: {how} adds it")
     return "; ".join(phrases)
-
-
-def _scores(runs: pd.DataFrame) -> list[float]:
-    """The reported split's score of each run, in its task's own metric."""
-    figures = [row.get(f"evaluation/{row['metric']}") for row in runs.to_dict("records")]
-    return [float("nan") if figure is None else float(figure) for figure in figures]
 
 
 def _evidence(arms: Arms, table: pd.DataFrame, value: str) -> Evidence:
@@ -89,27 +78,17 @@ def outcomes_json(arms: Arms, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def read_outcomes(path: Path, command: str) -> list[Outcome]:
-    """What :func:`outcomes_json` gave, from its file.
-
-    Args:
-        path: ``results/hypotheses.json``.
-        command: Makes it; the error names it.
+    """What :func:`outcomes_json` gave, from its file, which ``command`` makes.
 
     Raises:
         UserError: If it is missing or damaged.
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))["hypotheses"]
-        return [
-            Outcome(
-                **fields
-                | {
-                    "hypothesis": Hypothesis(**fields["hypothesis"]),
-                    "verdict": Verdict(fields["verdict"]),
-                }
-            )
-            for fields in saved
-        ]
+        for fields in saved:
+            fields["hypothesis"] = Hypothesis(**fields["hypothesis"])
+            fields["verdict"] = Verdict(fields["verdict"])
+        return [Outcome(**fields) for fields in saved]
     except FileNotFoundError:
         raise UserError(f"{path} is missing: `{command}` makes it") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -118,23 +97,14 @@ def read_outcomes(path: Path, command: str) -> list[Outcome]:
 
 def outcome_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """One row per hypothesis, for the terminal and the report."""
+    shown = {
+        "estimate": "estimate %", "ci_lower": "95 % from", "ci_upper": "to", "p": "p",
+        "p_holm": "p Holm", "p_bonferroni": "p Bonferroni", "p_benjamini_hochberg": "p BH",
+        "least_p": "least exact p",
+    }  # fmt: skip
     rows = []
     for outcome in outcomes:
-        claim = outcome.hypothesis
-        rows.append(
-            {
-                "hypothesis": claim.name,
-                "claim": claim.claim,
-                "estimate %": outcome.estimate,
-                "95 % from": outcome.ci_lower,
-                "to": outcome.ci_upper,
-                "p": outcome.p,
-                "p Holm": outcome.p_holm,
-                "p Bonferroni": outcome.p_bonferroni,
-                "p BH": outcome.p_benjamini_hochberg,
-                "least exact p": outcome.least_p,
-                "verdict": str(outcome.verdict),
-                "note": outcome.note,
-            }
-        )
+        row = {"hypothesis": outcome.hypothesis.name, "claim": outcome.hypothesis.claim}
+        row |= {title: getattr(outcome, name) for name, title in shown.items()}
+        rows.append(row | {"verdict": str(outcome.verdict), "note": outcome.note})
     return pd.DataFrame(rows)

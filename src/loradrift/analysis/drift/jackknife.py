@@ -23,21 +23,12 @@ from loradrift.similarity.functional.gram import Gram
 from loradrift.statistics.intervals import Variance
 from loradrift.statistics.values import Array, finite
 
-MIN_ROWS = 5
-"""One more than the unbiased HSIC needs."""
-
 
 def jackknife_variance(replicates: ArrayLike) -> Variance:
     """Variance of a statistic from its values without each row.
 
     A function of several statistics (the drift reduction of mean drifts, say) is the same function
-    of their replicates.
-
-    Args:
-        replicates: The value without each row (N,).
-
-    Raises:
-        ValueError: If a value is not finite.
+    of their replicates. A value that is not finite is a ValueError.
     """
     replicates_N = finite(replicates, "replicates")
     df = len(replicates_N) - 1
@@ -52,21 +43,16 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
 
         1 - cka = (|M|^2 q - p^2) / (|K||M| (|K||M| + |M|^2 + p)),  |K|^2 = |M|^2 + 2 p + q.
 
-    Args:
-        k: One side.
-        m: The other side, of the same rows.
-
     Returns:
         One value per row left out (N,); NaN where a side has no variance without it.
 
     Raises:
-        ValueError: If the sides differ in their rows, or have fewer than 5.
+        ValueError: If the sides differ in their rows, or have fewer than 5: one more than the
+            unbiased HSIC needs.
     """
-    if k.num_rows != m.num_rows or k.num_rows < MIN_ROWS:
-        raise ValueError(
-            f"k and m must have the same rows and at least {MIN_ROWS}, got "
-            f"{k.num_rows} and {m.num_rows}"
-        )
+    if k.num_rows != m.num_rows or k.num_rows < 5:
+        counts = f"{k.num_rows} and {m.num_rows}"
+        raise ValueError(f"k and m must have the same rows and at least 5, got {counts}")
     kk, mm = k.own.debiased, m.own.debiased
     if not (kk > 0 and mm > 0):
         return np.full(k.num_rows, np.nan)

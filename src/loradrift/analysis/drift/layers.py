@@ -2,8 +2,7 @@
 
 # Shape suffixes: N probe rows, D width, L layers.
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +11,15 @@ import torch
 from torch import Tensor
 
 from loradrift.activations import ActivationStore
-from loradrift.analysis.drift.dumps import (
+from loradrift.analysis.drift.jackknife import cka_distance_replicates
+from loradrift.analysis.drift.run_view import Run
+from loradrift.analysis.drift.token_drift import (
     is_streamed,
     named,
     ordinary_dimensions,
     sampled_rows,
+    token_drifts,
 )
-from loradrift.analysis.drift.jackknife import cka_distance_replicates
-from loradrift.analysis.drift.run_view import Run
-from loradrift.analysis.drift.token_drift import token_drifts
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.cosine import cosine_floor
 from loradrift.similarity.functional.gram import (
@@ -39,55 +38,28 @@ class DumpedLayer(NamedTuple):
     with_bos_ND: Tensor | None
     """The same with the beginning-of-sequence token pooled in; None if the dump lacks it."""
 
+    def grams(self, ordinary: Tensor) -> dict[str, Gram]:
+        """What each form of CKA compares; without massive dimensions only where there are any."""
+        grams = {"cka": linear_gram(self.rows_ND)}
+        if len(ordinary) < self.rows_ND.shape[1]:
+            grams["cka_without_massive"] = linear_gram(self.rows_ND[:, ordinary])
+        if self.with_bos_ND is not None:
+            grams["cka_with_bos"] = linear_gram(self.with_bos_ND)
+        return grams
 
-@dataclass(frozen=True)
-class BaseLayer:
-    """What is needed of a layer of the base model again and again."""
 
-    rows_ND: Tensor
-    whole: Gram
-    ordinary: Tensor
-    """Indices of the dimensions that are not massive."""
-
-    ordinary_gram: Gram
-    with_bos: Gram | None
-
-    @classmethod
-    def of(cls, layer: DumpedLayer) -> "BaseLayer":
-        """Cache one layer's activations of step 0."""
-        rows_ND, with_bos_ND = layer
-        ordinary = ordinary_dimensions(rows_ND)
-        whole = linear_gram(rows_ND)
-        return cls(
-            rows_ND,
-            whole,
-            ordinary,
-            whole if len(ordinary) == rows_ND.shape[1] else linear_gram(rows_ND[:, ordinary]),
-            None if with_bos_ND is None else linear_gram(with_bos_ND),
-        )
-
-    def drift(self, layer: DumpedLayer) -> dict[str, float]:
-        """``1 - cka`` in four forms, from one symmetric product.
-
-        It takes one more if there are massive dimensions, and one more with the
-        beginning-of-sequence token.
-        """
-        rows_ND, with_bos_ND = layer
-        whole = cka_distance_of_grams(self.whole, linear_gram(rows_ND))
-        ordinary = whole
-        if len(self.ordinary) < rows_ND.shape[1]:
-            ordinary = cka_distance_of_grams(
-                self.ordinary_gram, linear_gram(rows_ND[:, self.ordinary])
-            )
-        drifts = {
-            "cka": whole.debiased,
-            "cka_biased": whole.biased,
-            "cka_without_massive": ordinary.debiased,
-        }
-        if self.with_bos is not None and with_bos_ND is not None:
-            with_bos = cka_distance_of_grams(self.with_bos, linear_gram(with_bos_ND))
-            drifts["cka_with_bos"] = with_bos.debiased
-        return drifts
+def cka_drifts(base: Mapping[str, Gram], tuned: Mapping[str, Gram]) -> dict[str, float]:
+    """``1 - cka`` in every form that both sides have."""
+    distances = {
+        form: cka_distance_of_grams(base[form], gram)
+        for form, gram in tuned.items()
+        if form in base
+    }
+    whole = distances["cka"]
+    drifts = {form: each.debiased for form, each in distances.items()}
+    return {
+        "cka": whole.debiased, "cka_biased": whole.biased, "cka_without_massive": whole.debiased
+    } | drifts  # fmt: skip
 
 
 def pooled_with_bos(mean_ND: Tensor, num_tokens_N: Tensor, bos_D: Tensor) -> Tensor:
@@ -149,14 +121,16 @@ def _whole_drifts(
     """As :func:`~loradrift.analysis.drift.token_drift.token_drifts`, with each layer in memory."""
     base = {}
     for name, layer in read_dump(store, 0):
+        ordinary = ordinary_dimensions(layer.rows_ND)
         with named(store, 0, name):
-            base[name] = BaseLayer.of(layer)
+            base[name] = layer.rows_ND, ordinary, layer.grams(ordinary)
     for step in store.steps:
         for number, (name, layer) in enumerate(read_dump(store, step)):
+            base_ND, ordinary, grams = base[name]
             with named(store, step, name):
-                drifts = base[name].drift(layer)
+                drifts = cka_drifts(grams, layer.grams(ordinary))
                 for each in measures:
-                    drifts[each] = MEASURES[each].distance(base[name].rows_ND, layer.rows_ND)
+                    drifts[each] = MEASURES[each].distance(base_ND, layer.rows_ND)
             yield step, number, drifts
 
 
@@ -175,56 +149,42 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
         massive dimensions), ``random_pair_cosine``; and ``sample_of``, the number of rows, where
         these numbers are of a sample of them.
     """
-    store, other = run.store, partner.store
+    store = run.store
     generator = torch.Generator().manual_seed(seed)
-    rows = []
+    rows: list[dict[str, float]] = []
     for number, name in enumerate(store.layer_names):
-        base_ND, rerun_ND = sampled_rows(store, 0, name), sampled_rows(other, 0, name)
+        base_ND, rerun_ND = (sampled_rows(each, 0, name) for each in (store, partner.store))
         last_ND = sampled_rows(store, store.steps[-1], name)
         order = torch.randperm(len(base_ND), generator=generator)
-        layer = BaseLayer.of(DumpedLayer(base_ND, None))
-
-        def distance(x_ND: Tensor, base: Gram = layer.whole) -> float:
-            return cka_distance_of_grams(base, linear_gram(x_ND)).debiased
-
-        rows.append(
-            {
-                "layer": number,
-                "floor": distance(rerun_ND[order].bfloat16(), linear_gram(base_ND[order])),
-                "rerun": distance(rerun_ND),
-                "shuffled": distance(last_ND[order]),
-                "massive": base_ND.shape[1] - len(layer.ordinary),
-                "random_pair_cosine": cosine_floor(base_ND, last_ND),
-            }
-        )
+        base = linear_gram(base_ND)
+        compared = {
+            "floor": (linear_gram(base_ND[order]), rerun_ND[order].bfloat16()),
+            "rerun": (base, rerun_ND),
+            "shuffled": (base, last_ND[order]),
+        }
+        row: dict[str, float] = {"layer": number}
+        for control, (gram, x_ND) in compared.items():
+            row[control] = cka_distance_of_grams(gram, linear_gram(x_ND)).debiased
+        row["massive"] = base_ND.shape[1] - len(ordinary_dimensions(base_ND))
+        row["random_pair_cosine"] = cosine_floor(base_ND, last_ND)
+        rows.append(row)
     table = pd.DataFrame(rows)
     return table.assign(sample_of=store.num_rows(0)) if is_streamed(store) else table
 
 
 def layer_grid(run: Run) -> pd.DataFrame:
-    """Debiased CKA of each layer of the base model with each layer of the last dump.
-
-    Returns:
-        ``base_layer``, ``layer``, ``cka``.
-    """
+    """``cka`` (debiased) of each ``base_layer`` with each ``layer`` of the last dump."""
     store = run.store
     base, last = (
         linear_grams([sampled_rows(store, step, name) for name in store.layer_names])
         for step in (0, store.steps[-1])
     )
-    grid = cka_grid(base, last)
-    return pd.DataFrame(
-        [(i, j, grid[i, j]) for i in range(len(base)) for j in range(len(last))],
-        columns=["base_layer", "layer", "cka"],
-    )
+    cells = [(*place, cka) for place, cka in np.ndenumerate(cka_grid(base, last))]
+    return pd.DataFrame(cells, columns=["base_layer", "layer", "cka"])
 
 
 def mean_drift_replicates(run: Run) -> pd.DataFrame:
-    """The mean drift over layers at the last dump, without each probe row in turn.
-
-    Returns:
-        ``drift``, one row for each row left out.
-    """
+    """The mean ``drift`` over layers at the last dump, without each probe row in turn."""
     store = run.store
     replicates = []
     for name in store.layer_names:

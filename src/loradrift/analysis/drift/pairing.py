@@ -7,15 +7,12 @@ from typing import Any, NamedTuple
 from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Arms, arm_names
 from loradrift.analysis.drift.run_view import Run, certified, command, why_uncertified
-from loradrift.config import UserError
+from loradrift.config import UserError, check
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, Status, read_record
 
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
 """Fingerprints that two compared runs must share."""
-
-BETWEEN_SEEDS = tuple(name for name in CONTRACT if name != "train_rows")
-"""Fingerprints that the seeds of a task must share: each may train on its own sample."""
 
 
 class Pair(NamedTuple):
@@ -46,11 +43,7 @@ class Pairing(NamedTuple):
 
 
 def choose_study(runs: Path, study: str | None) -> str:
-    """The study that is meant.
-
-    Args:
-        runs: Folder of all runs.
-        study: Its name; None is the only one there is.
+    """The study below ``runs`` that is meant; None is the only one there is.
 
     Raises:
         UserError: If there is no such study.
@@ -64,12 +57,11 @@ def choose_study(runs: Path, study: str | None) -> str:
             f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
             "names another folder"
         )
-    if study is None and len(studies) > 1:
-        raise UserError(f"analysis.study must be one of {', '.join(studies)}, got null")
-    study = study or studies[0]
-    if study not in studies:
-        raise UserError(f"analysis.study must be one of {', '.join(studies)}, got {study}")
-    return study
+    if study is None and len(studies) == 1:
+        return studies[0]
+    shown = "null" if study is None else study
+    check(study in studies, "analysis.study", f"one of {', '.join(studies)}", shown)
+    return shown
 
 
 def _is_result(folder: Path) -> bool:
@@ -84,10 +76,8 @@ def _is_result(folder: Path) -> bool:
 def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairing:
     """Read the runs of a study and pair them by task and seed.
 
-    Args:
-        runs: Folder of all runs.
-        study: Name of the study; None is the only one there is.
-        arms: What is compared; by default LoRA against full fine-tuning.
+    ``study`` is chosen as in :func:`choose_study`; the default arms are LoRA against full
+    fine-tuning.
 
     Raises:
         UserError: If there is no run of the study or of an arm, or if an arm's name fits several
@@ -132,12 +122,12 @@ def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
                 records[path.parent] = record
         except UserError as error:
             problems.append(str(error))
-    return dict(sorted(records.items(), key=lambda item: _place(*item)))
 
+    def place(folder: Path) -> tuple[str, int, str]:
+        own = records[folder].coordinates
+        return str(own["task"]), int(own["seed"]), folder.parent.name
 
-def _place(folder: Path, record: RunRecord) -> tuple[str, int, str]:
-    place = record.coordinates
-    return str(place["task"]), int(place["seed"]), folder.parent.name
+    return {folder: records[folder] for folder in sorted(records, key=place)}
 
 
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
@@ -163,14 +153,10 @@ def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
 
 
 def _experiment(pair: Pair) -> dict[str, Any]:
-    """What is the same in every seed of one experiment."""
-    prints, manifest = pair.treatment.record.fingerprints, pair.treatment.store.manifest
-    return {
-        "settings": [run.variant for run in pair],
-        **{name: prints.get(name) for name in BETWEEN_SEEDS},
-        "layers": manifest["layers"],
-        "dump dtype": manifest["dtype"],
-    }
+    """What is the same in every seed of one experiment; each may train on its own sample."""
+    experiment = {"settings": [run.variant for run in pair], **_contract(pair.treatment)}
+    del experiment["train_rows"], experiment["dump pooling"]
+    return experiment
 
 
 def _is_usable(run: Run, problems: list[str]) -> bool:
@@ -223,25 +209,22 @@ def _paired(arms: Arms, found: list[Run | None], problems: list[str]) -> Pair | 
             f"`{command(arm, there[0])}` makes it"
         )
         return None
-    pair = Pair(*there)
-    unequal = differences(pair)
-    if unequal:
+    one, other = map(_contract, there)
+    if unequal := [name for name in one if one[name] != other[name]]:
         problems.append(
             f"{where}: {', '.join(unequal)} differ between the methods: not compared; train both "
             "on the same data, model and probe"
         )
         return None
-    return pair
+    return Pair(*there)
 
 
-def differences(pair: Pair) -> list[str]:
-    """What the two runs do not share, of what a fair comparison needs to be equal."""
-    prints = [run.record.fingerprints for run in pair]
-    unequal = [name for name in CONTRACT if prints[0].get(name) != prints[1].get(name)]
-    manifests = [run.store.manifest for run in pair]
-    same = (
-        ("dump pooling", [manifest["pooling"] for manifest in manifests]),
-        ("dump dtype", [manifest["dtype"] for manifest in manifests]),
-        ("layers", [manifest["layers"] for manifest in manifests]),
-    )
-    return unequal + [name for name, (one, other) in same if one != other]
+def _contract(run: Run) -> dict[str, Any]:
+    """What a fair comparison needs to be equal in both runs."""
+    manifest = run.store.manifest
+    return {
+        **{name: run.record.fingerprints.get(name) for name in CONTRACT},
+        "dump pooling": manifest["pooling"],
+        "dump dtype": manifest["dtype"],
+        "layers": manifest["layers"],
+    }

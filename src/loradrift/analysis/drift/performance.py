@@ -1,6 +1,7 @@
 """How well the runs did, and how far they had moved when they did equally well."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,7 @@ def validation_curve(run: Run) -> pd.DataFrame:
     Raises:
         UserError: If the run's ``metrics.csv`` is missing, damaged or without that metric.
     """
-    metric = run.record.config["task"]["metric"]
-    path, name = run.folder / "metrics.csv", f"validation/{metric}"
+    path, name = run.folder / "metrics.csv", f"validation/{run.record.config['task']['metric']}"
     remedy = "copy the file here again, or move the run away and repeat its own command"
     try:
         table = pd.read_csv(path)
@@ -51,24 +51,12 @@ def step_of_score(curve: pd.DataFrame, score: float) -> float:
     return float(last["step"] + share * (after["step"] - last["step"]))
 
 
-def drift_at_step(mean_drift: pd.DataFrame, step: float) -> float:
-    """Mean drift over layers, interpolated between dumps; NaN for no step.
-
-    Args:
-        mean_drift: ``step`` and ``drift``, ascending.
-        step: In optimizer steps.
-    """
-    if np.isnan(step):
-        return float("nan")
-    return float(np.interp(step, mean_drift["step"], mean_drift["drift"]))
-
-
 def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.DataFrame:
     """Drift of both methods at the validation score that both methods' seeds reach on average.
 
     Args:
         pairs: Of one task.
-        mean_drift: ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
+        mean_drift: ``task``, ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
 
     Returns:
         ``seed``, ``method``, ``score``, ``step``, ``drift`` and ``before_first_validation``; step
@@ -81,13 +69,17 @@ def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.Dat
     rows = []
     for run, curve in curves.items():
         step = step_of_score(curve, level)
-        own = mean_drift[
-            (mean_drift["method"] == run.method) & (mean_drift["seed"] == run.seed)
-        ].sort_values("step")
-        censored = step == curve["step"].iloc[0]
-        rows.append((run.seed, run.method, level, step, drift_at_step(own, step), censored))
+        drift, censored = drift_at(run, step, mean_drift), step == curve["step"].iloc[0]
+        rows.append((run.seed, run.method, level, step, drift, censored))
     columns = ["seed", "method", "score", "step", "drift", "before_first_validation"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def drift_at(run: Run, steps: Any, mean_drift: pd.DataFrame) -> Any:
+    """The run's mean drift at one or more steps, interpolated between dumps; NaN for no step."""
+    places = mean_drift[["task", "method", "seed"]]
+    own = mean_drift[(places == [run.task, run.method, run.seed]).all(axis=1)]
+    return np.interp(steps, own["step"], own["drift"])
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:

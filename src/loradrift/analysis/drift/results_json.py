@@ -12,10 +12,9 @@ from loradrift.analysis.drift.tables import DriftTables, last_steps
 
 def drift_results(tables: DriftTables) -> dict[str, Any]:
     """The results as JSON; what is not defined (a deviation of one seed) is null."""
-    reduction = tables.reduction
+    reduction, means = tables.reduction, tables.summary["mean"]
     tasks = list(dict.fromkeys(reduction["task"]))
-    results = {task: _task(tables, task) for task in tasks}
-    means, overall = tables.summary["mean"], tables.overall.iloc[0].to_dict()
+    overall = tables.overall.iloc[0].to_dict()
     plain: dict[str, Any] = _plain(
         {
             "control": tables.arms.control.name,
@@ -23,7 +22,7 @@ def drift_results(tables: DriftTables) -> dict[str, Any]:
             "not_compared": tables.others,
             "tasks_analyzed": tasks,
             "seeds_per_task": sorted({int(seed) for seed in reduction["seed"]}),
-            "task_results": results,
+            "task_results": {task: _task(tables, task) for task in tasks},
             "cross_task_summary": {
                 "mean_drift_reduction_all_tasks": means.mean(),
                 "std_drift_reduction_all_tasks": means.std(ddof=1),
@@ -41,18 +40,21 @@ def drift_results(tables: DriftTables) -> dict[str, Any]:
 
 
 def _task(tables: DriftTables, task: str) -> dict[str, Any]:
-    summary = tables.summary[tables.summary["task"] == task].iloc[0]
-    effects = tables.effects[tables.effects["task"] == task].iloc[0]
-    drift = last_steps(tables.drift[tables.drift["task"] == task])
+    """The statistics and drifts of one task; differences are treatment minus control."""
+    summary = tables.summary.set_index("task").loc[task]
+    effects = tables.effects.set_index("task").loc[task]
+    drift = last_steps(tables.drift[tables.drift["task"] == task]).set_index("method")
+
+    def size(name: str) -> dict[str, Any]:
+        interval = [effects[f"{name}_ci_lower"], effects[f"{name}_ci_upper"]]
+        return {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
+
     return {
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
             "std_drift_reduction_percent": summary["std"],
-            "ci_95_percent": [summary["ci_lower"], summary["ci_upper"]],
-            "ci_95_percent_any_text": [
-                summary["ci_lower_any_text"],
-                summary["ci_upper_any_text"],
-            ],
+            "ci_95_percent": list(summary[["ci_lower", "ci_upper"]]),
+            "ci_95_percent_any_text": list(summary[["ci_lower_any_text", "ci_upper_any_text"]]),
             "significance_test": {
                 "name": "paired t-test",
                 "p_value": effects["p_t"],
@@ -64,43 +66,30 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
                 "p_value_sign_flip": summary["p_sign_flip"],
                 "least_p_value_sign_flip": summary["least_p"],
             },
-            **_descriptions(effects),
+            "effect_sizes": {name: size(name) for name in ("d_z", "pooled_d")},
+            "equivalence": {
+                "margin_percent": EQUAL,
+                "ci_90_percent": list(effects[["equivalence_lower", "equivalence_upper"]]),
+                "p_value": effects["p_equivalence"],
+            },
+            "hierarchical_bootstrap": {
+                "ci_95_percent": list(effects[["bootstrap_lower", "bootstrap_upper"]]),
+                "note": BOOTSTRAP_ERRORS,
+            },
         },
         "all_results": {
             method: [
-                {"seed": int(seed), "layer_wise_drift": _layer_wise(own, int(seed))}
-                for seed in sorted(own["seed"].unique())
+                {"seed": seed, "layer_wise_drift": _layer_wise(own)}
+                for seed, own in drift.loc[[method]].groupby("seed")
             ]
             for method in tables.arms.names
-            for own in [drift[drift["method"] == method]]
         },
     }
 
 
-def _descriptions(effects: "pd.Series[Any]") -> dict[str, Any]:
-    """What stands beside the tests, of one task; differences are treatment minus control."""
-
-    def size(name: str) -> dict[str, Any]:
-        interval = [effects[f"{name}_ci_lower"], effects[f"{name}_ci_upper"]]
-        return {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
-
-    return {
-        "effect_sizes": {"d_z": size("d_z"), "pooled_d": size("pooled_d")},
-        "equivalence": {
-            "margin_percent": EQUAL,
-            "ci_90_percent": [effects["equivalence_lower"], effects["equivalence_upper"]],
-            "p_value": effects["p_equivalence"],
-        },
-        "hierarchical_bootstrap": {
-            "ci_95_percent": [effects["bootstrap_lower"], effects["bootstrap_upper"]],
-            "note": BOOTSTRAP_ERRORS,
-        },
-    }
-
-
-def _layer_wise(drift: pd.DataFrame, seed: int) -> dict[str, dict[str, float]]:
-    """Of the last step of one arm's run."""
-    last = drift[drift["seed"] == seed].pivot(index="layer", columns="measure", values="drift")
+def _layer_wise(drift: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Of the last step of one run."""
+    last = drift.pivot(index="layer", columns="measure", values="drift")
     return {
         f"layer_{layer}": {"cka": 1 - row["cka"], "cosine": 1 - row["cosine"], "drift": row["cka"]}
         for layer, row in last.iterrows()
@@ -113,8 +102,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -33,7 +33,8 @@ class Run:
     @property
     def distance(self) -> int:
         """How far it is from what its arm's name spells."""
-        distance = None if self.arm is None else self.arm.distance(self.record)
+        assert self.arm is not None
+        distance = self.arm.distance(self.record)
         assert distance is not None
         return distance
 
@@ -41,11 +42,6 @@ class Run:
     def seed(self) -> int:
         """Its seed."""
         return int(self.record.coordinates["seed"])
-
-    @property
-    def setting(self) -> str:
-        """What was overridden, but for what belongs to the method alone."""
-        return ",".join(part for part in self.variant.split(",") if not part.startswith(OWN))
 
     @property
     def variant(self) -> str:
@@ -70,10 +66,7 @@ class Run:
 
 
 def overrides(run: Run) -> str:
-    """What else a command needs that trains another run like this one, as typed.
-
-    Overrides that belong to the run's method alone are left out.
-    """
+    """What another run like this one needs on the command line, without its method's overrides."""
     typed = [each for each in run.record.overrides if varies(each) and not each.startswith(OWN)]
     parts = [f"study.name={run.record.coordinates['study']}"]
     parts += ["best=true" if part.startswith("best=") else part for part in typed]
@@ -84,9 +77,10 @@ def overrides(run: Run) -> str:
 
 def command(arm: Arm, partner: Run) -> str:
     """What trains the arm's run that ``partner`` is compared with."""
-    own = [part for part in arm.overrides if part not in partner.setting.split(",")]
+    shared = [part for part in variant_of(partner.record) if not part.startswith(OWN)]
+    own = [shlex.quote(part) for part in arm.overrides if part not in shared]
     place = f"task={partner.task} method={arm.method} seed={partner.seed}"
-    return " ".join(["python train.py", place, *map(shlex.quote, own), overrides(partner)])
+    return " ".join(["python train.py", place, *own, overrides(partner)])
 
 
 def certified(run: Run) -> bool:

@@ -1,6 +1,6 @@
 """All tables about drift, from the runs' files; what did not change is not computed again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +10,17 @@ import pandas as pd
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.effects import effect_table, overall
 from loradrift.analysis.drift.jackknife import jackknife_variance
-from loradrift.analysis.drift.pairing import Pair, Pairing
-from loradrift.analysis.drift.performance import equal_performance, run_table, validation_curve
+from loradrift.analysis.drift.pairing import Pair, Pairing, find_pairs
+from loradrift.analysis.drift.performance import (
+    drift_at,
+    equal_performance,
+    run_table,
+    validation_curve,
+)
 from loradrift.analysis.drift.run_view import Run
-from loradrift.analysis.drift.usable_pairs import DriftCache
+from loradrift.analysis.drift.usable_pairs import DriftCache, readable
+from loradrift.config import UserError
+from loradrift.config.analysis import ComparisonConfig
 from loradrift.statistics import max_t, sign_flip, t_interval
 from loradrift.statistics.values import Array
 
@@ -67,6 +74,31 @@ class DriftTables(NamedTuple):
         return list(self.compared.loc[self.compared["role"] == "not compared", "arm"])
 
 
+def compare_runs(config: ComparisonConfig) -> tuple[Pairing, DriftTables]:
+    """Read the runs that can be compared and compute the tables.
+
+    Raises:
+        UserError: If no runs can be compared.
+    """
+    results = Path(config.results)
+    arms = Arms.of(config.control, config.treatment)
+    found = find_pairs(Path(config.runs), config.study, arms)
+    pairing = readable(found, config.measures, results)
+    print_problems(pairing.problems)
+    if not pairing.pairs:
+        raise UserError(
+            f"no task has finished runs of {' and '.join(arms.names)} with the same seed and rows: "
+            "nothing to compare"
+        )
+    return pairing, analyse(pairing, config.measures, results, config.seed)
+
+
+def print_problems(problems: Iterable[str]) -> None:
+    """Print one line for everything that is left out."""
+    for problem in problems:
+        print(f"not analysed: {problem}", flush=True)
+
+
 def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int) -> DriftTables:
     """Compute every table.
 
@@ -82,33 +114,32 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     cache = DriftCache(results)
     rng = np.random.default_rng(seed)
     arms, pairs = pairing.arms, pairing.pairs
+    roles = [(arm.role, arm.name) for arm in arms]
+    roles += [("not compared", name) for name in pairing.others]
     runs = [run for pair in pairs for run in pair]
     drift = _stack(runs, [cache.drift(run, measures) for run in runs])
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
     keys = ["task", "method", "seed", "step"]
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
-    last = last_steps(mean_drift)
-    reduction = _reduction(arms, last)
-    by_row = {task: _by_row(own, cache) for task, own in _by_task(pairs).items()}
+    reduction = _reduction(arms, last_steps(mean_drift))
+    by_task = {pair.task: [each for each in pairs if each.task == pair.task] for pair in pairs}
+    by_row = {task: _by_row(own, cache) for task, own in by_task.items()}
+    reached = [
+        equal_performance(own, mean_drift).assign(task=task) for task, own in by_task.items()
+    ]
     return DriftTables(
-        compared=arms.table(pairing.others),
+        compared=pd.DataFrame(roles, columns=["role", "arm"]),
         runs=run_table(runs),
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
         summary=_summary(reduction, by_row, rng),
         overall=overall(reduction, rng),
-        effects=effect_table(arms, reduction, _pseudo_values(reduction, by_row), rng),
+        effects=effect_table(arms, reduction, by_row, rng),
         layers=_layers(arms, last_steps(cka), rng),
         controls=_stack([p.treatment for p in pairs], [cache.controls(p, seed) for p in pairs]),
         grids=_stack(runs, [cache.grid(run) for run in runs]),
-        equal_performance=pd.concat(
-            [
-                equal_performance(own, mean_drift[mean_drift["task"] == task]).assign(task=task)
-                for task, own in _by_task(pairs).items()
-            ],
-            ignore_index=True,
-        ),
+        equal_performance=pd.concat(reached, ignore_index=True),
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
     )
 
@@ -137,11 +168,6 @@ def _reduction(arms: Arms, last: pd.DataFrame) -> pd.DataFrame:
     return wide
 
 
-def _by_task(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    tasks = dict.fromkeys(pair.task for pair in pairs)
-    return {task: [pair for pair in pairs if pair.task == task] for task in tasks}
-
-
 def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
     """Each seed's reduction without each probe row in turn (S, N)."""
     replicates = []
@@ -149,16 +175,6 @@ def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
         control, treatment = (cache.replicates(run)["drift"].to_numpy() for run in pair)
         replicates.append(100 * (1 - treatment / control))
     return np.stack(replicates)
-
-
-def _pseudo_values(reduction: pd.DataFrame, by_row: Mapping[str, Array]) -> dict[str, Array]:
-    """What each row adds to each seed's reduction (S, N): the mean over rows is the reduction."""
-    values = {}
-    for task, own in reduction.groupby("task", sort=False):
-        without_SN, whole_S = by_row[str(task)], own["reduction_percent"].to_numpy()
-        pulls_SN = without_SN.mean(axis=1, keepdims=True) - without_SN
-        values[str(task)] = whole_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
-    return values
 
 
 def _summary(
@@ -171,22 +187,21 @@ def _summary(
         rows_of_probe = jackknife_variance(by_row[str(task)].mean(axis=0))
         beyond = t_interval(values, rows_of_probe)
         test = sign_flip(values, rng=rng)
-        rows.append(
-            {
-                "task": task,
-                "seeds": len(values),
-                "mean": seeds.estimate,
-                "std": float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
-                "ci_lower": seeds.low,
-                "ci_upper": seeds.high,
-                "ci_lower_any_text": beyond.low,
-                "ci_upper_any_text": beyond.high,
-                "p_sign_flip": test.p,
-                "least_p": test.least_p,
-                "row_variance": rows_of_probe.value,
-                "row_df": rows_of_probe.df,
-            }
-        )
+        row = {
+            "task": task,
+            "seeds": len(values),
+            "mean": seeds.estimate,
+            "std": own["reduction_percent"].std(),
+            "ci_lower": seeds.low,
+            "ci_upper": seeds.high,
+            "ci_lower_any_text": beyond.low,
+            "ci_upper_any_text": beyond.high,
+            "p_sign_flip": test.p,
+            "least_p": test.least_p,
+            "row_variance": rows_of_probe.value,
+            "row_df": rows_of_probe.df,
+        }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -198,29 +213,20 @@ def _layers(arms: Arms, last: pd.DataFrame, rng: np.random.Generator) -> pd.Data
         control_SL, treatment_SL = (wide[name].to_numpy() for name in arms.names)
         tests = max_t(control_SL - treatment_SL, rng=rng)
         control_L, treatment_L = control_SL.mean(0), treatment_SL.mean(0)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "task": task,
-                    "layer": wide[arms.control.name].columns,
-                    arms.control.name: control_L,
-                    arms.treatment.name: treatment_L,
-                    "reduction_percent": 100 * (1 - treatment_L / control_L),
-                    "p_adjusted": tests.p_L,
-                    "least_p": tests.least_p,
-                }
-            )
-        )
+        columns = {
+            "task": task,
+            "layer": wide[arms.control.name].columns,
+            arms.control.name: control_L,
+            arms.treatment.name: treatment_L,
+            "reduction_percent": 100 * (1 - treatment_L / control_L),
+            "p_adjusted": tests.p_L,
+            "least_p": tests.least_p,
+        }
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)
 
 
 def _path(run: Run, mean_drift: pd.DataFrame) -> pd.DataFrame:
     """Validation score and mean drift at each validation of a run."""
     curve = validation_curve(run)
-    own = mean_drift[
-        (mean_drift["task"] == run.task)
-        & (mean_drift["method"] == run.method)
-        & (mean_drift["seed"] == run.seed)
-    ]
-    curve["drift"] = np.interp(curve["step"], own["step"], own["drift"])
-    return curve
+    return curve.assign(drift=drift_at(run, curve["step"], mean_drift))

@@ -1,23 +1,63 @@
-"""Drift of dumps with more token rows than fit into memory.
+"""What is read of a dump, and the drift of dumps with more token rows than fit into memory.
 
 Both dumps are read side by side, a few rows at a time. Linear CKA, cosine, Procrustes, SVCCA and
 PWCCA need sums over rows and are exact for all of them. ``cka_rbf``, ``knn`` and ``rsa`` need every
 pair of rows: they are measured on a fixed sample of the rows.
 """
 
-# Shape suffixes: K rows that are read together, D width.
+# Shape suffixes: N rows, K of them that are read together, D width.
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from loradrift.activations import ActivationReader
-from loradrift.analysis.drift.dumps import chunks, named, ordinary_dimensions, sampled_rows
+from loradrift.activations import ActivationReader, StoreError, row_sample
+from loradrift.activations.pooling import SAMPLE
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.sufficient_stats import SufficientStats
 from loradrift.similarity.metrics import CKA, METRICS, CKABiased, Cosine
 from loradrift.similarity.streaming import SummedRows
+
+MASSIVE = 10.0
+"""A dimension whose root mean square is this many times the layer's median one is massive: it
+alone can decide a similarity (Sun et al. 2024, arXiv:2402.17762; Timkey & van Schijndel 2021)."""
+
+CHUNK = 1024
+"""Rows of a large dump that are in memory together."""
+
+
+def ordinary_dimensions(rows_ND: Tensor) -> Tensor:
+    """Indices of the dimensions that are not massive."""
+    size_D = rows_ND.float().square().mean(0).sqrt()
+    return (size_D <= MASSIVE * size_D.median()).nonzero().flatten()
+
+
+def is_streamed(store: ActivationReader) -> bool:
+    """Whether the dumps have more token rows than a sample, and are read a few rows at a time."""
+    return store.manifest["pooling"].startswith("tokens") and store.num_rows(0) > SAMPLE
+
+
+def sampled_rows(store: ActivationReader, step: int, layer: str) -> Tensor:
+    """The rows that stand for all: a fixed sample of a streamed dump, every row of another."""
+    if not is_streamed(store):
+        return store.read(step, [layer])[layer]
+    chosen, start, rows = row_sample(store.num_rows(step)), 0, []
+    for chunk_KD in store.read_rows(step, layer, CHUNK):
+        inside = (chosen >= start) & (chosen < start + len(chunk_KD))
+        rows.append(chunk_KD[chosen[inside] - start])
+        start += len(chunk_KD)
+    return torch.cat(rows)
+
+
+@contextmanager
+def named(store: ActivationReader, step: int, layer: str) -> Iterator[None]:
+    """Turn a measure's ValueError into a StoreError that names run, step and layer."""
+    try:
+        yield
+    except ValueError as error:
+        raise StoreError(f"{store.root}: step {step}, {layer}: {error}") from error
 
 
 def token_drifts(
@@ -25,9 +65,7 @@ def token_drifts(
 ) -> Iterator[tuple[int, int, dict[str, float]]]:
     """Step, number of the layer, and drift by measure: of every layer at every dump.
 
-    Args:
-        store: Any store.
-        measures: Names of measures beside ``cka``, ``cka_biased`` and ``cka_without_massive``.
+    ``cka``, ``cka_biased`` and ``cka_without_massive`` are measured beside ``measures``.
 
     Raises:
         StoreError: If a dump is damaged, or holds what has no drift; names it.
@@ -52,11 +90,11 @@ def _drift(
             without_massive.update(x_KD[:, ordinary], y_KD[:, ordinary])
         cosine.update(x_KD, y_KD)
     total = whole.total()
+    of_ordinary = without_massive.total() if len(ordinary) < width else total
     drifts = {
         "cka": 1 - CKA.of_moments(total),
         "cka_biased": 1 - CKABiased.of_moments(total),
-        "cka_without_massive": 1
-        - CKA.of_moments(without_massive.total() if len(ordinary) < width else total),
+        "cka_without_massive": 1 - CKA.of_moments(of_ordinary),
     }
     for name in measures:
         kind = METRICS.get(name)
@@ -86,6 +124,6 @@ def _cosine_centered(
 
 def _pairs(store: ActivationReader, step: int, layer: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of step 0 with the same rows of another step, in float64."""
-    both = (chunks(store, each, layer) for each in (0, step))
+    both = (store.read_rows(each, layer, CHUNK) for each in (0, step))
     for x_KD, y_KD in zip(*both, strict=True):
         yield x_KD.double(), y_KD.double()

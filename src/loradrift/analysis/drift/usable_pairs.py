@@ -19,8 +19,7 @@ from loradrift.config import UserError
 class DriftCache:
     """Tables of single runs, by their dumps' checksums and the code that makes them.
 
-    Args:
-        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
+    What is remembered lies in ``.remembered`` below the folder of the results.
     """
 
     def __init__(self, results: Path) -> None:
@@ -51,13 +50,9 @@ class DriftCache:
 
 
 def readable(pairing: Pairing, measures: Sequence[str], results: Path) -> Pairing:
-    """The pairs that can be analysed to the end; the others join the problems, one line each.
+    """Keep the pairs whose files are whole and show a drift; the others become problems.
 
-    Args:
-        pairing: Any pairs.
-        measures: Measures of drift beside CKA and cosine.
-        results: As for :func:`~loradrift.analysis.drift.tables.analyse`, which finds the drift
-            remembered.
+    Their drift is remembered, so that :func:`~loradrift.analysis.drift.tables.analyse` finds it.
     """
     cache = DriftCache(results)
     pairs, problems = [], list(pairing.problems)
@@ -85,29 +80,22 @@ def _check(run: Run, cache: DriftCache, measures: Sequence[str]) -> None:
     # What is remembered is found by the manifest, which stays when the files are gone.
     run.store.check_sizes()
     drift = cache.drift(run, measures)
-    undefined = drift[(drift["measure"] == "cka") & drift["drift"].isna()]
+    undefined, where = drift[(drift["measure"] == "cka") & drift["drift"].isna()], ""
     if len(undefined):
-        first = undefined.iloc[0]
-        raise UserError(_no_variance(run, f"layer {first['layer']} at step {first['step']}"))
-    if not np.isfinite(cache.replicates(run)["drift"]).all():
-        raise UserError(_no_variance(run, "a layer, without one of its rows,"))
+        where = "layer {layer} at step {step}".format(**undefined.iloc[0])
+    elif not np.isfinite(cache.replicates(run)["drift"]).all():
+        where = "a layer, without one of its rows,"
+    if where:
+        raise UserError(
+            f"{run.folder}: {where} has no variance over the probe's rows, so its drift is "
+            "undefined; see whether training collapsed, or train both methods with another "
+            "callbacks.activation_dump.pooling"
+        )
     validation_curve(run)
 
 
-def _no_variance(run: Run, where: str) -> str:
-    return (
-        f"{run.folder}: {where} has no variance over the probe's rows, so its drift is undefined; "
-        "see whether training collapsed, or train both methods with another "
-        "callbacks.activation_dump.pooling"
-    )
-
-
 def _check_moved(run: Run, cache: DriftCache, measures: Sequence[str]) -> None:
-    """Refuse a control without drift, of which nothing is a percentage.
-
-    Raises:
-        UserError: If it has none at its last step.
-    """
+    """Refuse a control without drift at its last step, of which nothing is a percentage."""
     drift = cache.drift(run, measures)
     last = drift[(drift["measure"] == "cka") & (drift["step"] == drift["step"].max())]
     if last["drift"].mean() <= 0:

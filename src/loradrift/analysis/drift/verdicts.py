@@ -14,20 +14,47 @@ one-sided exact p below 0.125.
 # Shape suffixes: S seeds, T tasks.
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from loradrift.analysis.drift.contrasts import ALPHA, Tested, contrast, mean_change
 from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence, Hypothesis, Outcome, Verdict
-from loradrift.statistics import Variance, adjust, stack
-from loradrift.statistics.values import Array
+from loradrift.statistics import (
+    Interval,
+    Variance,
+    adjust,
+    equivalence,
+    least_p,
+    noninferiority,
+    ratio_interval,
+    sign_flip,
+    stack,
+    t_interval,
+)
+from loradrift.statistics.paired import Adjusted
+from loradrift.statistics.values import ROUNDING, Alternative, Array
+
+ALPHA = 0.05
+LEVELS = (1 - ALPHA, 1 - 2 * ALPHA)
+"""Of the interval that a verdict needs, and of that which shows two sides equal."""
+
+
+class _Tested(NamedTuple):
+    """What is measured about one hypothesis, before p is corrected."""
+
+    outcome: Outcome
+    interval: Interval | None = None
+    """None if there is nothing to test."""
+
+    p: float = np.nan
+    p_opposite: float = np.nan
+    equal: bool = False
+    """The 90 % interval lies strictly within the margin on both sides."""
 
 
 def decide(
-    evidence: Mapping[str, Evidence],
-    hypotheses: Sequence[Hypothesis] = HYPOTHESES,
-    seed: int = 0,
+    evidence: Mapping[str, Evidence], hypotheses: Sequence[Hypothesis] = HYPOTHESES, seed: int = 0
 ) -> list[Outcome]:
     """A verdict for each hypothesis.
 
@@ -42,78 +69,65 @@ def decide(
     names = [hypothesis.name for hypothesis in hypotheses]
     if unknown := sorted(set(evidence) - set(names)):
         raise ValueError(f"evidence must be for one of {names}, got {unknown}")
-    tested = {h.name: _test(h, evidence[h.name], seed) for h in hypotheses if h.name in evidence}
-
-    def p_values(field: Literal["p", "p_opposite"]) -> dict[str, float]:
-        found = {name: t for name, t in tested.items() if isinstance(t, Tested)}
-        return {name: getattr(found[name], field) if name in found else np.nan for name in names}
-
-    corrected, opposite = adjust(p_values("p")), adjust(p_values("p_opposite"))
-    outcomes = []
-    for hypothesis in hypotheses:
-        result = tested.get(hypothesis.name, f"no results in {hypothesis.table}")
-        if isinstance(result, str):
-            # Blocks that are not enough are no lack of data: what is missing can be added.
-            some = hypothesis.name in evidence and evidence[hypothesis.name].missing
-            verdict = Verdict.UNDECIDED if some else Verdict.NO_DATA
-            outcomes.append(Outcome(hypothesis=hypothesis, verdict=verdict, note=result))
-            continue
-        p, against = corrected[hypothesis.name], opposite[hypothesis.name].holm
-        outcomes.append(
-            Outcome(
-                hypothesis=hypothesis,
-                verdict=_verdict(hypothesis, result, p.holm, against),
-                estimate=result.interval.estimate,
-                ci_lower=_number(result.interval.low),
-                ci_upper=_number(result.interval.high),
-                p=result.p,
-                p_bonferroni=p.bonferroni,
-                p_holm=p.holm,
-                p_benjamini_hochberg=p.benjamini_hochberg,
-                p_sign_flip=result.p_sign_flip,
-                least_p=result.least_p,
-                p_opposite_holm=against,
-                p_equivalence=_number(result.p_equivalence),
-                num_seeds=result.change_ST.shape[0],
-                num_tasks=result.change_ST.shape[1],
-                row_standard_error=_row_error(evidence[hypothesis.name].rows),
-                note=result.note,
-            )
-        )
-    return outcomes
+    tested = {each.name: _test(each, evidence.get(each.name), seed) for each in hypotheses}
+    corrected = adjust({name: each.p for name, each in tested.items()})
+    opposite = adjust({name: each.p_opposite for name, each in tested.items()})
+    return [_decided(tested[name], corrected[name], opposite[name].holm) for name in names]
 
 
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _decided(tested: _Tested, p: Adjusted, p_opposite: float) -> Outcome:
+    outcome, interval = tested.outcome, tested.interval
+    if interval is None:
+        return outcome
+    margin = outcome.hypothesis.margin
+    above, below = interval.low >= margin, interval.high <= margin
+    at_least = outcome.hypothesis.direction == "at least"
+    holds, fails = (above, below) if at_least else (below, above)
+    verdict = Verdict.UNDECIDED
+    if holds and p.holm <= ALPHA:
+        verdict = Verdict.SUPPORTED
+    elif fails and p_opposite <= ALPHA:
+        # A claim of a difference fails in two ways: no difference worth the margin, or the reverse.
+        verdict = Verdict.EQUIVALENT if tested.equal else Verdict.REFUTED
+    return replace(
+        outcome,
+        verdict=verdict,
+        p_bonferroni=p.bonferroni,
+        p_holm=p.holm,
+        p_benjamini_hochberg=p.benjamini_hochberg,
+        p_opposite_holm=p_opposite,
+    )
 
 
-def _row_error(rows: Variance | None) -> float | None:
-    return None if rows is None else float(np.sqrt(rows.value))
-
-
-def _test(hypothesis: Hypothesis, evidence: Evidence, seed: int) -> Tested | str:
+def _test(hypothesis: Hypothesis, evidence: Evidence | None, seed: int) -> _Tested:
     """Everything measured about one hypothesis, or why nothing is."""
+    if evidence is None:
+        return _untested(hypothesis, f"no results in {hypothesis.table}")
     treatment_ST, control_ST = _sides(hypothesis, evidence)
     complete_S = np.isfinite(treatment_ST).all(axis=1) & np.isfinite(control_ST).all(axis=1)
     if not complete_S.any():
-        reason = "no seed has a value for both sides and every task"
-        return f"{reason}: {evidence.missing}" if evidence.missing else reason
+        reasons = ["no seed has a value for both sides and every task", evidence.missing]
+        return _untested(hypothesis, ": ".join(filter(None, reasons)), evidence.missing)
     treatment_ST, control_ST = treatment_ST[complete_S], control_ST[complete_S]
     if (control_ST <= 0).any():
-        return f"a change in percent of {control_ST.min():g} is undefined"
-    measure = contrast if hypothesis.test == "noninferiority" else mean_change
-    rng = np.random.default_rng(seed)
-    result = measure(hypothesis, treatment_ST, control_ST, evidence.rows, rng)
-    notes = [result.note]
-    if hypothesis.test == "sign_flip" and result.least_p > ALPHA:
+        reason = f"a change in percent of {control_ST.min():g} is undefined"
+        return _untested(hypothesis, reason, evidence.missing)
+    tested = _compare(hypothesis, treatment_ST, control_ST, evidence.rows, seed)
+    outcome, notes = tested.outcome, [tested.outcome.note]
+    if hypothesis.test == "sign_flip" and outcome.least_p is not None and outcome.least_p > ALPHA:
         notes.append(f"{treatment_ST.size} blocks cannot reach p <= {ALPHA}")
-    left_out = int((~complete_S).sum())
-    if left_out:
+    if left_out := int((~complete_S).sum()):
         notes.append(f"{left_out} seeds without a value for every task left out")
         notes.append(evidence.missing)
     if evidence.rows is not None:
         notes.append("the interval also holds for other rows than the probe's")
-    return result._replace(note="; ".join(filter(None, notes)))
+    return tested._replace(outcome=replace(outcome, note="; ".join(filter(None, notes))))
+
+
+def _untested(hypothesis: Hypothesis, reason: str, missing: str = "") -> _Tested:
+    # Blocks that are not enough are no lack of data: what is missing can be added.
+    verdict = Verdict.UNDECIDED if missing else Verdict.NO_DATA
+    return _Tested(Outcome(hypothesis=hypothesis, verdict=verdict, note=reason))
 
 
 def _sides(hypothesis: Hypothesis, evidence: Evidence) -> tuple[Array, Array]:
@@ -131,13 +145,80 @@ def _sides(hypothesis: Hypothesis, evidence: Evidence) -> tuple[Array, Array]:
     return treatment_ST, control_ST
 
 
-def _verdict(hypothesis: Hypothesis, result: Tested, p: float, p_opposite: float) -> Verdict:
-    interval = result.interval
-    above, below = interval.low >= hypothesis.margin, interval.high <= hypothesis.margin
-    holds, fails = (above, below) if hypothesis.direction == "at least" else (below, above)
-    if holds and p <= ALPHA:
-        return Verdict.SUPPORTED
-    if fails and p_opposite <= ALPHA:
-        # A claim of a difference fails in two ways: no difference worth the margin, or the reverse.
-        return Verdict.EQUIVALENT if result.equal else Verdict.REFUTED
-    return Verdict.UNDECIDED
+def _compare(
+    hypothesis: Hypothesis,
+    treatment_ST: Array,
+    control_ST: Array,
+    rows: Variance | None,
+    seed: int,
+) -> _Tested:
+    """The tests on both sides of the margin, and the intervals that go with them."""
+    margin, rng = hypothesis.margin, np.random.default_rng(seed)
+    of_means = hypothesis.test == "noninferiority"
+    contrast = _means_ratio if of_means else _mean_change
+    change_ST, blocks_ST, intervals = contrast(hypothesis, treatment_ST, control_ST, rows)
+    interval, inner = intervals
+    sides: list[Alternative] = ["greater", "less"]
+    if hypothesis.direction == "at most":
+        sides.reverse()
+    test, against = (sign_flip(blocks_ST, margin, side, rng) for side in sides)
+    p, p_opposite = test.p, against.p
+    drawn = "" if test.exact else "flips were drawn: too many blocks to count them all"
+    note = "; ".join(filter(None, [interval.note, drawn]))
+    if of_means:
+        of_seeds = noninferiority(treatment_ST.mean(axis=1), control_ST.mean(axis=1), margin / 100)
+        if of_seeds.note:  # the exact test needs no spread
+            note = f"{of_seeds.note}; p is the sign-flip test's"
+        else:
+            p, p_opposite = of_seeds.p, 1 - of_seeds.p
+    change_S = change_ST.mean(axis=1)
+    equal = equivalence(change_S, np.zeros_like(change_S), -margin, margin)
+    outcome = Outcome(
+        hypothesis=hypothesis,
+        verdict=Verdict.UNDECIDED,
+        estimate=interval.estimate,
+        ci_lower=_number(interval.low),
+        ci_upper=_number(interval.high),
+        p=p,
+        p_sign_flip=test.p,
+        least_p=least_p(treatment_ST.size, "greater") if test.exact else test.least_p,
+        p_equivalence=_number(equal.p),
+        num_seeds=treatment_ST.shape[0],
+        num_tasks=treatment_ST.shape[1],
+        row_standard_error=None if rows is None else float(np.sqrt(rows.value)),
+        note=note,
+    )
+    # Two one-sided tests, in the form that needs no spread and contains the rows' part.
+    within = max(-inner.low, inner.high) < margin * (1 - ROUNDING)
+    return _Tested(outcome, interval, p, p_opposite, within)
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _mean_change(
+    hypothesis: Hypothesis, treatment_ST: Array, control_ST: Array, rows: Variance | None
+) -> tuple[Array, Array, list[Interval]]:
+    """Mean change of the blocks: the changes, what the exact test takes, the intervals."""
+    sign = 1 if hypothesis.change == "decrease" else -1
+    change_ST = sign * 100 * (control_ST - treatment_ST) / control_ST
+    intervals = [t_interval(change_ST.mean(axis=1), rows, level) for level in LEVELS]
+    return change_ST, change_ST, intervals
+
+
+def _means_ratio(
+    hypothesis: Hypothesis, treatment_ST: Array, control_ST: Array, rows: Variance | None
+) -> tuple[Array, Array, list[Interval]]:
+    """Ratio of the means, likewise; its interval is of ``treatment - (1 - margin) control``."""
+    means = treatment_ST.mean(axis=1), control_ST.mean(axis=1)
+    ratio_rows = rows and Variance(rows.value / 100**2, rows.df)
+    ratios = [ratio_interval(*means, ratio_rows, level) for level in LEVELS]
+    intervals = []
+    for each in ratios:
+        estimate, low, high = (100 * (1 - end) for end in (each.estimate, each.high, each.low))
+        intervals.append(each._replace(estimate=estimate, low=low, high=high))
+    # Blocks in percent of one number, so that their mean is on the margin when the contrast is 0.
+    change_ST = 100 * (control_ST - treatment_ST) / control_ST.mean()
+    excess_ST = hypothesis.margin * (1 - control_ST / control_ST.mean())
+    return change_ST, change_ST + excess_ST, intervals

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.drift.compare import compare_runs
 from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.hypotheses import Outcome, hypotheses_about
 from loradrift.analysis.drift.hypothesis_data import (
@@ -16,7 +15,7 @@ from loradrift.analysis.drift.hypothesis_data import (
     read_outcomes,
 )
 from loradrift.analysis.drift.results_json import drift_results
-from loradrift.analysis.drift.tables import DriftTables
+from loradrift.analysis.drift.tables import DriftTables, compare_runs
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, HypothesesConfig, ReportConfig
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
@@ -27,9 +26,6 @@ from loradrift.files import write_json
 from loradrift.report.figures import check_figures
 from loradrift.report.terminal import print_table
 from loradrift.similarity import MEASURES, SelfCheck
-
-ALWAYS = ("cka", "cka_biased", "cosine", "cosine_centered")
-"""Measures that every analysis of drift uses."""
 
 
 class Findings(NamedTuple):
@@ -51,7 +47,8 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     """
     config = settings.analysis
     check_figures(config.figures, [*DRIFT, *HYPOTHESES, *WEIGHTS])
-    self_checks = run_self_checks(dict.fromkeys([*ALWAYS, *config.measures]), config.seed)
+    always = ("cka", "cka_biased", "cosine", "cosine_centered")
+    self_checks = run_self_checks(dict.fromkeys([*always, *config.measures]), config.seed)
     pairing, tables = compare_runs(config)
     folder = Path(config.results) / "drift_analysis"
     not_analysed = pd.DataFrame({"not analysed": pairing.problems}, dtype=object)
@@ -110,10 +107,8 @@ def decide_hypotheses(config: AnalysisConfig, tables: DriftTables) -> list[Outco
     """Decide the hypotheses, in ``hypotheses.json`` and in the terminal."""
     outcomes = decide_tables(tables, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
-    shown = outcome_table(outcomes)[
-        ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
-    ]
-    print_table(shown, "Hypotheses")
+    shown = ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
+    print_table(outcome_table(outcomes)[shown], "Hypotheses")
     return outcomes
 
 

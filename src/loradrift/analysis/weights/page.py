@@ -1,11 +1,11 @@
 """The report's section about weights: its figures, its tables, and what the terminal shows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
-from loradrift.analysis.drift.page import left_out
 from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.tables import Weights
 from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
@@ -51,6 +51,14 @@ def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]
             "change too, are not in the update norm.",
         ),
     ]
+
+
+def left_out(problems: Sequence[str]) -> list[Block]:
+    """Compose a table of what is not in the report; nothing if nothing is missing."""
+    if not problems:
+        return []
+    frame = pd.DataFrame({"not analysed": list(problems)})
+    return [Table(frame, "What was left out of this report, and why.")]
 
 
 def sizes(summary: pd.DataFrame) -> pd.DataFrame:

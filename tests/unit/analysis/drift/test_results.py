@@ -7,12 +7,16 @@ import pytest
 from planted import write_run
 
 from loradrift.analysis.drift.hypothesis_data import decide_tables
-from loradrift.analysis.drift.page import _effects, _equal_performance, _overall
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import analyse
 from loradrift.analysis.drift.usable_pairs import readable
-from loradrift.analysis.drift_report.page import summary_table
+from loradrift.analysis.drift_report.page import (
+    _effects,
+    _equal_performance,
+    _overall,
+    summary_table,
+)
 from loradrift.statistics import equivalence, paired_d, pooled_d
 
 QUICK = {"steps": (0, 9), "scores": (0.8,), "num_rows": 40}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from loradrift.activations import ActivationReader, ActivationStore, Pooling, pooling, row_sample
-from loradrift.analysis.drift import dumps, layers, token_drift
+from loradrift.analysis.drift import layers, token_drift
 from loradrift.analysis.drift.layers import (
     controls,
     layer_grid,
@@ -26,8 +26,8 @@ EXACT = set(MEASURES) - {"cka_rbf", "knn", "rsa"}
 def run(tmp_path, monkeypatch):
     """Two dumps of 400 tokens with a massive dimension and means far from zero."""
     monkeypatch.setattr(pooling, "SAMPLE", 90)
-    monkeypatch.setattr(dumps, "SAMPLE", 90)
-    monkeypatch.setattr(dumps, "CHUNK", 64)
+    monkeypatch.setattr(token_drift, "SAMPLE", 90)
+    monkeypatch.setattr(token_drift, "CHUNK", 64)
     monkeypatch.setattr(streaming, "CHUNK", 100)
     generator = torch.Generator().manual_seed(0)
     base = {name: torch.randn(N, D, generator=generator) + 3 for name in LAYERS}
@@ -44,7 +44,7 @@ def run(tmp_path, monkeypatch):
 
 def one_shot(run, monkeypatch, table, *arguments):
     with monkeypatch.context() as patch:
-        for module in (layers, dumps):
+        for module in (layers, token_drift):
             patch.setattr(module, "is_streamed", lambda store: False)
         return table(run, *arguments)
 
@@ -108,7 +108,7 @@ def test_a_measure_without_a_metric_is_of_the_sample(run, monkeypatch):
 
 
 def test_few_token_rows_are_read_whole(run, monkeypatch):
-    monkeypatch.setattr(dumps, "SAMPLE", N)
-    assert not dumps.is_streamed(run.store)
+    monkeypatch.setattr(token_drift, "SAMPLE", N)
+    assert not token_drift.is_streamed(run.store)
     assert "sample_of" not in controls(run, run, 0)
     assert len(mean_drift_replicates(run)) == N
