@@ -1,11 +1,12 @@
 """From official files to batches."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from loradrift.caching import cached, folder_with
 from loradrift.config import DataConfig, UserError
-from loradrift.data.base import Example, Row, Splits, rows_fingerprint, split_rows
+from loradrift.data.base import Row, Splits, rows_fingerprint
 from loradrift.data.batches import (
     ALONE,
     Batch,
@@ -15,21 +16,19 @@ from loradrift.data.batches import (
     Share,
     TrainBatches,
 )
-from loradrift.data.corpus import read_corpus
+from loradrift.data.corpus import read_corpus, read_retention_text
 from loradrift.data.glue import FORMATS, GlueFormat, read_glue
 from loradrift.data.hub import read_hub, read_hub_retention_text, read_hub_squad
-from loradrift.data.retention_text import read_retention_text
+from loradrift.data.splits import split_questions, split_rows
 from loradrift.data.squad_v2.encoding import WindowSizes
-from loradrift.data.squad_v2.format import Question, read_squad
+from loradrift.data.squad_v2.format import Question, find_squad, read_squad
 from loradrift.data.squad_v2.metrics import evaluate as evaluate_squad
-from loradrift.data.squad_v2.splits import find_squad, split_questions
 from loradrift.data.squad_v2.windows import Windows, make_windows, windows_fingerprint
 from loradrift.data.tokens import (
     TokenTable,
     tokenization_fingerprint,
     tokenize,
     tokenize_documents,
-    tokenize_examples,
 )
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "Batch",
     "Collator",
     "EvaluationBatches",
-    "Example",
     "GlueFormat",
     "Question",
     "Row",
@@ -60,33 +58,21 @@ __all__ = [
     "tokenization_fingerprint",
     "tokenize",
     "tokenize_documents",
-    "tokenize_examples",
     "windows_fingerprint",
 ]
 
 
 def load_glue(task: str, data: DataConfig, cache: Path, form: GlueFormat) -> Splits[Row]:
-    """Rows of a GLUE task, from the source that ``data`` names.
-
-    Args:
-        task: Begins the rows' ids.
-        data: The source.
-        cache: Folder shared by all runs.
-        form: Columns and labels of the files.
+    """Rows of a GLUE task, whose name begins their ids, from the source that ``data`` names.
 
     Raises:
         UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
     """
     if data.name == "hub":
-        train, evaluation = (
-            read_hub(form, task, split) for split in ("train", data.evaluation_split)
-        )
+        read = partial(read_hub, form, task)
     else:
-        root = data_root(data, cache)
-        train, evaluation = (
-            read_glue(root, form, task, split) for split in ("train", data.evaluation_split)
-        )
-    return split_rows(train, evaluation, data)
+        read = partial(read_glue, data_root(data, cache), form, task)
+    return split_rows(read("train"), read(data.evaluation_split), data)
 
 
 def load_squad(data: DataConfig, cache: Path) -> Splits[Question]:
@@ -95,13 +81,12 @@ def load_squad(data: DataConfig, cache: Path) -> Splits[Question]:
     Raises:
         UserError: If a file is missing or malformed, a split is empty, or the hub is not there.
     """
+    splits = ("train", data.evaluation_split)
     if data.name == "hub":
-        train, evaluation = read_hub_squad("train"), read_hub_squad(data.evaluation_split)
+        train, evaluation = map(read_hub_squad, splits)
     else:
         root = data_root(data, cache)
-        train, evaluation = (
-            read_squad(find_squad(root, split)) for split in ("train", data.evaluation_split)
-        )
+        train, evaluation = (read_squad(find_squad(root, split)) for split in splits)
     return split_questions(train, evaluation, data)
 
 
@@ -119,19 +104,14 @@ def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
 
 
 def load_retention_text(data: DataConfig, cache: Path) -> list[Row]:
-    """Held-out text that belongs to no task, from the source that ``data`` names.
-
-    Returns:
-        Nothing where there is none.
+    """Held-out text that belongs to no task; nothing where the source of ``data`` has none.
 
     Raises:
         UserError: If its file is damaged.
     """
-    return (
-        read_hub_retention_text()
-        if data.name == "hub"
-        else read_retention_text(data_root(data, cache))
-    )
+    if data.name == "hub":
+        return read_hub_retention_text()
+    return read_retention_text(data_root(data, cache))
 
 
 def data_root(data: DataConfig, cache: Path) -> Path:
@@ -147,6 +127,5 @@ def data_root(data: DataConfig, cache: Path) -> Path:
         write_embedded(root, seed=data.seed)
         (root / "complete").touch()
 
-    return cached(
-        cache / "data" / f"embedded-{digest}-seed={data.seed}", make, folder_with("complete")
-    )
+    folder = cache / "data" / f"embedded-{digest}-seed={data.seed}"
+    return cached(folder, make, folder_with("complete"))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import random
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from loradrift.config import DataConfig, UserError
-from loradrift.data.leakage_groups import leakage_groups
+from loradrift.config import UserError
 
 
 class Row(NamedTuple):
@@ -41,49 +39,11 @@ class Splits(NamedTuple, Generic[AnyRow]):
     """Disjoint rows of one task."""
 
     train: list[AnyRow]
-    """Learned from."""
-
     validation: list[AnyRow]
     """Held out of the official training split; chooses the best checkpoint."""
 
     evaluation: list[AnyRow]
     """The reported split; no choice is made on it."""
-
-
-def split_rows(train: Sequence[Row], evaluation: Sequence[Row], data: DataConfig) -> Splits[Row]:
-    """Hold validation rows out of the training rows, then cut these to ``data.train_rows``.
-
-    Validation rows are whole texts, like the rows of the evaluation split. Training rows that are
-    pieces of one (:func:`.leakage_groups.leakage_groups`) would give it away and are left out.
-
-    Args:
-        train: The official training split.
-        evaluation: The split to report.
-        data: Gives the seed of the draw and the sizes.
-
-    Raises:
-        UserError: If a split is empty, or fewer training rows are left than asked for.
-    """
-    if not evaluation:
-        raise UserError(f"the {data.evaluation_split} split is empty")
-    root = leakage_groups([row.text for row in train])
-    order = list(range(len(train)))
-    random.Random(data.seed).shuffle(order)
-    wholes = [i for i in order if root[i] == i]
-    held_out = set(wholes[: min(data.validation_rows, len(wholes) // 10)])
-    if not held_out:
-        raise UserError(f"the train split has {len(wholes)} texts; at least 10 are needed")
-    rest = [i for i in order if root[i] not in held_out]
-    if data.train_rows is not None and data.train_rows > len(rest):
-        raise UserError(
-            f"data.train_rows must be at most {len(rest)} (the train split without its "
-            f"{len(held_out)} validation rows and their pieces), got {data.train_rows}"
-        )
-    return Splits(
-        [train[i] for i in sorted(rest[: data.train_rows])],
-        [train[i] for i in sorted(held_out)],
-        list(evaluation),
-    )
 
 
 def read_lines(path: Path) -> list[str]:

@@ -4,9 +4,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,40 +17,35 @@ from loradrift.config import UserError
 Batch = dict[str, Tensor]
 
 
-class Rows(Protocol):
+class Rows:
     """Rows of token ids, wherever they are kept."""
 
-    @property
-    def ids(self) -> Sequence[str]:
-        """A name of each row."""
+    ids: Sequence[str]
+    labels: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    """Tokens of each row."""
+
+    num_truncated: int
+    """Rows that were cut."""
+
+    lossy: tuple[str, ...] = ()
+    """Ids of examples whose target is lost on the way to tokens."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The label of each row."""
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
-
-    @property
-    def num_truncated(self) -> int:
-        """Rows that were cut."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> dict[str, int]:
         """Further numbers for the run's record."""
-
-    @property
-    def lossy(self) -> tuple[str, ...]:
-        """Ids of examples whose target is lost on the way to tokens."""
+        return {}
 
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""
+        raise NotImplementedError
 
     def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
         """What a batch of these rows holds beside tokens, masks, labels and numbers."""
+        return {}
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 MULTIPLE = 8
@@ -124,14 +118,8 @@ class TrainBatches:
     Each epoch is a new permutation; rows of similar length are batched together, and rows that
     do not fill a batch wait for the next epoch's permutation.
 
-    Args:
-        table: The training rows.
-        collate: Makes the tensors.
-        batch_size: Rows per process.
-        num_batches: Length of the whole run in micro-batches, across epochs.
-        seed: The run's seed.
-        share: This process's part of the global batch of ``batch_size * world_size`` rows.
-        group_by_length: Turn off to measure what grouping saves.
+    A global batch has ``batch_size * world_size`` rows, and the run ``num_batches`` micro-batches,
+    across epochs. Turn ``group_by_length`` off to measure what grouping saves.
     """
 
     def __init__(
@@ -148,9 +136,7 @@ class TrainBatches:
         self.table = table
         self.collate = collate
         self.global_size = batch_size * share.world_size
-        self.num_batches = num_batches
-        self.seed = seed
-        self.share = share
+        self.num_batches, self.seed, self.share = num_batches, seed, share
         self.group_by_length = group_by_length
         self.start = 0
         """Micro-batches already seen by an earlier process; set it before iterating."""
@@ -172,8 +158,7 @@ class TrainBatches:
         first_epoch, skipped = divmod(self.start, self.per_epoch)
         epochs = (self.epoch(number) for number in itertools.count(first_epoch))
         order = itertools.chain.from_iterable(epochs)
-        remaining = self.num_batches - self.start
-        for indices in itertools.islice(order, skipped, skipped + remaining):
+        for indices in itertools.islice(order, skipped, skipped + self.num_batches - self.start):
             yield self.collate(self.table, indices[self.share.rank :: self.share.world_size])
 
     def epoch(self, number: int) -> list[NDArray[np.int64]]:
@@ -183,10 +168,9 @@ class TrainBatches:
         if self.group_by_length:
             pool = POOL * self.global_size
             lengths = self.table.lengths
-            parts = (order[i : i + pool] for i in range(0, len(order), pool))
-            order = np.concatenate(
-                [part[np.argsort(-lengths[part], kind="stable")] for part in parts]
-            )
+            parts = np.split(order, range(pool, len(order), pool))
+            parts = [part[np.argsort(-lengths[part], kind="stable")] for part in parts]
+            order = np.concatenate(parts)
         batches = np.split(order, self.per_epoch)
         return [batches[i] for i in draw.permutation(len(batches))]
 

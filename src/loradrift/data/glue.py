@@ -7,7 +7,7 @@ from loradrift.config import UserError
 from loradrift.data.base import Row, read_lines
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GlueFormat:
     """Where one task's columns are, and what its labels mean."""
 
@@ -16,10 +16,10 @@ class GlueFormat:
     text: str
     """Column of the (first) sentence, in the files."""
 
-    pair: str | None
-    label: str
+    pair: str | None = None
+    label: str = "label"
     hub_columns: tuple[str, str | None]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ("0", "1")
     """How label 0, label 1 and so on are written in the files."""
 
     question: str
@@ -37,10 +37,7 @@ FORMATS = {
         folder="SST-2",
         hub_name="sst2",
         text="sentence",
-        pair=None,
-        label="label",
         hub_columns=("sentence", None),
-        labels=("0", "1"),
         question="{text} it was",
         answers=(" terrible", " great"),
     ),
@@ -51,7 +48,6 @@ FORMATS = {
         pair="#2 String",
         label="Quality",
         hub_columns=("sentence1", "sentence2"),
-        labels=("0", "1"),
         test_file="msr_paraphrase_test.txt",
         question="{text} {pair} do the two sentences say the same ?",
         answers=(" no", " yes"),
@@ -61,7 +57,6 @@ FORMATS = {
         hub_name="rte",
         text="sentence1",
         pair="sentence2",
-        label="label",
         hub_columns=("sentence1", "sentence2"),
         labels=("entailment", "not_entailment"),
         question="{text} question : {pair} true or false ?",
@@ -74,13 +69,8 @@ def read_glue(root: Path, form: GlueFormat, task: str, split: str) -> list[Row]:
     """Read ``train``, ``dev`` or ``test`` of a task from its official TSV file.
 
     The files are unquoted: a quotation mark is a character like any other. ``test`` exists where
-    its labels are public: MRPC (Microsoft's own file) and the embedded corpora.
-
-    Args:
-        root: The folder that holds ``form.folder``, or one above called ``glue``.
-        form: Columns and labels.
-        task: Begins the rows' ids.
-        split: Name of the split.
+    its labels are public: MRPC (Microsoft's own file) and the embedded corpora. ``form.folder`` is
+    in ``root`` or in its ``glue``.
 
     Raises:
         UserError: If the file is missing or malformed; names file and line.
@@ -91,8 +81,7 @@ def read_glue(root: Path, form: GlueFormat, task: str, split: str) -> list[Row]:
         path = folder / form.test_file
     if not path.is_file():
         raise UserError(f"{path} is missing: data.root must hold GLUE's official files")
-    lines = read_lines(path)
-    return parse_glue(path, lines, form, f"{task}/{split}")
+    return parse_glue(path, read_lines(path), form, f"{task}/{split}")
 
 
 def parse_glue(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> list[Row]:
@@ -112,19 +101,15 @@ def parse_glue(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> l
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        cells = line.rstrip("\r").split("\t")
+        here, cells = f"{path}, line {number}", line.rstrip("\r").split("\t")
         if len(cells) != len(header):
-            raise UserError(
-                f"{path}, line {number}: expected {len(header)} tab-separated cells, "
-                f"got {len(cells)}"
-            )
+            raise UserError(f"{here}: expected {len(header)} tab-separated cells, got {len(cells)}")
         *texts, label = (cells[place].strip() for place in places)
         if label not in form.labels:
-            raise UserError(
-                f"{path}, line {number}: the label must be {' or '.join(form.labels)}, got {label}"
-            )
+            known = " or ".join(form.labels)
+            raise UserError(f"{here}: the label must be {known}, got {label}")
         if not all(texts):
-            raise UserError(f"{path}, line {number}: a sentence is empty")
+            raise UserError(f"{here}: a sentence is empty")
         pair = texts[1] if form.pair else None
         rows.append(Row(f"{prefix}/{number - 2}", texts[0], pair, form.labels.index(label)))
     if not rows:

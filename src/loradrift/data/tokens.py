@@ -3,29 +3,25 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from torch import Tensor
 
 from loradrift.caching import cached, entry
 from loradrift.data.base import Example, Row, rows_fingerprint
-from loradrift.data.batches import Batch
+from loradrift.data.batches import Rows
 
 LAYOUT = "bos A [eos B]"
 """How a row becomes tokens. Part of the fingerprint: change it together with the code."""
 
 
-@dataclass(frozen=True)
-class TokenTable:
-    """Rows of token ids, memory-mapped.
-
-    Row ``i`` is ``flat[offsets[i]:offsets[i + 1]]``.
-    """
+@dataclass
+class TokenTable(Rows):
+    """Rows of token ids, memory-mapped: row ``i`` is ``flat[offsets[i]:offsets[i + 1]]``."""
 
     ids: tuple[str, ...]
     flat: NDArray[np.int32]
@@ -36,13 +32,8 @@ class TokenTable:
 
     num_truncated: int
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
-        return np.diff(self.offsets)
+    def __post_init__(self) -> None:
+        self.lengths = np.diff(self.offsets)
 
     @property
     def fingerprint(self) -> str:
@@ -59,27 +50,10 @@ class TokenTable:
         """
         ends = np.minimum(self.offsets, num_tokens)
         size = int((np.diff(ends) > 1).sum())
-        return TokenTable(
-            self.ids[:size],
-            self.flat[: ends[size]],
-            ends[: size + 1],
-            self.labels[:size],
-            self.num_truncated,
+        flat, offsets = self.flat[: ends[size]], ends[: size + 1]
+        return replace(
+            self, ids=self.ids[:size], flat=flat, offsets=offsets, labels=self.labels[:size]
         )
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """There are no further numbers."""
-        return {}
-
-    @property
-    def lossy(self) -> tuple[str, ...]:
-        """A label is never lost."""
-        return ()
-
-    def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
-        """There are no further columns."""
-        return {}
 
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""
@@ -88,8 +62,8 @@ class TokenTable:
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Digest (sha256) of everything that decides which ids a text gets."""
-    special = [tokenizer.bos_token_id, tokenizer.eos_token_id]
-    text = tokenizer.backend_tokenizer.to_str() + json.dumps(special)
+    special = json.dumps([tokenizer.bos_token_id, tokenizer.eos_token_id])
+    text = tokenizer.backend_tokenizer.to_str() + special
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -103,20 +77,23 @@ def tokenize(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) 
     """Token ids of ``rows`` as ``bos A`` or ``bos A eos B``, cut to ``max_length``.
 
     Of a pair the longer side is cut first, so that neither disappears.
-
-    Args:
-        rows: One split.
-        tokenizer: A fast Hugging Face tokenizer.
-        max_length: Most tokens per row.
-        cache: Folder shared by all runs.
     """
     key = rows_fingerprint(rows) + tokenization_fingerprint(tokenizer, max_length)
 
     def encode() -> tuple[list[list[int]], int]:
-        return _encode(rows, tokenizer, max_length)
+        bos, eos = special_ids(tokenizer)
+        texts = token_ids(tokenizer, [row.text for row in rows])
+        pairs = token_ids(tokenizer, [row.pair or "" for row in rows])
+        encoded, num_truncated = [], 0
+        for row, text, pair in zip(rows, texts, pairs, strict=True):
+            separator = eos if row.pair is not None else []
+            budget = max_length - len(bos) - len(separator)
+            num_truncated += len(text) + len(pair) > budget
+            keep_pair = min(len(pair), max(budget // 2, budget - len(text)))
+            encoded.append([*bos, *text[: budget - keep_pair], *separator, *pair[:keep_pair]])
+        return encoded, num_truncated
 
-    labels = [row.label for row in rows]
-    return _cached(cache, key, encode, [row.id for row in rows], labels)
+    return _cached(cache, key, encode, [row.id for row in rows], [row.label for row in rows])
 
 
 def tokenize_documents(
@@ -141,9 +118,9 @@ def tokenize_examples(
     starts: list[int] = []
 
     def encode() -> tuple[list[list[int]], int]:
-        bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
-        prompts = _ids(tokenizer, [each.prompt for each in examples])
-        targets = _ids(tokenizer, [each.target for each in examples])
+        bos, eos = special_ids(tokenizer)
+        prompts = token_ids(tokenizer, [each.prompt for each in examples])
+        targets = token_ids(tokenizer, [each.target for each in examples])
         budget = max_length - len(bos) - len(eos)
         rows, num_truncated = [], 0
         for example, prompt, target in zip(examples, prompts, targets, strict=True):
@@ -164,34 +141,18 @@ def tokenize_examples(
     return _cached(cache, key, encode, ids, starts)
 
 
-def _encode(rows: Sequence[Row], tokenizer: Any, max_length: int) -> tuple[list[list[int]], int]:
-    bos, eos = _special(tokenizer.bos_token_id), _special(tokenizer.eos_token_id)
-    texts = _ids(tokenizer, [row.text for row in rows])
-    pairs = _ids(tokenizer, [row.pair or "" for row in rows])
-    encoded, num_truncated = [], 0
-    for row, text, pair in zip(rows, texts, pairs, strict=True):
-        separator = eos if row.pair is not None else []
-        budget = max_length - len(bos) - len(separator)
-        excess = len(text) + len(pair) - budget
-        if excess > 0:
-            num_truncated += 1
-            keep_pair = max(min(len(pair), budget // 2), budget - len(text))
-            encoded.append([*bos, *text[: budget - keep_pair], *separator, *pair[:keep_pair]])
-        else:
-            encoded.append([*bos, *text, *separator, *pair])
-    return encoded, num_truncated
-
-
-def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, without special tokens."""
     # Not verbose: it would warn of texts longer than the model takes, which are cut afterwards.
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)[
-        "input_ids"
-    ]
-    return encoded
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
 
 
-def _special(token_id: int | None) -> list[int]:
-    return [] if token_id is None else [token_id]
+def special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that begin and end a text; none where the tokenizer has none."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    return [] if bos is None else [bos], [] if eos is None else [eos]
 
 
 def _cached(
@@ -199,14 +160,11 @@ def _cached(
 ) -> TokenTable:
     def make(path: Path) -> None:
         tokens, num_truncated = encode()
-        made = pa.table(
-            {
-                "id": pa.array(ids, pa.string()),
-                "input_ids": pa.array(tokens, pa.large_list(pa.int32())),
-                "label": pa.array(labels, pa.int64()),
-            }
-        ).replace_schema_metadata({"num_truncated": str(num_truncated)})
-        write_arrow(path, made.schema, made.combine_chunks().to_batches())
+        columns = {"id": ids, "input_ids": tokens, "label": labels}
+        types = (pa.string(), pa.large_list(pa.int32()), pa.int64())
+        schema = pa.schema(zip(columns, types, strict=True))
+        schema = schema.with_metadata({"num_truncated": str(num_truncated)})
+        write_arrow(path, schema, [pa.RecordBatch.from_pydict(columns, schema)])
 
     table = cached(entry(cache / "tokens", key, ".arrow"), make, read_arrow)
     column = table["input_ids"].combine_chunks()

@@ -3,8 +3,9 @@
 Importing this package registers the entries below; the code behind them is loaded when it is used.
 """
 
+from loradrift.config.tasks import add_task as register
 from loradrift.tasks import classification, pretrain, squad_v2
-from loradrift.tasks.spec import Baseline, Encoding, Outcome, TaskSpec, register, spec_of
+from loradrift.tasks.spec import Baseline, Encoding, Outcome, TaskSpec, spec_of
 
 __all__ = ["Baseline", "Encoding", "Outcome", "TaskSpec", "register", "spec_of"]
 

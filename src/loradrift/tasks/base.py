@@ -1,21 +1,27 @@
-"""What every task shares: the optimizer, and checkpoints that hold only what trains."""
+"""What every task shares: steps, the optimizer, and checkpoints that hold only what trains."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from itertools import product
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from loradrift.config import OptimConfig
-from loradrift.data import Rows
+from loradrift.data import Batch, Rows
 from loradrift.models import Backbone, trainable_parameters
+
+Item = TypeVar("Item")
 
 
 class Task(pl.LightningModule):
     """A model, its loss and its optimizer.
+
+    A subclass gives :meth:`loss`, :meth:`observe` and :meth:`figures`.
 
     Args:
         model: The backbone, or a module with a ``backbone`` and a ``head``.
@@ -42,6 +48,48 @@ class Task(pl.LightningModule):
         """What the task puts on the backbone."""
         return cast(nn.Module | None, getattr(self.model, "head", None))
 
+    def loss(self, batch: Batch) -> Tensor:
+        """Loss of one micro-batch."""
+        raise NotImplementedError
+
+    def observe(self, batch: Batch) -> Any:
+        """Keep what the model says of a batch, for :meth:`figures`."""
+        raise NotImplementedError
+
+    def figures(self, split: str) -> Mapping[str, Any]:
+        """What all batches observed since the last call come to, by name.
+
+        Args:
+            split: ``validation`` or ``evaluation``.
+        """
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one micro-batch."""
+        loss = self.loss(batch)
+        self.log_training(loss, batch_idx)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Observe validation rows."""
+        self.observe(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Observe evaluation rows."""
+        self.observe(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation figures."""
+        self._log_figures("validation")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the evaluation figures."""
+        self._log_figures("evaluation")
+
+    def _log_figures(self, split: str) -> None:
+        figures = self.figures(split)
+        self.log_at_step({f"{split}/{name}": value for name, value in figures.items()})
+
     def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
         """What the last test said of each of its rows: the lines of ``predictions.jsonl``."""
         yield from ()
@@ -60,10 +108,10 @@ class Task(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over the trainable parameters, with linear warm-up and linear decay."""
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.optim.lr, fused=True)
-        scheduler = LambdaLR(optimizer, self._lr_factor)
+        schedule = LambdaLR(optimizer, self._lr_factor)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
     def configure_gradient_clipping(
@@ -83,20 +131,18 @@ class Task(pl.LightningModule):
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone and head by their learning rates; matrices alone are decayed."""
-        optim = self.optim
-        trainable = trainable_parameters(self.model).items()
+        groups: dict[tuple[bool, bool], list[nn.Parameter]]
+        groups = {key: [] for key in product((False, True), (True, False))}
+        for name, parameter in trainable_parameters(self.model).items():
+            groups[name.startswith("head."), parameter.ndim > 1].append(parameter)
+        lr, head_lr, decay = self.optim.lr, self.optim.head_lr, self.optim.weight_decay
         return [
             {
-                "params": [
-                    p
-                    for name, p in trainable
-                    if name.startswith("head.") == head and (p.ndim > 1) == matrix
-                ],
-                "lr": (optim.head_lr or optim.lr) if head else optim.lr,
-                "weight_decay": optim.weight_decay if matrix else 0.0,
+                "params": params,
+                "lr": (head_lr or lr) if head else lr,
+                "weight_decay": decay if matrix else 0.0,
             }
-            for head in (False, True)
-            for matrix in (True, False)
+            for (head, matrix), params in groups.items()
         ]
 
     def _lr_factor(self, step: int) -> float:
@@ -144,3 +190,12 @@ class Task(pl.LightningModule):
     def log_at_step(self, values: dict[str, Any], **options: Any) -> None:
         """Log ``values`` at the number of optimizer steps done, which is what a step means here."""
         self.log_dict(values | {"step": float(self.global_step)}, **options)
+
+
+def gathered(found: list[Item]) -> list[Item]:
+    """What all processes have found."""
+    if not torch.distributed.is_initialized():
+        return found
+    parts: list[list[Item]] = [[]] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, found)
+    return [each for part in parts for each in part]

@@ -17,43 +17,24 @@ class LanguageModelingTask(Task):
     """Mean cross-entropy of each target token given those before it, in nats.
 
     A row's label is the place of its target's first token, 0 in running text.
-
-    Args:
-        model: A causal language model.
-        optim: Optimizer settings.
-        total_steps: Optimizer steps of the whole run.
     """
 
     def __init__(self, model: Backbone, optim: OptimConfig, total_steps: int = 1) -> None:
         super().__init__(model, optim, total_steps)
-        self.validation = MeanMetric()
-        self.evaluation = MeanMetric()
+        self.mean_loss = MeanMetric()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one micro-batch."""
-        loss = self._loss(batch)
-        self.log_training(loss, batch_idx)
-        return loss
+    def observe(self, batch: Batch) -> None:
+        """Update the mean loss."""
+        self.mean_loss.update(self.loss(batch), target_mask(batch)[:, 1:].sum())
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the validation loss."""
-        self.validation.update(self._loss(batch), target_mask(batch)[:, 1:].sum())
+    def figures(self, split: str) -> dict[str, Tensor]:
+        """The mean loss."""
+        loss = self.mean_loss.compute()
+        self.mean_loss.reset()
+        return {"loss": loss}
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation loss."""
-        self.log_at_step({"validation/loss": self.validation.compute()})
-        self.validation.reset()
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the evaluation loss."""
-        self.evaluation.update(self._loss(batch), target_mask(batch)[:, 1:].sum())
-
-    def on_test_epoch_end(self) -> None:
-        """Log the evaluation loss."""
-        self.log_at_step({"evaluation/loss": self.evaluation.compute()})
-        self.evaluation.reset()
-
-    def _loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the batch's target tokens."""
         hidden_BTD = self.backbone.encode(batch["input_ids"])
         # logits at t predict token t + 1
         logits_BTV = self.backbone.next_token_logits(hidden_BTD[:, :-1])

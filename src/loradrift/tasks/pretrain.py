@@ -27,9 +27,9 @@ def encode(task: PretrainConfig, tokenizer: Any, cache: Path) -> Encoding:
     """Each document as ``bos text eos``, in rows."""
     from loradrift.data import tokenization_fingerprint, tokenize_documents
 
-    settings = {"tokenizer": tokenizer, "max_length": task.max_length, "cache": cache}
-    fingerprint = tokenization_fingerprint(tokenizer, task.max_length)
-    return Encoding(partial(tokenize_documents, **settings), fingerprint)
+    length = task.max_length
+    rows = partial(tokenize_documents, tokenizer=tokenizer, max_length=length, cache=cache)
+    return Encoding(rows, tokenization_fingerprint(tokenizer, length))
 
 
 def build(

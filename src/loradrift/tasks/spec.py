@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from loradrift.config import Config, DataConfig, OptimConfig, TaskConfig, TaskFacts
-from loradrift.config.tasks import add_task
 
 if TYPE_CHECKING:  # a spec is registered before the command line is read: nothing heavy by then
     from loradrift.data import Rows, Splits
@@ -49,14 +48,10 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec(TaskFacts):
-    """Everything about a task.
-
-    The functions import what is heavy themselves. ``config`` is the class of the settings that they
-    get.
-    """
+    """Everything about a task; the functions import what is heavy themselves."""
 
     load: Callable[[Any, DataConfig, Path], Splits[Any]]
-    """Settings, data source and cache -> rows, from the official files."""
+    """Settings (a ``config``), data source and cache -> rows, from the official files."""
 
     encode: Callable[[Any, Any, Path], Encoding]
     """Settings, tokenizer and cache -> how rows become tokens."""
@@ -65,15 +60,6 @@ class TaskSpec(TaskFacts):
     """Backbone, settings, optimizer, data and the seed of new weights -> the task."""
 
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
-
-
-def register(spec: TaskSpec) -> None:
-    """Make a task known, so that ``task=<name>`` can be typed.
-
-    Raises:
-        UserError: If the name is taken, or the task's metric has no direction.
-    """
-    add_task(spec)
 
 
 def spec_of(task: TaskConfig) -> TaskSpec:

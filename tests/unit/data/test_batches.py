@@ -10,15 +10,15 @@ from loradrift.config import UserError
 from loradrift.data import (
     Collator,
     EvaluationBatches,
-    Example,
     Row,
     Share,
     TokenTable,
     TrainBatches,
     tokenize,
     tokenize_documents,
-    tokenize_examples,
 )
+from loradrift.data.base import Example
+from loradrift.data.tokens import tokenize_examples
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_of_a_long_pair_the_longer_side_is_cut(tokenizer, tmp_path):
 def test_tokens_come_from_the_cache_the_second_time(tokenizer, tmp_path, monkeypatch):
     rows = [Row("0", "a good film", None, 0)]
     first = tokenize(rows, tokenizer, 20, tmp_path)
-    monkeypatch.setattr("loradrift.data.tokens._encode", None)
+    monkeypatch.setattr("loradrift.data.tokens.token_ids", None)
     assert tokenize(rows, tokenizer, 20, tmp_path).flat.tolist() == first.flat.tolist()
     with pytest.raises(TypeError):  # another length is another entry
         tokenize(rows, tokenizer, 19, tmp_path)

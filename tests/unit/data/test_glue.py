@@ -6,8 +6,8 @@ import pytest
 
 from loradrift.config import UserError
 from loradrift.data import FORMATS, Row, load_glue
-from loradrift.data.base import split_rows
 from loradrift.data.glue import read_glue
+from loradrift.data.splits import split_rows
 
 MRPC_HEADER = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 

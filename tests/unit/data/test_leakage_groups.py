@@ -2,7 +2,7 @@
 
 import random
 
-from loradrift.data.leakage_groups import leakage_groups
+from loradrift.data.splits import leakage_groups
 
 
 def test_every_text_goes_to_the_longest_that_contains_it():

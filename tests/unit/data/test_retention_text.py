@@ -9,7 +9,7 @@ import pytest
 
 from loradrift.config import UserError
 from loradrift.data import TokenTable, load_retention_text
-from loradrift.data.retention_text import WIKITEXT, read_retention_text
+from loradrift.data.corpus import WIKITEXT, read_retention_text
 
 WIKI = " \n = Lobster = \n \n = = Diet = = \n \n It eats = and more . \n = 3 is a number \n"
 

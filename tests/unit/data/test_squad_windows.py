@@ -8,9 +8,9 @@ import pytest
 
 from loradrift.config import DataConfig, UserError
 from loradrift.data import Collator, WindowSizes, load_squad, make_windows
+from loradrift.data.splits import split_questions
 from loradrift.data.squad_v2 import windows as windows_module
-from loradrift.data.squad_v2.format import Answer, Question
-from loradrift.data.squad_v2.splits import find_squad, split_questions
+from loradrift.data.squad_v2.format import Answer, Question, find_squad
 from loradrift.models import load_tokenizer
 
 CONTEXT = "the film was great , no , the film was terrible\nyes the great film was terrible"

@@ -6,8 +6,8 @@ import torch
 from loradrift.config import LoraConfig, OptimConfig
 from loradrift.methods import make_trainable
 from loradrift.models import Classifier, load_backbone
+from loradrift.tasks.classification.baselines import Answered, answer_log_likelihoods
 from loradrift.tasks.classification.module import ClassificationTask
-from loradrift.tasks.classification.zero_shot import Answered, answer_log_likelihoods
 from loradrift.tasks.language_modeling import LanguageModelingTask
 
 IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
@@ -68,7 +68,7 @@ def test_scores_start_anew_at_each_evaluation(classification):
 @pytest.mark.parametrize("starts", [[0, 0], [3, 6], [1, 7]])
 def test_logits_at_t_predict_token_t_plus_1_of_the_target_alone(backbone, starts):
     task = LanguageModelingTask(backbone, OPTIM, total_steps=10)
-    loss = task._loss(BATCH | {"labels": torch.tensor(starts)})
+    loss = task.loss(BATCH | {"labels": torch.tensor(starts)})
     logits = backbone.causal_lm(input_ids=IDS).logits
     terms = [
         -logits[row, place - 1].log_softmax(0)[IDS[row, place]]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from loradrift.config import UserError
 from loradrift.data.squad_v2.format import Question
+from loradrift.data.tokens import special_ids, token_ids
 
 NO_ANSWER = -1
 
@@ -38,20 +39,13 @@ def encode(
     questions: Sequence[Question], tokenizer: Any, sizes: WindowSizes, first: int
 ) -> Iterator[Encoded]:
     """Windows of some questions; each context is tokenised once."""
-    bos = [i for i in (tokenizer.bos_token_id,) if i is not None]
-    eos = [i for i in (tokenizer.eos_token_id,) if i is not None]
+    bos, eos = special_ids(tokenizer)
     contexts = list(dict.fromkeys(question.context for question in questions))
-    encoded = tokenizer(
-        contexts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )
-    by_context = dict(
-        zip(
-            contexts, zip(encoded["input_ids"], encoded["offset_mapping"], strict=True), strict=True
-        )
-    )
-    asked = tokenizer(
-        [question.question for question in questions], add_special_tokens=False, verbose=False
-    )["input_ids"]
+    options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+    encoded = tokenizer(contexts, **options)
+    tokenized = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    by_context = dict(zip(contexts, tokenized, strict=True))
+    asked = token_ids(tokenizer, [question.question for question in questions])
     for number, (question, ids) in enumerate(zip(questions, asked, strict=True), start=first):
         tokens, offsets = by_context[question.context]
         prefix = [*bos, *ids[: sizes.max_question], *eos]
@@ -65,8 +59,9 @@ def encode(
         windows: list[dict[str, Any]] = []
         for begin in range(0, max(1, len(tokens) - sizes.stride), size - sizes.stride):
             end = min(begin + size, len(tokens))
-            inside = span is not None and begin <= span[0] and span[1] < end
-            shift = len(prefix) - begin
+            start = last = NO_ANSWER
+            if span is not None and begin <= span[0] and span[1] < end:
+                start, last = (place - begin + len(prefix) for place in span)
             windows.append(
                 {
                     "id": f"{question.id}/{len(windows)}",
@@ -74,25 +69,19 @@ def encode(
                     "input_ids": prefix + tokens[begin:end],
                     "context_at": len(prefix),
                     "spans": [place for pair in offsets[begin:end] for place in pair],
-                    "start": span[0] + shift if inside and span else NO_ANSWER,
-                    "end": span[1] + shift if inside and span else NO_ANSWER,
+                    "start": start,
+                    "end": last,
                 }
             )
         held = any(window["start"] != NO_ANSWER for window in windows)
-        yield Encoded(
-            question.id,
-            windows,
-            truncated=len(ids) > sizes.max_question,
-            lossy=bool(question.answers) and not (held and _survives(question, offsets, span)),
-        )
+        lossy = bool(question.answers) and not (held and _survives(question, offsets, span))
+        yield Encoded(question.id, windows, len(ids) > sizes.max_question, lossy)
 
 
 def answer_tokens(question: Question, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """First and last token of the context that hold the first gold answer.
 
-    Args:
-        question: With its answers.
-        offsets: Characters, from and to, of each token of the context.
+    ``offsets`` are the characters, from and to, of each token of the context.
     """
     if not question.answers:
         return None

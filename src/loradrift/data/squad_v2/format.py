@@ -41,11 +41,9 @@ class Question(NamedTuple):
 def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
     """Read a ``.json`` or ``.json.gz`` file.
 
-    Args:
-        path: The file.
-        problems: Collects what spoils training but not the official evaluation, which compares
-            ids and answers' texts alone: an empty id, question or context, an answer that does
-            not stand where it says, ``is_impossible`` against the answers. None refuses them.
+    ``problems`` collects what spoils training but not the official evaluation, which compares ids
+    and answers' texts alone: an empty id, question or context, an answer that does not stand where
+    it says, ``is_impossible`` against the answers. None refuses them.
 
     Raises:
         UserError: If the file is missing, damaged or malformed, an id is there twice, or there is
@@ -55,9 +53,8 @@ def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
     places: dict[str, str] = {}
     for place, question in _Reader(path, problems).questions():
         if question.id in places:
-            raise UserError(
-                f"{path}: {place}.id is {question.id!r}, which {places[question.id]} has too"
-            )
+            other = places[question.id]
+            raise UserError(f"{path}: {place}.id is {question.id!r}, which {other} has too")
         places[question.id] = place
         questions.append(question)
     if not questions:
@@ -66,11 +63,7 @@ def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
 
 
 def read_json(path: Path, expected: str) -> Any:
-    """Read a ``.json`` or ``.json.gz`` file.
-
-    Args:
-        path: The file.
-        expected: What it should be, for the message.
+    """Read a ``.json`` or ``.json.gz`` file, of which ``expected`` says what it should be.
 
     Raises:
         UserError: If it is missing, damaged, no JSON, or an object in it has a key twice, of
@@ -82,22 +75,39 @@ def read_json(path: Path, expected: str) -> Any:
     text = "\n".join(read_lines(path))
     try:
         return json.loads(text, object_pairs_hook=_unique)
-    except _Twice as error:
+    except KeyError as error:
         raise UserError(f"{path} has the key {error} twice in one object") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from None
-
-
-class _Twice(Exception):
-    """The key."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
-        raise _Twice(repr(key))
+        raise KeyError(key)
     return content
+
+
+def find_squad(root: Path, split: str) -> Path:
+    """The file of a split in ``root``, or in its ``squad_v2`` if there is one.
+
+    It is official, or mini if the training split is there as mini. The two are never mixed: the
+    mini training file has paragraphs of the official dev file.
+
+    Raises:
+        UserError: If there is none.
+    """
+    folder = root / "squad_v2" if (root / "squad_v2").is_dir() else root
+    official = any(folder.glob("train-v2.0.json*"))
+    kind = "-mini" if not official and any(folder.glob("train-mini-v2.0.json*")) else ""
+    path = folder / f"{split}{kind}-v2.0.json"
+    for file in (path, path.with_suffix(".json.gz")):
+        if file.is_file():
+            return file
+    raise UserError(
+        f"{path} (or .json.gz) is missing: data.root must hold SQuAD v2's official files"
+    )
 
 
 def _brief(text: str) -> str:
@@ -116,17 +126,19 @@ class _Reader:
         """Each question and its place."""
         content = read_json(self.path, "a SQuAD v2 file")
         for a, article in enumerate(self._get(content, "", "data", list)):
-            here = f"data[{a}]"
-            paragraphs = self._get(article, here, "paragraphs", list)
+            paragraphs = self._get(article, f"data[{a}]", "paragraphs", list)
             title = str(article.get("title", ""))
             for p, paragraph in enumerate(paragraphs):
-                there = f"{here}.paragraphs[{p}]"
+                there = f"data[{a}].paragraphs[{p}]"
                 context = self._get(paragraph, there, "context", str)
                 if not context.strip():
                     self._odd(f"{there}.context is empty")
                 for q, entry in enumerate(self._get(paragraph, there, "qas", list)):
                     place = f"{there}.qas[{q}]"
-                    yield place, self._question(place, entry, context, title)
+                    yield (
+                        place,
+                        self._question(place, entry, context, title),
+                    )
 
     def _question(self, place: str, entry: Any, context: str, title: str) -> Question:
         name = self._get(entry, place, "id", str)
@@ -156,10 +168,8 @@ class _Reader:
             elif start < 0:
                 self._odd(f"{here}.answer_start must be at least 0, got {start}")
             elif found != text:
-                self._odd(
-                    f"{here}.text is {_brief(text)}, but at answer_start={start} the context has "
-                    f"{_brief(found)}"
-                )
+                at = f"at answer_start={start} the context has {_brief(found)}"
+                self._odd(f"{here}.text is {_brief(text)}, but {at}")
             answers.append(Answer(text, start))
         return tuple(answers)
 
@@ -175,8 +185,8 @@ class _Reader:
             raise UserError(f"{self.path}: {place or 'the whole'} must be of type dict, got {got}")
         if key not in value:
             raise UserError(f"{self.path}: {where} is missing")
-        got = type(value[key]).__name__
         if type(value[key]) is not kind:  # not isinstance: True would be an int
+            got = type(value[key]).__name__
             raise UserError(f"{self.path}: {where} must be of type {kind.__name__}, got {got}")
         if kind is str and (half := re.search("[\ud800-\udfff]", value[key])):
             self._odd(f"{where} holds {half[0]!a}, half of a character, at {half.start()}")

@@ -81,8 +81,8 @@ def evaluate(
     scores = score(scored, predictions)
     has_answer = {question.id: bool(question.answers) for question in scored}
     # Without na_probs, the script takes each question for answerable.
-    certain = dict.fromkeys(has_answer, 0.0)
-    abstains = {id: (na_probs or certain)[id] > threshold for id in has_answer}
+    probabilities = na_probs or dict.fromkeys(has_answer, 0.0)
+    abstains = {id: probabilities[id] > threshold for id in has_answer}
     final = Scores(*(_abstain(each, abstains, has_answer) for each in scores))
     figures = _averages(final, list(has_answer), "")
     for prefix, answerable in (("HasAns_", True), ("NoAns_", False)):
@@ -126,13 +126,7 @@ def best_threshold(
 
     From "no question is answered" on, questions are answered one by one, the surest first. As
     published, a step may fall between equal probabilities, which no threshold separates, and the
-    first of equally good ones counts.
-
-    Args:
-        scores: Of the predictions as they are, by id.
-        predictions: Question id -> answer.
-        na_probs: Question id -> probability; ids without a score are passed over.
-        has_answer: Whether a scored question has one.
+    first of equally good ones counts. Ids without a score are passed over.
     """
     current: float = sum(not has for has in has_answer.values())
     best, threshold = current, 0.0

@@ -31,9 +31,8 @@ def encode(task: GlueConfig, tokenizer: Any, cache: Path) -> Encoding:
     """Each row as ``bos A`` or ``bos A eos B``."""
     from loradrift.data import tokenization_fingerprint, tokenize
 
-    settings = {"tokenizer": tokenizer, "max_length": task.max_length, "cache": cache}
-    fingerprint = tokenization_fingerprint(tokenizer, task.max_length)
-    return Encoding(partial(tokenize, **settings), fingerprint)
+    table = partial(tokenize, tokenizer=tokenizer, max_length=task.max_length, cache=cache)
+    return Encoding(table, tokenization_fingerprint(tokenizer, task.max_length))
 
 
 def build(
@@ -49,12 +48,9 @@ def build(
 
 
 def glue_task(name: str, label: str, form: GlueFormat | None = None) -> TaskSpec:
-    """A task in files like GLUE's.
+    """``task=<name>`` in files like GLUE's, which reports call ``label``.
 
-    Args:
-        name: As typed.
-        label: As reports write it.
-        form: Columns and labels of the files; None where ``data.FORMATS`` has them.
+    ``form`` gives columns and labels of the files; None where ``data.FORMATS`` has them.
     """
 
     def known() -> GlueFormat:
@@ -83,11 +79,8 @@ def glue_task(name: str, label: str, form: GlueFormat | None = None) -> TaskSpec
         load=load,
         encode=encode,
         build=build,
-        baselines={
-            "majority": Baseline(predict),
-            "random": Baseline(predict),
-            "zero_shot": Baseline(predict, needs_model=True),
-        },
+        baselines=dict.fromkeys(("majority", "random"), Baseline(predict))
+        | {"zero_shot": Baseline(predict, needs_model=True)},
     )
 
 

@@ -56,9 +56,7 @@ class SquadConfig(TaskConfig):
         check(kind in ("head", "null_span"), "task.answerability", "head or null_span", kind)
         check(weight > 0, "task.answerability_weight", "positive", weight)
         if kind == "null_span" and weight != 1.0:
-            raise UserError(
-                "task.answerability_weight has no effect on task.answerability=null_span"
-            )
+            raise UserError("task.answerability_weight has no effect on task.answerability=" + kind)
 
 
 def load(task: SquadConfig, data: DataConfig, cache: Path) -> Splits[Question]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import torch.distributed
 from torch import Tensor
 from torchmetrics import MeanMetric
 
 from loradrift.config import OptimConfig
 from loradrift.data import Batch, Question, Rows, Windows, evaluate_squad
 from loradrift.models import SpanModel
-from loradrift.tasks.base import Task
+from loradrift.tasks.base import Task, gathered
 from loradrift.tasks.squad_v2.spans import (
     QuestionPrediction,
     WindowSpans,
@@ -33,12 +32,6 @@ class QuestionAnsweringTask(Task):
 
     The probability above which a question counts as unanswerable is the best one on the validation
     rows. It is chosen at each validation, and used at the next test.
-
-    Args:
-        model: Maps ``input_ids`` and ``attention_mask`` to start, end and answerability logits.
-        config: Answers and their threshold.
-        optim: Optimizer settings of the chosen method.
-        total_steps: Optimizer steps of the whole run.
     """
 
     def __init__(
@@ -50,7 +43,7 @@ class QuestionAnsweringTask(Task):
         self.readings: dict[str, QuestionPrediction] = {}
         """Question id -> what the last test found."""
 
-        self._loss = MeanMetric()
+        self._mean_loss = MeanMetric()
         self._found: list[WindowSpans] = []
 
     def answer(self, reading: QuestionPrediction) -> str:
@@ -82,62 +75,46 @@ class QuestionAnsweringTask(Task):
         """Share of the questions that are answered exactly, or rightly left unanswered."""
         return figures["validation/exact"]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one micro-batch."""
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the windows."""
         logits = self.model(batch["input_ids"], batch["attention_mask"])
-        loss = window_losses(logits, batch, self.config.answerability_weight).mean()
-        self.log_training(loss, batch_idx)
-        return loss
+        return window_losses(logits, batch, self.config.answerability_weight).mean()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def observe(self, batch: Batch) -> None:
         """Keep what the windows say."""
-        self._read(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Choose the threshold, and log the figures that it gives."""
-        table: Windows = self.trainer.val_dataloaders.table  # type: ignore[union-attr]
-        readings = self._finish(table)
-        self.threshold = _figures(table, readings, 1.0)[f"best_{self.config.metric}_thresh"]
-        figures = _figures(table, readings, self.threshold)
-        self._log("validation", shares(figures), {"threshold": self.threshold})
-
-    def on_test_start(self) -> None:
-        """Refuse to report figures without a threshold that was chosen elsewhere."""
-        assert self.threshold is not None, "validate before testing: it chooses the threshold"
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what the windows say."""
-        self._read(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the figures at the validation rows' threshold, and beside them the best ones."""
-        table: Windows = self.trainer.test_dataloaders.table  # type: ignore[union-attr]
-        self.readings = self._finish(table)
-        assert self.threshold is not None
-        figures = _figures(table, self.readings, self.threshold)
-        tuned = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in TUNED}
-        self._log("evaluation", shares(figures), tuned)
-
-    def _read(self, batch: Batch) -> None:
         logits = self.model(batch["input_ids"], batch["attention_mask"])
-        self._loss.update(window_losses(logits, batch, self.config.answerability_weight))
+        self._mean_loss.update(window_losses(logits, batch, self.config.answerability_weight))
         self._found += find_spans(
             logits, batch, num_best=self.config.num_best, max_answer=self.config.max_answer
         )
 
-    def _finish(self, table: Windows) -> dict[str, QuestionPrediction]:
-        """The answers of all processes' windows."""
-        found, self._found = self._found, []
-        if torch.distributed.is_initialized():
-            parts: list[list[WindowSpans]] = [[]] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, found)
-            found = [each for part in parts for each in part]
-        return read_answers(found, table, self.config.num_best)
+    def figures(self, split: str) -> dict[str, float]:
+        """Official figures at the threshold, which the validation rows choose.
 
-    def _log(self, split: str, figures: dict[str, float], more: dict[str, float]) -> None:
-        values = figures | more | {"loss": float(self._loss.compute())}
-        self._loss.reset()
-        self.log_at_step({f"{split}/{name}": value for name, value in values.items()})
+        Of the evaluation rows also the best ones of any threshold.
+        """
+        validating = split == "validation"
+        loader = self.trainer.val_dataloaders if validating else self.trainer.test_dataloaders
+        table: Windows = loader.table  # type: ignore[union-attr]
+        readings = read_answers(gathered(self._found), table, self.config.num_best)
+        self._found.clear()
+        if validating:
+            best = _figures(table, readings, 1.0)
+            self.threshold = best[f"best_{self.config.metric}_thresh"]
+            figures = _figures(table, readings, self.threshold)
+            more = {"threshold": self.threshold}
+        else:
+            assert self.threshold is not None
+            self.readings = readings
+            figures = _figures(table, readings, self.threshold)
+            more = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in TUNED}
+        loss = float(self._mean_loss.compute())
+        self._mean_loss.reset()
+        return shares(figures) | more | {"loss": loss}
+
+    def on_test_start(self) -> None:
+        """Refuse to report figures without a threshold that was chosen elsewhere."""
+        assert self.threshold is not None, "validate before testing: it chooses the threshold"
 
 
 def shares(figures: Mapping[str, float]) -> dict[str, float]:
@@ -158,19 +135,13 @@ def answer_line(question: Question, answer: str, unanswerable: float) -> dict[st
 def official_files(
     answers: Mapping[str, str], spans: Mapping[str, str], unanswerable: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Name -> JSON of the files that SQuAD's own evaluation reads.
+    """Name -> JSON of the files that SQuAD's own evaluation reads; the arguments are by question.
 
-    Args:
-        answers: Question id -> answer, "" where it counts as unanswerable.
-        spans: Question id -> the best span in any case: with ``na_prob.json`` they give the
-            official best-threshold figures.
-        unanswerable: Question id -> probability that it is unanswerable.
+    An answer is "" where its question counts as unanswerable; its span is the best one in any case,
+    and gives the official best-threshold figures with ``na_prob.json``.
     """
-    return {
-        "predictions.json": dict(answers),
-        "best_spans.json": dict(spans),
-        "na_prob.json": dict(unanswerable),
-    }
+    names = ("predictions.json", "best_spans.json", "na_prob.json")
+    return dict(zip(names, map(dict, (answers, spans, unanswerable)), strict=True))
 
 
 def _figures(

@@ -57,14 +57,9 @@ def log_probabilities(logits: SpanLogits, batch: Batch) -> tuple[Tensor, Tensor]
 
 
 def window_losses(logits: SpanLogits, batch: Batch, weight: float) -> Tensor:
-    """Loss (B,) of each window, in nats.
+    """Loss (B,) of each window, in nats; ``weight`` is of the answerability head's loss.
 
-    With an answerability head, windows without the answer are asked only whether they have it.
-
-    Args:
-        logits: Of the batch.
-        batch: Windows.
-        weight: Of the answerability head's loss.
+    With that head, windows without the answer are asked only whether they have it.
     """
     start_BT, end_BT = log_probabilities(logits, batch)
     has_answer_B = batch["starts"] >= 0
@@ -86,13 +81,9 @@ def window_losses(logits: SpanLogits, batch: Batch, weight: float) -> Tensor:
 def find_spans(
     logits: SpanLogits, batch: Batch, *, num_best: int, max_answer: int
 ) -> list[WindowSpans]:
-    """The best spans of each window.
+    """The best ``num_best`` spans of each window, from as many starts and ends.
 
-    Args:
-        logits: Of the batch.
-        batch: Windows.
-        num_best: Spans kept of each, and starts and ends that are looked at.
-        max_answer: Most tokens in a span.
+    None has more than ``max_answer`` tokens.
     """
     start_BT, end_BT = log_probabilities(logits, batch)
     null_B = start_BT[:, NULL] + end_BT[:, NULL]
@@ -115,24 +106,17 @@ def find_spans(
         unanswerable_B = torch.sigmoid(-answerable_B)
         best_BK = best_BK + F.logsigmoid(answerable_B)[:, None]
     columns = (batch["index"], unanswerable_B, best_BK, first_BK, last_BK)
-    return [
-        WindowSpans(
-            window,
-            unanswerable,
-            [span for span in zip(*spans, strict=True) if span[0] > -math.inf],
-        )
-        for window, unanswerable, *spans in zip(*(c.tolist() for c in columns), strict=True)
-    ]
+    found = []
+    for window, unanswerable, *spans in zip(*(c.tolist() for c in columns), strict=True):
+        possible = [span for span in zip(*spans, strict=True) if span[0] > -math.inf]
+        found.append(WindowSpans(window, unanswerable, possible))
+    return found
 
 
 def read_answers(
     found: Iterable[WindowSpans], table: Windows, num_best: int
 ) -> dict[str, QuestionPrediction]:
-    """Bring the windows of each question together.
-
-    Returns:
-        Question id -> reading, of every question that has a window, in the table's order.
-    """
+    """Question id -> what its windows say together, in the table's order."""
     spans: dict[str, dict[str, float]] = {}
     unanswerable: dict[str, float] = {}
     for window, probability, window_spans in sorted(found):
