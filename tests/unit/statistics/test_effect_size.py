@@ -17,6 +17,8 @@ def test_the_factor():
     assert hedges_factor(10) == pytest.approx(math.gamma(5) / math.sqrt(5) / math.gamma(4.5))
     assert hedges_factor(200) == pytest.approx(1 - 3 / (4 * 200 - 1), abs=1e-5)
     assert math.isnan(hedges_factor(1))
+    two = paired_d([1.0, 2.0], [0.5, 1.0])  # no correction
+    assert math.isnan(two.g) and math.isfinite(two.d)
 
 
 def test_each_has_its_own_degrees_of_freedom():
@@ -64,12 +66,7 @@ def test_nothing_to_divide_by(values):
     for effect in (paired_d(*values), pooled_d(*values)):
         assert all(map(math.isnan, (effect.d, effect.g, effect.low, effect.high)))
         assert effect.note
-
-
-def test_too_little_for_d_z():
     assert math.isnan(paired_d([1.1, 2.1, 3.1], [1.0, 2.0, 3.0]).d)
-    two = paired_d([1.0, 2.0], [0.5, 1.0])  # no correction
-    assert math.isnan(two.g) and math.isfinite(two.d)
 
 
 @pytest.mark.parametrize("effect", [paired_d, pooled_d])

@@ -1,4 +1,4 @@
-"""Paired tests against R's numbers and formulas written out."""
+"""Paired tests and intervals against R's numbers and formulas written out."""
 
 import math
 
@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.statistics import adjust, equivalence, noninferiority, paired_t, pooled_d
+from loradrift.statistics import (
+    Variance,
+    adjust,
+    equivalence,
+    noninferiority,
+    paired_t,
+    ratio_interval,
+    stack,
+    t_interval,
+    variance_of_mean,
+)
 
 GROUP1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 GROUP2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
@@ -23,8 +33,14 @@ def test_r_on_students_sleep():
     result = paired_t(GROUP1, GROUP2)
     assert result.t == pytest.approx(-4.0621, abs=5e-5)
     assert result.p == pytest.approx(0.002833, abs=5e-7)
+    assert result.p == pytest.approx(stats.ttest_rel(GROUP1, GROUP2).pvalue)
     assert (result.df, result.estimate) == (9, pytest.approx(-1.58))
-    assert result.interval.low == pytest.approx(-2.4598858, abs=5e-8)
+    interval = result.interval
+    assert (interval.low, interval.high) == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
+    assert (interval.df, interval.note) == (9, "")
+    turned = t_interval(2 - 3 * (np.array(GROUP1) - GROUP2)[::-1])
+    ends = (2 - 3 * interval.high, 2 - 3 * interval.low)
+    assert (turned.low, turned.high) == pytest.approx(ends)
 
 
 def test_noninferiority_is_a_t_test_of_the_contrast():
@@ -92,19 +108,6 @@ def test_the_contrast_varies_where_the_difference_does_not():
     assert math.isnan(noninferiority([0.9] * 3, [0.9] * 3).p)
 
 
-def test_as_the_notebooks_had_it():
-    lora = {"sst2": LORA, "rte": GROUP1[:5], "mrpc": [1.0, 2.0, 3.0]}
-    full = {"sst2": FULL, "rte": GROUP2[:5], "mrpc": [1.0, 2.0, 3.0]}
-    result = adjust({task: paired_t(lora[task], full[task]).p for task in lora})
-    assert list(result) == ["sst2", "rte", "mrpc"]
-    p = stats.ttest_rel(lora["rte"], full["rte"]).pvalue
-    assert result["rte"].bonferroni == pytest.approx(min(1, 3 * p))
-    spread = math.sqrt((np.var(lora["rte"], ddof=1) + np.var(full["rte"], ddof=1)) / 2)
-    expected = (np.mean(lora["rte"]) - np.mean(full["rte"])) / spread
-    assert pooled_d(lora["rte"], full["rte"]).d == pytest.approx(expected)
-    assert result["mrpc"].bonferroni == 1  # no spread, no test
-
-
 @pytest.mark.parametrize(
     ("test", "args", "message"),
     [
@@ -114,9 +117,14 @@ def test_as_the_notebooks_had_it():
         (noninferiority, ([0.1, 0.2], [-0.4, -0.6]), "control must be positive .* got -0.5"),
         (equivalence, (LORA, FULL, 0.1, -0.1), "low must be below high, got 0.1 and -0.1"),
         (adjust, ({"a": 0.5, "b": 1.5},), r"the p-value of b must be in \[0, 1\], got 1.5"),
+        (stack, ({},), "by_task must have at least one task, got none"),
+        (stack, ({"a": [1, 2], "rte": [1]},), r"for each seed, got shapes .*'rte': \(1,\)"),
+        (t_interval, ([[1], [2]],), r"values must have one value per seed, got shape \(2, 1\)"),
+        (t_interval, ([1, 2], None, 95), r"confidence must be in \(0, 1\), got 95"),
+        (ratio_interval, ([1, 2], [-1, -1]), "control must be positive for a ratio, got -1"),
     ],
 )
-def test_errors_of_paired_tests(test, args, message):
+def test_errors(test, args, message):
     with pytest.raises(ValueError, match=message):
         test(*args)
 
@@ -134,4 +142,61 @@ def test_r_on_p_adjust():
 
 def test_a_planned_test_without_result_counts_as_1():
     result = adjust({"a": 0.01, "b": math.nan, "c": 0.02})
+    assert list(result) == ["a", "b", "c"]
     assert (result["a"].holm, result["c"].holm, result["b"].p) == pytest.approx((0.03, 0.04, 1))
+    assert result["b"].bonferroni == 1
+
+
+def test_the_rows_variance_is_added_with_its_own_quantile():
+    rows = Variance(0.04, 255)
+    seeds = [1.0, 2.0, 4.0]
+    half = math.sqrt(
+        stats.t.ppf(0.975, 2) ** 2 * np.var(seeds, ddof=1) / 3 + stats.t.ppf(0.975, 255) ** 2 * 0.04
+    )
+    interval = t_interval(seeds, rows)
+    assert interval.high - interval.estimate == pytest.approx(half, rel=1e-12)
+    assert interval.estimate - interval.low == pytest.approx(half, rel=1e-12)
+    assert half > t_interval(seeds).high - interval.estimate
+
+
+def test_one_seed_has_no_interval_and_equal_seeds_have_one_without_width():
+    interval = t_interval([0.4], Variance(0.1, 99))
+    assert interval.estimate == 0.4
+    assert math.isnan(interval.low) and math.isnan(interval.high)
+    assert interval.note.startswith("one value")
+    interval = t_interval([0.1 + 0.2, 0.3, 0.3])
+    assert interval.low == interval.high == interval.estimate
+    assert interval.note.startswith("all values are equal")
+    # the rows still vary
+    wide = t_interval([0.3] * 3, Variance(0.01, 400))
+    assert wide.high - 0.3 == pytest.approx(stats.t.ppf(0.975, 400) * 0.1)
+
+
+def test_fiellers_interval_solves_its_own_equation():
+    lora, full = np.array([1.1, 2.3, 2.9, 4.4]), np.array([2.0, 2.6, 3.3, 4.1])
+    interval = ratio_interval(lora, full, confidence=0.9)
+    assert interval.estimate == pytest.approx(lora.mean() / full.mean())
+    for end in (interval.low, interval.high):
+        assert stats.ttest_1samp(lora - end * full, 0).pvalue == pytest.approx(0.1)
+    swapped = ratio_interval(full, lora, confidence=0.9)
+    assert (swapped.low, swapped.high) == pytest.approx((1 / interval.high, 1 / interval.low))
+    wide = ratio_interval(lora, full, Variance(0.01, 99), confidence=0.9)
+    assert wide.low < interval.low and wide.high > interval.high
+
+
+def test_fiellers_interval_where_there_is_none():
+    same = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
+    assert same.low == same.high == same.estimate == 1 and same.note.startswith("the ratio is the")
+    rows = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7], Variance(0.0001, 400))
+    assert rows.high - 1 == pytest.approx(stats.t.ppf(0.975, 400) * 0.01, rel=0.1)
+    one = ratio_interval([0.9], [0.8])
+    assert math.isnan(one.low) and one.note.startswith("one value")
+    wild = ratio_interval([1.0, 2.0, 3.0], [-5.0, 0.1, 6.0])
+    assert math.isnan(wild.high) and "varies too much over seeds" in wild.note
+
+
+def test_values_by_task():
+    parts = [Variance(0.09, 255), Variance(0.36, 99), Variance(0.0, 400)]
+    assert variance_of_mean(parts) == Variance(pytest.approx(0.05), 99)
+    table = stack({"sst2": [1, 2, 3], "rte": [4, 5, 6]})
+    np.testing.assert_array_equal(table, [[1, 4], [2, 5], [3, 6]])

@@ -5,6 +5,8 @@ import torch
 
 from loradrift.weights import Change, LowRank
 
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
 
 def seeded(seed=99) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from changes import LINEAR
 
 from loradrift.weights import StoredWeights
-
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +43,6 @@ def move_factors(model) -> None:
             p.add_(0.1 * torch.randn(p.shape, generator=draw))
 
 
-def merged_change(model, load_base) -> dict[str, torch.Tensor]:
-    """By PEFT's own merge, against the base model as it was."""
-    base = load_base().state_dict()
-    merged = model.merge_and_unload().state_dict()
-    return {
-        key.removesuffix(".weight"): merged[key] - base[key]
-        for key in base
-        if not torch.equal(merged[key], base[key])
-    }
-
-
 @pytest.fixture
 def saved(load_base, tmp_path) -> Callable:
     """``saved(use_rslora=True)``: the folder of a trained adapter, and the change PEFT merges."""
@@ -62,11 +50,9 @@ def saved(load_base, tmp_path) -> Callable:
 
     def save(**options):
         pissa = options.get("init_lora_weights") == "pissa"
-        model = load_base()
-        config = LoraConfig(
-            task_type="CAUSAL_LM", r=4, lora_alpha=6, target_modules=LINEAR, **options
-        )
-        model = get_peft_model(model.float() if pissa else model, config)
+        sizes = {"r": 4, "lora_alpha": 6, "target_modules": LINEAR}
+        model = load_base().float() if pissa else load_base()
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **sizes, **options))
         conversion = {}
         if pissa:
             model.peft_config["default"].init_lora_weights = True
@@ -75,7 +61,9 @@ def saved(load_base, tmp_path) -> Callable:
             conversion["path_initial_model_for_weight_conversion"] = str(tmp_path / "initial")
         move_factors(model)
         model.save_pretrained(tmp_path / "adapter", **conversion)
-        return tmp_path / "adapter", merged_change(model, load_base)
+        before, merged = load_base().state_dict(), model.merge_and_unload().state_dict()
+        change = {key.removesuffix(".weight"): merged[key] - before[key] for key in before}
+        return tmp_path / "adapter", {key: x for key, x in change.items() if x.any()}
 
     return save
 

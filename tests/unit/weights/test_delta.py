@@ -1,17 +1,20 @@
-"""What is read from files is what PEFT merges, and what full fine-tuning moved."""
+"""What is read from files is what PEFT merges and what full fine-tuning moved, or is refused."""
 
+import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from changes import dense
+from changes import LINEAR, dense
+from safetensors.torch import load_file, save_file
 
 from loradrift.adapters import read_adapter
 from loradrift.config import UserError
 from loradrift.weights import Dora, LowRank, StoredWeights, read_change, read_full
 
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+refused = partial(pytest.raises, UserError)
 PATTERNS = {
     "rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 5, r"^model\.layers\.0.+v_proj": 3},
     "alpha_pattern": {"layers.1.mlp.up_proj": 7, "mlp.*": 11},
@@ -79,5 +82,129 @@ def test_values_are_read_when_asked_for(base_folder, base, tmp_path):
     tuned = shutil.copytree(base_folder, tmp_path / "tuned")
     change = read_full(base, StoredWeights(tuned))
     (tuned / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"tuned/model\.safetensors cannot be read"):
+    with refused(match=r"tuned/model\.safetensors cannot be read"):
         change.modules["lm_head"].read()
+
+
+def edit(folder, edit_weights):
+    """Save the folder's only safetensors file again, with other contents."""
+    (path,) = folder.glob("*.safetensors")
+    weights = load_file(path)
+    edit_weights(weights)
+    save_file(weights, path)
+
+
+def edit_config(folder, **values):
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+Q = "model.layers.0.self_attn.q_proj"
+A, B = (f"base_model.model.{Q}.lora_{part}.weight" for part in "AB")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"peft_type": "IA3"}, "peft_type must be LORA, got IA3"),
+        ({"use_qalora": True}, r"use_qalora=True makes the change another one than scale \* B A"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out=True makes the change another"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights=pissa_niter_4 took a part out"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights=olora took a part out"),
+        ({"r": 3}, rf"{Q}: B \(32, 4\) and A \(4, 32\) in .* do not fit the rank 3"),
+        ({"r": None}, "r must be a positive integer, got null"),
+        ({"lora_alpha": 0}, "lora_alpha must be a positive number, got 0"),
+        ({"use_dora": True}, f"lacks {Q}.lora_magnitude_vector, but use_dora=True"),
+    ],
+)
+def test_a_configuration_under_which_the_factors_are_not_the_change(adapter, values, message):
+    edit(adapter, lambda w: [w.pop(key) for key in list(w) if Q not in key])
+    edit_config(adapter, **values)
+    with refused(match=message):
+        read_adapter(adapter)
+
+
+def test_dora_without_the_base_says_why(saved):
+    folder, _ = saved(use_dora=True)
+    with refused(match="use_dora=true: its magnitudes rescale the rows of the base"):
+        read_adapter(folder)
+    edit_config(folder, use_dora=False)
+    with refused(match=r"holds model.*lora_magnitude_vector, but use_dora=False"):
+        read_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda w: w.pop(A), f"has no lora_A for {Q}"),
+        (lambda w: w.pop(B), f"has no lora_B for {Q}"),
+        (lambda w: w.update(score=torch.ones(2)), "holds score, which is no LoRA factor"),
+        (lambda w: w[A].fill_(torch.nan), r"q_proj\.lora_A\.weight holds NaN or infinity"),
+        (lambda w: w.update({A: w[A][:, :5].clone()}), r"shape \(32, 5\), and .* has \(32, 32\)"),
+        (
+            lambda w: w.update({A.replace("q_", "x_"): w.pop(A), B.replace("q_", "x_"): w.pop(B)}),
+            r"x_proj changes a weight of shape \(32, 32\), and .* has none there",
+        ),
+        (dict.clear, "holds no LoRA factors"),
+    ],
+)
+def test_factors_that_are_missing_extra_or_damaged(adapter, base, damage, message):
+    edit(adapter, damage)
+    with refused(match=message):
+        read_adapter(adapter, base)
+
+
+def test_adapter_files_that_cannot_be_read(adapter):
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with refused(match=r"adapter_model\.safetensors cannot be read: .*; copy the folder"):
+        read_adapter(adapter)
+    path.rename(adapter / "adapter_model.bin")
+    with refused(match=r"adapter_model\.bin is a pickle, which can run code and is no"):
+        read_adapter(adapter)
+    (adapter / "adapter_config.json").write_text("[]")
+    with refused(match=r"adapter_config\.json is damaged: expected a JSON object"):
+        read_adapter(adapter)
+    (adapter / "adapter_config.json").unlink()
+    with refused(match=r"adapter is no adapter: it has no adapter_config\.json"):
+        read_adapter(adapter)
+
+
+def test_folders_of_different_models_and_weights_that_diverged(base_folder, base, tmp_path):
+    tuned = shutil.copytree(base_folder, tmp_path / "tuned")
+    edit(tuned, lambda w: w["lm_head.weight"][0, 0].fill_(torch.inf))
+    with refused(match=r"lm_head\.weight holds NaN or infinity"):
+        StoredWeights(tuned).read("lm_head.weight")
+    edit(tuned, lambda w: w.update({f"{Q}.weight": torch.ones(32, 31)}))
+    with refused(match=r"q_proj\.weight has shape \(32, 32\) in .* and \(32, 31\)"):
+        read_full(base, StoredWeights(tuned))
+    edit(tuned, lambda w: [w.pop(f"{Q}.weight"), w.pop("lm_head.weight")])
+    for sides in ((base, StoredWeights(tuned)), (StoredWeights(tuned), base)):
+        with refused(match=r"tuned lacks lm_head\.weight and 1 more, which .* has: th"):
+            read_full(*sides)
+
+
+def test_weights_that_are_not_there(base, tmp_path):
+    with refused(match=r"holds no weights named lm_head\.wieght"):
+        base.read("lm_head.wieght")
+    with refused(match=r"neither model\.safetensors nor .*json; copy the folder here again, or"):
+        StoredWeights(tmp_path)
+    (tmp_path / "pytorch_model.bin").touch()
+    with refused(match=r"pickles \(\*\.bin\) are not loaded, convert them"):
+        StoredWeights(tmp_path)
+
+
+def test_an_index_that_lies(base_folder, tmp_path):
+    shutil.copy(base_folder / "model.safetensors", tmp_path / "one.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    for text, message in (
+        ('{"weight_map": {"absent.weight": "one.safetensors"}}', r"names absent\.weight, which no"),
+        (
+            '{"weight_map": {"lm_head.weight": "two.safetensors"}}',
+            r"two\.safetensors cannot be rea",
+        ),
+        ("{}", "is damaged: it has no weight_map"),
+    ):
+        index.write_text(text)
+        with refused(match=message):
+            StoredWeights(tmp_path)
