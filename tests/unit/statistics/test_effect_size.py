@@ -55,12 +55,6 @@ def test_unbiased_and_covering(num_seeds):
             assert g.mean() == pytest.approx(1, abs=4 * g.std() / math.sqrt(2000))
 
 
-def test_order_sign_and_scale():
-    for effect in (paired_d, pooled_d):
-        a, b = effect(LORA, FULL), effect(100 * np.array(FULL[::-1]), 100 * np.array(LORA[::-1]))
-        assert (b.d, b.low, b.high) == pytest.approx((-a.d, -a.high, -a.low), rel=1e-6)
-
-
 @pytest.mark.parametrize("values", [([0.4], [0.5]), ([0.4] * 3, [0.5] * 3), ([0.3], [0.1 + 0.2])])
 def test_nothing_to_divide_by(values):
     for effect in (paired_d(*values), pooled_d(*values)):
@@ -70,7 +64,9 @@ def test_nothing_to_divide_by(values):
 
 
 @pytest.mark.parametrize("effect", [paired_d, pooled_d])
-def test_errors_of_effect_sizes(effect):
+def test_order_sign_scale_and_errors(effect):
+    a, b = effect(LORA, FULL), effect(100 * np.array(FULL[::-1]), 100 * np.array(LORA[::-1]))
+    assert (b.d, b.low, b.high) == pytest.approx((-a.d, -a.high, -a.low), rel=1e-6)
     with pytest.raises(ValueError, match="a value for the same seeds, got 2 and 1"):
         effect([1, 2], [1])
     with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 1"):

@@ -138,9 +138,7 @@ def test_r_on_p_adjust():
     assert holm == pytest.approx([0.09, 0.04, 0.09, 0.025, 0.5])
     assert fdr == pytest.approx([0.05, 0.025, 0.05, 0.025, 0.5])
     assert adjust({}) == {}
-
-
-def test_a_planned_test_without_result_counts_as_1():
+    # a planned test without result counts as 1
     result = adjust({"a": 0.01, "b": math.nan, "c": 0.02})
     assert list(result) == ["a", "b", "c"]
     assert (result["a"].holm, result["c"].holm, result["b"].p) == pytest.approx((0.03, 0.04, 1))
@@ -148,12 +146,9 @@ def test_a_planned_test_without_result_counts_as_1():
 
 
 def test_the_rows_variance_is_added_with_its_own_quantile():
-    rows = Variance(0.04, 255)
-    seeds = [1.0, 2.0, 4.0]
-    half = math.sqrt(
-        stats.t.ppf(0.975, 2) ** 2 * np.var(seeds, ddof=1) / 3 + stats.t.ppf(0.975, 255) ** 2 * 0.04
-    )
-    interval = t_interval(seeds, rows)
+    seeds, (of_seeds, of_rows) = [1.0, 2.0, 4.0], stats.t.ppf(0.975, [2, 255])
+    half = math.sqrt(of_seeds**2 * np.var(seeds, ddof=1) / 3 + of_rows**2 * 0.04)
+    interval = t_interval(seeds, Variance(0.04, 255))
     assert interval.high - interval.estimate == pytest.approx(half, rel=1e-12)
     assert interval.estimate - interval.low == pytest.approx(half, rel=1e-12)
     assert half > t_interval(seeds).high - interval.estimate

@@ -71,14 +71,12 @@ def test_order_sign_and_scale_do_not_matter():
     assert sign_flip(values + 3, mu0=3).p == pytest.approx(p, abs=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 3, 9])
-def test_equal_differences_reach_the_least_p(n):
-    result = sign_flip(np.full(n, 0.02))
-    assert result.p == result.least_p == least_p(n) == 2.0 ** (1 - n)
-    assert sign_flip(np.full(n, 0.02), alternative="greater").p == least_p(n, "greater") == 2.0**-n
-
-
-def test_no_difference_is_no_evidence():
+def test_equal_differences_reach_the_least_p_and_no_difference_is_no_evidence():
+    for n in (1, 3, 9):
+        equal = np.full(n, 0.02)
+        result = sign_flip(equal)
+        assert result.p == result.least_p == least_p(n) == 2.0 ** (1 - n)
+        assert sign_flip(equal, alternative="greater").p == least_p(n, "greater") == 2.0**-n
     # 0.1 + 0.2 - 0.3 is not zero in float64
     for side in SIDES:
         result = sign_flip([0.1 + 0.2] * 9, mu0=0.3, alternative=side)
@@ -136,12 +134,14 @@ def test_max_t_does_not_depend_on_a_layers_scale():
 
 def test_max_t_draws_flips_beyond_enumeration():
     values = np.random.default_rng(8).normal(0.25, 1, (24, 6))
-    drawn, again = (max_t(values, rng=np.random.default_rng(0), num_flips=20_000) for _ in range(2))
-    np.testing.assert_array_equal(drawn.p_L, again.p_L)
+
+    def draw(values, num_flips=20_000):
+        return max_t(values, rng=np.random.default_rng(0), num_flips=num_flips)
+
+    drawn, one, hopeless = draw(values), draw(values[:, :1]), draw(values + 100, 99)
+    np.testing.assert_array_equal(drawn.p_L, draw(values).p_L)
     assert not drawn.exact and drawn.least_p == 1 / 20_001
-    one = max_t(values[:, :1], rng=np.random.default_rng(0), num_flips=20_000)
     assert one.p_L[0] == pytest.approx(sign_flip(values[:, 0]).p, abs=0.01)
-    hopeless = max_t(values + 100, rng=np.random.default_rng(0), num_flips=99)
     np.testing.assert_allclose(hopeless.p_L, 1 / 100)
 
 

@@ -35,14 +35,6 @@ def load_base(base_folder) -> Callable:
     return lambda: LlamaForCausalLM.from_pretrained(base_folder, dtype=torch.float64)
 
 
-@torch.no_grad()
-def move_factors(model) -> None:
-    draw = torch.Generator().manual_seed(0)
-    for name, p in model.named_parameters():
-        if "lora_" in name:
-            p.add_(0.1 * torch.randn(p.shape, generator=draw))
-
-
 @pytest.fixture
 def saved(load_base, tmp_path) -> Callable:
     """``saved(use_rslora=True)``: the folder of a trained adapter, and the change PEFT merges."""
@@ -59,7 +51,11 @@ def saved(load_base, tmp_path) -> Callable:
             model.save_pretrained(tmp_path / "initial")
             model.peft_config["default"].init_lora_weights = "pissa"
             conversion["path_initial_model_for_weight_conversion"] = str(tmp_path / "initial")
-        move_factors(model)
+        draw = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if "lora_" in name:
+                    p.add_(0.1 * torch.randn(p.shape, generator=draw))
         model.save_pretrained(tmp_path / "adapter", **conversion)
         before, merged = load_base().state_dict(), model.merge_and_unload().state_dict()
         change = {key.removesuffix(".weight"): merged[key] - before[key] for key in before}

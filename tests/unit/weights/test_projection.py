@@ -88,8 +88,8 @@ def test_what_is_refused(change, k, message):
 
 
 def test_on_a_real_weight(shared):
-    weights = StoredWeights(shared / "models" / "base-3M")
-    base = weights.read("model.layers.2.mlp.down_proj.weight")
+    stored = StoredWeights(shared / "models" / "base-3M")
+    base = stored.read("model.layers.2.mlp.down_proj.weight")
     whole = svd(base)
     assert subspace_overlap(base, whole, 10).left > 2 * 10 / 192
     overlap = subspace_overlap(low_rank(192, 512, 8), whole, 48)

@@ -33,9 +33,6 @@ def count(change, base, **options):
     return intruder_dimensions(change, base, svd(base), generator=seeded(), **options)
 
 
-VALUES = torch.tensor([4.0, 2.0, 1.0, 1.0, 0.0])
-
-
 def test_relative_norm():
     base, change = gauss(5, 7), low_rank(5, 7, seed=1)
     expected = np.linalg.norm(dense(change)) / np.linalg.norm(base)
@@ -44,25 +41,23 @@ def test_relative_norm():
     assert math.isnan(relative_norm(base, torch.zeros(5, 7)))
 
 
-def test_effective_rank_is_the_exponential_of_the_entropy_stable_rank_and_energy():
-    shares = np.array([4, 2, 1, 1]) / 8
-    assert effective_rank(VALUES) == pytest.approx(np.prod(shares**-shares), rel=1e-12)
+def test_ranks_and_energy():
+    values_K, shares = torch.tensor([4.0, 2.0, 1.0, 1.0, 0.0]), np.array([4, 2, 1, 1]) / 8
+    assert effective_rank(values_K) == pytest.approx(np.prod(shares**-shares), rel=1e-12)
     assert effective_rank(torch.full((7,), 0.3)) == pytest.approx(7, rel=1e-12)
     assert effective_rank(torch.tensor([5.0, 0.0])) == pytest.approx(1)
-    assert stable_rank(VALUES) == pytest.approx(22 / 16)
-    assert top_energy(VALUES, 1) == pytest.approx(16 / 22)
-    assert top_energy(VALUES.flip(0), 2) == pytest.approx(20 / 22)
-    assert top_energy(VALUES, 99) == pytest.approx(1)
+    assert stable_rank(values_K) == pytest.approx(22 / 16)
+    assert top_energy(values_K, 1) == pytest.approx(16 / 22)
+    assert top_energy(values_K.flip(0), 2) == pytest.approx(20 / 22)
+    assert top_energy(values_K, 99) == pytest.approx(1)
     nothing = torch.zeros(3)
     of_nothing = (effective_rank(nothing), stable_rank(nothing), top_energy(nothing, 1))
     assert all(map(math.isnan, of_nothing))
-
-
-def test_a_factored_change_has_the_spectrum_of_its_product():
+    # a factored change has the spectrum of its product
     change = low_rank(9, 6, 3, scale=2)
-    values, found = np.linalg.svd(dense(change), compute_uv=False), singular_values(change)
-    assert stable_rank(found) == pytest.approx((values**2).sum() / values[0] ** 2, rel=1e-10)
-    shares = values[:3] / values.sum()
+    exact, found = np.linalg.svd(dense(change), compute_uv=False), singular_values(change)
+    assert stable_rank(found) == pytest.approx((exact**2).sum() / exact[0] ** 2, rel=1e-10)
+    shares = exact[:3] / exact.sum()
     assert effective_rank(found) == pytest.approx(np.prod(shares**-shares), rel=1e-10)
 
 
