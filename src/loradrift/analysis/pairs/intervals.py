@@ -10,13 +10,13 @@ they are: an interval says how far such an accuracy is known, not that tuning fl
 about the pairs alone, not about other seeds of the training.
 """
 
-# Shape suffixes: C samples at a time, R samples, N pairs, K different values.
+# Shape suffixes: C samples at a time, R samples, N pairs.
 
 from typing import NamedTuple
 
 import numpy as np
 
-from loradrift.analysis.pairs.metrics import CONSTANT, Floats, Metrics, is_binary
+from loradrift.analysis.pairs.metrics import CONSTANT, Floats, Metrics
 
 NUM_RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -45,23 +45,6 @@ class Intervals(NamedTuple):
     difference: dict[str, Bounds]
 
 
-class Sorted:
-    """A value per pair, sorted once: the ranks in any sample follow from its counts."""
-
-    def __init__(self, values_N: Floats) -> None:
-        self.values_N = values_N
-        self._order_N = np.argsort(values_N, kind="stable")
-        _, self._group_N, sizes_K = np.unique(values_N, return_inverse=True, return_counts=True)
-        self._ends_K = np.cumsum(sizes_K) - 1  # the last of each group of equal values
-
-    def ranks(self, weights_CN: Floats) -> Floats:
-        """Rank each pair in each sample; equal values share their mean rank."""
-        ends_CK = np.cumsum(weights_CN[:, self._order_N], axis=1)[:, self._ends_K]
-        starts_CK = np.concatenate([np.zeros((len(ends_CK), 1)), ends_CK[:, :-1]], axis=1)
-        ranks_CK = (starts_CK + ends_CK + 1) / 2
-        return ranks_CK[:, self._group_N]
-
-
 def bootstrap(
     before: tuple[Floats, Metrics],
     after: tuple[Floats, Metrics],
@@ -78,57 +61,52 @@ def bootstrap(
     """
     if num_resamples <= 0:
         raise ValueError(f"num_resamples must be positive, got {num_resamples}")
+    from scipy.stats import rankdata
+
     count = len(labels_N)
-    labels, sides = Sorted(labels_N), [(Sorted(scores_N), m) for scores_N, m in (before, after)]
     found: list[list[Floats]] = [[], []]
     at_once = max(1, CELLS // count)
     for start in range(0, num_resamples, at_once):
-        weights_CN = draw(count, min(at_once, num_resamples - start), rng)
-        for rows, (scores, metrics) in zip(found, sides, strict=True):
-            rows.append(sample_metrics(scores, labels, metrics.threshold, weights_CN))
+        chosen_CN = rng.integers(count, size=(min(at_once, num_resamples - start), count))
+        labels_CN = labels_N[chosen_CN]
+        label_ranks_CN = rankdata(labels_CN, axis=1)
+        for rows, (scores_N, metrics) in zip(found, (before, after), strict=True):
+            sample = scores_N[chosen_CN], labels_CN, label_ranks_CN
+            rows.append(sample_metrics(*sample, metrics.threshold))
     base_R4, adapter_R4 = (np.concatenate(rows) for rows in found)
     return Intervals(*map(_bounds, (base_R4, adapter_R4, adapter_R4 - base_R4)))
 
 
-def draw(count: int, size: int, rng: np.random.Generator) -> Floats:
-    """How often each pair is in each sample (C, N)."""
-    chosen_CN = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
-    counts = np.bincount(chosen_CN.ravel(), minlength=size * count)
-    return counts.reshape(size, count).astype(np.float64)
-
-
-def sample_metrics(scores: Sorted, labels: Sorted, threshold: float, weights_CN: Floats) -> Floats:
+def sample_metrics(
+    scores_CN: Floats, labels_CN: Floats, label_ranks_CN: Floats, threshold: float
+) -> Floats:
     """Compute :data:`INTERVALS` of each sample, (C, 4); NaN where one is not defined.
 
-    Scores from ``threshold`` on are called 1; ``weights_CN`` counts each pair in each sample.
+    Scores from ``threshold`` on are called 1; it is NaN where labels are no classes.
     """
-    ranks_CN = scores.ranks(weights_CN)
-    auc_C = accuracy_C = np.full(len(weights_CN), np.nan)
-    ones_N = labels.values_N
-    if is_binary(ones_N):
-        ones_C = weights_CN @ ones_N
-        zeros_C = weights_CN.sum(1) - ones_C
+    from scipy.stats import rankdata
+
+    ranks_CN = rankdata(scores_CN, axis=1)  # equal values share their mean rank
+    auc_C = accuracy_C = np.full(len(scores_CN), np.nan)
+    if not np.isnan(threshold):
+        ones_C, zeros_C = labels_CN.sum(1), (1 - labels_CN).sum(1)
         # Mann-Whitney U by the rank sum of the ones
-        wins_C = (weights_CN * ranks_CN) @ ones_N - ones_C * (ones_C + 1) / 2
+        wins_C = (labels_CN * ranks_CN).sum(1) - ones_C * (ones_C + 1) / 2
         with np.errstate(invalid="ignore", divide="ignore"):
             auc_C = wins_C / (ones_C * zeros_C)
-        right_N = (scores.values_N >= threshold) == (ones_N == 1)
-        accuracy_C = weights_CN @ right_N / weights_CN.sum(1)
-    spearman_C = _correlation(ranks_CN, labels.ranks(weights_CN), weights_CN)
-    pearson_C = _correlation(scores.values_N, ones_N, weights_CN)
+        accuracy_C = ((scores_CN >= threshold) == (labels_CN == 1)).mean(1)
+    spearman_C = _correlation(ranks_CN, label_ranks_CN)
+    pearson_C = _correlation(scores_CN, labels_CN)
     return np.stack([spearman_C, pearson_C, auc_C, accuracy_C], axis=1)
 
 
-def _correlation(x_CN: Floats, y_CN: Floats, weights_CN: Floats) -> Floats:
-    """Weighted Pearson correlation of each sample; values may be the same for all, (N,)."""
-    total_C1 = weights_CN.sum(1, keepdims=True)
-    centred = [z - (weights_CN * z).sum(1, keepdims=True) / total_C1 for z in (x_CN, y_CN)]
-    squares = [(weights_CN * z**2).sum(1) for z in centred]
-    # as of the whole: one value, up to rounding, has no correlation
-    least = [total_C1[:, 0] * (CONSTANT * np.abs(z).max(initial=0)) ** 2 for z in (x_CN, y_CN)]
-    product_C = (weights_CN * centred[0] * centred[1]).sum(1)
-    defined_C = (squares[0] > least[0]) & (squares[1] > least[1])
-    return np.asarray(product_C / np.sqrt(np.where(defined_C, squares[0] * squares[1], np.nan)))
+def _correlation(x_CN: Floats, y_CN: Floats) -> Floats:
+    """Pearson correlation of each sample; NaN where a side has one value, up to rounding."""
+    centred = [z_CN - z_CN.mean(1, keepdims=True) for z_CN in (x_CN, y_CN)]
+    sizes = [np.linalg.norm(z_CN, axis=1) for z_CN in centred]
+    for size_C, z_CN in zip(sizes, (x_CN, y_CN), strict=True):
+        size_C[size_C <= CONSTANT * np.abs(z_CN).max() * np.sqrt(z_CN.shape[1])] = np.nan
+    return np.asarray((centred[0] * centred[1]).sum(1) / (sizes[0] * sizes[1]))
 
 
 def _bounds(samples_R4: Floats) -> dict[str, Bounds]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.analysis.pairs.intervals import INTERVALS, Sorted, bootstrap, draw, sample_metrics
+from loradrift.analysis.pairs.intervals import INTERVALS, bootstrap, sample_metrics
 from loradrift.analysis.pairs.metrics import measure
 
 
@@ -30,12 +30,11 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
     scores = scores.round(1) if ties else scores
     if not classes:
         labels = np.random.default_rng(2).integers(0, 6, 30).astype(float)
-    weights = draw(30, 20, np.random.default_rng(3))
-    assert (weights.sum(1) == 30).all() and weights.max() > 2
+    chosen = np.random.default_rng(3).integers(30, size=(20, 30))
     threshold = measure(scores, labels).threshold
-    found = sample_metrics(Sorted(scores), Sorted(labels), threshold, weights)
-    for row, counts in zip(found, weights.astype(int), strict=True):
-        x, y = np.repeat(scores, counts), np.repeat(labels, counts)
+    samples = scores[chosen], labels[chosen]
+    found = sample_metrics(*samples, stats.rankdata(samples[1], axis=1), threshold)
+    for row, x, y in zip(found, *samples, strict=True):
         expected = measure(x, y)
         assert row[:2].tolist() == pytest.approx([expected.spearman, expected.pearson])
         if classes:
@@ -48,7 +47,8 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
 def test_the_whole_is_the_sample_that_has_each_pair_once():
     scores, _, labels = two_models(4)
     metrics = measure(scores, labels)
-    [row] = sample_metrics(Sorted(scores), Sorted(labels), metrics.threshold, np.ones((1, 60)))
+    whole = scores[None], labels[None], stats.rankdata(labels)[None]
+    [row] = sample_metrics(*whole, metrics.threshold)
     assert row.tolist() == pytest.approx([metrics.figures[name] for name in INTERVALS])
 
 
