@@ -1,6 +1,5 @@
 """Planted weight changes come back, and what is known of them is not measured again."""
 
-import importlib
 import json
 import math
 import shutil
@@ -10,9 +9,7 @@ import pytest
 import torch
 from planted_weights import GATE, QUERY, RANK, SHRINK, base_weights, measured, write_study
 
-from loradrift.analysis.weights.modules import layer_of
-
-module = importlib.import_module("loradrift.analysis.weights.modules")
+from loradrift.analysis.weights import modules
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +63,6 @@ def test_new_directions_are_intruders_outside_of_the_base_subspace(weights, meth
     found = row(weights, method, QUERY[layer])
     expected = {
         "layer": layer,
-        "kind": "q_proj",
         "relative_norm": size * math.sqrt(RANK) / norm(QUERY[layer]),
         "effective_rank": RANK,
         "stable_rank": RANK,
@@ -76,10 +72,8 @@ def test_new_directions_are_intruders_outside_of_the_base_subspace(weights, meth
         "overlap_right": 1,  # the base weight's own two first inputs
         "intruders": RANK,
     }
-    for name, value in expected.items():
-        assert found[name] == (
-            pytest.approx(value, rel=1e-4, abs=1e-6) if name != "kind" else value
-        )
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert found["kind"] == "q_proj"
     assert 0 < found["intruders_control"] <= 10
     assert 0 <= found["intruders_random"] <= 10
 
@@ -142,13 +136,12 @@ def test_one_seed_has_means_and_no_interval(copied):
 
 def test_a_base_weight_is_decomposed_once_for_all_runs_and_not_again(copied, monkeypatch):
     shapes = []
-    decompose = module.weights.svd
-    monkeypatch.setattr(module.weights, "svd", lambda x: (shapes.append(x.shape), decompose(x))[1])
+    decompose = modules.weights.svd
+    monkeypatch.setattr(modules.weights, "svd", lambda x: (shapes.append(x.shape), decompose(x))[1])
     first = measured(copied)
     assert len(shapes) == len(QUERY)  # of the modules that both methods change
-    again = measured(copied)
-    assert len(shapes) == len(QUERY)  # of the modules that both methods change
-    assert again.modules.equals(first.modules)
+    assert measured(copied).modules.equals(first.modules)
+    assert len(shapes) == len(QUERY)
     (copied / "runs/drift/sst2/lora/seed=1/model/adapter_model.safetensors").touch()
     measured(copied)
     assert len(shapes) == 2 * len(QUERY)
@@ -164,11 +157,9 @@ def test_a_pairs_numbers_do_not_depend_on_the_others(copied, weights):
 @pytest.mark.parametrize(
     ("name", "layer"),
     [
-        ("model.layers.3.self_attn.q_proj", 3),
-        ("transformer.h.11.attn.c_proj", 11),
-        ("model.layers.0.mlp.experts.5.w1", 0),
-        ("lm_head", None),
+        ("model.layers.3.self_attn.q_proj", 3), ("transformer.h.11.attn.c_proj", 11),
+        ("model.layers.0.mlp.experts.5.w1", 0), ("lm_head", None),
     ],
-)
+)  # fmt: skip
 def test_the_layer_is_the_first_number_of_a_name(name, layer):
-    assert layer_of(name) == layer
+    assert modules.layer_of(name) == layer
