@@ -64,15 +64,6 @@ def test_a_single_validation_has_no_line_in_the_legend():
         assert {handle.get_linestyle() for handle in handles} == {"None"}
 
 
-def test_tick_labels_are_few_and_short():
-    with canvas(1) as (figure, [axes]):
-        axes.set_xlim(0.000113, 0.000287)
-        few_ticks(axes.xaxis)
-        figure.canvas.draw()
-        labels = [tick.get_text() for tick in axes.get_xticklabels()]
-        assert 2 <= len(labels) <= 6 and "0.0002" in labels
-
-
 def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
     modules = pd.DataFrame(
         {
@@ -86,29 +77,28 @@ def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
         assert [text.get_text() for text in axes.texts] == ["random directions: 10"]
 
 
-def test_the_legend_has_what_any_panel_shows_once():
-    with canvas(3) as (figure, panels):
-        for axes, names in zip(panels, [["lora"], [], ["floor", "lora"]], strict=True):
+def test_a_legend_has_what_any_panel_shows_once_and_each_row_its_label():
+    with canvas(4) as (figure, panels):
+        for axes, names in zip(panels, [["lora"], [], ["floor", "lora"], []], strict=True):
+            axes.set_ylabel("drift")
             for name in names:
                 axes.plot([0], [0], label=name)
         finish_panels(figure, panels)
         [legend] = figure.legends
         assert [text.get_text() for text in legend.get_texts()] == ["lora", "floor"]
-
-
-@pytest.mark.parametrize("last", [0, 1, 7, 40])
-def test_what_is_counted_has_ticks_at_whole_numbers(last):
-    with canvas(1) as (_, [axes]):
-        axes.set_xlim(-0.5, last + 0.5)
-        few_ticks(axes.xaxis, whole=True)
-        ticks = axes.xaxis.get_major_locator()()
-        assert all(tick == round(tick) for tick in ticks)
-
-
-def test_panels_beyond_a_row_begin_another_and_keep_their_label():
-    with canvas(4) as (figure, panels):
-        for axes in panels:
-            axes.set_ylabel("drift")
-        finish_panels(figure, panels)
         assert [axes.get_ylabel() for axes in panels] == ["drift", "", "", "drift"]
         assert len(figure.axes) == 4
+
+
+def test_tick_labels_are_few_and_short_and_whole_where_something_is_counted():
+    with canvas(1) as (figure, [axes]):
+        axes.set_xlim(0.000113, 0.000287)
+        few_ticks(axes.xaxis)
+        figure.canvas.draw()
+        labels = [tick.get_text() for tick in axes.get_xticklabels()]
+        assert 2 <= len(labels) <= 6 and "0.0002" in labels
+        few_ticks(axes.xaxis, whole=True)
+        for last in (0, 1, 7, 40):
+            axes.set_xlim(-0.5, last + 0.5)
+            ticks = axes.xaxis.get_major_locator()()
+            assert all(tick == round(tick) for tick in ticks), last

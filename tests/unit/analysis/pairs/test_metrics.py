@@ -98,18 +98,13 @@ def test_of_equal_thresholds_the_smallest_is_taken():
     assert (cut.threshold, cut.accuracy) == (pytest.approx(0.15), 0.75)
 
 
-def test_a_threshold_can_lie_outside_of_all_scores():
+def test_a_threshold_can_lie_outside_of_all_scores_and_between_neighbouring_floats():
     scores = np.array([0.9, 0.5, 0.7])
-    assert best_cut(scores, np.zeros(3)).accuracy == 1
-    assert best_cut(scores, np.ones(3)).accuracy == 1
-    assert (scores < best_cut(scores, np.zeros(3)).threshold).all()
-    assert (scores >= best_cut(scores, np.ones(3)).threshold).all()
-
-
-def test_neighbouring_floats_are_told_apart():
-    low = 0.7
-    high = float(np.nextafter(low, 1))
-    for first, second in ((low, high), (high, float(np.nextafter(high, 1)))):
+    none, every = best_cut(scores, np.zeros(3)), best_cut(scores, np.ones(3))
+    assert none.accuracy == every.accuracy == 1
+    assert (scores < none.threshold).all() and (scores >= every.threshold).all()
+    for first in (0.7, np.nextafter(0.7, 1)):
+        second = np.nextafter(first, 1)
         cut = best_cut(np.array([first, second]), np.array([0.0, 1.0]))
         assert cut.accuracy == 1 and first < cut.threshold <= second
 
