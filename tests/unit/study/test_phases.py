@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from studying import begun, contents, start
+from searching import STUDY, begun, contents, finish, fork
 
 from loradrift.runs import read_record
 from loradrift.runs.record import git_state
@@ -21,10 +21,9 @@ PHASES = "study.phases=[sanity,baselines,production,analysis]"
 def whole(run, tmp_path_factory):
     """A study of two seeds, its cells in two other processes, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    code, out, err = run(
-        folder, PHASES, "study.seeds=[1,2]", "hydra.launcher.n_jobs=2", launcher=None
-    )
-    assert code == 0 and not err, err
+    typed = (PHASES, "study.seeds=[1,2]", "hydra.launcher.n_jobs=2")
+    out, err = run(folder, *typed, launcher=None)
+    assert not err
     return folder, out
 
 
@@ -37,9 +36,10 @@ def test_the_phases_run_in_order_and_leave_their_cells(whole):
         [f"drift/sst2/{each}/seed=1" for each in ("majority", "random", "zero_shot")],
         [f"drift/sst2/{each}/seed={n}" for each in ("full_finetune", "lora") for n in (1, 2)],
     ]
-    phases = [read_record(folder / "runs" / each).phase for each in begun(folder)]
+    cells = begun(folder / "runs")
+    phases = [read_record(folder / "runs" / each).phase for each in cells]
     assert phases == ["sanity"] * 2 + ["baselines"] * 3 + ["production"] * 4
-    found = iter(begun(folder))  # the cells of one phase begin in any order
+    found = iter(cells)  # those of one phase begin in any order
     assert [sorted(islice(found, len(phase))) for phase in wanted] == wanted
     assert not list(found)
     assert re.search(r"sst2\W+lora\W+7\W+1 MiB", out)  # the memory of each task and method
@@ -61,15 +61,13 @@ def test_while_it_runs_there_are_few_plain_lines_and_the_rest_is_in_the_log(whol
 
 def test_what_is_done_is_skipped_and_shown(whole, run):
     folder, first = whole
-    before, jobs = contents(folder / "results"), len(begun(folder))
-    code, out, err = run(folder, PHASES, "study.seeds=[1,2]")
-    assert code == 0, err
-    assert len(begun(folder)) == jobs
+    before, jobs = contents(folder / "results"), len(begun(folder / "runs"))
+    out, _ = run(folder, PHASES, "study.seeds=[1,2]")
+    assert len(begun(folder / "runs")) == jobs
     assert "phase production: 4 cells, 4 finished already" in out
     if not git_state()["dirty"]:
         assert "phase analysis: done already, of these very runs" in out
-    table = first[first.index("Finished runs") :]
-    assert table in out
+    assert first[first.index("Finished runs") :] in out
     assert contents(folder / "results") == before
 
 
@@ -77,10 +75,8 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
     folder, _ = whole
     before = contents(folder)
     phases = "study.phases=[baselines,base,search,production,analysis,report]"
-    code, out, err = run(
-        folder, phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4"
-    )
-    assert code == 0, err
+    typed = (phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4")
+    out, _ = run(folder, *typed)
     assert re.search(r"production\W+sst2\W+full_finetune\W+3\W+2\W+2 s\W+lora\W+3\W+2\W+2 s", out)
     assert re.search(r"search\W+sst2\W+full_finetune\W+4\W+0\W+unknown\W+lora\W+4\W+0", out)
     for once in ("production", "baselines"):
@@ -93,11 +89,10 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
 def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
     folder, _ = whole
     phases, dry = "study.phases=[production]", "study.dry_run=true"
-    code, out, err = run(folder, phases, "study.seeds=[1,2]", dry)
-    assert code == 0 and "disk: nothing is left to write but tables and figures" in out, err
+    out, _ = run(folder, phases, "study.seeds=[1,2]", dry)
+    assert "disk: nothing is left to write but tables and figures" in out
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 2**20)
-    code, out, err = run(folder, phases, "study.seeds=[1,2,3]", dry)
-    assert code == 0, err
+    out, _ = run(folder, phases, "study.seeds=[1,2,3]", dry)
     assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
 
 
@@ -106,9 +101,8 @@ def test_a_default_that_changed_underneath_is_noticed(whole, run):
     path = folder / "runs/drift/sst2/lora/seed=2/run.json"
     was = path.read_text()
     path.write_text(was.replace('"rank": 8', '"rank": 4'))
-    code, out, err = run(folder, "study.phases=[production]", "study.seeds=[1,2]")
+    out, err = run(folder, "study.phases=[production]", "study.seeds=[1,2]", code=1)
     path.write_text(was)
-    assert code == 1
     assert "4 cells, 3 finished already" in out
     assert "holds a run with another configuration: method.rank: 4 -> 8; force=true" in err
 
@@ -116,25 +110,22 @@ def test_a_default_that_changed_underneath_is_noticed(whole, run):
 def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/fail").write_text("full_finetune")
-    code, out, err = run(tmp_path, PHASES, "study.seeds=[1,2]")
-    assert code == 1
+    out, err = run(tmp_path, PHASES, "study.seeds=[1,2]", code=1)
     name = f"drift.sanity/sst2/full_finetune{SANITY}/seed=1"
     assert f"error: no such luck (in {name})\n" in err
     assert f"failed: no such luck (in {name})\n" in out
     assert "phase sanity: 1 of 2 cells failed; the phases after it need them, and wait" in out
-    assert {Path(each).parts[0] for each in begun(tmp_path)} == {"drift.sanity"}
+    assert {Path(each).parts[0] for each in begun(tmp_path / "runs")} == {"drift.sanity"}
 
 
 def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     folder, _ = whole
     phases = "study.phases=[production,analysis]"
-    process = start(tmp_path, f"cache={cache}", phases, "study.seeds=[1,2]")
-    while process.poll() is None and len(begun(tmp_path)) < 3:
+    process = fork(tmp_path, *STUDY, f"cache={cache}", phases, "study.seeds=[1,2]")
+    while process.poll() is None and len(begun(tmp_path / "runs")) < 3:
         time.sleep(0.002)
     process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    code, _, err = run(tmp_path, phases, "study.seeds=[1,2]")
-    assert code == 0, err
-    assert len(begun(tmp_path)) <= 5  # the one that was killed, once more
+    finish(process, -signal.SIGKILL)
+    run(tmp_path, phases, "study.seeds=[1,2]")
+    assert len(begun(tmp_path / "runs")) <= 5  # the one that was killed, once more
     assert contents(tmp_path / "results") == contents(folder / "results")

@@ -18,128 +18,112 @@ from loradrift.study.progress import Progress, time_left
 
 
 @pytest.fixture
-def design(load, tmp_path):
-    """Two production cells and a baseline, none of them begun."""
-
-    def config(method, seed):
-        return replace(
-            load(f"method={method}", "task=mrpc"), seed=seed, runs=str(tmp_path / "runs"),
-            cache=str(tmp_path / "cache"),
-        )  # fmt: skip
-
-    found = {
-        "baselines": [config("majority", 1)],
-        "production": [config("lora", n) for n in (1, 2)],
-    }
-    return {phase: [StudyCell((), each, None) for each in cells] for phase, cells in found.items()}
+def config(load, tmp_path):
+    places = (f"runs={tmp_path}/runs", f"cache={tmp_path}/cache")
+    return lambda name, seed=1: replace(load(f"method={name}", "task=mrpc", *places), seed=seed)
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    now = [time.time()]
-    monkeypatch.setattr(module.time, "time", lambda: now[0])
-    return now
+def cells(config):
+    """Two production cells, not begun."""
+    return [config("lora", seed) for seed in (1, 2)]
 
 
 @pytest.fixture
-def end(tmp_path):
-    """Have a job leave what it leaves."""
+def progress(config, cells, tmp_path):
+    """Of these cells and a baseline."""
+    return of({"baselines": [config("majority")], "production": cells}, tmp_path)
 
-    def leave(number, config, error=None, **metrics):
+
+def of(phases, folder):
+    planned = {phase: [StudyCell((), each, None) for each in of] for phase, of in phases.items()}
+    return Progress(planned, folder, folder / "cache")
+
+
+class Jobs:
+    """What jobs leave, and the clock."""
+
+    def __init__(self, folder):
+        self.folder, self.now = folder, time.time()
+
+    def begin(self, config, step):
+        with open_run(config) as held:
+            held.save()
+        (config.cell / "metrics.csv").write_text(f"step,train/loss\n9,1.0\n{step},0.5\n")
+        os.utime(config.cell / "run.json", (self.now, self.now))
+
+    def end(self, number, config, error=None, **metrics):
         with open_run(config) as held:
             held.save(status=Status.SUCCESS, metrics=metrics)
         note = {"name": config.cell_name, "cell": str(config.cell), "error": error}
-        note_path(tmp_path, number).write_text(json.dumps(note))
-
-    return leave
+        note_path(self.folder, number).write_text(json.dumps(note))
 
 
-def begin(config, step=None):
-    with open_run(config) as held:
-        held.save()
-    if step is not None:
-        (config.cell / "metrics.csv").write_text(f"step,train/loss\n9,1.0\n{step},0.5\n")
+@pytest.fixture
+def jobs(monkeypatch, tmp_path):
+    made = Jobs(tmp_path)
+    monkeypatch.setattr(module.time, "time", lambda: made.now)
+    return made
 
 
-def followed(progress, phase, cells):
-    return progress.follow(phase, dict(enumerate(cell.config for cell in cells)))
-
-
-def test_the_time_left_goes_by_the_steps_of_all_cells(design, tmp_path, clock, end):
-    progress = Progress(design, tmp_path, tmp_path / "cache")
-    cells = design["production"]
+def test_the_time_left_goes_by_the_steps_of_all_cells(progress, cells, jobs):
     assert progress.line() == "cell 0 of 3"  # nothing is known yet
-    with followed(progress, "production", cells):
-        clock[0] += 100
-        end(0, cells[0].config, **{"evaluation/accuracy": 0.9125})
+    with progress.follow("production", dict(enumerate(cells))):
+        jobs.now += 100
+        jobs.end(0, cells[0], **{"evaluation/accuracy": 0.9125})
         progress.look()
         # 300 steps took 100 seconds; 300 more are left, and the 20 that a baseline is worth
         assert progress.seconds_left() == pytest.approx(100 * 320 / 300)
-        assert (
-            progress.line()
-            == "cell 1 of 3, about 2 min left, last: mrpc lora seed 1, accuracy 91.2 %"
-        )
-        begin(cells[1].config, step=149)
-        os.utime(cells[1].config.cell / "run.json", (clock[0], clock[0]))
+        said = "cell 1 of 3, about 2 min left, last: mrpc lora seed 1, accuracy 91.2 %"
+        assert progress.line() == said
+        jobs.begin(cells[1], step=149)
         assert progress.seconds_left() == pytest.approx(100 * (320 - 150) / 450)
 
 
-def test_the_base_models_time_is_not_the_cells(design, tmp_path, clock, end, capsys):
-    progress = Progress(design, tmp_path, tmp_path / "cache")
-    cells = design["production"]
-    base = replace(cells[0].config, runs=str(tmp_path / "cache" / "pretraining"))
-    begin(base, step=299)
-    os.utime(base.cell / "run.json", (clock[0], clock[0]))
-    with followed(progress, "production", cells):
-        clock[0] += 1000
+def test_the_base_models_time_is_not_the_cells(config, cells, jobs, tmp_path, capsys):
+    progress = of({"baselines": [config("majority")], "production": cells}, tmp_path)
+    base = replace(cells[0], runs=str(tmp_path / "cache" / "pretraining"))
+    jobs.begin(base, step=299)
+    with progress.follow("production", dict(enumerate(cells))):
+        jobs.now += 1000
         progress.look()
-        assert (
-            capsys.readouterr().out == "production: making the base model, once: step 300 of 300\n"
-        )
+        said = "production: making the base model, once: step 300 of 300\n"
+        assert capsys.readouterr().out == said
         with open_run(base) as held:
             held.save(status=Status.SUCCESS)
-        clock[0] += 100
-        end(0, cells[0].config)
+        jobs.now += 100
+        jobs.end(0, cells[0])
         progress.look()
         assert progress.seconds_left() == pytest.approx(100 * 320 / 300)
 
 
-def test_what_an_earlier_command_left_is_not_under_way(design, tmp_path, clock):
-    progress = Progress(design, tmp_path, tmp_path / "cache")
-    begin(design["production"][0].config, step=149)
-    clock[0] += 60
-    with followed(progress, "production", design["production"]):
+def test_what_an_earlier_command_left_is_not_under_way(progress, cells, jobs):
+    jobs.begin(cells[0], step=149)
+    jobs.now += 60
+    with progress.follow("production", dict(enumerate(cells))):
         assert progress.seconds_left() is None
 
 
 def test_on_a_pipe_there_is_a_line_now_and_then_and_one_for_each_failure(
-    design, tmp_path, clock, end, capsys
+    config, tmp_path, jobs, capsys
 ):
-    cells = design["production"]
-    every = {"production": [*cells, *(replace_seed(cells[0], n) for n in range(3, 8))]}
-    progress = Progress(every, tmp_path, tmp_path / "cache")
-    with followed(progress, "production", every["production"]):
-        for number, cell in enumerate(every["production"]):
-            clock[0] += 4
+    cells = [config("lora", seed) for seed in range(1, 8)]
+    progress = of({"production": cells}, tmp_path)
+    with progress.follow("production", dict(enumerate(cells))):
+        for number, cell in enumerate(cells):
+            jobs.now += 4
             failure = {1: "no such luck", 2: "KeyboardInterrupt: interrupted"}.get(number)
-            end(number, cell.config, failure)
+            jobs.end(number, cell, failure)
             progress.look()
     said = capsys.readouterr()
     lines = re.findall(r"^production: cell (\d) of 7", said.out, re.M)
     assert lines == ["1", "4", "5"]  # at first, after 20 seconds more, at the end of the phase
-    assert said.err == f"error: no such luck (in {cells[1].config.cell_name})\n"
+    assert said.err == f"error: no such luck (in {cells[1].cell_name})\n"
 
 
-def replace_seed(cell, seed):
-    return cell._replace(config=replace(cell.config, seed=seed))
-
-
-def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(design, tmp_path, clock):
-    progress = Progress(design, tmp_path, tmp_path / "cache")
-    cells = design["production"]
-    with followed(progress, "production", cells):
-        begin(cells[0].config, step=199)
-        os.utime(cells[0].config.cell / "run.json", (clock[0], clock[0]))
+def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, cells, jobs):
+    with progress.follow("production", dict(enumerate(cells))):
+        jobs.begin(cells[0], step=199)
         shown = StringIO()
         Console(file=shown, width=100).print(progress.table())
     lines = shown.getvalue().splitlines()
@@ -149,17 +133,15 @@ def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(design, tmp_path
     assert lines[3].startswith("cell 0 of 3")
 
 
-def test_a_run_that_evaluates_is_not_beyond_its_last_step(design):
-    config = design["production"][0].config
-    begin(config, step=300)  # the row of the final figures
-    assert module.steps(config.cell, config.task.max_steps) == 300
-    assert module.steps(config.cell, None) == 301
+def test_a_run_that_evaluates_is_not_beyond_its_last_step(cells, jobs):
+    jobs.begin(cells[0], step=300)  # the row of the final figures
+    assert module.steps(cells[0].cell, cells[0].task.max_steps) == 300
+    assert module.steps(cells[0].cell, None) == 301
 
 
-def test_a_sanity_check_says_the_accuracy_that_it_is_about(design, end):
-    config = design["production"][0].config
-    end(0, config, **{"train/accuracy": 0.995, "evaluation/accuracy": 0.55})
-    assert module.score(config) == "accuracy on its own rows 99.5 %"
+def test_a_sanity_check_says_the_accuracy_that_it_is_about(cells, jobs):
+    jobs.end(0, cells[0], **{"train/accuracy": 0.995, "evaluation/accuracy": 0.55})
+    assert module.score(cells[0]) == "accuracy on its own rows 99.5 %"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
-"""A search, in a process of its own or in this one, and what it left; shared by tests."""
+"""Commands with a training that takes a moment, and what they left; shared by tests.
 
+They run in a process of their own or in this one.
+"""
+
+import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +14,22 @@ from fork_server import ForkedProcess
 from front_doors import run_here
 
 APP = Path(__file__).with_name("quick_train.py")
+PLANTED = Path(__file__).parents[1] / "analysis" / "drift"
 LR = "method.optim.lr=tag(log,interval(1e-4,1e-2))"
+STUDY = ("study=drift", "-m", "task=sst2")
+
+
+def fork(folder, *overrides, env=None):
+    path = os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(APP), *overrides]
+    return ForkedProcess(command, folder, {"PYTHONPATH": path} | (env or {}))
+
+
+def finish(process, code=0):
+    """What a process says, which ends with ``code``."""
+    out, err = process.communicate()
+    assert process.returncode == code, err
+    return out, err
 
 
 def typed(*overrides, runs, n_trials):
@@ -19,23 +39,18 @@ def typed(*overrides, runs, n_trials):
 
 
 def search(*overrides, runs, env=None, n_trials=10):
-    command = [sys.executable, str(APP), *typed(*overrides, runs=runs, n_trials=n_trials)]
-    return ForkedProcess(command, runs, env)
+    return fork(runs, *typed(*overrides, runs=runs, n_trials=n_trials), env=env)
 
 
-def finish(process):
-    out, err = process.communicate()
-    return process.returncode, out, err
+def run(*overrides, code=0, **options):
+    return finish(search(*overrides, **options), code)
 
 
-def run(*overrides, **options):
-    return finish(search(*overrides, **options))
-
-
-def search_here(*overrides, runs, n_trials=10):
+def search_here(*overrides, runs, n_trials=10, code=0):
     """The same as ``run``, in this process."""
     done = run_here(APP, *typed(*overrides, runs=runs, n_trials=n_trials), cwd=runs)
-    return done.returncode, done.stdout, done.stderr
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
 
 
 def trials(runs, url=None):
@@ -47,10 +62,18 @@ def states(found):
     return Counter(trial.state.name for trial in found)
 
 
-def begun(runs):
-    lines = [line.split() for line in (runs / "begun.log").read_text().splitlines()]
-    return [(int(number), cell, float(when)) for number, cell, when in lines]
-
-
 def settled(found):
     return states(found)["COMPLETE"] + states(found)["PRUNED"]
+
+
+def begun(runs, wanted=0):
+    """The cells in the order in which they began; waits for as many as are wanted."""
+    log = runs / "begun.log"
+    while len(lines := log.read_text().splitlines() if log.exists() else []) < wanted:
+        time.sleep(0.02)
+    return [line.split()[1] for line in lines]
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -9,33 +9,29 @@ import time
 import pytest
 from searching import begun, finish, run, search, search_here, settled, states, trials
 
+SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted search of 10 trials; a test adds two."""
     runs = tmp_path_factory.mktemp("whole")
-    code, _, err = search_here(runs=runs)
-    assert code == 0, err
+    search_here(runs=runs)
     return runs
 
 
 def test_a_search_prunes_and_given_again_goes_on_to_more_trials(whole):
     found = trials(whole)
-    assert states(found) == {
-        "COMPLETE": states(found)["COMPLETE"],
-        "PRUNED": states(found)["PRUNED"],
-    }
-    assert len(found) == 10 and states(found)["PRUNED"] >= 2
+    assert len(found) == settled(found) == 10 and states(found)["PRUNED"] >= 2
     assert all(trial.state.name == "COMPLETE" for trial in found[:3])  # none to compare with
-    code, out, err = search_here(runs=whole, n_trials=12)
-    assert code == 0, err
+    out, _ = search_here(runs=whole, n_trials=12)
     assert "10 of 12 trials done" in out and "#10 :" in out and "#11 :" in out
     assert len(trials(whole)) == 12
-    assert [number for number, *_ in begun(whole)] == list(range(12))
-    code, out, _ = search_here(runs=whole, n_trials=12)
-    assert code == 0 and len(begun(whole)) == 12, "finished trials are not repeated"
-    code, _, err = search_here(runs=whole, n_trials=5)
-    assert code == 1
+    lines = (whole / "begun.log").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(12)]
+    search_here(runs=whole, n_trials=12)
+    assert len(begun(whole)) == 12, "finished trials are not repeated"
+    _, err = search_here(runs=whole, n_trials=5, code=1)
     assert "hydra.sweeper.n_trials must be at least 12, the trials that main/sst2/lora has" in err
 
 
@@ -44,13 +40,11 @@ def test_killed_three_times_it_ends_with_exactly_its_trials(tmp_path, whole):
     runs.mkdir()
     for wanted in (2, 5, 8):  # killed in the middle of a trial
         process = search(runs=runs, env={"STEP_S": "0.1"})
-        while not ((runs / "begun.log").exists() and len(begun(runs)) >= wanted):
-            time.sleep(0.02)
+        begun(runs, wanted)
         time.sleep(0.05)
         process.kill()
         process.communicate()
-    code, _, err = search_here(runs=runs)
-    assert code == 0, err
+    search_here(runs=runs)
     found = trials(runs)
     assert settled(found) == 10
     assert states(found)["FAIL"] == 3, "the killed ones"
@@ -58,13 +52,12 @@ def test_killed_three_times_it_ends_with_exactly_its_trials(tmp_path, whole):
     # what was killed went on with the same values, in the same cell
     values = [trial.params["method.optim.lr"] for trial in found if trial.state.name != "FAIL"]
     assert sorted(values) == sorted(t.params["method.optim.lr"] for t in trials(whole)[:10])
-    assert len({cell for _, cell, _ in begun(runs)}) == 10
+    assert len(set(begun(runs))) == 10
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
     wide = "method.optim.lr=tag(log,interval(2e-3,1e-1))"
-    code, out, err = search_here(wide, runs=tmp_path, n_trials=5)
-    assert code == 0, err
+    out, _ = search_here(wide, runs=tmp_path, n_trials=5)
     found = trials(tmp_path)
     assert len(found) == 5 and states(found)["FAIL"] >= 1
     failed = next(trial for trial in found if trial.state.name == "FAIL")
@@ -73,8 +66,7 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
     hopeless = tmp_path / "hopeless"
     hopeless.mkdir()
     lr = "method.optim.lr=tag(log,interval(2e-2,1e-1))"
-    code, out, err = search_here(lr, "task=sst2,rte", runs=hopeless, n_trials=1)
-    assert code == 1
+    out, err = search_here(lr, "task=sst2,rte", runs=hopeless, n_trials=1, code=1)
     for task in ("sst2", "rte"):  # one task's search does not end the others'
         why = f"main/{task}/lora: no trial was completed; the last error: loss is nan at step 1"
         assert why in out and why in err
@@ -89,16 +81,14 @@ def two_workers(runs, url):
     options = [f"hydra.sweeper.storage={url}"] if url else []
     env = {"STEP_S": "0.1"}
     first, second = (search(*options, runs=runs, env=env, n_trials=8) for _ in range(2))
-    while not ((runs / "begun.log").exists() and len(begun(runs)) >= 4):
-        time.sleep(0.02)
+    begun(runs, 4)
     second.kill()
     second.communicate()
-    code, _, err = finish(first)
-    assert code == 0, err
+    finish(first)
     found = trials(runs, url)
     assert settled(found) == 8, states(found)
     assert states(found)["FAIL"] <= 1
-    assert len({cell for _, cell, _ in begun(runs)}) == 8, "none is done twice"
+    assert len(set(begun(runs))) == 8, "none is done twice"
 
 
 def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
@@ -109,12 +99,8 @@ def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
 
 @pytest.mark.slow
 def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
-    code, _, err = run(
-        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
-        "hydra.sweeper.pruner=none",
-        runs=tmp_path, n_trials=4, env={"STEP_S": "0.2", "FIRST_TAKES": "10"},
-    )  # fmt: skip
-    assert code == 0, err
+    env = {"STEP_S": "0.2", "FIRST_TAKES": "10"}
+    run(*SIDE_BY_SIDE, "hydra.sweeper.pruner=none", runs=tmp_path, n_trials=4, env=env)
     found = trials(tmp_path)
     assert settled(found) == 4
     # the first takes as long as ten: the other three ran beside it, one after the other
@@ -130,33 +116,28 @@ def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
 def test_side_by_side_it_stops_when_asked_to(tmp_path, launcher, to_all):
     options = (*launcher, "hydra.sweeper.n_jobs=2")
     process = search(*options, runs=tmp_path, n_trials=6, env={"STEP_S": "1"})
-    while not ((tmp_path / "begun.log").exists() and len(begun(tmp_path)) == 2):
-        time.sleep(0.02)
+    begun(tmp_path, 2)
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)  # as a terminal does, or not
-    code, _, err = finish(process)
-    assert code == 130, err
+    finish(process, 130)
     assert len(begun(tmp_path)) == 2
     assert states(trials(tmp_path)) == {"RUNNING": 2}
     records = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
     assert [record["status"] for record in records] == ["interrupted"] * 2
-    code, _, err = run(*options, runs=tmp_path, n_trials=6)
-    assert code == 0, err
+    run(*options, runs=tmp_path, n_trials=6)
     assert settled(trials(tmp_path)) == 6
 
 
 @pytest.mark.slow
 def test_asked_to_stop_before_its_workers_have_begun_it_goes_on_with_the_same_values(tmp_path):
-    options = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
     for _ in range(2):
-        process = search(*options, runs=tmp_path, n_trials=2)
+        process = search(*SIDE_BY_SIDE, runs=tmp_path, n_trials=2)
         assert "0 of 2 trials done" in process.stdout.readline()
         time.sleep(0.3)  # the workers are being started
         os.killpg(process.pid, signal.SIGINT)
-        code, out, err = finish(process)
-        assert code == 130 and "Traceback" not in err, err
+        out, err = finish(process, 130)
+        assert "Traceback" not in err, err
         assert "killed" not in out + err
-    code, _, err = run(*options, runs=tmp_path, n_trials=2)
-    assert code == 0, err
+    run(*SIDE_BY_SIDE, runs=tmp_path, n_trials=2)
     found = trials(tmp_path)
     assert settled(found) == 2
     assert len({trial.params["method.optim.lr"] for trial in found}) == 2, "none was given up"
@@ -165,11 +146,7 @@ def test_asked_to_stop_before_its_workers_have_begun_it_goes_on_with_the_same_va
 @pytest.mark.slow
 def test_a_job_whose_process_dies_is_run_once_more(tmp_path):
     (tmp_path / "die").write_text("1")
-    code, out, err = run(
-        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2",
-        runs=tmp_path, n_trials=3,
-    )  # fmt: skip
-    assert code == 0, err
+    out, _ = run(*SIDE_BY_SIDE, runs=tmp_path, n_trials=3)
     assert "trial 1 was lost (its job ended without an outcome); it is queued once more" in out
     assert settled(trials(tmp_path)) == 3
 
@@ -177,11 +154,7 @@ def test_a_job_whose_process_dies_is_run_once_more(tmp_path):
 @pytest.mark.slow
 def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_path):
     (tmp_path / "die").write_text("1 2")
-    said = []
-    for code in (9, 9, 0):
-        ended, out, err = run(runs=tmp_path, n_trials=3)
-        assert ended == code, err
-        said.append(out)
+    said = [run(runs=tmp_path, n_trials=3, code=code)[0] for code in (9, 9, 0)]
     assert "trial 1 was lost (its process has ended); it is queued once more" in said[1]
     assert "trial 2 was lost (its process has ended); so was trial 1 with the same" in said[2]
     found = trials(tmp_path)
@@ -217,8 +190,37 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
 )
 def test_mistakes_are_one_line(tmp_path, typed, message):
     typed = (typed,) if isinstance(typed, str) else typed
-    code, out, err = search_here(*typed, runs=tmp_path)
-    assert code == 1
+    out, err = search_here(*typed, runs=tmp_path, code=1)
     [line] = [line for line in err.splitlines() if line.startswith("error:")]
     assert re.search(message, line), err
     assert "Traceback" not in err and "hunter2" not in out + err
+
+
+def test_a_study_of_another_space_is_refused(tmp_path):
+    search_here(runs=tmp_path, n_trials=1)
+    for changed, message in (
+        (
+            "method.optim.lr=tag(log,interval(1e-4,1e-1))",
+            r"method.optim.lr: tag\(log,interval\(0.0001,0.01\)\) -> .*\(0.0001,0.1\)\)",
+        ),
+        ("method.rank=4", r"method.rank: 8 -> 4"),
+        ("method.rank=choice(4,8)", r"method.rank: 8 -> choice\(4,8\)"),
+        ("task.epochs=1", r"task.epochs: None -> 1"),
+        ("hydra.sweeper.direction=minimize", "was created to maximize, and now is to minimize"),
+    ):
+        _, err = search_here(changed, runs=tmp_path, n_trials=2, code=1)
+        assert "Traceback" not in err
+        assert re.search(message, err), err
+    assert len(trials(tmp_path)) == 1
+    same = ("logger=wandb", "hydra.sweeper.pruner=none", "seed=0", "method.rank=8")
+    search_here(*same, runs=tmp_path, n_trials=2)  # what only watches, or is so anyway
+
+
+def test_what_is_illegal_leaves_nothing_and_what_is_corrected_begins(tmp_path):
+    name = "study.name='it\\'s'"
+    wrong = "method.rnak=choice(4,8)"
+    out, err = search_here(wrong, name, runs=tmp_path, n_trials=1, code=1)
+    assert re.search("Could not override 'method.rnak'. .* mean: 'rank'?", err), err
+    assert "begun" not in out and not (tmp_path / "begun.log").exists()
+    search_here("method.rank=choice(4,8)", name, runs=tmp_path, n_trials=1)
+    assert begun(tmp_path)[0].startswith("it's.search/sst2/lora,")
