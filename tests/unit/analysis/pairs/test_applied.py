@@ -5,15 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import transformers
 from adapter_cases import WEIGHTS, edit, load_adapter, rewrite, write_adapter
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-)
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
 
 from loradrift.analysis.pairs.page import comparison_json
 from loradrift.analysis.pairs.reading import read_pairs
@@ -63,7 +57,7 @@ def test_an_encoder_reads_both_ways_between_its_own_special_tokens(
 ):
     loader, kind = AutoModel, "transformer"
     if task_type == "SEQ_CLS":
-        loader, kind = AutoModelForSequenceClassification, "classifier"
+        loader, kind = transformers.AutoModelForSequenceClassification, "classifier"
     base, folder = tmp_path / "bert", tmp_path / "adapter"
     tokenizer = AutoTokenizer.from_pretrained(model_folder, cls_token="<s>", sep_token="</s>")
     tokenizer.save_pretrained(base)

@@ -84,10 +84,7 @@ def test_an_adapter_that_changes_nothing_is_warned_of(report, facts, adapter):
     found = facts()
     assert found["metrics_identical"] and found["scores_identical"]
     assert found["certificate"]["passed"] is False
-
-
-def test_the_command_of_the_warning_can_be_typed(report, adapter):
-    folder = adapter(moved=False, name="lora,task.max_steps=3")
+    folder = adapter(moved=False, name="lora,task.max_steps=3")  # a command that can be typed
     assert f"analysis=diagnose 'adapter=\"{folder}\"' base=" in report(folder).err
 
 
@@ -101,9 +98,11 @@ def test_labels_that_cannot_tell_are_no_false_alarm(report, facts, pairs_file, a
     assert found["majority_accuracy"] is None and not found["scores_identical"]
 
 
-def test_texts_past_the_models_positions_are_cut_and_counted(report, pairs_file, adapter):
-    pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,no,0\n")
-    assert "note: 1 text is longer than the model takes and was cut" in report(adapter()).out
+def test_texts_that_are_cut_and_pairs_that_share_a_text_are_counted(report, pairs_file, adapter):
+    pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,the film,0\nno,a,0\n")
+    said = report(adapter()).out
+    assert "note: 1 text is longer than the model takes and was cut" in said
+    assert "note: 2 of 3 pairs have a text that another pair has too" in said
 
 
 def test_the_generator_draws_the_samples_and_nothing_else(compare, pairs_file, adapter):
@@ -114,13 +113,6 @@ def test_the_generator_draws_the_samples_and_nothing_else(compare, pairs_file, a
     assert found[0] == found[1]
     assert found[0]["intervals"] != found[2]["intervals"]
     assert found[0]["adapter"] == found[2]["adapter"]
-
-
-def test_pairs_that_share_a_text_are_counted(report, pairs_file, adapter):
-    with pairs_file.open("a") as file:
-        file.write("no,the film,1\n")
-    said = report(adapter()).out
-    assert "note: 3 of 5 pairs have a text that another pair has too" in said
 
 
 def test_a_text_of_special_tokens_is_named(report, pairs_file, adapter):

@@ -31,6 +31,7 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
     if not classes:
         labels = np.random.default_rng(2).integers(0, 6, 30).astype(float)
     chosen = np.random.default_rng(3).integers(30, size=(20, 30))
+    chosen[0] = range(30)  # the whole: each pair once
     threshold = measure(scores, labels).threshold
     samples = scores[chosen], labels[chosen]
     found = sample_metrics(*samples, stats.rankdata(samples[1], axis=1), threshold)
@@ -42,14 +43,6 @@ def test_a_sample_has_the_metrics_of_its_pairs_written_out(ties, classes):
             assert row[2:].tolist() == pytest.approx([expected.roc_auc, right])
         else:
             assert np.isnan(row[2:]).all()
-
-
-def test_the_whole_is_the_sample_that_has_each_pair_once():
-    scores, _, labels = two_models(4)
-    metrics = measure(scores, labels)
-    whole = scores[None], labels[None], stats.rankdata(labels)[None]
-    [row] = sample_metrics(*whole, metrics.threshold)
-    assert row.tolist() == pytest.approx([metrics.figures[name] for name in INTERVALS])
 
 
 def test_the_difference_is_scipys_paired_bootstrap():
@@ -100,14 +93,11 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert all(0.88 <= count / 100 <= 1 for count in hits.values()), hits
 
 
-MIXED = [0, 1] * 10
-
-
 @pytest.mark.parametrize(
     ("scores", "labels", "undefined"),
     [
         (np.arange(20), [1] * 20, {"spearman", "pearson", "roc_auc"}),
-        ([0.5] * 19 + [0.5 + 1e-16], MIXED, {"spearman", "pearson"}),
+        ([0.5] * 19 + [0.5 + 1e-16], [0, 1] * 10, {"spearman", "pearson"}),
         (np.arange(20), np.arange(20) % 6, {"roc_auc", "accuracy"}),
         ([0.5], [1], {"spearman", "pearson", "roc_auc"}),
         # a third of the samples has no 0

@@ -50,9 +50,11 @@ def try_cuts(scores, labels) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", range(8))
 def test_metrics_equal_their_definitions(seed, ties):
     scores, labels = draw(seed, ties=ties)
-    found = measure(scores, labels)
-    assert found.spearman == pytest.approx(correlation(mean_ranks(scores), mean_ranks(labels)))
-    assert found.pearson == pytest.approx(correlation(scores, labels))
+    grades = np.random.default_rng(seed + 99).uniform(0, 5, len(scores)).round(1)
+    found, graded = measure(scores, labels), measure(scores, grades)
+    for metrics, y in ((found, labels), (graded, grades)):
+        assert metrics.spearman == pytest.approx(correlation(mean_ranks(scores), mean_ranks(y)))
+        assert metrics.pearson == pytest.approx(correlation(scores, y))
     assert found.roc_auc == pytest.approx(count_auc(scores, labels))
     threshold, accuracy = try_cuts(scores, labels)
     assert found.accuracy == pytest.approx(accuracy)
@@ -63,19 +65,11 @@ def test_metrics_equal_their_definitions(seed, ties):
     assert found.false_negatives == (~called & (labels == 1)).sum()
     assert found.true_negatives == (~called & (labels == 0)).sum()
     assert not found.notes
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_number_labels_have_correlations_alone(seed):
-    scores, _ = draw(seed)
-    labels = np.random.default_rng(seed + 99).uniform(0, 5, len(scores)).round(1)
-    found = measure(scores, labels)
-    assert found.spearman == pytest.approx(correlation(mean_ranks(scores), mean_ranks(labels)))
-    assert found.pearson == pytest.approx(correlation(scores, labels))
-    assert np.isnan([found.roc_auc, found.accuracy, found.threshold, found.true_positives]).all()
-    assert found.notes == (
-        "labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix",
-    )
+    # numbers that are no classes have correlations alone
+    others = [graded.roc_auc, graded.accuracy, graded.threshold, graded.true_positives]
+    assert np.isnan(others).all()
+    [note] = graded.notes
+    assert note == "labels are not only 0 and 1: no ROC-AUC, accuracy and confusion matrix"
 
 
 def test_what_leaves_the_metrics_alone():

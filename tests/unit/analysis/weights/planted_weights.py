@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -38,14 +39,6 @@ def new_directions(module: str) -> tuple[torch.Tensor, torch.Tensor]:
     return U_OO[:, -RANK:], Vh_II[:RANK].T
 
 
-def write_base(folder: Path) -> Path:
-    """Write the base model."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    save_file(base_weights(), folder / "model.safetensors")
-    return folder
-
-
 def write_full(folder: Path) -> None:
     """What full fine-tuning left: a shrunk query, one with two new directions, a moved head."""
     weights = base_weights()
@@ -77,27 +70,23 @@ DEFAULT = {"full_finetune": 0.5, "lora": 0.2}
 """How far each arm drifts."""
 
 
-def write_arms(runs: Path, base: Path, seed: int, sizes=DEFAULT, *, task="sst2", **options) -> None:
-    """Runs of arms by name with weights; full fine-tuning drifts more."""
-    model = ModelConfig(name="local", path=str(base), weights="pretrained")
-    print_ = model_fingerprint(model, seed=0, cache=runs.parent / "cache")
-    prints = {"fingerprints": {"base_model": print_}}
-    for arm, size in sizes.items():
-        method, _, variant = arm.partition(",")
-        options |= {"variant": variant, "model": {"path": str(base)}}
-        folder = write_run(runs, method, seed, size=size, task=task, **prints, **options)
-        if method == "full_finetune":
-            write_full(folder / "model")
-        else:
-            write_lora(folder / "model", base)
-
-
 def write_study(folder: Path, seeds: Sequence[int] = (1, 2), sizes=DEFAULT) -> Path:
-    """A base model and the arms' runs, ``base`` and ``runs`` below ``folder``."""
-    write_base(folder / "base")
-    for seed in seeds:
-        options = {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
-        write_arms(folder / "runs", folder / "base", seed, sizes, **options)
+    """A base model and the arms' runs with weights, ``base`` and ``runs`` below ``folder``."""
+    base = folder / "base"
+    base.mkdir(parents=True)
+    (base / "config.json").write_text("{}")
+    save_file(base_weights(), base / "model.safetensors")
+    model = ModelConfig(name="local", path=str(base), weights="pretrained")
+    digest = model_fingerprint(model, seed=0, cache=folder / "cache")
+    options = {"fingerprints": {"base_model": digest}, "model": {"path": str(base)}}
+    options |= {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
+    for seed, (arm, size) in product(seeds, sizes.items()):
+        method, _, variant = arm.partition(",")
+        run = write_run(folder / "runs", method, seed, size=size, variant=variant, **options)
+        if method == "full_finetune":
+            write_full(run / "model")
+        else:
+            write_lora(run / "model", base)
     return folder
 
 
