@@ -20,16 +20,10 @@ from loradrift.data.corpus import read_corpus, read_retention_text
 from loradrift.data.glue import FORMATS, GlueFormat, read_glue
 from loradrift.data.hub import read_hub, read_hub_retention_text, read_hub_squad
 from loradrift.data.splits import split_questions, split_rows
-from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Question, find_squad, read_squad
 from loradrift.data.squad_v2.metrics import evaluate as evaluate_squad
-from loradrift.data.squad_v2.windows import Windows, make_windows, windows_fingerprint
-from loradrift.data.tokens import (
-    TokenTable,
-    tokenization_fingerprint,
-    tokenize,
-    tokenize_documents,
-)
+from loradrift.data.squad_v2.windows import Windows
+from loradrift.data.tokens import TokenTable, tokenize, tokenize_documents
 
 __all__ = [
     "ALONE",
@@ -45,7 +39,6 @@ __all__ = [
     "Splits",
     "TokenTable",
     "TrainBatches",
-    "WindowSizes",
     "Windows",
     "data_root",
     "evaluate_squad",
@@ -53,12 +46,9 @@ __all__ = [
     "load_glue",
     "load_retention_text",
     "load_squad",
-    "make_windows",
     "rows_fingerprint",
-    "tokenization_fingerprint",
     "tokenize",
     "tokenize_documents",
-    "windows_fingerprint",
 ]
 
 

@@ -5,7 +5,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -112,38 +112,37 @@ ALONE = Share()
 """The only process there is."""
 
 
+@dataclass(eq=False)
 class TrainBatches:
     """All micro-batches of a run, in an order that only seed and sizes decide.
 
     Each epoch is a new permutation; rows of similar length are batched together, and rows that
     do not fill a batch wait for the next epoch's permutation.
-
-    A global batch has ``batch_size * world_size`` rows, and the run ``num_batches`` micro-batches,
-    across epochs. Turn ``group_by_length`` off to measure what grouping saves.
     """
 
-    def __init__(
-        self,
-        table: Rows,
-        collate: Collator,
-        *,
-        batch_size: int,
-        num_batches: int,
-        seed: int,
-        share: Share = ALONE,
-        group_by_length: bool = True,
-    ) -> None:
-        self.table = table
-        self.collate = collate
-        self.global_size = batch_size * share.world_size
-        self.num_batches, self.seed, self.share = num_batches, seed, share
-        self.group_by_length = group_by_length
-        self.start = 0
-        """Micro-batches already seen by an earlier process; set it before iterating."""
+    table: Rows
+    collate: Collator
+    _: KW_ONLY
+    batch_size: int
+    """Rows per process; a global batch has ``batch_size * world_size``."""
+
+    num_batches: int
+    """Length of the whole run in micro-batches, across epochs."""
+
+    seed: int
+    share: Share = ALONE
+    group_by_length: bool = True
+    """Turn off to measure what grouping saves."""
+
+    start: int = 0
+    """Micro-batches already seen by an earlier process; set it before iterating."""
+
+    def __post_init__(self) -> None:
+        self.global_size = self.batch_size * self.share.world_size
         if self.per_epoch == 0:
             raise UserError(
-                f"task.batch_size x trainer.devices must be at most the {len(table)} training "
-                f"rows, got {self.global_size}"
+                f"task.batch_size x trainer.devices must be at most the {len(self.table)} "
+                f"training rows, got {self.global_size}"
             )
 
     @property

@@ -21,12 +21,8 @@ Item = TypeVar("Item")
 class Task(pl.LightningModule):
     """A model, its loss and its optimizer.
 
-    A subclass gives :meth:`loss`, :meth:`observe` and :meth:`figures`.
-
-    Args:
-        model: The backbone, or a module with a ``backbone`` and a ``head``.
-        optim: Settings of the chosen method.
-        total_steps: Optimizer steps of the whole run; set by the training.
+    A subclass gives :meth:`loss`, :meth:`observe` and :meth:`figures`. The model is the backbone,
+    or a module with a ``backbone`` and a ``head``; the training sets ``total_steps``.
     """
 
     def __init__(self, model: nn.Module, optim: OptimConfig, total_steps: int = 1) -> None:
@@ -57,11 +53,7 @@ class Task(pl.LightningModule):
         raise NotImplementedError
 
     def figures(self, split: str) -> Mapping[str, Any]:
-        """What all batches observed since the last call come to, by name.
-
-        Args:
-            split: ``validation`` or ``evaluation``.
-        """
+        """The figures of all batches observed since the last call, by name."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -12,8 +12,7 @@ from loradrift.data import Collator, Rows, Splits, TokenTable
 class PreparedData:
     """Everything that does not depend on the method."""
 
-    model: ModelConfig
-    """The model's settings, with ``path`` filled in."""
+    model: ModelConfig  # with ``path`` filled in
 
     tokenizer: Any
     splits: Splits[Any]

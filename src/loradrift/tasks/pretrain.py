@@ -25,7 +25,7 @@ def load(task: PretrainConfig, data: DataConfig, cache: Path) -> Splits[Row]:
 
 def encode(task: PretrainConfig, tokenizer: Any, cache: Path) -> Encoding:
     """Each document as ``bos text eos``, in rows."""
-    from loradrift.data import tokenization_fingerprint, tokenize_documents
+    from loradrift.data.tokens import tokenization_fingerprint, tokenize_documents
 
     length = task.max_length
     rows = partial(tokenize_documents, tokenizer=tokenizer, max_length=length, cache=cache)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from loradrift.config import DataConfig, UserError
-from loradrift.data import Collator, WindowSizes, load_squad, make_windows
+from loradrift.data import Collator, load_squad
 from loradrift.data.splits import split_questions
-from loradrift.data.squad_v2 import windows as windows_module
+from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Answer, Question, find_squad
+from loradrift.data.squad_v2.windows import make_windows
 from loradrift.models import load_tokenizer
 
 CONTEXT = "the film was great , no , the film was terrible\nyes the great film was terrible"
@@ -91,7 +92,7 @@ def test_a_second_call_reads_the_file_and_a_damaged_one_is_made_again(
     path.unlink()  # the table at hand still has it mapped
     path.write_bytes(half)
     assert make_windows(table.questions, tokenizer, SIZES, tmp_path).table.equals(table.table)
-    monkeypatch.setattr(windows_module, "BATCH", 1)  # several record batches
+    monkeypatch.setattr("loradrift.data.squad_v2.windows.BATCH", 1)  # several record batches
     path.unlink()
     apart = make_windows(table.questions, tokenizer, SIZES, tmp_path)
     assert apart.lossy == table.lossy and apart.table["id"].num_chunks == 4

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from loradrift.config import OptimConfig
-from loradrift.data import Collator, WindowSizes, make_windows
+from loradrift.data import Collator
+from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Answer, Question
+from loradrift.data.squad_v2.windows import make_windows
 from loradrift.models import SpanLogits, SpanModel, load_backbone, load_tokenizer
 from loradrift.tasks.squad_v2 import SquadConfig
 from loradrift.tasks.squad_v2.module import QuestionAnsweringTask

@@ -74,7 +74,9 @@ def encode(
                 }
             )
         held = any(window["start"] != NO_ANSWER for window in windows)
-        lossy = bool(question.answers) and not (held and _survives(question, offsets, span))
+        lossy = bool(question.answers) and not (
+            span and held and _survives(question, offsets, span)
+        )
         yield Encoded(question.id, windows, len(ids) > sizes.max_question, lossy)
 
 
@@ -92,10 +94,8 @@ def answer_tokens(question: Question, offsets: Sequence[tuple[int, int]]) -> tup
 
 
 def _survives(
-    question: Question, offsets: Sequence[tuple[int, int]], span: tuple[int, int] | None
+    question: Question, offsets: Sequence[tuple[int, int]], span: tuple[int, int]
 ) -> bool:
     """Whether the tokens of the first gold answer stand for its very text."""
-    if span is None:
-        return False
     back = question.context[offsets[span[0]][0] : offsets[span[1]][1]]
     return back.strip() == question.answers[0].text.strip()

@@ -10,9 +10,6 @@ from typing import Any, NamedTuple
 from loradrift.config import UserError
 from loradrift.data.base import read_lines
 
-LONGEST = 60
-"""Characters of a text that a message repeats."""
-
 
 class Answer(NamedTuple):
     """A span of the context."""
@@ -34,8 +31,7 @@ class Question(NamedTuple):
     plausible: tuple[Answer, ...]
     """What an unanswerable question could be mistaken to ask for."""
 
-    title: str
-    """The title of the article."""
+    title: str  # of the article
 
 
 def read_squad(path: Path, problems: list[str] | None = None) -> list[Question]:
@@ -111,8 +107,8 @@ def find_squad(root: Path, split: str) -> Path:
 
 
 def _brief(text: str) -> str:
-    """A text in quotes; of a long one, how it begins."""
-    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}…"
+    """A text in quotes; of a long one, its first 60 characters."""
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}…"
 
 
 class _Reader:
@@ -125,20 +121,14 @@ class _Reader:
     def questions(self) -> Iterator[tuple[str, Question]]:
         """Each question and its place."""
         content = read_json(self.path, "a SQuAD v2 file")
-        for a, article in enumerate(self._get(content, "", "data", list)):
-            paragraphs = self._get(article, f"data[{a}]", "paragraphs", list)
-            title = str(article.get("title", ""))
-            for p, paragraph in enumerate(paragraphs):
-                there = f"data[{a}].paragraphs[{p}]"
+        for here, article in self._each(content, "", "data"):
+            for there, paragraph in self._each(article, here, "paragraphs"):
                 context = self._get(paragraph, there, "context", str)
                 if not context.strip():
                     self._odd(f"{there}.context is empty")
-                for q, entry in enumerate(self._get(paragraph, there, "qas", list)):
-                    place = f"{there}.qas[{q}]"
-                    yield (
-                        place,
-                        self._question(place, entry, context, title),
-                    )
+                title = str(article.get("title", ""))
+                for place, entry in self._each(paragraph, there, "qas"):
+                    yield place, self._question(place, entry, context, title)
 
     def _question(self, place: str, entry: Any, context: str, title: str) -> Question:
         name = self._get(entry, place, "id", str)
@@ -158,8 +148,7 @@ class _Reader:
 
     def _answers(self, place: str, entry: Any, key: str, context: str) -> tuple[Answer, ...]:
         answers = []
-        for i, each in enumerate(self._get(entry, place, key, list)):
-            here = f"{place}.{key}[{i}]"
+        for here, each in self._each(entry, place, key):
             text = self._get(each, here, "text", str)
             start = self._get(each, here, "answer_start", int)
             found = context[max(start, 0) : max(start, 0) + len(text)]
@@ -177,6 +166,11 @@ class _Reader:
         if self.problems is None:
             raise UserError(f"{self.path}: {problem}")
         self.problems.append(problem)
+
+    def _each(self, value: Any, place: str, key: str) -> Iterator[tuple[str, Any]]:
+        where = f"{place}.{key}" if place else key
+        for i, each in enumerate(self._get(value, place, key, list)):
+            yield f"{where}[{i}]", each
 
     def _get(self, value: Any, place: str, key: str, kind: type) -> Any:
         where = f"{place}.{key}" if place else key

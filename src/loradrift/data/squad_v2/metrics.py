@@ -82,8 +82,10 @@ def evaluate(
     has_answer = {question.id: bool(question.answers) for question in scored}
     # Without na_probs, the script takes each question for answerable.
     probabilities = na_probs or dict.fromkeys(has_answer, 0.0)
-    abstains = {id: probabilities[id] > threshold for id in has_answer}
-    final = Scores(*(_abstain(each, abstains, has_answer) for each in scores))
+    abstained = {
+        id: float(not has) for id, has in has_answer.items() if probabilities[id] > threshold
+    }
+    final = Scores(*(each | abstained for each in scores))
     figures = _averages(final, list(has_answer), "")
     for prefix, answerable in (("HasAns_", True), ("NoAns_", False)):
         own = [id for id, has in has_answer.items() if has is answerable]
@@ -156,12 +158,6 @@ def _f1(preds: list[str], target: list[str]) -> float:
         return 0
     precision, recall = common / len(preds), common / len(target)
     return (2 * precision * recall) / (precision + recall)
-
-
-def _abstain(
-    scores: Mapping[str, float], abstains: Mapping[str, bool], has_answer: Mapping[str, bool]
-) -> dict[str, float]:
-    return {id: float(not has_answer[id]) if abstains[id] else s for id, s in scores.items()}
 
 
 def _averages(scores: Scores, ids: Sequence[str], prefix: str) -> dict[str, float]:

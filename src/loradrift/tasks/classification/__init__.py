@@ -29,7 +29,7 @@ class GlueConfig(TaskConfig):
 
 def encode(task: GlueConfig, tokenizer: Any, cache: Path) -> Encoding:
     """Each row as ``bos A`` or ``bos A eos B``."""
-    from loradrift.data import tokenization_fingerprint, tokenize
+    from loradrift.data.tokens import tokenization_fingerprint, tokenize
 
     table = partial(tokenize, tokenizer=tokenizer, max_length=task.max_length, cache=cache)
     return Encoding(table, tokenization_fingerprint(tokenizer, task.max_length))

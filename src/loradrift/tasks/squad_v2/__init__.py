@@ -68,7 +68,8 @@ def load(task: SquadConfig, data: DataConfig, cache: Path) -> Splits[Question]:
 
 def encode(task: SquadConfig, tokenizer: Any, cache: Path) -> Encoding:
     """Each question as overlapping windows of its paragraph."""
-    from loradrift.data import WindowSizes, make_windows, windows_fingerprint
+    from loradrift.data.squad_v2.encoding import WindowSizes
+    from loradrift.data.squad_v2.windows import make_windows, windows_fingerprint
 
     sizes = WindowSizes(task.max_length, task.stride, task.max_question)
     windows = partial(make_windows, tokenizer=tokenizer, sizes=sizes, cache=cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
@@ -98,15 +99,18 @@ class QuestionAnsweringTask(Task):
         table: Windows = loader.table  # type: ignore[union-attr]
         readings = read_answers(gathered(self._found), table, self.config.num_best)
         self._found.clear()
+        spans = {name: reading.answer for name, reading in readings.items()}
+        unanswerable = {name: reading.unanswerable for name, reading in readings.items()}
+        official = partial(evaluate_squad, table.questions, spans, unanswerable)
         if validating:
-            best = _figures(table, readings, 1.0)
-            self.threshold = best[f"best_{self.config.metric}_thresh"]
-            figures = _figures(table, readings, self.threshold)
+            self.threshold = official().figures[f"best_{self.config.metric}_thresh"]
+        else:
+            self.readings = readings
+        assert self.threshold is not None
+        figures = official(self.threshold).figures
+        if validating:
             more = {"threshold": self.threshold}
         else:
-            assert self.threshold is not None
-            self.readings = readings
-            figures = _figures(table, readings, self.threshold)
             more = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in TUNED}
         loss = float(self._mean_loss.compute())
         self._mean_loss.reset()
@@ -142,16 +146,3 @@ def official_files(
     """
     names = ("predictions.json", "best_spans.json", "na_prob.json")
     return dict(zip(names, map(dict, (answers, spans, unanswerable)), strict=True))
-
-
-def _figures(
-    table: Windows, readings: dict[str, QuestionPrediction], threshold: float
-) -> dict[str, float]:
-    """Official figures, in percent, where questions above the threshold get no answer."""
-    figures: dict[str, float] = evaluate_squad(
-        table.questions,
-        {name: reading.answer for name, reading in readings.items()},
-        {name: reading.unanswerable for name, reading in readings.items()},
-        threshold,
-    ).figures
-    return figures
