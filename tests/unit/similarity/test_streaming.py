@@ -20,7 +20,6 @@ def build(name: str, d: int, e: int) -> Metric:
 
 
 def fed(name: str, x: Tensor, y: Tensor, batch_size: int | list[int]) -> Metric:
-    """A metric that has seen all rows, in batches."""
     metric = build(name, x.shape[1], y.shape[1])
     for rows in zip(x.split(batch_size), y.split(batch_size), strict=True):
         metric.update(*rows)

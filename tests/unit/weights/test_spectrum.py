@@ -136,9 +136,9 @@ def test_the_null_is_a_random_direction_against_these_very_directions(shape):
 
 
 def test_the_null_tells_when_a_weight_is_too_narrow_for_the_threshold():
-    wide, narrow = base_weight(200, 8), base_weight(3, 8)
-    assert count(torch.zeros(200, 8), wide).null.expected_num_intruders == pytest.approx(10 * 0.8)
-    assert count(torch.zeros(3, 8), narrow).null.expected_num_intruders == 0
+    for rows, expected in ((200, 8), (3, 0)):
+        null = count(torch.zeros(rows, 8), base_weight(rows, 8)).null
+        assert null.expected_num_intruders == pytest.approx(expected)
 
 
 def test_equal_seeds_give_equal_controls_and_nulls_and_leave_global_randomness_alone():
