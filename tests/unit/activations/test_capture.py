@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from probing import Backbone, assert_equal, make_probe
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
@@ -16,24 +17,23 @@ CPU = torch.device("cpu")
 def reference(backbone, probe):
     """Hidden states ``(B, T, D)`` of each layer and batch, by transformers' own means."""
     # The last entry comes after the final norm, so the norm is taken out.
-    norm, backbone.model.model.norm = backbone.model.model.norm, nn.Identity()
+    llama = backbone.llama
+    norm, llama.norm = llama.norm, nn.Identity()
     backbone.eval()
     with torch.no_grad():
         batches = [
-            backbone.model.model(
-                b["input_ids"], b["attention_mask"], output_hidden_states=True
-            ).hidden_states[1:]
+            llama(b["input_ids"], b["attention_mask"], output_hidden_states=True).hidden_states[1:]
             for b in probe.batches
         ]
     backbone.train()
-    backbone.model.model.norm = norm
+    llama.norm = norm
     return list(zip(*batches, strict=True))
 
 
 def rows_of(probe, layer, pool):
-    """``pool`` applied to the content tokens of each row by itself."""
+    """``pool`` applied to the content tokens (T, D) of each row by itself."""
     masks = [batch["content_mask"] for batch in probe.batches]
-    return torch.stack(
+    return torch.cat(
         [
             pool(x_TD[mask_T])
             for x_BTD, mask_BT in zip(layer, masks, strict=True)
@@ -54,40 +54,38 @@ def state_of(backbone):
 
 
 @pytest.mark.parametrize(
-    ("name", "pool"), [("mean", lambda x: x.mean(0)), ("last", lambda x: x[-1])]
+    ("pooling", "pool", "num_rows"),
+    [
+        (Pooling("mean"), lambda x_TD: x_TD.mean(0, keepdim=True), 5),
+        (Pooling("last"), lambda x_TD: x_TD[-1:], 5),
+        (Pooling("tokens", max_tokens=100), lambda x_TD: x_TD, 13),
+    ],
 )
-def test_rows_are_the_residual_stream_before_the_final_norm(backbone, probe, name, pool):
-    captured = capture_probe(backbone, probe, Pooling(name), CPU).layers
+def test_rows_are_the_residual_stream_before_the_final_norm(
+    backbone, probe, pooling, pool, num_rows
+):
+    captured = capture_probe(backbone, probe, pooling, CPU).layers
     assert list(captured) == ["layer_0", "layer_1"]
     for x_ND, layer in zip(captured.values(), reference(backbone, probe), strict=True):
-        assert x_ND.shape == (5, 32)
+        assert x_ND.shape == (num_rows, 32)
         torch.testing.assert_close(x_ND, rows_of(probe, layer, pool))
 
 
-def test_token_rows_are_the_stream_at_their_positions(backbone, probe):
-    captured = capture_probe(backbone, probe, Pooling("tokens", max_tokens=100), CPU).layers
-    for x_KD, layer in zip(captured.values(), reference(backbone, probe), strict=True):
-        parts = [x[b["content_mask"]] for x, b in zip(layer, probe.batches, strict=True)]
-        torch.testing.assert_close(x_KD, torch.cat(parts))
-
-
-def test_padding_leaves_the_rows_alone(backbone, make_probe):
+def test_padding_leaves_the_rows_alone(backbone):
     narrow = capture_probe(backbone, make_probe(batch_size=1), Pooling(), CPU).layers
     wide = capture_probe(backbone, make_probe(batch_size=5, padding=6), Pooling(), CPU).layers
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
 
-def test_equal_calls_give_equal_bits(backbone, probe):
-    first, second = (capture_probe(backbone, probe, Pooling(), CPU).layers for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_capturing_leaves_no_trace(backbone, probe):
+def test_capturing_leaves_no_trace_and_equal_calls_give_equal_bits(backbone, probe):
     backbone.blocks[1].eval()
+    # a model that draws in eval mode
+    backbone.blocks[0].register_forward_pre_hook(lambda *_: torch.rand(1) and None)
     before = state_of(backbone)
-    rows = capture_probe(backbone, probe, Pooling(), CPU).layers
+    first, second = (capture_probe(backbone, probe, Pooling(), CPU).layers for _ in range(2))
     assert state_of(backbone) == before
-    assert not any(x_ND.is_inference() or x_ND.requires_grad for x_ND in rows.values())
+    assert not any(x_ND.is_inference() or x_ND.requires_grad for x_ND in first.values())
+    assert_equal(first, second)
 
 
 def test_capturing_leaves_no_trace_when_it_fails(backbone, probe):
@@ -103,38 +101,27 @@ def test_capturing_leaves_no_trace_when_it_fails(backbone, probe):
     assert state_of(backbone) == before
 
 
-def test_a_model_that_draws_in_eval_mode_does_not_move_the_generator(backbone, probe):
-    backbone.blocks[0].register_forward_pre_hook(lambda *_: torch.rand(1) and None)
-    before = torch.get_rng_state()
-    capture_probe(backbone, probe, Pooling(), CPU)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_a_block_may_return_a_tuple():
     class Pair(nn.Module):
         def forward(self, x):
             return x + 1, "cache"
 
-    received = []
-    block = Pair()
-    with block_outputs([block], lambda index, x: received.append((index, x))):
+    received, block = {}, Pair()
+    with block_outputs([block], received.__setitem__):
         block(torch.zeros(1, 2, 3))
-    [(index, x)] = received
-    assert index == 0
-    assert torch.equal(x, torch.ones(1, 2, 3))
+    assert_equal(received, {0: torch.ones(1, 2, 3)})
 
 
 def test_gradient_checkpointing_changes_nothing(backbone, probe):
     plain = capture_probe(backbone, probe, Pooling(), CPU).layers
-    backbone.model.gradient_checkpointing_enable()
-    backbone.model.enable_input_require_grads()
+    backbone.llama.gradient_checkpointing_enable()
+    backbone.llama.enable_input_require_grads()
     before = state_of(backbone)
     checkpointed = capture_probe(backbone, probe, Pooling(), CPU).layers
-    assert all(torch.equal(checkpointed[name], plain[name]) for name in plain)
+    assert_equal(checkpointed, plain)
     assert state_of(backbone) == before
     assert all(block.gradient_checkpointing for block in backbone.blocks)
-    batch = probe.batches[0]
-    backbone.encode(batch["input_ids"]).sum().backward()
+    backbone.encode(probe.batches[0]["input_ids"]).sum().backward()
     assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
 
 
@@ -161,10 +148,10 @@ def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, 
     rows = capture_probe(backbone, probe, Pooling(), CPU).layers
     backbone.encode(batch["input_ids"])
     assert 0 < num_frames == counter.frame_count
-    assert all(torch.equal(rows[name], plain[name]) for name in plain)
+    assert_equal(rows, plain)
 
 
-def test_no_more_than_the_running_block_holds_its_streams(backbone, make_probe):
+def test_no_more_than_the_running_block_holds_its_streams(backbone):
     streams, alive = [], []
 
     class Watching(Pooling):
@@ -179,11 +166,11 @@ def test_no_more_than_the_running_block_holds_its_streams(backbone, make_probe):
 
 
 @pytest.mark.parametrize("runs", [0, 2])
-def test_a_block_must_run_once(backbone, probe, runs):
-    class Odd(type(backbone)):
+def test_a_block_must_run_once(probe, runs):
+    class Odd(Backbone):
         def encode(self, input_ids):
-            x = self.model.model.embed_tokens(input_ids)
-            position = self.model.model.rotary_emb(x, torch.arange(x.shape[1])[None])
+            x = self.llama.embed_tokens(input_ids)
+            position = self.llama.rotary_emb(x, torch.arange(x.shape[1])[None])
             for block in [self.blocks[0]] + runs * [self.blocks[1]]:
                 x = block(x, position_embeddings=position)
             return x

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from probing import assert_equal, make_probe
 
 from loradrift.activations import Pooling
 from loradrift.activations.pooling import last, mean
@@ -10,8 +11,9 @@ from loradrift.config import UserError
 ROWS = {"a": [1, 17, 5, 40, 2], "b": [1, 9, 2], "c": [1, 33, 33, 8, 21, 60, 2]}
 
 
-def pooled(pooling, probe):
-    """Pool the stream whose vectors are (row number, position, token)."""
+def pooled(pooling, **options):
+    """Pool the stream of ``ROWS`` whose vectors are (row number, position, token)."""
+    probe = make_probe(ROWS, **options)
     rows, first = [], 0
     for batch, mask in zip(probe.batches, pooling.masks(probe), strict=True):
         ids = batch["input_ids"]
@@ -21,21 +23,18 @@ def pooled(pooling, probe):
     return torch.cat(rows)
 
 
-def test_mean_is_over_content_tokens(make_probe):
-    expected = torch.tensor([[0, 2, 62 / 3], [1, 1, 9], [2, 3, 155 / 5]])
-    torch.testing.assert_close(pooled(Pooling("mean"), make_probe(ROWS, padding=2)), expected)
+def test_rows_are_the_mean_or_the_last_of_the_content_tokens():
+    means = torch.tensor([[0, 2, 62 / 3], [1, 1, 9], [2, 3, 155 / 5]])
+    torch.testing.assert_close(pooled(Pooling("mean"), padding=2), means)
+    assert_equal(
+        pooled(Pooling("last"), padding=2), torch.tensor([[0.0, 3, 40], [1, 1, 9], [2, 5, 60]])
+    )
 
 
-def test_last_is_the_last_content_token(make_probe):
-    expected = torch.tensor([[0.0, 3, 40], [1, 1, 9], [2, 5, 60]])
-    assert torch.equal(pooled(Pooling("last"), make_probe(ROWS, padding=2)), expected)
-
-
-@pytest.mark.parametrize("pool", [mean, last])
-def test_masked_tokens_may_be_nan(pool):
+@pytest.mark.parametrize(("pool", "expected"), [(mean, [[2.0], [5.0]]), (last, [[3.0], [5.0]])])
+def test_masked_tokens_may_be_nan(pool, expected):
     x = torch.tensor([[[1.0], [3.0], [float("nan")]], [[float("inf")], [5.0], [float("nan")]]])
     mask = torch.tensor([[True, True, False], [False, True, False]])
-    expected = {mean: [[2.0], [5.0]], last: [[3.0], [5.0]]}[pool]
     assert torch.equal(pool(x, mask), torch.tensor(expected))
 
 
@@ -46,56 +45,35 @@ def test_mean_accumulates_in_float32():
     torch.testing.assert_close(result.double(), x.double().mean(1), rtol=1e-6, atol=0)
 
 
-def test_a_token_sample_ignores_padding_and_batching(make_probe):
-    pooling = Pooling("tokens", max_tokens=4, seed=3)
-    expected = pooled(pooling, make_probe(ROWS, batch_size=3))
+def test_a_token_sample_depends_on_its_seed_alone():
+    pooling, before = Pooling("tokens", max_tokens=4, seed=3), torch.get_rng_state()
+    expected = pooled(pooling, batch_size=3)
     assert expected.shape == (4, 3)
-    assert torch.equal(pooled(pooling, make_probe(ROWS, batch_size=1, padding=4)), expected)
+    assert_equal(pooled(pooling, batch_size=1, padding=4), expected)
+    assert not torch.equal(pooled(Pooling("tokens", max_tokens=4, seed=0)), expected)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_token_sample_holds_distinct_content_tokens(make_probe):
-    probe = make_probe(ROWS)
-    everything = pooled(Pooling("tokens", max_tokens=100), probe).tolist()
+def test_a_token_sample_holds_distinct_content_tokens():
+    everything = pooled(Pooling("tokens", max_tokens=100)).tolist()
     assert [token for *_, token in everything] == [17, 5, 40, 9, 33, 33, 8, 21, 60]
-    sample = pooled(Pooling("tokens", max_tokens=5), probe).tolist()
+    sample = pooled(Pooling("tokens", max_tokens=5)).tolist()
     assert sample == [row for row in everything if row in sample]
     assert len(sample) == 5
 
 
-def test_the_seed_draws_the_sample(make_probe):
-    samples = [pooled(Pooling("tokens", max_tokens=4, seed=i), make_probe(ROWS)) for i in (0, 1)]
-    assert not torch.equal(*samples)
-
-
-def test_a_token_sample_leaves_the_global_generator_alone(make_probe):
-    before = torch.get_rng_state()
-    Pooling("tokens").masks(make_probe(ROWS))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_labels_differ_when_rows_do():
-    poolings = [
-        Pooling("mean"),
-        Pooling("last"),
-        Pooling("tokens"),
-        Pooling("tokens", max_tokens=7),
-        Pooling("tokens", seed=1),
-    ]
-    assert len({pooling.label for pooling in poolings}) == len(poolings)
+    tokens = Pooling("tokens"), Pooling("tokens", max_tokens=7), Pooling("tokens", seed=1)
+    assert len({pooling.label for pooling in (Pooling("mean"), Pooling("last"), *tokens)}) == 5
     assert Pooling("mean", max_tokens=7).label == Pooling("mean").label == "mean"
 
 
-@pytest.mark.parametrize("name", ["mean", "last"])
-def test_a_row_without_content_is_named(make_probe, name):
-    probe = make_probe(ROWS | {"hollow": [1, 2]})
-    with pytest.raises(ValueError, match=r"without any content token .*\['hollow'\]"):
-        Pooling(name).masks(probe)
-
-
-def test_a_token_sample_of_nothing_is_an_error(make_probe):
-    probe = make_probe({"hollow": [1, 2]})
+def test_what_has_no_content_is_named():
+    for name in ("mean", "last"):
+        with pytest.raises(ValueError, match=r"without any content token .*\['hollow'\]"):
+            Pooling(name).masks(make_probe(ROWS | {"hollow": [1, 2]}))
     with pytest.raises(ValueError, match="no content token, so tokens pooling finds nothing"):
-        Pooling("tokens").masks(probe)
+        Pooling("tokens").masks(make_probe({"hollow": [1, 2]}))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from probing import assert_equal, make_probe
 from safetensors import safe_open
 
 from loradrift.activations import ActivationStore, Pooling, StoreError, reader
@@ -14,15 +15,17 @@ from loradrift.config import UserError
 LAYERS = ["layer_0", "layer_1"]
 
 
-def test_what_is_written_is_read(root, open_store, layers):
-    with open_store() as written:
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_what_is_written_is_read_in_its_dtype(root, open_store, layers, dtype):
+    with open_store(dtype=dtype) as written:
         written.write(0, layers(0))
         written.write(100, layers(1))
     read = ActivationStore(root)
     assert read.steps == [0, 100]
     assert read.layer_names == LAYERS
     for step, seed in ((0, 0), (100, 1)):
-        torch.testing.assert_close(read.read(step), layers(seed), rtol=0, atol=0)
+        expected = {name: x_ND.to(getattr(torch, dtype)) for name, x_ND in layers(seed).items()}
+        assert_equal(read.read(step), expected)
         read.verify(step)
 
 
@@ -55,14 +58,6 @@ def test_the_manifest_describes_the_files(root, open_store, probe, layers):
     assert names == {"manifest.json", "step=000020.safetensors", "step=000100.safetensors"}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_the_dtype_is_kept(root, open_store, dtype, layers):
-    with open_store(dtype=dtype) as written:
-        written.write(0, layers())
-    for name, x in ActivationStore(root).read(0).items():
-        assert torch.equal(x, layers()[name].to(getattr(torch, dtype)))
-
-
 def test_a_value_beyond_the_dtype_is_an_error(open_store, layers):
     big = layers() | {"layer_1": torch.tensor([[1.0, -70000.0, float("inf")]])}
     with open_store(dtype="float16") as written:
@@ -74,40 +69,29 @@ def test_a_value_beyond_the_dtype_is_an_error(open_store, layers):
         assert written.steps == [8]
 
 
-def test_tensors_may_change_after_write(root, open_store, gate, layers):
-    given = layers()
-    with open_store() as written:
-        written.write(0, given)
-        given["layer_0"].zero_()
-        gate.set()
-    assert torch.equal(ActivationStore(root).read(0)["layer_0"], layers()["layer_0"])
-
-
-def test_a_strided_view_is_stored_as_it_looks(root, open_store, layers):
+def test_a_strided_view_is_stored_as_it_looks_and_may_change_after_write(
+    root, open_store, gate, layers
+):
     views = {name: x.T for name, x in layers().items()}
     with open_store() as written:
         written.write(0, views)
-    assert torch.equal(ActivationStore(root).read(0)["layer_1"], layers()["layer_1"].T)
+        views["layer_0"].zero_()
+        gate.set()
+    assert_equal(ActivationStore(root).read(0), {name: x.T for name, x in layers().items()})
 
 
 def test_write_waits_while_the_queue_is_full(open_store, gate, layers):
-    written, started, done = open_store(queue_size=2), threading.Event(), threading.Event()
+    written = open_store(queue_size=2)
     written.write(0, layers())
     written.write(1, layers())
-
-    def third():
-        started.set()
-        written.write(2, layers())
-        done.set()
-
-    thread = threading.Thread(target=third)
-    thread.start()
-    assert started.wait(5)
-    assert not done.wait(0.2)
+    third = threading.Thread(target=written.write, args=(2, layers()))
+    third.start()
+    third.join(0.2)
+    assert third.is_alive()
     assert written.steps == []
     gate.set()
-    assert done.wait(5)
-    thread.join()
+    third.join(5)
+    assert not third.is_alive()
     written.close()
     assert written.steps == [0, 1, 2]
 
@@ -126,9 +110,7 @@ def test_only_writing_starts_a_thread_and_close_ends_it(root, open_store, layers
     assert num_threads() == 0
 
 
-def test_only_the_layer_asked_for_is_fetched(root, open_store, monkeypatch, layers):
-    with open_store() as written:
-        written.write(0, layers())
+def test_only_the_layer_asked_for_is_fetched(root, stored, monkeypatch, layers):
     fetched = []
 
     class Watched:
@@ -149,8 +131,8 @@ def test_only_the_layer_asked_for_is_fetched(root, open_store, monkeypatch, laye
     monkeypatch.setattr(reader, "safe_open", Watched)
     monkeypatch.setattr("pathlib.Path.read_bytes", None)
     read = ActivationStore(root).read(0, ["layer_1"])
-    assert (list(read), fetched) == (["layer_1"], ["layer_1"])
-    assert torch.equal(read["layer_1"], layers()["layer_1"])
+    assert fetched == ["layer_1"]
+    assert_equal(read, {"layer_1": layers()["layer_1"]})
 
 
 def test_a_store_is_continued_and_a_step_replaced(root, open_store, layers):
@@ -165,9 +147,7 @@ def test_a_store_is_continued_and_a_step_replaced(root, open_store, layers):
         assert torch.equal(read.read(step)["layer_0"], layers(seed)["layer_0"])
 
 
-def test_another_dump_is_not_continued(root, open_store, make_probe, layers):
-    with open_store() as written:
-        written.write(0, layers())
+def test_another_dump_is_not_continued(root, stored):
     other = ActivationStore(root, dtype="bfloat16")
     message = (
         "holds other activations: probe fingerprint must be .*pooling must be mean, got last; "
@@ -179,33 +159,20 @@ def test_another_dump_is_not_continued(root, open_store, make_probe, layers):
         other.prepare(make_probe(), Pooling("mean"), LAYERS)
 
 
-def test_a_missing_step_names_the_ones_there_are(open_store, layers):
-    with open_store() as written:
-        written.write(0, layers())
-    for access in (written.read, written.verify):
+def test_an_unknown_step_or_layer_names_the_ones_there_are(stored):
+    for access in (stored.read, stored.verify):
         with pytest.raises(FileNotFoundError, match=r"step 7 is not in .* have \[0\]"):
             access(7)
-
-
-def test_an_unknown_layer_names_the_ones_there_are(open_store, layers):
-    with open_store() as written:
-        written.write(0, layers())
     with pytest.raises(ValueError, match=r"has the layers .*'layer_1'\], got \['layer_9'\]"):
-        written.read(0, ["layer_9"])
+        stored.read(0, ["layer_9"])
+    with pytest.raises(ValueError, match=r"step 3 must have .* got \[\]"):
+        stored.write(3, {})
 
 
-def test_write_takes_the_layers_prepared_for(open_store):
-    with open_store() as written, pytest.raises(ValueError, match=r"step 3 must have .* got \[\]"):
-        written.write(3, {})
-
-
-def test_write_needs_prepare(root, layers):
+def test_a_folder_without_a_store_is_not_read_and_must_be_prepared(root, layers):
     with pytest.raises(StoreError, match="must be prepared before step 3 is written"):
         ActivationStore(root).write(3, layers())
     assert not root.exists()
-
-
-def test_a_folder_without_a_store_says_so(root):
     with pytest.raises(StoreError, match=r"manifest.json does not exist"):
         ActivationStore(root).read(0)
 

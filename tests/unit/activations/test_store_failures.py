@@ -5,25 +5,9 @@ import os
 
 import pytest
 import torch
+from probing import fill_disk
 
 from loradrift.activations import ActivationStore, StoreError
-
-
-@pytest.fixture
-def fill_disk(monkeypatch):
-    """Lets ``after`` more files reach the disk, which is full then."""
-
-    def fill(after=0):
-        left, fsync = iter(range(after)), os.fsync
-
-        def failing(descriptor):
-            if next(left, None) is None:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            fsync(descriptor)
-
-        monkeypatch.setattr(os, "fsync", failing)
-
-    return fill
 
 
 def test_the_manifest_names_whole_files_at_every_moment(root, open_store, monkeypatch, layers):
@@ -47,52 +31,46 @@ def test_the_manifest_names_whole_files_at_every_moment(root, open_store, monkey
     assert torch.equal(ActivationStore(root).read(0)["layer_0"], layers(2)["layer_0"])
 
 
-def test_a_full_disk_comes_back_as_one_error(root, open_store, fill_disk, gate, layers):
-    written = open_store()
-    written.write(0, layers())
-    gate.set()
-    written.flush()
-    gate.clear()
-    fill_disk()
-    written.write(1, layers())
-    written.write(2, layers())
+def test_a_full_disk_comes_back_as_one_error(root, stored, monkeypatch, gate, layers):
+    fill_disk(monkeypatch)
+    stored.write(1, layers())
+    stored.write(2, layers())
     gate.set()
     message = r"step=000001.safetensors could not be written: .*No space left.*step=000002"
     with pytest.raises(StoreError, match=message) as caught:
-        written.flush()
+        stored.flush()
     assert caught.value.__cause__.__cause__.errno == errno.ENOSPC
-    written.close()
+    stored.close()
     assert not list(root.glob("*.tmp"))
-    assert ActivationStore(root).steps == written.steps == [0]
-    assert torch.equal(written.read(0)["layer_0"], layers()["layer_0"])
+    assert ActivationStore(root).steps == stored.steps == [0]
+    assert torch.equal(stored.read(0)["layer_0"], layers()["layer_0"])
 
 
-@pytest.mark.parametrize("call", ["write", "close"])
-def test_a_full_disk_is_noticed_by_the_next_call(open_store, fill_disk, call, layers):
+@pytest.mark.parametrize("call", ["write", "close", "__exit__"])
+def test_a_full_disk_is_noticed_by_the_next_call(open_store, monkeypatch, call, layers):
     written = open_store(queue_size=1)
-    fill_disk()
+    fill_disk(monkeypatch)
     written.write(1, layers())
+    arguments = {"write": (2, layers()), "close": (), "__exit__": (None, None, None)}[call]
     with pytest.raises(StoreError, match=r"step=000001.safetensors could not be written"):
-        written.write(2, layers()) if call == "write" else written.close()
+        getattr(written, call)(*arguments)
     written.close()
 
 
 @pytest.mark.parametrize("after", [0, 1])
-def test_a_full_disk_spares_the_step_to_be_replaced(root, open_store, fill_disk, after, layers):
-    with open_store() as written:
-        written.write(0, layers(0))
-    fill_disk(after)
-    written.write(0, layers(1))
+def test_a_full_disk_spares_the_step_to_be_replaced(root, stored, monkeypatch, after, layers):
+    fill_disk(monkeypatch, after)
+    stored.write(0, layers(1))
     with pytest.raises(StoreError, match=r"could not be written: .*No space left"):
-        written.close()
+        stored.close()
     assert torch.equal(ActivationStore(root).read(0)["layer_0"], layers(0)["layer_0"])
     ActivationStore(root).verify(0)
     assert not list(root.glob("*.tmp"))
 
 
-def test_a_full_disk_while_the_manifest_is_written_names_it(root, open_store, fill_disk, layers):
+def test_a_full_disk_while_the_manifest_is_written_names_it(root, open_store, monkeypatch, layers):
     written = open_store()
-    fill_disk(after=1)
+    fill_disk(monkeypatch, after=1)
     written.write(0, layers())
     with pytest.raises(StoreError, match=r"manifest.json could not be written: .*No space left"):
         written.close()
@@ -100,23 +78,16 @@ def test_a_full_disk_while_the_manifest_is_written_names_it(root, open_store, fi
     assert not list(root.glob("*.tmp"))
 
 
-def test_the_disk_does_not_mask_the_error_of_the_block(open_store, fill_disk, layers):
-    fill_disk()
+def test_the_disk_does_not_mask_the_error_of_the_block(open_store, monkeypatch, layers):
+    fill_disk(monkeypatch)
     with pytest.raises(KeyError, match="mine") as caught, open_store() as written:
         written.write(0, layers())
         raise KeyError("mine")
     assert "step=000000.safetensors could not be written" in caught.value.__notes__[0]
 
 
-def test_the_end_of_the_block_reports_a_full_disk(open_store, fill_disk, layers):
-    fill_disk()
-    with pytest.raises(StoreError, match="step=000000"), open_store() as written:
-        written.write(0, layers())
-
-
-def test_a_flipped_bit_is_found_by_its_checksum(root, open_store, layers):
+def test_a_flipped_bit_is_found_by_its_checksum(root, stored, open_store, layers):
     with open_store() as written:
-        written.write(0, layers())
         written.write(1, layers())
     path = root / "step=000001.safetensors"
     data = bytearray(path.read_bytes())
@@ -128,15 +99,13 @@ def test_a_flipped_bit_is_found_by_its_checksum(root, open_store, layers):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_damaged_file_is_named(root, open_store, damage, layers):
-    with open_store() as written:
-        written.write(0, layers())
+def test_a_damaged_file_is_named(root, stored, damage):
     path = root / "step=000000.safetensors"
     path.write_bytes(path.read_bytes()[:-8]) if damage == "cut" else path.unlink()
     with pytest.raises(StoreError, match=r"step=000000.safetensors cannot be read: "):
-        written.read(0)
+        stored.read(0)
     with pytest.raises(StoreError, match=r"step=000000.safetensors (cannot be read|is damaged)"):
-        written.verify(0)
+        stored.verify(0)
 
 
 def test_a_killed_writer_is_cleaned_up_after_by_the_next_one(root, open_store):

@@ -1,23 +1,16 @@
 """A probe of three rows, and a dump of it."""
 
 import pytest
-import torch
 from dumping import CountingStore
+from probing import make_probe
 
-from loradrift.activations import Pooling, Probe
+from loradrift.activations import Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 
 
 @pytest.fixture
 def probe():
-    ids = torch.tensor([[1, 5, 6, 7], [1, 9, 0, 0], [1, 30, 31, 0]])
-    return Probe(
-        ("a", "b", "c"),
-        tuple(
-            {"input_ids": part, "attention_mask": (part > 0).long(), "content_mask": part > 1}
-            for part in ids.split(2)
-        ),
-    )
+    return make_probe({"a": [1, 5, 6, 7], "b": [1, 9], "c": [1, 30, 31]})
 
 
 @pytest.fixture

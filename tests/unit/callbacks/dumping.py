@@ -1,37 +1,12 @@
-"""A tiny training for tests of the activation dump: a model, a task, and what may disturb them."""
+"""A tiny training for tests of callbacks: a task, its trainer, and what may disturb them."""
 
 import pytorch_lightning as pl
 import torch
-from peft import LoraConfig, get_peft_model
-from pytorch_lightning.callbacks import ModelCheckpoint
+from probing import Backbone
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import LlamaConfig, LlamaModel
 
 from loradrift.activations import ActivationStore
-
-
-class Backbone(nn.Module):
-    """Two blocks with dropout, trained whole or by LoRA."""
-
-    def __init__(self, method):
-        super().__init__()
-        llama = LlamaModel(
-            LlamaConfig(
-                vocab_size=64,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                attention_dropout=0.3,
-            )
-        )
-        self.blocks = llama.layers
-        lora = LoraConfig(r=4, lora_dropout=0.3, target_modules=["q_proj", "v_proj"])
-        self.model = get_peft_model(llama, lora) if method == "lora" else llama
-
-    def encode(self, input_ids):
-        return self.model(input_ids=input_ids, use_cache=False).last_hidden_state
 
 
 class Task(pl.LightningModule):
@@ -39,7 +14,6 @@ class Task(pl.LightningModule):
 
     def __init__(self, method="full_finetune"):
         super().__init__()
-        torch.manual_seed(0)
         self.backbone = Backbone(method)
         self.head = nn.Linear(32, 2)
         self.seen = []
@@ -83,27 +57,21 @@ class CountingStore(ActivationStore):
         super().write(step, layers, bos_LD)
 
 
-def fit(task, tmp_path, callbacks=(), *, accumulate=1, ckpt_path=None, **arguments):
+def run_trainer(task, loader, tmp_path, callbacks, ckpt_path=None, **options):
+    """Fit ``task`` to the batches, with nothing but the callbacks; gives the trainer."""
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    options = dict.fromkeys(off, False) | {"callbacks": list(callbacks)} | options
+    trainer = pl.Trainer(accelerator="cpu", default_root_dir=tmp_path, **options)
+    trainer.fit(task, loader, ckpt_path=ckpt_path)
+    return trainer
+
+
+def fit(task, tmp_path, callbacks=(), *, accumulate=1, **options):
     """Five optimizer steps on two batches of two rows, or on ``accumulate`` times as many."""
     pl.seed_everything(0)
     rows = [{"input_ids": torch.randint(64, (6,)), "label": i} for i in range(4 * accumulate)]
     # A resumed run would draw another order: Lightning does not restore the generator.
     loader = DataLoader(rows, batch_size=2, shuffle=Reseed not in map(type, callbacks))
-    trainer = pl.Trainer(
-        max_steps=5,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        accumulate_grad_batches=accumulate,
-        logger=False,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        **arguments,
-    )
-    trainer.fit(task, loader, ckpt_path=ckpt_path)
+    options |= {"max_steps": 5, "accumulate_grad_batches": accumulate}
+    run_trainer(task, loader, tmp_path, callbacks, **options)
     return task
-
-
-def assert_equal(rows, expected):
-    torch.testing.assert_close(rows, expected, rtol=0, atol=0)

@@ -1,20 +1,14 @@
 """The dump must land on the right steps and leave training exactly as it found it."""
 
-import errno
-import os
 from types import SimpleNamespace
 
 import pytest
 import torch
-from dumping import CountingStore, Crash, Reseed, Task, assert_equal, fit
+from dumping import CountingStore, Crash, Reseed, Task, fit
+from probing import assert_equal, fill_disk
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from loradrift.activations import (
-    ActivationStore,
-    Pooling,
-    StoreError,
-    capture_probe,
-)
+from loradrift.activations import ActivationStore, Pooling, StoreError, capture_probe
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.config import UserError
 
@@ -80,7 +74,7 @@ def test_a_resumed_run_dumps_the_same_bytes(root, probe, tmp_path):
     resumable(tmp_path / "whole")
     saving = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
     with pytest.raises(KeyError, match="the power went"):
-        resumable(root, saving, Crash())
+        resumable(root, saving, Crash(), enable_checkpointing=True)
     assert ActivationStore(root).steps == [0, 1, 2, 3]
     # The checkpoint of step 2 may be on disk while its dump is not, so it is dumped again.
     resumed = resumable(root, ckpt_path=tmp_path / "step=2.ckpt")
@@ -97,20 +91,13 @@ def test_nothing_written_is_lost_when_training_fails(dump, root, tmp_path):
     store.verify(2)
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    def failing(_descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", failing)
-
-
-def test_a_full_disk_stops_training(dump, tmp_path, full_disk):
+def test_a_full_disk_stops_training_but_does_not_mask_an_earlier_exception(
+    dump, tmp_path, monkeypatch
+):
+    fill_disk(monkeypatch)
     with pytest.raises(StoreError, match=r"step=000000.safetensors could not be written"):
         fit(Task(), tmp_path, [dump])
-
-
-def test_a_full_disk_does_not_mask_an_earlier_exception(dump, tmp_path, full_disk):
+    dump = ActivationDump(ActivationStore(tmp_path / "again"), dump.probe, 2, Pooling())
     with pytest.raises(KeyError, match="the power went") as caught:
         fit(Task(), tmp_path, [dump, Crash(0)])
     assert "step=000000.safetensors could not be written" in caught.value.__notes__[0]

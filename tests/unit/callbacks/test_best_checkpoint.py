@@ -28,10 +28,10 @@ def test_only_a_better_score_is_saved(tmp_path, higher, saved):
 
 
 def test_a_run_that_goes_on_elsewhere_remembers_its_best(tmp_path):
-    first = BestCheckpoint(tmp_path / "best.ckpt", "m", higher_is_better=True, last_step=9)
-    validate(first, [0.7])
-    elsewhere = BestCheckpoint(
-        tmp_path / "moved" / "best.ckpt", "m", higher_is_better=True, last_step=9
+    first, elsewhere = (
+        BestCheckpoint(folder / "best.ckpt", "m", higher_is_better=True, last_step=9)
+        for folder in (tmp_path, tmp_path / "moved")
     )
+    validate(first, [0.7])
     elsewhere.load_state_dict(first.state_dict())
     assert validate(elsewhere, [0.6]) == []

@@ -5,6 +5,7 @@ import math
 import pytest
 import pytorch_lightning as pl
 import torch
+from dumping import run_trainer
 from torch.utils.data import DataLoader
 
 from loradrift.callbacks.overfit import StopWhenOverfit
@@ -29,13 +30,9 @@ class Replay(pl.LightningModule):
 
 
 def steps(losses, tmp_path, callback, *, first=0, **options):
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", callbacks=[callback], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        default_root_dir=tmp_path, **options,
-    )  # fmt: skip
-    trainer.fit(Replay(losses), DataLoader(range(first, len(losses)), batch_size=None))
-    return trainer.global_step
+    loader = DataLoader(range(first, len(losses)), batch_size=None)
+    options |= {"max_epochs": 1}
+    return run_trainer(Replay(losses), loader, tmp_path, [callback], **options).global_step
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

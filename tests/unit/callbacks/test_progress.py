@@ -9,6 +9,7 @@ import pytest
 
 from loradrift.callbacks.progress import ProgressLines
 from loradrift.training import build, run
+from loradrift.training.base_model import resolve_model
 
 
 @pytest.fixture
@@ -33,9 +34,8 @@ def test_each_tenth_is_a_line_with_the_time_left(seconds, capsys, micro_batches)
     go(ProgressLines(40), seconds, 40, micro_batches=micro_batches)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 10
-    assert (
-        said[0] == "step 4 of 40, about 72 s left" and said[-1] == "step 40 of 40, about 0 s left"
-    )
+    assert said[0] == "step 4 of 40, about 72 s left"
+    assert said[-1] == "step 40 of 40, about 0 s left"
 
 
 def test_a_resumed_run_counts_its_own_pace(seconds, capsys):
@@ -57,11 +57,8 @@ def test_only_pretraining_has_them(load):
 
 
 def test_who_waits_for_the_small_model_hears_how_far_it_is(configure, cache, capsys):
-    from loradrift.training.base_model import resolve_model
-
-    resolve_model(
-        configure("model.pretraining.task.max_steps=4", "model.pretraining.seed=5"), pretrain=run
-    )
+    config = configure("model.pretraining.task.max_steps=4", "model.pretraining.seed=5")
+    resolve_model(config, pretrain=run)
     [path] = (cache / "pretraining").rglob("seed=5/run.json")
     assert json.loads(path.read_text())["status"] == "success"
     out = capsys.readouterr().out

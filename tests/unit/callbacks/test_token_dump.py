@@ -2,15 +2,10 @@
 
 import pytest
 import torch
-from dumping import Task, assert_equal, fit
+from dumping import Task, fit
+from probing import assert_equal
 
-from loradrift.activations import (
-    ActivationStore,
-    Pooling,
-    capture_probe,
-    pooling,
-    row_sample,
-)
+from loradrift.activations import ActivationStore, Pooling, capture_probe, pooling, row_sample
 from loradrift.activations.reader import ActivationReader
 from loradrift.activations.row_file import RowFile
 from loradrift.callbacks.activation_dump import ActivationDump
@@ -35,9 +30,8 @@ def test_token_rows_are_written_as_they_come(root, probe, tmp_path, dtype, monke
     assert written == [4, 4, 2, 2] * 2  # the largest block: one layer's rows of one batch
     for size in (1, 4, 100):
         rows = list(ActivationReader(root).read_rows(5, "layer_1", size))
-        assert max(map(len, rows)) <= size and torch.equal(
-            torch.cat(rows), store.read(5)["layer_1"]
-        )
+        assert max(map(len, rows)) <= size
+        assert_equal(torch.cat(rows), store.read(5)["layer_1"])
 
 
 def test_a_step_of_token_rows_that_fails_leaves_the_old_one(root, probe):
