@@ -42,12 +42,11 @@ class Analysis:
         """Read, compute, write and print."""
         self.function(self.page)(settings, self.tabulate(settings))
 
-    def function(self, named: Callable[..., Any] | str) -> Callable[..., Any]:
+    def function(self, named: Callable[..., Any] | str) -> Any:
         """Import a function that is named."""
-        if not isinstance(named, str):
-            return named
-        found: Callable[..., Any] = pkgutil.resolve_name(f"{self.config.__module__}.{named}")
-        return found
+        if isinstance(named, str):
+            return pkgutil.resolve_name(f"{self.config.__module__}.{named}")
+        return named
 
 
 ANALYSES: dict[str, Analysis] = {}
@@ -66,9 +65,7 @@ def register(analysis: Analysis) -> None:
     ANALYSES[analysis.name] = analysis
     keys = OmegaConf.structured(analysis.config)
     keys.analysis.name = analysis.name
-    ConfigStore.instance().store(
-        group="analysis", name=analysis.name, node=keys, package="_global_"
-    )
+    ConfigStore.instance().store(analysis.name, keys, group="analysis", package="_global_")
 
 
 @cache
@@ -84,20 +81,14 @@ def register_all() -> None:
 def describe_all() -> str:
     """The lines of ``--help``, one per analysis."""
     width = max(map(len, ANALYSES)) + 2
-    lines = [
-        name.ljust(width) + str(getdoc(each.config)).partition("\n")[0].removesuffix(".")
-        for name, each in sorted(ANALYSES.items())
-    ]
-    return "\n".join(lines)
+    heads = {name: str(getdoc(each.config)).partition("\n")[0] for name, each in ANALYSES.items()}
+    return "\n".join(name.ljust(width) + heads[name].removesuffix(".") for name in sorted(heads))
 
 
 def make_config(name: str, *, keys: Mapping[str, Any] | None = None, **values: Any) -> Any:
     """Make the configuration of an analysis without the command line.
 
-    Args:
-        name: Of a registered analysis.
-        keys: The keys that it alone reads.
-        values: The keys below ``analysis``.
+    ``keys`` are those that it alone reads, ``values`` those below ``analysis``.
     """
     register_all()
     config = ANALYSES[name].config(**keys or {})
@@ -116,8 +107,7 @@ def run_analysis(settings: AnalyzeConfig) -> None:
     name = settings.analysis.name
     analysis = ANALYSES.get(name)
     if analysis is None or not isinstance(settings, analysis.config):
-        raise UserError(
-            f"analysis.name={name}: an analysis is chosen by analysis=<name>; there are: "
-            + ", ".join(sorted(ANALYSES))
-        )
+        names = ", ".join(sorted(ANALYSES))
+        rule = f"an analysis is chosen by analysis=<name>; there are: {names}"
+        raise UserError(f"analysis.name={name}: {rule}")
     analysis.run(settings)

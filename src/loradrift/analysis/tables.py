@@ -1,12 +1,11 @@
-"""Tables on disk: parquet for programs, CSV for people, and what need not be computed again."""
+"""Tables on disk: parquet for programs, CSV for people."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from loradrift.caching import cached, entry
 from loradrift.config import UserError
 from loradrift.files import write_atomic
 
@@ -23,13 +22,8 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 def read_tables(folder: Path, names: Iterable[str], command: str) -> dict[str, pd.DataFrame]:
     """What :func:`write_tables` wrote.
 
-    Args:
-        folder: Where it did.
-        names: Of the tables.
-        command: Makes them; the error names it.
-
     Raises:
-        UserError: If a table is missing or damaged.
+        UserError: If a table is missing or damaged; says that ``command`` makes it.
     """
     tables = {}
     for name in names:
@@ -44,26 +38,11 @@ def read_tables(folder: Path, names: Iterable[str], command: str) -> dict[str, p
     return tables
 
 
-def remembered(
-    folder: Path, key: Mapping[str, object], compute: Callable[[], pd.DataFrame]
-) -> pd.DataFrame:
-    """A table from the folder of earlier results, or computed and put there.
-
-    Args:
-        folder: Of the remembered tables.
-        key: Everything the table depends on: files' checksums, options, the code's version.
-        compute: Makes the table.
-    """
-    path = entry(folder, key, ".parquet")
-    return cached(path, lambda new: compute().to_parquet(new, index=False), pd.read_parquet)
-
-
 def code_version() -> str:
     """Digest of the code that computes tables: a change of it forgets what was remembered."""
     package = Path(__file__).parents[1]
-    sources = [
-        path
-        for name in ("similarity", "analysis", "weights")
-        for path in sorted((package / name).rglob("*.py"))
-    ]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    digest = hashlib.sha256()
+    for name in ("similarity", "analysis", "weights"):
+        for path in sorted((package / name).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

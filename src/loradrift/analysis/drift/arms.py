@@ -1,11 +1,15 @@
 """The two arms of a comparison: which runs each of them holds, and how a report writes it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from loradrift.activations import ActivationStore
+from loradrift.config.keys import varies
 from loradrift.report.style import ARM_COLORS, ARM_MARKERS, method_label
 from loradrift.runs import RunRecord
 
@@ -119,6 +123,11 @@ class Arms(NamedTuple):
         names = compared.set_index("role")["arm"]
         return cls.of(names["control"], names["treatment"])
 
+    def table(self, others: Sequence[str]) -> pd.DataFrame:
+        """The table ``compared``: roles and names of the arms, and of those not compared."""
+        rows = [(arm.role, arm.name) for arm in self] + [("not compared", name) for name in others]
+        return pd.DataFrame(rows, columns=["role", "arm"])
+
     @property
     def names(self) -> tuple[str, str]:
         """Both names, the control's first: the values of ``method`` in every table."""
@@ -156,3 +165,80 @@ class Arms(NamedTuple):
         """A table for readers: the arms' labels in its heading, and in its column ``method``."""
         labels = {arm.name: arm.label for arm in self}
         return table.rename(columns=labels).replace({"method": labels})
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    record: RunRecord
+    arm: Arm | None = None
+    """What it belongs to in a comparison."""
+
+    @property
+    def task(self) -> str:
+        """Its task's name."""
+        return str(self.record.coordinates["task"])
+
+    @property
+    def method(self) -> str:
+        """Name of its arm: its ``method`` in every table."""
+        assert self.arm is not None
+        return self.arm.name
+
+    @property
+    def distance(self) -> int:
+        """How far it is from what its arm's name spells."""
+        assert self.arm is not None
+        distance = self.arm.distance(self.record)
+        assert distance is not None
+        return distance
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.record.coordinates["seed"])
+
+    @property
+    def store(self) -> ActivationStore:
+        """Its activations."""
+        return ActivationStore(self.folder / "activations")
+
+    @property
+    def trains_adapter(self) -> bool:
+        """Whether it trained low-rank updates of frozen weights."""
+        return "rank" in self.record.config.get("method", {})
+
+
+def overrides(run: Run) -> str:
+    """What another run like this one needs on the command line, without its method's overrides."""
+    typed = [each for each in run.record.overrides if varies(each) and not each.startswith(OWN)]
+    parts = [f"study.name={run.record.coordinates['study']}"]
+    parts += ["best=true" if part.startswith("best=") else part for part in typed]
+    runs = run.folder.parents[3]
+    parts += [] if runs == Path("runs") else [f"runs={runs}"]
+    return shlex.join(parts)
+
+
+def command(arm: Arm, partner: Run) -> str:
+    """What trains the arm's run that ``partner`` is compared with."""
+    shared = [part for part in variant_of(partner.record) if not part.startswith(OWN)]
+    own = [shlex.quote(part) for part in arm.overrides if part not in shared]
+    place = f"task={partner.task} method={arm.method} seed={partner.seed}"
+    return " ".join(["python train.py", place, *own, overrides(partner)])
+
+
+def why_uncertified(run: Run) -> str:
+    """Why nobody can tell that a run's adapter was really applied, and what fixes it.
+
+    Empty if the run has shown it, or trained no adapter.
+    """
+    certificate = run.record.certificate
+    if not run.trains_adapter or (certificate and certificate.get("passed") is True):
+        return ""
+    again = "move it away, and its own command makes it again"
+    if certificate is None:
+        return f"no certificate that its adapter was applied (an earlier version made it); {again}"
+    failed = [c["name"] for c in certificate.get("checks", []) if c.get("passed") is False]
+    return f"its adapter's certificate does not hold ({', '.join(failed) or 'not judged'}); {again}"

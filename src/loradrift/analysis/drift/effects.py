@@ -31,9 +31,7 @@ BOOTSTRAP_ERRORS = (
 def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """The two-sided sign-flip test over all blocks, of which ``reduction`` has one a row.
 
-    Returns:
-        One row: ``tasks``, ``seeds``, ``blocks``, ``mean`` (over blocks), ``p_sign_flip``,
-        ``least_p``, ``exact`` (all flips were counted; ``rng`` draws them beyond 40 blocks).
+    ``exact`` says that all flips were counted: ``rng`` draws them beyond 40 blocks.
     """
     test = sign_flip(reduction["reduction_percent"].to_numpy(), rng=rng)
     row = {
@@ -53,11 +51,7 @@ def effect_table(
 ) -> pd.DataFrame:
     """Per task everything that describes the difference of the arms' drifts.
 
-    Args:
-        arms: What is compared.
-        reduction: ``task``, ``seed``, a column for each arm, ``reduction_percent``.
-        by_row: The reductions of each task without each probe row in turn (S, N).
-        rng: Draws the bootstrap.
+    ``by_row`` holds the reductions of each task without each probe row in turn (S, N).
     """
     rows = []
     for task, own in reduction.groupby("task", sort=False):

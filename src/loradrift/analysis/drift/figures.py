@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,29 +22,6 @@ def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[table["task"] == task]
 
 
-def drift_reduction(axes: Any, tables: DriftTables) -> None:
-    """How much less the treatment drifts, per task: seeds as dots, mean and 95 % interval."""
-    summary, arms = tables.summary, tables.arms
-    rows: Any = summary.itertuples()
-    for place, row in enumerate(rows):
-        seeds = _of(tables.reduction, row.task)["reduction_percent"]
-        spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else [0.0]
-        heights = place + np.asarray(spread) + 0.22
-        axes.plot(seeds, heights, "o", color=arms.treatment.color, alpha=0.55, mew=0)
-        interval = [[row.mean - row.ci_lower], [row.ci_upper - row.mean]]
-        drawn = interval if np.isfinite(interval).all() else None
-        axes.errorbar(row.mean, place, xerr=drawn, fmt="D", color="black", capsize=3, ms=5)
-    axes.axvline(0, color="black", lw=0.8)
-    axes.axvline(20, color="gray", lw=0.8, ls="--")
-    axes.annotate(
-        "hypothesis: 20 %", (20, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom",
-        fontsize=7, color="gray",
-    )  # fmt: skip
-    axes.set_yticks(range(len(summary)), [task_label(task) for task in summary["task"]])
-    axes.set_ylim(len(summary) - 0.4, -0.5)
-    axes.set_xlabel(f"drift reduction of {arms.versus} (%)")
-
-
 def layer_profile(axes: Any, tables: DriftTables, task: str) -> None:
     """Drift of each layer at the last dump: mean and range over seeds, the floor below."""
     cka = _of(tables.drift, task)
@@ -58,9 +35,8 @@ def layer_profile(axes: Any, tables: DriftTables, task: str) -> None:
     axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
     from_zero(axes)
     numbers = sorted(drift["layer"].unique())
-    axes.set_xticks(numbers[:: max(1, len(numbers) // 8)])
-    axes.set_xlabel("layer")
-    axes.set_ylabel("drift (1 - CKA)")
+    ticks = numbers[:: max(1, len(numbers) // 8)]
+    axes.set(xticks=ticks, xlabel="layer", ylabel="drift (1 - CKA)")
 
 
 def drift_over_steps(axes: Any, tables: DriftTables, task: str) -> None:
@@ -74,8 +50,7 @@ def drift_over_steps(axes: Any, tables: DriftTables, task: str) -> None:
         axes.plot(mean.index, mean, **arm.line)
     from_zero(axes)
     few_ticks(axes.xaxis)
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel("mean drift (1 - CKA)")
+    axes.set(xlabel="optimizer step", ylabel="mean drift (1 - CKA)")
 
 
 def frontier(axes: Any, tables: DriftTables, task: str) -> None:
@@ -85,13 +60,11 @@ def frontier(axes: Any, tables: DriftTables, task: str) -> None:
         for number, (_, path) in enumerate(points[points["method"] == arm.name].groupby("seed")):
             unlabelled = arm.line | {"label": None}
             axes.plot(path["drift"], path["score"], **unlabelled, alpha=0.6, lw=0.9, ms=2.5)
-            axes.plot(
-                path["drift"].iloc[-1], path["score"].iloc[-1], ls="", ms=6, mec="black", mew=0.6,
-                **(unlabelled if number else arm.line),
-            )  # fmt: skip
+            end, line = path.iloc[-1], unlabelled if number else arm.line
+            axes.plot(end["drift"], end["score"], ls="", ms=6, mec="black", mew=0.6, **line)
     few_ticks(axes.xaxis)
-    axes.set_xlabel("mean drift (1 - CKA)")
-    axes.set_ylabel(f"best validation {_of(tables.runs, task)['metric'].iloc[0]}")
+    metric = _of(tables.runs, task)["metric"].iloc[0]
+    axes.set(xlabel="mean drift (1 - CKA)", ylabel=f"best validation {metric}")
 
 
 def layer_difference(axes: Any, tables: DriftTables, task: str) -> Any:
@@ -109,15 +82,13 @@ def layer_difference(axes: Any, tables: DriftTables, task: str) -> Any:
     image = axes.imshow(difference, cmap=cmap, vmin=-limit, vmax=limit, origin="lower")
     size = len(difference)
     for i, j in np.ndindex(difference.shape) if size <= 8 else ():
-        shade = "white" if abs(difference[i, j]) > 0.7 * limit else "black"
-        text = signed(difference[i, j], limit)
-        axes.text(j, i, text, ha="center", va="center", fontsize=6, color=shade)
+        value = difference[i, j]
+        shade = "white" if abs(value) > 0.7 * limit else "black"
+        axes.text(j, i, signed(value, limit), ha="center", va="center", fontsize=6, color=shade)
     axes.grid(visible=False)
     ticks = range(0, size, max(1, size // 8))
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
-    axes.set_xlabel("layer after training")
-    axes.set_ylabel("layer of the base model")
+    axes.set(xticks=ticks, xlabel="layer after training")
+    axes.set(yticks=ticks, ylabel="layer of the base model")
     return image
 
 
@@ -132,9 +103,8 @@ def signed(value: float, limit: float) -> str:
 def hypothesis(axes: Any, outcome: Outcome) -> None:
     """One hypothesis' estimate with its interval, the side where it holds, and the verdict."""
     claim = outcome.hypothesis
-    shown = [outcome.estimate, outcome.ci_lower, outcome.ci_upper]
-    numbers = [number for number in shown if number is not None]
-    ends = [0.0, claim.margin, *numbers]
+    shown = [0.0, claim.margin, outcome.estimate, outcome.ci_lower, outcome.ci_upper]
+    ends = [number for number in shown if number is not None]
     room = 0.08 * (max(ends) - min(ends))
     low, high = min(ends) - room, max(ends) + room
     holds = (claim.margin, high) if claim.direction == "at least" else (low, claim.margin)
@@ -152,9 +122,7 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
         says += f"\n{outcome.ci_lower:.3g} to {outcome.ci_upper:.3g} %"
     color = VERDICT_COLORS.get(outcome.verdict, "#444444")
     axes.annotate(says, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=8, color=color)
-    axes.set_xlim(low, high)
-    axes.set_ylim(-1, 1)
-    axes.set_yticks([])
+    axes.set(xlim=(low, high), ylim=(-1, 1), yticks=[])
     axes.spines["left"].set_visible(False)
     few_ticks(axes.xaxis, 7)
     axes.set_xlabel(f"{claim.change} (%)", fontsize=8)
@@ -162,10 +130,28 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
 
 
 def _draw_reduction(tables: DriftTables, folder: Path) -> Figure:
-    with canvas(1, width=5.6, height=1.1 + 0.55 * len(tables.summary)) as (figure, [axes]):
-        drift_reduction(axes, tables)
+    """How much less the treatment drifts, per task: seeds as dots, mean and 95 % interval."""
+    summary, arms = tables.summary, tables.arms
+    with canvas(1, width=5.6, height=1.1 + 0.55 * len(summary)) as (figure, [axes]):
+        rows: Any = summary.itertuples()
+        for place, row in enumerate(rows):
+            seeds = _of(tables.reduction, row.task)["reduction_percent"]
+            spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else np.zeros(1)
+            dots = {"color": arms.treatment.color, "alpha": 0.55, "mew": 0}
+            axes.plot(seeds, place + spread + 0.22, "o", **dots)
+            interval = [[row.mean - row.ci_lower], [row.ci_upper - row.mean]]
+            drawn = interval if np.isfinite(interval).all() else None
+            axes.errorbar(row.mean, place, xerr=drawn, fmt="D", color="black", capsize=3, ms=5)
+        axes.axvline(0, color="black", lw=0.8)
+        axes.axvline(20, color="gray", lw=0.8, ls="--")
+        axes.annotate(
+            "hypothesis: 20 %", (20, 1), xycoords=("data", "axes fraction"), ha="left",
+            va="bottom", fontsize=7, color="gray",
+        )  # fmt: skip
+        axes.set_yticks(range(len(summary)), [task_label(task) for task in summary["task"]])
+        axes.set(ylim=(len(summary) - 0.4, -0.5), xlabel=f"drift reduction of {arms.versus} (%)")
         save(figure, folder, "drift_reduction")
-    control, treatment = (arm.label for arm in tables.arms)
+    control, treatment = (arm.label for arm in arms)
     return Figure(
         "drift_reduction",
         f"Drift reduction: 100 (1 - drift of {treatment} / drift of {control}), mean over layers, "
@@ -186,55 +172,46 @@ def _draw_hypotheses(outcomes: Sequence[Outcome], folder: Path) -> Figure:
     )
 
 
-class _Plot(NamedTuple):
-    """A figure with a panel for each task."""
-
-    draw: Callable[[Any, DriftTables, str], Any]
-    caption: str
-    """``{floor}``, ``{minus}``, ``{control}`` and ``{treatment}`` are filled in."""
-
-    color_bar: str = ""
-
-
-PLOTS = {
-    "layer_profiles": _Plot(
+PLOTS: dict[str, tuple[Callable[[Any, DriftTables, str], Any], str]] = {
+    "layer_profiles": (
         layer_profile,
         "Drift of each layer at the last step: mean over seeds, band from the least to the "
         "largest; each task has a scale of its own. The dotted floor is the base model against "
         "itself, in another order and in bfloat16; at most about {floor:.1e}.",
     ),
-    "drift_over_steps": _Plot(
+    "drift_over_steps": (
         drift_over_steps,
         "Mean drift over layers while training: mean over seeds; thin lines: each seed. Each task "
         "has a scale of its own.",
     ),
-    "frontier": _Plot(
+    "frontier": (
         frontier,
         "What drift (mean over layers) a performance costs: each run from its first validation to "
         "its last (large, outlined), with the best score so far. Up and to the left is better; "
         "each task has scales of its own.",
     ),
-    "layer_difference": _Plot(
+    "layer_difference": (
         layer_difference,
         "CKA of every layer of the base model with every layer after training, {minus}, mean over "
         "seeds. Blue: more alike after {treatment}. The diagonal compares a layer with itself.",
-        color_bar="CKA, {treatment}\nminus {control}",
     ),
 }
+"""Name -> what draws a task's panel, and the caption, in which ``{floor}``, ``{minus}`` and
+``{treatment}`` are filled in."""
 
 
 def _draw(name: str, tables: DriftTables, folder: Path) -> Figure:
     """Draw one of :data:`PLOTS`."""
-    arms, plot = tables.arms, PLOTS[name]
-    words = {arm.role: arm.label for arm in arms}
-    words |= {"minus": arms.minus, "floor": tables.controls["floor"].max()}
+    arms, (draw, caption) = tables.arms, PLOTS[name]
+    control, treatment = (arm.label for arm in arms)
+    floor = tables.controls["floor"].max()
     return draw_panels(
         list(tables.summary["task"]),
-        lambda axes, task: plot.draw(axes, tables, task),
+        lambda axes, task: draw(axes, tables, task),
         folder,
         name,
-        plot.caption.format(**words),
-        color_bar=plot.color_bar.format(**words),
+        caption.format(treatment=treatment, minus=arms.minus, floor=floor),
+        color_bar=f"CKA, {treatment}\nminus {control}" if draw is layer_difference else "",
     )
 
 

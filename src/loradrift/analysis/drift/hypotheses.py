@@ -37,8 +37,7 @@ class Hypothesis:
     """What it reads, below ``results/``."""
 
     change: Literal["decrease", "increase"]
-    """What is counted as positive: the control minus the treatment, or the reverse; in percent of
-    the control."""
+    """Control minus treatment, or the reverse; in percent of the control."""
 
     direction: Literal["at least", "at most"]
     """The side of the margin on which the claim holds."""
@@ -99,8 +98,8 @@ class Outcome:
     hypothesis: Hypothesis
     verdict: Verdict
     estimate: float | None = None
-    """The change in percent: mean over seeds and tasks of the blocks' changes; of a test of
-    non-inferiority the change of the mean over both, as the test has it."""
+    """The change in percent: mean of the blocks' changes; of a test of non-inferiority the change
+    of the mean over seeds and tasks, as the test has it."""
 
     ci_lower: float | None = None
     ci_upper: float | None = None
@@ -123,8 +122,7 @@ class Outcome:
     """That both sides are equal within the margin (two one-sided t tests)."""
 
     row_standard_error: float | None = None
-    """In percent, by the jackknife over the probe's rows, where the interval contains it and so
-    holds for other rows too."""
+    """In percent, by the jackknife over the probe's rows, where the interval contains it."""
 
     num_seeds: int = 0
     num_tasks: int = 0

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from loradrift.activations import ActivationStore
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.jackknife import cka_distance_replicates
-from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.drift.token_drift import (
     is_streamed,
     named,
@@ -50,28 +50,18 @@ class DumpedLayer(NamedTuple):
 
 def cka_drifts(base: Mapping[str, Gram], tuned: Mapping[str, Gram]) -> dict[str, float]:
     """``1 - cka`` in every form that both sides have."""
-    distances = {
-        form: cka_distance_of_grams(base[form], gram)
-        for form, gram in tuned.items()
-        if form in base
-    }
-    whole = distances["cka"]
-    drifts = {form: each.debiased for form, each in distances.items()}
-    return {
-        "cka": whole.debiased, "cka_biased": whole.biased, "cka_without_massive": whole.debiased
-    } | drifts  # fmt: skip
+    debiased, biased = cka_distance_of_grams(base["cka"], tuned["cka"])
+    drifts = {"cka": debiased, "cka_biased": biased, "cka_without_massive": debiased}
+    for form in ("cka_without_massive", "cka_with_bos"):
+        if form in base and form in tuned:
+            drifts[form] = cka_distance_of_grams(base[form], tuned[form]).debiased
+    return drifts
 
 
 def pooled_with_bos(mean_ND: Tensor, num_tokens_N: Tensor, bos_D: Tensor) -> Tensor:
     """Mean-pooled rows as they would be, had the beginning-of-sequence token been pooled too.
 
-    Args:
-        mean_ND: Each row the mean of its own tokens.
-        num_tokens_N: How many these were.
-        bos_D: The token's activation; attention is causal, so all rows have the same.
-
-    Returns:
-        float32 (N, D).
+    Each row is the mean of ``num_tokens_N``; attention is causal, so all have the same ``bos_D``.
     """
     counts_N1 = num_tokens_N.double()[:, None]
     return ((counts_N1 * mean_ND.double() + bos_D.double()) / (counts_N1 + 1)).float()
@@ -94,16 +84,11 @@ def read_dump(store: ActivationStore, step: int) -> Iterator[tuple[str, DumpedLa
 
 
 def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
-    """Drift of every layer at every dump.
+    """Drift of every layer at every dump: ``step``, ``layer`` (its number), ``measure``, ``drift``.
 
-    Args:
-        run: A finished run.
-        measures: More names of :data:`~loradrift.similarity.MEASURES`; ``cka``, ``cka_biased``,
-            ``cka_without_massive``, ``cosine`` and ``cosine_centered`` are always there, and
-            ``cka_with_bos`` where the dumps hold the beginning-of-sequence token.
-
-    Returns:
-        ``step``, ``layer`` (its number), ``measure``, ``drift``.
+    Beside ``measures``, ``cka``, ``cka_biased``, ``cka_without_massive``, ``cosine`` and
+    ``cosine_centered`` are always there, and ``cka_with_bos`` where the dumps hold the
+    beginning-of-sequence token.
 
     Raises:
         StoreError: If a dump is damaged, or holds what has no drift; names it.
@@ -137,10 +122,8 @@ def _whole_drifts(
 def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
     """What the instrument shows where nothing moved, and where nothing is left.
 
-    Args:
-        run: A finished run.
-        partner: The other method's run: its step 0 is the same model, run in another process.
-        seed: Draws the order of the probe.
+    Step 0 of the ``partner``, the other method's run, is the same model in another process;
+    ``seed`` draws the order of the probe.
 
     Returns:
         For each ``layer``: ``floor`` (the base model against itself: the partner's dump, in another

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.activations import StoreError
-from loradrift.analysis.drift.arms import Arms, arm_names
-from loradrift.analysis.drift.run_view import Run, certified, command, why_uncertified
+from loradrift.analysis.drift.arms import Arms, Run, arm_names, command, variant_of, why_uncertified
 from loradrift.config import UserError, check
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, Status, read_record
@@ -48,29 +47,19 @@ def choose_study(runs: Path, study: str | None) -> str:
     Raises:
         UserError: If there is no such study.
     """
-    folders: dict[str, list[Path]] = defaultdict(list)
-    for path in runs.glob("*/*/*/seed=*/run.json"):
-        folders[path.parents[3].name].append(path.parent)
-    studies = sorted(name for name, each in folders.items() if any(map(_is_result, each)))
+    studies = []
+    for folder in sorted(runs.glob("*")):
+        damaged: list[str] = []  # which is told later
+        if _records(folder, damaged) or damaged:
+            studies.append(folder.name)
     if not studies:
         raise UserError(
             f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
             "names another folder"
         )
-    if study is None and len(studies) == 1:
-        return studies[0]
-    shown = "null" if study is None else study
-    check(study in studies, "analysis.study", f"one of {', '.join(studies)}", shown)
-    return shown
-
-
-def _is_result(folder: Path) -> bool:
-    """Whether a run is neither a check nor the trial of a search; what is damaged is told later."""
-    try:
-        record = read_record(folder)
-    except UserError:
-        return True
-    return record is not None and record.phase not in APART
+    chosen = "null" if study is None and len(studies) > 1 else study or studies[0]
+    check(chosen in studies, "analysis.study", f"one of {', '.join(studies)}", chosen)
+    return chosen
 
 
 def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairing:
@@ -89,30 +78,32 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     names = dict(zip(records, arm_names([*records.values()]), strict=True))
     others: set[str] = set()
-    for folder, record in records.items():
-        run = Run(folder, record, arms.of_run(record))
-        if run.arm is None:
-            others |= {names[folder]} if run.dumped else set()
-        elif _is_usable(run, problems):
-            cells[run.task, run.seed][run.arm.role].append(run)
+    found = [Run(folder, record, arms.of_run(record)) for folder, record in records.items()]
+    for run in sorted(found, key=lambda run: (run.task, run.seed, run.folder.parent.name)):
+        if run.arm is not None:
+            if _is_usable(run, problems):
+                cells[run.task, run.seed][run.arm.role].append(run)
+        elif run.record.status is Status.SUCCESS:
+            dumped = (run.folder / "activations" / "manifest.json").is_file()  # unlike a baseline
+            others |= {names[run.folder]} if dumped else set()
     for arm in arms:
-        if arm not in map(arms.of_run, records.values()):
+        if arm not in [run.arm for run in found]:
             raise UserError(
                 f"analysis.{arm.role} must name an arm that {runs / study} has runs of "
                 f"({', '.join(sorted({*names.values()}))}), got {arm.name}: nothing to compare"
             )
     pairs = []
     for by_role in cells.values():
-        found = [_nearest(by_role[arm.role]) for arm in arms]
+        nearest = [_nearest(by_role[arm.role]) for arm in arms]
         others |= {names[run.folder] for own in by_role.values() for run in own}
-        if (pair := _paired(arms, found, problems)) is not None:
+        if (pair := _paired(arms, nearest, problems)) is not None:
             pairs.append(pair)
     used = {names[run.folder] for pair in pairs for run in pair}
     return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
 
 
 def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
-    """The study's run records by folder, in order of task and seed."""
+    """The records of a study's results by folder, without checks and the trials of a search."""
     records = {}
     for path in study.glob("*/*/seed=*/run.json"):
         try:
@@ -122,12 +113,7 @@ def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
                 records[path.parent] = record
         except UserError as error:
             problems.append(str(error))
-
-    def place(folder: Path) -> tuple[str, int, str]:
-        own = records[folder].coordinates
-        return str(own["task"]), int(own["seed"]), folder.parent.name
-
-    return {folder: records[folder] for folder in sorted(records, key=place)}
+    return records
 
 
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
@@ -154,7 +140,7 @@ def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
 
 def _experiment(pair: Pair) -> dict[str, Any]:
     """What is the same in every seed of one experiment; each may train on its own sample."""
-    experiment = {"settings": [run.variant for run in pair], **_contract(pair.treatment)}
+    experiment = {"settings": [variant_of(run.record) for run in pair], **_contract(pair.treatment)}
     del experiment["train_rows"], experiment["dump pooling"]
     return experiment
 
@@ -166,9 +152,7 @@ def _is_usable(run: Run, problems: list[str]) -> bool:
         problem = "still going; it is analysed when it has finished"
     elif record.status is not Status.SUCCESS:
         problem = f"{record.status} ({record.error}); its own command repeats it"
-    elif not certified(run):
-        problem = why_uncertified(record)
-    else:
+    elif not (problem := why_uncertified(run)):
         try:
             if 0 in run.store.steps and len(run.store.steps) > 1:
                 return True

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Run, overrides
 from loradrift.analysis.drift.pairing import Pair
-from loradrift.analysis.drift.run_view import Run, overrides
 from loradrift.config import UserError
 
 
@@ -34,10 +34,9 @@ def validation_curve(run: Run) -> pd.DataFrame:
 
 
 def step_of_score(curve: pd.DataFrame, score: float) -> float:
-    """The step at which a score is first reached, interpolated between validations.
+    """The step at which a score is first reached, interpolated between validations; NaN if never.
 
-    Returns:
-        NaN if it is never reached; the first validation's step if it is reached there.
+    A score that is there at the first validation is reached at its step.
     """
     reached = curve.loc[curve["score"] >= score - 1e-9]  # a mean of equal scores is rounded
     if reached.empty:
@@ -54,14 +53,9 @@ def step_of_score(curve: pd.DataFrame, score: float) -> float:
 def equal_performance(pairs: Sequence[Pair], mean_drift: pd.DataFrame) -> pd.DataFrame:
     """Drift of both methods at the validation score that both methods' seeds reach on average.
 
-    Args:
-        pairs: Of one task.
-        mean_drift: ``task``, ``method``, ``seed``, ``step``, ``drift`` (the mean over layers).
-
-    Returns:
-        ``seed``, ``method``, ``score``, ``step``, ``drift`` and ``before_first_validation``; step
-        and drift are NaN where a run never gets there. A run that is there at its first validation
-        was so earlier, nobody knows when: step and drift are then those of that validation.
+    The pairs are of one task. Step and drift are NaN where a run never gets there. A run that is
+    there at its first validation was so earlier, nobody knows when (``before_first_validation``):
+    step and drift are then those of that validation.
     """
     curves = {run: validation_curve(run) for pair in pairs for run in pair}
     best = {run: curve["score"].max() for run, curve in curves.items()}
@@ -83,10 +77,7 @@ def drift_at(run: Run, steps: Any, mean_drift: pd.DataFrame) -> Any:
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per run: task, method, seed, figures, parameters, speed, commit, ``overrides``.
-
-    The last is what else a command needs that trains another run like it.
-    """
+    """One row per run; ``overrides`` is what else a command needs that trains another like it."""
     rows = []
     for run in runs:
         record = run.record

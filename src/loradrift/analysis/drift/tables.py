@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.arms import Arms, Run
 from loradrift.analysis.drift.effects import effect_table, overall
 from loradrift.analysis.drift.jackknife import jackknife_variance
+from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
 from loradrift.analysis.drift.pairing import Pair, Pairing, find_pairs
 from loradrift.analysis.drift.performance import (
     drift_at,
@@ -17,7 +18,6 @@ from loradrift.analysis.drift.performance import (
     run_table,
     validation_curve,
 )
-from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.drift.usable_pairs import DriftCache, readable
 from loradrift.config import UserError
 from loradrift.config.analysis import ComparisonConfig
@@ -100,13 +100,11 @@ def print_problems(problems: Iterable[str]) -> None:
 
 
 def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int) -> DriftTables:
-    """Compute every table.
+    """Compute every table of at least one pair.
 
-    Args:
-        pairing: At least one pair.
-        measures: Measures of drift beside CKA and cosine.
-        results: Folder of the results; what is remembered lies in ``.remembered`` below it.
-        seed: Of every draw: the controls' orders, the bootstrap, flips where they are too many.
+    ``measures`` are those beside CKA and cosine; what is remembered lies in ``.remembered`` below
+    ``results``; ``seed`` is that of the controls' orders, the bootstrap, and flips where they are
+    too many.
 
     Raises:
         StoreError: If a dump is damaged; names it.
@@ -114,21 +112,20 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     cache = DriftCache(results)
     rng = np.random.default_rng(seed)
     arms, pairs = pairing.arms, pairing.pairs
-    roles = [(arm.role, arm.name) for arm in arms]
-    roles += [("not compared", name) for name in pairing.others]
     runs = [run for pair in pairs for run in pair]
-    drift = _stack(runs, [cache.drift(run, measures) for run in runs])
+    drift = _stack(runs, [cache.table(run_drift, run, measures=measures) for run in runs])
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
     keys = ["task", "method", "seed", "step"]
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
     reduction = _reduction(arms, last_steps(mean_drift))
     by_task = {pair.task: [each for each in pairs if each.task == pair.task] for pair in pairs}
     by_row = {task: _by_row(own, cache) for task, own in by_task.items()}
+    floors = [cache.table(controls, *reversed(pair), seed=seed) for pair in pairs]
     reached = [
         equal_performance(own, mean_drift).assign(task=task) for task, own in by_task.items()
     ]
     return DriftTables(
-        compared=pd.DataFrame(roles, columns=["role", "arm"]),
+        compared=arms.table(pairing.others),
         runs=run_table(runs),
         drift=drift,
         mean_drift=mean_drift,
@@ -137,8 +134,8 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         overall=overall(reduction, rng),
         effects=effect_table(arms, reduction, by_row, rng),
         layers=_layers(arms, last_steps(cka), rng),
-        controls=_stack([p.treatment for p in pairs], [cache.controls(p, seed) for p in pairs]),
-        grids=_stack(runs, [cache.grid(run) for run in runs]),
+        controls=_stack([pair.treatment for pair in pairs], floors),
+        grids=_stack(runs, [cache.table(layer_grid, run) for run in runs]),
         equal_performance=pd.concat(reached, ignore_index=True),
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
     )
@@ -164,15 +161,16 @@ def _reduction(arms: Arms, last: pd.DataFrame) -> pd.DataFrame:
     wide = last.pivot(index=["task", "seed"], columns="method", values="drift").reset_index()
     control, treatment = arms.names
     wide["reduction_percent"] = 100 * (1 - wide[treatment] / wide[control])
-    wide.columns.name = None
-    return wide
+    return wide.rename_axis(columns=None)
 
 
 def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
     """Each seed's reduction without each probe row in turn (S, N)."""
     replicates = []
     for pair in pairs:
-        control, treatment = (cache.replicates(run)["drift"].to_numpy() for run in pair)
+        control, treatment = (
+            cache.table(mean_drift_replicates, run)["drift"].to_numpy() for run in pair
+        )
         replicates.append(100 * (1 - treatment / control))
     return np.stack(replicates)
 

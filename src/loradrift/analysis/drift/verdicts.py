@@ -56,12 +56,10 @@ class _Tested(NamedTuple):
 def decide(
     evidence: Mapping[str, Evidence], hypotheses: Sequence[Hypothesis] = HYPOTHESES, seed: int = 0
 ) -> list[Outcome]:
-    """A verdict for each hypothesis.
+    """A verdict for each hypothesis; those that ``evidence`` leaves out have no data.
 
-    Args:
-        evidence: By the hypothesis's name; those left out have no data.
-        hypotheses: The whole family that was planned: it is what p-values are corrected for.
-        seed: Draws the flips where there are too many blocks to count them.
+    P-values are corrected for all of ``hypotheses``, the whole family that was planned. ``seed``
+    draws the flips where there are too many blocks to count them.
 
     Raises:
         ValueError: If evidence names no hypothesis, or its sides differ in tasks or seeds.

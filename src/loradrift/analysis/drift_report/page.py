@@ -74,6 +74,8 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
     tables = findings.tables
     control, treatment = (arm.label for arm in tables.arms)
     others = "; ".join(tables.others)
+    kinds = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
+    controls = tables.controls.groupby(["task", "layer"], sort=False)[kinds]
     choose = "analysis.control and analysis.treatment choose what is."
     return [
         Paragraph(
@@ -125,7 +127,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
             "wrong order: 1 if the instrument is right. Massive dimensions are those ten times "
             "the layer's median size." + (SAMPLED if "sample_of" in tables.controls else "")
         ),
-        _controls(tables),
+        Table(controls.mean().reset_index(), "Controls per layer, mean over seeds."),
         _measures(tables),
         Heading("Runs"),
         _runs(tables),
@@ -203,12 +205,6 @@ def _equal_performance(tables: DriftTables) -> Table:
         "before the first validation nobody knows when: they count with that validation's step and "
         "drift, which is an upper bound where drift grows.",
     )
-
-
-def _controls(tables: DriftTables) -> Table:
-    columns = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
-    means = tables.controls.groupby(["task", "layer"], sort=False)[columns].mean().reset_index()
-    return Table(means, "Controls per layer, mean over seeds.")
 
 
 def _measures(tables: DriftTables) -> Table:

@@ -21,7 +21,7 @@ from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weights.figures import WEIGHTS
 from loradrift.analysis.weights.tables import Weights, find_weights
-from loradrift.config import AnalysisConfig, UserError
+from loradrift.config import UserError
 from loradrift.files import write_json
 from loradrift.report.figures import check_figures
 from loradrift.report.terminal import print_table
@@ -54,7 +54,7 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     not_analysed = pd.DataFrame({"not analysed": pairing.problems}, dtype=object)
     write_tables(folder, tables._asdict() | {"not_analysed": not_analysed})
     write_json(folder / "drift_analysis_results.json", drift_results(tables))
-    outcomes = decide_hypotheses(config, tables)
+    outcomes = decide(settings, tables)
     weights = find_weights(config, pairing, tables)
     return Findings(tables, outcomes, weights, self_checks, pairing.problems)
 
@@ -98,13 +98,9 @@ def find(settings: HypothesesConfig) -> DriftTables:
     return compare_runs(settings.analysis)[1]
 
 
-def decide(settings: HypothesesConfig, tables: DriftTables) -> None:
-    """Write and print the verdicts."""
-    decide_hypotheses(settings.analysis, tables)
-
-
-def decide_hypotheses(config: AnalysisConfig, tables: DriftTables) -> list[Outcome]:
-    """Decide the hypotheses, in ``hypotheses.json`` and in the terminal."""
+def decide(settings: AnalyzeDriftConfig | HypothesesConfig, tables: DriftTables) -> list[Outcome]:
+    """Decide the hypotheses; write and print the verdicts."""
+    config = settings.analysis
     outcomes = decide_tables(tables, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
     shown = ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from loradrift import weights
 from loradrift.adapters import read_adapter
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.pairing import Pair
-from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.tables import code_version
 from loradrift.analysis.weights.base_models import find_bases, label
 from loradrift.caching import entry, recall

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from loradrift.activations import ActivationStore, Pooling, Probe
-from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.arms import Arms, Run
 from loradrift.analysis.drift.layers import run_drift
-from loradrift.analysis.drift.run_view import Run
 from loradrift.analysis.drift_report.page import _measures
 from loradrift.runs import RunRecord
 from loradrift.similarity import MEASURES

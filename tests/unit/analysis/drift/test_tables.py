@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from planted import planted_drift, write_run
 
+from loradrift.activations import ActivationReader
 from loradrift.analysis.drift.hypothesis_data import decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
@@ -130,11 +131,7 @@ def test_h2s_interval_reaches_past_the_probe(tables):
 
 
 def test_a_second_call_reads_what_it_remembers(tables, folder, monkeypatch):
-    def fail(*_):
-        raise AssertionError("computed again")
-
-    for name in ("run_drift", "controls", "layer_grid", "mean_drift_replicates"):
-        monkeypatch.setattr(f"loradrift.analysis.drift.usable_pairs.{name}", fail)
+    monkeypatch.setattr(ActivationReader, "_load", lambda *_: pytest.fail("an activation is read"))
     pairing = find_pairs(folder / "runs", None)
     again = analyse(pairing, ["procrustes"], folder / "results", 0)
     assert again.drift.equals(tables.drift)
