@@ -15,12 +15,9 @@ T = TypeVar("T")
 
 
 def entry(folder: Path, key: object, suffix: str = "") -> Path:
-    """Path of a cache entry, named by a digest of its key.
+    """Path of a cache entry, named by a digest of its key: everything that the entry depends on.
 
-    Args:
-        folder: The cache.
-        key: Everything the entry depends on: text, or values that JSON can hold.
-        suffix: Ending of the file's name.
+    A key is text, or values that JSON can hold.
 
     >>> entry(Path("tokens"), {"rows": "ab12", "max_length": 64}, ".arrow")
     PosixPath('tokens/946c481cd714916ef559806c018ff1cd.arrow')
@@ -48,14 +45,13 @@ def recall(path: Path, read: Callable[[Path], T]) -> T | None:
 def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]) -> T:
     """Read a cache entry, which is made first if it is absent or damaged.
 
-    An entry is whole or absent. Of several processes that need the same one, one makes it and the
-    others wait; a process that dies lets the next one make it.
+    An entry, a file or a folder, is whole or absent. Of several processes that need the same one,
+    one makes it and the others wait; a process that dies lets the next one make it.
 
     Args:
         path: The entry, which :func:`entry` can name.
-        make: Writes the entry, a file or a folder, to the temporary path that it is given.
-        read: Gives what the entry holds; raises OSError, ValueError or LookupError if that is
-            damaged.
+        make: Writes the entry to the temporary path that it is given.
+        read: Raises OSError, ValueError or LookupError if what the entry holds is damaged.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

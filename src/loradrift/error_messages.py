@@ -16,8 +16,6 @@ from loradrift.config import Config, UserError, option_schemas
 KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls a type, and what a value of it is."""
 
-
-LIST = "a list, as [one,two]"
 OF_WRONG_KIND = re.compile(
     r"Error merging override (\S+?)=(.*?) "
     r"(?:Value '.*' .*could not be converted to (\w+)|Invalid value assigned: .* is not a ListConf)"
@@ -71,8 +69,9 @@ def _configuration(error: BaseException) -> str:
     if "." in keys[0] and keys[0] in known:
         return f"{text}. Another option of {keys[0].partition('.')[0]}= has that key"
     others = [key for key in known if key != keys[0]]  # one of train.py, typed to analyze.py
-    same = sorted((key for key in others if key.rpartition(".")[2] == last), key=_depth)[:2]
-    nearest = same or get_close_matches(keys[0], others, n=1)
+    same = [key for key in others if key.rpartition(".")[2] == last]
+    shallow = sorted(same, key=lambda key: key.count("."))[:2]
+    nearest = shallow or get_close_matches(keys[0], others, n=1)
     return f"{text}. Did you mean: {' or '.join(nearest)}?" if nearest else text
 
 
@@ -80,7 +79,7 @@ def _better_said(text: str) -> str | None:
     """Hydra's message in the words of what was typed; None where it is clear as it is."""
     if typed := OF_WRONG_KIND.match(text):
         key, value, kind = typed.groups()
-        return f"{key} must be {KINDS.get(kind, kind) if kind else LIST}, got {value}"
+        return f"{key} must be {KINDS.get(kind, kind) or 'a list, as [one,two]'}, got {value}"
     if group := OF_A_GROUP.match(text):
         key, value = group.groups()
         return f"{key}={value}: an option is chosen by {key.replace('.', '/')}={value}"
@@ -103,10 +102,6 @@ def _unreadable(override: str) -> str:
         f"{override} cannot be read: a value with characters like = , ( needs quotes inside those "
         f"of the shell: '{key}=\"{plain}\"'"
     )
-
-
-def _depth(key: str) -> int:
-    return key.count(".")
 
 
 def _analyses() -> dict[str, list[str]]:

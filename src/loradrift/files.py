@@ -41,21 +41,12 @@ def write_atomic(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically.
-
-    Raises:
-        ValueError: If a number is not finite: JSON has no NaN, and null says it better.
-    """
+    """Write ``value`` as indented JSON, atomically; a number that is not finite is a ValueError."""
     text = json.dumps(value, indent=2, allow_nan=False)
     with write_atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not JSON.
-    """
+    """The value of a JSON file; a ValueError says that it is none."""
     return json.loads(path.read_text(encoding="utf-8"))

@@ -13,12 +13,8 @@ POLL_S = 0.1
 def locked(path: Path, on_busy: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a file's lock while the block runs; the file itself stays empty, and stays.
 
-    Never a soft lock, which is a file that outlives a process that was killed.
-
-    Args:
-        path: The lock file; it is made, with its folder, if it is missing.
-        on_busy: Called once if another process holds the lock; the wait for it begins unless this
-            raises.
+    Never a soft lock, which is a file that outlives a process that was killed. If another process
+    holds the lock, ``on_busy`` is called once, and unless it raises the wait begins.
 
     Raises:
         OSError: If the file system, or the platform, has no locks.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from loradrift.config import (
+from loradrift.config.methods import (
     METHODS,
     FromScratchConfig,
     FullFinetuneConfig,
@@ -14,8 +14,8 @@ from loradrift.config import (
     LoraConfig,
     MethodConfig,
     MethodFacts,
+    add_method,
 )
-from loradrift.config.methods import add_method
 
 if TYPE_CHECKING:  # a method is registered before the command line is read: nothing heavy by then
     from loradrift.models import Backbone
@@ -30,21 +30,12 @@ class MethodSpec(MethodFacts):
 
 
 def register(spec: MethodSpec) -> None:
-    """Make a method known, so that ``method=<name>`` can be typed.
-
-    Raises:
-        UserError: If the name is taken.
-    """
+    """Make a method known, so that ``method=<name>`` can be typed; refuse a name that is taken."""
     add_method(spec)
 
 
 def make_trainable(backbone: Backbone, method: MethodConfig, *, seed: int) -> None:
-    """Set which parameters train, in place.
-
-    Args:
-        backbone: In fp32.
-        method: One that trains.
-        seed: Draws new weights.
+    """Set which parameters of an fp32 backbone train, in place; ``seed`` draws new weights.
 
     Raises:
         UserError: If an adapter's target modules match nothing.

@@ -24,13 +24,9 @@ def stopping() -> tuple[signal.Signals, ...]:
 
 
 def stop(number: int | None) -> None:
-    """End a run whose state is saved, and let the signal's present handler know first.
+    """End a run whose state is saved by a KeyboardInterrupt; the signal's handler hears first.
 
-    Args:
-        number: The signal that asked for it; None if it reached another process.
-
-    Raises:
-        KeyboardInterrupt: Always.
+    The number of the signal that asked for it is None if it reached another process.
     """
     if number is not None and callable(handler := signal.getsignal(number)):
         handler(number, None)
@@ -62,8 +58,8 @@ def pending() -> int | None:
 def interruptible() -> Iterator[Asked]:
     """Note the signals that ask a run to stop, and let each of them end the block.
 
-    After a scheduler's :data:`REQUEUE` the handler before the block,
-    which is submitit, hears of it when the block has ended: it asks for the job again, and exits.
+    After a scheduler's :data:`REQUEUE` the handler before the block, which is submitit, hears of it
+    when the block has ended: it asks for the job again, and exits.
     """
     asked = Asked()
     if threading.current_thread() is not threading.main_thread():

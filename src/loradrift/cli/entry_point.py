@@ -20,18 +20,11 @@ from loradrift.runs import Cell, open_run
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 
-
 HYDRA_MAY_CALL = [
-    "loradrift.cli.*",
-    "loradrift.study.*",
-    "loradrift.sweeping.*",
-    "hydra.*",
-    "hydra_plugins.*",
-    "optuna.*",
-    "logging.*",
-]
+    "loradrift.cli.*", "loradrift.study.*", "loradrift.sweeping.*", "hydra.*", "hydra_plugins.*",
+    "optuna.*", "logging.*",
+]  # fmt: skip
 """The only packages that a ``_target_`` in a configuration may name."""
-
 
 QUOTES = "'\""
 
@@ -85,10 +78,6 @@ def reader_left() -> bool:
 def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Cell]]:
     """Judge the configuration and hold its cell while the run is on.
 
-    Args:
-        cfg: The composed Hydra config.
-        overrides: As typed; they name the variant.
-
     Raises:
         JobFailed: If anything went wrong; the reason is printed and recorded, and the traceback
             of what is no user's mistake is in ``error.log``.
@@ -115,11 +104,7 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
 
 
 def _check_many(config: Config, alone: bool) -> None:
-    """Refuse to do for a single run what was typed for many.
-
-    Raises:
-        UserError: If this job is no part of the study, of the search or of the listing.
-    """
+    """Refuse to do for a single run what was typed for a study, a search or a listing."""
     choices = OmegaConf.select(DictConfig(HydraConfig.get()), "runtime.choices") or {}
     if alone and (study := choices.get("study")):
         raise UserError(f"study={study} is a study of many runs: add -m")

@@ -1,6 +1,5 @@
 """What the jobs of a command came to: a note of each, and one table when all have ended."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,17 +16,12 @@ from loradrift.cli.resolved_config import resolve_config
 from loradrift.cli.run_table import print_closing_table
 from loradrift.config import UserError
 from loradrift.error_messages import one_line
-from loradrift.files import write_json
+from loradrift.files import read_json, write_json
 from loradrift.runs import record_loss
 
 
 def note_finished(folder: Path, cells: Sequence[Path]) -> None:
-    """Have the closing table show cells that needed no job.
-
-    Args:
-        folder: The sweep's.
-        cells: Their folders.
-    """
+    """Have a sweep's closing table show cells that needed no job."""
     notes = [{"name": str(cell), "cell": str(cell), "error": None} for cell in cells]
     number = len(list(folder.glob("done=*.json")))
     write_json(folder / f"done={number}.json", notes)
@@ -44,21 +38,17 @@ class ClosingTable(Callback):
         """Note how a job ended; runs in the job's own process."""
         note = _note(config, job_return)
         if config.hydra.mode is RunMode.MULTIRUN:
-            write_json(_note_path(config), note)
+            write_json(note_path(Path(config.hydra.sweep.dir), config.hydra.job.num), note)
         elif note["error"] is None:  # what went wrong with a single run has been said
             print_closing_table([note])
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what the jobs came to; runs in the process the user started."""
         folder = Path(config.hydra.sweep.dir)
-        notes = [note for path in sorted(folder.glob("done=*.json")) for note in _read(path)]
-        notes += [_read(path) for path in sorted(folder.glob("job=*.json"))]
+        notes = [note for path in sorted(folder.glob("done=*.json")) for note in read_json(path)]
+        notes += [read_json(path) for path in sorted(folder.glob("job=*.json"))]
         if notes:
             print_closing_table(notes)
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
@@ -78,20 +68,10 @@ def note_path(folder: Path, number: int) -> Path:
     return folder / f"job={number:04d}.json"
 
 
-def _note_path(config: DictConfig) -> Path:
-    return note_path(Path(config.hydra.sweep.dir), config.hydra.job.num)
-
-
 def note_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
-    """Say, note and record that a job's process ended without a word.
-
-    Args:
-        config: The job's, with its number.
-        job_return: Becomes a failed one; holds the job's own part of the configuration.
-        reason: What is known of it.
-    """
-    told = _note_path(config)
-    if told.exists() and (error := json.loads(told.read_text(encoding="utf-8"))["error"]):
+    """Say, note and record that a job's process ended without a word; ``job_return`` has failed."""
+    told = note_path(Path(config.hydra.sweep.dir), config.hydra.job.num)
+    if told.exists() and (error := read_json(told)["error"]):
         reason = error  # the job had still noted how it ended
     job_return.return_value = JobFailed(reason)
     job_return.status = JobStatus.FAILED

@@ -5,23 +5,21 @@ import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
 from loradrift.config import Config, UserError, load
 from loradrift.config.best_values import read_best_values
-from loradrift.config.keys import varies
+from loradrift.config.keys import typed_keys, varies
 from loradrift.error_messages import one_line
 
 
 def resolve_config(cfg: DictConfig, overrides: Sequence[str]) -> Config:
     """Turn the composed configuration into dataclasses, with the values that ``best`` names.
 
-    Args:
-        cfg: The composed Hydra config.
-        overrides: As typed; they name the variant.
+    The overrides name the variant, and take precedence over the best values.
 
     Raises:
         UserError: If a value is illegal; the message names key, rule and value.
@@ -29,23 +27,23 @@ def resolve_config(cfg: DictConfig, overrides: Sequence[str]) -> Config:
     name = variant(overrides)
     if cfg.best is False:
         return load(cfg, name)
-    best = read_best_values(cfg)
+    path, best = read_best_values(cfg)
+    typed, merged = typed_keys(overrides), cfg.copy()
     try:
-        return load(best.merged(cfg, overrides), name)
+        for key, value in best.items():
+            if key not in typed:
+                OmegaConf.update(merged, key, value)
+        return load(merged, name)
     except (OmegaConfBaseException, UserError) as error:
-        raise UserError(f"{one_line(error)} (with the values of {best.path})") from None
+        raise UserError(f"{one_line(error)} (with the values of {path})") from None
 
 
 def variant(overrides: Sequence[str]) -> str:
     """Name of whatever was overridden beside the cell's coordinates; part of its directory.
 
-    Args:
-        overrides: As typed, ``key=value``.
-
-    Returns:
-        The overrides (of a key typed twice, the last, as in Hydra) in sorted order, joined by
-        commas, in characters that every file system takes. Where that loses something (a path, a
-        very long name) a digest keeps it unique.
+    It is the overrides (of a key typed twice, the last, as in Hydra) in sorted order, joined by
+    commas, in characters that every file system takes. Where that loses something (a path, a very
+    long name) a digest keeps it unique.
     """
     # A sweep hands on values as Hydra parsed them (2e-3 as 0.002): so must a single run.
     parsed = OverridesParser.create().parse_overrides(list(overrides))

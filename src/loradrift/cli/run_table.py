@@ -9,16 +9,7 @@ from typing import Any
 from loradrift.config import UserError
 from loradrift.runs import RunRecord, Status, read_record
 
-HEADINGS = (
-    "task",
-    "method",
-    "seeds",
-    "metric",
-    "trainable",
-    "tokens/s",
-    "peak memory",
-    "wall time",
-)
+COLUMNS = ("task", "method", "seeds", "metric", "trainable", "tokens/s", "peak memory", "wall time")
 
 
 def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
@@ -38,9 +29,10 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     records = [_record(Path(cell)) for cell in cells]
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
-        shared = shared_overrides(done)
+        variants = [set(record.coordinates["variant"].split(",")) for record in done]
+        shared = set.intersection(*variants) - {""}  # they tell no row from another
         caption = f"all with {' '.join(sorted(shared))}" if shared else None
-        table = Table(*HEADINGS, title="Finished runs", caption=caption)
+        table = Table(*COLUMNS, title="Finished runs", caption=caption)
         for row in summary_rows(done, shared):
             table.add_row(*row)
         console.print(table)
@@ -66,19 +58,8 @@ def _record(cell: Path) -> RunRecord | None:
         return None
 
 
-def shared_overrides(records: Iterable[RunRecord]) -> set[str]:
-    """The part of the variant that all runs have in common, which tells no row from another."""
-    variants = [set(record.coordinates["variant"].split(",")) for record in records]
-    return set.intersection(*variants) - {""}
-
-
 def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[str, ...]]:
-    """Mean ± standard deviation over seeds, one row per (task, method, variant).
-
-    Args:
-        records: Finished runs.
-        hidden: Overrides to leave out of the rows.
-    """
+    """Mean ± standard deviation over seeds, one row per (task, method, variant without hidden)."""
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         place = record.coordinates

@@ -13,72 +13,36 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
-from loradrift.config.errors import UserError, check, refuse_extras
+from loradrift.config.errors import UserError, check, one_of, refuse_extras
 from loradrift.config.methods import (
     METHODS,
     BaselineConfig,
     FromScratchConfig,
     FullFinetuneConfig,
-    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
-    MethodFacts,
     OptimConfig,
     TrainedConfig,
 )
-from loradrift.config.models import ModelConfig, PretrainingConfig, TinyModelConfig
+from loradrift.config.models import ModelConfig, TinyModelConfig
 from loradrift.config.running import (
-    ActivationDumpConfig,
     CallbacksConfig,
     DataConfig,
     LoggerConfig,
     ScaleConfig,
     TrainerConfig,
 )
-from loradrift.config.searching import PRUNERS, SearchConfig
-from loradrift.config.studies import PHASES, StudyConfig, check_phase
+from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
 
 __all__ = [
-    "METHODS",
-    "OBSERVERS",
-    "PHASES",
-    "PRUNERS",
-    "TASKS",
-    "ActivationDumpConfig",
-    "AnalysisConfig",
-    "AnalyzeConfig",
-    "BaselineConfig",
-    "CallbacksConfig",
-    "Config",
-    "DataConfig",
-    "FromScratchConfig",
-    "FullFinetuneConfig",
-    "HeadOnlyConfig",
-    "LoggerConfig",
-    "LoraConfig",
-    "MethodConfig",
-    "MethodFacts",
-    "ModelConfig",
-    "OptimConfig",
-    "PretrainConfig",
-    "PretrainingConfig",
-    "ScaleConfig",
-    "SearchConfig",
-    "StudyConfig",
-    "TaskConfig",
-    "TaskFacts",
-    "TinyModelConfig",
-    "TrainedConfig",
-    "TrainerConfig",
-    "UserError",
-    "check",
-    "identity",
-    "load",
-    "load_analysis",
-    "option_schemas",
-    "register",
-]
+    "METHODS", "OBSERVERS", "PHASES", "PRUNERS", "TASKS", "AnalysisConfig", "AnalyzeConfig",
+    "BaselineConfig", "CallbacksConfig", "Config", "DataConfig", "FromScratchConfig",
+    "FullFinetuneConfig", "LoggerConfig", "LoraConfig", "MethodConfig", "ModelConfig",
+    "OptimConfig", "PretrainConfig", "ScaleConfig", "SearchConfig", "StudyConfig", "TaskConfig",
+    "TaskFacts", "TinyModelConfig", "TrainedConfig", "TrainerConfig", "UserError", "check",
+    "identity", "load", "load_analysis", "option_schemas", "register",
+]  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -125,7 +89,8 @@ class Config:
         task, method = self.task.facts, self.method
         baseline = isinstance(method, BaselineConfig)
         own = "base" if task.from_scratch else "baselines" if baseline else "production"
-        self.phase = check_phase(self.phase or own)
+        self.phase = self.phase or own
+        check(self.phase in RUN_PHASES, "phase", one_of(RUN_PHASES), self.phase)
         if task.from_scratch != isinstance(method, FromScratchConfig):
             raise UserError(
                 "task=pretrain and method=from_scratch belong together, got "
@@ -134,17 +99,12 @@ class Config:
         if baseline and method.name not in task.baselines:
             raise UserError(f"method={method.name} is not for task={task.name}")
         if baseline and self.task.min_train_accuracy is not None:
-            raise UserError(
-                "task.min_train_accuracy has no effect on "
-                f"method={method.name}, which does not train"
-            )
+            no_effect = f"has no effect on method={method.name}, which does not train"
+            raise UserError(f"task.min_train_accuracy {no_effect}")
         if isinstance(self.model, TinyModelConfig):
-            check(
-                self.task.max_length <= self.model.max_positions,
-                "task.max_length",
-                f"at most model.max_positions={self.model.max_positions}",
-                self.task.max_length,
-            )
+            length, positions = self.task.max_length, self.model.max_positions
+            rule = f"at most model.max_positions={positions}"
+            check(length <= positions, "task.max_length", rule, length)
 
     @property
     def cell(self) -> Path:
@@ -172,42 +132,34 @@ def identity(config: Config) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in OBSERVERS}
 
 
-SCHEMAS: dict[str, dict[str, type]] = {
-    "model": {"model": ModelConfig, "tiny": TinyModelConfig},
-    "data": {"data": DataConfig},
-    "trainer": {"trainer": TrainerConfig},
-    "logger": {"logger": LoggerConfig},
-}
-"""The classes that judge the options of each group but ``task`` and ``method``, which have
-registries."""
+SCHEMAS: tuple[tuple[str, str, type], ...] = (
+    ("model", "model", ModelConfig),
+    ("model", "tiny", TinyModelConfig),
+    ("data", "data", DataConfig),
+    ("trainer", "trainer", TrainerConfig),
+    ("logger", "logger", LoggerConfig),
+)
+"""Groups without a registry, and the names and classes of what judges their options."""
 
 
-def option_schemas() -> list[tuple[str, type]]:
+def option_schemas() -> set[tuple[str, type]]:
     """Each group and a class that judges its options."""
-    fixed = [(group, schema) for group, each in SCHEMAS.items() for schema in each.values()]
-    registered = {("task", facts.config) for facts in TASKS.values()}
-    return [*fixed, *registered, *{("method", facts.config) for facts in METHODS.values()}]
+    tasks = {("task", facts.config) for facts in TASKS.values()}
+    methods = {("method", facts.config) for facts in METHODS.values()}
+    return {(group, schema) for group, _, schema in SCHEMAS} | tasks | methods
 
 
 def register() -> None:
     """Make the schemas visible to the defaults lists in ``conf/``."""
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
-    for group, schemas in SCHEMAS.items():
-        for name, schema in schemas.items():
-            # apart from the options, so that completion offers those alone
-            store.store(group=f"schema/{group}", name=name, node=schema)
+    for group, name, schema in SCHEMAS:
+        # apart from the options, so that completion offers those alone
+        store.store(group=f"schema/{group}", name=name, node=schema)
 
 
 def load(cfg: DictConfig, variant: str = "") -> Config:
-    """Convert a composed config into dataclasses, running every check.
-
-    Args:
-        cfg: The composed Hydra config.
-        variant: Name of what else was overridden (:func:`loradrift.cli.resolved_config.variant`).
-
-    Returns:
-        The same values as plain Python objects.
+    """Convert the composed config of ``train.py`` into dataclasses, running every check.
 
     Raises:
         UserError: If a value is illegal; the message names key, rule and value.

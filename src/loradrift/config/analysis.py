@@ -68,8 +68,8 @@ class ComparisonConfig(AnalysisConfig):
             raise UserError(
                 f"analysis.control and analysis.treatment must differ, got {self.control} for both"
             )
+        rule = "some of " + ", ".join(MEASURE_NAMES)
         for measure in self.measures:
-            rule = "some of " + ", ".join(MEASURE_NAMES)
             check(measure in MEASURE_NAMES, "analysis.measures", rule, measure)
 
 

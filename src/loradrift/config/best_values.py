@@ -3,14 +3,12 @@
 The file is a mapping of overrides as they would be typed, ``task`` and ``method`` among them.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from loradrift.config import OBSERVERS, LoraConfig, TrainedConfig, UserError
-from loradrift.config.keys import typed_keys
 
 SCOPE = ("task", "method", "scale")
 """What the values hold for; a run with another is refused."""
@@ -24,31 +22,8 @@ def is_searched(key: str) -> bool:
     return key.partition(".")[0] not in NOT_SEARCHED
 
 
-class BestValues(NamedTuple):
-    """What a search found, and where that is written."""
-
-    path: Path
-    values: dict[str, Any]
-
-    def merged(self, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """``cfg`` with these values; explicit overrides take precedence.
-
-        Args:
-            cfg: The composed Hydra config.
-            overrides: As typed; a key among them keeps its value.
-
-        Raises:
-            OmegaConfBaseException: If a key is unknown or a value has the wrong type.
-        """
-        typed, merged = typed_keys(overrides), cfg.copy()
-        for key, value in self.values.items():
-            if key not in typed:
-                OmegaConf.update(merged, key, value)
-        return merged
-
-
-def read_best_values(cfg: DictConfig) -> BestValues:
-    """Read the file that ``best`` names.
+def read_best_values(cfg: DictConfig) -> tuple[Path, dict[str, Any]]:
+    """The file that ``best`` names, and the values in it.
 
     Raises:
         UserError: If the file is missing, is for another task, method or scale, or names a key that
@@ -65,7 +40,7 @@ def read_best_values(cfg: DictConfig) -> BestValues:
     for key in values:
         if not is_searched(key) or key.rpartition(".")[2] == "name":
             raise UserError(f"{path} holds {key}, which no search finds")
-    return BestValues(path, values)
+    return path, values
 
 
 def best_file(results: Path, study: str, task: str, method: str) -> Path:
@@ -74,11 +49,7 @@ def best_file(results: Path, study: str, task: str, method: str) -> Path:
 
 
 def _chosen(cfg: DictConfig) -> Path:
-    """The file that ``best`` names.
-
-    Raises:
-        UserError: If it does not exist, with the command that makes it.
-    """
+    """The file that ``best`` names; where there is none, an error says what makes it."""
     task, method = str(cfg.task.name), str(cfg.method.name)
     kind = OmegaConf.get_type(cfg.method)
     assert kind is not None

@@ -1,5 +1,6 @@
-"""The user's mistakes: one class, one checker."""
+"""The user's mistakes: one class, and the checks that raise it."""
 
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -13,21 +14,32 @@ class UserError(ValueError):
 
 
 def check(legal: bool, key: str, rule: str, value: object) -> None:
-    """Refuse a value, naming its key as typed.
-
-    Raises:
-        UserError: Unless ``legal``.
-    """
+    """Raise a UserError that names the key as typed, unless the value is legal."""
     if not legal:
         raise UserError(f"{key} must be {rule}, got {value}")
 
 
-def refuse_extras(values: Any, prefix: str) -> None:
-    """Refuse what ``+key=value`` added beside the schema: it would have no effect.
+def check_positive(config: object, prefix: str, *names: str) -> None:
+    """Refuse fields of ``config`` that are not above 0; None is legal."""
+    for name in names:
+        value = getattr(config, name)
+        check(value is None or value > 0, f"{prefix}.{name}", "positive", value)
 
-    Raises:
-        UserError: Naming the key and the nearest legal one.
-    """
+
+def check_option(config: object, key: str, *options: str) -> None:
+    """Refuse a field of ``config`` that is none of the options."""
+    value = getattr(config, key.rpartition(".")[2])
+    check(value in options, key, " or ".join(options), value)
+
+
+def one_of(names: Iterable[str]) -> str:
+    """``a``, or ``one of a, b``, in a message."""
+    names = list(names)
+    return ("one of " if len(names) > 1 else "") + ", ".join(names)
+
+
+def refuse_extras(values: Any, prefix: str) -> None:
+    """Refuse what ``+key=value`` added beside the schema: it would have no effect."""
     known = {field.name for field in fields(values)}
     for name, value in vars(values).items():
         if name not in known:

@@ -56,14 +56,10 @@ def changes(
     defaults: Mapping[str, Any],
     show: Callable[[Any], str] = str,
 ) -> list[str]:
-    """``key: old -> new`` for each value that differs.
+    """``key: old -> new`` for each value that differs; ``show`` gives a value as text.
 
-    Args:
-        before: What was recorded. A key that it lacks means the default, which reproduces what
-            was done before there was such a key.
-        now: What is to be done.
-        defaults: By key, like both others; trees or flat.
-        show: Gives a value as text.
+    A key that ``before`` lacks means the default, which reproduces what was done before there was
+    such a key. Each mapping is a tree, or flat.
     """
     old, new, known = flatten(before), flatten(now), flatten(defaults)
     old |= {key: known[key] for key in new.keys() & known.keys() - old.keys()}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from omegaconf import MISSING
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
 
-from loradrift.config.errors import UserError, check
-from loradrift.config.registry import one_of, store_option
+from loradrift.config.errors import UserError, check, check_positive, one_of
 
 
 @dataclass(kw_only=True)
@@ -25,9 +25,7 @@ class OptimConfig:
     """Fraction of the steps spent warming up."""
 
     def __post_init__(self) -> None:
-        check(self.lr > 0, "method.optim.lr", "positive", self.lr)
-        head_lr = self.head_lr
-        check(head_lr is None or head_lr > 0, "method.optim.head_lr", "positive", head_lr)
+        check_positive(self, "method.optim", "lr", "head_lr")
         decay, warmup = self.weight_decay, self.warmup_ratio
         check(decay >= 0, "method.optim.weight_decay", "at least 0", decay)
         check(0 <= warmup < 1, "method.optim.warmup_ratio", "in [0, 1)", warmup)
@@ -56,12 +54,20 @@ METHODS: dict[str, MethodFacts] = {}
 """Name -> method, in the order of registration (:func:`loradrift.methods.register`)."""
 
 
-def add_method(facts: MethodFacts) -> None:
-    """Register a method: its schema, and ``method=<name>`` for one without a file in ``conf/``.
+def store_option(group: str, name: str, schema: type, **values: object) -> None:
+    """Make ``schema/<group>/<name>`` known to the files in ``conf/``, and ``<group>=<name>``.
 
-    Raises:
-        UserError: If the name is taken.
+    The second sets the name and ``values``; a file of that name in ``conf/`` takes its place.
     """
+    store = ConfigStore.instance()
+    # apart from the options, so that completion offers those alone
+    store.store(group=f"schema/{group}", name=name, node=schema)
+    option = OmegaConf.merge(OmegaConf.structured(schema), values | {"name": name})
+    store.store(group=group, name=name, node=option)
+
+
+def add_method(facts: MethodFacts) -> None:
+    """Make a method known, so that ``method=<name>`` can be typed; refuse a name that is taken."""
     if facts.name in METHODS:
         raise UserError(f"method={facts.name} is registered twice")
     METHODS[facts.name] = facts
@@ -118,11 +124,10 @@ class LoraConfig(TrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.rank > 0, "method.rank", "positive", self.rank)
-        check(self.alpha > 0, "method.alpha", "positive", self.alpha)
+        check_positive(self, "method", "rank", "alpha")
         check(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
         inits = ("default", "gaussian", "pissa")
-        check(self.init in inits, "method.init", "one of " + ", ".join(inits), self.init)
+        check(self.init in inits, "method.init", one_of(inits), self.init)
         if self.init == "pissa" and self.dora:
             raise UserError(
                 "method.init=pissa and method.dora=true do not go together: their export would "

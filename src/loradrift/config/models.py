@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import check
+from loradrift.config.errors import check, check_option
 from loradrift.config.methods import FromScratchConfig
 from loradrift.config.tasks import PretrainConfig
 
@@ -24,9 +24,8 @@ class ModelConfig:
     """``sdpa`` (flash kernels where there is a GPU) or ``eager``."""
 
     def __post_init__(self) -> None:
-        weights, attention = self.weights, self.attention
-        check(weights in ("pretrained", "random"), "model.weights", "pretrained or random", weights)
-        check(attention in ("sdpa", "eager"), "model.attention", "sdpa or eager", attention)
+        check_option(self, "model.weights", "pretrained", "random")
+        check_option(self, "model.attention", "sdpa", "eager")
 
 
 @dataclass(kw_only=True)
@@ -57,15 +56,8 @@ class TinyModelConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(not self.path, "model.path", "left out with model=tiny", self.path)
-        check(
-            self.hidden_size == 32 * self.num_heads,
-            "model.hidden_size",
-            "32 x model.num_heads (the head size that vLLM serves on a CPU)",
-            self.hidden_size,
-        )
-        check(
-            self.num_heads % self.num_kv_heads == 0,
-            "model.num_kv_heads",
-            f"a divisor of model.num_heads={self.num_heads}",
-            self.num_kv_heads,
-        )
+        width, heads, groups = self.hidden_size, self.num_heads, self.num_kv_heads
+        rule = "32 x model.num_heads (the head size that vLLM serves on a CPU)"
+        check(width == 32 * heads, "model.hidden_size", rule, width)
+        rule = f"a divisor of model.num_heads={heads}"
+        check(heads % groups == 0, "model.num_kv_heads", rule, groups)

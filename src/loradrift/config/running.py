@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import check
+from loradrift.config.errors import check, check_option, check_positive, one_of
 
 
 @dataclass(kw_only=True)
@@ -74,24 +74,15 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         names = ("embedded", "local", "hub")
-        check(self.name in names, "data.name", "one of " + ", ".join(names), self.name)
-        check(
-            bool(self.root) or self.name != "local",
-            "data.root",
-            "the folder of the official files with data=local",
-            repr(self.root),
-        )
-        check(
-            not self.root or self.name == "local",
-            "data.root",
-            f"left out with data={self.name}, which does not read it",
-            self.root,
-        )
-        rows = self.train_rows
-        check(rows is None or rows > 0, "data.train_rows", "positive", rows)
-        check(self.validation_rows > 0, "data.validation_rows", "positive", self.validation_rows)
-        split = self.evaluation_split
-        check(split in ("dev", "test"), "data.evaluation_split", "dev or test", split)
+        check(self.name in names, "data.name", one_of(names), self.name)
+        if self.name == "local":
+            rule = "the folder of the official files with data=local"
+            check(bool(self.root), "data.root", rule, repr(self.root))
+        else:
+            rule = f"left out with data={self.name}, which does not read it"
+            check(not self.root, "data.root", rule, self.root)
+        check_positive(self, "data", "train_rows", "validation_rows")
+        check_option(self, "data.evaluation_split", "dev", "test")
 
 
 @dataclass(kw_only=True)
@@ -133,26 +124,16 @@ class TrainerConfig:
         return self.name == "fsdp"
 
     def __post_init__(self) -> None:
-        accelerators, precisions = ("cpu", "gpu"), ("32-true", "bf16-mixed")
-        check(
-            self.accelerator in accelerators, "trainer.accelerator", "cpu or gpu", self.accelerator
-        )
-        check(
-            self.precision in precisions,
-            "trainer.precision",
-            "32-true or bf16-mixed (pure bf16 weights lose small updates)",
-            self.precision,
-        )
-        counts = ("devices", "accumulate", "validate_every", "checkpoint_every", "log_every")
-        for name in (*counts, "guard_steps"):
-            check(getattr(self, name) > 0, f"trainer.{name}", "positive", getattr(self, name))
-        threads = self.threads
-        check(threads is None or threads > 0, "trainer.threads", "positive", threads)
+        check_option(self, "trainer.accelerator", "cpu", "gpu")
+        rule = "32-true or bf16-mixed (pure bf16 weights lose small updates)"
+        precision = self.precision
+        check(precision in ("32-true", "bf16-mixed"), "trainer.precision", rule, precision)
+        intervals = ("validate_every", "checkpoint_every", "log_every", "guard_steps")
+        check_positive(self, "trainer", "devices", "accumulate", "threads", *intervals)
         if self.sharded:
             check(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
             check(not self.compile, "trainer.compile", "false with fsdp", self.compile)
-        clip = self.gradient_clip
-        check(clip >= 0, "trainer.gradient_clip", "at least 0", clip)
+        check(self.gradient_clip >= 0, "trainer.gradient_clip", "at least 0", self.gradient_clip)
 
 
 @dataclass(kw_only=True)
@@ -171,7 +152,7 @@ class LoggerConfig:
 
     def __post_init__(self) -> None:
         names = ("csv", "wandb", "tensorboard")
-        check(self.name in names, "logger.name", "one of " + ", ".join(names), self.name)
+        check(self.name in names, "logger.name", one_of(names), self.name)
 
 
 @dataclass(kw_only=True)
@@ -196,12 +177,9 @@ class ActivationDumpConfig:
 
     def __post_init__(self) -> None:
         key = "callbacks.activation_dump"
-        for name in ("every_n_steps", "rows", "max_tokens"):
-            value = getattr(self, name)
-            check(value is None or value > 0, f"{key}.{name}", "positive", value)
-        poolings, dtypes = ("mean", "last", "tokens"), ("float16", "bfloat16", "float32")
-        check(self.pooling in poolings, f"{key}.pooling", " or ".join(poolings), self.pooling)
-        check(self.dtype in dtypes, f"{key}.dtype", " or ".join(dtypes), self.dtype)
+        check_positive(self, key, "every_n_steps", "rows", "max_tokens")
+        check_option(self, f"{key}.pooling", "mean", "last", "tokens")
+        check_option(self, f"{key}.dtype", "float16", "bfloat16", "float32")
 
 
 @dataclass(kw_only=True)

@@ -1,15 +1,16 @@
-"""A whole study: which cells, in which phases."""
+"""A whole study: which cells, in which phases; and one trial of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from loradrift.config.errors import check
+from loradrift.config.errors import check, check_option, check_positive
 from loradrift.config.methods import METHODS, FromScratchConfig, TrainedConfig
 from loradrift.config.tasks import TASKS
 
+PRUNERS = ("median", "hyperband", "successive_halving", "none")
+
 PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
 """In the order in which they run."""
-
 
 RUN_PHASES = PHASES[:5]
 """Phases that are made of runs."""
@@ -44,24 +45,43 @@ class StudyConfig:
         check(plain, "study.name", "the name of one folder", repr(self.name))
         _require_some("study.phases", self.phases, PHASES)
         tasks = [name for name, task in TASKS.items() if not task.from_scratch]
-        methods = [
-            name
-            for name, method in METHODS.items()
-            if issubclass(method.config, TrainedConfig)
-            and not issubclass(method.config, FromScratchConfig)
-        ]
+        configs = {name: method.config for name, method in METHODS.items()}
+        trained = [name for name, each in configs.items() if issubclass(each, TrainedConfig)]
+        methods = [name for name in trained if not issubclass(configs[name], FromScratchConfig)]
         _require_some("study.tasks", self.tasks, tasks)
         _require_some("study.methods", self.methods, methods)
         for seed in self.seeds:
             check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
-        check(self.trials > 0, "study.trials", "positive", self.trials)
+        check_positive(self, "study", "trials")
 
 
-def check_phase(phase: str) -> str:
-    """The phase of a run; refuses what is none."""
-    check(phase in RUN_PHASES, "phase", "one of " + ", ".join(RUN_PHASES), phase)
-    return phase
+@dataclass(kw_only=True)
+class SearchConfig:
+    """Which trial of which Optuna study a run is, and what may end it early; else nulls."""
+
+    storage: str | None = None
+    """URL of the Optuna storage."""
+
+    study: str | None = None
+    """Name of the Optuna study in it."""
+
+    trial: int | None = None
+    """The trial's number in the study."""
+
+    pruner: str = "none"
+    """``median`` (worse than half of the trials at the same step), ``hyperband``,
+    ``successive_halving`` or ``none``."""
+
+    full_trials: int = 3
+    """The median pruner lets so many trials come to their end before it prunes any."""
+
+    def __post_init__(self) -> None:
+        given = [value is not None for value in (self.storage, self.study, self.trial)]
+        rule = "given together with search.study and search.trial"
+        check(all(given) or not any(given), "search.storage", rule, self.storage)
+        check_option(self, "search.pruner", *PRUNERS)
+        check_positive(self, "search", "full_trials")
 
 
 def phase_folder(study: str, phase: str) -> str:

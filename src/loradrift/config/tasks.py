@@ -6,9 +6,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from loradrift.config.errors import UserError, check
-from loradrift.config.methods import METHODS, BaselineConfig, MethodFacts, add_method
-from loradrift.config.registry import one_of, store_option
+from loradrift.config.errors import UserError, check, check_option, check_positive, one_of
+from loradrift.config.methods import (
+    METHODS,
+    BaselineConfig,
+    MethodFacts,
+    add_method,
+    store_option,
+)
 
 
 @dataclass(kw_only=True)
@@ -37,19 +42,11 @@ class TaskConfig:
     def __post_init__(self) -> None:
         own = [name for name, facts in TASKS.items() if facts.config is type(self)]
         check(self.name in own, "task.name", one_of(own), self.name)
-        metrics = list(self.facts.metrics)
-        check(self.metric in metrics, "task.metric", " or ".join(metrics), self.metric)
+        check_option(self, "task.metric", *self.facts.metrics)
         check(self.max_length > 1, "task.max_length", "at least 2", self.max_length)
-        check(self.batch_size > 0, "task.batch_size", "positive", self.batch_size)
+        check_positive(self, "task", "batch_size", "epochs", "max_steps")
         if self.epochs is None and self.max_steps is None:
             raise UserError("task.epochs and task.max_steps are both null: training has no end")
-        check(self.epochs is None or self.epochs > 0, "task.epochs", "positive", self.epochs)
-        check(
-            self.max_steps is None or self.max_steps > 0,
-            "task.max_steps",
-            "positive",
-            self.max_steps,
-        )
         bound = self.min_train_accuracy
         check(bound is None or 0 < bound <= 1, "task.min_train_accuracy", "in (0, 1]", bound)
 
@@ -66,9 +63,8 @@ class TaskConfig:
     @property
     def for_record(self) -> dict[str, Any]:
         """What a run's record says of its task, for readers that know no tasks."""
-        facts = self.facts
-        direction = {"higher_is_better": self.higher_is_better}
-        return {"label": facts.label, **direction, "head": facts.head}
+        label, head = self.facts.label, self.facts.head
+        return {"label": label, "higher_is_better": self.higher_is_better, "head": head}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +97,10 @@ TASKS: dict[str, TaskFacts] = {}
 
 
 def add_task(facts: TaskFacts) -> None:
-    """Register a task: its schema, and ``task=<name>`` for one without a file in ``conf/task``.
+    """Make a task known, so that ``task=<name>`` can be typed.
 
     Raises:
-        UserError: If the name is taken, or its metric has no direction.
+        UserError: If the name is taken, or the task's metric has no direction.
     """
     if facts.name in TASKS:
         raise UserError(f"task={facts.name} is registered twice")
@@ -118,8 +114,9 @@ def add_task(facts: TaskFacts) -> None:
     TASKS[facts.name] = facts
     sizes = {key: f"${{scale.{key}}}" for key in ("batch_size", "epochs", "max_steps")}
     store_option("task", facts.name, facts.config, **sizes)
-    for name in (name for name in facts.baselines if name not in METHODS):
-        add_method(MethodFacts(name=name, config=BaselineConfig))
+    for name in facts.baselines:
+        if name not in METHODS:
+            add_method(MethodFacts(name=name, config=BaselineConfig))
 
 
 @dataclass(kw_only=True)
@@ -134,9 +131,5 @@ class PretrainConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(
-            self.min_train_accuracy is None,
-            "task.min_train_accuracy",
-            "null for task=pretrain, which has no accuracy",
-            self.min_train_accuracy,
-        )
+        bound, rule = self.min_train_accuracy, "null for task=pretrain, which has no accuracy"
+        check(bound is None, "task.min_train_accuracy", rule, bound)

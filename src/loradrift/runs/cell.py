@@ -85,17 +85,10 @@ def open_cell(
     A finished cell with the same identity comes back finished; an unfinished one with a record
     that says it was resumed. The block records its own success (:meth:`Cell.save`).
 
-    Args:
-        folder: The cell's directory.
-        identity: What makes two cells the same: values that JSON can hold.
-        defaults: What a key of ``identity`` means where a record does not have it, since it was
-            made before there was such a key.
-        force: Archive what the folder holds and start anew, unless it is finished and the same.
-        wait: Wait for another process that holds the cell, rather than fail.
-        kind: The kind of work: ``training``, ``benchmark``, …
-        phase: Of the study that the work is part of.
-        coordinates: The cell's place in the design, for readers of the record.
-        overrides: The command line, as typed.
+    ``identity`` is what makes two cells the same, and ``defaults`` what a key of it means where a
+    record is older than the key: values that JSON can hold. ``force`` archives what the folder
+    holds and starts anew, unless it is finished and the same; ``wait`` waits for another process
+    that holds the cell. The record keeps the rest.
 
     Raises:
         CellBusyError: If another process holds the cell; names it.
@@ -137,11 +130,7 @@ def open_cell(
 def finished_record(
     folder: Path, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> RunRecord | None:
-    """The record of a cell if it is finished, with this very identity (:func:`open_cell`).
-
-    Raises:
-        UserError: If it is damaged.
-    """
+    """The record of a cell if it is finished, with this very identity (:func:`open_cell`)."""
     record = read_record(folder)
     if record is None or record.status is not Status.SUCCESS:
         return None
@@ -206,17 +195,16 @@ def record_loss(folder: Path, reason: str) -> None:
 def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock ``folder`` against other processes; the system frees it if this one dies.
 
-    Args:
-        folder: A cell's; it is made if it is missing.
-        wait: Whether to wait for another process, rather than fail.
-
     Raises:
-        CellBusyError: If another process holds it, and nobody waits.
+        CellBusyError: If another process holds it, and ``wait`` is off.
     """
     owner = folder / ".owner"
 
     def busy() -> None:
-        line = f"{folder} is held by {_read(owner) or 'another process'}"
+        holder = ""
+        with suppress(FileNotFoundError):  # it has just taken the lock, or leaves it
+            holder = owner.read_text(encoding="utf-8")
+        line = f"{folder} is held by {holder or 'another process'}"
         if not wait:
             raise CellBusyError(line)
         print(f"{line}; waiting for it", flush=True)
@@ -227,9 +215,3 @@ def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
             yield
         finally:
             owner.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> str:
-    with suppress(FileNotFoundError):  # a process that has just taken the lock, or leaves it
-        return path.read_text(encoding="utf-8")
-    return ""

@@ -1,6 +1,5 @@
 """The run record: ``run.json`` explains a run without the machine that made it."""
 
-import json
 import os
 import platform
 import subprocess
@@ -15,28 +14,21 @@ from typing import Any
 
 from loradrift.config import UserError
 from loradrift.config.keys import flatten
+from loradrift.files import read_json
 
 SCHEMA_VERSION = 2
 """Of the records that are written; 1 is read too."""
 
 PACKAGES = (
-    "loradrift",
-    "torch",
-    "transformers",
-    "peft",
-    "pytorch-lightning",
-    "torchmetrics",
-    "hydra-core",
+    "loradrift", "torch", "transformers", "peft", "pytorch-lightning", "torchmetrics", "hydra-core",
     "numpy",
-)
-
+)  # fmt: skip
 
 OBJECTS = (
     "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
     "metrics", "performance",
 )  # fmt: skip
 """Fields that are JSON objects."""
-
 
 TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
 """Of the tasks in records that do not say it themselves."""
@@ -150,6 +142,7 @@ def new_record(
     overrides: Sequence[str],
 ) -> RunRecord:
     """The record of work that starts now."""
+    versions = {name: metadata.version(name) for name in PACKAGES}
     return RunRecord(
         kind=kind,
         phase=phase,
@@ -157,8 +150,7 @@ def new_record(
         config=dict(identity),
         overrides=list(overrides),
         git=git_state(),
-        versions={"python": platform.python_version()}
-        | {name: metadata.version(name) for name in PACKAGES},
+        versions={"python": platform.python_version(), **versions},
         started=now(),
     )
 
@@ -177,10 +169,8 @@ def git_state() -> dict[str, Any]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
+        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 
@@ -193,7 +183,7 @@ def read_record(folder: Path) -> RunRecord | None:
     """
     path = folder / "run.json"
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         if not isinstance(fields, dict):
             raise TypeError(f"a record must be an object, got {type(fields).__name__}")
         for key in OBJECTS:
@@ -213,9 +203,8 @@ def read_record(folder: Path) -> RunRecord | None:
     except UserError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); force=true archives the run and starts anew"
-        ) from None
+        mend = "force=true archives the run and starts anew"
+        raise UserError(f"{path} is damaged ({error}); {mend}") from None
 
 
 def _before_schema_2(fields: Mapping[str, Any]) -> dict[str, Any]:

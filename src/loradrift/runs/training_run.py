@@ -14,11 +14,8 @@ def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextMa
 
     A study's run waits for another process that is at the cell, such as one that still saves since
     its study was killed; a trial of a search waits for one with the same values.
-
-    Args:
-        config: The run's.
-        overrides: As typed.
     """
+    place = {"study": config.study.name, "task": config.task.name, "method": config.method.name}
     return open_cell(
         config.cell,
         identity(config),
@@ -26,21 +23,11 @@ def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextMa
         force=config.force,
         wait=config.search.trial is not None or bool(config.study.tasks),
         phase=config.phase,
-        coordinates={
-            "study": config.study.name,
-            "task": config.task.name,
-            "method": config.method.name,
-            "variant": config.variant,
-            "seed": config.seed,
-        },
+        coordinates={**place, "variant": config.variant, "seed": config.seed},
         overrides=overrides,
     )
 
 
 def finished_run(config: Config) -> RunRecord | None:
-    """The record of a run if it is finished, with this very configuration.
-
-    Raises:
-        UserError: If it is damaged.
-    """
+    """The record of a run if it is finished, with this very configuration."""
     return finished_record(config.cell, identity(config), defaults(config))
