@@ -7,7 +7,9 @@ import warnings
 from pathlib import Path
 
 import peft
+import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -15,7 +17,14 @@ from loradrift.adapters import Certificate, certify
 
 IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
 PLAIN = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}
+CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    """A healthy adapter of ``model_folder``, to be spoiled."""
+    return write_adapter(tmp_path / "adapter", model_folder)
 
 
 def load_base(folder: Path, kind=AutoModelForCausalLM, **options):
@@ -26,23 +35,17 @@ WRITTEN: dict[str, Path] = {}
 
 
 def write_adapter(folder: Path, base: Path, **config) -> Path:
-    """An adapter as :func:`train_adapter` makes it; equal ones are made once, and copied."""
+    """An adapter as :func:`_train_adapter` makes it; equal ones are made once, and copied."""
     weights = max(path.stat().st_mtime_ns for path in base.iterdir())
     key = repr((base, weights, sorted(config.items(), key=lambda item: item[0])))
     if key not in WRITTEN:
         place = Path(tempfile.mkdtemp(dir=base.parent))
-        WRITTEN[key] = train_adapter(place / "adapter", base, **config)
+        WRITTEN[key] = _train_adapter(place / "adapter", base, **config)
     return shutil.copytree(WRITTEN[key], folder, dirs_exist_ok=True)
 
 
-def train_adapter(
-    folder: Path,
-    base: Path,
-    *,
-    size: float = 0.05,
-    kind=AutoModelForCausalLM,
-    convert: bool = True,
-    **config,
+def _train_adapter(
+    folder: Path, base: Path, *, size=0.05, kind=AutoModelForCausalLM, convert=True, **config
 ) -> Path:
     """An adapter of ``base`` whose every parameter has moved by ``size``.
 
@@ -71,6 +74,10 @@ def load_adapter(folder: Path, base: Path, kind=AutoModelForCausalLM, **options)
         return peft.PeftModel.from_pretrained(load_base(base, kind, **options), folder)
 
 
+def lora_layers(model) -> list[LoraLayer]:
+    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+
+
 def forward(model):
     """The call that is used in earnest."""
     output = model(input_ids=IDS)
@@ -80,6 +87,11 @@ def forward(model):
 def certificate_of(model, folder: Path, base: Path | None, **options) -> Certificate:
     names, folders = {"default": 1.0}, {"default": folder}
     return certify(model, names, folders, lambda: forward(model), base=base, **options)
+
+
+def judged(folder: Path, base: Path, kind=AutoModelForCausalLM, **options) -> Certificate:
+    """The certificate of an adapter as PEFT loads it onto its base."""
+    return certificate_of(load_adapter(folder, base, kind, **options), folder, base)
 
 
 def rewrite(folder: Path, change) -> None:
@@ -95,12 +107,35 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 def zero_b(folder) -> None:
     """As an adapter that was never trained."""
-    rewrite(folder, lambda tensors: {k: x * ("lora_B" not in k) for k, x in tensors.items()})
+    rewrite(folder, zeroed("lora_B"))
 
 
-def edit(folder, **changes) -> None:
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def edit(folder, *, drop=(), **changes) -> None:
+    config = json.loads((folder / CONFIG).read_text()) | changes
+    kept = {key: value for key, value in config.items() if key not in drop}
+    (folder / CONFIG).write_text(json.dumps(kept))
+
+
+def without(part):
+    """A change of tensors for :func:`rewrite`."""
+    return lambda tensors: {key: x for key, x in tensors.items() if part not in key}
+
+
+def zeroed(part):
+    """A change of tensors for :func:`rewrite`."""
+    return lambda tensors: {key: x * (part not in key) for key, x in tensors.items()}
+
+
+def truncate(folder) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def pasted(code: str) -> dict:
+    """The names after offered code has run, with nothing imported before."""
+    names: dict = {}
+    exec(code, names)
+    return names
 
 
 def caught(certificate, name: str, message: str) -> None:

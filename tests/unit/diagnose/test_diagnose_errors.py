@@ -13,16 +13,12 @@ from loradrift.config import UserError
 from loradrift.diagnose import diagnose, merge_adapter
 
 
-def base_of(model_folder, tmp_path):
-    shutil.copytree(model_folder, tmp_path / "base")
-    return tmp_path / "base"
+@pytest.fixture
+def base(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "base")
 
 
-def test_a_base_that_cannot_be_used_is_named(model_folder, tmp_path):
-    folder, base = (
-        write_adapter(tmp_path / "adapter", model_folder),
-        base_of(model_folder, tmp_path),
-    )
+def test_a_base_that_cannot_be_used_is_named(folder, base):
 
     def unjudged(message: str) -> None:
         found = diagnose(str(folder), str(base))
@@ -44,8 +40,7 @@ def test_a_base_that_cannot_be_used_is_named(model_folder, tmp_path):
     unjudged("holds an adapter of its own (adapter_config.json)")
 
 
-def test_an_adapter_that_overflows(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder)
+def test_an_adapter_that_overflows(folder, model_folder):
     rewrite(folder, lambda tensors: {key: 1e30 * x for key, x in tensors.items()})
     found = diagnose(str(folder), str(model_folder))
     assert found.exit_code == 1
@@ -67,23 +62,15 @@ def test_an_adapter_that_overflows(model_folder, tmp_path):
 )
 def test_a_damaged_record_is_named(changes, message, model_folder, tmp_path):
     write_adapter(tmp_path / "run/model", model_folder)
-    record = {
-        "schema_version": 1,
-        "status": "success",
-        "coordinates": {"method": "lora", "task": "sst2"},
-        "config": {"model": {}},
-    }
-    (tmp_path / "run/run.json").write_text(json.dumps(record | changes))
+    record = {"schema_version": 1, "status": "success", "config": {"model": {}}}
+    record |= {"coordinates": {"method": "lora", "task": "sst2"}} | changes
+    (tmp_path / "run/run.json").write_text(json.dumps(record))
     for folder in ("run", "run/model"):
         with pytest.raises(UserError, match=r"run.json is damaged.*" + re.escape(message)):
             diagnose(str(tmp_path / folder), str(model_folder))
 
 
-def test_what_cannot_be_merged_is_named(model_folder, tmp_path):
-    folder, base = (
-        write_adapter(tmp_path / "adapter", model_folder),
-        base_of(model_folder, tmp_path),
-    )
+def test_what_cannot_be_merged_is_named(folder, base, tmp_path):
     for out in (folder, base):
         with pytest.raises(UserError, match=r"out=.* must be another folder than the adapter's"):
             merge_adapter(folder, str(base), out)

@@ -1,10 +1,10 @@
 """Files that lack or misname a part: the check, and what to change, are those of that part."""
 
-import json
+import re
 
 import peft
 import pytest
-from adapter_cases import PLAIN, edit, load_adapter, load_base, rewrite, write_adapter
+from adapter_cases import PLAIN, load_base, rewrite, without, write_adapter
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -17,75 +17,79 @@ from loradrift.config import UserError
 from loradrift.diagnose import diagnose, merge_adapter
 
 
-def without(part):
-    return lambda tensors: {key: x for key, x in tensors.items() if part not in key}
+def swapped(*, transposed=False):
+    def change(tensors):
+        other = {k: k.translate(str.maketrans("AB", "BA")) if "lora_" in k else k for k in tensors}
+        return {other[key]: x.T if transposed else x for key, x in tensors.items()}
+
+    return change
 
 
-LOST = {
-    "a layer": ({}, without("layers.1."), "keys: 3 adapted modules have no keys in"),
-    "a module": ({}, without("layers.1.self_attn.q_proj"), "keys: 1 adapted modules have no keys"),
-    "a factor": ({}, without("layers.1.self_attn.q_proj.lora_B"), "keys: adapter_model.safetensor"),
+def without_prefix(tensors):
+    return {key.removeprefix("base_model.model."): x for key, x in tensors.items()}
+
+
+def short_head(tensors):
+    return {key: x[:10] if "lm_head" in key else x for key, x in tensors.items()}
+
+
+AGAIN = "train it again, or copy all of {folder} from where it was saved whole$"
+RESTORE = "restore adapter_config.json and adapter_model.safetensors"
+HARMED = {
+    "a layer": ({}, without("layers.1."), "keys: 3 adapted modules have no keys in", AGAIN),
+    "a module": ({}, without("1.self_attn.q_proj"), "keys: 1 adapted modules have no keys", AGAIN),
+    "a factor": ({}, without("1.self_attn.q_proj.lora_B"), "keys: adapter_model.safetensor", AGAIN),
     "rows of the embedding": (
         {"trainable_token_indices": [1, 2]},
         without("trainable_tokens"),
         "keys: adapter_model.safetensors has lost the rows of trainable_token_indices",
+        AGAIN,
+    ),
+    "the bias of B": (
+        {"lora_bias": True},
+        without("lora_B.bias"),
+        r".*lacks model.layers.0.mlp.down_proj.lora_B.bias, but lora_bias=True \(6 such\)",
+        RESTORE,
+    ),
+    "a part of a head": (
+        {"modules_to_save": ["lm_head"]},
+        short_head,
+        r"head: lm_head.weight has shape \(10, 32\) in adapter_model.safetensors, and "
+        r"\(287, 32\) in the model$",
+        "copy all of",
+    ),
+    "the prefix": (
+        {},
+        without_prefix,
+        "keys: 12 keys of adapter_model.safetensors are not as .*"
+        "they must begin with 'base_model.model.'",
+        "from loradrift.diagnose import merge_adapter\nmerge_adapter\\(",
     ),
 }
+for target in ("down_proj", "embed_tokens"):
+    for how in ("or", "and"):
+        reason = f"consistent: .*{target}: A and B are swapped {how} transposed"
+        change, config = swapped(transposed=how == "and"), {"target_modules": [target, "q_proj"]}
+        HARMED[f"places of {target} {how}"] = (config, change, reason, RESTORE)
 
 
-@pytest.mark.parametrize("lost", LOST)
-def test_what_is_lost_is_not_to_be_merged(lost, model_folder, tmp_path):
-    config, change, reason = LOST[lost]
+@pytest.mark.parametrize("name", HARMED)
+def test_what_is_lost_or_changed_is_named(name, model_folder, tmp_path):
+    config, change, reason, advice = HARMED[name]
     folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3, **config)
     assert diagnose(str(folder), None).exit_code == 0
     rewrite(folder, change)
     found = diagnose(str(folder), None)
-    assert found.exit_code == 1 and found.advice.reason.startswith(reason), found.advice.reason
-    assert found.advice.change == (
-        f"train it again, or copy all of {folder} from where it was saved whole"
-    )
+    assert found.exit_code == 1
+    assert re.match(reason, found.advice.reason), found.advice.reason
+    assert re.match(advice.format(folder=folder), found.advice.change), found.advice.change
 
 
-def test_an_incomplete_adapter_is_not_merged(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3)
+def test_an_incomplete_adapter_is_not_merged(folder, model_folder, tmp_path):
     rewrite(folder, without("layers.1.self_attn.q_proj"))
     with pytest.raises(UserError, match=r"it holds nothing for model\.layers\.1\.self_attn\.q_pro"):
         merge_adapter(folder, str(model_folder), tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
-
-
-def test_a_lost_bias_of_b(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3, lora_bias=True)
-    rewrite(folder, without("lora_B.bias"))
-    reason = diagnose(str(folder), None).advice.reason
-    assert "lacks model.layers.0.mlp.down_proj.lora_B.bias, but lora_bias=True (6 such)" in reason
-
-
-def swapped(key):
-    return key.translate(str.maketrans("AB", "BA")) if "lora_" in key else key
-
-
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("target", ["down_proj", "embed_tokens"])
-def test_factors_that_changed_places(target, transposed, model_folder, tmp_path):
-    config = {"target_modules": [target, "q_proj"]}
-    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3, **config)
-    assert diagnose(str(folder), None).exit_code == 0
-    rewrite(folder, lambda ts: {swapped(k): x.T if transposed else x for k, x in ts.items()})
-    found = diagnose(str(folder), None)
-    how = "swapped and transposed" if transposed else "swapped or transposed"
-    assert found.advice.reason.startswith("consistent: ")
-    assert f"{target}: A and B are {how}" in found.advice.reason
-
-
-def test_keys_without_pefts_prefix_are_named_and_can_be_merged(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3)
-    rewrite(folder, lambda ts: {k.removeprefix("base_model.model."): x for k, x in ts.items()})
-    found = diagnose(str(folder), None)
-    assert found.exit_code == 1
-    assert found.advice.reason.startswith("keys: 12 keys of adapter_model.safetensors are not as")
-    assert "they must begin with 'base_model.model.'" in found.advice.reason
-    assert "merge_adapter(" in found.advice.change
 
 
 def test_keys_with_the_adapters_name_are_judged_by_what_peft_makes_of_them(model_folder, tmp_path):
@@ -95,19 +99,8 @@ def test_keys_with_the_adapters_name_are_judged_by_what_peft_makes_of_them(model
     rewrite(folder, lambda ts: {k.replace(".default.", ".other."): x for k, x in ts.items()})
     found = diagnose(str(folder), None)
     assert found.exit_code == 1
-    assert "must begin with 'base_model.model.' and not hold the adapter's name" in (
-        found.advice.reason
-    )
-
-
-def test_a_head_of_another_size(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, modules_to_save=["lm_head"])
-    rewrite(folder, lambda ts: {k: x[:10] if "lm_head" in k else x for k, x in ts.items()})
-    reason = diagnose(str(folder), None).advice.reason
-    assert reason == (
-        "head: lm_head.weight has shape (10, 32) in adapter_model.safetensors, and (287, 32) in "
-        "the model"
-    )
+    message = "must begin with 'base_model.model.' and not hold the adapter's name"
+    assert message in found.advice.reason
 
 
 def test_half_a_head(tmp_path):
@@ -115,16 +108,12 @@ def test_half_a_head(tmp_path):
     model = BertForSequenceClassification(BertConfig(vocab_size=64, intermediate_size=32, **size))
     model.save_pretrained(tmp_path / "bert")
     options = {"kind": AutoModelForSequenceClassification, "task_type": "SEQ_CLS"}
-    folder = write_adapter(
-        tmp_path / "adapter", tmp_path / "bert", target_modules=["query", "value"], **options
-    )
+    options["target_modules"] = ["query", "value"]
+    folder = write_adapter(tmp_path / "adapter", tmp_path / "bert", **options)
     assert diagnose(str(folder), None).exit_code == 0
     rewrite(folder, without("classifier.bias"))
-    reason = diagnose(str(folder), None).advice.reason
-    assert reason == (
-        "head: adapter_model.safetensors has lost classifier.bias, and holds classifier.weight "
-        "beside it"
-    )
+    lost = "adapter_model.safetensors has lost classifier.bias, and holds classifier.weight beside"
+    assert diagnose(str(folder), None).advice.reason == f"head: {lost} it"
 
 
 def test_added_tokens_are_told_from_another_base(model_folder, tmp_path):
@@ -133,9 +122,8 @@ def test_added_tokens_are_told_from_another_base(model_folder, tmp_path):
     model = peft.get_peft_model(model, peft.LoraConfig(**PLAIN))
     model.save_pretrained(tmp_path / "adapter")
     found = diagnose(str(tmp_path / "adapter"), str(model_folder))
-    assert "model.embed_tokens.weight has 310 rows in adapter_model.safetensors, and 287 in" in (
-        found.advice.reason
-    )
+    added = "model.embed_tokens.weight has 310 rows in adapter_model.safetensors, and 287 in"
+    assert added in found.advice.reason
     assert "\nmodel.resize_token_embeddings(310)" in found.advice.change
 
 
@@ -161,19 +149,3 @@ def test_what_cannot_be_judged_is_not_called_broken(config, model_folder, tmp_pa
     assert found.exit_code == 2, found.advice.reason
     assert "not judged" in found.advice.reason
     assert found.advice.change == "none: adapters of this kind cannot be diagnosed here"
-
-
-@pytest.mark.parametrize("key", ["r", "lora_alpha"])
-def test_a_number_beyond_all_floats(key, model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder)
-    edit(folder, **{key: 10**400})
-    reason = diagnose(str(folder), None).advice.reason
-    assert f"adapter_config.json: {key} must be a positive" in reason
-
-
-def test_json_that_is_nested_too_deeply(folder, model_folder):
-    load_adapter(folder, model_folder)
-    (folder / "adapter_config.json").write_text('{"r": ' + "[" * 100_000 + "]" * 100_000 + "}")
-    found = diagnose(str(folder), str(model_folder))
-    assert "adapter_config.json is damaged: it is nested too deeply" in found.advice.reason
-    json.dumps(found.to_json(), allow_nan=False)

@@ -3,10 +3,11 @@
 import peft
 import pytest
 import torch
-from adapter_cases import PLAIN, rewrite
+from adapter_cases import PLAIN, pasted, rewrite, write_adapter
 from torch import nn
 from transformers import AutoModel
 
+from loradrift.adapters.lora_layers import find_lora_layers
 from loradrift.diagnose import diagnose
 from loradrift.diagnose.loading import inner_name
 
@@ -23,19 +24,9 @@ def base(model_folder, tmp_path_factory):
     return folder
 
 
-def save_adapter(model, folder):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            if "lora_" in name:
-                p.add_(0.3 * torch.randn(p.shape))
-    model.save_pretrained(folder)
-    return str(folder)
-
-
 def test_the_inner_transformer_is_the_place(base, tmp_path):
-    model = peft.get_peft_model(AutoModel.from_pretrained(base), peft.LoraConfig(**PLAIN))
-    found = diagnose(save_adapter(model, tmp_path / "adapter"), str(base))
+    folder = write_adapter(tmp_path / "adapter", base, kind=AutoModel, size=0.3)
+    found = diagnose(str(folder), str(base))
     assert (found.exit_code, found.kind) == (0, "sentence-transformers")
     applied = {path.name: path.applied for path in found.paths}
     expected = {"on the wrapper": False, "on the inner transformer": True, "load_adapter": True}
@@ -45,17 +36,25 @@ def test_the_inner_transformer_is_the_place(base, tmp_path):
     assert "PEFT wraps SentenceTransformer" in wrapper.certificate["placement"].message
     assert inner.by_hand > 0.9999
     assert "model[0].model = PeftModel.from_pretrained(model[0].model" in found.advice.change
+    for path in found.paths:
+        assert find_lora_layers(pasted(path.code)["model"]) is not None
+    plain = library.SentenceTransformer(str(base), device="cpu").encode("the film was great")
+    adapted = pasted(found.advice.change)["model"].encode("the film was great")
+    assert abs(plain - adapted).max() > 1e-3
 
 
 def test_saved_from_the_wrapper_it_is_merged(base, tmp_path):
     whole = library.SentenceTransformer(str(base), device="cpu")
     model = peft.get_peft_model(whole, peft.LoraConfig(**PLAIN))
-    folder = save_adapter(model, tmp_path / "adapter")
-    rewrite(
-        tmp_path / "adapter",
-        lambda tensors: {k.replace(".0.model.", ".0.auto_model."): x for k, x in tensors.items()},
-    )
-    found = diagnose(folder, str(base))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.add_(0.3 * torch.randn(p.shape))
+    folder = tmp_path / "adapter"
+    model.save_pretrained(folder)
+    rewrite(folder, lambda ts: {k.replace(".0.model.", ".0.auto_model."): x for k, x in ts.items()})
+    found = diagnose(str(folder), str(base))
     assert found.exit_code == 1
     assert not any(path.applied for path in found.paths)
     assert "Merged into the base, its outputs are the adapter's to" in found.advice.reason

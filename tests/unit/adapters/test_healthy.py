@@ -3,19 +3,19 @@
 import pytest
 import torch
 from adapter_cases import (
+    CONFIG,
     IDS,
-    PLAIN,
     WEIGHTS,
     certificate_of,
     forward,
+    judged,
     load_adapter,
     load_base,
+    rewrite,
     write_adapter,
 )
-from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
-    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
@@ -56,14 +56,14 @@ HEALTHY = {
 def check(certificate):
     assert certificate.passed, certificate.verdict
     assert not certificate.failures
+    return certificate
 
 
 @pytest.mark.parametrize("config", HEALTHY.values(), ids=HEALTHY)
 def test_it_passes(config, model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, **config)
     model = load_adapter(folder, model_folder)
-    certificate = certificate_of(model, folder, model_folder)
-    check(certificate)
+    certificate = check(certificate_of(model, folder, model_folder))
     assert certificate["base"].passed and certificate["merged_once"].passed
     check(certificate_of(model, folder, None))
 
@@ -73,42 +73,34 @@ def test_it_passes(config, model_folder, tmp_path):
 def test_a_base_in_half_precision(dtype, size, model_folder, tmp_path):
     """A small change is rounded with the output that it is added to: that is no fault."""
     folder = write_adapter(tmp_path / "adapter", model_folder, size=size)
-    check(certificate_of(load_adapter(folder, model_folder, dtype=dtype), folder, model_folder))
+    check(judged(folder, model_folder, dtype=dtype))
 
 
-def test_an_adapter_in_half_precision(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder)
-    tensors = {key: x.bfloat16() for key, x in load_file(folder / WEIGHTS).items()}
-    save_file(tensors, folder / WEIGHTS)
+def test_an_adapter_in_half_precision(folder, model_folder):
+    rewrite(folder, lambda tensors: {key: x.bfloat16() for key, x in tensors.items()})
     model = load_adapter(folder, model_folder, dtype=torch.bfloat16).bfloat16()
     check(certificate_of(model, folder, model_folder))
 
 
 def test_a_classifier_with_its_head(model_folder, tmp_path):
     kind = AutoModelForSequenceClassification
-    options = {"task_type": "SEQ_CLS", "kind": kind}
-    folder = write_adapter(tmp_path / "adapter", model_folder, **options)
-    model = load_adapter(folder, model_folder, kind, pad_token_id=3)
-    certificate = certificate_of(model, folder, model_folder)
-    check(certificate)
+    folder = write_adapter(tmp_path / "adapter", model_folder, task_type="SEQ_CLS", kind=kind)
+    certificate = check(judged(folder, model_folder, kind, pad_token_id=3))
     assert "score" in certificate["head"].message
 
 
 def test_a_bare_transformer(model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, kind=AutoModel)
-    check(certificate_of(load_adapter(folder, model_folder, AutoModel), folder, model_folder))
+    check(judged(folder, model_folder, AutoModel))
 
 
-def test_transposed_linear_layers(tmp_path):
+@pytest.mark.parametrize("dora", [False, True])
+def test_transposed_linear_layers(dora, tmp_path):
     base = tmp_path / "base"
     GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)).save_pretrained(base)
-    targets = ["c_attn", "c_proj"]
-    for dora in (False, True):
-        config = {"target_modules": targets, "use_dora": dora, "fan_in_fan_out": True}
-        folder = write_adapter(tmp_path / f"adapter{dora}", base, **config)
-        certificate = certificate_of(load_adapter(folder, base), folder, base)
-        check(certificate)
-        assert certificate["base"].passed
+    config = {"target_modules": ["c_attn", "c_proj"], "use_dora": dora, "fan_in_fan_out": True}
+    folder = write_adapter(tmp_path / "adapter", base, **config)
+    assert check(judged(folder, base))["base"].passed
 
 
 @pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
@@ -118,12 +110,10 @@ def test_trained_biases(bias, tmp_path):
     base = tmp_path / "base"
     config = LlamaConfig(num_attention_heads=2, attention_bias=True, mlp_bias=True, **size)
     LlamaForCausalLM(config).save_pretrained(base)
-    folder = write_adapter(tmp_path / "adapter", base, bias=bias)
-    check(certificate_of(load_adapter(folder, base), folder, base))
+    check(judged(write_adapter(tmp_path / "adapter", base, bias=bias), base))
 
 
-def test_put_in_by_transformers_itself(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder)
+def test_put_in_by_transformers_itself(folder, model_folder):
     model = load_base(model_folder)
     model.load_adapter(folder)
     check(certificate_of(model, folder, model_folder))
@@ -131,7 +121,7 @@ def test_put_in_by_transformers_itself(model_folder, tmp_path):
 
 def test_the_model_is_as_it_was(model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, lora_dropout=0.5)
-    model = load_adapter(folder, model_folder, AutoModelForCausalLM).train()
+    model = load_adapter(folder, model_folder).train()
     for p in model.parameters():
         p.requires_grad_("lora_B" in str(p.shape))
     grads = [p.requires_grad for p in model.parameters()]
@@ -146,15 +136,13 @@ def test_the_model_is_as_it_was(model_folder, tmp_path):
     assert torch.rand(1) == expected
     assert all(module.training for module in model.modules())
     assert grads == [p.requires_grad for p in model.parameters()]
+    assert forward(model).shape[:2] == IDS.shape
     assert all(torch.equal(before[key], x) for key, x in model.state_dict().items())
     assert not any(m._forward_hooks for n, m in model.named_modules() if n.endswith("q_proj"))
 
 
-def test_its_json_names_every_file_by_its_digest(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, **PLAIN)
-    model = load_adapter(folder, model_folder)
-    written = certificate_of(model, folder, model_folder).to_json()
+def test_its_json_names_every_file_by_its_digest(folder, model_folder):
+    written = judged(folder, model_folder).to_json()
     assert written["passed"] is True
-    assert set(written["files"]) == {"adapter_config.json", WEIGHTS}
+    assert set(written["files"]) == {CONFIG, WEIGHTS}
     assert len({check["name"] for check in written["checks"]}) == 13
-    assert forward(model).shape[:2] == IDS.shape
