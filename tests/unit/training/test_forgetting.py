@@ -33,7 +33,7 @@ def prepared(load, model_folder, cache, tmp_path):
             "task.max_length=32", f"cache={cache}", *overrides,
         )  # fmt: skip
         inputs = prepare(config, pretrain=run)
-        return config, inputs, build_task(config, inputs, 10).task
+        return Worker(config, None, inputs, 0.0), build_task(config, inputs, 10).task
 
     return build
 
@@ -43,11 +43,8 @@ def rows_of(folder, length, num_tokens):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows, left = [], num_tokens
     for text in DOCUMENTS:
-        ids = [
-            tokenizer.bos_token_id,
-            *tokenizer.encode(text, add_special_tokens=False),
-            tokenizer.eos_token_id,
-        ]
+        content = tokenizer.encode(text, add_special_tokens=False)
+        ids = [tokenizer.bos_token_id, *content, tokenizer.eos_token_id]
         for start in range(0, len(ids), length):
             rows.append(ids[start : start + length][:left])
             left -= len(rows[-1])
@@ -66,10 +63,10 @@ def loop(lm, rows, ahead=1):
 
 @pytest.mark.parametrize("num_tokens", [8192, 300])
 def test_it_is_the_loss_of_the_definition(prepared, model_folder, num_tokens):
-    config, inputs, task = prepared(f"callbacks.forgetting.tokens={num_tokens}")
-    rows = rows_of(model_folder, 64, num_tokens)  # the model has 64 positions
-    assert [inputs.retention.row(i).tolist() for i in range(len(inputs.retention))] == rows
-    figures = Worker(config, None, inputs, 0.0).forgetting("before", task)
+    worker, task = prepared(f"callbacks.forgetting.tokens={num_tokens}")
+    rows, text = rows_of(model_folder, 64, num_tokens), worker.data.retention  # of 64 positions
+    assert [text.row(i).tolist() for i in range(len(text))] == rows
+    figures = worker.forgetting("before", task)
     assert list(figures) == ["forgetting/loss_before"]
     lm = task.backbone.causal_lm.eval()
     assert figures["forgetting/loss_before"] == pytest.approx(loop(lm, rows), rel=1e-5)
@@ -87,25 +84,23 @@ def variant_of(folder, target, **changes):
 
 def test_rows_have_at_most_128_tokens_where_the_model_takes_more(prepared, model_folder, tmp_path):
     longer = variant_of(model_folder, tmp_path / "longer", max_position_embeddings=512)
-    _, inputs, _ = prepared(model=longer)
-    assert inputs.retention.lengths.max() == 128
+    assert prepared(model=longer)[0].data.retention.lengths.max() == 128
 
 
 def test_a_frozen_head_of_its_own_predicts(prepared, model_folder, tmp_path):
     untied = variant_of(model_folder, tmp_path / "untied", tie_word_embeddings=False)
-    overrides = ("model.weights=random", "method=full_finetune")
-    config, inputs, task = prepared(*overrides, model=untied)
+    worker, task = prepared("model.weights=random", "method=full_finetune", model=untied)
     head = task.backbone.causal_lm.lm_head
     assert not head.weight.requires_grad
     with torch.no_grad():
         head.weight.mul_(3)  # a loss through the input embeddings would not notice
-    figures = Worker(config, None, inputs, 0.0).forgetting("after", task)
+    figures = worker.forgetting("after", task)
     expected = loop(task.backbone.causal_lm.eval(), rows_of(untied, 64, 8192))
     assert figures["forgetting/loss_after"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_measuring_leaves_modes_gradients_and_the_generator_alone(prepared):
-    config, inputs, task = prepared("method.dropout=0.5")
+    worker, task = prepared("method.dropout=0.5")
     backbone = task.backbone
     backbone.blocks[1].eval()
 
@@ -120,7 +115,6 @@ def test_measuring_leaves_modes_gradients_and_the_generator_alone(prepared):
         )
 
     before = state()
-    worker = Worker(config, None, inputs, 0.0)
     first, second = (worker.forgetting("before", task) for _ in range(2))
     assert first == second  # no dropout
     after = state()

@@ -25,11 +25,9 @@ def test_other_rows_are_read(configure, override):
 
 
 def test_weights_that_the_seed_draws_are_another_base_model(configure):
-    runs = [
-        prepare(configure("task=pretrain", f"seed={seed}"), pretrain=run).fingerprints
-        for seed in (1, 2)
-    ]
-    assert runs[0]["base_model"] != runs[1]["base_model"]
+    configs = [configure("task=pretrain", f"seed={seed}") for seed in (1, 2)]
+    first, other = (prepare(config, pretrain=run).fingerprints for config in configs)
+    assert first["base_model"] != other["base_model"]
 
 
 def test_rows_that_are_missing_are_named_before_the_small_model_is_made(configure, monkeypatch):
@@ -42,10 +40,8 @@ def test_a_file_that_changed_is_read_again(configure, cache, tmp_path):
     embedded = next((cache / "data").glob("embedded-*-seed=0"))
     shutil.copytree(embedded, tmp_path / "data")
     local = configure("data=local", f"data.root={tmp_path}/data")
-    first = prepare(local, pretrain=run)
+    first = prepare(local, pretrain=run).fingerprints
     [path] = tmp_path.rglob("SST-2/train.tsv")
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], *reversed(lines[1:])]))
-    assert (
-        prepare(local, pretrain=run).fingerprints["train_rows"] != first.fingerprints["train_rows"]
-    )
+    assert prepare(local, pretrain=run).fingerprints["train_rows"] != first["train_rows"]
