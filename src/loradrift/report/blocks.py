@@ -44,9 +44,8 @@ class Table:
 
     def text_columns(self) -> list[bool]:
         """Which columns hold words, and are written from the left; the others hold numbers."""
-        cells = self.cells()
-        places = range(len(self.frame.columns))
-        return [not all(NUMBER.fullmatch(row[place]) for row in cells) for place in places]
+        rows, places = self.cells(), range(len(self.frame.columns))
+        return [not all(NUMBER.fullmatch(row[place]) for row in rows) for place in places]
 
 
 @dataclass(frozen=True)

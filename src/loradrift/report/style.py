@@ -97,8 +97,7 @@ def canvas(
 def finish_panels(figure: Any, panels: Sequence[Any], *, columns: int = 4) -> None:
     """One legend below panels of the same kind, and no label twice in a row.
 
-    What several panels show is in the legend once, as the first does; it has so many columns where
-    the figure is wide enough.
+    The legend has so many columns where the figure is wide enough.
     """
     labels = [axes.get_ylabel() for axes in panels]
     rows = [axes.get_subplotspec().rowspan.start for axes in panels]

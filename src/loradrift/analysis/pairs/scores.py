@@ -33,15 +33,13 @@ MANY = 100
 
 
 class Texts(NamedTuple):
-    """The texts of the pairs without repetition."""
+    """The texts of the pairs without repetition; ``encode`` makes its own ``tokens``."""
 
     texts: list[str]
     places_2N: NDArray[np.int64]
     """Where among them: first and second text of each pair."""
 
     tokens: tuple[TokenTable, Collator] | None
-    """None where ``encode`` makes its own."""
-
     num_truncated: int
     """Texts that are longer than the model takes."""
 
@@ -50,8 +48,7 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, bas
     """Collect the texts of the file ``path`` and, unless the model does so itself, tokenize them.
 
     Raises:
-        UserError: If there is no tokenizer, or a text consists of special tokens; names file and
-            line.
+        UserError: If there is no tokenizer, or a text (of a line) consists of special tokens.
     """
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.text1, pair.text2)))
     row_of = {text: row for row, text in enumerate(texts)}
@@ -73,11 +70,7 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, bas
 
 
 def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenTable, Collator]:
-    """Write each text as ``bos text`` (encoders: ``cls text sep``), cut to what the model takes.
-
-    Raises:
-        UserError: If there is no tokenizer.
-    """
+    """Write each text as ``bos text`` (encoders: ``cls text sep``), cut to what the model takes."""
     try:
         tokenizer = load_tokenizer(ModelConfig(name="local", path=base))
     except UserError as error:
@@ -139,10 +132,9 @@ def _mean_states(
     device = next(loaded.model.parameters()).device
     loaded.core.config.use_cache = False  # nothing is generated
     batches = EvaluationBatches(table, collate, batch_size=BATCH_SIZE)
+    console = Console(stderr=True)
     order, rows = [], []
-    for batch in track(
-        batches, "texts", console=Console(stderr=True), transient=True, disable=is_quiet
-    ):
+    for batch in track(batches, "texts", console=console, transient=True, disable=is_quiet):
         output = loaded.transformer(
             input_ids=batch["input_ids"].to(device),
             attention_mask=batch["attention_mask"].long().to(device),

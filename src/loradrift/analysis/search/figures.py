@@ -17,13 +17,11 @@ NO_TIME = "A killed or interrupted trial has no time: when its process ended is 
 
 
 class _Plot(NamedTuple):
-    """One of Optuna's plots, drawn for each search."""
+    """One of Optuna's plots, drawn for each search from the trials in some states."""
 
     function: str
     states: tuple[str, ...]
     caption: str
-    target: bool = True
-    """Whether it shows the objective."""
 
 
 PLOTS = {
@@ -43,7 +41,6 @@ PLOTS = {
         "plot_timeline",
         ("complete", "pruned", "failed"),
         f"When each trial began and ended. {NO_TIME}",
-        target=False,
     ),
 }
 
@@ -53,13 +50,12 @@ def _draw(name: str, found: Found, folder: Path) -> list[Figure]:
     plot, figures = PLOTS[name], []
     for study in found.studies:
         trials = study.get_trials(deepcopy=False)
-        states = [state_of(each, trials) for each in trials]
-        shown = [each for each, state in zip(trials, states, strict=True) if state in plot.states]
-        if "complete" in states:
+        if any(each.state.name == "COMPLETE" for each in trials):
             _, task, method = study.study_name.split("/")
-            title = f"{task_label(task)}, {method_label(method)}"
-            _draw_one(plot, study, shown, title, folder / f"{name}_{task}_{method}")
-            figures.append(Figure(f"{name}_{task}_{method}", f"{title}. {plot.caption}"))
+            title, file = f"{task_label(task)}, {method_label(method)}", f"{name}_{task}_{method}"
+            shown = [each for each in trials if state_of(each, trials) in plot.states]
+            _draw_one(plot, study, shown, title, folder / file)
+            figures.append(Figure(file, f"{title}. {plot.caption}"))
     return figures
 
 
@@ -76,7 +72,8 @@ def _draw_one(plot: _Plot, study: Any, trials: list[Any], title: str, path: Path
     ]
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's plots are marked as experimental
-        options = {"target_name": objective(study)} if plot.target else {}
+        is_timeline = plot.function == "plot_timeline"  # the only one without the objective
+        options = {} if is_timeline else {"target_name": objective(study)}
         axes = getattr(plots, plot.function)(view, **options)
         try:
             if plot.function == "plot_optimization_history":
@@ -87,7 +84,7 @@ def _draw_one(plot: _Plot, study: Any, trials: list[Any], title: str, path: Path
             axes.figure.set_size_inches(6.8, 3.2)
             for each in axes.figure.axes:
                 each.set_facecolor("white")
-                each.grid(visible=each is axes and plot.target is False, color="#dddddd")
+                each.grid(visible=each is axes and is_timeline, color="#dddddd")
             save(axes.figure, path.parent, path.name)
         finally:
             plt.close(axes.figure)

@@ -1,7 +1,7 @@
 """Where a study's searches are: their storage, opened for reading."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loradrift.config import AnalysisConfig, UserError
 
@@ -27,19 +27,17 @@ def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.S
             raise UserError(f"analysis.study must be one of {', '.join(stored)}, got null")
         storage = f"sqlite:///{folder / (config.study or next(iter(stored), 'main'))}.db"
     found = _connect(storage)
-    names = [name for name in optuna.get_all_study_names(found) if name.count("/") == 2]
+    names = sorted(name for name in optuna.get_all_study_names(found) if name.count("/") == 2)
     studies = sorted({name.partition("/")[0] for name in names})
     wanted = config.study or (studies[0] if len(studies) == 1 else None)
     if wanted not in studies:
-        there = "one that was searched (there is none)"
-        if studies:
-            there = f"one of {', '.join(studies)}"
-        raise UserError(f"analysis.study must be {there}, got {config.study or 'null'}")
-    mine = sorted(name for name in names if name.partition("/")[0] == wanted)
+        there = f"of {', '.join(studies)}" if studies else "that was searched (there is none)"
+        raise UserError(f"analysis.study must be one {there}, got {config.study or 'null'}")
+    mine = [name for name in names if name.startswith(f"{wanted}/")]
     return [optuna.load_study(study_name=name, storage=found) for name in mine]
 
 
-def _connect(url: str) -> Any:
+def _connect(url: str) -> "optuna.storages.BaseStorage":
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError

@@ -15,10 +15,7 @@ from loradrift.report.style import draw_panels, few_ticks
 
 
 def per_layer(axes: Any, arms: Arms, modules: pd.DataFrame, value: str, label: str) -> None:
-    """Draw a quantity of each layer: mean over its modules and seeds, band over seeds.
-
-    ``value`` is its column in the ``modules`` of one task.
-    """
+    """Draw column ``value`` of one task's ``modules`` by layer: mean over modules and seeds."""
     for arm in arms:
         _line(axes, modules[modules["method"] == arm.name], value, arm)
     _layers(axes, modules, label)
@@ -30,10 +27,8 @@ def intruders(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
         own = modules[modules["method"] == arm.name]
         _line(axes, own, "intruders", arm)
         control = own.groupby("layer")["intruders_control"].mean()
-        axes.plot(
-            control.index, control, ls="--", color=arm.color, lw=1.1,
-            label=f"random, as large as {arm.label}'s",
-        )  # fmt: skip
+        name = f"random, as large as {arm.label}'s"
+        axes.plot(control.index, control, ls="--", color=arm.color, lw=1.1, label=name)
     _layers(axes, modules, f"intruders among {modules['directions'].max():g}")
     # Few or none is the common case. The null would flatten it, so that is a note above; and a
     # scale that ends below 1 would make much of nothing.
@@ -51,10 +46,8 @@ def against_norm(axes: Any, arms: Arms, totals: pd.DataFrame, value: str, label:
     """Draw a quantity of each run, in column ``value``, against the size of its update."""
     for arm in arms:
         own = totals[totals["method"] == arm.name]
-        axes.plot(
-            own["relative_norm"], own[value], ls="", ms=6, mec="black", mew=0.5, alpha=0.85,
-            **arm.line,
-        )  # fmt: skip
+        look = {"ls": "", "ms": 6, "mec": "black", "mew": 0.5, "alpha": 0.85} | arm.line
+        axes.plot(own["relative_norm"], own[value], **look)
     values = totals[value].dropna()
     axes.set_xlim(0, 1.1 * totals["relative_norm"].max())
     axes.set_ylim(min(0.0, 1.15 * values.min()), max(0.0, 1.15 * values.max()))
@@ -89,12 +82,11 @@ def _rank(axes: Any, arms: Arms, modules: pd.DataFrame) -> None:
 
 
 class _Plot(NamedTuple):
-    """A figure with a panel for each task."""
+    """A figure with a panel for each task, and the number of its legend's columns."""
 
     draw: Callable[[Any, Arms, pd.DataFrame], None]
     caption: str
     columns: int = 4
-    """The legend has so many."""
 
 
 PLOTS = {

@@ -75,9 +75,9 @@ class Opened:
 def weight_changes(
     pairs: Sequence[Pair], runs: Path, memory: Path, seed: int
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Measure the weights of all pairs; what did not change is not measured again.
+    """Measure the weights of all pairs, with controls drawn by ``seed``.
 
-    ``memory`` is the folder of remembered tables; ``seed`` draws the controls.
+    What is in the folder ``memory`` and did not change is not measured again.
 
     Returns:
         One row for each run and module with :data:`COLUMNS`, and a line for each pair whose
