@@ -1,4 +1,4 @@
-"""What launchers do when a job, a package or a cluster is missing."""
+"""What launchers do when a job, a package or a cluster is missing, or a trial has ended."""
 
 import os
 import signal
@@ -8,10 +8,22 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import optuna
 import pytest
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobStatus
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
 
 from loradrift.config import UserError
-from loradrift.launching import JoblibLauncher, LocalLauncher, SlurmLauncher, scheduler
+from loradrift.launching import (
+    JoblibLauncher,
+    LocalLauncher,
+    SlurmLauncher,
+    launched_job,
+    scheduler,
+)
+from loradrift.sweeping.storage import open_storage
 
 NOTHING = {"hydra_context": None, "task_function": None, "config": None}
 
@@ -93,12 +105,10 @@ def test_workers_do_not_outlive_who_launched_them(tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    for _ in range(6000):
-        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
-            break
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < until, "a worker is still there"
         time.sleep(0.01)
-    else:
-        pytest.fail("a worker is still there")
     assert (tmp_path / "saved").exists(), "the job at hand was asked to stop, and saved"
 
 
@@ -128,13 +138,10 @@ def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
         (LocalLauncher, {"timeout_min": 0}, "hydra.launcher.timeout_min must be positive, got 0"),
         (SlurmLauncher, {"mem_gb": -1}, "hydra.launcher.mem_gb must be positive, got -1"),
         (SlurmLauncher, {"gpus_per_node": -1}, "launcher.gpus_per_node must be at least 0, got -1"),
-        (
-            SlurmLauncher,
-            {"timeout_min": 2, "signal_delay_s": 120},
-            "signal_delay_s must be less than the hydra.launcher.timeout_min=2 minutes, got 120",
-        ),
+        (SlurmLauncher, {"timeout_min": 2, "signal_delay_s": 120},
+         "signal_delay_s must be less than the hydra.launcher.timeout_min=2 minutes, got 120"),
     ],
-)
+)  # fmt: skip
 def test_a_setting_out_of_range_names_its_key(launcher, settings, message):
     with pytest.raises(UserError, match=message):
         launcher(**settings)
@@ -145,3 +152,39 @@ def test_without_slurm_another_launcher_is_named(monkeypatch):
     monkeypatch.setattr(scheduler, "which", lambda name: None)
     with pytest.raises(UserError, match=r"no sbatch and srun: .* or take submitit_local"):
         SlurmLauncher().setup(**NOTHING)
+
+
+NAME = "main/sst2/lora"
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    """Begin the job of a trial; gives its outcome, and whether anything was run."""
+    state = Singleton.get_state()
+
+    def call(number, database="trials.db"):
+        search = {"trial": number, "study": NAME, "storage": f"sqlite:///{tmp_path}/{database}"}
+        cfg = OmegaConf.create({"search": search})
+        monkeypatch.setattr(launched_job.LaunchedJob, "config", property(lambda self: cfg))
+        monkeypatch.setattr(launched_job, "run_job", lambda **kwargs: "ran")
+        return launched_job.LaunchedJob(None, None, None, ["seed=1"], 3, singletons=state)()
+
+    return call
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE])
+def test_a_trial_that_ended_while_its_job_waited_is_not_run_again(begin, tmp_path, state, capsys):
+    url = f"sqlite:///{tmp_path}/trials.db"
+    study = optuna.create_study(study_name=NAME, storage=open_storage(url))
+    study.ask()
+    assert begin(0) == "ran"
+    study.tell(0, 0.5 if state is TrialState.COMPLETE else None, state=state)
+    assert begin(0).status is JobStatus.COMPLETED
+    said = "trial 0 of main/sst2/lora was given up while this job waited; another job runs it\n"
+    assert capsys.readouterr().out == said
+
+
+def test_what_is_no_trial_or_in_no_storage_is_left_to_the_job(begin, tmp_path):
+    assert begin(None) == "ran"
+    (tmp_path / "file").touch()
+    assert begin(0, "file/trials.db") == "ran"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState, create_trial
 
 SPACE = {
     "method.optim.lr": FloatDistribution(1e-4, 1e-2, log=True),
@@ -18,19 +18,16 @@ BEGAN = datetime.datetime(2024, 1, 1)
 def add(study, state, value, *, lr, dropout=0.1, rank=8, seconds=60, **attributes):
     """One trial; a pruned one reports ``value`` at step 50 and has no result."""
     ended = BEGAN + datetime.timedelta(seconds=seconds)
-    trial = FrozenTrial(
-        number=0,  # the study gives it the next
-        trial_id=0,
+    trial = create_trial(
         state=state,
         value=value if state is TrialState.COMPLETE else None,
-        datetime_start=BEGAN,
-        datetime_complete=ended if state.is_finished() else None,
         params={"method.optim.lr": lr, "method.dropout": dropout, "method.rank": rank},
         distributions=SPACE,
         user_attrs=attributes,
-        system_attrs={},
         intermediate_values={10: value} if state is TrialState.PRUNED else {},
     )
+    trial.datetime_start = BEGAN
+    trial.datetime_complete = ended if state.is_finished() else None
     study.add_trial(trial)
 
 

@@ -50,27 +50,16 @@ def best(tmp_path) -> Path:
     return write_best(plant(tmp_path), tmp_path / "results")
 
 
-def file(folder: Path, text: str) -> str:
-    path = folder / "some.yaml"
-    path.write_text(text)
-    return f"best={path}"
-
-
 def test_the_file_says_which_trial_and_what_it_tried(best, tmp_path):
     assert best == tmp_path / "results/search/main/sst2_lora.yaml"
     assert best.read_text() == HEADER + VALUES
 
 
 def test_equal_values_give_the_first_trial_and_equal_bytes(best, tmp_path):
-    study = optuna.load_study(
-        study_name="main/sst2/lora", storage=f"sqlite:///{tmp_path}/runs/.search/main.db"
-    )
+    storage = f"sqlite:///{tmp_path}/runs/.search/main.db"
+    study = optuna.load_study(study_name="main/sst2/lora", storage=storage)
     add(study, TrialState.COMPLETE, 0.91, lr=1e-3)
-    before = best.read_text()
-    assert (
-        write_best(study, tmp_path / "results").read_text().split("\n")[4:]
-        == (before.split("\n")[4:])
-    )
+    assert write_best(study, tmp_path / "results").read_text().split("\n", 4)[4] == VALUES
 
 
 def test_the_least_loss_is_best(tmp_path):
@@ -111,9 +100,8 @@ def test_a_new_search_with_other_values_is_noticed(best, run):
     with open_run(run("best=true")) as cell:
         cell.save(status=Status.SUCCESS)
     best.write_text(best.read_text().replace("rank: 16", "rank: 4"))
-    changed = r"another configuration: method\.rank: 16 -> 4"
-    with pytest.raises(UserError, match=changed), open_run(run("best=true")):
-        pass
+    with pytest.raises(UserError, match=r"another configuration: method\.rank: 16 -> 4"):
+        open_run(run("best=true")).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -132,8 +120,10 @@ def test_a_new_search_with_other_values_is_noticed(best, run):
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_it(run, tmp_path, text, message):
+    path = tmp_path / "some.yaml"
+    path.write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        run(file(tmp_path, text))
+        run(f"best={path}")
     assert "\n" not in str(caught.value)
 
 

@@ -1,15 +1,19 @@
-"""Trials whose process was killed: given up, queued once more, and said."""
+"""Trials whose process was killed: given up, queued once more, and said; too many end a search."""
 
 import datetime
+import os
 import socket
 import sqlite3
-import threading
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -18,9 +22,9 @@ from loradrift.cli.entry_point import JobFailed
 from loradrift.config import SearchConfig, UserError
 from loradrift.sweeping import storage as module
 from loradrift.sweeping.completion import check_failures
-from loradrift.sweeping.recovery import recover, worker
+from loradrift.sweeping.recovery import is_gone, recover, worker
 from loradrift.sweeping.reporting import Reporter
-from loradrift.sweeping.storage import StorageUnusable, claiming, open_storage
+from loradrift.sweeping.storage import StorageUnusable, open_storage
 from loradrift.sweeping.trial_callback import TrialCallback
 
 NAME = "main/sst2/lora"
@@ -48,8 +52,10 @@ def claim(study, storage, by, launcher=None):
     return trial.number, trial.suggest_float("lr", 0, 1)
 
 
-def holding(study):
-    return set(study.trials[-1].user_attrs) & {"launcher", "worker"}
+def end_job(storage, number, error):
+    search = {"storage": storage.url, "study": NAME, "trial": number}
+    ended = JobReturn(status=JobStatus.FAILED, _return_value=error)
+    TrialCallback().on_job_end(OmegaConf.create({"search": search}), ended)
 
 
 def silent_for(storage, seconds):
@@ -59,10 +65,8 @@ def silent_for(storage, seconds):
         found = connection.execute(text("SELECT trial_id, heartbeat FROM trial_heartbeats"))
         for trial_id, last in found.all():
             at = datetime.datetime.fromisoformat(str(last)) - past
-            connection.execute(
-                text("UPDATE trial_heartbeats SET heartbeat = :at WHERE trial_id = :id"),
-                {"at": at.isoformat(sep=" "), "id": trial_id},
-            )
+            update = "UPDATE trial_heartbeats SET heartbeat = :at WHERE trial_id = :id"
+            connection.execute(text(update), {"at": at.isoformat(sep=" "), "id": trial_id})
 
 
 def states(study):
@@ -70,19 +74,17 @@ def states(study):
 
 
 def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys):
-    first = claim(study, storage, ENDED)
+    first = claim(study, storage, ENDED, launcher=ENDED)
     recover(study, storage)
-    assert capsys.readouterr().out == (
-        "search main/sst2/lora: trial 0 was lost (its process has ended); it is queued once more, "
-        "with the same values\n"
-    )
+    lost = "search main/sst2/lora: trial {} was lost (its process has ended);"
+    again = "it is queued once more, with the same values"
+    assert capsys.readouterr().out == f"{lost.format(0)} {again}\n"
     assert states(study) == ["FAIL", "WAITING"]
+    assert not {"launcher", "worker"} & set(study.trials[1].user_attrs), "it belongs to nobody yet"
     assert claim(study, storage, ENDED) == (1, first[1])
     recover(study, storage)
-    assert capsys.readouterr().out == (
-        "search main/sst2/lora: trial 1 was lost (its process has ended); so was trial 0 with the "
-        "same values, and a new trial takes its place\n"
-    )
+    before = "so was trial 0 with the same values, and a new trial takes its place"
+    assert capsys.readouterr().out == f"{lost.format(1)} {before}\n"
     assert states(study) == ["FAIL", "FAIL"]
     recover(study, storage)
     assert capsys.readouterr().out == ""
@@ -91,9 +93,7 @@ def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys
 def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study, storage, capsys):
     first = claim(study, storage, ENDED)
     for number in range(3):
-        search = {"storage": storage.url, "study": NAME, "trial": number}
-        ended = JobReturn(status=JobStatus.FAILED, _return_value=KeyboardInterrupt())
-        TrialCallback().on_job_end(OmegaConf.create({"search": search}), ended)
+        end_job(storage, number, KeyboardInterrupt())
         recover(study, storage)
         said = f"search {NAME}: trial {number} was interrupted; it goes on, with the same values\n"
         assert capsys.readouterr().out == said
@@ -105,12 +105,6 @@ def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study,
     recover(study, storage)
     assert "so was trial 0 with the same values" in capsys.readouterr().out
     assert states(study) == ["FAIL"] * 5
-
-
-def test_one_that_was_queued_again_belongs_to_nobody_until_it_is_claimed(study, storage, capsys):
-    claim(study, storage, ENDED, launcher=ENDED)
-    recover(study, storage)
-    assert not holding(study)
 
 
 def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
@@ -137,25 +131,6 @@ def test_a_trial_whose_job_or_launcher_lives_is_left_alone(
     silent_for(storage, 200)
     recover(study, storage)
     assert capsys.readouterr().out == "" and states(study) == ["RUNNING"]
-
-
-def test_a_worker_that_waits_for_another_says_so(storage, monkeypatch, capsys):
-    monkeypatch.setattr(module, "BUSY_S", 0.1)
-    with claiming(storage.url, NAME):
-        pass
-    assert capsys.readouterr().out == ""
-
-    def claim_too():
-        with claiming(storage.url, NAME):
-            pass
-
-    other = threading.Thread(target=claim_too)
-    with claiming(storage.url, NAME):
-        other.start()
-        other.join(0.5)
-    other.join()
-    said = capsys.readouterr().out
-    assert said == f"still waiting for the storage's lock ({NAME}), which another process holds\n"
 
 
 def test_a_machine_that_is_silent_is_given_up_and_one_that_lives_is_not(study, storage, capsys):
@@ -196,16 +171,6 @@ def test_workers_in_different_time_zones_agree_on_the_time(postgres, monkeypatch
     assert states(study) == ["FAIL", "FAIL", "WAITING", "WAITING"]
 
 
-def as_the_front_door_has_it(error):
-    try:
-        try:
-            raise error
-        except Exception:
-            raise JobFailed(str(error)) from None
-    except JobFailed as failure:
-        return failure
-
-
 @pytest.mark.parametrize(
     ("error", "state"),
     [
@@ -217,9 +182,9 @@ def as_the_front_door_has_it(error):
 )
 def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, error, state):
     claim(study, storage, worker())
-    search = {"storage": storage.url, "study": NAME, "trial": 0}
-    ended = JobReturn(status=JobStatus.FAILED, _return_value=as_the_front_door_has_it(error))
-    TrialCallback().on_job_end(OmegaConf.create({"search": search}), ended)
+    raised_by_the_front_door = JobFailed(str(error))
+    raised_by_the_front_door.__context__ = error
+    end_job(storage, 0, raised_by_the_front_door)
     [trial] = study.trials
     assert trial.state.name == state
     assert ("error" in trial.user_attrs) == (state == "FAIL")
@@ -235,3 +200,38 @@ def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, 
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StorageUnusable, match=r"storage=.*trials\.db: database is locked"):
             reporter.ends(2, 0.5)
+
+
+def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
+    code = "from loradrift.sweeping.recovery import worker; print(worker(), flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    named = process.stdout.readline().strip()
+    assert not is_gone(named)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+    assert is_gone(named)
+    process.communicate()
+    assert is_gone(named)
+
+
+@pytest.mark.parametrize(
+    ("failed", "killed", "num_trials", "max_failure_rate", "message"),
+    [
+        (1, 0, 10, 0.8, None),  # the first failures are no share of what has run so far
+        (8, 0, 10, 0.8, None),
+        (9, 0, 10, 0.8, "9 trials failed, more than .*max_failure_rate=0.8 of 10; the last: nan"),
+        (1, 0, 10, 0, "1 trials failed"),
+        (0, 4, 2, 1, None),
+        (0, 5, 2, 1, "5 trials were killed, .* enough memory"),
+    ],
+)
+def test_more_failures_than_may_be_end_a_search(
+    failed, killed, num_trials, max_failure_rate, message
+):
+    of_itself = create_trial(state=TrialState.FAIL, user_attrs={"error": "nan"})
+    trials = [create_trial(state=TrialState.COMPLETE, value=0.5)]
+    trials += [of_itself] * failed + [create_trial(state=TrialState.FAIL)] * killed
+    with pytest.raises(UserError, match=f"s: {message}") if message else nullcontext():
+        check_failures("s", trials, num_trials, max_failure_rate)

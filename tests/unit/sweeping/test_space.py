@@ -48,9 +48,8 @@ def test_a_search_of_what_is_illegal_by_itself_does_not_begin(load, searched, me
 
 
 def test_values_that_are_illegal_only_together_are_trials(load):
-    space, _, _ = read_space(
-        ["task.max_length=choice(64,512)", "model.max_positions=choice(64,512)"]
-    )
+    typed = ("task.max_length=choice(64,512)", "model.max_positions=choice(64,512)")
+    space, _, _ = read_space(typed)
 
     def compose(typed):
         if set(typed) >= {"task.max_length=512", "model.max_positions=512"}:
@@ -66,18 +65,16 @@ def test_a_quoted_text_is_read_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("sampler", "message"),
+    ("option", "message"),
     [
-        ({"_target_": "optuna.samplers.TPESampler", "foo": 1}, "hydra.sweeper.sampler: .*'foo'"),
-        (
-            {"_target_": "optuna.samplers.TPESampler", "n_startup_trials": -3},
-            "hydra.sweeper.sampler.n_startup_trials must be 0 or more, got -3",
-        ),
+        ({"foo": 1}, "sampler: .*'foo'"),
+        ({"n_startup_trials": -3}, "sampler.n_startup_trials must be 0 or more, got -3"),
     ],
 )
-def test_an_option_that_a_sampler_does_not_take(sampler, message):
-    with pytest.raises(UserError, match=message):
-        sampler_of_trial(OmegaConf.create({"seed": 42, **sampler}), 0)
+def test_an_option_that_a_sampler_does_not_take(option, message):
+    sampler = {"_target_": "optuna.samplers.TPESampler", "seed": 42, **option}
+    with pytest.raises(UserError, match=f"hydra.sweeper.{message}"):
+        sampler_of_trial(OmegaConf.create(sampler), 0)
 
 
 @pytest.mark.parametrize("name", ["lora", "full_finetune"])

@@ -2,13 +2,14 @@
 
 import socket
 import sqlite3
+import threading
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from loradrift.config import UserError
 from loradrift.sweeping import storage
-from loradrift.sweeping.storage import StorageUnusable, engine_options, open_storage
+from loradrift.sweeping.storage import StorageUnusable, claiming, engine_options, open_storage
 
 
 @pytest.mark.parametrize(
@@ -24,10 +25,7 @@ from loradrift.sweeping.storage import StorageUnusable, engine_options, open_sto
         ("postgresql+psycopg://x/y?PassWord=hunter2", r"//x/y\?… holds a password"),
         ("mysql://x/y", "must be a file, sqlite:///…, or a server"),
         ("sqlite://", "must be a file, sqlite:///…, or a server"),
-        (
-            "postgresql+psycopg://me@127.0.0.1:1/x",
-            "cannot be opened: .*(refused|failed)|needs a driver",
-        ),
+        ("postgresql+psycopg://me@127.0.0.1:1/x", "opened: .*(refused|failed)|needs a driver"),
         ("postgresql+none://me@127.0.0.1:1/x", r"pip install '.\[cluster\]'"),
         ("sqlite:////proc/none/trials.db", "cannot be opened: .*"),
     ],
@@ -44,9 +42,8 @@ def test_a_locked_storage_says_so(tmp_path, monkeypatch):
     open_storage(f"sqlite:///{path}")
     with sqlite3.connect(path) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(
-            UserError, match="opened: database is locked by another process, .* try"
-        ):
+        wanted = "opened: database is locked by another process, .* try"
+        with pytest.raises(UserError, match=wanted):
             open_storage(f"sqlite:///{path}")
 
 
@@ -75,3 +72,22 @@ def test_a_connect_timeout_that_was_set_is_kept(monkeypatch, typed):
     else:
         monkeypatch.setenv("PGCONNECT_TIMEOUT", "40")
     assert "connect_args" not in engine_options(url)
+
+
+def test_a_worker_that_waits_for_another_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(storage, "BUSY_S", 0.1)
+    url = f"sqlite:///{tmp_path}/trials.db"
+
+    def claim_too():
+        with claiming(url, "main/sst2/lora"):
+            pass
+
+    claim_too()
+    assert capsys.readouterr().out == ""
+    other = threading.Thread(target=claim_too)
+    with claiming(url, "main/sst2/lora"):
+        other.start()
+        other.join(0.5)
+    other.join()
+    said = "still waiting for the storage's lock (main/sst2/lora), which another process holds\n"
+    assert capsys.readouterr().out == said
