@@ -7,9 +7,6 @@ import pytest
 from loradrift.config import UserError
 from loradrift.data import FORMATS, Row, load_glue
 from loradrift.data.glue import read_glue
-from loradrift.data.splits import split_rows
-
-MRPC_HEADER = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 
 
 def write(root, name, text):
@@ -19,24 +16,19 @@ def write(root, name, text):
     return path
 
 
-def test_byte_order_mark_and_quotes_are_data(tmp_path):
-    write(tmp_path, "MRPC/dev.tsv", MRPC_HEADER + '1\t7\t8\t" He said " so .\tIt is "so .\n')
-    assert read_glue(tmp_path, FORMATS["mrpc"], "mrpc", "dev") == [
-        Row("mrpc/dev/0", '" He said " so .', 'It is "so .', 1)
-    ]
+def test_quirks_of_the_official_files(tmp_path):
+    def read(task, split):
+        return read_glue(tmp_path, FORMATS[task], task, split)
 
-
-def test_rte_labels_are_words(tmp_path):
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"  # with a byte-order mark
+    write(tmp_path, "MRPC/dev.tsv", header + '1\t7\t8\t" He said " so .\tIt is "so .\n')
+    assert read("mrpc", "dev") == [Row("mrpc/dev/0", '" He said " so .', 'It is "so .', 1)]
+    # trailing spaces go, odd line breaks stay
+    write(tmp_path, "SST-2/train.tsv", "sentence\tlabel\nfine\u2028film \t1\r\n\n")
+    assert read("sst2", "train") == [Row("sst2/train/0", "fine\u2028film", None, 1)]
     rows = "0\ta\tb\tnot_entailment\n1\tc\td\tentailment\n"
     write(tmp_path, "glue/RTE/dev.tsv", "index\tsentence1\tsentence2\tlabel\n" + rows)
-    assert [row.label for row in read_glue(tmp_path, FORMATS["rte"], "rte", "dev")] == [1, 0]
-
-
-def test_trailing_spaces_go_and_odd_line_breaks_stay(tmp_path):
-    write(tmp_path, "SST-2/train.tsv", "sentence\tlabel\nfine\u2028film \t1\r\n\n")
-    assert read_glue(tmp_path, FORMATS["sst2"], "sst2", "train") == [
-        Row("sst2/train/0", "fine\u2028film", None, 1)
-    ]
+    assert [row.label for row in read("rte", "dev")] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -84,59 +76,6 @@ def test_the_official_files_are_read_whole(shared, task, split, count, majority)
     if majority is not None:
         most = max(Counter(row.label for row in rows).values())
         assert round(100 * most / count, 2) == majority
-
-
-def rows(count):
-    return [Row(f"r/{i}", f"text {i}", None, i % 2) for i in range(count)]
-
-
-def test_splits_are_disjoint_and_leave_nothing_out(load):
-    train, validation, evaluation = split_rows(rows(200), rows(7), load().data)
-    assert len(validation) == 20
-    assert Counter(row.id for row in train + validation) == Counter(r.id for r in rows(200))
-    assert evaluation == rows(7)
-
-
-def test_nothing_trained_on_is_a_piece_of_a_validation_row(load):
-    words = ["good", "bad", "dull", "odd", "new", "old", "sad", "wet"]
-    wholes = [f"the {word} film is too long" for word in words]
-    wholes += [f"a {word} end" for word in words[:4]]
-    pieces = [" ".join(text.split()[1:4]) for text in wholes[:8]] + ["is too long", "film"]
-    table = [Row(str(i), text, None, 0) for i, text in enumerate(pieces + wholes)]
-    for seed in range(20):
-        train, validation, _ = split_rows(table, rows(7), load(f"data.seed={seed}").data)
-        assert len(validation) == 1 and validation[0].text in wholes
-        others = [row.text for row in train]
-        shared = [text for text in others if f" {text} " in f" {validation[0].text} "]
-        # what other texts hold too says nothing about this one
-        assert all(any(text in other for other in wholes if other in others) for text in shared)
-        assert len(others) >= len(table) - 4
-
-
-def test_the_data_seed_alone_draws_the_splits(load):
-    first = split_rows(rows(200), rows(7), load("seed=1").data)
-    assert first == split_rows(rows(200), rows(7), load("seed=2").data)
-    assert first != split_rows(rows(200), rows(7), load("data.seed=1").data)
-
-
-def test_a_subset_is_part_of_the_whole_and_keeps_the_validation_rows(load):
-    whole = split_rows(rows(200), rows(7), load().data)
-    part = split_rows(rows(200), rows(7), load("data.train_rows=50").data)
-    assert len(part.train) == 50 and set(part.train) < set(whole.train)
-    assert part.validation == whole.validation
-
-
-@pytest.mark.parametrize(
-    ("train", "evaluation", "message"),
-    [
-        (200, 0, "the dev split is empty"),
-        (5, 5, "the train split has 5 texts; at least 10 are needed"),
-        (100, 5, "data.train_rows must be at most 90 .* got 95"),
-    ],
-)
-def test_splits_that_cannot_be(load, train, evaluation, message):
-    with pytest.raises(UserError, match=message):
-        split_rows(rows(train), rows(evaluation), load("data.train_rows=95").data)
 
 
 def test_without_a_network_the_hub_says_what_to_do(load, tmp_path, monkeypatch):

@@ -16,28 +16,20 @@ WIKI = " \n = Lobster = \n \n = = Diet = = \n \n It eats = and more . \n = 3 is 
 
 @pytest.fixture
 def corpus(tmp_path):
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    return folder
+    (tmp_path / "corpus").mkdir()
+    return tmp_path / "corpus"
 
 
 def texts(rows):
     return [row.text for row in rows]
 
 
-def test_wikitext_is_unpacked_without_headings_and_empty_lines(tmp_path, corpus):
-    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode()))
-    (corpus / "valid.txt").write_text("not this\n")
-    assert texts(read_retention_text(tmp_path)) == ["It eats = and more .", "= 3 is a number"]
-
-
-def test_without_it_the_corpus_for_pretraining_is_read(tmp_path, corpus):
+def test_wikitext_comes_before_the_corpus_for_pretraining(tmp_path, corpus):
+    assert read_retention_text(tmp_path) == []
     (corpus / "valid.txt").write_text("one document\n\n= another =\n")
     assert texts(read_retention_text(tmp_path)) == ["one document", "= another ="]
-
-
-def test_a_root_without_text_has_none(tmp_path):
-    assert read_retention_text(tmp_path) == []
+    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode()))  # no headings, no empty lines
+    assert texts(read_retention_text(tmp_path)) == ["It eats = and more .", "= 3 is a number"]
 
 
 @pytest.mark.parametrize("cut", [2, 20])
@@ -61,49 +53,34 @@ def test_the_official_file_is_read_whole(load, shared, tmp_path):
     assert not [text for text in rows if text.startswith("= ") and text.endswith(" =")]
 
 
-def test_the_hub_gives_paragraphs(load, tmp_path, monkeypatch):
+def test_the_hub_gives_paragraphs_and_without_a_network_none(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert load_retention_text(load("data=hub").data, tmp_path) == []
     asked = []
 
     def load_dataset(*args, **options):
         asked.append((args, options))
         return {"text": ["", " = Title = \n", " Some text . \n"]}
 
-    datasets = SimpleNamespace(load_dataset=load_dataset)
-    monkeypatch.setitem(sys.modules, "datasets", datasets)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     assert texts(load_retention_text(load("data=hub").data, tmp_path)) == ["Some text ."]
     assert asked == [(("Salesforce/wikitext", "wikitext-2-raw-v1"), {"split": "validation"})]
 
 
-def test_without_a_network_the_hub_has_none(load, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    assert load_retention_text(load("data=hub").data, tmp_path) == []
-
-
-@pytest.fixture
-def table():
-    """Rows of 3, 4 and 2 tokens."""
-    offsets = np.array([0, 3, 7, 9])
-    return TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, np.zeros(3), 0)
-
-
-@pytest.mark.parametrize(
-    ("num_tokens", "rows"),
-    [
+def test_the_head_of_a_table_has_so_many_tokens_and_a_fingerprint():
+    offsets, labels = np.array([0, 3, 7, 9]), np.zeros(3)
+    table = TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, labels, 0)
+    for num_tokens, rows in (
         (2, [[0, 1]]),
         (3, [[0, 1, 2]]),
         (4, [[0, 1, 2]]),  # one token predicts nothing
         (5, [[0, 1, 2], [3, 4]]),
         (9, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
         (99, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
-    ],
-)
-def test_the_head_of_a_table_has_so_many_tokens(table, num_tokens, rows):
-    head = table.head(num_tokens)
-    assert [head.row(i).tolist() for i in range(len(head))] == rows
-    assert len(head.lengths) == len(head.ids) == len(head.labels) == len(rows)
-
-
-def test_a_fingerprint_is_of_the_rows(table):
-    cut = TokenTable(table.ids, table.flat, np.array([0, 4, 7, 9]), table.labels, 0)
+    ):
+        head = table.head(num_tokens)
+        assert [head.row(i).tolist() for i in range(len(head))] == rows, num_tokens
+        assert len(head.lengths) == len(head.ids) == len(head.labels) == len(rows)
+    cut = TokenTable(table.ids, table.flat, np.array([0, 4, 7, 9]), labels, 0)
     prints = [t.fingerprint for t in (table, table.head(9), table.head(8), cut)]
     assert prints[0] == prints[1] and len(set(prints)) == 3

@@ -11,16 +11,16 @@ from loradrift.data.squad_v2.format import Answer, Question, read_json, read_squ
 CONTEXT = "Ann saw Bob.\nBob ran."
 
 
+def gold(text, start):
+    return {"text": text, "answer_start": start}
+
+
 def content(**changes):
     """Two questions on one paragraph; ``changes`` are of the second, which has no answer."""
-    first = {
-        "id": "q1", "question": " Who ran? ", "is_impossible": False,
-        "answers": [{"text": "Bob", "answer_start": 13}, {"text": "Bob.", "answer_start": 8}],
-    }  # fmt: skip
-    second = {
-        "id": "q2", "question": "Who sat?", "is_impossible": True, "answers": [],
-        "plausible_answers": [{"text": "Ann", "answer_start": 0}],
-    } | changes  # fmt: skip
+    answers = [gold("Bob", 13), gold("Bob.", 8)]
+    first = {"id": "q1", "question": " Who ran? ", "is_impossible": False, "answers": answers}
+    second = {"id": "q2", "question": "Who sat?", "is_impossible": True, "answers": []}
+    second |= {"plausible_answers": [gold("Ann", 0)]} | changes
     second = {key: value for key, value in second.items() if value != "gone"}
     paragraph = {"context": CONTEXT, "qas": [first, second]}
     return {"version": "v2.0", "data": [{"title": "People", "paragraphs": [paragraph]}]}
@@ -43,8 +43,8 @@ def test_questions_come_in_order_with_all_their_answers(tmp_path):
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read_squad(packed) == expected
     # version 1.1 marks nothing
-    answers = [{"text": "Ann", "answer_start": 0}]
-    old = write(tmp_path, content(is_impossible="gone", answers=answers, plausible_answers="gone"))
+    gone = {"is_impossible": "gone", "plausible_answers": "gone"}
+    old = write(tmp_path, content(answers=[gold("Ann", 0)], **gone))
     assert read_squad(old)[1].answers == (Answer("Ann", 0),)
 
 
@@ -60,10 +60,7 @@ def test_questions_come_in_order_with_all_their_answers(tmp_path):
         ({"answers": ["Ann"]}, r"qas\[1\].answers\[0\] must be of type dict, got str"),
         ({"answers": [{}]}, r"qas\[1\].answers\[0\].text is missing"),
         ({"answers": [{"text": "Ann"}]}, r"answers\[0\].answer_start is missing"),
-        (
-            {"answers": [{"text": "Ann", "answer_start": True}]},
-            r"answers\[0\].answer_start must be of type int, got bool",
-        ),
+        ({"answers": [gold("Ann", True)]}, r"answer_start must be of type int, got bool"),
         ({"is_impossible": "false"}, r"qas\[1\].is_impossible must be of type bool, got str"),
     ],
 )
@@ -73,45 +70,40 @@ def test_a_malformed_question_is_named(tmp_path, changes, message, problems):
         read_squad(write(tmp_path, content(**changes)), problems)
 
 
-ODD = [
-    (
-        {"plausible_answers": [{"text": "Bob", "answer_start": 0}]},
-        "qas[1].plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'",
-    ),
-    (
-        {"is_impossible": False, "answers": [{"text": "run.", "answer_start": -1}]},
-        "qas[1].answers[0].answer_start must be at least 0, got -1",
-    ),
-    (
-        {"is_impossible": False, "answers": [{"text": "", "answer_start": 99}]},
-        "qas[1].answers[0].text is empty",
-    ),
-    (
-        {"is_impossible": False, "answers": [{"text": "run." * 30, "answer_start": 99}]},
-        f"qas[1].answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''",
-    ),
-    (
-        {"answers": [{"text": "Ann", "answer_start": 0}]},
-        "qas[1] is_impossible and has answers",
-    ),
-    ({"id": ""}, "qas[1].id must not be empty"),
-    ({"question": "Who\ud83d?"}, "qas[1].question holds '\\ud83d', half of a character, at 3"),
-    ({"id": " \t"}, "qas[1].id must not be empty"),
-    ({"question": ""}, "qas[1].question must not be empty"),
-    ({"question": " \n"}, "qas[1].question must not be empty"),
-    ({"is_impossible": "gone"}, "qas[1] has no answers and is not marked is_impossible"),
-]
-
-
-@pytest.mark.parametrize(("changes", "message"), ODD)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"plausible_answers": [gold("Bob", 0)]},
+            ".plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'",
+        ),
+        (
+            {"is_impossible": False, "answers": [gold("run.", -1)]},
+            ".answers[0].answer_start must be at least 0, got -1",
+        ),
+        ({"is_impossible": False, "answers": [gold("", 99)]}, ".answers[0].text is empty"),
+        (
+            {"is_impossible": False, "answers": [gold("run." * 30, 99)]},
+            f".answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''",
+        ),
+        ({"answers": [gold("Ann", 0)]}, " is_impossible and has answers"),
+        ({"id": ""}, ".id must not be empty"),
+        ({"question": "Who\ud83d?"}, ".question holds '\\ud83d', half of a character, at 3"),
+        ({"id": " \t"}, ".id must not be empty"),
+        ({"question": ""}, ".question must not be empty"),
+        ({"question": " \n"}, ".question must not be empty"),
+        ({"is_impossible": "gone"}, " has no answers and is not marked is_impossible"),
+    ],
+)
 def test_an_oddity_is_refused_or_collected(tmp_path, changes, message):
     path = write(tmp_path, content(**changes))
+    message = f"data[0].paragraphs[0].qas[1]{message}"
     with pytest.raises(UserError) as error:
         read_squad(path)
-    assert str(error.value) == f"{path}: data[0].paragraphs[0].{message}"
+    assert str(error.value) == f"{path}: {message}"
     problems = []
     [_, question] = read_squad(path, problems)
-    assert problems == [f"data[0].paragraphs[0].{message}"]
+    assert problems == [message]
     assert len(question.answers) == len(changes.get("answers", []))  # none is dropped
 
 
@@ -162,12 +154,10 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "num_questions", "num_unanswerable"),
-    [
-        ("dev-v2.0", 11873, 5945), ("dev-mini-v2.0", 5866, 2893), ("train-mini-v2.0", 18226, 3400),
-    ],
-)  # fmt: skip
-def test_the_real_files_are_without_fault(shared, name, num_questions, num_unanswerable):
-    questions = read_squad(shared / f"squad_v2/{name}.json.gz")
-    assert len(questions) == num_questions
-    assert sum(not question.answers for question in questions) == num_unanswerable
+    ("name", "questions", "unanswerable"),
+    [("dev", 11873, 5945), ("dev-mini", 5866, 2893), ("train-mini", 18226, 3400)],
+)
+def test_the_real_files_are_without_fault(shared, name, questions, unanswerable):
+    read = read_squad(shared / f"squad_v2/{name}-v2.0.json.gz")
+    assert len(read) == questions
+    assert sum(not question.answers for question in read) == unanswerable

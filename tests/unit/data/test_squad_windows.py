@@ -1,14 +1,12 @@
 """Questions become windows that lose nothing: rows, offsets, answers; what is lost is listed."""
 
-import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
-from loradrift.config import DataConfig, UserError
-from loradrift.data import Collator, load_squad
-from loradrift.data.splits import split_questions
+from loradrift.config import UserError
+from loradrift.data import Collator
 from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Answer, Question, find_squad
 from loradrift.data.squad_v2.windows import make_windows
@@ -18,9 +16,9 @@ CONTEXT = "the film was great , no , the film was terrible\nyes the great film w
 SIZES = WindowSizes(max_length=18, stride=4, max_question=8)
 
 
-def question(name: str, *answers: str, text: str = "was it great", context: str = CONTEXT):
-    golds = tuple(Answer(answer, context.index(answer)) for answer in answers)
-    return Question(name, text, context, golds, (), "films")
+def question(name, *answers, text="was it great"):
+    golds = tuple(Answer(answer, CONTEXT.index(answer)) for answer in answers)
+    return Question(name, text, CONTEXT, golds, (), "films")
 
 
 @pytest.fixture
@@ -30,15 +28,14 @@ def tokenizer(model):
 
 @pytest.fixture
 def table(tokenizer, tmp_path):
-    rows = [question("a", "terrible"), question("b"), question("c", "great film was"),
-            question("d", "ilm was g")]  # fmt: skip
+    answers = {"a": ["terrible"], "b": [], "c": ["great film was"], "d": ["ilm was g"]}
+    rows = [question(name, *each) for name, each in answers.items()]
     return make_windows(rows, tokenizer, SIZES, tmp_path)
 
 
 def test_windows_cover_the_context_and_overlap_by_the_stride(table, tokenizer):
-    whole = tokenizer(CONTEXT, add_special_tokens=False)["input_ids"]
-    asked = tokenizer("was it great", add_special_tokens=False)["input_ids"][:8]
-    prefix = [tokenizer.bos_token_id, *asked, tokenizer.eos_token_id]
+    texts = tokenizer([CONTEXT, "was it great"], add_special_tokens=False)["input_ids"]
+    prefix = [tokenizer.bos_token_id, *texts[1][:8], tokenizer.eos_token_id]
     mine = [i for i in range(len(table)) if table.question[i] == 0]
     assert len(mine) > 2
     pieces = []
@@ -50,7 +47,7 @@ def test_windows_cover_the_context_and_overlap_by_the_stride(table, tokenizer):
     for before, after in itertools.pairwise(pieces):
         assert before[-SIZES.stride :] == after[: SIZES.stride]
     glued = pieces[0] + [token for piece in pieces[1:] for token in piece[SIZES.stride :]]
-    assert glued == whole
+    assert glued == texts[0]
     assert table.lengths.tolist() == [len(table.row(i)) for i in range(len(table))]
     assert table.ids[mine[1]] == "a/1"
 
@@ -65,18 +62,12 @@ def test_gold_answers_survive_or_are_listed(table):
     assert table.lossy == ("d",)  # begins inside of a token
 
 
-def test_an_answer_in_no_window_is_listed(tokenizer, tmp_path):
+def test_too_long_an_answer_is_listed_a_question_cut_and_no_room_refused(tokenizer, tmp_path):
     long = CONTEXT[: CONTEXT.index("\n")]
     table = make_windows([question("a", long)], tokenizer, SIZES, tmp_path)
     assert table.lossy == ("a",) and not table.labels.any()
-
-
-def test_a_long_question_is_cut_and_counted(tokenizer, tmp_path):
     table = make_windows([question("a", text="was " * 40)], tokenizer, SIZES, tmp_path)
     assert table.num_truncated == 1 and table.context_at[0] == 2 + SIZES.max_question
-
-
-def test_a_question_that_leaves_no_room_is_refused(tokenizer, tmp_path):
     tight = WindowSizes(max_length=12, stride=5, max_question=8)
     with pytest.raises(UserError, match=r"task.max_length=12 leaves . tokens .* task.stride=5"):
         make_windows([question("a")], tokenizer, tight, tmp_path)
@@ -108,40 +99,6 @@ def test_a_batch_says_where_context_and_answer_are(table, tokenizer):
         places = batch["context_mask"][number].nonzero().flatten().tolist()
         assert places == list(range(table.context_at[i], table.lengths[i]))
         assert batch["starts"][number] == table.starts[i]
-
-
-DATA = DataConfig(name="embedded", validation_rows=40, train_rows=100)
-
-
-@pytest.fixture(scope="module")
-def splits(cache):
-    return load_squad(DATA, cache)
-
-
-def test_paragraphs_are_held_out_whole(splits):
-    contexts = [{question.context for question in split} for split in splits]
-    assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2]
-    assert [len(split) for split in splits] == [100, 40, 800]
-    answerable = sum(bool(question.answers) for question in splits.evaluation)
-    assert answerable == 400
-    assert all(question.plausible for question in splits.evaluation if not question.answers)
-
-
-def test_a_paragraph_in_both_splits_is_refused(splits):
-    with pytest.raises(UserError, match="of the dev split is in the train split too"):
-        split_questions(splits.evaluation, splits.evaluation[:5], DATA)
-
-
-def test_an_id_in_both_splits_is_refused(splits):
-    twin = splits.evaluation[3]._replace(id=splits.train[7].id)
-    with pytest.raises(UserError, match=rf"id '{twin.id}' of the dev split is in the train split"):
-        split_questions(splits.train, [*splits.evaluation, twin], DATA)
-
-
-def test_too_many_rows_asked_for(splits):
-    with pytest.raises(UserError, match=r"data.train_rows must be at most 88 .*, got 101"):
-        split_questions(splits.train, splits.evaluation,
-                        dataclasses.replace(DATA, train_rows=101, validation_rows=24))  # fmt: skip
 
 
 def test_official_and_mini_files_are_never_mixed(tmp_path, shared):

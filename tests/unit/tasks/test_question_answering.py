@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,12 +18,8 @@ from loradrift.tasks.squad_v2.module import QuestionAnsweringTask
 from loradrift.tasks.squad_v2.spans import WindowSpans, find_spans, read_answers, window_losses
 
 CONTEXT = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 1, 1, 1]]).bool()
-BATCH = {
-    "context_mask": CONTEXT,
-    "starts": torch.tensor([4, -1]),
-    "ends": torch.tensor([5, -1]),
-    "index": torch.tensor([3, 1]),
-}
+NUMBERS = {"starts": [4, -1], "ends": [5, -1], "index": [3, 1]}
+BATCH = {"context_mask": CONTEXT, **{key: torch.tensor(each) for key, each in NUMBERS.items()}}
 
 
 def draw(answerable: bool) -> SpanLogits:
@@ -31,20 +28,13 @@ def draw(answerable: bool) -> SpanLogits:
     return SpanLogits(start, end, torch.tensor([0.3, -1.2]) if answerable else None)
 
 
-def softmax(values: list[float]) -> list[float]:
-    total = sum(map(math.exp, values))
-    return [math.exp(value) / total for value in values]
-
-
 def probabilities(logits, row, null):
     places = ([0] if null else []) + CONTEXT[row].nonzero().flatten().tolist()
-    return [
-        dict(zip(places, softmax([float(side[row, t]) for t in places]), strict=True))
-        for side in (logits.start_BT, logits.end_BT)
-    ]
+    sides = [{t: math.exp(side[row, t]) for t in places} for side in logits[:2]]
+    return [{t: value / sum(side.values()) for t, value in side.items()} for side in sides]
 
 
-def test_loss_with_the_head():
+def test_loss_with_the_head_and_with_the_null_span():
     logits = draw(True)
     start, end = probabilities(logits, 0, null=False)
     spans = -(math.log(start[4]) + math.log(end[5])) / 2
@@ -52,15 +42,11 @@ def test_loss_with_the_head():
     expected = [spans - 2 * math.log(has), -2 * math.log(1 - lacks)]
     assert window_losses(logits, BATCH, 2.0).tolist() == pytest.approx(expected, rel=1e-5)
 
-
-def test_loss_with_the_null_span():
     logits = draw(False)
     start, end = probabilities(logits, 0, null=True)
     null_start, null_end = probabilities(logits, 1, null=True)
-    expected = [
-        -(math.log(start[4]) + math.log(end[5])) / 2,
-        -(math.log(null_start[0]) + math.log(null_end[0])) / 2,
-    ]
+    probability = [start[4] * end[5], null_start[0] * null_end[0]]
+    expected = [-math.log(each) / 2 for each in probability]
     assert window_losses(logits, BATCH, 1.0).tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -73,21 +59,13 @@ def test_the_best_spans_are_those_of_a_full_search(head):
         start, end = probabilities(logits, row, null=not head)
         places = CONTEXT[row].nonzero().flatten().tolist()
         known = math.log(1 / (1 + math.exp(-float(logits.answerable_B[row])))) if head else 0.0
-        scores = sorted(
-            (
-                (math.log(start[s]) + math.log(end[e]) + known, s, e)
-                for s, e in itertools.product(places, places)
-                if 0 <= e - s < 3
-            ),
-            reverse=True,
-        )[:8]
+        spans = [(s, e) for s, e in itertools.product(places, places) if 0 <= e - s < 3]
+        scores = [(math.log(start[s]) + math.log(end[e]) + known, s, e) for s, e in spans]
+        scores = sorted(scores, reverse=True)[:8]
         assert [span[1:] for span in each.spans] == [span[1:] for span in scores]
         assert [s[0] for s in each.spans] == pytest.approx([s[0] for s in scores], rel=1e-4)
-        if head:
-            expected = 1 - math.exp(known)
-        else:
-            odds = start[0] * end[0] / math.exp(scores[0][0])
-            expected = odds / (1 + odds)
+        odds = 0.0 if head else start[0] * end[0] / math.exp(scores[0][0])
+        expected = 1 - math.exp(known) if head else odds / (1 + odds)
         assert each.unanswerable == pytest.approx(expected, rel=1e-4)
 
 
@@ -104,11 +82,9 @@ def table(model, tmp_path):
 
 def test_the_surest_window_speaks_for_its_question(table):
     at = int(table.context_at[0])
-    found = [
-        WindowSpans(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)]),
-        WindowSpans(0, 0.9, [(-3.0, at, at)]),
-    ]
-    reading = read_answers(found, table, num_best=2)["a"]
+    second = WindowSpans(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)])
+    first = WindowSpans(0, 0.9, [(-3.0, at, at)])
+    reading = read_answers([second, first], table, num_best=2)["a"]
     assert reading.unanswerable == 0.2
     assert reading.answer == table.text(1, at, at)
     assert len(reading.best) == 2 and reading.best[0][1] == -1.0
@@ -120,14 +96,8 @@ def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model
     task = QuestionAnsweringTask(reader, config, OptimConfig(), total_steps=1)
     logged = {}
     task.log_at_step = lambda values, **_: logged.update(values)
-
-    class Trainer:
-        class val_dataloaders:
-            pass
-
-    Trainer.val_dataloaders.table = Trainer.table = table
-    Trainer.test_dataloaders = Trainer.val_dataloaders
-    task._trainer = Trainer
+    loader = SimpleNamespace(table=table)
+    task._trainer = SimpleNamespace(val_dataloaders=loader, test_dataloaders=loader)
     tokenizer = load_tokenizer(model)
     collate = Collator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
     batch = collate(table, list(range(len(table))))
@@ -141,7 +111,7 @@ def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model
     task.on_test_epoch_end()
     # the same rows: what is best on them is what validation chose
     assert logged["evaluation/f1"] == logged["evaluation/best_f1_tuned_on_these_rows"]
-    answers = {name: task.answer(reading) for name, reading in task.readings.items()}
-    for name, reading in task.readings.items():
-        assert (answers[name] == "") == (reading.unanswerable > chosen or not reading.answer)
+    for reading in task.readings.values():
+        unanswered = reading.unanswerable > chosen or not reading.answer
+        assert (task.answer(reading) == "") == unanswered
     assert 0 <= logged["evaluation/exact"] <= 1
