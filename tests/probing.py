@@ -69,6 +69,17 @@ class Backbone(nn.Module):
         return self.llama(input_ids, use_cache=False).last_hidden_state
 
 
+def state_of(backbone):
+    """All that a measurement might leave changed, but for the weights."""
+    return (
+        [module.training for module in backbone.modules()],
+        [len(module._forward_hooks) for module in backbone.modules()],
+        [p.grad is None and p.requires_grad for p in backbone.parameters()],
+        torch.is_grad_enabled(),
+        torch.get_rng_state().tolist(),
+    )
+
+
 def fill_disk(monkeypatch, after: int = 0) -> None:
     """Let ``after`` more files reach the disk, which is full then."""
     left, fsync = iter(range(after)), os.fsync

@@ -4,12 +4,12 @@ import weakref
 
 import pytest
 import torch
-from probing import Backbone, assert_equal, make_probe
+from probing import Backbone, assert_equal, make_probe, state_of
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from loradrift.activations import Pooling, capture_probe
-from loradrift.models.hooks import block_outputs, eval_mode
+from loradrift.models.hooks import block_outputs
 
 CPU = torch.device("cpu")
 
@@ -39,17 +39,6 @@ def rows_of(probe, layer, pool):
             for x_BTD, mask_BT in zip(layer, masks, strict=True)
             for x_TD, mask_T in zip(x_BTD, mask_BT, strict=True)
         ]
-    )
-
-
-def state_of(backbone):
-    """All that capturing might leave changed."""
-    return (
-        [module.training for module in backbone.modules()],
-        [len(module._forward_hooks) for module in backbone.modules()],
-        [parameter.grad is None and parameter.requires_grad for parameter in backbone.parameters()],
-        torch.is_grad_enabled(),
-        torch.get_rng_state().tolist(),
     )
 
 
@@ -89,9 +78,12 @@ def test_capturing_leaves_no_trace_and_equal_calls_give_equal_bits(backbone, pro
 
 
 def test_capturing_leaves_no_trace_when_it_fails(backbone, probe):
+    backbone.blocks[0].eval()
     before = state_of(backbone)
+    assert len(set(before[0])) == 2  # modes
 
     def fail(*_):
+        assert not any(module.training for module in backbone.modules())
         raise RuntimeError("out of memory, say")
 
     handle = backbone.blocks[1].mlp.register_forward_pre_hook(fail)
@@ -142,11 +134,11 @@ def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, 
     counter = CompileCounter()
     for block in backbone.blocks:
         block.compile(backend=counter)
-    batch = probe.batches[0]
-    backbone.encode(batch["input_ids"])
+    ids = probe.batches[0]["input_ids"]
+    backbone.encode(ids)
     num_frames = counter.frame_count
     rows = capture_probe(backbone, probe, Pooling(), CPU).layers
-    backbone.encode(batch["input_ids"])
+    backbone.encode(ids)
     assert 0 < num_frames == counter.frame_count
     assert_equal(rows, plain)
 
@@ -177,13 +169,3 @@ def test_a_block_must_run_once(probe, runs):
 
     with pytest.raises(RuntimeError, match=f"layer_1 must run once .* got {runs} runs"):
         capture_probe(Odd(), probe, Pooling(), CPU)
-
-
-def test_eval_mode_restores_each_mode(backbone):
-    backbone.blocks[0].eval()
-    modes = [module.training for module in backbone.modules()]
-    with pytest.raises(KeyError), eval_mode(backbone):
-        assert not any(module.training for module in backbone.modules())
-        raise KeyError
-    assert [module.training for module in backbone.modules()] == modes
-    assert len(set(modes)) == 2

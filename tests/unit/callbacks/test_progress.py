@@ -1,4 +1,4 @@
-"""What a log file hears of the pretraining of the small model."""
+"""What a log file hears of the pretraining of the small model; time across processes."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from loradrift.callbacks.progress import ProgressLines
+from loradrift.callbacks.throughput import Throughput
 from loradrift.training import build, run
 from loradrift.training.base_model import resolve_model
 
@@ -49,6 +50,16 @@ def test_a_resumed_run_counts_its_own_pace(seconds, capsys):
 def test_fewer_steps_than_tenths_are_a_line_each(seconds, capsys):
     go(ProgressLines(3), seconds, 3)
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_throughput_counts_the_time_of_the_process_before(seconds):
+    seconds[0] = 1000.0
+    first, second = Throughput(900.0), Throughput(990.0)
+    first.tokens, first.seconds = 50, 2.0
+    second.load_state_dict(first.state_dict())
+    assert second.figures(1)["tokens_per_s"] == 25
+    assert second.earlier_seconds == 100
+    assert second.state_dict()["wall_seconds"] == 110
 
 
 def test_only_pretraining_has_them(load):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from probing import state_of
 from transformers import AutoTokenizer
 
 from loradrift.training import run
@@ -103,23 +104,11 @@ def test_measuring_leaves_modes_gradients_and_the_generator_alone(prepared):
     worker, task = prepared("method.dropout=0.5")
     backbone = task.backbone
     backbone.blocks[1].eval()
-
-    def state():
-        return (
-            [module.training for module in backbone.modules()],
-            [len(module._forward_hooks) for module in backbone.modules()],
-            [p.requires_grad and p.grad is None for p in backbone.parameters()],
-            [p.detach().clone() for p in backbone.parameters()],
-            torch.is_grad_enabled(),
-            torch.get_rng_state().tolist(),
-        )
-
-    before = state()
+    before, weights = state_of(backbone), [p.detach().clone() for p in backbone.parameters()]
     first, second = (worker.forgetting("before", task) for _ in range(2))
     assert first == second  # no dropout
-    after = state()
-    assert all(map(torch.equal, before[3], after[3]))
-    assert [*before[:3], *before[4:]] == [*after[:3], *after[4:]]
+    assert state_of(backbone) == before
+    assert all(map(torch.equal, weights, backbone.parameters()))
     assert not any(p.is_inference() for p in backbone.parameters())
 
 
