@@ -3,9 +3,9 @@
 from loradrift.diagnose.adapter_case import AdapterCase
 from loradrift.diagnose.advice import diagnose_command
 from loradrift.diagnose.diagnose import Diagnosis, diagnose
+from loradrift.diagnose.load_attempts import Applied, apply_adapter, find_case
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.merge import merge_adapter
-from loradrift.diagnose.select_loading import Applied, apply_adapter, find_case
 
 __all__ = [
     "AdapterCase",

@@ -10,9 +10,8 @@ from loradrift.adapters.file_checks import check_fit
 from loradrift.config import UserError
 from loradrift.diagnose.adapter_case import AdapterCase, check_own, find_adapter, open_case
 from loradrift.diagnose.advice import Advice, advise, advise_merge, load_code
-from loradrift.diagnose.load_attempts import SAME, LoadAttempt, try_paths
+from loradrift.diagnose.load_attempts import SAME, LoadAttempt, best_path, explain, try_paths
 from loradrift.diagnose.merge import TOLERANCE, merge
-from loradrift.diagnose.select_loading import best_path, explain
 
 MERGEABLE = ("keys", "placement", "paths")
 """Checks that fail where no path takes an adapter whose files may be whole."""

@@ -126,6 +126,15 @@ def zeroed(part):
     return lambda tensors: {key: x * (part not in key) for key, x in tensors.items()}
 
 
+def swapped(*, transposed=False):
+    """A change of tensors for :func:`rewrite`: A is called B, and B is called A."""
+    names = str.maketrans("AB", "BA")
+    return lambda tensors: {
+        key.translate(names) if "lora_" in key else key: x.T if transposed else x
+        for key, x in tensors.items()
+    }
+
+
 def truncate(folder) -> None:
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data[: len(data) // 2])

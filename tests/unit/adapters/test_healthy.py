@@ -16,6 +16,7 @@ from adapter_cases import (
 )
 from transformers import (
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
@@ -50,6 +51,8 @@ HEALTHY = {
     "embedding too": {"target_modules": ["embed_tokens", "q_proj", "v_proj"]},
     "tied embedding": {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
     "rows of the embedding": {"trainable_token_indices": [1, 2]},
+    "a bare transformer": {"kind": AutoModel},
+    "a classifier": {"kind": AutoModelForSequenceClassification, "task_type": "SEQ_CLS"},
 }  # fmt: skip
 
 
@@ -62,9 +65,11 @@ def check(certificate):
 @pytest.mark.parametrize("config", HEALTHY.values(), ids=HEALTHY)
 def test_it_passes(config, model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, **config)
-    model = load_adapter(folder, model_folder)
+    kind = config.get("kind", AutoModelForCausalLM)
+    model = load_adapter(folder, model_folder, kind, pad_token_id=3)
     certificate = check(certificate_of(model, folder, model_folder))
     assert certificate["base"].passed and certificate["merged_once"].passed
+    assert "task_type" not in config or "score" in certificate["head"].message
     check(certificate_of(model, folder, None))
 
 
@@ -80,18 +85,6 @@ def test_an_adapter_in_half_precision(folder, model_folder):
     rewrite(folder, lambda tensors: {key: x.bfloat16() for key, x in tensors.items()})
     model = load_adapter(folder, model_folder, dtype=torch.bfloat16).bfloat16()
     check(certificate_of(model, folder, model_folder))
-
-
-def test_a_classifier_with_its_head(model_folder, tmp_path):
-    kind = AutoModelForSequenceClassification
-    folder = write_adapter(tmp_path / "adapter", model_folder, task_type="SEQ_CLS", kind=kind)
-    certificate = check(judged(folder, model_folder, kind, pad_token_id=3))
-    assert "score" in certificate["head"].message
-
-
-def test_a_bare_transformer(model_folder, tmp_path):
-    folder = write_adapter(tmp_path / "adapter", model_folder, kind=AutoModel)
-    check(judged(folder, model_folder, AutoModel))
 
 
 @pytest.mark.parametrize("dora", [False, True])

@@ -4,7 +4,7 @@ import re
 
 import peft
 import pytest
-from adapter_cases import PLAIN, load_base, rewrite, without, write_adapter
+from adapter_cases import PLAIN, load_base, rewrite, swapped, without, write_adapter
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -15,14 +15,6 @@ from transformers import (
 
 from loradrift.config import UserError
 from loradrift.diagnose import diagnose, merge_adapter
-
-
-def swapped(*, transposed=False):
-    def change(tensors):
-        other = {k: k.translate(str.maketrans("AB", "BA")) if "lora_" in k else k for k in tensors}
-        return {other[key]: x.T if transposed else x for key, x in tensors.items()}
-
-    return change
 
 
 def without_prefix(tensors):
