@@ -74,10 +74,7 @@ class Effect:
             self.excess = max(abs(self.share - 1) - 4 * noise, self.gap - rounding)
 
     def furthest(self) -> tuple[str, float]:
-        """The adapter whose part is furthest from its prediction, and how many times it is there.
-
-        The parts are the least-squares shares of the predictions in what the layer adds.
-        """
+        """The adapter whose least-squares share in what the layer adds is furthest from 1."""
         if len(self.wanted) == 1:
             return next(iter(self.wanted)), self.share
         predicted_PK = torch.stack([each.flatten() for each in self.wanted.values()], dim=1)

@@ -98,10 +98,7 @@ def find_lora_layers(model: nn.Module, adapter: str = DEFAULT) -> LoraLayers | N
 
 @contextmanager
 def switched_off(adapters: Iterable[LoraLayers]) -> Iterator[None]:
-    """The model without its adapters.
-
-    By the layers' own switch: PEFT's context manager also changes which parameters train.
-    """
+    """Use the layers' own switch: PEFT's context manager also changes which parameters train."""
     modules = {x for each in adapters for x in (*each.layers.values(), *each.heads.values())}
     before = {module: module._disable_adapters for module in modules}
     try:

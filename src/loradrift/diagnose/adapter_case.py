@@ -40,11 +40,7 @@ class AdapterCase:
 
 
 def find_adapter(adapter: str) -> tuple[Path, RunRecord | None]:
-    """Find the adapter's folder; of a run, the one in it, and its record.
-
-    Raises:
-        UserError: If there is no such folder, or it holds no adapter.
-    """
+    """Find the adapter's folder; of a run, the one in it, and its record."""
     folder, run = Path(adapter), None
     if not folder.is_dir():
         raise UserError(f"adapter={adapter} is no folder")
@@ -100,11 +96,7 @@ def check_own(files: AdapterFiles, run: RunRecord | None) -> Findings:
 def open_case(
     files: AdapterFiles, base: str | None, run: RunRecord | None, own: Findings
 ) -> AdapterCase:
-    """Find the base model: the typed one, or the one that the adapter names.
-
-    Raises:
-        UserError: If nothing names one, or there is none of that name.
-    """
+    """Find the base model: the typed one, or the one that the adapter names."""
     named = str(files.config.get("base_model_name_or_path") or "")
     base = base or named
     if run is not None and run.config["model"].get("weights") == "random":

@@ -47,11 +47,7 @@ def quiet() -> Iterator[None]:
 
 @quiet()
 def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
-    """The base model in eval mode, of the kind that the adapter is for.
-
-    Raises:
-        UserError: If there is no such model here, or a library is missing.
-    """
+    """Load the base model in eval mode, as the class that the adapter is for."""
     if (files.folder / SENTENCES).is_file() or _is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)

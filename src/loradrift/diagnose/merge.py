@@ -47,14 +47,10 @@ def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> float:
 
 
 def merge(loaded: LoadedBase, files: AdapterFiles) -> float:
-    """Add the adapter to the weights of ``loaded``, in place, and verify.
+    """Add the adapter to the weights of ``loaded``, in place.
 
-    Returns:
-        Difference of the outputs from those of the base with the factors added to each module's
-        output, relative to what the factors change there.
-
-    Raises:
-        UserError: If the files do not say which weights to change, or change nothing.
+    Returns the difference of the outputs from those of the base with the factors added to each
+    module's output, relative to what the factors change there.
     """
     places = _match_modules(files, loaded.model)
     with torch.no_grad():
