@@ -23,27 +23,17 @@ METHODS = {
 
 _task_labels: ContextVar[Mapping[str, str]] = ContextVar("task_labels", default=TASK_LABELS)
 
-DPI = 300
-"""Of the bitmaps."""
-
+DPI = 300  # of the bitmaps
 SETTINGS = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 4,
-    "legend.frameon": False,
+    "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5, "lines.markersize": 4, "legend.frameon": False,
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "loradrift",  # equal tables give equal files
     "svg.fonttype": "none",
-}
+}  # fmt: skip
 
 
 @contextmanager

@@ -24,11 +24,7 @@ AGAIN = "python analyze.py"
 
 
 def collect(settings: DashboardsConfig) -> Contents:
-    """Read what earlier analyses wrote.
-
-    Raises:
-        UserError: If the study has not been analysed, wandb-workspaces is missing, or W&B disabled.
-    """
+    """Read what earlier analyses wrote, if anything can be logged."""
     try:
         import wandb_workspaces  # noqa: F401
     except ImportError:
@@ -68,9 +64,6 @@ def push(settings: DashboardsConfig, contents: Contents) -> None:
 
     With ``WANDB_MODE=offline`` both are written to ``<results>/dashboards/`` instead. The key is
     read by W&B from the environment, and goes nowhere else.
-
-    Raises:
-        UserError: If W&B refuses.
     """
     import wandb
 

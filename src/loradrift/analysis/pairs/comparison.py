@@ -62,12 +62,7 @@ class Comparison(NamedTuple):
 
 
 def compare(settings: PairsConfig) -> Comparison:
-    """Score all pairs by both models; the one with the adapter is the one that was certified.
-
-    Raises:
-        UserError: If a file is missing or malformed, or the adapter is not applied by any loading
-            path; names the check that fails.
-    """
+    """Score all pairs by both models; the one with the adapter is the one that was certified."""
     pairs = Path(settings.pairs)
     rows = read_pairs(pairs)
     case = find_case(settings.adapter, settings.base)

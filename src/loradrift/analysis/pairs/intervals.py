@@ -55,9 +55,6 @@ def bootstrap(
     """Compute the intervals of both models and of their difference.
 
     ``before`` and ``after`` are each model's scores (N,) and their metrics.
-
-    Raises:
-        ValueError: If ``num_resamples`` is not positive.
     """
     if num_resamples <= 0:
         raise ValueError(f"num_resamples must be positive, got {num_resamples}")

@@ -45,11 +45,7 @@ class Texts(NamedTuple):
 
 
 def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, base: str) -> Texts:
-    """Collect the texts of the file ``path`` and, unless the model does so itself, tokenize them.
-
-    Raises:
-        UserError: If there is no tokenizer, or a text (of a line) consists of special tokens.
-    """
+    """Collect the texts of the pairs in ``path``, tokenized unless the model does so itself."""
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.text1, pair.text2)))
     row_of = {text: row for row, text in enumerate(texts)}
     places_N2 = np.array([[row_of[pair.text1], row_of[pair.text2]] for pair in pairs])
@@ -100,11 +96,7 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenT
 
 @torch.inference_mode()
 def score(loaded: LoadedBase, texts: Texts) -> NDArray[np.float64]:
-    """Cosine of each pair (N,), in float64 from float32 embeddings.
-
-    Raises:
-        UserError: If the embeddings are not finite.
-    """
+    """Cosine of each pair (N,), in float64 from float32 embeddings, which must be finite."""
     is_quiet = len(texts.texts) < MANY * BATCH_SIZE or not os.isatty(2)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:

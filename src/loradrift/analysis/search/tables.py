@@ -70,11 +70,7 @@ class Found(NamedTuple):
 
 
 def tabulate(settings: SearchReportConfig) -> Found:
-    """Write the tables and the best values in ``<results>/search/<study>/``.
-
-    Raises:
-        UserError: If there is no storage, study or trial.
-    """
+    """Write the tables and the best values in ``<results>/search/<study>/``."""
     config = settings.analysis
     studies = open_searches(config, settings.storage)
     parts = [_analyse(study, config.seed) for study in studies]

@@ -13,11 +13,7 @@ from loradrift.data.squad_v2.metrics import Evaluation, evaluate, some
 
 
 def evaluate_files(settings: SquadReportConfig) -> Evaluation:
-    """Evaluate predictions, with a line on stderr for each kind of oddity.
-
-    Raises:
-        UserError: If a file is missing or malformed, or the files do not belong together.
-    """
+    """Evaluate predictions, with a line on stderr for each kind of oddity."""
     dataset, predictions = Path(settings.dataset), Path(settings.predictions)
     problems: list[str] = []
     questions = read_squad(dataset, problems)
@@ -28,10 +24,8 @@ def evaluate_files(settings: SquadReportConfig) -> Evaluation:
         probabilities = _read_object(na_probs, "na_probs", "probability", must, _is_finite)
     evaluation = evaluate(questions, answers, probabilities)
     if problems:
-        warn(
-            f"what the official evaluation does not look at in {dataset} (training refuses it): "
-            f"{len(problems)}; {'; '.join(problems[:3])}"
-        )
+        ignored = f"what the official evaluation does not look at in {dataset}"
+        warn(f"{ignored} (training refuses it): {len(problems)}; {'; '.join(problems[:3])}")
     if evaluation.missing:
         warn(f"questions without a prediction: {some(evaluation.missing)}; in no figure")
     lacks = f"that {dataset} does not have"

@@ -53,11 +53,7 @@ class Weights(NamedTuple):
 
 
 def tabulate(settings: WeightsConfig) -> Weights:
-    """Compute the tables about weights, and write them.
-
-    Raises:
-        UserError: If no weights can be read.
-    """
+    """Compute the tables about weights, and write them; it is an error if none can be read."""
     weights = find_weights(settings.analysis, *compare_runs(settings.analysis))
     if weights.modules.empty:
         raise UserError("the weights of no pair can be read: nothing to compare")

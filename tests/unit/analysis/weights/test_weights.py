@@ -62,33 +62,24 @@ def test_a_weight_that_grew_has_its_own_spectrum_and_no_intruder(weights):
 def test_new_directions_are_intruders_outside_of_the_base_subspace(weights, method, layer, size):
     found = row(weights, method, QUERY[layer])
     expected = {
-        "layer": layer,
         "relative_norm": size * math.sqrt(RANK) / norm(QUERY[layer]),
-        "effective_rank": RANK,
-        "stable_rank": RANK,
-        "energy_top_1": 1 / RANK,
-        "energy_top_r": 1,
-        "overlap_left": 0,
-        "overlap_right": 1,  # the base weight's own two first inputs
-        "intruders": RANK,
-    }
+        "effective_rank": RANK, "stable_rank": RANK, "energy_top_1": 1 / RANK, "energy_top_r": 1,
+        "overlap_left": 0, "overlap_right": 1,  # the base weight's own two first inputs
+        "intruders": RANK, "layer": layer,
+    }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert found["kind"] == "q_proj"
     assert 0 < found["intruders_control"] <= 10
     assert 0 <= found["intruders_random"] <= 10
 
 
-def test_an_adapter_that_learned_nothing_has_no_rank(weights):
-    found = row(weights, "lora", QUERY[1])
-    assert found["relative_norm"] == found["intruders"] == 0
-    assert math.isnan(found["effective_rank"]) and math.isnan(found["overlap_left"])
-
-
-def test_the_head_is_no_part_of_it_and_other_modules_have_their_norms_only(weights):
+def test_what_learned_nothing_or_was_changed_by_one_arm_has_no_rank_and_the_head_no_row(weights):
+    nothing, alone = row(weights, "lora", QUERY[1]), row(weights, "full_finetune", GATE)
+    assert nothing["relative_norm"] == nothing["intruders"] == 0
+    assert math.isnan(nothing["effective_rank"]) and math.isnan(nothing["overlap_left"])
+    assert alone["relative_norm"] == pytest.approx(1)
+    assert math.isnan(alone["lora_rank"]) and math.isnan(alone["effective_rank"])
     assert set(weights.modules["module"]) == {*QUERY, GATE}
-    found = row(weights, "full_finetune", GATE)
-    assert found["relative_norm"] == pytest.approx(1)
-    assert math.isnan(found["lora_rank"]) and math.isnan(found["effective_rank"])
     assert set(weights.modules.query("module == @GATE")["method"]) == {"full_finetune"}
 
 
@@ -117,21 +108,17 @@ def test_drift_stands_against_the_norm_of_the_whole_update(weights):
     assert totals["forgetting"].isna().all()  # runs that did not measure it
 
 
-def test_forgetting_is_the_rise_of_the_loss(copied):
+def test_one_seed_has_no_interval_and_forgetting_is_the_rise_of_the_loss(copied):
     path = copied / "runs/drift/sst2/lora/seed=1/run.json"
     record = json.loads(path.read_text())
     record["metrics"] |= {"forgetting/loss_before": 2.0, "forgetting/loss_after": 2.25}
     path.write_text(json.dumps(record))
-    totals = measured(copied).totals.set_index(["method", "seed"])["forgetting"]
-    assert totals[("lora", 1)] == 0.25
-    assert totals.drop(("lora", 1)).isna().all()
-
-
-def test_one_seed_has_means_and_no_interval(copied):
     shutil.rmtree(copied / "runs/drift/sst2/lora/seed=2")
-    comparison = measured(copied).comparison
-    assert (comparison["seeds"] == 1).all()
-    assert comparison["ci_lower"].isna().all() and comparison["difference"].notna().all()
+    found = measured(copied)
+    forgetting = found.totals.set_index(["method", "seed"])["forgetting"]
+    assert forgetting[("lora", 1)] == 0.25 and math.isnan(forgetting[("full_finetune", 1)])
+    assert (found.comparison["seeds"] == 1).all() and found.comparison["ci_lower"].isna().all()
+    assert found.comparison["difference"].notna().all()
 
 
 def test_a_base_weight_is_decomposed_once_for_all_runs_and_not_again(copied, monkeypatch):
