@@ -22,9 +22,7 @@ class ToyConfig(AnalyzeConfig):
     """How long the lines of a file are: text=<file>."""
 
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
-
     text: str = field(metadata={"kind": "text file"})
-    """Any text."""
 
 
 def tables(settings: ToyConfig) -> pd.DataFrame:
@@ -41,21 +39,17 @@ def draw(table: pd.DataFrame, folder: Path) -> Figure:
 
 def page(settings: ToyConfig, table: pd.DataFrame) -> None:
     results = Path(settings.analysis.results)
-    figures = Figures(
-        results, settings.analysis.figures, ({"lengths": draw, "none": lambda *_: None}, table)
-    )
+    drawers = {"lengths": draw, "none": lambda *_: None}
+    figures = Figures(results, settings.analysis.figures, (drawers, table))
     blocks = [Heading("Lengths"), *figures["lengths"], *figures["none"]]
     write_html(results / "toy.html", "Toy", blocks, results)
     print(f"{table['length'].sum()} characters")
 
 
-TOY = Analysis("toy", ToyConfig, tables, page)
-
-
 @pytest.fixture
 def toy():
     register_all()
-    register(TOY)
+    register(Analysis("toy", ToyConfig, tables, page))
     yield
     del ANALYSES["toy"], ConfigStore.instance().repo["analysis"]["toy.yaml"]
 
@@ -87,7 +81,7 @@ def test_its_keys_are_its_own(toy):
 
 def test_a_name_is_registered_once(toy):
     with pytest.raises(ValueError, match="analysis=toy is registered twice: .*test_registry and"):
-        register(TOY)
+        register(ANALYSES["toy"])
     assert analyze("analysis=toy").returncode == 1  # the first one is still there
 
 

@@ -1,6 +1,5 @@
 """Runs on disk with known drift, for tests of what reads them."""
 
-import csv
 from pathlib import Path
 
 import torch
@@ -28,9 +27,8 @@ def probe(num_rows: int) -> Probe:
 def base(num_rows: int, width: int) -> dict[str, torch.Tensor]:
     """The base model's activations, the same in all runs."""
     generator = torch.Generator().manual_seed(0)
-    return {
-        f"layer_{k}": torch.randn(num_rows, width, generator=generator) + 3 for k in range(LAYERS)
-    }
+    shape = (num_rows, width)
+    return {f"layer_{k}": torch.randn(shape, generator=generator) + 3 for k in range(LAYERS)}
 
 
 def write_run(runs: Path, method: str, seed: int, **options) -> Path:
@@ -38,6 +36,12 @@ def write_run(runs: Path, method: str, seed: int, **options) -> Path:
     folder, record = plant(runs, method, seed, **options)
     Cell(folder, record).save()
     return folder
+
+
+def write_pair(runs: Path, seed: int, *, full=0.2, lora=0.2, **options) -> None:
+    """A run of full fine-tuning and one of LoRA, which drift by these sizes."""
+    write_run(runs, "full_finetune", seed, size=full, **options)
+    write_run(runs, "lora", seed, size=lora, **options)
 
 
 def plant(
@@ -88,19 +92,14 @@ def plant(
     with ActivationStore(folder / "activations") as store:
         store.prepare(probe(num_rows), Pooling(), list(origin))
         for step in steps:
-            share = step / steps[-1]
-            store.write(
-                step,
-                {
-                    name: x + share * (k + 1) * size * torch.randn(x.shape, generator=generator)
-                    for k, (name, x) in enumerate(origin.items())
-                },
-            )
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "train/loss", "validation/accuracy"])
-        for step, score in zip(steps[1:], scores, strict=True):
-            writer.writerow([step, 0.5, score])
+            layers = {}
+            for k, (name, x) in enumerate(origin.items(), start=1):
+                noise = torch.randn(x.shape, generator=generator)
+                layers[name] = x + step / steps[-1] * k * size * noise
+            store.write(step, layers)
+    rows = [f"{step},0.5,{score}" for step, score in zip(steps[1:], scores, strict=True)]
+    text = "\n".join(["step,train/loss,validation/accuracy", *rows])
+    (folder / "metrics.csv").write_text(text + "\n")
     return folder, record
 
 

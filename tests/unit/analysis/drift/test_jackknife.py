@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from loradrift.analysis.drift.jackknife import (
-    cka_distance_replicates,
-    jackknife_variance,
-)
+from loradrift.analysis.drift.jackknife import cka_distance_replicates, jackknife_variance
 from loradrift.similarity.functional.cka import cka, cka_distance
 from loradrift.similarity.functional.gram import linear_gram
 
 
-def grams(x, y):
-    return linear_gram(torch.tensor(x.copy())), linear_gram(torch.tensor(y.copy()))
+def replicates(x, y):
+    return cka_distance_replicates(*(linear_gram(torch.tensor(side.copy())) for side in (x, y)))
 
 
 def without_each(x, y):
@@ -39,39 +36,31 @@ def test_cka_without_each_row(n, d, noise, dtype, rel):
     rng = np.random.default_rng(n + d)
     x = (rng.normal(size=(n, d)) + 30).astype(dtype)
     y = (x + noise * rng.normal(size=(n, d))).astype(dtype)
-    np.testing.assert_allclose(
-        cka_distance_replicates(*grams(x, y)), without_each(x, y), rtol=rel, atol=1e-14
-    )
+    np.testing.assert_allclose(replicates(x, y), without_each(x, y), rtol=rel, atol=1e-14)
 
 
 def test_cka_of_unrelated_sides_of_different_width_without_each_row():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 7)), rng.normal(size=(30, 50)) ** 3
-    replicates = cka_distance_replicates(*grams(x, y))
-    np.testing.assert_allclose(replicates, without_each(x, y), rtol=1e-9)
-    np.testing.assert_allclose(replicates, cka_distance_replicates(*grams(y, x)), rtol=1e-9)
-    np.testing.assert_allclose(
-        cka_distance_replicates(*grams(x[::-1], 7 * y[::-1] + 1))[::-1], replicates, rtol=1e-9
-    )
+    found = replicates(x, y)
+    for same in (without_each(x, y), replicates(y, x), replicates(x[::-1], 7 * y[::-1] + 1)[::-1]):
+        np.testing.assert_allclose(found, same, rtol=1e-9)
 
 
-def test_a_side_that_varies_in_one_row_only():
-    rng = np.random.default_rng(1)
-    y = rng.normal(size=(12, 4))
-    assert np.isnan(cka_distance_replicates(*grams(np.ones((12, 4)), y))).all()
+def test_cka_of_equal_or_constant_sides_without_each_row():
+    x = np.random.default_rng(1).normal(size=(20, 6))
+    np.testing.assert_array_equal(replicates(x, x), np.zeros(20))
+    assert np.isnan(replicates(np.ones((20, 4)), x)).all()
 
 
-def test_identical_sides_do_not_drift_without_any_row():
-    x = np.random.default_rng(2).normal(size=(20, 6))
-    np.testing.assert_array_equal(cka_distance_replicates(*grams(x, x)), np.zeros(20))
-
-
-def test_errors_of_the_closed_form():
+def test_errors():
     x = np.random.default_rng(3).normal(size=(8, 3))
     with pytest.raises(ValueError, match="same rows and at least 5, got 8 and 7"):
-        cka_distance_replicates(*grams(x, x[1:]))
+        replicates(x, x[1:])
     with pytest.raises(ValueError, match="same rows and at least 5, got 4 and 4"):
-        cka_distance_replicates(*grams(x[:4], x[:4]))
+        replicates(x[:4], x[:4])
+    with pytest.raises(ValueError, match="replicates must be finite numbers"):
+        jackknife_variance([0.1, np.nan])
 
 
 def test_of_a_mean_it_is_the_textbook_variance():
@@ -88,23 +77,14 @@ def test_of_another_statistic_it_is_the_sum_written_out():
     assert jackknife_variance(left_out).value == pytest.approx(expected, rel=1e-10)
 
 
-def test_errors_of_the_jackknife():
-    with pytest.raises(ValueError, match="replicates must be finite numbers"):
-        jackknife_variance([0.1, np.nan])
-
-
-def sides(rng, n):
-    x = rng.normal(size=(n, 10))
-    return x, x + 1.5 * rng.normal(size=(n, 10))
-
-
 def test_it_finds_the_spread_of_cka_over_draws_of_rows():
     rng = np.random.default_rng(7)
-    draws = [sides(rng, 120) for _ in range(300)]
+    draws = []
+    for _ in range(300):
+        x = rng.normal(size=(120, 10))
+        draws.append((x, x + 1.5 * rng.normal(size=(120, 10))))
     values = [1 - cka_distance(*map(torch.from_numpy, pair)) for pair in draws]
-    estimated = [
-        jackknife_variance(cka_distance_replicates(*grams(*pair))).value for pair in draws[:60]
-    ]
+    estimated = [jackknife_variance(replicates(*pair)).value for pair in draws[:60]]
     assert np.mean(estimated) == pytest.approx(np.var(values), rel=0.25)
 
 

@@ -3,14 +3,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
-from planted import write_run
+from planted import write_pair, write_run
 
-from loradrift.analysis.drift.hypothesis_data import decide_tables
+from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.hypothesis_data import _missing, decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import analyse
-from loradrift.analysis.drift.usable_pairs import readable
 from loradrift.analysis.drift_report.page import (
     _effects,
     _equal_performance,
@@ -19,57 +20,65 @@ from loradrift.analysis.drift_report.page import (
 )
 from loradrift.statistics import equivalence, paired_d, pooled_d
 
-QUICK = {"steps": (0, 9), "scores": (0.8,), "num_rows": 40}
+
+@pytest.fixture
+def found(tmp_path):
+    """The tables of quick pairs by task and seed, added to those that are there."""
+
+    def found(*cells, num_rows=40):
+        for task, seed in cells:
+            quick = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": num_rows}
+            write_pair(tmp_path / "runs", seed, full=0.5, lora=0.2, **quick)
+        return analyse(find_pairs(tmp_path / "runs", None), [], tmp_path / "results", 0)
+
+    return found
 
 
-def both(runs, seed, **options):
-    for method, size in (("full_finetune", 0.5), ("lora", 0.2)):
-        write_run(runs, method, seed, size=size, **QUICK | options)
+def comparison(tables):
+    return drift_results(tables)["task_results"]["sst2"]["comparison_statistics"]
 
 
-def found(folder):
-    pairing = readable(find_pairs(folder / "runs", None), [], folder / "results")
-    return pairing, analyse(pairing, [], folder / "results", 0) if pairing.pairs else None
-
-
-def test_tasks_with_different_seeds_are_undecided_and_say_what_to_add(tmp_path):
-    both(tmp_path / "runs", 1, task="sst2")
-    both(tmp_path / "runs", 2, task="mrpc")
-    _, tables = found(tmp_path)
-    for outcome in decide_tables(tables)[:2]:
+def test_tasks_with_different_seeds_are_undecided_and_say_what_to_add(found):
+    for outcome in decide_tables(found(("sst2", 1), ("mrpc", 2)))[:2]:
         assert outcome.verdict == "undecided"
         assert "no pair of mrpc seed=1: `python train.py -m task=mrpc" in outcome.note
         assert "task=sst2 method=full_finetune,lora seed=2 study.name=drift" in outcome.note
-    both(tmp_path / "runs", 1, task="mrpc")
-    _, tables = found(tmp_path)
-    h2 = decide_tables(tables)[1]
+    h2 = decide_tables(found(("mrpc", 1)))[1]
     assert (h2.num_seeds, h2.num_tasks) == (1, 2)
     assert "no pair of sst2 seed=2: `python" in h2.note and "no pair of mrpc" not in h2.note
 
 
-def test_more_seeds_than_flips_can_be_counted_for(tmp_path):
-    for seed in range(21):
-        both(tmp_path / "runs", seed, num_rows=12)
-    _, tables = found(tmp_path)
+@pytest.mark.parametrize(
+    ("overrides", "command"),
+    [
+        (
+            "task.epochs=1",
+            "`python train.py -m task=sst2 method=full_finetune,lora seed=2 task.epochs=1`",
+        ),
+        ("data.root=glue~40a947f2", "the command of its other seeds with seed=2"),
+    ],
+)
+def test_a_shortened_override_is_not_offered_to_be_typed(overrides, command):
+    rows = [("sst2", 1, overrides), ("rte", 1, overrides), ("rte", 2, overrides)]
+    runs = pd.DataFrame(rows, columns=["task", "seed", "overrides"])
+    assert _missing(Arms.of(), runs) == f"no pair of sst2 seed=2: {command} adds it"
+
+
+def test_more_seeds_than_flips_can_be_counted_for(found):
+    tables = found(*[("sst2", seed) for seed in range(21)], num_rows=12)
     assert (tables.layers["least_p"] < 0.001).all() and len(tables.reduction) == 21
     assert tables.overall["exact"].all()
 
 
-def test_one_seed_has_no_p_value_however_it_is_corrected(tmp_path):
-    both(tmp_path / "runs", 1)
-    _, tables = found(tmp_path)
-    comparison = drift_results(tables)["task_results"]["sst2"]["comparison_statistics"]
-    test = comparison["significance_test"]
+def test_one_seed_has_no_p_value_however_it_is_corrected(found):
+    stated = comparison(found(("sst2", 1)))
     for name in ("", "_bonferroni", "_holm", "_benjamini_hochberg"):
-        assert test[f"p_value{name}"] is None
-    assert comparison["ci_95_percent"] == [None, None]
+        assert stated["significance_test"][f"p_value{name}"] is None
+    assert stated["ci_95_percent"] == [None, None]
 
 
-def test_blocks_of_all_tasks_are_tested_together(tmp_path):
-    for seed in (1, 2, 3):
-        for task in ("sst2", "mrpc", "rte"):
-            both(tmp_path / "runs", seed, task=task)
-    _, tables = found(tmp_path)
+def test_blocks_of_all_tasks_are_tested_together(found):
+    tables = found(*[(task, seed) for seed in (1, 2, 3) for task in ("sst2", "mrpc", "rte")])
     results = json.loads(json.dumps(drift_results(tables), allow_nan=False))
     whole = results["cross_task_summary"]["sign_flip_all_blocks"]
     # All nine blocks have one sign.
@@ -83,12 +92,10 @@ def test_blocks_of_all_tasks_are_tested_together(tmp_path):
     assert last["p"] == "0.00391 (least possible 0.00391)" and last["95 % interval"] == "-"
 
 
-def test_effect_sizes_and_descriptions(tmp_path):
-    for seed in (1, 2, 3):
-        both(tmp_path / "runs", seed)
-    _, tables = found(tmp_path)
+def test_effect_sizes_and_descriptions(found):
+    tables = found(*[("sst2", seed) for seed in (1, 2, 3)])
     lora, full = (tables.reduction[name].to_numpy() for name in ("lora", "full_finetune"))
-    stated = drift_results(tables)["task_results"]["sst2"]["comparison_statistics"]
+    stated = comparison(tables)
     for name, effect in {"d_z": paired_d(lora, full), "pooled_d": pooled_d(lora, full)}.items():
         shown = stated["effect_sizes"][name]
         assert (shown["d"], shown["g"]) == pytest.approx((effect.d, effect.g))
@@ -108,10 +115,10 @@ def test_effect_sizes_and_descriptions(tmp_path):
     assert "bootstrap" not in " ".join([*others.frame, others.caption])
 
 
-def test_a_score_reached_before_the_first_validation_is_marked(tmp_path):
+def test_a_score_reached_before_the_first_validation_is_marked(found, tmp_path):
     write_run(tmp_path / "runs", "full_finetune", 1, size=0.5, scores=(0.6, 0.7), num_rows=40)
     write_run(tmp_path / "runs", "lora", 1, size=0.2, scores=(0.9, 0.92), num_rows=40)
-    _, tables = found(tmp_path)
+    tables = found()
     table = tables.equal_performance.set_index("method")
     assert table["before_first_validation"].to_dict() == {"full_finetune": False, "lora": True}
     assert table.loc["lora", "step"] == 50

@@ -1,11 +1,10 @@
 """From runs on disk to tables: planted drift comes back, and nothing is made up."""
 
 import json
-import math
 
 import numpy as np
 import pytest
-from planted import planted_drift, write_run
+from planted import planted_drift, write_pair, write_run
 
 from loradrift.activations import ActivationReader
 from loradrift.analysis.drift.hypothesis_data import decide_tables
@@ -13,6 +12,10 @@ from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import analyse
 from loradrift.similarity import MEASURES
+
+
+def found(folder, *measures):
+    return analyse(find_pairs(folder / "runs", None), measures, folder / "results", 0)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(folder):
-    return analyse(find_pairs(folder / "runs", None), ["procrustes"], folder / "results", 0)
+    return found(folder, "procrustes")
 
 
 def last(tables, method, measure="cka"):
@@ -37,18 +40,24 @@ def last(tables, method, measure="cka"):
 
 @pytest.mark.parametrize(("method", "size"), [("full_finetune", 0.5), ("lora", 0.2)])
 def test_planted_drift_comes_back_in_every_layer(tables, method, size):
-    np.testing.assert_allclose(last(tables, method), planted_drift(size), rtol=0.08)
+    drift = last(tables, method)
+    np.testing.assert_allclose(drift, planted_drift(size), rtol=0.08)
+    np.testing.assert_allclose(tables.layers[method], drift)
+    assert (tables.layers["p_adjusted"] >= tables.layers["least_p"]).all()
+    # The grid holds each layer's own similarity on its diagonal.
+    own = tables.grids.query("method == @method and base_layer == layer")
+    np.testing.assert_allclose(1 - own.groupby("layer")["cka"].mean(), drift, atol=1e-5)
 
 
 def test_the_drift_is_the_measures_own_distance(tables, folder):
     [pair, *_] = find_pairs(folder / "runs", None).pairs
     store = pair.treatment.store
+    own = tables.drift.query("method == 'lora' and seed == 1 and step == 100")
+    drift = own.set_index(["measure", "layer"])["drift"]
     for measure in ("cka", "cka_biased", "cosine", "cosine_centered", "procrustes"):
         for layer, name in enumerate(store.layer_names):
             expected = MEASURES[measure].distance(store.read(0)[name], store.read(100)[name])
-            own = tables.drift.query("method == 'lora' and seed == 1 and step == 100")
-            row = own[(own["layer"] == layer) & (own["measure"] == measure)]
-            assert row["drift"].item() == pytest.approx(expected, rel=1e-6)
+            assert drift[measure, layer] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_reduction_is_recovered_within_its_interval(tables):
@@ -59,6 +68,13 @@ def test_the_reduction_is_recovered_within_its_interval(tables):
     assert row["mean"] == pytest.approx(truth, abs=2)
     assert row["ci_upper_any_text"] - row["ci_lower_any_text"] >= row["ci_upper"] - row["ci_lower"]
     assert (row["p_sign_flip"], row["least_p"]) == (0.25, 0.25)
+    # H2's interval reaches past the probe. With one task its contrast is the summary's own.
+    h2 = decide_tables(tables)[1]
+    assert (h2.ci_lower, h2.ci_upper) == pytest.approx(
+        (row["ci_lower_any_text"], row["ci_upper_any_text"])
+    )
+    assert h2.row_standard_error == pytest.approx(row["row_variance"] ** 0.5)
+    assert h2.row_standard_error > 0 and "other rows than the probe's" in h2.note
 
 
 def test_step_zero_has_no_drift_and_controls_say_so(tables):
@@ -66,12 +82,6 @@ def test_step_zero_has_no_drift_and_controls_say_so(tables):
     assert (tables.controls["rerun"] == 0).all()
     assert (tables.controls["floor"] < 1e-4).all()
     assert tables.controls["shuffled"].to_numpy() == pytest.approx(1, abs=0.05)
-
-
-def test_layers_are_adjusted_together(tables):
-    layers = tables.layers
-    np.testing.assert_allclose(layers["lora"], last(tables, "lora"))
-    assert (layers["p_adjusted"] >= layers["least_p"]).all()
 
 
 def test_equal_performance_is_interpolated_between_validations_and_dumps(tables):
@@ -86,22 +96,12 @@ def test_equal_performance_is_interpolated_between_validations_and_dumps(tables)
 
 
 def test_a_score_never_reached_is_nan(tmp_path):
-    write_run(tmp_path / "runs", "full_finetune", 1, size=0.5, scores=(0.7, 0.8))
-    write_run(tmp_path / "runs", "full_finetune", 2, size=0.5, scores=(0.5, 0.6))
-    for seed in (1, 2):
+    for seed, scores in ((1, (0.7, 0.8)), (2, (0.5, 0.6))):
+        write_run(tmp_path / "runs", "full_finetune", seed, size=0.5, scores=scores)
         write_run(tmp_path / "runs", "lora", seed, size=0.2, scores=(0.6, 0.9))
-    tables = analyse(find_pairs(tmp_path / "runs", None), [], tmp_path / "results", 0)
-    table = tables.equal_performance.set_index(["method", "seed"])
-    assert math.isnan(table.loc[("full_finetune", 2), "drift"])
-    assert not math.isnan(table.loc[("full_finetune", 1), "drift"])
-
-
-def test_the_grid_holds_the_layers_own_similarity_on_its_diagonal(tables):
-    for method in ("full_finetune", "lora"):
-        own = tables.grids.query("method == @method and base_layer == layer")
-        np.testing.assert_allclose(
-            1 - own.groupby("layer")["cka"].mean(), last(tables, method), atol=1e-5
-        )
+    table = found(tmp_path).equal_performance.set_index(["method", "seed"])
+    drift = table.loc["full_finetune", "drift"]
+    assert np.isnan(drift[2]) and not np.isnan(drift[1])
 
 
 def test_notebooks_find_their_keys(tables):
@@ -119,34 +119,18 @@ def test_notebooks_find_their_keys(tables):
     assert results["cross_task_summary"]["std_drift_reduction_all_tasks"] is None  # of one task
 
 
-def test_h2s_interval_reaches_past_the_probe(tables):
-    [row] = tables.summary.to_dict("records")
-    h2 = decide_tables(tables)[1]
-    # One task: H2's contrast is the summary's own.
-    assert (h2.ci_lower, h2.ci_upper) == pytest.approx(
-        (row["ci_lower_any_text"], row["ci_upper_any_text"])
-    )
-    assert h2.row_standard_error == pytest.approx(row["row_variance"] ** 0.5)
-    assert h2.row_standard_error > 0 and "other rows than the probe's" in h2.note
-
-
 def test_a_second_call_reads_what_it_remembers(tables, folder, monkeypatch):
     monkeypatch.setattr(ActivationReader, "_load", lambda *_: pytest.fail("an activation is read"))
-    pairing = find_pairs(folder / "runs", None)
-    again = analyse(pairing, ["procrustes"], folder / "results", 0)
-    assert again.drift.equals(tables.drift)
+    assert found(folder, "procrustes").drift.equals(tables.drift)
 
 
-def test_less_drift_is_supported_and_equal_methods_never_are(tables, tmp_path):
-    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(tables)}
-    assert verdicts["H3 serving"] == "no data"
-    tasks = ("sst2", "mrpc", "rte")
-    for name, sizes in {"less": (0.5, 0.2), "equal": (0.3, 0.3)}.items():
-        for task in tasks:
-            for seed in (1, 2, 3):
-                for method, size in zip(("full_finetune", "lora"), sizes, strict=True):
-                    options = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": 100}
-                    write_run(tmp_path / name, method, seed, size=size, **options)
-        found = analyse(find_pairs(tmp_path / name, None), [], tmp_path / f"{name}-results", 0)
-        verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(found)}
-        assert verdicts["H2 drift"] == {"less": "supported", "equal": "equivalent"}[name]
+@pytest.mark.parametrize(
+    ("full", "lora", "verdict"), [(0.5, 0.2, "supported"), (0.3, 0.3, "equivalent")]
+)
+def test_less_drift_is_supported_and_equal_methods_never_are(tmp_path, full, lora, verdict):
+    for task in ("sst2", "mrpc", "rte"):
+        for seed in (1, 2, 3):
+            quick = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": 100}
+            write_pair(tmp_path / "runs", seed, full=full, lora=lora, **quick)
+    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(found(tmp_path))}
+    assert (verdicts["H2 drift"], verdicts["H3 serving"]) == (verdict, "no data")

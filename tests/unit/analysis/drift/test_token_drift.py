@@ -52,14 +52,12 @@ def one_shot(run, monkeypatch, table, *arguments):
 def test_every_measure_is_that_of_all_rows_or_of_the_sample(run, monkeypatch):
     streamed = run_drift(run, list(MEASURES))
     whole = one_shot(run, monkeypatch, run_drift, list(MEASURES))
-    pd.testing.assert_frame_equal(
-        streamed[["step", "layer", "measure"]], whole[["step", "layer", "measure"]]
-    )
+    places = ["step", "layer", "measure"]
+    pd.testing.assert_frame_equal(streamed[places], whole[places])
     exact = streamed["measure"].isin(EXACT | {"cka_without_massive"})
     assert exact.sum() == len(streamed) * 8 / 11
-    assert streamed["drift"][exact].tolist() == pytest.approx(
-        whole["drift"][exact].tolist(), abs=1e-6
-    )
+    expected = whole["drift"][exact].tolist()
+    assert streamed["drift"][exact].tolist() == pytest.approx(expected, abs=1e-6)
     chosen = row_sample(N)
     assert len(chosen) == 90
     for row in streamed[~exact].itertuples():
