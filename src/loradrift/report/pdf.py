@@ -12,17 +12,9 @@ from typing import Any, NamedTuple
 from loradrift.files import write_atomic
 from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
 
-SIDE, TOP = 57.0, 51.0
-"""Margins: 20 and 18 mm."""
-
-SIZE = 7.5
-"""Of a table's letters."""
-
-PADDING = 4.0
-"""Left and right of a table's cell."""
-
-KEPT = 3
-"""Rows that stay together at the start of a table, below its head, and at its end."""
+SIDE, TOP = 57.0, 51.0  # margins: 20 and 18 mm
+SIZE, PADDING = 7.5, 4.0  # a table's letters, and the space left and right of a cell
+KEPT = 3  # rows that stay together at the start of a table, below its head, and at its end
 
 
 class _Piece(NamedTuple):

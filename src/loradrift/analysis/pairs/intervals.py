@@ -23,11 +23,8 @@ CONFIDENCE = 0.95
 INTERVALS = ("spearman", "pearson", "roc_auc", "accuracy")
 """The metrics that have one."""
 
-UNDEFINED = 0.05
-"""Largest share of samples without a metric (all of one class, say) for it to have an interval."""
-
-CELLS = 2_000_000
-"""Samples times pairs at a time."""
+UNDEFINED = 0.05  # largest share of samples without a metric (of one class) for it to have one
+CELLS = 2_000_000  # samples times pairs at a time
 
 
 class Bounds(NamedTuple):

@@ -25,11 +25,8 @@ from loradrift.diagnose import LoadedBase
 from loradrift.models import load_tokenizer
 
 BATCH_SIZE = 32
-MAX_LENGTH = 2048
-"""Most tokens of a text where neither tokenizer nor architecture sets a limit."""
-
-MANY = 100
-"""Batches from which on progress is shown."""
+MAX_LENGTH = 2048  # most tokens of a text where neither tokenizer nor architecture sets a limit
+MANY = 100  # batches from which on progress is shown
 
 
 class Texts(NamedTuple):

@@ -56,5 +56,5 @@ def _connect(url: str) -> "optuna.storages.BaseStorage":
         raise UserError(f"storage={url} needs a driver: pip install '.[cluster]'") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         why = reason(error)
-        why += hint(parsed, why)
-        raise UserError(f"storage={url} cannot be read as an Optuna storage: {why}") from None
+        text = f"storage={url} cannot be read as an Optuna storage: {why}{hint(parsed, why)}"
+        raise UserError(text) from None

@@ -20,14 +20,9 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-MIN_TRIALS = 8
-"""Completed trials without which no importance is given."""
-
-TOP = 0.25
-"""Importance is about what it takes to be in this best share of the completed trials."""
-
-SHUFFLES = 100
-"""Searches with shuffled values, which show what importance chance gives."""
+MIN_TRIALS = 8  # completed trials without which no importance is given
+TOP = 0.25  # importance is about what it takes to be in this best share of the completed trials
+SHUFFLES = 100  # searches with shuffled values, which show what importance chance gives
 
 STATES = ("complete", "pruned", "failed", "killed", "interrupted", "running", "waiting")
 """How a trial stands, as Optuna says; but a ``failed`` one failed by itself, the process of a
@@ -60,12 +55,10 @@ class Searches(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The searches of a study, and the tables about them."""
+    """A study: its name, its searches ``<study>/<task>/<method>``, and the tables about them."""
 
     name: str
     studies: "list[optuna.Study]"
-    """One search each, named ``<study>/<task>/<method>``."""
-
     tables: Searches
 
 

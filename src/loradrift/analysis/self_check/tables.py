@@ -48,8 +48,7 @@ def pooling_self_check(seed: int = 0) -> list[SelfCheck]:
     """Pool the same tokens with and without padding and special tokens around them.
 
     The padding holds NaN, as attention may leave there, and the beginning-of-sequence token is a
-    thousand times as large as the others. There is a self-check for each pooling, of the largest
-    difference.
+    thousand times as large as the others. Each pooling's self-check is of the largest difference.
     """
     generator = torch.Generator().manual_seed(seed)
     x_BTD = torch.randn(8, 12, 16, generator=generator)

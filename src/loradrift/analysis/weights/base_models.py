@@ -57,9 +57,8 @@ def _base_of(pair: Pair) -> Base:
         if adapter.exists():
             name = read_json(adapter).get("base_model_name_or_path")
     if not name:
-        raise UserError(
-            "neither run names its base model's folder: an adapter does, and model.path does"
-        )
+        needed = "an adapter does, and model.path does"
+        raise UserError(f"neither run names its base model's folder: {needed}")
     return str(name), record.fingerprints["base_model"], model.get("weights") == "random"
 
 

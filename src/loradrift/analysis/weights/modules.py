@@ -29,9 +29,7 @@ from loradrift.config import UserError
 from loradrift.files import write_atomic
 from loradrift.weights import Change, Dense, Dora, LowRank, StoredWeights, Svd
 
-TOP = 10
-"""Top directions of the base weight, and of the tuned one; all, where there are fewer."""
-
+TOP = 10  # top directions of the base weight, and of the tuned one; all, where there are fewer
 LAYER = re.compile(r"(?:^|\.)(\d+)\.")
 """The first number in a module's name. Modules without one (``lm_head``) belong to no layer; a
 classifier neither uses nor trains them."""

@@ -8,12 +8,7 @@ import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.pairing import Pairing
-from loradrift.analysis.drift.tables import (
-    DriftTables,
-    compare_runs,
-    last_steps,
-    print_problems,
-)
+from loradrift.analysis.drift.tables import DriftTables, compare_runs, last_steps, print_problems
 from loradrift.analysis.tables import write_tables
 from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.modules import weight_changes

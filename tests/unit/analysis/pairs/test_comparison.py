@@ -36,17 +36,6 @@ def test_an_adapter_of_the_inner_model_is_the_same_adapter(compare, adapter, mod
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_padding_and_batching_leave_scores_alone(compare, pairs_file, adapter):
-    folder = adapter()
-    whole = compare(folder).scores
-    header, *lines = pairs_file.read_text().splitlines()
-    for number, line in enumerate(lines):
-        pairs_file.write_text(f"{header}\n{line}\n")
-        alone = compare(folder).scores
-        for name in ("baseline", "adapter"):
-            assert alone[name].iloc[0] == pytest.approx(whole[name].iloc[number], abs=1e-6)
-
-
 def test_the_report_is_a_table_two_files_and_no_warning(report, facts, adapter, tmp_path):
     said = report(adapter())
     assert said.err == "" and "Cosine scores of 4 text pairs" in said.out
