@@ -4,11 +4,12 @@ import errno
 import os
 
 import torch
-from peft import LoraConfig, get_peft_model
-from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaModel
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from loradrift.activations import Probe
+from loradrift.activations import Pooling, Probe, capture_probe
+from loradrift.config import LoraConfig
+from loradrift.methods import make_trainable
+from loradrift.models import Backbone
 
 # Every row starts with a special token, 1, and all but the last row end with another, 2.
 ROWS = {
@@ -39,34 +40,24 @@ def make_probe(
     return Probe(tuple(rows), tuple(batches))
 
 
-class Backbone(nn.Module):
-    """The smallest encoder: two blocks with dropout, trained whole or by LoRA."""
+def small_backbone(method: str = "full_finetune") -> Backbone:
+    """Two blocks with dropout, 32 wide, trained whole or by LoRA."""
+    torch.manual_seed(0)
+    size = LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, attention_dropout=0.5, max_position_embeddings=64,
+        initializer_range=0.2,
+    )  # fmt: skip
+    backbone = Backbone(LlamaForCausalLM(size))
+    if method == "lora":
+        lora = LoraConfig(name="lora", rank=4, dropout=0.3, target_modules=["q_proj", "v_proj"])
+        make_trainable(backbone, lora, seed=0)
+    return backbone
 
-    def __init__(self, method: str = "full_finetune") -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.llama = LlamaModel(
-            LlamaConfig(
-                vocab_size=64,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                attention_dropout=0.5,
-                max_position_embeddings=64,
-                initializer_range=0.2,
-            )
-        )
-        if method == "lora":
-            lora = LoraConfig(r=4, lora_dropout=0.3, target_modules=["q_proj", "v_proj"])
-            get_peft_model(self.llama, lora)  # in place
 
-    @property
-    def blocks(self) -> nn.ModuleList:
-        return self.llama.layers
-
-    def encode(self, input_ids: Tensor) -> Tensor:
-        return self.llama(input_ids, use_cache=False).last_hidden_state
+def captured(backbone, probe: Probe, pooling: Pooling | None = None) -> dict[str, torch.Tensor]:
+    """Each layer's pooled rows."""
+    return capture_probe(backbone, probe, pooling or Pooling(), torch.device("cpu")).layers
 
 
 def state_of(backbone):

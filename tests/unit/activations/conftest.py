@@ -4,14 +4,14 @@ import threading
 
 import pytest
 import torch
-from probing import Backbone, make_probe
+from probing import make_probe, small_backbone
 
 from loradrift.activations import ActivationStore, Pooling, store
 
 
 @pytest.fixture
 def backbone():
-    return Backbone()
+    return small_backbone()
 
 
 @pytest.fixture

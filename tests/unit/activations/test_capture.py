@@ -4,20 +4,19 @@ import weakref
 
 import pytest
 import torch
-from probing import Backbone, assert_equal, make_probe, state_of
+from probing import assert_equal, captured, make_probe, state_of
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from loradrift.activations import Pooling, capture_probe
+from loradrift.activations import Pooling
+from loradrift.models import Backbone
 from loradrift.models.hooks import block_outputs
-
-CPU = torch.device("cpu")
 
 
 def reference(backbone, probe):
     """Hidden states ``(B, T, D)`` of each layer and batch, by transformers' own means."""
     # The last entry comes after the final norm, so the norm is taken out.
-    llama = backbone.llama
+    llama = backbone.decoder
     norm, llama.norm = llama.norm, nn.Identity()
     backbone.eval()
     with torch.no_grad():
@@ -50,19 +49,17 @@ def rows_of(probe, layer, pool):
         (Pooling("tokens", max_tokens=100), lambda x_TD: x_TD, 13),
     ],
 )
-def test_rows_are_the_residual_stream_before_the_final_norm(
-    backbone, probe, pooling, pool, num_rows
-):
-    captured = capture_probe(backbone, probe, pooling, CPU).layers
-    assert list(captured) == ["layer_0", "layer_1"]
-    for x_ND, layer in zip(captured.values(), reference(backbone, probe), strict=True):
+def test_rows_are_the_stream_before_the_final_norm(backbone, probe, pooling, pool, num_rows):
+    layers = captured(backbone, probe, pooling)
+    assert list(layers) == ["layer_0", "layer_1"]
+    for x_ND, layer in zip(layers.values(), reference(backbone, probe), strict=True):
         assert x_ND.shape == (num_rows, 32)
         torch.testing.assert_close(x_ND, rows_of(probe, layer, pool))
 
 
 def test_padding_leaves_the_rows_alone(backbone):
-    narrow = capture_probe(backbone, make_probe(batch_size=1), Pooling(), CPU).layers
-    wide = capture_probe(backbone, make_probe(batch_size=5, padding=6), Pooling(), CPU).layers
+    narrow = captured(backbone, make_probe(batch_size=1))
+    wide = captured(backbone, make_probe(batch_size=5, padding=6))
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
 
@@ -71,7 +68,7 @@ def test_capturing_leaves_no_trace_and_equal_calls_give_equal_bits(backbone, pro
     # a model that draws in eval mode
     backbone.blocks[0].register_forward_pre_hook(lambda *_: torch.rand(1) and None)
     before = state_of(backbone)
-    first, second = (capture_probe(backbone, probe, Pooling(), CPU).layers for _ in range(2))
+    first, second = (captured(backbone, probe) for _ in range(2))
     assert state_of(backbone) == before
     assert not any(x_ND.is_inference() or x_ND.requires_grad for x_ND in first.values())
     assert_equal(first, second)
@@ -88,7 +85,7 @@ def test_capturing_leaves_no_trace_when_it_fails(backbone, probe):
 
     handle = backbone.blocks[1].mlp.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        capture_probe(backbone, probe, Pooling(), CPU)
+        captured(backbone, probe)
     handle.remove()
     assert state_of(backbone) == before
 
@@ -105,11 +102,11 @@ def test_a_block_may_return_a_tuple():
 
 
 def test_gradient_checkpointing_changes_nothing(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
-    backbone.llama.gradient_checkpointing_enable()
-    backbone.llama.enable_input_require_grads()
+    plain = captured(backbone, probe)
+    backbone.decoder.gradient_checkpointing_enable()
+    backbone.decoder.enable_input_require_grads()
     before = state_of(backbone)
-    checkpointed = capture_probe(backbone, probe, Pooling(), CPU).layers
+    checkpointed = captured(backbone, probe)
     assert_equal(checkpointed, plain)
     assert state_of(backbone) == before
     assert all(block.gradient_checkpointing for block in backbone.blocks)
@@ -118,9 +115,9 @@ def test_gradient_checkpointing_changes_nothing(backbone, probe):
 
 
 def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
+    plain = captured(backbone, probe)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rows = capture_probe(backbone, probe, Pooling(), CPU).layers
+        rows = captured(backbone, probe)
         backbone.encode(probe.batches[0]["input_ids"]).sum().backward()
     assert backbone.blocks[0].mlp.down_proj.weight.grad.any()
     for name, x_ND in rows.items():
@@ -130,14 +127,14 @@ def test_autocast_is_honoured_and_rows_are_float32(backbone, probe):
 
 
 def test_a_model_compiled_in_place_is_captured_and_not_compiled_again(backbone, probe):
-    plain = capture_probe(backbone, probe, Pooling(), CPU).layers
+    plain = captured(backbone, probe)
     counter = CompileCounter()
     for block in backbone.blocks:
         block.compile(backend=counter)
     ids = probe.batches[0]["input_ids"]
     backbone.encode(ids)
     num_frames = counter.frame_count
-    rows = capture_probe(backbone, probe, Pooling(), CPU).layers
+    rows = captured(backbone, probe)
     backbone.encode(ids)
     assert 0 < num_frames == counter.frame_count
     assert_equal(rows, plain)
@@ -152,20 +149,20 @@ def test_no_more_than_the_running_block_holds_its_streams(backbone):
             alive.append(sum(stream() is not None for stream in streams))
             return super().__call__(x_BTD, mask_BT)
 
-    capture_probe(backbone, make_probe(batch_size=1), Watching(), CPU)
+    captured(backbone, make_probe(batch_size=1), Watching())
     # A block's input, which is the stream before it, and its output.
     assert (len(streams), max(alive)) == (10, 2)
 
 
 @pytest.mark.parametrize("runs", [0, 2])
-def test_a_block_must_run_once(probe, runs):
+def test_a_block_must_run_once(backbone, probe, runs):
     class Odd(Backbone):
         def encode(self, input_ids):
-            x = self.llama.embed_tokens(input_ids)
-            position = self.llama.rotary_emb(x, torch.arange(x.shape[1])[None])
+            x = self.decoder.embed_tokens(input_ids)
+            position = self.decoder.rotary_emb(x, torch.arange(x.shape[1])[None])
             for block in [self.blocks[0]] + runs * [self.blocks[1]]:
                 x = block(x, position_embeddings=position)
             return x
 
     with pytest.raises(RuntimeError, match=f"layer_1 must run once .* got {runs} runs"):
-        capture_probe(Odd(), probe, Pooling(), CPU)
+        captured(Odd(backbone.lm), probe)

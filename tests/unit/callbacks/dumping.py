@@ -2,7 +2,7 @@
 
 import pytorch_lightning as pl
 import torch
-from probing import Backbone
+from probing import small_backbone
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -14,7 +14,7 @@ class Task(pl.LightningModule):
 
     def __init__(self, method="full_finetune"):
         super().__init__()
-        self.backbone = Backbone(method)
+        self.backbone = small_backbone(method)
         self.head = nn.Linear(32, 2)
         self.seen = []
 

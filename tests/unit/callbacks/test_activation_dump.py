@@ -5,14 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from dumping import CountingStore, Crash, Reseed, Task, fit
-from probing import assert_equal, fill_disk
+from probing import assert_equal, captured, fill_disk
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from loradrift.activations import ActivationStore, Pooling, StoreError, capture_probe
+from loradrift.activations import ActivationStore, Pooling, StoreError
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.config import UserError
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -26,9 +24,9 @@ def test_dumps_start_interval_and_end_once(dump, tmp_path, accumulate, every_n_s
 
 
 def test_step_0_is_the_base_model_and_the_last_one_the_trained(dump, root, probe, tmp_path):
-    base = capture_probe(Task("lora").backbone, probe, Pooling(), CPU).layers
+    base = captured(Task("lora").backbone, probe)
     tuned = fit(Task("lora"), tmp_path, [dump]).backbone
-    trained = capture_probe(tuned, probe, Pooling(), CPU).layers
+    trained = captured(tuned, probe)
     store = ActivationStore(root)
     assert_equal(store.read(0), base)
     assert_equal(store.read(5), trained)
@@ -51,9 +49,9 @@ def test_dumping_does_not_change_training(root, probe, tmp_path, method, accumul
 def test_the_trainers_precision_is_used(dump, probe, tmp_path):
     task = fit(Task(), tmp_path, [dump], precision="bf16-mixed")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected = capture_probe(task.backbone, probe, Pooling(), CPU).layers
+        expected = captured(task.backbone, probe)
     assert_equal(dump.store.read(5), expected)
-    full = capture_probe(task.backbone, probe, Pooling(), CPU).layers
+    full = captured(task.backbone, probe)
     assert not torch.equal(full["layer_1"], expected["layer_1"])
 
 
@@ -85,9 +83,7 @@ def test_a_resumed_run_dumps_the_same_bytes(root, probe, tmp_path):
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes(), path.name
 
 
-def test_a_full_disk_stops_training_but_does_not_mask_an_earlier_exception(
-    dump, tmp_path, monkeypatch
-):
+def test_a_full_disk_stops_training_but_masks_no_earlier_error(dump, tmp_path, monkeypatch):
     fill_disk(monkeypatch)
     with pytest.raises(StoreError, match=r"step=000000.safetensors could not be written"):
         fit(Task(), tmp_path, [dump])

@@ -3,15 +3,13 @@
 import pytest
 import torch
 from dumping import Task, fit
-from probing import assert_equal
+from probing import assert_equal, captured
 
-from loradrift.activations import ActivationStore, Pooling, capture_probe, pooling, row_sample
+from loradrift.activations import ActivationStore, Pooling, pooling, row_sample
 from loradrift.activations.reader import ActivationReader
 from loradrift.activations.row_file import RowFile
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.online_drift import OnlineDrift
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -23,7 +21,7 @@ def test_token_rows_are_written_as_they_come(root, probe, tmp_path, dtype, monke
     )
     store = ActivationStore(root, dtype=dtype)
     tuned = fit(Task(), tmp_path, [ActivationDump(store, probe, 5, every_token)]).backbone
-    expected = capture_probe(tuned, probe, every_token, CPU).layers
+    expected = captured(tuned, probe, every_token)
     assert_equal(store.read(5), {k: x.to(getattr(torch, dtype)) for k, x in expected.items()})
     store.verify(5)
     assert store.num_rows(5) == 6
