@@ -190,8 +190,7 @@ class Run:
     @property
     def distance(self) -> int:
         """How far it is from what its arm's name spells."""
-        assert self.arm is not None
-        distance = self.arm.distance(self.record)
+        distance = None if self.arm is None else self.arm.distance(self.record)
         assert distance is not None
         return distance
 

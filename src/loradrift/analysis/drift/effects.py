@@ -34,16 +34,10 @@ def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     ``exact`` says that all flips were counted: ``rng`` draws them beyond 40 blocks.
     """
     test = sign_flip(reduction["reduction_percent"].to_numpy(), rng=rng)
-    row = {
-        "tasks": reduction["task"].nunique(),
-        "seeds": reduction["seed"].nunique(),
-        "blocks": len(reduction),
-        "mean": test.estimate,
-        "p_sign_flip": test.p,
-        "least_p": test.least_p,
-        "exact": test.exact,
-    }
-    return pd.DataFrame([row])
+    counts = [reduction["task"].nunique(), reduction["seed"].nunique(), len(reduction)]
+    columns = ["tasks", "seeds", "blocks", "mean", "p_sign_flip", "least_p", "exact"]
+    row = [*counts, test.estimate, test.p, test.least_p, test.exact]
+    return pd.DataFrame([row], columns=columns)
 
 
 def effect_table(
@@ -60,12 +54,8 @@ def effect_table(
         row: dict[str, object] = {"task": task, "seeds": len(own)}
         for name, size in (("d_z", paired_d), ("pooled_d", pooled_d)):
             effect = size(treatment, control)
-            row |= {
-                name: effect.d,
-                f"{name}_hedges": effect.g,
-                f"{name}_ci_lower": effect.low,
-                f"{name}_ci_upper": effect.high,
-            }
+            row |= {name: effect.d, f"{name}_hedges": effect.g}
+            row |= {f"{name}_ci_lower": effect.low, f"{name}_ci_upper": effect.high}
         values_SN = _pseudo_values(change_S, by_row[str(task)])
         spread = hierarchical_bootstrap({str(task): values_SN}, rng)
         equal = equivalence(change_S, np.zeros_like(change_S), -EQUAL, EQUAL)

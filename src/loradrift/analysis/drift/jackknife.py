@@ -72,11 +72,8 @@ def cka_distance_replicates(k: Gram, m: Gram) -> Array:
 
 
 def _scaled(gram: Gram, factor: float) -> Gram:
-    return Gram(
-        factor * gram.upper_NN.astype(np.float64),
-        factor * gram.diagonal_N,
-        factor * gram.off_diagonal_sums_N,
-    )
+    upper_NN = factor * gram.upper_NN.astype(np.float64)
+    return Gram(upper_NN, factor * gram.diagonal_N, factor * gram.off_diagonal_sums_N)
 
 
 def _hsic_without_each(k: Gram, m: Gram) -> Array:

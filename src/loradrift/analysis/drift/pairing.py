@@ -165,11 +165,7 @@ def _is_usable(run: Run, problems: list[str]) -> bool:
 
 
 def _nearest(runs: list[Run]) -> Run | None:
-    """The run of one cell that is nearest to its arm's name.
-
-    Raises:
-        UserError: If several are equally near.
-    """
+    """The run of one cell that is nearest to its arm's name; two that are as near are refused."""
     near = [run for run in runs if run.distance == min(each.distance for each in runs)]
     if len(near) > 1:
         run = near[0]

@@ -82,16 +82,10 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     for run in runs:
         record = run.record
         row = {
-            "task": run.task,
-            "task_label": record.task_label,
-            "method": run.method,
-            "seed": run.seed,
-            "metric": record.config["task"]["metric"],
-            "steps": record.steps,
-            "trainable": record.parameters.get("trainable"),
-            "overrides": overrides(run),
-            "commit": record.git.get("commit"),
-            "device": record.device,
-        }
+            "task": run.task, "task_label": record.task_label, "method": run.method,
+            "seed": run.seed, "metric": record.config["task"]["metric"], "steps": record.steps,
+            "trainable": record.parameters.get("trainable"), "overrides": overrides(run),
+            "commit": record.git.get("commit"), "device": record.device,
+        }  # fmt: skip
         rows.append(row | record.metrics | record.performance)
     return pd.DataFrame(rows)

@@ -15,28 +15,26 @@ def drift_results(tables: DriftTables) -> dict[str, Any]:
     reduction, means = tables.reduction, tables.summary["mean"]
     tasks = list(dict.fromkeys(reduction["task"]))
     overall = tables.overall.iloc[0].to_dict()
-    plain: dict[str, Any] = _plain(
-        {
-            "control": tables.arms.control.name,
-            "treatment": tables.arms.treatment.name,
-            "not_compared": tables.others,
-            "tasks_analyzed": tasks,
-            "seeds_per_task": sorted({int(seed) for seed in reduction["seed"]}),
-            "task_results": {task: _task(tables, task) for task in tasks},
-            "cross_task_summary": {
-                "mean_drift_reduction_all_tasks": means.mean(),
-                "std_drift_reduction_all_tasks": means.std(ddof=1),
-                "sign_flip_all_blocks": {
-                    "num_blocks": overall["blocks"],
-                    "mean_drift_reduction_percent": overall["mean"],
-                    "p_value": overall["p_sign_flip"],
-                    "least_p_value": overall["least_p"],
-                    "exact": overall["exact"],
-                },
+    results = {
+        "control": tables.arms.control.name,
+        "treatment": tables.arms.treatment.name,
+        "not_compared": tables.others,
+        "tasks_analyzed": tasks,
+        "seeds_per_task": sorted(set(reduction["seed"])),
+        "task_results": {task: _task(tables, task) for task in tasks},
+        "cross_task_summary": {
+            "mean_drift_reduction_all_tasks": means.mean(),
+            "std_drift_reduction_all_tasks": means.std(ddof=1),
+            "sign_flip_all_blocks": {
+                "num_blocks": overall["blocks"],
+                "mean_drift_reduction_percent": overall["mean"],
+                "p_value": overall["p_sign_flip"],
+                "least_p_value": overall["least_p"],
+                "exact": overall["exact"],
             },
-        }
-    )
-    return plain
+        },
+    }
+    return {key: _plain(value) for key, value in results.items()}
 
 
 def _task(tables: DriftTables, task: str) -> dict[str, Any]:
@@ -45,10 +43,10 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
     effects = tables.effects.set_index("task").loc[task]
     drift = last_steps(tables.drift[tables.drift["task"] == task]).set_index("method")
 
-    def size(name: str) -> dict[str, Any]:
-        interval = [effects[f"{name}_ci_lower"], effects[f"{name}_ci_upper"]]
-        return {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
-
+    sizes = {}
+    for name in ("d_z", "pooled_d"):
+        interval = list(effects[[f"{name}_ci_lower", f"{name}_ci_upper"]])
+        sizes[name] = {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
     return {
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
@@ -66,7 +64,7 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
                 "p_value_sign_flip": summary["p_sign_flip"],
                 "least_p_value_sign_flip": summary["least_p"],
             },
-            "effect_sizes": {name: size(name) for name in ("d_z", "pooled_d")},
+            "effect_sizes": sizes,
             "equivalence": {
                 "margin_percent": EQUAL,
                 "ci_90_percent": list(effects[["equivalence_lower", "equivalence_upper"]]),

@@ -186,19 +186,13 @@ def _summary(
         beyond = t_interval(values, rows_of_probe)
         test = sign_flip(values, rng=rng)
         row = {
-            "task": task,
-            "seeds": len(values),
-            "mean": seeds.estimate,
-            "std": own["reduction_percent"].std(),
-            "ci_lower": seeds.low,
-            "ci_upper": seeds.high,
-            "ci_lower_any_text": beyond.low,
-            "ci_upper_any_text": beyond.high,
-            "p_sign_flip": test.p,
-            "least_p": test.least_p,
-            "row_variance": rows_of_probe.value,
-            "row_df": rows_of_probe.df,
-        }
+            "task": task, "seeds": len(values),
+            "mean": seeds.estimate, "std": own["reduction_percent"].std(),
+            "ci_lower": seeds.low, "ci_upper": seeds.high,
+            "ci_lower_any_text": beyond.low, "ci_upper_any_text": beyond.high,
+            "p_sign_flip": test.p, "least_p": test.least_p,
+            "row_variance": rows_of_probe.value, "row_df": rows_of_probe.df,
+        }  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -65,7 +65,7 @@ def token_drifts(
 ) -> Iterator[tuple[int, int, dict[str, float]]]:
     """Step, number of the layer, and drift by measure: of every layer at every dump.
 
-    ``cka``, ``cka_biased`` and ``cka_without_massive`` are measured beside ``measures``.
+    Three forms of CKA are measured beside ``measures``.
 
     Raises:
         StoreError: If a dump is damaged, or holds what has no drift; names it.

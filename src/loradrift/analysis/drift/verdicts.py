@@ -47,7 +47,6 @@ class _Tested(NamedTuple):
     interval: Interval | None = None
     """None if there is nothing to test."""
 
-    p: float = np.nan
     p_opposite: float = np.nan
     equal: bool = False
     """The 90 % interval lies strictly within the margin on both sides."""
@@ -68,7 +67,8 @@ def decide(
     if unknown := sorted(set(evidence) - set(names)):
         raise ValueError(f"evidence must be for one of {names}, got {unknown}")
     tested = {each.name: _test(each, evidence.get(each.name), seed) for each in hypotheses}
-    corrected = adjust({name: each.p for name, each in tested.items()})
+    p_values = {name: each.outcome.p for name, each in tested.items()}
+    corrected = adjust({name: np.nan if p is None else p for name, p in p_values.items()})
     opposite = adjust({name: each.p_opposite for name, each in tested.items()})
     return [_decided(tested[name], corrected[name], opposite[name].holm) for name in names]
 
@@ -129,26 +129,19 @@ def _untested(hypothesis: Hypothesis, reason: str, missing: str = "") -> _Tested
 
 
 def _sides(hypothesis: Hypothesis, evidence: Evidence) -> tuple[Array, Array]:
-    if list(evidence.treatment) != list(evidence.control):
-        raise ValueError(
-            f"{hypothesis.name} must have the same tasks in the same order on both sides, got "
-            f"{list(evidence.treatment)} and {list(evidence.control)}"
-        )
+    same = f"{hypothesis.name} must have the same"
+    tasks, others = list(evidence.treatment), list(evidence.control)
+    if tasks != others:
+        raise ValueError(f"{same} tasks in the same order on both sides, got {tasks} and {others}")
     treatment_ST, control_ST = stack(evidence.treatment), stack(evidence.control)
     if treatment_ST.shape != control_ST.shape:
-        raise ValueError(
-            f"{hypothesis.name} must have the same seeds on both sides, got "
-            f"{len(treatment_ST)} and {len(control_ST)}"
-        )
+        counts = f"{len(treatment_ST)} and {len(control_ST)}"
+        raise ValueError(f"{same} seeds on both sides, got {counts}")
     return treatment_ST, control_ST
 
 
 def _compare(
-    hypothesis: Hypothesis,
-    treatment_ST: Array,
-    control_ST: Array,
-    rows: Variance | None,
-    seed: int,
+    hypothesis: Hypothesis, treatment_ST: Array, control_ST: Array, rows: Variance | None, seed: int
 ) -> _Tested:
     """The tests on both sides of the margin, and the intervals that go with them."""
     margin, rng = hypothesis.margin, np.random.default_rng(seed)
@@ -188,7 +181,7 @@ def _compare(
     )
     # Two one-sided tests, in the form that needs no spread and contains the rows' part.
     within = max(-inner.low, inner.high) < margin * (1 - ROUNDING)
-    return _Tested(outcome, interval, p, p_opposite, within)
+    return _Tested(outcome, interval, p_opposite, within)
 
 
 def _number(value: float) -> float | None:
@@ -211,11 +204,11 @@ def _means_ratio(
     """Ratio of the means, likewise; its interval is of ``treatment - (1 - margin) control``."""
     means = treatment_ST.mean(axis=1), control_ST.mean(axis=1)
     ratio_rows = rows and Variance(rows.value / 100**2, rows.df)
-    ratios = [ratio_interval(*means, ratio_rows, level) for level in LEVELS]
     intervals = []
-    for each in ratios:
-        estimate, low, high = (100 * (1 - end) for end in (each.estimate, each.high, each.low))
-        intervals.append(each._replace(estimate=estimate, low=low, high=high))
+    for level in LEVELS:
+        ratio = ratio_interval(*means, ratio_rows, level)
+        estimate, low, high = (100 * (1 - end) for end in (ratio.estimate, ratio.high, ratio.low))
+        intervals.append(ratio._replace(estimate=estimate, low=low, high=high))
     # Blocks in percent of one number, so that their mean is on the margin when the contrast is 0.
     change_ST = 100 * (control_ST - treatment_ST) / control_ST.mean()
     excess_ST = hypothesis.margin * (1 - control_ST / control_ST.mean())

@@ -73,6 +73,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
     """The report's content, in order; ``edges`` is the flag for best values of the search."""
     tables = findings.tables
     control, treatment = (arm.label for arm in tables.arms)
+    summary = tables.summary.drop(columns=["row_variance", "row_df"])
     others = "; ".join(tables.others)
     kinds = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
     controls = tables.controls.groupby(["task", "layer"], sort=False)[kinds]
@@ -86,9 +87,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
         *([Paragraph(f"Not compared: {others}. {choose}")] if others else []),
         *figures["drift_reduction"],
         Table(
-            tables.summary.drop(columns=["row_variance", "row_df"]).rename(
-                columns={"mean": "reduction %"}
-            ),
+            summary.rename(columns={"mean": "reduction %"}),
             "Drift reduction in percent per task. The second interval also holds for other rows "
             "than the probe's (jackknife over rows). p is the exact two-sided sign-flip test over "
             "seeds; least p is the smallest value that so many seeds can reach, whatever the data.",
@@ -134,8 +133,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
         Heading("The instruments' self-test"),
         Paragraph(
             "Run before this report was written; had one failed, there would be no report. The "
-            "reference is the published formula in float64, which shares no code with the "
-            "measure."
+            "reference is the published formula in float64, which shares no code with the measure."
         ),
         Table(self_check_table(findings.self_checks), "Every self-check."),
     ]
