@@ -7,8 +7,7 @@ from typing import Any
 from loradrift.config import check
 from loradrift.report.blocks import Figure
 
-Drawn = Figure | Sequence[Figure] | None
-Drawers = Mapping[str, Callable[[Any, Path], Drawn]]
+Drawers = Mapping[str, Callable[[Any, Path], Figure | Sequence[Figure] | None]]
 """Name -> function that draws from tables, saves in a folder and gives the figure or figures; None
 where the tables have nothing to show."""
 

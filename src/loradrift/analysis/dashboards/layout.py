@@ -17,7 +17,7 @@ ONLINE = (
 
 
 class Contents(NamedTuple):
-    """What the dashboards of a study show."""
+    """What the dashboards of a study show; ``figures`` are PNG files by name."""
 
     study: str
     layers: list[str]
@@ -34,7 +34,6 @@ class Contents(NamedTuple):
 
     tables: dict[str, pd.DataFrame]
     figures: dict[str, Path]
-    """Name -> PNG file."""
 
 
 def build(contents: Contents, project: str, entity: str, *, online: bool) -> tuple[Any, Any]:

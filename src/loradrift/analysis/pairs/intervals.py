@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 INTERVALS = ("spearman", "pearson", "roc_auc", "accuracy")
 """The metrics that have one."""
 
-UNDEFINED = 0.05  # largest share of samples without a metric (of one class) for it to have one
+UNDEFINED = 0.05  # share of samples in which a metric with an interval may be undefined
 CELLS = 2_000_000  # samples times pairs at a time
 
 

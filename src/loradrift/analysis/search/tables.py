@@ -92,7 +92,7 @@ def _analyse(study: "optuna.Study", seed: int) -> Searches:
         for key, value in sorted(trial.params.items())
     ]
     tables = Searches(
-        summary=_summary(study, best, table),
+        summary=_summary(study, table),
         trials=table,
         coordinates=pd.DataFrame(values, columns=["number", "key", "value"]),
         importance=_importance(study, seed),
@@ -117,9 +117,8 @@ def state_of(trial: "FrozenTrial", trials: Sequence["FrozenTrial"]) -> str:
     return "interrupted" if was_interrupted(trial, trials) else "killed"
 
 
-def _summary(
-    study: "optuna.Study", best: "FrozenTrial | None", trials: pd.DataFrame
-) -> pd.DataFrame:
+def _summary(study: "optuna.Study", trials: pd.DataFrame) -> pd.DataFrame:
+    best = best_trial(study)
     counts = Counter(trials["state"])
     seconds = trials["seconds"].astype(float)
     completed = trials.loc[trials["state"] == "complete", "value"]  # pruned ones have values too

@@ -67,19 +67,16 @@ def _folder(name: str, fingerprint: str, is_random: bool, runs: Path, cache: Pat
     from huggingface_hub import snapshot_download
 
     if is_random:
-        raise UserError(
-            f"the base model {name} was drawn at random (model.weights=random) and is not "
-            "stored; runs of a pretrained model have their weights analysed"
-        )
+        drawn = "was drawn at random (model.weights=random) and is not stored"
+        todo = "runs of a pretrained model have their weights analysed"
+        raise UserError(f"the base model {name} {drawn}; {todo}")
     places = [Path(name), runs.resolve().parent / name]
     with suppress(OSError, ValueError):  # an earlier download
         places.append(Path(snapshot_download(name, local_files_only=True)))
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
-        raise UserError(
-            f"the base model {name} is not on this machine; copy its folder here under this "
-            "name, or analyse on the machine that trained"
-        )
+        todo = "copy its folder here under this name, or analyse on the machine that trained"
+        raise UserError(f"the base model {name} is not on this machine; {todo}")
     model = ModelConfig(name="local", path=str(folder), weights="pretrained")
     if model_fingerprint(model, seed=0, cache=cache) != fingerprint:
         raise UserError(

@@ -18,19 +18,18 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
     """A run that trained ``adapter``."""
 
     def write(method="lora", status=Status.SUCCESS, **model_settings) -> Path:
-        folder = tmp_path / "run"
         record = RunRecord(
             coordinates={"method": method, "task": "pretrain"},
             config={"model": {"path": str(model_folder), "weights": "pretrained"} | model_settings},
             status=status,
             fingerprints={"base_model": model_fingerprint(model, seed=0, cache=tmp_path)},
         )
-        Cell(folder, record).save()
+        Cell(tmp_path / "run", record).save()
         if status == Status.SUCCESS and method == "lora":
             adapter(name="run/model")
         elif status == Status.SUCCESS:
-            shutil.copytree(model_folder, folder / "model")
-        return folder
+            shutil.copytree(model_folder, tmp_path / "run/model")
+        return tmp_path / "run"
 
     return write
 
