@@ -70,7 +70,7 @@ def plant(
     """
     config = {} if method in ("full_finetune", "majority") else {"rank": 8}
     if "method.rank=" in variant:
-        config = {"rank": int(variant.split("method.rank=")[1].split(",", maxsplit=1)[0])}
+        config = {"rank": int(variant.partition("method.rank=")[2].partition(",")[0])}
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
     record = RunRecord(
         coordinates={

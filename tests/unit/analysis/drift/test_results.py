@@ -12,12 +12,7 @@ from loradrift.analysis.drift.hypothesis_data import _missing, decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import analyse
-from loradrift.analysis.drift_report.page import (
-    _effects,
-    _equal_performance,
-    _overall,
-    summary_table,
-)
+from loradrift.analysis.drift_report import page
 from loradrift.statistics import equivalence, paired_d, pooled_d
 
 
@@ -51,16 +46,14 @@ def test_tasks_with_different_seeds_are_undecided_and_say_what_to_add(found):
 @pytest.mark.parametrize(
     ("overrides", "command"),
     [
-        (
-            "task.epochs=1",
-            "`python train.py -m task=sst2 method=full_finetune,lora seed=2 task.epochs=1`",
-        ),
+        ("task.epochs=1", "`python train.py -m task=sst2 {} seed=2 task.epochs=1`"),
         ("data.root=glue~40a947f2", "the command of its other seeds with seed=2"),
     ],
 )
 def test_a_shortened_override_is_not_offered_to_be_typed(overrides, command):
     rows = [("sst2", 1, overrides), ("rte", 1, overrides), ("rte", 2, overrides)]
     runs = pd.DataFrame(rows, columns=["task", "seed", "overrides"])
+    command = command.format("method=full_finetune,lora")
     assert _missing(Arms.of(), runs) == f"no pair of sst2 seed=2: {command} adds it"
 
 
@@ -86,9 +79,9 @@ def test_blocks_of_all_tasks_are_tested_together(found):
     assert whole["exact"] is True
     reductions = tables.reduction["reduction_percent"]
     assert whole["mean_drift_reduction_percent"] == pytest.approx(reductions.mean())
-    assert "Over all 9 seed x task blocks" in _overall(tables).text
-    assert "p = 0.00391 (exact; 0.00391 is the least" in _overall(tables).text
-    last = summary_table(tables).iloc[-1]
+    assert "Over all 9 seed x task blocks" in page._overall(tables).text
+    assert "p = 0.00391 (exact; 0.00391 is the least" in page._overall(tables).text
+    last = page.summary_table(tables).iloc[-1]
     assert last["p"] == "0.00391 (least possible 0.00391)" and last["95 % interval"] == "-"
 
 
@@ -109,7 +102,7 @@ def test_effect_sizes_and_descriptions(found):
     expected = equivalence(values, np.zeros(3), -20, 20)
     assert equal["ci_90_percent"] == pytest.approx([expected.interval.low, expected.interval.high])
     assert equal["p_value"] == pytest.approx(expected.p) and equal["margin_percent"] == 20
-    sizes, others = _effects(tables)
+    sizes, others = page._effects(tables)
     assert list(sizes.frame)[2:4] == ["d_z", "d_z, Hedges"]
     assert {"Bonferroni", "Holm", "BH"} <= set(others.frame)
     assert "bootstrap" not in " ".join([*others.frame, others.caption])
@@ -122,7 +115,7 @@ def test_a_score_reached_before_the_first_validation_is_marked(found, tmp_path):
     table = tables.equal_performance.set_index("method")
     assert table["before_first_validation"].to_dict() == {"full_finetune": False, "lora": True}
     assert table.loc["lora", "step"] == 50
-    shown = _equal_performance(tables)
+    shown = page._equal_performance(tables)
     column = shown.frame.set_index("method")["before the first validation"]
     assert column.to_dict() == {"full fine-tuning": 0, "LoRA": 1}
     assert "before the first validation nobody knows when" in shown.caption
