@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ class TokenTable(Rows):
     flat: NDArray[np.int32]
     offsets: NDArray[np.int64]
     labels: NDArray[np.int64]
-    """The class of each row; for an :class:`~loradrift.data.base.Example` its target's first token.
-    """
+    """The class of each row; of an example, the place of its target's first token."""
 
     num_truncated: int
 
@@ -45,15 +44,12 @@ class TokenTable(Rows):
     def head(self, num_tokens: int) -> "TokenTable":
         """The first rows of a table of running text, with ``num_tokens`` in all.
 
-        The last row may be cut; if one token is left of it, which predicts nothing, it is left
-        out.
+        The last row may be cut; one token left of it predicts nothing, and is left out.
         """
         ends = np.minimum(self.offsets, num_tokens)
         size = int((np.diff(ends) > 1).sum())
-        flat, offsets = self.flat[: ends[size]], ends[: size + 1]
-        return replace(
-            self, ids=self.ids[:size], flat=flat, offsets=offsets, labels=self.labels[:size]
-        )
+        flat, labels = self.flat[: ends[size]], self.labels[:size]
+        return TokenTable(self.ids[:size], flat, ends[: size + 1], labels, self.num_truncated)
 
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one row."""

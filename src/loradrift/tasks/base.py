@@ -165,8 +165,9 @@ class Task(pl.LightningModule):
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, strict=False)
-        values: dict[str, Any] = {**state}
-        set_model_state_dict(self, values, options=options)  # of sharded parameters each its part
+        set_model_state_dict(
+            self, {**state}, options=options
+        )  # of sharded parameters each its part
 
     def log_training(self, loss: Tensor, batch_idx: int) -> None:
         """Log the mean loss of a step's micro-batches, at the steps that are written only."""

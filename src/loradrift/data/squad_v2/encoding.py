@@ -81,10 +81,7 @@ def encode(
 
 
 def answer_tokens(question: Question, offsets: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """First and last token of the context that hold the first gold answer.
-
-    ``offsets`` are the characters, from and to, of each token of the context.
-    """
+    """First and last token of those at ``offsets`` (in characters) that hold the first answer."""
     if not question.answers:
         return None
     text, start = question.answers[0]

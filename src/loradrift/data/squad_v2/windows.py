@@ -45,9 +45,7 @@ class Ragged:
     """A list column of a memory-mapped Arrow file: rows are read from the disk when asked for."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
-        self._chunks = [
-            (chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks
-        ]
+        self._chunks = [(c.offsets.to_numpy(), c.values.to_numpy()) for c in column.chunks]
         lengths = [np.diff(offsets) for offsets, _ in self._chunks]
         self._starts = np.cumsum([0, *map(len, lengths)]).tolist()
         self.lengths: NDArray[np.int64] = np.concatenate(lengths)

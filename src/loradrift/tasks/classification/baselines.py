@@ -1,11 +1,6 @@
-"""Labels without training: the most frequent one, a random one, or the untrained model's.
+"""Labels without training: the most frequent one, a random one, or the untrained model's."""
 
-The untrained model chooses the label whose words it finds likeliest (Brown et al. 2020,
-arXiv:2005.14165).
-"""
-
-# Shape suffixes: N rows, C classes, B rows at a time, A answer tokens, D width, V vocabulary,
-# T tokens.
+# Shape suffixes: N rows, C classes, B rows at a time, T tokens, A of the answer, D width, V words.
 
 import operator
 import random
@@ -86,7 +81,10 @@ def _certain(labels: Sequence[int], num_classes: int) -> Tensor:
 def zero_shot(
     form: GlueFormat, config: Config, data: PreparedData, rows: Sequence[Row], backbone: Backbone
 ) -> Tensor:
-    """Share (N, C) of each label's words in the likelihood of all labels' words."""
+    """Share (N, C) of each label's words in the likelihood of all labels' words.
+
+    The untrained model's label is the likeliest (Brown et al. 2020, arXiv:2005.14165).
+    """
     questions = [form.question.format(text=row.text, pair=row.pair) for row in rows]
     settings = (form.answers, config.task.max_length)
     prompts = [tokenize_answers(data.tokenizer, question, *settings) for question in questions]
@@ -103,8 +101,7 @@ def tokenize_answers(
     Question and answer are tokenised together: a tokenizer may join them, or put a space before a
     text of its own. A long question loses its beginning, since its end asks.
     """
-    texts = [question + answer for answer in answers]
-    ids = token_ids(tokenizer, texts)
+    ids = token_ids(tokenizer, [question + answer for answer in answers])
     bos, _ = special_ids(tokenizer)
     parted = (len(set(tokens)) > 1 for tokens in zip(*ids, strict=False))
     shared = sum(1 for _ in takewhile(operator.not_, parted))

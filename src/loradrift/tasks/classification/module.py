@@ -7,13 +7,7 @@ from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    BinaryAccuracy,
-    BinaryF1Score,
-    MulticlassAccuracy,
-    MulticlassF1Score,
-)
+from torchmetrics import MeanMetric, Metric, MetricCollection, classification
 
 from loradrift.config import OptimConfig
 from loradrift.data import Batch, Rows
@@ -32,10 +26,10 @@ class Prediction(NamedTuple):
 def label_scores(num_classes: int) -> dict[str, Metric]:
     """Accuracy, and F1: of label 1 where there are two labels, else the mean over labels."""
     if num_classes == 2:
-        return {"accuracy": BinaryAccuracy(), "f1": BinaryF1Score()}
+        return {"accuracy": classification.BinaryAccuracy(), "f1": classification.BinaryF1Score()}
     return {
-        "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-        "f1": MulticlassF1Score(num_classes, average="macro"),
+        "accuracy": classification.MulticlassAccuracy(num_classes, average="micro"),
+        "f1": classification.MulticlassF1Score(num_classes, average="macro"),
     }
 
 

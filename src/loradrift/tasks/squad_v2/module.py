@@ -24,9 +24,6 @@ from loradrift.tasks.squad_v2.spans import (
 if TYPE_CHECKING:
     from loradrift.tasks.squad_v2 import SquadConfig
 
-TUNED = ("best_exact", "best_f1")
-"""Official figures with a threshold chosen on the very rows that they are of."""
-
 
 class QuestionAnsweringTask(Task):
     """Span and answerability losses; official SQuAD v2 figures for validation and test.
@@ -60,17 +57,17 @@ class QuestionAnsweringTask(Task):
 
     def prediction_files(self, rows: Rows) -> dict[str, Any]:
         """What SQuAD's own evaluation reads, and the best spans with their log-probabilities."""
-        readings = self.readings
-        return official_files(
-            answers={name: self.answer(reading) for name, reading in readings.items()},
-            spans={name: reading.answer for name, reading in readings.items()},
-            unanswerable={name: reading.unanswerable for name, reading in readings.items()},
-        ) | {
-            "nbest_predictions.json": {
-                name: [{"text": text, "log_probability": score} for text, score in reading.best]
-                for name, reading in readings.items()
-            }
+        readings = self.readings.items()
+        files = official_files(
+            answers={name: self.answer(reading) for name, reading in readings},
+            spans={name: reading.answer for name, reading in readings},
+            unanswerable={name: reading.unanswerable for name, reading in readings},
+        )
+        nbest = {
+            name: [{"text": text, "log_probability": score} for text, score in reading.best]
+            for name, reading in readings
         }
+        return files | {"nbest_predictions.json": nbest}
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """Share of the questions that are answered exactly, or rightly left unanswered."""
@@ -92,7 +89,7 @@ class QuestionAnsweringTask(Task):
     def figures(self, split: str) -> dict[str, float]:
         """Official figures at the threshold, which the validation rows choose.
 
-        Of the evaluation rows also the best ones of any threshold.
+        Of the evaluation rows also the best ones of any threshold, which is tuned on these rows.
         """
         validating = split == "validation"
         loader = self.trainer.val_dataloaders if validating else self.trainer.test_dataloaders
@@ -111,7 +108,8 @@ class QuestionAnsweringTask(Task):
         if validating:
             more = {"threshold": self.threshold}
         else:
-            more = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in TUNED}
+            best = ("best_exact", "best_f1")
+            more = {f"{name}_tuned_on_these_rows": figures[name] / 100 for name in best}
         loss = float(self._mean_loss.compute())
         self._mean_loss.reset()
         return shares(figures) | more | {"loss": loss}
