@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from loradrift.adapters.adapter_files import CONFIG, MAGNITUDE, WEIGHTS, AdapterFiles, read_files
-from loradrift.adapters.check_result import other_shape
-from loradrift.adapters.file_checks import lone_factor, misfit
+from loradrift.adapters.file_checks import lone_factor, misfit, other_shape
 from loradrift.config import UserError
 from loradrift.weights import Dora, LowRank, StoredWeights
 

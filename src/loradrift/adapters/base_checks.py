@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from loradrift.adapters.adapter_files import AdapterFiles
-from loradrift.adapters.check_result import Finding, Findings, fails, holds, other_shape, unjudged
+from loradrift.adapters.check_result import Finding, Findings, fails, holds, unjudged
+from loradrift.adapters.file_checks import other_shape
 from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix
 from loradrift.config import UserError
 from loradrift.weights import LowRank, StoredWeights, inner, norm

@@ -1,6 +1,6 @@
 """What a certificate says: named checks, each with a verdict, a line and figures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -116,8 +116,3 @@ def some(names: Iterable[str]) -> str:
     """The first name, and how many more there are."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first
-
-
-def other_shape(module: str, change: Sequence[int], weight: object, owner: str) -> str:
-    """That a module's factors are of another shape than the weight that ``owner`` has there."""
-    return f"{module} changes a weight of shape {tuple(change)}, and {owner} has {weight} there"

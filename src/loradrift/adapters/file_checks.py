@@ -2,21 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from torch import nn
 
 from loradrift.adapters.adapter_files import CONFIG, HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
-from loradrift.adapters.check_result import (
-    Finding,
-    Findings,
-    fails,
-    holds,
-    other_shape,
-    some,
-    unjudged,
-)
+from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
@@ -203,6 +195,11 @@ def _shapes(files: AdapterFiles, model: nn.Module) -> Misfits:
         elif change != shape:
             what = other_shape(module, change, shape, "the base model")
             yield "base", fails(f"{what}: an adapter of another base")
+
+
+def other_shape(module: str, change: Sequence[int], weight: object, owner: str) -> str:
+    """That a module's factors are of another shape than the weight that ``owner`` has there."""
+    return f"{module} changes a weight of shape {tuple(change)}, and {owner} has {weight} there"
 
 
 def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:

@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loradrift.adapters import AdapterFiles, Fingerprints
+from loradrift.adapters import AdapterFiles, Check, Fingerprints, read_files
 from loradrift.adapters.adapter_files import CONFIG, HEAD
 from loradrift.adapters.base_checks import open_stored
-from loradrift.adapters.check_result import Finding, Findings, holds, unjudged
+from loradrift.adapters.check_result import Finding, Findings, holds, ordered, unjudged
 from loradrift.adapters.file_checks import check_files
 from loradrift.config import ModelConfig, UserError
+from loradrift.diagnose.advice import diagnose_command
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import check_base_path, load_base
 from loradrift.models import model_fingerprint
 from loradrift.runs import RunRecord, read_record
+
+NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
+"""Checks that fail where an adapter is loaded as its files say, and these change nothing."""
 
 
 @dataclass(frozen=True)
@@ -147,3 +151,29 @@ def _model_name(model: str) -> str:
     """The end of a path or hub name, also of a snapshot in the hub's cache."""
     cached = [part for part in Path(model).parts if part.startswith("models--")]
     return cached[0].rpartition("--")[2] if cached else Path(model).name
+
+
+def find_case(adapter: str, base: str | None) -> AdapterCase:
+    """Find and read an adapter that is to be used, not diagnosed, as ``diagnose`` does.
+
+    Raises:
+        UserError: If there is no adapter or no base, or the files are not whole; names the check.
+    """
+    folder, run = find_adapter(adapter)
+    try:
+        files = read_files(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error}") from None
+    own = check_own(files, run)
+    case = open_case(files, base, run, own)
+    for check in ordered(own):
+        if check.passed is False and check.name not in NOTHING_TO_ADD:
+            raise refusal(case, check)
+    return case
+
+
+def refusal(case: AdapterCase, check: Check) -> UserError:
+    """The error that names a failing check, and how to learn more."""
+    command = diagnose_command(str(case.files.folder), case.base)
+    what = f"the adapter {case.files.folder} is not applied to {case.base}: {check}"
+    return UserError(f"{what}; `{command}` says what to change")

@@ -9,27 +9,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from loradrift.adapters import Certificate, Check, certify, read_files
+from loradrift.adapters import Certificate, Check, certify
 from loradrift.adapters.check_result import Findings, ordered
 from loradrift.adapters.file_checks import check_fit
 from loradrift.adapters.lora_layers import DEFAULT
 from loradrift.config import UserError
-from loradrift.diagnose.adapter_case import (
-    AdapterCase,
-    check_own,
-    find_adapter,
-    open_case,
-    recorded_files,
-)
-from loradrift.diagnose.advice import diagnose_command, path_codes
+from loradrift.diagnose.adapter_case import NOTHING_TO_ADD, AdapterCase, recorded_files, refusal
+from loradrift.diagnose.advice import path_codes
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import quiet
 
 SAME = 0.9999
 """Outputs on the same text with a larger cosine than this count as the same."""
-
-NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
-"""Checks that fail where an adapter is loaded as its files say, and these change nothing."""
 
 
 @dataclass(frozen=True)
@@ -164,25 +155,6 @@ class Applied(NamedTuple):
     nothing, or something could not be judged."""
 
 
-def find_case(adapter: str, base: str | None) -> AdapterCase:
-    """Find and read an adapter that is to be used, not diagnosed, as ``diagnose`` does.
-
-    Raises:
-        UserError: If there is no adapter or no base, or the files are not whole; names the check.
-    """
-    folder, run = find_adapter(adapter)
-    try:
-        files = read_files(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error}") from None
-    own = check_own(files, run)
-    case = open_case(files, base, run, own)
-    for check in ordered(own):
-        if check.passed is False and check.name not in NOTHING_TO_ADD:
-            raise _refusal(case, check)
-    return case
-
-
 def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
     """Load the adapter by the first path of which the certificate holds.
 
@@ -200,14 +172,7 @@ def apply_adapter(case: AdapterCase, loaded: LoadedBase) -> Applied:
             return Applied(adapted, path, None if path.applied else path.certificate.verdict)
     failed = explain(own, tried)
     assert failed is not None
-    raise _refusal(case, failed)
-
-
-def _refusal(case: AdapterCase, check: Check) -> UserError:
-    """The error that names a failing check, and how to learn more."""
-    command = diagnose_command(str(case.files.folder), case.base)
-    what = f"the adapter {case.files.folder} is not applied to {case.base}: {check}"
-    return UserError(f"{what}; `{command}` says what to change")
+    raise refusal(case, failed)
 
 
 def best_path(tried: Sequence[LoadAttempt]) -> LoadAttempt | None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import AdapterFiles, Factors, read_files
-from loradrift.adapters.check_result import other_shape, some
+from loradrift.adapters.check_result import some
+from loradrift.adapters.file_checks import other_shape
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed, matrix_of
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
