@@ -11,8 +11,6 @@ from loradrift.launching.multirun import Multirun, MultirunConf
 from loradrift.launching.processes import JoblibLauncher
 from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 
-__all__ = ["JoblibLauncher", "LocalLauncher", "SlurmLauncher", "register"]
-
 
 def register() -> None:
     """Make launchers and multiruns known to Hydra, and the schemas to ``conf/hydra/launcher/``.

@@ -6,7 +6,6 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 
 from loradrift.config import StudyConfig, UserError, check
 
@@ -40,15 +39,17 @@ def read_arguments(
         if key in AXES:
             if (name := f"study.{AXES[key]}") in keys:
                 raise UserError(f"{text} and {name} say the same: type one of them")
-            axes[AXES[key]] = _values(override)
+            varied = override.is_sweep_override()
+            values = override.sweep_iterator() if varied else [override.value()]
+            axes[AXES[key]] = [each if isinstance(each, int) else str(each) for each in values]
         elif key in BY_ITSELF and override.value() is not None:
             why = f"study={study.name} {BY_ITSELF[key]} is typed without study=…"
             raise UserError(f"{text}: {why}")
         elif key == "phase":
             raise UserError(f"{text}: a study says itself what a run is for: study.phases=[…]")
         elif override.is_sweep_override() and key in LISTS:
-            values = text.partition("=")[2]
-            raise UserError(f"{text}: a study has one {key}, a list: {key}=[{values}]")
+            listed = f"{key}=[{text.partition('=')[2]}]"
+            raise UserError(f"{text}: a study has one {key}, a list: {listed}")
         elif override.is_sweep_override():
             raise UserError(
                 f"{text}: study={study.name} varies task, method and seed alone; another setting "
@@ -60,9 +61,3 @@ def read_arguments(
     for name in ("phases", *AXES.values()):
         check(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
     return study, typed
-
-
-def _values(override: Override) -> list[Any]:
-    sweep = override.is_sweep_override()
-    values = list(override.sweep_iterator()) if sweep else [override.value()]
-    return [value if isinstance(value, int) else str(value) for value in values]

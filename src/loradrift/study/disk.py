@@ -55,11 +55,8 @@ def study_sizes(configs: Iterable[Config], at_a_time: int) -> Sizes:
             known[kind] = run_sizes(config)
         sizes.append(known[kind])
     points = sorted((each.resume_point for each in sizes), reverse=True)
-    return Sizes(
-        sum(each.weights for each in sizes),
-        sum(each.activations for each in sizes),
-        sum(points[:at_a_time]),
-    )
+    activations = sum(each.activations for each in sizes)
+    return Sizes(sum(each.weights for each in sizes), activations, sum(points[:at_a_time]))
 
 
 def run_sizes(config: Config) -> Sizes:

@@ -4,7 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from loradrift.config import StudyConfig, UserError
 from loradrift.config.studies import phase_folder
@@ -90,22 +90,14 @@ def _ended(folder: Path) -> RunRecord | None:
 
 def print_listing(name: str, lines: Sequence[Line]) -> None:
     """A table, and the sum."""
-    import pandas as pd
-
-    from loradrift.report.terminal import print_table
-
     columns = ["phase", "task", "method", "cells", "done", "time left"]
     rows = [(*line[:5], duration(line.seconds_left)) for line in lines]
-    print_table(pd.DataFrame(rows, columns=columns), f"study={name}", groups=2)
+    _print_table(rows, columns, f"study={name}", groups=2)
     print(f"time left: {time_left(lines)}")
 
 
 def print_memory(cells: Iterable[StudyCell]) -> None:
     """A table of what each task and method needed in its sanity check, and will in production."""
-    import pandas as pd
-
-    from loradrift.report.terminal import print_table
-
     rows = []
     for cell in cells:
         config = cell.config
@@ -115,7 +107,15 @@ def print_memory(cells: Iterable[StudyCell]) -> None:
         trainable = record.parameters["trainable"]
         rows.append((config.task.name, config.method.name, f"{trainable:,}", f"{peak:.0f} MiB"))
     columns = ["task", "method", "trainable", "peak memory"]
-    print_table(pd.DataFrame(rows, columns=columns), "Memory of each task and method")
+    _print_table(rows, columns, "Memory of each task and method")
+
+
+def _print_table(rows: list[Any], columns: list[str], title: str, groups: int = 0) -> None:
+    import pandas as pd
+
+    from loradrift.report.terminal import print_table
+
+    print_table(pd.DataFrame(rows, columns=columns), title, groups=groups)
 
 
 def time_left(lines: Sequence[Line]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,7 +43,7 @@ def _start(pid: int) -> str:
     return "gone"
 
 
-def recover(study: optuna.Study, storage: RDBStorage) -> None:
+def recover(study: Study, storage: RDBStorage) -> None:
     """Fail the trials whose process has ended: here at once, elsewhere after the grace period.
 
     To be called while no other process can claim a trial of the study.
@@ -64,7 +65,7 @@ def recover(study: optuna.Study, storage: RDBStorage) -> None:
             give_up(study, storage, trial, why)
 
 
-def give_up(study: optuna.Study, storage: RDBStorage, trial: FrozenTrial | Trial, why: str) -> None:
+def give_up(study: Study, storage: RDBStorage, trial: FrozenTrial | Trial, why: str) -> None:
     """Fail a trial whose process has ended, queue it once more, and say so.
 
     One that was killed before is not: its values may be what kills it. It does not count, so that a
@@ -98,7 +99,7 @@ def was_interrupted(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
     return bool(trial.user_attrs.get(INTERRUPTIONS, 0) > inherited)
 
 
-def _retry(study: optuna.Study, lost: FrozenTrial) -> bool:
+def _retry(study: Study, lost: FrozenTrial) -> bool:
     """Queue a trial once more, unless it was killed before; whether it is queued."""
     allowed = 1 + lost.user_attrs.get(INTERRUPTIONS, 0)
     queued: bool = len(lost.system_attrs.get("retry_history", [])) < allowed

@@ -206,17 +206,15 @@ class SearchSweep(OptunaSweeperImpl):
         if not queued and len(settled(trials)) + len(open_trials) >= search.num_trials:
             return None
         firsts = [trial for trial in trials if retried(trial) is None]
-        search.study.sampler = self._sampler(search.space, len(firsts))
+        if self._is_grid():
+            search.study.sampler = make_sampler(self.sampler)(self._grid(search.space))
+        else:
+            search.study.sampler = sampler_of_trial(self.sampler, len(firsts))
         trial = search.study.ask()
         search.storage.record_heartbeat(trial._trial_id)
         trial.set_user_attr("launcher", worker())  # last: without it the claim was not finished
         [overrides] = self._configure_trials([trial], search.space, search.fixed, search.extra)
         return trial, tuple(overrides)
-
-    def _sampler(self, space: Space, index: int) -> Any:
-        if self._is_grid():
-            return make_sampler(self.sampler)(self._grid(space))
-        return sampler_of_trial(self.sampler, index)
 
     def _run(self, search: Search, trial: Trial, overrides: tuple[str, ...]) -> None:
         name, trial_id = search.study.study_name, trial._trial_id

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -16,13 +16,9 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from loradrift.config import UserError
-from loradrift.launching import (
-    JoblibLauncher,
-    LocalLauncher,
-    SlurmLauncher,
-    launched_job,
-    scheduler,
-)
+from loradrift.launching import launched_job, scheduler
+from loradrift.launching.processes import JoblibLauncher
+from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 from loradrift.sweeping.storage import open_storage
 
 NOTHING = {"hydra_context": None, "task_function": None, "config": None}
@@ -34,7 +30,6 @@ class Order:
 
     overrides: list[str]
     number: int
-    losses: list[str] = field(default_factory=list)
 
     def __call__(self) -> str:
         match self.overrides:
@@ -123,11 +118,18 @@ def children(pid):
             for n in path.read_text().split()]  # fmt: skip
 
 
-@pytest.mark.parametrize("launcher", [LocalLauncher, SlurmLauncher])
-def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
-    monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
-    wanted = rf"launcher=submitit_{launcher.cluster} needs .* pip install '.\[cluster\]'"
-    with pytest.raises(UserError, match=wanted):
+@pytest.mark.parametrize(
+    ("launcher", "submitit", "message"),
+    [
+        (LocalLauncher, None, r"launcher=submitit_local needs .* pip install '.\[cluster\]'"),
+        (SlurmLauncher, None, r"launcher=submitit_slurm needs .* pip install '.\[cluster\]'"),
+        (SlurmLauncher, "found", r"no sbatch and srun: .* or take submitit_local"),
+    ],
+)
+def test_without_submitit_or_slurm_the_remedy_is_named(monkeypatch, launcher, submitit, message):
+    monkeypatch.setattr(scheduler, "find_spec", lambda name: submitit)
+    monkeypatch.setattr(scheduler, "which", lambda name: None)
+    with pytest.raises(UserError, match=message):
         launcher().setup(**NOTHING)
 
 
@@ -145,13 +147,6 @@ def test_without_submitit_the_extra_is_named(monkeypatch, launcher):
 def test_a_setting_out_of_range_names_its_key(launcher, settings, message):
     with pytest.raises(UserError, match=message):
         launcher(**settings)
-
-
-def test_without_slurm_another_launcher_is_named(monkeypatch):
-    monkeypatch.setattr(scheduler, "find_spec", lambda name: name)
-    monkeypatch.setattr(scheduler, "which", lambda name: None)
-    with pytest.raises(UserError, match=r"no sbatch and srun: .* or take submitit_local"):
-        SlurmLauncher().setup(**NOTHING)
 
 
 NAME = "main/sst2/lora"

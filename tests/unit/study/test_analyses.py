@@ -36,11 +36,11 @@ def test_another_file_undoes_it(step, tmp_path, file):
     assert not step.done
 
 
-@pytest.mark.parametrize("state", [("def", False), ("abc", 1)])
+@pytest.mark.parametrize(
+    "state", [{"commit": "def", "dirty": False}, {"commit": "abc", "dirty": 1}]
+)
 def test_other_code_undoes_it(step, monkeypatch, state):
-    monkeypatch.setattr(
-        analyses, "git_state", lambda: dict(zip(("commit", "dirty"), state, strict=True))
-    )
+    monkeypatch.setattr(analyses, "git_state", lambda: state)
     assert not step.done
 
 
@@ -72,15 +72,17 @@ def made(monkeypatch):
     return names
 
 
-def write_trial(folder):
-    path = folder / "runs/drift.search/sst2/lora/seed=1/run.json"
+@pytest.fixture
+def trial(tmp_path):
+    """The record of a search's trial."""
+    path = tmp_path / "runs/drift.search/sst2/lora/seed=1/run.json"
     path.parent.mkdir(parents=True)
     path.write_text("{}")
+    return path
 
 
-def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, capsys):
+def test_the_flags_are_there_when_the_report_is_made(settings, made, trial, tmp_path, capsys):
     plant(tmp_path, "drift/sst2/lora")
-    write_trial(tmp_path)
     for phase in ("analysis", "report"):
         analyse(phase, settings, None)
     assert made == [("drift", True), ("report", True)]
@@ -91,18 +93,17 @@ def test_the_flags_are_there_when_the_report_is_made(settings, made, tmp_path, c
     assert not step_of("report", settings).done  # other flags are another report
 
 
-def test_a_study_without_a_search_is_reported_all_the_same(settings, made, tmp_path, capsys):
+def test_a_study_without_a_search_is_reported_all_the_same(settings, made, trial, tmp_path, capsys):
     analyse("report", settings, None)
-    write_trial(tmp_path)
+    trial.unlink()
     (tmp_path / "runs/.study/drift/report.json").unlink()
     analyse("report", settings, None)
     assert made == [("report", False), ("report", False)]
-    assert "not analysed: storage=sqlite:" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("not analysed: storage=sqlite:") == 1
 
 
-def test_the_searches_may_be_in_a_storage_of_their_own(settings, made, tmp_path):
+def test_the_searches_may_be_in_a_storage_of_their_own(settings, made, trial, tmp_path):
     plant(tmp_path, "drift/sst2/lora")
-    write_trial(tmp_path)
     elsewhere = (tmp_path / "runs/.search/drift.db").rename(tmp_path / "elsewhere.db")
     analyse("report", settings, f"sqlite:///{elsewhere}")
     assert made == [("report", True)]

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -14,23 +16,15 @@ from loradrift.study.cells import found_values, plan_cells, seed_cells
 CONF = Path(__file__).parents[3] / "conf"
 
 
-class Program:
+@pytest.fixture
+def program(load):
     """Composes as Hydra does, and counts."""
 
-    composed = 0
-
-    def __init__(self, load):
-        self.settings = load("study=drift")
-
-    def compose(self, overrides):
-        self.composed += 1
+    def composed(overrides):
         with initialize_config_dir(str(CONF)):
             return compose("train", list(overrides))
 
-
-@pytest.fixture
-def program(load):
-    return Program(load)
+    return SimpleNamespace(settings=load("study=drift"), compose=Mock(side_effect=composed))
 
 
 def test_seeds_are_composed_once_and_each_is_compared_with_its_record(program, load, tmp_path):
@@ -41,13 +35,11 @@ def test_seeds_are_composed_once_and_each_is_compared_with_its_record(program, l
         with open_run(settings) as cell:
             cell.save(status=status)
     cells = list(seed_cells(program, typed, range(1, 40)))
-    assert program.composed == 1
+    assert program.compose.call_count == 1
     assert [cell.config.seed for cell in cells if cell.record] == [1]
     assert cells[4].overrides == (*typed, "seed=5")
     assert cells[4].config == load(*typed, "seed=5")
-
-
-def test_a_value_made_of_the_seed_is_composed_for_each(program):
+    # but where a value is made of the seed, each is composed
     cells = list(seed_cells(program, ["data.seed=${seed}"], [3, 4]))
     assert [cell.config.data.seed for cell in cells] == [3, 4]
 
@@ -75,20 +67,15 @@ def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_ha
 
 @pytest.mark.parametrize(
     ("typed", "rank", "variant"),
-    [
-        ([], 16, "best=True"),
-        (["best=false"], 8, ""),
-        (["best={other}"], 2, "best=other.yaml~*"),
-    ],
+    [([], 16, "best=True"), (["best=false"], 8, ""), (["best={other}"], 2, "best=other.yaml~*")],
 )
 def test_production_uses_what_was_found_whichever_phases_are_picked(
     program, tmp_path, typed, rank, variant
 ):
     results, other = tmp_path / "results", tmp_path / "other.yaml"
     program.settings = replace(program.settings, results=str(results))
-    study = StudyConfig(
-        name="drift", phases=["production"], tasks=["mrpc"], methods=["lora"], seeds=[7]
-    )
+    axes = {"tasks": ["mrpc"], "methods": ["lora"], "seeds": [7]}
+    study = StudyConfig(name="drift", phases=["production"], **axes)
     typed = ["study=drift", f"results={results}", *(each.format(other=other) for each in typed)]
     found = found_values(program.settings, "mrpc", "lora")
     found.parent.mkdir(parents=True)

@@ -72,7 +72,7 @@ def test_options_are_judged_before_the_first_phase(program, typed, message):
         sweeper.setup(hydra_context=None, task_function=None, config=config)
 
 
-def test_the_largest_trial_has_the_largest_rank_of_the_space_and_no_dumps(program):
+def test_the_largest_trial_has_the_largest_values_of_its_space_and_no_dumps(program):
     trial = largest_trial(program(), search_arguments(["best=true"], "mrpc", "lora"))
     assert (trial.task.name, trial.method.rank, trial.method.alpha) == ("mrpc", 32, 64)
     sizes = run_sizes(trial)
@@ -80,11 +80,8 @@ def test_the_largest_trial_has_the_largest_rank_of_the_space_and_no_dumps(progra
     small = largest_trial(program(), search_arguments(["method.rank=4"], "mrpc", "lora"))
     assert small.method.rank == 4, "what was typed is not varied"
     assert sizes.weights > 7 * run_sizes(small).weights
-
-
-def test_full_fine_tuning_has_its_own_space(program):
-    trial = largest_trial(program(), search_arguments([], "sst2", "full_finetune"))
-    assert (trial.method.name, trial.task.batch_size) == ("full_finetune", 16)
+    full = largest_trial(program(), search_arguments([], "sst2", "full_finetune"))
+    assert (full.method.name, full.task.batch_size) == ("full_finetune", 16)
 
 
 def test_trials_that_failed_by_themselves_count_and_those_under_way_do_not(tmp_path):

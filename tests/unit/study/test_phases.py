@@ -71,7 +71,7 @@ def test_what_is_done_is_skipped_and_shown(whole, run):
     assert contents(folder / "results") == before
 
 
-def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
+def test_a_listing_says_what_is_left_for_how_long_and_what_does_not_fit(whole, run, monkeypatch):
     folder, _ = whole
     before = contents(folder)
     phases = "study.phases=[baselines,base,search,production,analysis,report]"
@@ -83,17 +83,13 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, run):
         assert len(re.findall(rf"│ {once} ", out)) == 1
     assert re.search(r"time left: \d+ s, and unknown for search, report \(nothing like it", out)
     assert re.search(r"disk: about [\d.]+ MiB below runs \(.* of weights, .* are free", out)
-    assert contents(folder) == before
-
-
-def test_a_listing_says_what_does_not_fit(whole, run, monkeypatch):
-    folder, _ = whole
-    phases, dry = "study.phases=[production]", "study.dry_run=true"
-    out, _ = run(folder, phases, "study.seeds=[1,2]", dry)
+    production = ("study.phases=[production]", "study.dry_run=true")
+    out, _ = run(folder, *production, "study.seeds=[1,2]")
     assert "disk: nothing is left to write but tables and figures" in out
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 2**20)
-    out, _ = run(folder, phases, "study.seeds=[1,2,3]", dry)
+    out, _ = run(folder, *production, "study.seeds=[1,2,3]")
     assert re.search(r"disk: study=drift needs about .*, and 1.0 MiB are free; fewer seeds", out)
+    assert contents(folder) == before
 
 
 def test_a_default_that_changed_underneath_is_noticed(whole, run):

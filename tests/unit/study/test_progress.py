@@ -133,13 +133,12 @@ def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, cells,
     assert lines[3].startswith("cell 0 of 3")
 
 
-def test_a_run_that_evaluates_is_not_beyond_its_last_step(cells, jobs):
+def test_a_run_that_evaluates_is_not_beyond_its_last_step_and_a_sanity_check_says_its_accuracy(
+    cells, jobs
+):
     jobs.begin(cells[0], step=300)  # the row of the final figures
     assert module.steps(cells[0].cell, cells[0].task.max_steps) == 300
     assert module.steps(cells[0].cell, None) == 301
-
-
-def test_a_sanity_check_says_the_accuracy_that_it_is_about(cells, jobs):
     jobs.end(0, cells[0], **{"train/accuracy": 0.995, "evaluation/accuracy": 0.55})
     assert module.score(cells[0]) == "accuracy on its own rows 99.5 %"
 

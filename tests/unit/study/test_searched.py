@@ -30,7 +30,7 @@ def test_production_uses_what_the_search_found(run, tmp_path):
     assert warning in out
 
 
-def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
+def test_trials_are_counted_as_the_search_counts_them(run, tmp_path):
     plant(tmp_path, "drift/sst2/lora")
     before = contents(tmp_path)
     typed = ("study.phases=[search]", "method=lora", "study.dry_run=true")
@@ -39,13 +39,7 @@ def test_a_listing_counts_the_trials_that_the_search_counts(run, tmp_path):
     assert "disk: nothing is left to write" in out
     out, _ = run(tmp_path, *typed, "study.trials=6")
     assert re.search(r"search\W+sst2\W+lora\W+6\W+5\W+unknown", out)
-    assert contents(tmp_path) == before
-
-
-def test_a_study_of_fewer_trials_than_it_has_is_refused_before_its_first_phase(run, tmp_path):
-    plant(tmp_path, "drift/sst2/lora")
-    before = contents(tmp_path)
-    for dry in ("true", "false"):
+    for dry in ("true", "false"):  # fewer than it has are refused before the first phase
         typed = ("study.phases=[baselines,search]", "method=lora", f"study.dry_run={dry}")
         _, err = run(tmp_path, *typed, "study.trials=4", code=1)
         said = "study.trials must be at least 5, the trials that the search of sst2/lora has behind"
@@ -114,7 +108,7 @@ def test_the_report_shows_the_flags_of_the_studys_own_search(run, tmp_path):
     assert edge in out
     page = (tmp_path / "results/report.html").read_text()
     assert "Best values within 5 % of the end of their range" in page
-    assert "task.batch_size=choice(" in page
+    assert re.search(r"task\.batch_size<.*choice\(", page)
     out, _ = run(tmp_path, *typed)
     assert len(begun(tmp_path / "runs")) == 6
     assert "phase production: 2 cells, 2 finished already" in out

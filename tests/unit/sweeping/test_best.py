@@ -87,10 +87,7 @@ def test_a_run_takes_the_values_and_a_typed_key_wins(best, run):
     assert run("best=true", "method.optim={lr: 1e-3}").method.optim.lr == 1e-3
     assert run(f"best={best}").method.rank == 16
     assert run("best=false").cell == plain.cell
-
-
-def test_best_is_part_of_the_variant_but_not_of_the_identity(best, run):
-    searched = run("best=true")
+    # it is part of the variant, but not of the identity
     assert searched.cell.parts[-2:] == ("lora,best=True", "seed=0")
     assert "best" not in identity(searched)
     assert identity(searched)["method"]["rank"] == 16

@@ -6,18 +6,17 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import create_trial
 
 from loradrift.sweeping.range_boundary import find_boundary_optima, typed
 
 LOG = FloatDistribution(5e-5, 5e-3, log=True)
+INSIDE_LOG = 5e-5 * math.exp(0.06 * math.log(100))
+"""At 6 % of the range, in its logarithm; in a linear range it is at the edge."""
 
 
 def trial(space, value):
-    params, distributions = {"method.x": value}, {"method.x": space}
-    return create_trial(
-        state=TrialState.COMPLETE, value=0.5, params=params, distributions=distributions
-    )
+    return create_trial(value=0.5, params={"method.x": value}, distributions={"method.x": space})
 
 
 def as_read(override):
@@ -41,20 +40,20 @@ def as_read(override):
         (CategoricalDistribution([4, 8, 16, 32]), 4, "lower", "choice(4,8,16,32)"),
         (CategoricalDistribution([16, 4, 8]), 16, "upper", "choice(16,4,8)"),
         (CategoricalDistribution([0, 0.1]), 0.1, "upper", "choice(0,0.1)"),
+        (FloatDistribution(5e-5, 5e-3), INSIDE_LOG, "lower", "interval(5e-05,0.005)"),
     ],
 )
 def test_an_edge_comes_with_its_range_as_typed(space, value, side, searched):
     [edge] = find_boundary_optima(trial(space, value))
     assert edge == ("method.x", f"{value:.4g}", side, searched)
-    found = as_read(f"method.x={searched}")
-    assert found == space
+    assert as_read(f"method.x={searched}") == space
 
 
 @pytest.mark.parametrize(
     ("space", "value"),
     [
         (LOG, 5e-4),
-        (LOG, 5e-5 * math.exp(0.06 * math.log(100))),  # 6 % of the range, in its logarithm
+        (LOG, INSIDE_LOG),
         (FloatDistribution(0.0, 0.2), 0.0),  # nothing lies below no dropout
         (IntDistribution(8, 64), 12),
         (IntDistribution(1, 4), 1),
@@ -68,11 +67,6 @@ def test_an_edge_comes_with_its_range_as_typed(space, value, side, searched):
 )
 def test_what_lies_inside_or_has_no_beyond_is_no_edge(space, value):
     assert find_boundary_optima(trial(space, value)) == []
-
-
-def test_in_a_linear_range_the_same_value_is_at_the_edge():
-    value = 5e-5 * math.exp(0.06 * math.log(100))
-    assert find_boundary_optima(trial(FloatDistribution(5e-5, 5e-3), value))[0].side == "lower"
 
 
 @pytest.mark.parametrize(

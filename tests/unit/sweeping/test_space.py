@@ -15,12 +15,9 @@ from loradrift.sweeping.space import quoted, read_space, validate_space, validat
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_last_of_a_key_counts():
+def test_the_last_of_a_key_counts_and_a_range_from_high_to_low_is_named():
     space, fixed, extra = read_space(["a=choice(1,2)", "b=3", "a=choice(4,5)", "b=6", "~c"])
     assert (space["a"].choices, fixed, extra) == ((4, 5), {"b": "6"}, ["~c"])
-
-
-def test_a_range_from_high_to_low_is_named():
     with pytest.raises(UserError, match=r"^lr=interval\(1e-2,1e-5\) cannot be searched: "):
         read_space(["rank=choice(4,8)", "lr=interval(1e-2,1e-5)"])
 

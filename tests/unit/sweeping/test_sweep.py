@@ -63,23 +63,20 @@ def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(tmp_path):
     failed = next(trial for trial in found if trial.state.name == "FAIL")
     assert failed.user_attrs["error"].startswith("loss is nan at step 1")
     assert "best " in out
-    hopeless = tmp_path / "hopeless"
+    hopeless, lr = tmp_path / "hopeless", "method.optim.lr=tag(log,interval(2e-2,1e-1))"
     hopeless.mkdir()
-    lr = "method.optim.lr=tag(log,interval(2e-2,1e-1))"
     out, err = search_here(lr, "task=sst2,rte", runs=hopeless, n_trials=1, code=1)
     for task in ("sst2", "rte"):  # one task's search does not end the others'
         why = f"main/{task}/lora: no trial was completed; the last error: loss is nan at step 1"
         assert why in out and why in err
 
 
-@pytest.mark.slow  # the same as on a server
-def test_two_workers_share_a_search_and_one_is_killed(tmp_path):
-    two_workers(tmp_path, None)
-
-
-def two_workers(runs, url):
+@pytest.mark.parametrize("on_server", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_two_workers_share_a_search_and_one_is_killed(tmp_path, request, on_server):
+    url = request.getfixturevalue("postgres") if on_server else None
+    runs, env = tmp_path / "runs", {"STEP_S": "0.1"}
+    runs.mkdir()
     options = [f"hydra.sweeper.storage={url}"] if url else []
-    env = {"STEP_S": "0.1"}
     first, second = (search(*options, runs=runs, env=env, n_trials=8) for _ in range(2))
     begun(runs, 4)
     second.kill()
@@ -89,12 +86,6 @@ def two_workers(runs, url):
     assert settled(found) == 8, states(found)
     assert states(found)["FAIL"] <= 1
     assert len(set(begun(runs))) == 8, "none is done twice"
-
-
-def test_two_workers_share_a_search_on_a_server(tmp_path, postgres):
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    two_workers(runs, postgres)
 
 
 @pytest.mark.slow
@@ -109,10 +100,7 @@ def test_side_by_side_a_trial_begins_as_soon_as_another_ends(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False])
-@pytest.mark.parametrize(
-    "launcher",
-    [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("hydra/launcher=submitit_local",)],
-)
+@pytest.mark.parametrize("launcher", [SIDE_BY_SIDE[:2], ("hydra/launcher=submitit_local",)])
 def test_side_by_side_it_stops_when_asked_to(tmp_path, launcher, to_all):
     options = (*launcher, "hydra.sweeper.n_jobs=2")
     process = search(*options, runs=tmp_path, n_trials=6, env={"STEP_S": "1"})
@@ -167,10 +155,8 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
     ("typed", "message"),
     [
         ("hydra.sweeper.n_jobs=2", "n_jobs=2 needs a launcher that starts processes"),
-        (
-            ("hydra.sweeper.n_jobs=3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-            "n_jobs=3 trials at a time need as many of hydra.launcher.n_jobs, got 2",
-        ),
+        ((*SIDE_BY_SIDE[:2], "hydra.sweeper.n_jobs=3"),
+         "n_jobs=3 trials at a time need as many of hydra.launcher.n_jobs, got 2"),
         ("seed=1,2", "seed cannot be searched: a search has one seed, and best=true -m seed="),
         ("hydra/sweeper/sampler=grid", "hydra/sweeper/sampler=grid needs choices: "),
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials must be positive, got 0"),
@@ -182,12 +168,10 @@ def test_killed_twice_its_values_are_given_up_and_others_take_their_place(tmp_pa
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction must be maximize or minimize"),
         ("hydra.sweeper.heartbeat_s=0", "hydra.sweeper.heartbeat_s must be positive, got 0"),
         ("hydra.sweeper.grace_s=15", "grace_s must be longer than .*heartbeat_s=15, got 15"),
-        (
-            "hydra.sweeper.storage=postgresql+psycopg://me:hunter2@x/y",
-            r"postgresql\+psycopg://me:\*\*\*@x/y holds a password",
-        ),
+        ("hydra.sweeper.storage=postgresql+psycopg://me:hunter2@x/y",
+         r"postgresql\+psycopg://me:\*\*\*@x/y holds a password"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_one_line(tmp_path, typed, message):
     typed = (typed,) if isinstance(typed, str) else typed
     out, err = search_here(*typed, runs=tmp_path, code=1)
@@ -198,11 +182,9 @@ def test_mistakes_are_one_line(tmp_path, typed, message):
 
 def test_a_study_of_another_space_is_refused(tmp_path):
     search_here(runs=tmp_path, n_trials=1)
+    wider = r"method.optim.lr: tag\(log,interval\(0.0001,0.01\)\) -> .*\(0.0001,0.1\)\)"
     for changed, message in (
-        (
-            "method.optim.lr=tag(log,interval(1e-4,1e-1))",
-            r"method.optim.lr: tag\(log,interval\(0.0001,0.01\)\) -> .*\(0.0001,0.1\)\)",
-        ),
+        ("method.optim.lr=tag(log,interval(1e-4,1e-1))", wider),
         ("method.rank=4", r"method.rank: 8 -> 4"),
         ("method.rank=choice(4,8)", r"method.rank: 8 -> choice\(4,8\)"),
         ("task.epochs=1", r"task.epochs: None -> 1"),
