@@ -16,7 +16,7 @@ from loradrift.runs import Cell
 from loradrift.runs.record import new_record
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training import build
-from loradrift.training.metrics_file import MetricsFile
+from loradrift.training.loggers import MetricsFile
 
 
 class LoopClock(pl.Callback):

@@ -185,7 +185,7 @@ class ActivationStore(ActivationReader):
         """Open a step's file to write to, and name it in the manifest once it is in its place."""
         name = f"step={step:06d}.safetensors"
         others = {key: old for key, old in self.manifest["steps"].items() if key != str(step)}
-        with _replacing(self.root / name) as file:
+        with replacing(self.root / name) as file:
             yield file
             _to_disk(file)
             file.seek(0)
@@ -199,7 +199,7 @@ class ActivationStore(ActivationReader):
     def _publish(self, steps: dict[str, Shard]) -> None:
         in_order = {key: steps[key] for key in sorted(steps, key=int)}
         manifest: Manifest = {**self.manifest, "steps": in_order}
-        with _replacing(self.root / "manifest.json") as file:
+        with replacing(self.root / "manifest.json") as file:
             file.write(json.dumps(manifest, indent=2).encode())
             _to_disk(file)
         self._manifest = manifest
@@ -221,7 +221,7 @@ def _differences(here: Manifest, wanted: Manifest) -> list[str]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BufferedRandom]:
+def replacing(path: Path) -> Iterator[BufferedRandom]:
     """Open a file beside ``path`` to write to; rename it to ``path`` if the block succeeds.
 
     The block calls :func:`_to_disk` when all is written. If the disk is full or the folder cannot

@@ -5,10 +5,10 @@ from loradrift.models.backbone import (
     check_path,
     load_backbone,
     load_tokenizer,
+    model_fingerprint,
     trainable_parameters,
 )
 from loradrift.models.export import adapter_weights, export_model
-from loradrift.models.fingerprint import model_fingerprint
 from loradrift.models.heads import Classifier, SpanLogits, SpanModel
 from loradrift.models.tiny import write_tiny
 

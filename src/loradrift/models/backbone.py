@@ -2,13 +2,16 @@
 
 # Shape suffixes: B rows, T tokens, D width, V vocabulary.
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from loradrift.caching import cached, entry
 from loradrift.config import ModelConfig, UserError
+from loradrift.files import read_json, write_json
 
 
 class Backbone(nn.Module):
@@ -104,7 +107,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise unreadable_model(config, error) from None
+        raise _unreadable_model(config, error) from None
     if not tokenizer.is_fast:
         raise UserError(f"model.path={config.path} holds no fast tokenizer (tokenizer.json)")
     return tokenizer
@@ -147,7 +150,7 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise unreadable_model(config, error) from None
+        raise _unreadable_model(config, error) from None
     # Pretrained models come in eval mode, in which gradient checkpointing silently does nothing.
     return Backbone(lm).train()
 
@@ -177,7 +180,7 @@ def check_path(config: ModelConfig) -> None:
     )
 
 
-def unreadable_model(config: ModelConfig, error: Exception) -> UserError:
+def _unreadable_model(config: ModelConfig, error: Exception) -> UserError:
     """The error of a model that cannot be loaded, with what the user can do."""
     reason = str(error).strip().split("\n")[0]
     if Path(config.path).exists():
@@ -191,3 +194,46 @@ def unreadable_model(config: ModelConfig, error: Exception) -> UserError:
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that train, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
+    """Digest (sha256) of the base model: its architecture file and its weights, or their seed.
+
+    Weights are hashed once and remembered by name, size and time of change.
+
+    Raises:
+        UserError: If the model is neither here nor on the hub.
+    """
+    folder = Path(config.path)
+    if not folder.is_dir():
+        folder = _download(config)
+    parts = [_file_digest(folder / "config.json", cache)]
+    if config.weights == "random":
+        parts.append(f"random {seed}")
+    else:
+        parts += [_file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _download(config: ModelConfig) -> Path:
+    """The hub's snapshot of a model: every file that is loaded, and no pickle."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json"] if config.weights == "random" else ["*.json", "*.safetensors"]
+    try:
+        return Path(snapshot_download(config.path, allow_patterns=wanted))
+    except (OSError, ValueError) as error:
+        raise _unreadable_model(config, error) from None
+
+
+def _file_digest(path: Path, cache: Path) -> str:
+    stat = path.stat()
+    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+    def hash_file(temporary: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(temporary, {"sha256": digest})
+
+    known = entry(cache / "digests", key, ".json")
+    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

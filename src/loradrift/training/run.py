@@ -5,9 +5,13 @@ import time
 import torch
 
 from loradrift.config import BaselineConfig, Config, UserError
+from loradrift.models import load_backbone
 from loradrift.runs import Cell, RunRecord, Status
-from loradrift.training.baselines import predict_baseline
+from loradrift.tasks import spec_of
+from loradrift.tasks.prepared import PreparedData
 from loradrift.training.distributed import train_distributed
+from loradrift.training.loggers import open_loggers
+from loradrift.training.outputs import record_inputs, write_predictions
 from loradrift.training.prepared_data import prepare
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
 from loradrift.training.train import train
@@ -52,3 +56,23 @@ def check_device(config: Config) -> None:
             f"trainer.accelerator=gpu needs {wanted} GPU{'s' * (wanted > 1)}, this machine has "
             f"{found}; use trainer=cpu"
         )
+
+
+def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
+    """Evaluate a baseline, which is not trained, on the validation and reported rows."""
+    baseline = spec_of(config.task).baselines[config.method.name]
+    backbone = None
+    if baseline.needs_model:
+        device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+        backbone = load_backbone(data.model, seed=config.seed).eval().to(device)
+    metrics: dict[str, float] = {}
+    for split in ("validation", "evaluation"):
+        outcome = baseline.predict(config, data, getattr(data.splits, split), backbone)
+        metrics |= {f"{split}/{name}": value for name, value in outcome.metrics.items()}
+    write_predictions(cell.folder, outcome.predictions, outcome.files)
+    record_inputs(config, cell, data, backbone, num_trainable=0)
+    with open_loggers(config, cell, 0) as loggers:
+        for logger in loggers:
+            logger.log_metrics(metrics, 0)
+            logger.save()
+    cell.save(metrics=metrics)

@@ -4,8 +4,7 @@ import csv
 
 import pytest
 
-from loradrift.training.loggers import _drift_curves, study_and_phase
-from loradrift.training.metrics_file import MetricsFile
+from loradrift.training.loggers import MetricsFile, _drift_curves, study_and_phase
 
 
 @pytest.mark.parametrize(
