@@ -1,7 +1,4 @@
-"""Whole studies, phase by phase: ``hydra/sweeper=loradrift_study``.
-
-Hydra sees this sweeper; what a study needs is loaded only when it sweeps.
-"""
+"""Whole studies, phase by phase: ``hydra/sweeper=loradrift_study``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +20,7 @@ class LoradriftStudyConf(LoradriftOptunaConf):
 
 
 class LoradriftStudySweeper(Sweeper):
-    """``hydra/sweeper=loradrift_study``."""
+    """``hydra/sweeper=loradrift_study``, which loads what a study needs only when it sweeps."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options

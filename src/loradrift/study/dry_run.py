@@ -38,10 +38,7 @@ def cell_lines(phase: str, cells: Iterable[StudyCell]) -> list[Line]:
 
 
 def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
-    """One line for each search, with the trials that count (``settled_trials``).
-
-    Its trials are cells too, and say how long one takes.
-    """
+    """One line for each search; its trials are cells too, and say how long one takes."""
     folder = runs / phase_folder(study.name, "search")
     lines = []
     for task in study.tasks:

@@ -1,7 +1,4 @@
-"""Optuna sweeps that prune, resume and share their work: ``hydra/sweeper=loradrift_optuna``.
-
-Hydra sees this sweeper, which loads Optuna only when it sweeps.
-"""
+"""Optuna sweeps that prune, resume and share their work: ``hydra/sweeper=loradrift_optuna``."""
 
 from typing import Any
 
@@ -15,7 +12,7 @@ from loradrift.sweeping.options import LearningTPEConf, LoradriftOptunaConf, val
 
 
 class LoradriftOptunaSweeper(Sweeper):
-    """``hydra/sweeper=loradrift_optuna``."""
+    """``hydra/sweeper=loradrift_optuna``, which loads Optuna only when it sweeps."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options

@@ -68,10 +68,7 @@ class Search(NamedTuple):
 
 
 class SearchSweep(OptunaSweeperImpl):
-    """hydra-optuna-sweeper's parsing and launching, around trials that prune and resume.
-
-    The trials ask the pruner, in their own processes.
-    """
+    """hydra-optuna-sweeper's parsing and launching, around trials that prune and resume."""
 
     def __init__(self, pruner: str, heartbeat_s: int, grace_s: int, **options: Any) -> None:
         super().__init__(**options)
