@@ -10,7 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -23,17 +23,56 @@ def run_here(
     script: Path, *typed: str, cwd: Path = ROOT, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """``python script typed...`` in this process; nothing of it is left here but its imports."""
-    said, errors = StringIO(), StringIO()
-    command, code = [str(script), *typed], 0
-    with as_it_was(), redirect_stdout(said), redirect_stderr(errors):
+    command = [str(script), *typed]
+    with as_it_was():
         sys.argv = command
         os.chdir(cwd)
         os.environ |= env or {}
+        return told(command, lambda: runpy.run_path(str(script), run_name="__main__"))
+
+
+def told(command: list[str], run: Callable[[], object]) -> subprocess.CompletedProcess[str]:
+    """What ``run`` prints, and the code that it exits with."""
+    said, errors, code = StringIO(), StringIO(), 0
+    with redirect_stdout(said), redirect_stderr(errors):
         try:
-            runpy.run_path(str(script), run_name="__main__")
+            run()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
     return subprocess.CompletedProcess(command, code, said.getvalue(), errors.getvalue())
+
+
+def analyze(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:
+    """Type ``analyze.py`` on the runs below ``folder``."""
+    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
+    return run_here(ROOT / "analyze.py", *places, *typed)
+
+
+def analyse(name: str, folder: Path | None = None, **options) -> subprocess.CompletedProcess[str]:
+    """The same without the command line."""
+    from loradrift.analysis.registry import make_config, run_analysis
+    from loradrift.cli.entry_point import entry_point
+
+    def run() -> None:
+        with entry_point():
+            run_analysis(make_config(name, **places, **options))
+
+    places = {"runs": f"{folder}/runs", "results": f"{folder}/results"} if folder else {}
+    return told([name], run)
+
+
+def output_of(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command that succeeded has printed."""
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a command that failed has on stderr."""
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.strip()]
+    assert line.startswith("error: ")
+    return line
 
 
 @contextmanager

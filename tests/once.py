@@ -26,8 +26,12 @@ def read_once(patch: pytest.MonkeyPatch) -> None:
 
     def once(repo: Any, key: Hashable, make: Callable[..., Any], *args: Any) -> Any:
         key = (key, *(source.path for source in repo.get_sources()))
-        if kept.get(key) is None:  # what is absent now may be registered later
-            kept[key] = make(*args)
+        if key not in kept:
+            made = make(*args)
+            # what is absent now may be registered later, or registered anew
+            if made is None or getattr(made, "is_schema_source", False):
+                return made
+            kept[key] = made
         return deepcopy(kept[key])
 
     def merge(self, defaults, repo):

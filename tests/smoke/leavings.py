@@ -1,11 +1,14 @@
 """Reading what runs left behind."""
 
+import csv
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 
@@ -30,9 +33,37 @@ def check_predictions(folder: Path, record: dict) -> None:
     assert right == pytest.approx(record["metrics"]["evaluation/accuracy"], abs=1e-6)
 
 
-def weights(runs: Path) -> dict:
-    folder, _ = only(runs)
-    return load_file(folder / "model" / "adapter_model.safetensors")
+def metric_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train_losses(folder: Path) -> list[float]:
+    return [float(row["train/loss"]) for row in metric_rows(folder) if row["train/loss"]]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All that a run exported."""
+    return {
+        f"{path.name} {key}": value
+        for path in sorted((folder / "model").glob("*.safetensors"))
+        for key, value in load_file(path).items()
+    }
+
+
+def assert_same(one: Path, other: Path, *files: str | Path) -> None:
+    """Two runs exported the same weights, and these files of theirs are the same, to the bit."""
+    for file in files:
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    first, second = weights(one), weights(other)
+    assert first and first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def wait_for(process, runs: Path, file: str) -> None:
+    """Return when there is such a file, or when the process has ended."""
+    while process.poll() is None and not list(runs.rglob(file)):
+        time.sleep(0.002)
 
 
 @contextmanager

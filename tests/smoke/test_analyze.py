@@ -3,45 +3,22 @@
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from front_doors import ROOT, run_here
+from front_doors import ROOT, analyse, analyze, error_of, output_of, run_here
 from planted import write_run
 from planted_weights import write_study
 
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import outcomes_json, read_outcomes
-from loradrift.analysis.registry import ANALYSES, make_config, run_analysis
-from loradrift.cli import entry_point as cli
+from loradrift.analysis.registry import ANALYSES
 from loradrift.similarity import MEASURES
 
 FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
-
-
-def analyze(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """Type ``analyze.py`` on the runs below ``folder``."""
-    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    return run_here(ROOT / "analyze.py", *places, *overrides)
-
-
-def here(folder: Path, name: str = "drift", **options) -> int:
-    """The same without the command line; gives the exit code."""
-    places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
-    try:
-        with cli.entry_point():
-            run_analysis(make_config(name, **places, **options))
-    except SystemExit as end:
-        return int(end.code)
-    return 0
-
-
-def errors(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -53,7 +30,7 @@ def finished(tmp_path_factory) -> Path:
     """Two seeds of both methods, with weights, analysed."""
     folder = tmp_path_factory.mktemp("finished")
     write_study(folder)
-    assert here(folder, figures=["frontier"]) == 0
+    output_of(analyse("drift", folder, figures=["frontier"]))
     return folder
 
 
@@ -75,10 +52,9 @@ def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, t
     for method in ("full_finetune", "lora"):
         compute("task=mrpc", f"method={method}", "seed=1")
     before = contents(tmp_path / "runs")
-    result = analyze(tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "Weight changes" in result.stdout and "not analysed" not in result.stdout
-    assert f"report: {tmp_path}/results/report.html" in result.stdout
+    said = output_of(analyze(tmp_path))
+    assert "Weight changes" in said and "not analysed" not in said
+    assert f"report: {tmp_path}/results/report.html" in said
     results = tmp_path / "results"
     page = (results / "report.html").read_bytes()
     assert b"<h2>Weights</h2>" in page and b"http-equiv" not in page
@@ -92,14 +68,13 @@ def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, t
     for path in (*(results / "figures").iterdir(), results / "report.html", results / "report.pdf"):
         path.unlink()
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
-    assert here(tmp_path, "report") == 0
+    output_of(analyse("report", tmp_path))
     assert (results / "report.html").read_bytes() == page
     assert (results / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_weights_alone_write_their_tables(planted, capsys):
-    assert here(planted, "weights") == 0
-    shown = capsys.readouterr().out
+def test_weights_alone_write_their_tables(planted):
+    shown = output_of(analyse("weights", planted))
     assert "update norm" in shown and f"tables: {planted}/results/weights" in shown
     names = {path.stem for path in (planted / "results/weights").glob("*.csv")}
     assert names == {"modules", "summary", "comparison", "totals", "not_analysed"}
@@ -138,10 +113,7 @@ def test_weights_alone_write_their_tables(planted, capsys):
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path, overrides, message):
-    result = analyze(tmp_path, *overrides)
-    assert result.returncode == 1
-    [line] = errors(result.stderr)
-    assert line.startswith("error: ") and message in line
+    assert message in error_of(analyze(tmp_path, *overrides))
 
 
 def test_the_help_lists_every_analysis():
@@ -151,64 +123,59 @@ def test_the_help_lists_every_analysis():
     assert "prove" in ANALYSES and len(ANALYSES) >= 10
 
 
-def test_one_method_only(tmp_path, capsys):
+def test_one_method_only(tmp_path):
     write_run(tmp_path / "runs", "lora", 1, size=0.2)
-    assert here(tmp_path) == 1
-    [line] = errors(capsys.readouterr().err)
+    line = error_of(analyse("drift", tmp_path))
     assert "analysis.control must name an arm that" in line and line.endswith("nothing to compare")
     write_run(tmp_path / "runs", "full_finetune", 2, size=0.2)
-    assert here(tmp_path) == 1
-    said = capsys.readouterr()
-    assert "not analysed: sst2 seed=1: there is no finished full_finetune run" in said.out
-    assert "`python train.py task=sst2 method=full_finetune seed=1 study.name=drift" in said.out
-    [line] = errors(said.err)
-    assert line.endswith("nothing to compare")
+    done = analyse("drift", tmp_path)
+    assert "not analysed: sst2 seed=1: there is no finished full_finetune run" in done.stdout
+    assert "`python train.py task=sst2 method=full_finetune seed=1 study.name=drift" in done.stdout
+    assert error_of(done).endswith("nothing to compare")
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged"])
-def test_a_bad_dump_costs_its_pair_and_no_more(planted, capsys, fault):
+def test_a_bad_dump_costs_its_pair_and_no_more(planted, fault):
     path = planted / "runs/drift/sst2/lora/seed=2/activations/step=000009.safetensors"
     if fault == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     before = contents(planted / "runs")
-    assert here(planted, "weights") == 0
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "not analysed" in line]
+    said = output_of(analyse("weights", planted))
+    [line] = [line for line in said.splitlines() if "not analysed" in line]
     assert f"sst2 seed=2: {path}" in line and "move the run away and repeat its own command" in line
     assert set(pd.read_parquet(planted / "results/weights/totals.parquet")["seed"]) == {1}
     assert contents(planted / "runs") == before
 
 
-def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path, capsys):
+def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path):
     write_study(tmp_path, seeds=(1,))
     shutil.rmtree(tmp_path / "base")
-    assert here(tmp_path) == 0
-    said = capsys.readouterr()
-    [line] = [line for line in said.out.splitlines() if "not analysed" in line]
-    assert "weights of sst2 seed=1: the base model" in line and not said.err
+    done = analyse("drift", tmp_path)
+    said = output_of(done)
+    [line] = [line for line in said.splitlines() if "not analysed" in line]
+    assert "weights of sst2 seed=1: the base model" in line and not done.stderr
     assert "is not on this machine; copy its folder here" in line
     # One seed: means and verdicts, but no interval.
     summary = pd.read_parquet(tmp_path / "results/drift_analysis/summary.parquet")
-    assert summary["ci_lower"].isna().all() and "undecided" in said.out
-    assert "nan" not in said.out
+    assert summary["ci_lower"].isna().all() and "undecided" in said
+    assert "nan" not in said
     page = (tmp_path / "results/report.html").read_text()
     assert "Effect sizes and descriptions" in page and ">nan" not in page
-    assert "is not on this machine" in (tmp_path / "results/report.html").read_text()
-    assert here(tmp_path, "weights") == 1
-    assert "the weights of no pair can be read" in capsys.readouterr().err
+    assert "is not on this machine" in page
+    assert "the weights of no pair can be read" in error_of(analyse("weights", tmp_path))
 
 
 @pytest.mark.parametrize("name", ["drift", "report"])
-def test_a_failing_proof_stops_everything_and_is_named(analysed, capsys, monkeypatch, name):
+def test_a_failing_proof_stops_everything_and_is_named(analysed, monkeypatch, name):
     before = contents(analysed)
     faulty = replace(MEASURES["cka"], value=lambda x, y: 0.07 * MEASURES["cka"](x, y))
     prove = import_module("loradrift.similarity.self_check")
     monkeypatch.setattr(prove, "MEASURES", {**MEASURES, "cka": faulty})
-    assert here(analysed, name) == 1
-    said = capsys.readouterr()
-    [line] = errors(said.err)
-    assert "cka: self-similarity is 0.07, must be 1" in line and "report:" not in said.out
+    done = analyse(name, analysed)
+    assert "cka: self-similarity is 0.07, must be 1" in error_of(done)
+    assert "report:" not in done.stdout
     assert contents(analysed) == before
 
 
@@ -220,22 +187,20 @@ def test_a_failing_proof_stops_everything_and_is_named(analysed, capsys, monkeyp
         ("weights/totals.parquet", "python analyze.py analysis=weights"),
     ],
 )
-def test_a_report_without_all_its_tables_says_what_makes_them(analysed, capsys, name, command):
+def test_a_report_without_all_its_tables_says_what_makes_them(analysed, name, command):
     path = analysed / "results" / name
     for how in ("damaged", "missing"):
         path.write_text("{half") if how == "damaged" else path.unlink()
-        assert here(analysed, "report") == 1
-        [line] = errors(capsys.readouterr().err)
+        line = error_of(analyse("report", analysed))
         assert f"{path} is {how}" in line and f"`{command}` makes it" in line
 
 
-def test_tables_of_different_runs_make_no_report(analysed, capsys):
+def test_tables_of_different_runs_make_no_report(analysed):
     path = analysed / "results/weights/totals.parquet"
     table = pd.read_parquet(path)
     table.assign(seed=table["seed"] + 5).to_parquet(path)
-    assert here(analysed, "report") == 1
-    [line] = errors(capsys.readouterr().err)
-    assert "weights holds sst2 full_finetune 6, which" in line
+    message = "weights holds sst2 full_finetune 6, which"
+    assert message in error_of(analyse("report", analysed))
 
 
 def test_verdicts_survive_the_file(finished):

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 from fork_server import ForkedProcess
-from front_doors import ROOT, run_here
-
-from loradrift.analysis.registry import make_config, run_analysis
-from loradrift.cli import entry_point as cli
+from front_doors import ROOT, analyse, error_of, output_of, run_here
 
 QUESTIONS = {  # id -> gold answers
     "q1": [("Ann", 0)],
@@ -30,31 +27,19 @@ def files(tmp_path):
             Path(paths[key]).write_text(text, encoding="utf-8")
         return paths
 
-    qas = [
-        {
-            "id": id,
-            "question": "Who?",
-            "is_impossible": not answers,
-            "answers": [{"text": text, "answer_start": start} for text, start in answers],
-        }
-        for id, answers in QUESTIONS.items()
-    ]
-    dataset = {"data": [{"title": "", "paragraphs": [{"context": "Ann saw Bob", "qas": qas}]}]}
-    defaults = {
-        "dataset": dataset,
-        "predictions": {"q1": "Ann Lee", "q2": "", "q3": "the Bob!", "q4": "Bob"},
-    }
+    qas = [question(id, answers) for id, answers in QUESTIONS.items()]
+    predictions = {"q1": "Ann Lee", "q2": "", "q3": "the Bob!", "q4": "Bob"}
+    defaults = {"dataset": dataset(qas), "predictions": predictions}
     return write
 
 
-def here(**paths: str) -> int:
-    """Run it in this process; gives the exit code."""
-    try:
-        with cli.entry_point():
-            run_analysis(make_config("squad_v2", keys=paths))
-    except SystemExit as end:
-        return int(end.code)
-    return 0
+def question(id, answers, text="Who?"):
+    golds = [{"text": gold, "answer_start": start} for gold, start in answers]
+    return {"id": id, "question": text, "is_impossible": not answers, "answers": golds}
+
+
+def dataset(qas):
+    return {"data": [{"title": "", "paragraphs": [{"context": "Ann saw Bob", "qas": qas}]}]}
 
 
 def test_the_figures_alone_are_on_stdout(files):
@@ -88,22 +73,16 @@ def test_the_figures_alone_are_on_stdout(files):
     assert "outside [0, 1]: 1 ('q2'); as the official evaluation does" in wide
 
 
-def test_without_probabilities(files, capsys):
-    assert here(**files()) == 0
-    figures = json.loads(capsys.readouterr().out)
+def test_without_probabilities(files):
+    figures = json.loads(output_of(analyse("squad_v2", keys=files())))
     assert figures["exact"] == 50.0 and "best_exact" not in figures
 
 
-def test_an_empty_id_and_a_blank_question_are_listed(files, capsys):
-    qas = [
-        {"id": "", "question": "Who?", "is_impossible": True, "answers": []},
-        {"id": "q", "question": " ", "is_impossible": True, "answers": []},
-    ]
-    dataset = {"data": [{"paragraphs": [{"context": "Ann saw Bob", "qas": qas}]}]}
-    assert here(**files(dataset=dataset, predictions={"": "", "q": "Ann"})) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["exact"] == 50.0
-    [line] = said.err.splitlines()
+def test_an_empty_id_and_a_blank_question_are_listed(files):
+    odd = dataset([question("", []), question("q", [], " ")])
+    done = analyse("squad_v2", keys=files(dataset=odd, predictions={"": "", "q": "Ann"}))
+    assert json.loads(output_of(done))["exact"] == 50.0
+    [line] = done.stderr.splitlines()
     place = "data[0].paragraphs[0].qas"
     assert line.endswith(
         f": 2; {place}[0].id must not be empty; {place}[1].question must not be empty"
@@ -131,20 +110,16 @@ def test_an_empty_id_and_a_blank_question_are_listed(files, capsys):
         ({"na_probs": {"q1": 0.5, "q2": 0}}, "na_probs lacks 2 ('q3', 'q4'), for which there"),
     ],
 )
-def test_a_mistake_is_one_clear_line(files, capsys, contents, message):
-    assert here(**files(**contents)) == 1
-    said = capsys.readouterr()
-    [line] = said.err.splitlines()
-    assert line.startswith("error: ") and message in line and not said.out
+def test_a_mistake_is_one_clear_line(files, contents, message):
+    done = analyse("squad_v2", keys=files(**contents))
+    assert message in error_of(done) and not done.stdout
 
 
 @pytest.mark.parametrize("key", ["dataset", "predictions", "na_probs"])
-def test_a_missing_file_is_named(files, capsys, key):
+def test_a_missing_file_is_named(files, key):
     paths = files(na_probs={"q1": 0.5})
     Path(paths[key]).unlink()
-    assert here(**paths) == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert f"{key}.json is missing: a " in line
+    assert f"{key}.json is missing: a " in error_of(analyse("squad_v2", keys=paths))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +130,5 @@ def test_a_missing_file_is_named(files, capsys, key):
     ],
 )
 def test_a_path_that_needs_quotes_says_so(typed, message):
-    result = run_here(ROOT / "analyze.py", "analysis=squad_v2", typed)
-    [line] = result.stderr.splitlines()
-    assert result.returncode == 1 and line.startswith("error: ") and line.endswith(message)
+    done = run_here(ROOT / "analyze.py", "analysis=squad_v2", typed)
+    assert error_of(done).endswith(message)

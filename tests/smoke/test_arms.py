@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import front_doors
 import pandas as pd
 import pytest
-from front_doors import ROOT, run_here
 from planted_weights import write_study
 
 from loradrift.analysis.drift.tables import compare_runs
@@ -18,11 +18,7 @@ FULL = {"full_finetune": 0.5, "full_finetune,method.optim.lr=0.1": 0.3}
 
 
 def analyze(folder: Path, *typed: str) -> str:
-    """Type ``analyze.py`` on the runs below ``folder``; gives what it printed."""
-    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    done = run_here(ROOT / "analyze.py", *places, *typed)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return front_doors.output_of(front_doors.analyze(folder, *typed))
 
 
 def texts(folder: Path) -> str:
@@ -69,10 +65,9 @@ def test_adapters_are_compared_and_the_report_says_so_everywhere(planted):
     analyze(planted, "analysis=report")
     assert (results / "report.html").read_bytes() == page
     analyze(planted, "analysis=hypotheses")  # of the default pair
-    again = run_here(ROOT / "analyze.py", f"analysis.results={results}", "analysis=report")
-    command = f"`python analyze.py analysis=hypotheses {' '.join(arms)}` makes it again"
-    assert again.returncode == 1 and "hypotheses.json is not about lora and dora" in again.stderr
-    assert command in again.stderr
+    again = front_doors.error_of(front_doors.analyze(planted, "analysis=report"))
+    assert "hypotheses.json is not about lora and dora" in again
+    assert f"`python analyze.py analysis=hypotheses {' '.join(arms)}` makes it again" in again
 
 
 def test_a_variant_is_an_arm(planted):
@@ -108,9 +103,8 @@ def test_swapped_arms_mirror_what_they_must(planted):
         pairing, tables = compare_runs(settings.analysis)
         found[control] = tables, find_weights(settings.analysis, pairing, tables)
     (tables, weights), (swapped, swapped_weights) = found["lora"], found["dora"]
-    kept, inverse = (
-        1 - each.reduction["reduction_percent"].to_numpy() / 100 for each in (tables, swapped)
-    )
+    both = tables, swapped
+    kept, inverse = (1 - each.reduction["reduction_percent"].to_numpy() / 100 for each in both)
     assert kept * inverse == pytest.approx(1)
     one, other = tables.effects, swapped.effects
     for name in ("d_z", "pooled_d", "pooled_d_hedges"):
@@ -121,9 +115,7 @@ def test_swapped_arms_mirror_what_they_must(planted):
         assert tables.layers[name].equals(swapped.layers[name])
     keys = ["task", "method", "seed"]
     for name in ("drift", "grids", "equal_performance", "frontier"):
-        mirrored = [
-            getattr(each, name).sort_values(keys, kind="stable") for each in (tables, swapped)
-        ]
+        mirrored = [getattr(each, name).sort_values(keys, kind="stable") for each in both]
         pd.testing.assert_frame_equal(*(each.reset_index(drop=True) for each in mirrored))
     one, other = weights.comparison, swapped_weights.comparison
     assert (one["difference"] == -other["difference"]).all()

@@ -1,14 +1,13 @@
 """Every evaluation of an adapter carries its certificate, and fails without one."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from fork_server import ForkedProcess
-from front_doors import ROOT, run_here
+from front_doors import ROOT, output_of, run_here
 from leavings import only
 from safetensors.torch import load_file, save_file
 
@@ -49,10 +48,9 @@ def test_an_adapter_that_is_switched_off_ends_the_run_as_failed(compute, monkeyp
 
 def test_the_diagnosis_of_a_folder(compute, tmp_path):
     folder, _ = compute("method=lora", "seed=6", "method.optim.lr=1e-2")
-    healthy = diagnose(folder, tmp_path)
-    assert healthy.returncode == 0, healthy.stderr
-    assert "diagnosis: applied and healthy: the adapter is applied on the model" in healthy.stdout
-    assert "\nuse:\nfrom peft import PeftModel\nfrom transformers import " in healthy.stdout
+    healthy = output_of(run_here(ROOT / "analyze.py", *typed(folder, tmp_path)))
+    assert "diagnosis: applied and healthy: the adapter is applied on the model" in healthy
+    assert "\nuse:\nfrom peft import PeftModel\nfrom transformers import " in healthy
     written = json.loads((tmp_path / "results/diagnosis.json").read_text())
     assert [test["passed"] for test in written["tests"]] == [True] * 5
     path = folder / "model" / "adapter_model.safetensors"
@@ -60,11 +58,11 @@ def test_the_diagnosis_of_a_folder(compute, tmp_path):
     path.unlink()
     save_file(zero, path)
     (folder / "run.json").unlink()
-    broken = diagnose(folder / "model", tmp_path)
+    broken = run_here(ROOT / "analyze.py", *typed(folder / "model", tmp_path))
     assert broken.returncode == 1, broken.stderr
     said = " ".join(broken.stdout.split())
     assert "not healthy: lora_B: B is zero in 14 of 14 modules" in said
-    for line in (healthy.stdout + broken.stdout).splitlines():
+    for line in (healthy + broken.stdout).splitlines():
         assert len(line) <= 100 or str(tmp_path) in line or "from_pretrained(" in line, line
     unknown = diagnose_folder(str(folder / "model"), "nobody/nothing")
     assert unknown.exit_code == 1  # B is zero on any base
@@ -81,10 +79,5 @@ def test_without_an_adapter_there_is_no_verdict():
     assert done.returncode == 2
 
 
-def diagnose(adapter: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    return run_here(ROOT / "analyze.py", *typed(adapter, tmp_path))
-
-
 def typed(adapter: Path, tmp_path: Path) -> list[str]:
-    places = [f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]
-    return ["analysis=diagnose", *places]
+    return ["analysis=diagnose", f'adapter="{adapter}"', f"analysis.results={tmp_path}/results"]

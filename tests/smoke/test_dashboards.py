@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fork_server import ForkedProcess
+from front_doors import ROOT
 from planted_search import plant
 from planted_weights import write_study
 
@@ -15,7 +16,6 @@ from loradrift.config import AnalyzeConfig, UserError
 
 pytest.importorskip("wandb_workspaces", reason="wandb-workspaces (.[dashboards]) is missing")
 
-ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef5ecretfake0123456789abcdef"
 
 
@@ -75,19 +75,12 @@ def test_the_workspace_shows_drift_performance_search_and_hypotheses(pushed):
     view = json.loads((folder / "results/dashboards/workspace.json").read_text())
     section = view["spec"]["section"]
     names = [each["name"] for each in section["panelBankConfig"]["sections"]]
-    assert names[:4] == [
-        "Drift by layer",
-        "Drift against performance",
-        "Search history",
-        "Hypotheses",
-    ]
+    drift, performance = "Drift by layer", "Drift against performance"
+    assert names[:4] == [drift, performance, "Search history", "Hypotheses"]
     text = json.dumps(section)
     for logged in ("drift/layer_0", "drift/mean", "evaluation/accuracy", "validation/accuracy"):
         assert logged in text
-    for name, figure in {
-        "Drift by layer": "layer_profiles",
-        "Drift against performance": "frontier",
-    }.items():
+    for name, figure in {drift: "layer_profiles", performance: "frontier"}.items():
         [mine] = [each for each in section["panelBankConfig"]["sections"] if each["name"] == name]
         shown = json.dumps(mine)
         # without it no run logs its drift, and only the figure is there

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from front_doors import ROOT, run_here
+from front_doors import ROOT, error_of, output_of, run_here
 from hydra.core.config_store import ConfigStore
 
 import loradrift.methods
@@ -56,8 +56,7 @@ def test_a_task(example, train_here, tmp_path):
         ]
         (folder / f"{split}.tsv").write_text("\n".join(["headline\ttopic", *rows]) + "\n")
     place = ("data=local", f"data.root={tmp_path}/data")
-    done = train_here("task=topics", *place, "method=majority", "seed=1")
-    assert done.returncode == 0, done.stderr
+    output_of(train_here("task=topics", *place, "method=majority", "seed=1"))
     [path] = tmp_path.rglob("run.json")
     record = json.loads(path.read_text())
     assert record["metrics"]["evaluation/accuracy"] == pytest.approx(1 / 3)
@@ -67,13 +66,12 @@ def test_a_task(example, train_here, tmp_path):
 def test_a_method(example, train_here, tmp_path):
     example("A method")
     typed = ("task=sst2", "method=last_blocks", "task.max_steps=2", "seed=1")
-    done = train_here(*typed)
-    assert done.returncode == 0, done.stderr
+    output_of(train_here(*typed))
     [path] = tmp_path.rglob("run.json")
     parameters = json.loads(path.read_text())["parameters"]
     assert 0 < parameters["trainable"] < parameters["total"] / 2
     wrong = train_here(*typed, "method.blocks=0")
-    assert "method.blocks must be positive, got 0" in wrong.stderr
+    assert "method.blocks must be positive, got 0" in error_of(wrong)
 
 
 def test_a_measure(example, monkeypatch):
@@ -98,7 +96,6 @@ def test_an_analysis(example, tmp_path):
         record = {"performance": {"tokens_per_second": speed}}
         (tmp_path / "runs" / name / "run.json").write_text(json.dumps(record))
     typed = ("analysis=speed", f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}")
-    done = run_here(ROOT / "analyze.py", *typed, "at_least=100")
-    assert done.returncode == 0, done.stderr
+    output_of(run_here(ROOT / "analyze.py", *typed, "at_least=100"))
     html = (tmp_path / "speed.html").read_text()
     assert "fast" in html and "slow" not in html and "<figure>" in html

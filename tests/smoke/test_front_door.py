@@ -1,14 +1,13 @@
 """What a user types, and what it leaves behind."""
 
-import csv
 import re
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from fork_server import ForkedProcess
-from front_doors import ROOT
-from leavings import cells, check_predictions, only
+from front_doors import ROOT, output_of
+from leavings import cells, check_predictions, metric_rows, only, train_losses
 from safetensors import safe_open
 
 from loradrift.activations import ActivationStore
@@ -30,18 +29,15 @@ def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(start, trai
         assert record["performance"]["tokens_per_s"] > 0
         check_files(tmp_path / "runs" / name, record)
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/main").rglob("*.*")}
-    again = train_here(*typed)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.count("finished already") == 2
-    assert table[: table.index("\n\n") if "\n\n" in table else None] in again.stdout
+    again = output_of(train_here(*typed))
+    assert again.count("finished already") == 2
+    assert table[: table.index("\n\n") if "\n\n" in table else None] in again
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "runs/main").rglob("*.*")}
 
 
 def check_files(folder: Path, record: dict) -> None:
     check_predictions(folder, record)
-    with (folder / "metrics.csv").open(newline="") as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file)]
-    assert steps == list(range(13))
+    assert [int(row["step"]) for row in metric_rows(folder)] == list(range(13))
     store = ActivationStore(folder / "activations")
     assert store.steps == [0, 4, 8, 12]
     assert store.manifest["probe"]["fingerprint"] == record["fingerprints"]["probe"]
@@ -63,15 +59,13 @@ def test_the_logged_loss_is_the_mean_of_a_steps_micro_batches(compute, tmp_path)
     for size, accumulate in ((8, 1), (4, 2)):
         sizes = (f"task.batch_size={size}", f"trainer.accumulate={accumulate}")
         folder, _ = compute(*sizes, "data.train_rows=8", runs=tmp_path / str(accumulate))
-        with (folder / "metrics.csv").open(newline="") as file:
-            losses.append(float(next(csv.DictReader(file))["train/loss"]))
+        losses.append(train_losses(folder)[0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_the_last_step_is_validated_and_keeps_its_own_figures(compute):
     folder, _ = compute("method=full_finetune", "seed=8")
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    rows = {int(row["step"]): row for row in metric_rows(folder)}
     assert [step for step, row in rows.items() if row["validation/accuracy"]] == [5, 10, 12]
     assert rows[12]["evaluation/accuracy"]
 
@@ -112,16 +106,14 @@ def test_wandb_offline_gives_each_job_its_own_closed_run(train_here, tmp_path):
     data = tmp_path / "wandb"  # where W&B keeps what an artifact will upload
     env = {"WANDB_MODE": "offline", "WANDB_API_KEY": key, "WANDB_DATA_DIR": str(data)}
     drift = "callbacks.online_drift.enabled=true"
-    result = train_here("logger=wandb", drift, "-m", "seed=1,2", env=env)
-    assert result.returncode == 0, result.stderr
+    output_of(train_here("logger=wandb", drift, "-m", "seed=1,2", env=env))
     assert len(list((tmp_path / "runs").rglob("drift_by_layer_table*.json"))) == 2
     staged = {path.read_bytes() for path in data.rglob("*") if path.is_file()}
     for name in cells(tmp_path / "runs"):
         for table in ("predictions.jsonl", "metrics.csv", "config.yaml"):
             assert (tmp_path / "runs" / name / table).read_bytes() in staged
-    folders = sorted((tmp_path / "runs").rglob("offline-run-*"))
-    assert len([f for f in folders if f.is_dir()]) == 2
-    assert all(list(folder.glob("run-*.wandb")) for folder in folders if folder.is_dir())
+    folders = [path for path in (tmp_path / "runs").rglob("offline-run-*") if path.is_dir()]
+    assert len(folders) == 2 and all(list(folder.glob("run-*.wandb")) for folder in folders)
     written = [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
     assert not written
 
@@ -139,12 +131,9 @@ def test_two_processes_give_the_figures_of_one_with_the_doubled_batch(compute, c
     assert two.returncode == 0, err
     curves, losses = [], []
     for folder, record in (only(tmp_path / "one"), only(tmp_path / "two")):
-        with (folder / "metrics.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["train/loss"]]
-        curves.append([float(row["train/loss"]) for row in rows])
-        losses.append(
-            [record["metrics"][f"forgetting/loss_{when}"] for when in ("before", "after")]
-        )
+        curves.append(train_losses(folder))
+        metrics = record["metrics"]
+        losses.append([metrics[f"forgetting/loss_{when}"] for when in ("before", "after")])
         assert ActivationStore(folder / "activations").steps == [0, 4, 8, 12]
         check_predictions(folder, record)
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)

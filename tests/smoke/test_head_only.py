@@ -1,10 +1,10 @@
 """``method=head_only``: the head learns, the backbone does not move, and no drift is measured."""
 
-import csv
 import json
 
 import torch
-from front_doors import ROOT, run_here
+from front_doors import analyze, output_of
+from leavings import metric_rows
 from safetensors.torch import load_file
 
 from loradrift.config import ModelConfig
@@ -17,8 +17,7 @@ def test_the_head_learns_and_nothing_else_moves(compute):
     steps = [load_file(path) for path in sorted(folder.glob("activations/step=*.safetensors"))]
     assert len(steps) == 4
     assert all(torch.equal(step[key], steps[0][key]) for step in steps for key in step)
-    with (folder / "metrics.csv").open() as file:
-        drift = [float(row["drift/mean"]) for row in csv.DictReader(file) if row["drift/mean"]]
+    drift = [float(row["drift/mean"]) for row in metric_rows(folder) if row["drift/mean"]]
     assert len(drift) == 4 and max(map(abs, drift)) < 1e-6  # what rounding leaves
     assert record.metrics["forgetting/loss_after"] == record.metrics["forgetting/loss_before"]
 
@@ -30,10 +29,8 @@ def test_the_head_learns_and_nothing_else_moves(compute):
 def test_it_drifts_less_than_anything(compute, tmp_path):
     for method in ("full_finetune", "head_only"):
         compute(f"method={method}", "seed=1")
-    places = (f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}/results")
     typed = ("analysis.study=main", "analysis.treatment=head_only", "analysis.figures=[frontier]")
-    result = run_here(ROOT / "analyze.py", *places, *typed)
-    assert result.returncode == 0, result.stderr
+    output_of(analyze(tmp_path, *typed))
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
     methods = results["task_results"]["sst2"]["all_results"]
     drift, moved = (

@@ -1,9 +1,7 @@
 """What watches a run changes no bit of it, and goes on where the run was resumed."""
 
-import csv
-
 import pytest
-from leavings import failing_at_step, weights
+from leavings import assert_same, failing_at_step, metric_rows
 
 from loradrift.activations import ActivationStore
 from loradrift.similarity import MEASURES
@@ -13,16 +11,11 @@ NO_DUMP = "callbacks.activation_dump.enabled=false"
 LOSSES = {"forgetting/loss_before", "forgetting/loss_after"}
 
 
-def rows(folder):
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def logged(folder):
     names = ("drift/layer_0", "drift/layer_1", "drift/mean")
     return {
         int(row["step"]): {name: float(row[name]) for name in names}
-        for row in rows(folder)
+        for row in metric_rows(folder)
         if row["drift/mean"]
     }
 
@@ -43,7 +36,7 @@ def test_watching_changes_no_bit_of_what_is_learned(compute, tmp_path, task, met
     assert len(files) >= {"sst2": 3, "squad_v2": 6}[task]
     for path in files:
         assert path.read_bytes() == (watched / path.relative_to(alone)).read_bytes(), path
-    for one, other in zip(rows(watched), rows(alone), strict=True):
+    for one, other in zip(metric_rows(watched), metric_rows(alone), strict=True):
         assert other == {name: one[name] for name in other}
 
 
@@ -72,5 +65,4 @@ def test_a_resumed_run_has_the_same_losses_and_the_same_origin(compute, tmp_path
     assert record.resumed == 1
     assert record.metrics == expected.metrics and set(record.metrics) >= LOSSES
     assert logged(resumed) == logged(whole)
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
-    assert all((one[name] == other[name]).all() for name in one | other)
+    assert_same(whole, resumed)

@@ -1,12 +1,11 @@
 """``analysis=pairs`` as it is typed, on real pairs and a real model."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from front_doors import ROOT, run_here
+from front_doors import ROOT, error_of, output_of, run_here
 
 from loradrift.analysis.pairs.comparison import compare
 from loradrift.analysis.registry import make_config
@@ -31,16 +30,16 @@ def adapter(shared, tmp_path) -> Path:
     return tmp_path / "adapter"
 
 
-def analyze(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return run_here(ROOT / "analyze.py", f"analysis.results={tmp_path}/results", *overrides)
+def analyze(tmp_path: Path, *typed: str):
+    place = f"analysis.results={tmp_path}/results"
+    return run_here(ROOT / "analyze.py", "analysis=pairs", place, *typed)
 
 
 def test_mrpc_by_a_real_model_without_and_with_an_adapter(shared, adapter, tmp_path):
     lines = (shared / "glue/MRPC/dev.tsv").read_bytes().split(b"\n")
     (tmp_path / "dev.tsv").write_bytes(b"\n".join(lines[: ROWS + 1]))
-    result = analyze(tmp_path, "analysis=pairs", f"pairs={tmp_path}/dev.tsv", f"adapter={adapter}")
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == "" and f"Cosine scores of {ROWS} text pairs" in result.stdout
+    done = analyze(tmp_path, f"pairs={tmp_path}/dev.tsv", f"adapter={adapter}")
+    assert f"Cosine scores of {ROWS} text pairs" in output_of(done) and done.stderr == ""
     facts = json.loads((tmp_path / "results/pairs.json").read_text())
     assert facts["num_pairs"] == ROWS and facts["largest_score_change"] > 1e-4
     # A pretrained model's cosines are not blind to paraphrase.
@@ -67,8 +66,5 @@ def test_a_run_of_the_small_model_names_its_base_in_the_cache(compute, tmp_path)
     ],
 )
 def test_what_is_missing_is_one_line(tmp_path, overrides, message):
-    result = analyze(tmp_path, "analysis=pairs", *overrides)
-    assert result.returncode == 1
-    [line] = result.stderr.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert error_of(analyze(tmp_path, *overrides)).startswith(f"error: {message}")
     assert not (tmp_path / "results").exists()

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from front_doors import ROOT, run_here
+from front_doors import ROOT, analyze, output_of
 
 FIXTURE = ROOT / "tests/fixtures/schema_1"
 
@@ -19,9 +19,7 @@ def analysed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("schema_1")
     with tarfile.open(FIXTURE / "runs.tar.gz") as archive:
         archive.extractall(folder, filter="data")
-    places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
-    done = run_here(ROOT / "analyze.py", *places, "analysis.figures=[frontier]")
-    assert done.returncode == 0, done.stderr
+    output_of(analyze(folder, "analysis.figures=[frontier]"))
     return folder / "results"
 
 

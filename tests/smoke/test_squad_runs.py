@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
-from leavings import only
+from front_doors import output_of
+from leavings import assert_same, only, wait_for
 
 from loradrift.config import DataConfig
 from loradrift.data import data_root, evaluate_squad, load_squad
@@ -24,32 +24,24 @@ FIGURES = ("predictions.jsonl", "predictions.json", "best_spans.json", "na_prob.
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full_finetune", "lora"])
 def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, start, tmp_path, method):
-    typed = (
-        "task=squad_v2",
-        "task.num_best=3",
-        f"method={method}",
-        "trainer.accumulate=2",
-        "seed=7",
-    )
+    typed = (*SMALL, f"method={method}", "trainer.accumulate=2", "seed=7")
     typed += ("method.dropout=0.1",) * (method == "lora")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     _, expected = compute(*typed, runs=whole)
     process = start(*typed, runs=killed)
-    while process.poll() is None and not list(killed.rglob("checkpoints/last.ckpt")):
-        time.sleep(0.001)
+    wait_for(process, killed, "checkpoints/last.ckpt")
     process.kill()
     process.wait()
     folder, record = only(killed)
     assert record["status"] == "running" and not (folder / "predictions.json").exists()
-    resumed = train_here(*typed, runs=killed)
-    assert resumed.returncode == 0, resumed.stderr
+    output_of(train_here(*typed, runs=killed))
     _, record = only(killed)
     assert record["resumed"] == 1
     assert record["metrics"] == expected.metrics
     models = [path.relative_to(folder) for path in folder.glob("model/*.safetensors")]
     assert Path("model/head.safetensors") in models
-    for file in (*models, "metrics.csv", *FIGURES, "activations/step=000012.safetensors"):
-        assert (only(whole)[0] / file).read_bytes() == (folder / file).read_bytes(), file
+    files = (*models, "metrics.csv", *FIGURES, "activations/step=000012.safetensors")
+    assert_same(only(whole)[0], folder, *files)
 
 
 @pytest.mark.slow
@@ -73,10 +65,8 @@ def test_two_processes_answer_each_question_once_and_as_one_process_does(
     inputs = prepare(config, pretrain=run)
     task = build_task(config, inputs, total_steps=12).task
     figures = evaluate(Worker(config, Cell(folder, record), inputs, began=0.0), task)
-    assert figures == pytest.approx(
-        {name: value for name, value in record.metrics.items() if "forgetting" not in name},
-        abs=1e-6,
-    )
+    measured = {name: x for name, x in record.metrics.items() if "forgetting" not in name}
+    assert figures == pytest.approx(measured, abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["lora", "abstain"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from front_doors import ROOT, run_here
+from front_doors import analyze, output_of
 from hydra.core.config_store import ConfigStore
 
 from loradrift import methods
@@ -69,8 +69,7 @@ def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     records = {}
     for method in methods:
         rate = [f"method.optim.lr={rates[method]}"] if method in rates else []
-        result = train_here(*typed, f"method={method}", "seed=1", *rate)
-        assert result.returncode == 0, result.stderr
+        output_of(train_here(*typed, f"method={method}", "seed=1", *rate))
         [path] = tmp_path.glob(f"runs/main/toy/{method}*/seed=1/run.json")
         records[method] = record = json.loads(path.read_text())
         lines = [json.loads(line) for line in (path.parent / "predictions.jsonl").open()]
@@ -85,11 +84,9 @@ def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     train = Counter(line.split("\t")[1] for line in (root / "TOY/train.tsv").open())
     assert train.most_common(1)[0][0] != LABELS[0]
 
-    places = (f"analysis.runs={tmp_path}/runs", f"analysis.results={tmp_path}/results")
     figures = ("drift_reduction", "layer_profiles", "effective_rank")
     typed = ("analysis=drift", "analysis.study=main", f"analysis.figures=[{','.join(figures)}]")
-    result = run_here(ROOT / "analyze.py", *typed, *places)
-    assert result.returncode == 0, result.stderr
+    output_of(analyze(tmp_path, *typed))
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())
     assert results["tasks_analyzed"] == ["toy"]
     assert results["task_results"]["toy"]["all_results"]["lora"][0]["seed"] == 1

@@ -2,7 +2,8 @@
 
 import json
 import signal
-from contextlib import suppress
+import sys
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,25 +77,26 @@ def test_ctrl_c_in_a_submitit_job_is_no_requeue(composed, submitit):
     assert read_record(cell.folder).error == "KeyboardInterrupt: interrupted"
 
 
+def test_a_signal_while_evaluating_is_an_interruption_too(composed):
+    with pytest.raises(KeyboardInterrupt), cli.cell(composed, []) as (_, cell):
+        sys.exit(1)  # what Lightning makes of Ctrl-C
+    assert read_record(cell.folder).status is Status.INTERRUPTED
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_what_is_known_of_a_lost_job_is_recorded(load, composed, tmp_path, capsys, held):
     config = load(f"runs={tmp_path}/runs")
     with open_run(config) as cell:
         pass
     with open_dict(composed):
-        composed.hydra = {
-            "overrides": {"task": []},
-            "sweep": {"dir": str(tmp_path)},
-            "job": {"num": 3},
-        }
+        sweep = {"sweep": {"dir": str(tmp_path)}, "job": {"num": 3}}
+        composed.hydra = {"overrides": {"task": []}, **sweep}
     own = composed.copy()
     with open_dict(own):
         del own["hydra"]
     outcome = JobReturn(cfg=own)
-    if held:  # somebody has taken it up in the meantime
-        with hold(cell.folder):
-            closing.note_loss(composed, outcome, "its process was killed")
-    else:
+    # somebody may have taken it up in the meantime
+    with hold(cell.folder) if held else nullcontext():
         closing.note_loss(composed, outcome, "its process was killed")
     assert outcome.status is JobStatus.FAILED
     with pytest.raises(cli.JobFailed, match="its process was killed"):
