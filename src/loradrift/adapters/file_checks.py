@@ -152,8 +152,8 @@ def _head(files: AdapterFiles, wanted: bool) -> Finding:
         return fails(f"{files.folder} has lost {HEAD}: the task's head would be random")
     modules = files.config.get("modules_to_save") or []
     task = files.config.get("task_type")
-    names = {key.rpartition(".")[0].rpartition(".")[2] for key in files.saved}
-    if (modules or task in HEADED) and not wanted and not names & set(modules):
+    saved = any(f".{module}." in f".{key}" for key in files.saved for module in modules)
+    if (modules or task in HEADED) and not wanted and not saved:
         return fails(
             f"the head is lost: {WEIGHTS} holds none of modules_to_save="
             f"{','.join(modules) or '(none)'}, which task_type={task} needs; it would be random"
@@ -218,18 +218,17 @@ def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
     """Of ``modules_to_save``: another shape, or a parameter that the file lacks."""
     ends = tuple(f".{name}" for name in files.config.get("modules_to_save") or [])
     saved = files.saved
-    for parameter, weight in model.named_parameters(remove_duplicate=False):
-        module = parameter.rpartition(".")[0]
-        if not f".{module}".endswith(ends):
-            continue
-        key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)
-        others = [k for k in saved if k.rpartition(".")[0] == module]
-        if key is None and others:  # a module that is lost whole is the files' own check's business
-            lost = f"{WEIGHTS} has lost {parameter}, and holds {others[0]} beside it"
-            yield "head", fails(lost)
-        elif key is not None and saved[key].shape != weight.shape:
-            shapes = f"{tuple(saved[key].shape)} in {WEIGHTS}, and {tuple(weight.shape)}"
-            yield "head", fails(f"{key} has shape {shapes} in the model")
+    heads = {name: x for name, x in model.named_modules() if f".{name}".endswith(ends)}
+    for name, head in heads.items():
+        others = [k for k in saved if k.startswith(f"{name}.")]
+        for parameter, weight in head.named_parameters(name, remove_duplicate=False):
+            key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)
+            if key is None and others:  # one that is lost whole is the files' own check's business
+                lost = f"{WEIGHTS} has lost {parameter}, and holds {others[0]} beside it"
+                yield "head", fails(lost)
+            elif key is not None and saved[key].shape != weight.shape:
+                shapes = f"{tuple(saved[key].shape)} in {WEIGHTS}, and {tuple(weight.shape)}"
+                yield "head", fails(f"{key} has shape {shapes} in the model")
 
 
 def _rows_lost(files: AdapterFiles, _: nn.Module) -> Misfits:

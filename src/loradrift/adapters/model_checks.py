@@ -1,5 +1,6 @@
 """What PEFT made of the files in memory: where it sits, which keys it took, with which scale."""
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
@@ -53,9 +54,13 @@ def check_claim(
     return True
 
 
+SAVED = re.compile(r"\.modules_to_save\.[^.]+(?=\.)")
+"""What PEFT puts between the name of a saved module and those of its parts."""
+
+
 def _keys(files: AdapterFiles, lora_layers: LoraLayers) -> Finding:
     """Every key of the files has its module, and every adapted module its keys."""
-    names = {name for name, _ in lora_layers.base.named_modules()}
+    names = {SAVED.sub("", name) for name, _ in lora_layers.base.named_modules()}
     layers, count = lora_layers.layers.keys(), len(files.parts) + len(files.saved)
     lost = [name for name in files.parts if name not in names]
     lost += [key for key in files.saved if not _has_place(key, names)]

@@ -115,7 +115,7 @@ def open_case(
     recorded = run.fingerprints.get("base_model") if run else None
     prints = None if recorded is None else Fingerprints(recorded, _fingerprint(base))
     # of the given base itself, PEFT may still have changed the weights
-    reference = Path(base if open_stored(Path(named)) is None else named)
+    reference = Path(named if named and open_stored(Path(named)) is not None else base)
     base_name = _base_name(named, base, digested=prints is not None)
     return AdapterCase(files, base, run, own | {"base_name": base_name}, reference, prints)
 

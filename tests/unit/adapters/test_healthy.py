@@ -22,7 +22,11 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    RobertaConfig,
 )
+
+from loradrift.adapters import read_files
+from loradrift.adapters.file_checks import check_fit
 
 HEALTHY = {
     "rank 1": {"r": 1},
@@ -94,6 +98,19 @@ def test_transposed_linear_layers(dora, tmp_path):
     config = {"target_modules": ["c_attn", "c_proj"], "use_dora": dora, "fan_in_fan_out": True}
     folder = write_adapter(tmp_path / "adapter", base, **config)
     assert check(judged(folder, base))["base"].passed
+
+
+def test_a_head_of_several_layers(tmp_path):
+    """RoBERTa's: PEFT saves ``classifier.dense`` and ``classifier.out_proj`` for ``classifier``."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
+    base, kind = tmp_path / "base", AutoModelForSequenceClassification
+    kind.from_config(RobertaConfig(num_attention_heads=2, **size)).save_pretrained(base)
+    config = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS", "kind": kind}
+    folder = write_adapter(tmp_path / "adapter", base, **config)
+    assert "classifier.dense" in check(judged(folder, base, kind))["head"].message
+    rewrite(folder, lambda tensors: {k: x for k, x in tensors.items() if "out_proj.w" not in k})
+    (lost,) = check_fit(read_files(folder), load_base(base, kind)).values()
+    assert "has lost classifier.out_proj.weight, and holds classifier" in lost.message
 
 
 @pytest.mark.parametrize("bias", ["none", "lora_only", "all"])

@@ -59,8 +59,12 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_where_the_named_base_is_not_here_its_name_speaks(name, folder, model_folder, tmp_path):
+def test_where_the_named_base_is_not_here_its_name_speaks(
+    name, folder, model_folder, tmp_path, monkeypatch
+):
+    """A model that happens to lie in the current folder is not taken for it."""
     place, exit_code, message = NAMES[name]
+    monkeypatch.chdir(copy_of(model_folder, tmp_path / "here", lambda m: m.lm_head.weight.zero_()))
     base = shutil.copytree(model_folder, tmp_path / place)
     edit(folder, base_model_name_or_path=name)
     found = diagnose(str(folder), str(base))
