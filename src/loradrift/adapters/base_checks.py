@@ -147,7 +147,7 @@ def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> Findin
 
 
 def _by_projection(claim: Claim) -> Finding:
-    """Without the stored base: a weight that holds its change has it once in its projection.
+    """The check without a stored base: a weight that holds its change projects on it once.
 
     ``<W, dW> / <dW, dW>`` is about 1 in every module of a base that the adapter was merged into.
     """

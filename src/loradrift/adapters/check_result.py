@@ -107,7 +107,7 @@ class Certificate:
         return next(check for check in self.checks if check.name == name)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``run.json``."""
+        """The certificate as ``run.json`` holds it."""
         checks = [asdict(check) for check in self.checks]
         return {"passed": self.passed, "checks": checks, "files": self.files}
 

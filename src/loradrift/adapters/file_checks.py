@@ -215,7 +215,7 @@ def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
 
 
 def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
-    """Of ``modules_to_save``: another shape, or a parameter that the file lacks."""
+    """Modules of ``modules_to_save`` of another shape, or with a parameter that the file lacks."""
     ends = tuple(f".{name}" for name in files.config.get("modules_to_save") or [])
     saved = files.saved
     heads = {name: x for name, x in model.named_modules() if f".{name}".endswith(ends)}

@@ -59,7 +59,7 @@ class Claim:
     files: AdapterFiles
     lora_layers: LoraLayers
     scale: float = 1.0
-    """Beside that of the files: what PEFT's ``set_scale`` sets."""
+    """A factor beside the files' own scale: what PEFT's ``set_scale`` sets."""
 
     initial: dict[str, LowRank] = field(default_factory=dict)
     """What was taken out of the base's modules at the start (PiSSA)."""

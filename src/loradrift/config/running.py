@@ -187,8 +187,8 @@ class OnlineDriftConfig:
     """Drift against step 0, logged at every dump as ``drift/layer_<k>`` and ``drift/mean``."""
 
     enabled: bool = False
-    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not. Of
-    more than 2,048 token rows they are measured on a fixed sample of that size."""
+    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not.
+    Where there are more than 2,048 token rows, a fixed sample of that size is measured."""
 
 
 @dataclass(kw_only=True)

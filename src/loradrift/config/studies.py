@@ -10,7 +10,7 @@ from loradrift.config.tasks import TASKS
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 
 PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
-"""In the order in which they run."""
+"""A study's phases, in the order in which they run."""
 
 RUN_PHASES = PHASES[:5]
 """Phases that are made of runs."""

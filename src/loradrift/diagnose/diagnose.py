@@ -42,7 +42,7 @@ class Diagnosis:
         return {True: 0, False: 1, None: 2}[self.advice.healthy]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``diagnosis.json``."""
+        """The diagnosis as ``diagnosis.json`` holds it."""
         best = best_path(self.paths)
         paths = [asdict(path) | {"applied": path.applied} for path in self.paths]
         for path in paths:

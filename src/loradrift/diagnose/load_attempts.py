@@ -32,7 +32,7 @@ class LoadAttempt:
     """What to paste for it."""
 
     cosine: float | None = None
-    """Of the outputs with and without the adapter, mean over the texts."""
+    """The cosine of the outputs with and without the adapter, as a mean over the texts."""
 
     change: float | None = None
     """Norm of the outputs' difference, relative to the output without it."""

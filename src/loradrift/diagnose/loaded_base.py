@@ -37,7 +37,7 @@ class LoadedBase:
 
     ids_BT: Tensor
     head: nn.Linear | None = None
-    """Of a run."""
+    """The head of a run's task."""
 
     options: dict[str, Any] = field(default_factory=dict)
     """What ``from_pretrained`` needs beside the model's name."""

@@ -30,7 +30,7 @@ BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' bars and tables on what they load: what matters is an error."""
+    """Silence the libraries' bars and tables on what they load: what matters is an error."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()

@@ -88,7 +88,7 @@ def _piece(block: Block, figures: Path, styles: Any, width: float) -> _Piece:
 
 
 def _height(parts: Sequence[Any], width: float) -> float:
-    """With the space around each."""
+    """The height of all parts with the space around each."""
     spaces = (part.getSpaceBefore() + part.getSpaceAfter() for part in parts)
     return float(sum(part.wrap(width, 1e6)[1] for part in parts) + sum(spaces))
 

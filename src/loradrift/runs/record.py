@@ -17,7 +17,7 @@ from loradrift.config.keys import flatten
 from loradrift.files import read_json
 
 SCHEMA_VERSION = 2
-"""Of the records that are written; 1 is read too."""
+"""The schema of the records that are written; records of schema 1 are read too."""
 
 PACKAGES = (
     "loradrift", "torch", "transformers", "peft", "pytorch-lightning", "torchmetrics", "hydra-core",
@@ -31,7 +31,7 @@ OBJECTS = (
 """Fields that are JSON objects."""
 
 TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
-"""Of the tasks in records that do not say it themselves."""
+"""Labels of the tasks in records of schema 1, which do not hold them."""
 
 
 class Status(StrEnum):

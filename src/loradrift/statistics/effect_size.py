@@ -23,10 +23,10 @@ from loradrift.statistics.values import NO_VARIANCE, ONE_SEED, constant, contras
 
 
 class EffectSize(NamedTuple):
-    """In standard deviations; NaN where there is none to divide by."""
+    """A difference in standard deviations; NaN where there is none to divide by."""
 
     d: float
-    """As computed; biased away from zero in small samples."""
+    """The plain value, which is biased away from zero in small samples."""
 
     g: float
     """Times the small-sample factor."""

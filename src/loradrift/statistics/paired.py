@@ -85,7 +85,7 @@ class Equivalence(NamedTuple):
 
     estimate: float
     interval: Interval
-    """At 1 - 2 alpha: inside the bounds exactly when p is below alpha."""
+    """The interval at level 1 - 2 alpha: inside the bounds exactly when p is below alpha."""
 
     p: float
     """The larger of the two."""

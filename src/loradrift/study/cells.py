@@ -29,7 +29,7 @@ class StudyCell(NamedTuple):
     overrides: tuple[str, ...]
     config: Config
     record: RunRecord | None
-    """If it is finished."""
+    """The record of a finished run, else None."""
 
 
 def plan_cells(

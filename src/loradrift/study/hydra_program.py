@@ -24,7 +24,7 @@ class Program:
     context: HydraContext
     task_function: TaskFunction
     config: DictConfig
-    """Of the command as typed."""
+    """The configuration of the command as typed."""
 
     @property
     def folder(self) -> Path:

@@ -28,11 +28,11 @@ class StudyPlan:
 
     @property
     def phases(self) -> list[str]:
-        """In their own order."""
+        """The chosen phases in the order in which they run."""
         return [phase for phase in PHASES if phase in self.study.phases]
 
     def cells(self, phase: str) -> list[StudyCell]:
-        """Of a phase, as they were when it was first looked at."""
+        """The cells of a phase, as they were when it was first looked at."""
         if phase not in self._planned:
             self._planned[phase] = plan_cells(phase, self.program, self.study, self.typed)
         return self._planned[phase]

@@ -192,7 +192,7 @@ def steps(folder: Path, most: int | None) -> int:
 
 
 def time_left(seconds: float | None) -> str:
-    """In words; nothing where there is no estimate, or no need of one."""
+    """The time in words; nothing where there is no estimate, or no need of one."""
     if not seconds:
         return ""
     minutes = round(seconds / 60)

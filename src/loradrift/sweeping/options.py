@@ -33,7 +33,7 @@ class LoradriftOptunaConf(OptunaSweeperConf):
     folder of the runs."""
 
     n_trials: int = 10
-    """In total: the same command goes on up to this number."""
+    """The number of trials in total: the same command goes on up to it."""
 
     n_jobs: int = 1
     """Trials at a time; more than one needs a launcher that starts processes."""

@@ -22,7 +22,7 @@ class Edge(NamedTuple):
 
     key: str
     value: str
-    """With four digits."""
+    """The best value, with four digits."""
 
     side: str
     """``lower`` or ``upper``."""

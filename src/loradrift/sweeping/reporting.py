@@ -15,14 +15,14 @@ from loradrift.config import SearchConfig
 from loradrift.sweeping.storage import StorageUnusable, open_trial, reason
 
 PARTS = 20
-"""Of a whole run, which trials are compared after: runs with other batches have other steps."""
+"""Trials are compared after each such part of a run: their steps differ with their batches."""
 
 LEAST = 5
 """Parts that Hyperband and successive halving give to each trial."""
 
 
 class Reporter:
-    """Of one trial.
+    """Reports one trial's scores to Optuna.
 
     A trial's value after a part of its run is its last validation by then, so that trials are
     compared where they have used the same share of what they have, however many steps that is.

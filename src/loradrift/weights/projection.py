@@ -25,7 +25,7 @@ class Overlap(NamedTuple):
     """Inside the k first right ones: on the side of the inputs."""
 
     expected_left: float
-    """Of a random change of the same shape: k / O."""
+    """The value of a random change of the same shape, k / O."""
 
     expected_right: float
     """k / I."""

@@ -86,7 +86,7 @@ class RandomDirection(NamedTuple):
     """The same numbers for directions that have nothing to do with the base weight."""
 
     expected_num_intruders: float
-    """Of T independent random directions."""
+    """How many of T independent random directions would be intruders."""
 
     largest_cosine: float
     """Mean over draws. Close to the threshold, intruders mean nothing: the weight is too narrow."""
@@ -97,7 +97,7 @@ class Intruders(NamedTuple):
 
     change: Directions
     control: Directions
-    """Of a random change as large (:func:`random_like`)."""
+    """The directions of a random change as large (:func:`random_like`)."""
 
     null: RandomDirection
 

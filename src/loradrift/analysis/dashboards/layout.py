@@ -24,7 +24,7 @@ class Contents(NamedTuple):
     """Logged drift, by layer: ``drift/layer_0`` …"""
 
     metrics: list[str]
-    """Of the tasks: ``accuracy`` …"""
+    """The tasks' metrics, such as ``accuracy``."""
 
     compared: str
     """``LoRA against full fine-tuning``."""

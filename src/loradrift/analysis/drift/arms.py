@@ -22,7 +22,7 @@ class Arm:
     """A method, or a variant of one, on one side of a comparison."""
 
     name: str
-    """As a run's folder is written: ``lora``, or ``lora,method.rank=64``."""
+    """The arm as a run's folder is written: ``lora``, or ``lora,method.rank=64``."""
 
     role: str
     """``control`` or ``treatment``."""

@@ -43,7 +43,7 @@ def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def effect_table(
     arms: Arms, reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Per task everything that describes the difference of the arms' drifts.
+    """Everything that describes the difference of the arms' drifts, per task.
 
     ``by_row`` holds the reductions of each task without each probe row in turn (S, N).
     """

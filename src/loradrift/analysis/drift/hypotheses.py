@@ -43,7 +43,7 @@ class Hypothesis:
     """The side of the margin on which the claim holds."""
 
     margin: float
-    """In percent."""
+    """The margin in percent."""
 
     test: Literal["sign_flip", "noninferiority"]
     """Exact over seed x task blocks; or a paired t over seeds on ``treatment - (1 - margin)
@@ -73,7 +73,7 @@ def hypotheses_about(arms: Arms) -> tuple[Hypothesis, ...]:
 
 
 HYPOTHESES = hypotheses_about(Arms.of())
-"""Of the default pair."""
+"""The hypotheses about the default pair."""
 
 
 class Evidence(NamedTuple):
@@ -116,13 +116,14 @@ class Outcome:
     """What the exact test can reach at best with these blocks."""
 
     p_opposite_holm: float | None = None
-    """Of the test that the claim is false."""
+    """The corrected p-value of the test that the claim is false."""
 
     p_equivalence: float | None = None
     """That both sides are equal within the margin (two one-sided t tests)."""
 
     row_standard_error: float | None = None
-    """In percent, by the jackknife over the probe's rows, where the interval contains it."""
+    """The standard error in percent, by the jackknife over the probe's rows, where the interval
+    contains it."""
 
     num_seeds: int = 0
     num_tasks: int = 0

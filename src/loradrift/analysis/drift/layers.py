@@ -103,7 +103,7 @@ def run_drift(run: Run, measures: Sequence[str]) -> pd.DataFrame:
 def _whole_drifts(
     store: ActivationStore, measures: Iterable[str]
 ) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """As :func:`~loradrift.analysis.drift.token_drift.token_drifts`, with each layer in memory."""
+    """The values of :func:`~loradrift.analysis.drift.token_drift.token_drifts`, of whole layers."""
     base = {}
     for name, layer in read_dump(store, 0):
         ordinary = ordinary_dimensions(layer.rows_ND)

@@ -86,7 +86,7 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
 
 
 def _layer_wise(drift: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Of the last step of one run."""
+    """The drift of each layer at the last step of one run."""
     last = drift.pivot(index="layer", columns="measure", values="drift")
     return {
         f"layer_{layer}": {"cka": 1 - row["cka"], "cosine": 1 - row["cosine"], "drift": row["cka"]}

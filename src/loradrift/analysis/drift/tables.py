@@ -46,17 +46,17 @@ class DriftTables(NamedTuple):
     ``reduction_percent``."""
 
     summary: pd.DataFrame
-    """Per task: the mean reduction with its interval, its exact test, and the jackknife variance
+    """The mean reduction per task with its interval, its exact test, and the jackknife variance
     of the probe's rows (``row_variance``, ``row_df``)."""
 
     overall: pd.DataFrame
     """One row: the exact test over the blocks of all tasks."""
 
     effects: pd.DataFrame
-    """Per task: effect sizes, descriptions, corrected p-values of the paired t test."""
+    """Effect sizes, descriptions and corrected p-values of the paired t test, per task."""
 
     layers: pd.DataFrame
-    """Per task and layer: drift of both arms and the adjusted p-value of their difference."""
+    """The drift of both arms and the adjusted p-value of their difference, per task and layer."""
 
     controls: pd.DataFrame
     grids: pd.DataFrame

@@ -37,7 +37,7 @@ from loradrift.statistics.values import ROUNDING, Alternative, Array
 
 ALPHA = 0.05
 LEVELS = (1 - ALPHA, 1 - 2 * ALPHA)
-"""Of the interval that a verdict needs, and of that which shows two sides equal."""
+"""Levels of the interval that a verdict needs, and of the one that shows two sides equal."""
 
 
 class _Tested(NamedTuple):

@@ -22,7 +22,7 @@ class Metrics(NamedTuple):
     pearson: float = np.nan
     roc_auc: float = np.nan
     accuracy: float = np.nan
-    """At the threshold, which was chosen on these very pairs: optimistic."""
+    """The accuracy at the threshold, which was chosen on these very pairs: optimistic."""
 
     threshold: float = np.nan
     """Scores from here on are called 1; the smallest one with the best accuracy."""

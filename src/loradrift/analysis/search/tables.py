@@ -159,7 +159,7 @@ def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:
 
 
 def _importance(study: "optuna.Study", seed: int) -> pd.DataFrame:
-    """By PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which needs no model of the values."""
+    """Importances by PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), which fits no model."""
     from optuna.trial import TrialState
 
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

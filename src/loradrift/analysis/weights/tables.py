@@ -33,10 +33,10 @@ class Weights(NamedTuple):
     """One row per run and linear layer."""
 
     summary: pd.DataFrame
-    """Per task and method: means over ``modules`` and ``seeds`` of :data:`QUANTITIES`."""
+    """Means per task and method, over ``modules`` and ``seeds`` of :data:`QUANTITIES`."""
 
     comparison: pd.DataFrame
-    """Per task and quantity: both arms, the treatment minus the control with its 95 % interval over
+    """Both arms per task and quantity, the treatment minus the control with its 95 % interval over
     seeds, and its exact test."""
 
     totals: pd.DataFrame

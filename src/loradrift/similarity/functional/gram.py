@@ -40,7 +40,7 @@ class Gram:
     """Inner products of one side's rows, and the sums that centre them. Made once per layer."""
 
     upper_NN: Array
-    """Above the diagonal; zero on and below it."""
+    """The elements above the diagonal; zero on and below it."""
 
     diagonal_N: Floats
     off_diagonal_sums_N: Floats

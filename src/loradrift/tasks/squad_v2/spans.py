@@ -35,7 +35,7 @@ class QuestionPrediction(NamedTuple):
     """The best span, whether or not the question is answerable."""
 
     unanswerable: float
-    """Taken from the window that is surest to hold the answer."""
+    """The score of having no answer, in the window that is surest to hold one."""
 
     best: list[tuple[str, float]]
     """Different texts and their log-probabilities, best first."""
