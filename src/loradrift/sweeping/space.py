@@ -85,7 +85,7 @@ def _samples(distribution: BaseDistribution) -> list[Any]:
 
 
 def check_same(study: Study, url: str, config: Config, space: Space) -> None:
-    """Refuse to go on with a study that was created with different settings; note it in a new one.
+    """Refuse to go on with a search that was created with different settings, or note them.
 
     ``config`` is that of a trial before anything is varied. Two searches are the same if they vary
     the same, and all else agrees.

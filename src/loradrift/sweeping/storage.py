@@ -127,7 +127,7 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def claiming(storage: str | URL, name: str) -> Iterator[None]:
-    """Keep other processes, and machines, from claiming a trial of the study meanwhile.
+    """Keep other processes, and machines, from claiming a trial of the search meanwhile.
 
     The system frees the lock if this process dies.
     """

@@ -1,4 +1,4 @@
-"""Trials, one after the other or side by side, until the study has as many as were asked for.
+"""Trials, one after the other or side by side, until the search has as many as were asked for.
 
 State lives only in the storage: the same command goes on, after a ``kill -9`` or elsewhere.
 """
@@ -47,14 +47,14 @@ from loradrift.sweeping.space import (
 from loradrift.sweeping.storage import claiming, open_storage, reason
 
 GRID = ("task", "method")
-"""Keys whose values make a study each."""
+"""Keys whose values make a search each."""
 
 POLL_S = 1.0
 """Seconds between two looks at the trials that others run."""
 
 
 class Search(NamedTuple):
-    """One Optuna study and what its trials share."""
+    """One search, which is an Optuna study, and what its trials share."""
 
     study: Study
     storage: RDBStorage
@@ -77,10 +77,10 @@ class SearchSweep(OptunaSweeperImpl):
         self._stopped = threading.Event()
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search for each task and method that is named, one study after the other.
+        """Search for each task and method that is named, one search after the other.
 
         Raises:
-            UserError: If the storage cannot be used, the study is of another space, too many
+            UserError: If the storage cannot be used, a search is of another space, too many
                 trials failed, or of one search none was completed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -129,7 +129,7 @@ class SearchSweep(OptunaSweeperImpl):
         return load(cfg)
 
     def _begin(self, storage: RDBStorage, name: str, config: Config) -> Study:
-        """The study, made if there is none; refused if it was created with another direction."""
+        """The search, made if there is none; refused if it was created with another direction."""
         by_metric = "maximize" if config.task.higher_is_better else "minimize"
         direction = StudyDirection[str(self.direction or by_metric).upper()]
         study = optuna.create_study(
