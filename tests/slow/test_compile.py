@@ -1,8 +1,7 @@
 """``trainer.compile=true`` changes the speed, not the numbers; the dump still sees every layer."""
 
-import csv
-
 import pytest
+from leavings import train_losses
 
 from loradrift.activations import ActivationStore
 
@@ -11,11 +10,8 @@ from loradrift.activations import ActivationStore
 def test_a_compiled_run_is_the_eager_run_to_rounding(compute, tmp_path):
     curves, shapes = [], []
     for compiled in ("false", "true"):
-        runs = tmp_path / compiled
-        folder, _ = compute(f"trainer.compile={compiled}", "task.max_steps=12", runs=runs)
-        with (folder / "metrics.csv").open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["train/loss"]]
-        curves.append([float(row["train/loss"]) for row in rows])
+        folder, _ = compute(f"trainer.compile={compiled}", runs=tmp_path / compiled)
+        curves.append(train_losses(folder))
         last = ActivationStore(folder / "activations").read(12)
         shapes.append({name: tuple(x.shape) for name, x in last.items()})
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)

@@ -4,41 +4,29 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from leavings import only
-from safetensors.torch import load_file
+from front_doors import ROOT, output_of
+from leavings import assert_same, only, wait_for, weights
 
 from loradrift.activations import ActivationStore
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-
 TYPED = ("trainer.devices=2", "task.batch_size=4")
-
-
-def model(runs: Path) -> dict:
-    folder, _ = only(runs)
-    return {
-        f"{path.name} {key}": value
-        for path in sorted((folder / "model").glob("*.safetensors"))
-        for key, value in load_file(path).items()
-    }
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
     """Weights, activations, predictions and figures are the same to rounding."""
-    first, second = model(one), model(other)
+    (folder, record), (other_folder, other_record) = only(one), only(other)
+    first, second = weights(folder), weights(other_folder)
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, second[name], rtol=1e-3, atol=1e-5, msg=name)
-    (folder, record), (other_folder, other_record) = only(one), only(other)
     stores = [ActivationStore(each / "activations") for each in (folder, other_folder)]
     assert stores[0].steps == stores[1].steps == [0, 4, 8, 12]
     for step in (0, 12):
@@ -71,20 +59,16 @@ def test_a_stopped_sharded_run_resumes_to_the_same_bits(command, train, tmp_path
     slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
     typed = (*TYPED, "trainer=fsdp", "task.max_steps=40", "method.dropout=0.1", "seed=4")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    ran = train(*typed, runs=whole, env=slurm)
-    assert ran.returncode == 0, ran.stderr
+    output_of(train(*typed, runs=whole, env=slurm))
     process = subprocess.Popen(command(*typed, runs=stopped), cwd=ROOT, env=os.environ | slurm)
-    while process.poll() is None and not list(stopped.rglob("last.ckpt")):
-        time.sleep(0.01)
+    wait_for(process, stopped, "last.ckpt")
     process.send_signal(signal.SIGUSR2)
     assert process.wait() == 130
-    _, record = only(stopped)
+    folder, record = only(stopped)
     assert record["status"] == "interrupted" and 0 < record["steps"] < 40
-    resumed = train(*typed, runs=stopped, env=slurm)
-    assert resumed.returncode == 0, resumed.stderr
+    output_of(train(*typed, runs=stopped, env=slurm))
     assert only(stopped)[1]["resumed"] == 1
-    one, other = model(whole), model(stopped)
-    assert all((one[name] == other[name]).all() for name in one | other)
+    assert_same(only(whole)[0], folder)
 
 
 @pytest.mark.parametrize("overrides", [["task=pretrain", "method=from_scratch"], ["method=pissa"]])

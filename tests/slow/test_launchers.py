@@ -9,59 +9,50 @@ import time
 from pathlib import Path
 
 import pytest
-from leavings import cells
-from safetensors.torch import load_file
-
-ROOT = Path(__file__).parents[2]
+from front_doors import ROOT, output_of
+from leavings import assert_same, cells, only
 
 LONG = (
-    "task.max_steps=200",
-    "trainer.checkpoint_every=10",
-    "trainer.validate_every=50",
-    "callbacks.activation_dump.every_n_steps=100",
-    "method.dropout=0.1",
-)
+    "task.max_steps=200", "trainer.checkpoint_every=10", "trainer.validate_every=50",
+    "callbacks.activation_dump.every_n_steps=100", "method.dropout=0.1",
+)  # fmt: skip
+FILES = ("metrics.csv", "predictions.jsonl", "activations/step=000200.safetensors")
 
 pytestmark = pytest.mark.slow
 
 
-def job_of(runs: Path, process: subprocess.Popen, seed: int, *, checkpoint: bool = True) -> int:
+@pytest.fixture
+def whole(train, tmp_path) -> Path:
+    """A run that nothing disturbed."""
+    output_of(train(*LONG, "seed=1", runs=tmp_path / "whole"))
+    return only(tmp_path / "whole")[0]
+
+
+def job_of(runs: Path, process: subprocess.Popen, seed: int) -> int:
     """The process that works on a cell, once it has saved."""
-    wanted = "last.ckpt" if checkpoint else "run.json"
     while True:
         assert process.poll() is None, process.communicate()
         for folder in (path.parent for path in runs.rglob("run.json")):
-            if folder.name == f"seed={seed}" and list(folder.rglob(wanted)):
+            if folder.name == f"seed={seed}" and list(folder.rglob("last.ckpt")):
                 return int((folder / ".owner").read_text().split()[1])
         time.sleep(0.02)
 
 
 def start(command: list[str], **env: str) -> subprocess.Popen:
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | env
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT, text=True, env=os.environ | env, **pipes)
 
 
 def by_seed(runs: Path) -> dict[str, tuple[Path, dict]]:
     return {Path(name).name: (runs / name, record) for name, record in cells(runs).items()}
 
 
-def assert_same(one: Path, other: Path) -> None:
-    for file in ("metrics.csv", "predictions.jsonl", "activations/step=000200.safetensors"):
-        assert (one / file).read_bytes() == (other / file).read_bytes(), file
-    name = "model/adapter_model.safetensors"
-    first, second = load_file(one / name), load_file(other / name)
-    assert all((first[key] == second[key]).all() for key in first | second)
-
-
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_a_killed_job_takes_no_other_with_it(command, train, tmp_path, launcher):
+def test_a_killed_job_takes_no_other_with_it(command, train, whole, tmp_path, launcher):
     runs = tmp_path / "runs"
     typed = (*LONG, "-m", "seed=1,2,3", f"hydra/launcher={launcher}")
     if launcher == "joblib":
         typed += ("hydra.launcher.n_jobs=2",)
-    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
     process = start(command(*typed))
     os.kill(job_of(runs, process, 1), signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=600)
@@ -71,22 +62,17 @@ def test_a_killed_job_takes_no_other_with_it(command, train, tmp_path, launcher)
     assert stdout.count("failed: its process was killed") == 1
     assert "1 of 3 jobs failed" in stdout
     records = by_seed(runs)
-    assert {seed: record["status"] for seed, (_, record) in records.items()} == {
-        "seed=1": "failed",
-        "seed=2": "success",
-        "seed=3": "success",
-    }
+    statuses = {seed: record["status"] for seed, (_, record) in records.items()}
+    assert statuses == {"seed=1": "failed", "seed=2": "success", "seed=3": "success"}
     assert records["seed=1"][1]["error"].startswith("its process was killed")
-    again = train(*typed)
-    assert again.returncode == 0, again.stderr
-    assert by_seed(runs)["seed=1"][1]["resumed"] == 1
-    [(whole, _)] = by_seed(tmp_path / "whole").values()
-    assert_same(whole, by_seed(runs)["seed=1"][0])
+    output_of(train(*typed))
+    folder, record = by_seed(runs)["seed=1"]
+    assert record["resumed"] == 1
+    assert_same(whole, folder, *FILES)
 
 
-def test_a_pre_empted_job_is_requeued_and_ends_as_if_nothing_had_happened(command, train, tmp_path):
+def test_a_pre_empted_job_is_requeued_and_ends_as_if_nothing_had_happened(command, whole, tmp_path):
     runs = tmp_path / "runs"
-    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
     process = start(command(*LONG, "-m", "seed=1", "hydra/launcher=submitit_local"))
     pid = job_of(runs, process, 1)
     os.kill(pid, signal.SIGTERM)  # only announces
@@ -98,8 +84,7 @@ def test_a_pre_empted_job_is_requeued_and_ends_as_if_nothing_had_happened(comman
     assert (record["status"], record["resumed"]) == ("success", 1)
     [log] = runs.rglob("*_0_log.out")
     assert log.read_text().count("resuming") == 1
-    [(whole, _)] = by_seed(tmp_path / "whole").values()
-    assert_same(whole, folder)
+    assert_same(whole, folder, *FILES)
 
 
 def test_a_job_whose_time_is_up_too_often_has_failed(command, tmp_path):
@@ -111,14 +96,12 @@ def test_a_job_whose_time_is_up_too_often_has_failed(command, tmp_path):
     assert "timed-out too many times" in stdout and "Traceback" not in stderr
     assert "1 of 1 jobs failed" in stdout
     [(_, record)] = by_seed(tmp_path / "runs").values()
-    assert (record["status"], record["error"]) == (
-        "interrupted",
-        "KeyboardInterrupt: pre-empted by the scheduler",
-    )
+    assert record["status"] == "interrupted"
+    assert record["error"] == "KeyboardInterrupt: pre-empted by the scheduler"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_joblib_passes_on_a_request_to_stop(command, train, tmp_path, number):
+def test_joblib_passes_on_a_request_to_stop(command, tmp_path, number):
     typed = (*LONG, "-m", "seed=1,2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     process = start(command(*typed))
     for seed in (1, 2):
@@ -154,11 +137,10 @@ def slurm(tmp_path) -> dict[str, str]:
     return {"PATH": f"{programs}:{os.environ['PATH']}", "FAKE_SLURM": str(state)}
 
 
-def test_slurm_jobs_are_requeued_and_a_killed_one_is_named(command, train, tmp_path, slurm):
+def test_slurm_jobs_are_requeued_and_a_killed_one_is_named(command, whole, tmp_path, slurm):
     runs = tmp_path / "runs"
     asked = ("hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90")
     typed = (*LONG, "-m", "seed=1,2", "hydra/launcher=submitit_slurm", *asked)
-    assert train(*LONG, "seed=1", runs=tmp_path / "whole").returncode == 0
     process = start(command(*typed), **slurm)
     os.kill(job_of(runs, process, 1), signal.SIGUSR2)
     os.kill(job_of(runs, process, 2), signal.SIGKILL)
@@ -168,10 +150,10 @@ def test_slurm_jobs_are_requeued_and_a_killed_one_is_named(command, train, tmp_p
     assert "Traceback" not in stderr
     assert "1 of 2 jobs failed" in stdout
     records = by_seed(runs)
-    assert (records["seed=1"][1]["status"], records["seed=1"][1]["resumed"]) == ("success", 1)
+    folder, record = records["seed=1"]
+    assert (record["status"], record["resumed"]) == ("success", 1)
     assert records["seed=2"][1]["status"] == "failed"
     script = (tmp_path / "slurm" / "script.sh").read_text()
     for line in ("--partition=gpu", "--time=90", "--signal=USR2@120", "--array=0-1%2"):
         assert f"#SBATCH {line}" in script
-    [(whole, _)] = by_seed(tmp_path / "whole").values()
-    assert_same(whole, records["seed=1"][0])
+    assert_same(whole, folder, *FILES)

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from front_doors import ROOT
 
-ROOT = Path(__file__).parents[2]
 STUDY = (
     "study=drift", "-m", "study.phases=[production,analysis,report]", "study.seeds=[1,2]",
     "study.tasks=[sst2,mrpc,rte]",
@@ -18,7 +18,6 @@ KILLS = 20
 
 CLOCKED = ("runs.csv", "runs.parquet")
 """Tables with each run's wall time and memory."""
-
 
 PDF_CLOCK = re.compile(rb"(Creation|Mod)Date \(D:.*?\)|\[<\w+><\w+>\]")
 """When a PDF was made, and a digest of that."""
