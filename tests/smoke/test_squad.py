@@ -59,23 +59,3 @@ def test_baselines(compute, questions, method):
         assert 20 < own["exact"] < 50
     else:  # no answer is the most frequent one
         assert own["exact"] == own["f1"] == 50.0
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (("method=zero_shot", "task=squad_v2"), "method=zero_shot is not for task=squad_v2"),
-        (("method=abstain", "task=sst2"), "method=abstain is not for task=sst2"),
-        (("task=squad_v2", "task.metric=accuracy"), "task.metric must be f1 or exact"),
-        (("task=squad_v2", "task.stride=62"), "task.stride must be less than the 38 tokens"),
-        (("task=squad_v2", "task.answerability=no"), "must be head or null_span, got no"),
-        (
-            ("task=squad_v2", "task.answerability=null_span", "task.answerability_weight=2"),
-            "has no effect on task.answerability=null_span",
-        ),
-        (("task=squad_v2", "task.num_best=0"), "task.num_best must be positive, got 0"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(load, overrides, message):
-    with pytest.raises(ValueError, match=message):
-        load(*overrides)

@@ -10,83 +10,82 @@ from loradrift.runs import Cell, RunRecord, Status, read_record
 
 @pytest.fixture
 def note(tmp_path):
-    def write(method, seed, accuracy, variant="", task="sst2"):
+    def write(seed, accuracy, variant=""):
+        place = {"task": "sst2", "method": "lora", "variant": variant, "seed": seed}
+        sizes = {"tokens_per_s": 1000.0, "peak_memory_bytes": 2.0**30, "wall_time_s": 10.0}
         record = RunRecord(
-            coordinates={"task": task, "method": method, "variant": variant, "seed": seed},
+            coordinates=place,
             config={"task": {"metric": "accuracy"}},
             status=Status.SUCCESS,
             parameters={"trainable": 1234, "total": 5678},
             metrics={"evaluation/accuracy": accuracy},
-            performance={
-                "tokens_per_s": 1000.0 * seed,
-                "peak_memory_bytes": 2.0**30 * seed,
-                "wall_time_s": 10.0 * seed,
-            },
+            performance={name: size * seed for name, size in sizes.items()},
         )
-        folder = tmp_path / f"{task},{method},{variant},{seed}"
+        folder = tmp_path / f"{variant},{seed}"
         Cell(folder, record).save()
         return {"name": f"seed={seed}", "cell": str(folder), "error": None}
 
     return write
 
 
-def test_seeds_are_one_row_with_mean_and_deviation(note, capsys):
-    print_closing_table([note("lora", seed, 0.7 + 0.1 * seed) for seed in (1, 2)])
-    [row] = [line for line in capsys.readouterr().out.splitlines() if "lora" in line]
+@pytest.fixture
+def printed(capsys):
+    """Print the table; gives it as text."""
+
+    def output(*notes):
+        print_closing_table(notes)
+        return capsys.readouterr().out
+
+    return output
+
+
+def test_seeds_are_one_row_with_mean_and_deviation(note, printed):
+    out = printed(*(note(seed, 0.7 + 0.1 * seed) for seed in (1, 2)))
+    [row] = [line for line in out.splitlines() if "lora" in line]
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [
         "sst2", "lora", "1,2", "accuracy 85.00 ± 7.07", "1,234", "1,500", "2.00 GiB", "15.0 s",
     ]  # fmt: skip
 
 
-def test_what_all_rows_share_is_said_once(note, capsys):
-    print_closing_table([note("lora", 1, 0.5, "a=1,b=2"), note("lora", 1, 0.5, "a=1,b=3")])
-    out = capsys.readouterr().out
+def test_what_all_rows_share_is_said_once(note, printed):
+    out = printed(note(1, 0.5, "a=1,b=2"), note(1, 0.5, "a=1,b=3"))
     assert out.count("a=1") == 1 and "all with a=1" in out
     assert "lora b=2" in out and "lora b=3" in out
 
 
-def test_trials_are_shown_by_what_they_were_chosen_by(note, capsys):
-    trial = note("lora", 1, 0.9)
+def test_trials_are_shown_by_what_they_were_chosen_by(note, printed):
+    trial = note(1, 0.9)
     path = Path(trial["cell"]) / "run.json"
     path.write_text(path.read_text().replace("evaluation/accuracy", "validation/accuracy"))
-    print_closing_table([trial])
-    assert "validation accuracy 90.00" in capsys.readouterr().out
+    assert "validation accuracy 90.00" in printed(trial)
 
 
-def test_a_cell_computed_twice_is_one_seed(note, capsys):
-    print_closing_table([note("lora", 1, 0.5), note("lora", 1, 0.5)])
-    assert "± " not in capsys.readouterr().out
+def test_a_cell_computed_twice_is_one_seed(note, printed):
+    assert "± " not in printed(note(1, 0.5), note(1, 0.5))
 
 
-def test_a_damaged_record_takes_no_other_out_of_the_table(note, capsys):
-    damaged = note("lora", 1, 0.5)
+def test_a_damaged_record_takes_no_other_out_of_the_table(note, printed):
+    damaged = note(1, 0.5)
     (Path(damaged["cell"]) / "run.json").write_text("{")
-    print_closing_table([damaged | {"error": "damaged"}, note("lora", 2, 0.6)])
-    out = capsys.readouterr().out
+    out = printed(damaged | {"error": "damaged"}, note(2, 0.6))
     assert "accuracy 60.00" in out and "failed: damaged (in seed=1)" in out
 
 
-def test_there_is_no_mean_over_different_rows(note, capsys):
-    notes = [note("lora", seed, 0.5) for seed in (1, 2)]
+def test_there_is_no_mean_over_different_rows(note, printed):
+    notes = [note(seed, 0.5) for seed in (1, 2)]
     for number, each in enumerate(notes):
         record = read_record(Path(each["cell"]))
         record.fingerprints["evaluation_rows"] = str(number)
         Cell(Path(each["cell"]), record).save()
-    print_closing_table(notes)
-    out = capsys.readouterr().out
+    out = printed(*notes)
     assert "accuracy of different rows: nan" in out and "50.00" not in out
 
 
-def test_an_interrupted_job_did_not_fail(note, capsys):
+def test_failures_are_named_with_their_reason_and_an_interrupted_job_is_none(note, printed):
     stopped = {"name": "seed=9", "cell": None, "error": "KeyboardInterrupt"}
-    print_closing_table([note("lora", 1, 0.5), stopped])
-    out = capsys.readouterr().out
+    out = printed(note(1, 0.5), stopped)
     assert "interrupted seed=9\n" in out and "failed" not in out
-
-
-def test_failures_are_named_with_their_reason(note, capsys):
     failed = {"name": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
-    print_closing_table([note("lora", 1, 0.5), failed])
-    out = capsys.readouterr().out
+    out = printed(note(1, 0.5), failed)
     assert "failed: the loss became nan at step 3 (in seed=[9])\n1 of 2 jobs failed\n" in out

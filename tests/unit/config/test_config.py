@@ -15,6 +15,7 @@ from loradrift.config import UserError
 from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
+NULL_SPAN = ("task=squad_v2", "task.answerability=null_span")
 
 
 def choices(group: str) -> list[str]:
@@ -23,13 +24,10 @@ def choices(group: str) -> list[str]:
 
 def test_every_pair_of_task_and_method_composes_or_says_why_not(load):
     tasks = {name: load(f"task={name}") for name in choices("task") if name != "pretrain"}
-    methods = {
-        name: load(f"method={name}") for name in {*choices("method")} - {"from_scratch", "abstain"}
-    }
+    known = {*choices("method")} - {"from_scratch", "abstain"}
+    methods = {name: load(f"method={name}") for name in known}
     methods["abstain"] = load("task=squad_v2", "method=abstain")
-    assert [(task, run.task.name) for task, run in tasks.items()] == [
-        (task, task) for task in tasks
-    ]
+    assert all(run.task.name == task for task, run in tasks.items())
     assert all(run.method.name == method for method, run in methods.items())
     for (task, of_task), (method, of_method) in product(tasks.items(), methods.items()):
         if (task == "squad_v2", method) in {(False, "abstain"), (True, "zero_shot")}:
@@ -56,22 +54,16 @@ def test_every_option_of_the_other_groups_composes(load, group):
         load(f"{group}={option}", *extra)
 
 
-def test_pretraining_brings_its_method(load):
+def test_pretraining_brings_its_method_and_the_small_model_carries_its_recipe(load):
     assert load("task=pretrain").method.name == "from_scratch"
-
-
-def test_the_small_model_carries_the_recipe_of_task_pretrain(load):
     assert load().model.pretraining.task == load("task=pretrain").task
 
 
-def test_scale_sets_model_data_and_trainer_together(load):
+def test_scale_sets_model_data_and_trainer_but_overrides_take_precedence(load):
     paper = load("scale=paper")
     assert (paper.model.name, paper.data.name, paper.trainer.name) == ("tinyllama", "hub", "gpu")
     assert paper.trainer.precision == "bf16-mixed"
     assert (paper.method.optim.lr, load().method.optim.lr) == (2e-4, 2e-3)
-
-
-def test_the_command_line_wins_over_the_scale(load):
     assert load("scale=paper", "data=embedded").data.name == "embedded"
 
 
@@ -141,6 +133,13 @@ def test_there_are_few_files_and_they_are_flat():
         (["logger.name=foo"], "logger.name must be one of csv, wandb, tensorboard, got foo"),
         (["+method.rnak=4"], r"\+method.rnak: there is no such key. Did you mean: method.rank"),
         (["+task.foo=4"], r"\+task.foo: there is no such key"),
+        (["method=zero_shot", "task=squad_v2"], "method=zero_shot is not for task=squad_v2"),
+        (["method=abstain", "task=sst2"], "method=abstain is not for task=sst2"),
+        (["task=squad_v2", "task.metric=accuracy"], "task.metric must be f1 or exact"),
+        (["task=squad_v2", "task.stride=62"], "task.stride must be less than the 38 tokens"),
+        (["task=squad_v2", "task.answerability=no"], "must be head or null_span, got no"),
+        (["task=squad_v2", "task.num_best=0"], "task.num_best must be positive, got 0"),
+        ([*NULL_SPAN, "task.answerability_weight=2"], "has no effect on task.answerability=null_s"),
     ],
 )
 def test_an_illegal_value_names_the_key_the_rule_and_the_value(load, overrides, message):

@@ -16,8 +16,6 @@ from loradrift.runs import CellBusyError, Status, open_cell, open_run, read_reco
 
 HOLD = """
 import sys
-import tarfile
-import time
 from pathlib import Path
 from loradrift.runs.cell import hold
 with hold(Path(sys.argv[1])):
@@ -39,18 +37,14 @@ def end(config, status):
 def test_a_new_cell_knows_its_place(config):
     with open_run(config) as cell:
         assert not cell.finished
-        assert cell.record.coordinates == {
-            "study": "main",
-            "task": "sst2",
-            "method": "lora",
-            "variant": "",
-            "seed": 1,
-        }
+        place = {"study": "main", "task": "sst2", "method": "lora"}
+        assert cell.record.coordinates == {**place, "variant": "", "seed": 1}
 
 
-def test_a_finished_cell_comes_back_with_its_metrics(config):
+@pytest.mark.parametrize("force", [False, True])
+def test_a_finished_cell_comes_back_with_its_metrics_even_with_force(config, force):
     end(config, Status.SUCCESS)
-    with open_run(config) as cell:
+    with open_run(replace(config, force=force)) as cell:
         assert cell.finished
         assert cell.record.metrics == {"a": 0.5}
 
@@ -65,21 +59,14 @@ def test_an_unfinished_cell_is_taken_up_again(config, status):
         assert cell.record.metrics == {}
 
 
-def test_another_configuration_is_refused_and_named(config):
+def test_another_configuration_is_refused_and_named_or_archived(config):
     end(config, Status.SUCCESS)
     other = replace(config, task=replace(config.task, max_length=32))
-    with (
-        pytest.raises(UserError, match=r"task.max_length: 64 -> 32; force=true archives it"),
-        open_run(other),
-    ):
+    message = r"task.max_length: 64 -> 32; force=true archives it"
+    with pytest.raises(UserError, match=message), open_run(other):
         pass
     assert read_record(config.cell).status is Status.SUCCESS
-
-
-def test_force_archives_the_other_configuration(config):
-    end(config, Status.SUCCESS)
-    other = replace(config, task=replace(config.task, max_length=32), force=True)
-    with open_run(other) as cell:
+    with open_run(replace(other, force=True)) as cell:
         assert not cell.finished
     [archived] = (config.cell / "archive").glob("*/run.json")
     assert json.loads(archived.read_text())["config"]["task"]["max_length"] == 64
@@ -109,17 +96,10 @@ def test_force_archives_a_damaged_record(config):
         assert not cell.finished
 
 
-def test_force_leaves_a_finished_run_of_the_same_configuration_alone(config):
-    end(config, Status.SUCCESS)
-    with open_run(replace(config, force=True)) as cell:
-        assert cell.finished
-
-
 def test_a_second_process_says_who_holds_the_cell(config):
     command = [sys.executable, "-c", HOLD, str(config.cell)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as holder:
         assert holder.stdout.readline() == "held\n"
         message = rf"seed=1 is held by process {holder.pid} on "
         with pytest.raises(CellBusyError, match=message), open_run(config):

@@ -16,21 +16,13 @@ def config(load, tmp_path):
     return replace(load("seed=1"), runs=str(tmp_path / "runs"))
 
 
-def end(config, status):
-    with open_run(config) as cell:
-        cell.save(status=status, metrics={"a": 0.5})
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "run.json is damaged .* force=true archives the run and starts anew"),
         ("[]", "run.json is damaged .a record must be an object, got list"),
         ("{}", "run.json is damaged .'schema_version'"),
-        (
-            '{"schema_version": 3}',
-            r"run.json has schema_version 3, and this program reads up to 2: update loradrift",
-        ),
+        ('{"schema_version": 3}', "schema_version 3, and this program reads up to 2: update lorad"),
         ('{"schema_version": 1}', "run.json is damaged"),
         ('{"schema_version": 2, "status": "lost"}', "run.json is damaged .*'lost'"),
     ],
@@ -59,7 +51,8 @@ class Wider(TrainerConfig):
 
 
 def test_a_key_that_is_new_means_its_default_for_older_records(config):
-    end(config, Status.SUCCESS)
+    with open_run(config) as cell:
+        cell.save(status=Status.SUCCESS, metrics={"a": 0.5})
     later = replace(config, trainer=Wider(**vars(config.trainer)))
     with open_run(later) as cell:
         assert cell.finished
@@ -104,11 +97,8 @@ def test_a_run_of_schema_1_is_finished_for_the_command_that_made_it(schema_1, lo
         with open_run(config) as cell:
             assert cell.finished
         changed = load(*place, *TYPED, f"runs={schema_1}", "trainer.log_every=77")
-        with (
-            pytest.raises(UserError, match=r"configuration: trainer\.log_every: \d+ -> 77; force"),
-            open_run(replace(changed, variant=config.variant)),
-        ):
-            pass
+        with pytest.raises(UserError, match=r"configuration: trainer\.log_every: \d+ -> 77; force"):
+            open_run(replace(changed, variant=config.variant)).__enter__()
 
 
 @pytest.mark.parametrize(
