@@ -11,14 +11,16 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from loradrift.adapters import Certificate, certify
+from loradrift.diagnose import Diagnosis, diagnose
 
 IDS = torch.tensor([[1, 40, 41, 42, 43, 3, 3, 3], [1, 50, 51, 52, 53, 54, 55, 56]])
 PLAIN = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+CLASSIFIER = {"kind": AutoModelForSequenceClassification, "task_type": "SEQ_CLS"}
 
 
 @pytest.fixture
@@ -29,6 +31,14 @@ def folder(model_folder, tmp_path):
 
 def load_base(folder: Path, kind=AutoModelForCausalLM, **options):
     return kind.from_pretrained(folder, **options)
+
+
+def write_base(folder: Path, family: str, kind=AutoModelForCausalLM, **options) -> Path:
+    """A model of another architecture than ``model_folder``, as small."""
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 64}
+    config = AutoConfig.for_model(family, **size | {"intermediate_size": 64} | options)
+    kind.from_config(config).save_pretrained(folder)
+    return folder
 
 
 WRITTEN: dict[str, Path] = {}
@@ -138,6 +148,23 @@ def swapped(*, transposed=False):
 def truncate(folder) -> None:
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def pickled(folder, name=WEIGHTS, **options) -> None:
+    """The weights as a pickle, under the name of a safetensors file or its own."""
+    tensors = tensors_of(folder)
+    (folder / WEIGHTS).unlink()
+    torch.save(tensors, folder / name, **options)
+
+
+def diagnosed(folder, base=None, exit_code=0, *, reason="", change="") -> Diagnosis:
+    """The diagnosis of a folder, with this exit code, reason and remedy."""
+    found = diagnose(str(folder), base and str(base))
+    assert found.exit_code == exit_code, found.advice.reason
+    assert reason in found.advice.reason, found.advice.reason
+    assert change in found.advice.change, found.advice.change
+    json.dumps(found.to_json(), allow_nan=False)
+    return found
 
 
 def pasted(code: str) -> dict:

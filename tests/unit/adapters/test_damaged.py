@@ -2,33 +2,15 @@
 
 from contextlib import suppress
 
+import adapter_cases as cases
 import pytest
 import torch
-from adapter_cases import (
-    CONFIG,
-    WEIGHTS,
-    caught,
-    certificate_of,
-    edit,
-    load_adapter,
-    rewrite,
-    swapped,
-    tensors_of,
-    truncate,
-    without,
-    zeroed,
-)
+from adapter_cases import CONFIG, caught, certificate_of, edit, load_adapter, pickled, rewrite
 
 Q = "model.layers.0.self_attn.q_proj"
 Q0 = f"base_model.model.{Q}.lora_"
 PLACES = "target_modules must be a list of names, or a regular expression"
 REAL = f"{Q0}A.weight must hold real numbers, got torch"
-
-
-def pickled(folder, name=WEIGHTS, **options):
-    tensors = tensors_of(folder)
-    (folder / WEIGHTS).unlink()
-    torch.save(tensors, folder / name, **options)
 
 
 def first_a(x):
@@ -38,7 +20,7 @@ def first_a(x):
 PICKLE = "is a pickle under the name of a safetensors file"
 ONLY = "adapter_model.bin is a pickle, which can run code and is not loaded"
 DAMAGES = {
-    "truncated": (truncate, "cannot be read"),
+    "truncated": (cases.truncate, "cannot be read"),
     "pickle": (pickled, PICKLE),
     "old pickle": (lambda f: pickled(f, _use_new_zipfile_serialization=False), PICKLE),
     "pickle alone": (lambda f: pickled(f, "adapter_model.bin"), ONLY),
@@ -101,24 +83,22 @@ def test_configuration(changes, name, message, folder, model_folder):
     caught(certificate_of(model, folder, model_folder), name, message)
 
 
-def renamed(tensors):
-    return {key.replace(f"{Q0}A", f"{Q0}A".replace("q_", "qq_")): x for key, x in tensors.items()}
-
-
-def prefixed(tensors):
-    return {f"base_model.model.{key}": x for key, x in tensors.items()}
-
-
 SWAPPED = "A and B are swapped or transposed"
 TENSORS = {
-    "zero B": (zeroed("lora_B"), "lora_B", "B is zero in 6 of 6 modules"),
-    "zero A": (zeroed(f"{Q0}A"), "lora_A", f"A is zero in 1 of 6 modules, {Q}"),
-    "swapped": (swapped(), "consistent", SWAPPED),
+    "zero B": (cases.zeroed("lora_B"), "lora_B", "B is zero in 6 of 6 modules"),
+    "zero A": (cases.zeroed(f"{Q0}A"), "lora_A", f"A is zero in 1 of 6 modules, {Q}"),
+    "swapped": (cases.swapped(), "consistent", SWAPPED),
     "transposed": (lambda ts: {k: x.T for k, x in ts.items()}, "consistent", SWAPPED),
-    "a key renamed": (renamed, "keys", "1 of 7 modules in adapter_model.safetensors are not in"),
-    "a key lost": (without(f"{Q0}B"), "keys", f"has no lora_B for {Q}"),
-    "a prefix": (prefixed, "keys", "without 'base_model.model.' in front all fit"),
-}
+    "a key renamed": (
+        lambda ts: {key.replace(f"{Q}.lora_A", f"q{Q}.lora_A"): x for key, x in ts.items()},
+        "keys", "1 of 7 modules in adapter_model.safetensors are not in",
+    ),
+    "a key lost": (cases.without(f"{Q0}B"), "keys", f"has no lora_B for {Q}"),
+    "a prefix": (
+        lambda ts: {f"base_model.model.{key}": x for key, x in ts.items()},
+        "keys", "without 'base_model.model.' in front all fit",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("change", "name", "message"), TENSORS.values(), ids=TENSORS)

@@ -1,31 +1,14 @@
 """Healthy adapters of every kind pass: no false alarm."""
 
+import adapter_cases as cases
 import pytest
 import torch
-from adapter_cases import (
-    CONFIG,
-    IDS,
-    WEIGHTS,
-    certificate_of,
-    forward,
-    judged,
-    load_adapter,
-    load_base,
-    rewrite,
-    write_adapter,
-)
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    RobertaConfig,
-)
+from adapter_cases import CLASSIFIER, certificate_of, judged, load_adapter, rewrite, write_adapter
+from safetensors.torch import save_file
+from transformers import AutoModel, AutoModelForCausalLM
 
 from loradrift.adapters import read_files
+from loradrift.adapters.base_checks import alike, open_stored, reader
 from loradrift.adapters.file_checks import check_fit
 
 HEALTHY = {
@@ -56,7 +39,7 @@ HEALTHY = {
     "tied embedding": {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
     "rows of the embedding": {"trainable_token_indices": [1, 2]},
     "a bare transformer": {"kind": AutoModel},
-    "a classifier": {"kind": AutoModelForSequenceClassification, "task_type": "SEQ_CLS"},
+    "a classifier": CLASSIFIER,
 }  # fmt: skip
 
 
@@ -93,8 +76,7 @@ def test_an_adapter_in_half_precision(folder, model_folder):
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_transposed_linear_layers(dora, tmp_path):
-    base = tmp_path / "base"
-    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)).save_pretrained(base)
+    base = cases.write_base(tmp_path / "base", "gpt2")
     config = {"target_modules": ["c_attn", "c_proj"], "use_dora": dora, "fan_in_fan_out": True}
     folder = write_adapter(tmp_path / "adapter", base, **config)
     assert check(judged(folder, base))["base"].passed
@@ -102,29 +84,25 @@ def test_transposed_linear_layers(dora, tmp_path):
 
 def test_a_head_of_several_layers(tmp_path):
     """RoBERTa's: PEFT saves ``classifier.dense`` and ``classifier.out_proj`` for ``classifier``."""
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
-    base, kind = tmp_path / "base", AutoModelForSequenceClassification
-    kind.from_config(RobertaConfig(num_attention_heads=2, **size)).save_pretrained(base)
-    config = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS", "kind": kind}
+    kind = CLASSIFIER["kind"]
+    base = cases.write_base(tmp_path / "base", "roberta", kind)
+    config = CLASSIFIER | {"target_modules": ["query", "value"]}
     folder = write_adapter(tmp_path / "adapter", base, **config)
     assert "classifier.dense" in check(judged(folder, base, kind))["head"].message
     rewrite(folder, lambda tensors: {k: x for k, x in tensors.items() if "out_proj.w" not in k})
-    (lost,) = check_fit(read_files(folder), load_base(base, kind)).values()
+    (lost,) = check_fit(read_files(folder), cases.load_base(base, kind)).values()
     assert "has lost classifier.out_proj.weight, and holds classifier" in lost.message
 
 
 @pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
 def test_trained_biases(bias, tmp_path):
     """They are the adapter's own, and no sign of another base."""
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
-    base = tmp_path / "base"
-    config = LlamaConfig(num_attention_heads=2, attention_bias=True, mlp_bias=True, **size)
-    LlamaForCausalLM(config).save_pretrained(base)
+    base = cases.write_base(tmp_path / "base", "llama", attention_bias=True, mlp_bias=True)
     check(judged(write_adapter(tmp_path / "adapter", base, bias=bias), base))
 
 
 def test_put_in_by_transformers_itself(folder, model_folder):
-    model = load_base(model_folder)
+    model = cases.load_base(model_folder)
     model.load_adapter(folder)
     check(certificate_of(model, folder, model_folder))
 
@@ -146,7 +124,7 @@ def test_the_model_is_as_it_was(model_folder, tmp_path):
     assert torch.rand(1) == expected
     assert all(module.training for module in model.modules())
     assert grads == [p.requires_grad for p in model.parameters()]
-    assert forward(model).shape[:2] == IDS.shape
+    assert cases.forward(model).shape[:2] == cases.IDS.shape
     assert all(torch.equal(before[key], x) for key, x in model.state_dict().items())
     assert not any(m._forward_hooks for n, m in model.named_modules() if n.endswith("q_proj"))
 
@@ -154,5 +132,27 @@ def test_the_model_is_as_it_was(model_folder, tmp_path):
 def test_its_json_names_every_file_by_its_digest(folder, model_folder):
     written = judged(folder, model_folder).to_json()
     assert written["passed"] is True
-    assert set(written["files"]) == {CONFIG, WEIGHTS}
+    assert set(written["files"]) == {cases.CONFIG, cases.WEIGHTS}
     assert len({check["name"] for check in written["checks"]}) == 13
+
+
+NAMES = ("norm.weight", "layers.0.norm.weight", "layers.1.norm.weight")
+
+
+@pytest.mark.parametrize("saved_in", ["", "model."])
+@pytest.mark.parametrize("sought_in", ["", "model."])
+def test_the_nearest_name_is_read(saved_in, sought_in, tmp_path):
+    weights = {f"{saved_in}{name}": torch.full((2,), float(i)) for i, name in enumerate(NAMES)}
+    save_file(weights, tmp_path / "model.safetensors")
+    read = reader(open_stored(tmp_path))
+    assert [read(f"{sought_in}{name}")[0].item() for name in NAMES] == [0, 1, 2]
+    assert read("head.bias") is None
+
+
+def test_a_weight_is_alike_in_any_precision_but_not_beside_it():
+    draw = torch.Generator().manual_seed(0)
+    stored = torch.randn(64, generator=draw, dtype=torch.float64)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        copy = stored.to(dtype)
+        assert alike(copy, stored) and alike(copy.float(), stored)
+        assert not alike(copy.float() * (1 + 1e-6), stored)

@@ -2,29 +2,13 @@
 
 import shutil
 
+import adapter_cases as cases
 import pytest
 import torch
-from adapter_cases import (
-    caught,
-    certificate_of,
-    edit,
-    judged,
-    load_adapter,
-    load_base,
-    lora_layers,
-    rewrite,
-    tensors_of,
-    without,
-    write_adapter,
-)
+from adapter_cases import caught, certificate_of, judged, load_adapter, lora_layers, write_adapter
 from peft import LoraConfig, PeftModel
 from torch import nn
-from transformers import (
-    AutoModel,
-    AutoModelForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoModel
 
 from loradrift.adapters import Fingerprints, certify
 
@@ -134,7 +118,7 @@ class Outer(nn.Module):
 
 def test_wrapped_around_the_outer_object(model_folder, tmp_path):
     folder = write_adapter(tmp_path / "adapter", model_folder, kind=AutoModel)
-    model = PeftModel.from_pretrained(Outer(load_base(model_folder, AutoModel)), folder)
+    model = PeftModel.from_pretrained(Outer(cases.load_base(model_folder, AutoModel)), folder)
     message = "PEFT wraps Outer, which is no transformer; put it on the transformer inside, auto"
     certificate = certificate_of(model, folder, model_folder)
     caught(certificate, "placement", message)
@@ -143,10 +127,7 @@ def test_wrapped_around_the_outer_object(model_folder, tmp_path):
 
 
 def test_another_base_of_another_shape(folder, tmp_path):
-    base = tmp_path / "base"
-    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    config = LlamaConfig(vocab_size=300, num_attention_heads=1, num_key_value_heads=1, **size)
-    LlamaForCausalLM(config).save_pretrained(base)
+    base = cases.write_base(tmp_path / "base", "llama", hidden_size=16, vocab_size=300)
     model = load_adapter(write_adapter(tmp_path / "small", base), base)
     message = "and the base model has (16, 16) there: an adapter of another base"
     caught(certificate_of(model, folder, base), "base", message)
@@ -154,7 +135,7 @@ def test_another_base_of_another_shape(folder, tmp_path):
 
 def test_another_base_of_the_same_shape(folder, model_folder, tmp_path):
     base = shutil.copytree(model_folder, tmp_path / "base")
-    rewritten = load_base(model_folder)
+    rewritten = cases.load_base(model_folder)
     with torch.no_grad():
         for p in rewritten.parameters():
             p.add_(0.01 * torch.randn(p.shape))
@@ -181,14 +162,13 @@ def test_merged_and_applied_again(size, model_folder, tmp_path):
 
 
 def test_a_head_that_is_lost(folder, model_folder, tmp_path):
-    kind = AutoModelForSequenceClassification
-    headed = write_adapter(tmp_path / "headed", model_folder, task_type="SEQ_CLS", kind=kind)
-    model = load_adapter(headed, model_folder, kind, pad_token_id=3)
-    saved = tensors_of(headed)
-    rewrite(headed, without("score"))
+    headed = write_adapter(tmp_path / "headed", model_folder, **cases.CLASSIFIER)
+    model = load_adapter(headed, model_folder, cases.CLASSIFIER["kind"], pad_token_id=3)
+    saved = cases.tensors_of(headed)
+    cases.rewrite(headed, cases.without("score"))
     message = "the head is lost: adapter_model.safetensors holds none of modules_to_save="
     caught(certificate_of(model, headed, model_folder), "head", message)
-    rewrite(headed, lambda _: {k: 2 * x if "score" in k else x for k, x in saved.items()})
+    cases.rewrite(headed, lambda _: {k: 2 * x if "score" in k else x for k, x in saved.items()})
     message = "score.weight in memory is not the file's: off by"
     caught(certificate_of(model, headed, model_folder), "head", message)
     run, head = load_adapter(folder, model_folder), nn.Linear(32, 2).state_dict()
@@ -196,28 +176,25 @@ def test_a_head_that_is_lost(folder, model_folder, tmp_path):
     caught(certificate_of(run, folder, model_folder, head=head), "head", message)
 
 
-def test_no_adapter_in_the_model(folder, model_folder):
-    certificate = certificate_of(load_base(model_folder), folder, model_folder)
-    caught(certificate, "placement", "LlamaForCausalLM holds no LoRA layer")
-
-
-def test_the_forward_pass_goes_around_it(folder, model_folder):
-    model, call = load_adapter(folder, model_folder), load_base(model_folder).get_input_embeddings()
-    names, folders, ids = {"default": 1.0}, {"default": folder}, torch.tensor([[1, 2]])
-    certificate = certify(model, names, folders, lambda: call(ids), base=model_folder)
+def test_no_adapter_in_the_model_or_in_the_forward_pass(folder, model_folder):
+    model, other = load_adapter(folder, model_folder), cases.load_base(model_folder)
+    names, folders = {"default": 1.0}, {"default": folder}
+    certificate = certify(model, names, folders, lambda: cases.forward(other), base=model_folder)
     caught(certificate, "effect", "does not go through model.layers.0.mlp.down_proj and 5 more")
+    certificate = certificate_of(other, folder, model_folder)
+    caught(certificate, "placement", "LlamaForCausalLM holds no LoRA layer")
 
 
 def test_a_start_that_comes_not_back(folder, model_folder, tmp_path):
     start = {"init_lora_weights": "pissa_niter_4", "convert": False}
     drawn = judged(write_adapter(tmp_path / "drawn", model_folder, **start), model_folder)
     caught(drawn, "base", "init_lora_weights=pissa_niter_4 draws at random what it takes out")
-    edit(folder, init_lora_weights="pissa")  # claimed in the JSON alone
+    cases.edit(folder, init_lora_weights="pissa")  # claimed in the JSON alone
     caught(judged(folder, model_folder), "base", "is not the stored base's")
 
 
 @pytest.mark.parametrize("key", ["foo", "lm_head.foo.weight"])
 def test_a_key_that_belongs_to_no_module(key, folder, model_folder):
-    rewrite(folder, lambda tensors: tensors | {key: torch.ones(3)})
+    cases.rewrite(folder, lambda tensors: tensors | {key: torch.ones(3)})
     message = "1 of 7 modules in adapter_model.safetensors are not in the model"
     caught(judged(folder, model_folder), "keys", message)

@@ -2,15 +2,7 @@
 
 import pytest
 import torch
-from adapter_cases import (
-    caught,
-    forward,
-    load_base,
-    lora_layers,
-    rewrite,
-    write_adapter,
-    zero_b,
-)
+from adapter_cases import caught, forward, load_base, lora_layers, rewrite, write_adapter, zero_b
 from peft import PeftModel
 
 from loradrift.adapters import certify

@@ -1,12 +1,15 @@
 """The base model: compared weight by weight where it is here, by its name where it is not."""
 
+import json
 import shutil
 
 import pytest
 import torch
-from adapter_cases import edit, load_base
+from adapter_cases import diagnosed, edit, load_base, pasted, write_adapter
+from safetensors.torch import load_file, save_file
 
-from loradrift.diagnose import diagnose
+from loradrift.adapters.lora_layers import find_lora_layers
+from loradrift.diagnose import merge_adapter
 
 
 def copy_of(model_folder, folder, change):
@@ -34,19 +37,15 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_weight_is_another(name, folder, model_folder, tmp_path):
     other = copy_of(model_folder, tmp_path / "other", CHANGES[name])
-    found = diagnose(str(folder), str(other))
-    assert found.exit_code == 1
+    change = "base=<the base that it was trained on>"
+    found = diagnosed(folder, other, 1, reason="an adapter of another base", change=change)
     assert found.advice.reason.startswith(f"base: {name} is not the stored base's: they differ by")
-    assert "an adapter of another base" in found.advice.reason
-    assert "base=<the base that it was trained on>" in found.advice.change
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_copy_in_another_precision_is_the_same_base(dtype, folder, model_folder, tmp_path):
     copy = copy_of(model_folder, tmp_path / "copy", lambda model: model.to(dtype))
-    found = diagnose(str(folder), str(copy))
-    assert found.exit_code == 0, found.advice.reason
-    assert f"names is {model_folder}, compared above" in found.tests[4].message
+    assert f"names is {model_folder}, compared above" in diagnosed(folder, copy).tests[4].message
 
 
 CACHED = "hub/models--elsewhere--Little/snapshots/0123abcd"
@@ -67,9 +66,44 @@ def test_where_the_named_base_is_not_here_its_name_speaks(
     monkeypatch.chdir(copy_of(model_folder, tmp_path / "here", lambda m: m.lm_head.weight.zero_()))
     base = shutil.copytree(model_folder, tmp_path / place)
     edit(folder, base_model_name_or_path=name)
-    found = diagnose(str(folder), str(base))
-    assert found.exit_code == exit_code
+    found = diagnosed(folder, base, exit_code)
     assert message in found.tests[4].message
     if exit_code:
         assert "analysis=diagnose" in found.advice.change
         assert "base=<its base model>" in found.advice.change
+
+
+def test_without_a_base_it_is_not_judged(model_folder, tmp_path):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    folder = write_adapter(tmp_path / "adapter", base)
+    shutil.rmtree(base)
+    change = f"analysis=diagnose adapter={folder} base=<its base model>"
+    test, *_ = diagnosed(folder, None, 2, change=change).tests
+    assert (test.name, test.passed) == ("embedding difference", None)
+
+
+def test_a_base_that_holds_the_adapter_is_loaded_without_it(folder, model_folder, tmp_path):
+    merged = shutil.copytree(model_folder, tmp_path / "merged")
+    merge_adapter(folder, str(model_folder), merged)
+    found = diagnosed(folder, merged, 1, reason="it was merged and is applied again")
+    assert find_lora_layers(pasted(found.advice.change)["model"]) is None
+
+
+def test_a_base_that_cannot_be_used_is_named(folder, model_folder, tmp_path):
+    base = shutil.copytree(model_folder, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    shapes = "cannot be loaded: its weights have other shapes than its config.json says"
+    for damaged, reason in (
+        (config | {"hidden_size": "x"}, f"base={base} cannot be loaded: Validation error for field "
+         "'hidden_size'"),
+        (config | {"vocab_size": 50}, shapes),
+        ({"model_type": "t5"}, "is an encoder with a decoder (t5)"),
+    ):  # fmt: skip
+        (base / "config.json").write_text(json.dumps(damaged))
+        diagnosed(folder, base, 2, reason=reason)
+    (base / "config.json").write_text(json.dumps(config))
+    weights = {key: torch.nan * x for key, x in load_file(base / "model.safetensors").items()}
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    diagnosed(folder, base, 2, reason=f"base={base}: its outputs are NaN or infinite")
+    shutil.copy(folder / "adapter_config.json", base)
+    diagnosed(folder, base, 2, reason="holds an adapter of its own (adapter_config.json)")

@@ -3,12 +3,11 @@
 import peft
 import pytest
 import torch
-from adapter_cases import PLAIN, pasted, rewrite, write_adapter
+from adapter_cases import PLAIN, diagnosed, pasted, rewrite, write_adapter
 from torch import nn
 from transformers import AutoModel
 
 from loradrift.adapters.lora_layers import find_lora_layers
-from loradrift.diagnose import diagnose
 from loradrift.diagnose.loading import inner_name
 
 library = pytest.importorskip("sentence_transformers", reason="the extra `sentence` is not here")
@@ -26,8 +25,9 @@ def base(model_folder, tmp_path_factory):
 
 def test_the_inner_transformer_is_the_place(base, tmp_path):
     folder = write_adapter(tmp_path / "adapter", base, kind=AutoModel, size=0.3)
-    found = diagnose(str(folder), str(base))
-    assert (found.exit_code, found.kind) == (0, "sentence-transformers")
+    change = "model[0].model = PeftModel.from_pretrained(model[0].model"
+    found = diagnosed(folder, base, change=change)
+    assert found.kind == "sentence-transformers"
     applied = {path.name: path.applied for path in found.paths}
     expected = {"on the wrapper": False, "on the inner transformer": True, "load_adapter": True}
     assert applied == expected
@@ -35,7 +35,6 @@ def test_the_inner_transformer_is_the_place(base, tmp_path):
     assert wrapper.cosine > 0.9999 > inner.cosine
     assert "PEFT wraps SentenceTransformer" in wrapper.certificate["placement"].message
     assert inner.by_hand > 0.9999
-    assert "model[0].model = PeftModel.from_pretrained(model[0].model" in found.advice.change
     for path in found.paths:
         assert find_lora_layers(pasted(path.code)["model"]) is not None
     plain = library.SentenceTransformer(str(base), device="cpu").encode("the film was great")
@@ -54,11 +53,9 @@ def test_saved_from_the_wrapper_it_is_merged(base, tmp_path):
     folder = tmp_path / "adapter"
     model.save_pretrained(folder)
     rewrite(folder, lambda ts: {k.replace(".0.model.", ".0.auto_model."): x for k, x in ts.items()})
-    found = diagnose(str(folder), str(base))
-    assert found.exit_code == 1
+    reason = "Merged into the base, its outputs are the adapter's to"
+    found = diagnosed(folder, base, 1, reason=reason, change="merge_adapter(")
     assert not any(path.applied for path in found.paths)
-    assert "Merged into the base, its outputs are the adapter's to" in found.advice.reason
-    assert "merge_adapter(" in found.advice.change
 
 
 @pytest.mark.parametrize("attribute", ["auto_model", "model"])
