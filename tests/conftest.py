@@ -19,6 +19,8 @@ os.environ["WANDB_MODE"] = "offline"
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+HEADS = {"num_heads": 1, "num_kv_heads": 1}
+SIZES = {"num_layers": 2, "hidden_size": 32, "intermediate_size": 64, **HEADS}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,16 +82,7 @@ def model_folder(tmp_path_factory) -> Path:
     from loradrift.models import load_backbone, load_tokenizer, write_tiny
 
     folder = tmp_path_factory.mktemp("model")
-    size = TinyModelConfig(
-        name="tiny",
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=64,
-        num_layers=2,
-        num_heads=1,
-        num_kv_heads=1,
-        max_positions=64,
-    )
+    size = TinyModelConfig(name="tiny", vocab_size=300, max_positions=64, **SIZES)
     write_tiny(folder, size, ["the film was great", "the film was terrible", "no", "yes"] * 9)
     random = ModelConfig(name="local", path=str(folder), weights="random")
     load_backbone(random, seed=0).lm.save_pretrained(folder)
@@ -106,23 +99,12 @@ def model(model_folder):
 
 
 SMALL = (
-    "model.hidden_size=32",
-    "model.num_heads=1",
-    "model.num_kv_heads=1",
-    "model.num_layers=2",
-    "model.intermediate_size=64",
-    "model.pretraining.task.max_steps=2",
-    "task.max_steps=12",
-    "task.batch_size=8",
-    "trainer.validate_every=5",
-    "trainer.checkpoint_every=3",
-    "trainer.log_every=1",
-    "callbacks.activation_dump.every_n_steps=4",
-    "callbacks.activation_dump.rows=16",
-    "callbacks.forgetting.tokens=1024",
-    "data.validation_rows=20",
-    "data.train_rows=200",
-)
+    *(f"model.{name}={size}" for name, size in SIZES.items()),
+    "model.pretraining.task.max_steps=2", "task.max_steps=12", "task.batch_size=8",
+    "trainer.validate_every=5", "trainer.checkpoint_every=3", "trainer.log_every=1",
+    "callbacks.activation_dump.every_n_steps=4", "callbacks.activation_dump.rows=16",
+    "callbacks.forgetting.tokens=1024", "data.validation_rows=20", "data.train_rows=200",
+)  # fmt: skip
 """A run of a second or two: two layers, 32 wide, 12 steps."""
 
 
@@ -148,9 +130,8 @@ def command(cache, tmp_path) -> Callable[..., list[str]]:
     """The command line of a small run."""
 
     def build(*overrides: str, small: bool = True, runs: Path = tmp_path / "runs") -> list[str]:
-        places = [f"cache={cache}", f"runs={runs}"]
-        sizes = SMALL if small else ()
-        return [sys.executable, "train.py", *sizes, *overrides, *places]
+        typed = [*(SMALL if small else ()), *overrides, f"cache={cache}", f"runs={runs}"]
+        return [sys.executable, "train.py", *typed]
 
     return build
 
@@ -160,14 +141,8 @@ def train(command) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``train.py`` to its end, in a process of its own."""
 
     def run(*overrides: str, env: dict[str, str] | None = None, timeout: int = 120, **options):
-        return subprocess.run(
-            command(*overrides, **options),
-            cwd=ROOT,
-            env=os.environ | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        how = {"cwd": ROOT, "env": os.environ | (env or {}), "timeout": timeout, "text": True}
+        return subprocess.run(command(*overrides, **options), capture_output=True, **how)
 
     return run
 

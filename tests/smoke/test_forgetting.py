@@ -36,10 +36,10 @@ def loss(lm, rows):
 
 @pytest.mark.parametrize("method", ["lora", "pissa", "full_finetune"])
 def test_the_losses_are_those_of_the_base_model_and_of_what_is_exported(
-    compute, load, cache, method
+    compute, configure, cache, method
 ):
     folder, record = compute(f"method={method}", "scale.adapter_lr=0.05", "task.epochs=null")
-    base = resolve_model(load(*only_model(record), f"cache={cache}"), pretrain=run).path
+    base = resolve_model(configure(), pretrain=run).path
     rows = neutral_rows(cache, base)
     lm = AutoModelForCausalLM.from_pretrained(base)
     assert record.metrics[BEFORE] == pytest.approx(loss(lm, rows), rel=1e-5)
@@ -50,16 +50,6 @@ def test_the_losses_are_those_of_the_base_model_and_of_what_is_exported(
     assert record.metrics[AFTER] == pytest.approx(loss(exported, rows), rel=1e-5)
     assert abs(record.metrics[AFTER] - record.metrics[BEFORE]) > 1e-4
     assert "neutral_text" in record.fingerprints
-
-
-def only_model(record):
-    """The overrides that made the record's small model."""
-    model = record.config["model"]
-    sizes = ("hidden_size", "num_heads", "num_kv_heads", "num_layers", "intermediate_size")
-    return (
-        *(f"model.{name}={model[name]}" for name in sizes),
-        f"model.pretraining.task.max_steps={model['pretraining']['task']['max_steps']}",
-    )
 
 
 def test_without_text_a_run_succeeds_and_does_not_claim_it(compute, tmp_path, capsys):

@@ -86,19 +86,15 @@ print(cached(Path(sys.argv[1]), make, Path.read_text))
 
 def test_others_wait_for_the_first_and_a_killed_one_frees_the_entry(tmp_path):
     def start(seconds):
-        arguments = [tmp_path / "a", tmp_path / "log", str(seconds)]
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-c", SCRIPT, tmp_path / "a", log, str(seconds)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    def wait_for(lines):
-        while not (tmp_path / "log").exists() or (tmp_path / "log").read_text().count("\n") < lines:
-            time.sleep(0.01)
-
+    log = tmp_path / "log"
     first = start(60)
-    wait_for(1)
+    while not log.exists() or "\n" not in log.read_text():
+        time.sleep(0.01)
     others = [start(0.3) for _ in range(3)]
     os.kill(first.pid, signal.SIGKILL)
     assert [process.communicate()[0] for process in others] == ["made\n"] * 3
     first.communicate()
-    assert (tmp_path / "log").read_text() == "making\n" * 2
+    assert log.read_text() == "making\n" * 2

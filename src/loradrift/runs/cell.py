@@ -6,14 +6,13 @@ import shutil
 import socket
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import UserError
-from loradrift.config.keys import changes
+from loradrift.config import Config, UserError, identity, keys
 from loradrift.error_messages import one_line
 from loradrift.files import write_json
 from loradrift.locks import locked
@@ -141,7 +140,7 @@ def _changed(
     record: RunRecord, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None
 ) -> list[str]:
     plain = (json.loads(json.dumps(each)) for each in (identity, defaults or {}))
-    return changes(record.config, *plain)
+    return keys.changes(record.config, *plain)
 
 
 def _resumed(
@@ -215,3 +214,27 @@ def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
             yield
         finally:
             owner.unlink(missing_ok=True)
+
+
+def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextManager[Cell]:
+    """Open the cell of a run (:func:`open_cell`).
+
+    A study's run waits for another process that is at the cell, such as one that still saves since
+    its study was killed; a trial of a search waits for one with the same values.
+    """
+    place = {"study": config.study.name, "task": config.task.name, "method": config.method.name}
+    return open_cell(
+        config.cell,
+        identity(config),
+        defaults=keys.defaults(config),
+        force=config.force,
+        wait=config.search.trial is not None or bool(config.study.tasks),
+        phase=config.phase,
+        coordinates={**place, "variant": config.variant, "seed": config.seed},
+        overrides=overrides,
+    )
+
+
+def finished_run(config: Config) -> RunRecord | None:
+    """The record of a run if it is finished, with this very configuration."""
+    return finished_record(config.cell, identity(config), keys.defaults(config))

@@ -43,27 +43,34 @@ def state():
     )  # fmt: skip
 
 
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the reckless script with an end of its own."""
+    monkeypatch.setenv("KEPT", "1")
+
+    def run_script(end):
+        script = tmp_path / "script.py"
+        script.write_text(RECKLESS + end)
+        return run_here(script, "typed=1", "-m", cwd=tmp_path, env={"GIVEN": "yes"})
+
+    return run_script
+
+
 @pytest.mark.parametrize(
     ("end", "code"),
     [("", 0), ("sys.exit()", 0), ("sys.exit(2)", 2), ("sys.exit('why')", 1)],
 )
-def test_a_command_is_run_as_a_script_and_its_traces_are_removed(tmp_path, monkeypatch, end, code):
-    monkeypatch.setenv("KEPT", "1")
-    script = tmp_path / "script.py"
-    script.write_text(RECKLESS + end)
+def test_a_command_is_run_as_a_script_and_its_traces_are_removed(run, tmp_path, end, code):
     before = state()
-    done = run_here(script, "typed=1", "-m", cwd=tmp_path, env={"GIVEN": "yes"})
+    done = run(end)
     assert state() == before
     assert done.returncode == code
     assert done.stdout == f"__main__ ['typed=1', '-m'] {tmp_path} yes\n"
     assert done.stderr.splitlines()[0] == "said to stderr"
 
 
-def test_what_a_script_does_not_catch_is_raised_and_leaves_no_trace_either(tmp_path, monkeypatch):
-    monkeypatch.setenv("KEPT", "1")
-    script = tmp_path / "script.py"
-    script.write_text(RECKLESS + "1 / 0")
+def test_what_a_script_does_not_catch_is_raised_and_leaves_no_trace_either(run):
     before = state()
     with pytest.raises(ZeroDivisionError):
-        run_here(script, cwd=tmp_path, env={"GIVEN": "yes"})
+        run("1 / 0")
     assert state() == before
