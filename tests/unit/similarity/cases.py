@@ -29,15 +29,12 @@ def hard_cases() -> dict[str, tuple[Tensor, Tensor]]:
     """Name -> two sides of equal width."""
     short, long = _pair(40, 96, 0), _pair(300, 16, 1)
     cases = {"n below d": short, "n above d": long}
-    dimension = slice(None), 3
+    column = slice(None), 3
     for name, (x, y) in (("short", short), ("long", long)):
         cases |= {
             f"{name}: means 1000 times the spread": (x + 1000, y - 1000),
-            f"{name}: one dimension of 300x": (
-                _scaled(x, dimension, 300),
-                _scaled(y, dimension, 300),
-            ),
-            f"{name}: one dimension of 1000x": (_scaled(x, dimension, 1000), y),
+            f"{name}: one dimension of 300x": (_scaled(x, column, 300), _scaled(y, column, 300)),
+            f"{name}: one dimension of 1000x": (_scaled(x, column, 1000), y),
             f"{name}: one massive row": (_scaled(x, 5, 1000), _scaled(y, 5, 1000)),
             f"{name}: duplicated rows": (torch.cat([x, x[:9]]), torch.cat([y, y[:9]])),
             f"{name}: tiny": (x * 1e-18, y * 1e-18),

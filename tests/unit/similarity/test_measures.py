@@ -104,10 +104,7 @@ def test_a_drift_far_below_the_rounding_is_right_to_three_digits(size, shape):
     exact = 1 - reference("cka", x, y)
     assert 1e-10 < exact < 2e-8
     assert MEASURES["cka"].distance(x, y) == pytest.approx(exact, rel=1e-3)
-
-
-def test_a_tiny_drift_beside_a_massive_row_keeps_its_digits():
-    x, y = noisy(128, 256, 3e-5, massive=1000)
+    x, y = noisy(128, 256, 3e-5, massive=1000)  # beside a massive row
     assert MEASURES["cka"].distance(x, y) == pytest.approx(1 - reference("cka", x, y), rel=1e-2)
 
 

@@ -54,13 +54,10 @@ def test_scipy_gives_the_same(alternative):
         (values,), np.sum, permutation_type="samples", alternative=alternative, n_resamples=np.inf
     )
     assert sign_flip(values, 0, alternative).p == pytest.approx(result.pvalue, abs=1e-12)
-
-
-def test_forty_blocks_are_exact():
-    # Sums of 40 equal blocks are binomial.
+    # Forty blocks are exact. Sums of equal blocks are binomial.
     values = np.repeat([1.0, -1.0], [28, 12])
-    expected = stats.binomtest(28, 40, 0.5).pvalue
-    assert sign_flip(values).p == pytest.approx(expected, rel=1e-9)
+    expected = stats.binomtest(28, 40, 0.5, alternative).pvalue
+    assert sign_flip(values, 0, alternative).p == pytest.approx(expected, rel=1e-9)
 
 
 def test_order_sign_and_scale_do_not_matter():

@@ -3,9 +3,7 @@
 import numpy as np
 import torch
 
-from loradrift.weights import Change, LowRank
-
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+from loradrift.weights import Change, LowRank, StoredWeights
 
 
 def seeded(seed=99) -> torch.Generator:
@@ -25,3 +23,8 @@ def dense(change: Change) -> np.ndarray:
     if isinstance(change, torch.Tensor):
         return change.numpy()
     return change.scale * np.einsum("or,ri->oi", change.B_OR.numpy(), change.A_RI.numpy())
+
+
+def real_weight(shared, name: str) -> torch.Tensor:
+    """A trained weight."""
+    return StoredWeights(shared / "models" / "base-3M").read(f"model.layers.2.{name}.weight")

@@ -1,26 +1,55 @@
 """What is read from files is what PEFT merges and what full fine-tuning moved, or is refused."""
 
-import json
 import shutil
 from functools import partial
 
+import adapter_cases as cases
 import numpy as np
 import pytest
 import torch
-from changes import LINEAR, dense
+from adapter_cases import load_adapter, load_base, write_adapter
+from changes import dense
 from safetensors.torch import load_file, save_file
 
 from loradrift.adapters import read_adapter
 from loradrift.config import UserError
 from loradrift.weights import Dora, LowRank, StoredWeights, read_change, read_full
 
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TRAINED = {"target_modules": LINEAR, "lora_alpha": 6, "size": 0.1}
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory):
+    """Square, tall and wide weights in float64, so that PEFT's own merge is exact; a head."""
+    sizes = {"intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
+    folder = tmp_path_factory.mktemp("delta") / "base"
+    return cases.write_base(folder, "llama", dtype="float64", **sizes)
+
+
+@pytest.fixture
+def base(base_folder):
+    return StoredWeights(base_folder)
+
+
+@pytest.fixture
+def adapter(base_folder, tmp_path):
+    return write_adapter(tmp_path / "adapter", base_folder, **TRAINED)
+
+
+def merged_change(adapter, base):
+    """What PEFT's merge changes, by module."""
+    before = load_base(base).state_dict()
+    after = load_adapter(adapter, base).merge_and_unload().state_dict()
+    change = {key.removesuffix(".weight"): after[key] - before[key] for key in before}
+    return {key: x for key, x in change.items() if x.any()}
+
+
 refused = partial(pytest.raises, UserError)
 PATTERNS = {
     "rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 5, r"^model\.layers\.0.+v_proj": 3},
     "alpha_pattern": {"layers.1.mlp.up_proj": 7, "mlp.*": 11},
 }
-
-
 METHODS = {
     "lora": {},
     "rslora": {"use_rslora": True},
@@ -33,9 +62,9 @@ METHODS = {
 
 
 @pytest.mark.parametrize("options", METHODS.values(), ids=METHODS)
-def test_an_adapter_is_what_peft_merges(saved, base, options):
-    folder, expected = saved(**options)
-    changes = read_adapter(folder, base)
+def test_an_adapter_is_what_peft_merges(base_folder, base, tmp_path, options):
+    folder = write_adapter(tmp_path / "adapter", base_folder, **TRAINED, **options)
+    changes, expected = read_adapter(folder, base), merged_change(folder, base_folder)
     assert changes.keys() == expected.keys() and len(expected) == 14
     for module, change in changes.items():
         assert isinstance(change, Dora if "use_dora" in options else LowRank)
@@ -44,9 +73,12 @@ def test_an_adapter_is_what_peft_merges(saved, base, options):
 
 
 @pytest.mark.parametrize("rslora", [False, True])
-def test_a_converted_pissa_adapter_is_the_change_of_the_unchanged_base(saved, base, rslora):
-    folder, expected = saved(init_lora_weights="pissa", use_rslora=rslora)
-    changes = read_adapter(folder, base)
+def test_a_converted_pissa_adapter_is_the_change_of_the_base(model_folder, tmp_path, rslora):
+    options = TRAINED | {"init_lora_weights": "pissa", "use_rslora": rslora}
+    folder = write_adapter(tmp_path / "converted", model_folder, **options)
+    trained = write_adapter(tmp_path / "trained", model_folder, convert=False, **options)
+    changes = read_adapter(folder, StoredWeights(model_folder))
+    expected = merged_change(trained, model_folder)
     assert {change.rank for change in changes.values()} == {8} and changes.keys() == expected.keys()
     for module, change in changes.items():
         np.testing.assert_allclose(dense(change), expected[module], rtol=1e-4, atol=1e-6)
@@ -58,15 +90,15 @@ def test_an_adapter_needs_no_base_weights_and_both_kinds_name_modules_alike(adap
 
 
 @pytest.mark.parametrize("shard_size", ["1GB", "20KB"])
-def test_full_fine_tuning_is_the_difference_of_two_folders(load_base, base, tmp_path, shard_size):
-    model = load_base()
+def test_full_fine_tuning_is_the_difference_of_folders(base_folder, base, tmp_path, shard_size):
+    model = load_base(base_folder)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(1e-3 * torch.randn(p.shape, generator=draw))
     model.float().save_pretrained(tmp_path, max_shard_size=shard_size)
     assert (tmp_path / "model.safetensors.index.json").exists() == (shard_size == "20KB")
-    before, after = load_base().state_dict(), model.state_dict()
+    before, after = load_base(base_folder).state_dict(), model.state_dict()
     change = read_full(base, StoredWeights(tmp_path))
     parts = [f"self_attn.{name}" for name in LINEAR[:4]] + [f"mlp.{name}" for name in LINEAR[4:]]
     layers = {f"model.layers.{i}.{part}" for i in (0, 1) for part in parts}
@@ -93,11 +125,6 @@ def edit(folder, edit_weights):
     save_file(weights, path)
 
 
-def edit_config(folder, **values):
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
 Q = "model.layers.0.self_attn.q_proj"
 A, B = (f"base_model.model.{Q}.lora_{part}.weight" for part in "AB")
 
@@ -118,16 +145,16 @@ A, B = (f"base_model.model.{Q}.lora_{part}.weight" for part in "AB")
 )
 def test_a_configuration_under_which_the_factors_are_not_the_change(adapter, values, message):
     edit(adapter, lambda w: [w.pop(key) for key in list(w) if Q not in key])
-    edit_config(adapter, **values)
+    cases.edit(adapter, **values)
     with refused(match=message):
         read_adapter(adapter)
 
 
-def test_dora_without_the_base_says_why(saved):
-    folder, _ = saved(use_dora=True)
+def test_dora_without_the_base_says_why(base_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", base_folder, **TRAINED, use_dora=True)
     with refused(match="use_dora=true: its magnitudes rescale the rows of the base"):
         read_adapter(folder)
-    edit_config(folder, use_dora=False)
+    cases.edit(folder, use_dora=False)
     with refused(match=r"holds model.*lora_magnitude_vector, but use_dora=False"):
         read_adapter(folder)
 
@@ -141,7 +168,7 @@ def test_dora_without_the_base_says_why(saved):
         (lambda w: w[A].fill_(torch.nan), r"q_proj\.lora_A\.weight holds NaN or infinity"),
         (lambda w: w.update({A: w[A][:, :5].clone()}), r"shape \(32, 5\), and .* has \(32, 32\)"),
         (
-            lambda w: w.update({A.replace("q_", "x_"): w.pop(A), B.replace("q_", "x_"): w.pop(B)}),
+            lambda w: [w.update({key.replace("q_", "x_"): w.pop(key)}) for key in (A, B)],
             r"x_proj changes a weight of shape \(32, 32\), and .* has none there",
         ),
         (dict.clear, "holds no LoRA factors"),

@@ -87,11 +87,7 @@ def test_factors_and_changes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(O, R\) and A \(R, I\), got shapes \(3, 2\) and \(3,"):
         LowRank(torch.zeros(3, 2), torch.zeros(3, 4))
     x, y = low_rank(6, 9), low_rank(9, 6)
-    for operation in (
-        inner,
-        LowRank.__add__,
-        LowRank.__sub__,
-        lambda x, y: apply_to(torch.zeros(x.shape), y),
-    ):
+    base = torch.zeros(x.shape)
+    for operation in (inner, LowRank.__add__, LowRank.__sub__, lambda _, y: apply_to(base, y)):
         with pytest.raises(ValueError, match=r"one weight, got shapes \(6, 9\) and \(9, 6\)"):
             operation(x, y)

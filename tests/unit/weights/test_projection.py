@@ -5,17 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from changes import dense, gauss, low_rank, seeded
+from changes import dense, gauss, low_rank, real_weight, seeded
 
-from loradrift.weights import (
-    LowRank,
-    StoredWeights,
-    cosine,
-    projection,
-    random_like,
-    subspace_overlap,
-    svd,
-)
+from loradrift.weights import LowRank, cosine, projection, random_like, subspace_overlap, svd
 
 KINDS = [low_rank(), low_rank(rank=3, seed=1, scale=2.0), gauss(8, 6, seed=2)]
 of_every_kind = pytest.mark.parametrize("x", KINDS, ids=["lora", "lora 3", "dense"])
@@ -88,8 +80,7 @@ def test_what_is_refused(change, k, message):
 
 
 def test_on_a_real_weight(shared):
-    stored = StoredWeights(shared / "models" / "base-3M")
-    base = stored.read("model.layers.2.mlp.down_proj.weight")
+    base = real_weight(shared, "mlp.down_proj")
     whole = svd(base)
     assert subspace_overlap(base, whole, 10).left > 2 * 10 / 192
     overlap = subspace_overlap(low_rank(192, 512, 8), whole, 48)

@@ -5,22 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from changes import dense, gauss, low_rank, seeded
+from changes import dense, gauss, low_rank, real_weight, seeded
 
-from loradrift.weights import (
-    LowRank,
-    StoredWeights,
-    apply_to,
-    effective_rank,
-    intruder_dimensions,
-    norm,
-    random_like,
-    relative_norm,
-    singular_values,
-    stable_rank,
-    svd,
-    top_energy,
-)
+from loradrift.weights import LowRank, apply_to, norm, random_like, singular_values, spectrum, svd
+from loradrift.weights.spectrum import effective_rank, relative_norm, stable_rank, top_energy
 
 
 def base_weight(rows=64, columns=64, *, seed=0):
@@ -30,7 +18,7 @@ def base_weight(rows=64, columns=64, *, seed=0):
 
 
 def count(change, base, **options):
-    return intruder_dimensions(change, base, svd(base), generator=seeded(), **options)
+    return spectrum.intruder_dimensions(change, base, svd(base), generator=seeded(), **options)
 
 
 def test_relative_norm():
@@ -65,7 +53,7 @@ def test_ranks_and_energy():
 @pytest.mark.parametrize("shape", [(60, 60), (45, 50), (50, 45), (6, 9)], ids=str)
 @pytest.mark.parametrize("factored", [True, False])
 def test_largest_cosines_against_all_pairs(shape, factored, lanczos, monkeypatch):
-    monkeypatch.setattr("loradrift.weights.spectrum.LANCZOS", lanczos)
+    monkeypatch.setattr(spectrum, "LANCZOS", lanczos)
     rows, columns = shape
     base = base_weight(rows, columns)
     change = low_rank(rows, columns, 4, seed=1, scale=0.02)
@@ -133,10 +121,7 @@ def test_the_null_is_a_random_direction_against_these_very_directions(shape):
     null = count(torch.zeros(shape), base).null
     assert null.expected_num_intruders == pytest.approx(10 * (largest < 0.5).mean(), abs=0.5)
     assert null.largest_cosine == pytest.approx(largest.mean(), abs=0.01)
-
-
-def test_the_null_tells_when_a_weight_is_too_narrow_for_the_threshold():
-    for rows, expected in ((200, 8), (3, 0)):
+    for rows, expected in ((200, 8), (3, 0)):  # 3 are too few for the threshold
         null = count(torch.zeros(rows, 8), base_weight(rows, 8)).null
         assert null.expected_num_intruders == pytest.approx(expected)
 
@@ -144,7 +129,7 @@ def test_the_null_tells_when_a_weight_is_too_narrow_for_the_threshold():
 def test_equal_seeds_give_equal_controls_and_nulls_and_leave_global_randomness_alone():
     base, change, state = base_weight(), gauss(64, 64, seed=1), torch.get_rng_state()
     one, two = (count(change, base) for _ in range(2))
-    other = intruder_dimensions(change, base, svd(base), generator=seeded(98))
+    other = spectrum.intruder_dimensions(change, base, svd(base), generator=seeded(98))
     assert torch.equal(one.control.largest_cosines_T, two.control.largest_cosines_T)
     assert one.null == two.null != other.null
     assert not torch.equal(one.control.largest_cosines_T, other.control.largest_cosines_T)
@@ -159,8 +144,7 @@ def test_what_is_refused():
 
 
 def test_a_real_weight_against_itself_and_with_an_intruder(shared):
-    weights = StoredWeights(shared / "models" / "base-3M")
-    base = weights.read("model.layers.2.self_attn.k_proj.weight")
+    base = real_weight(shared, "self_attn.k_proj")
     assert base.shape == (96, 192) and base.dtype == torch.float64
     U, S, V = svd(base)
     assert 0 < effective_rank(S) <= 96 and stable_rank(S) < effective_rank(S)
