@@ -1,10 +1,9 @@
 """Batches are a pure function of rows, seed and position; tokens are cut and cached as told."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from loradrift.config import UserError
 from loradrift.data import Collator, EvaluationBatches, Row, Share, TokenTable, TrainBatches
@@ -15,19 +14,18 @@ from loradrift.data.tokens import tokenize, tokenize_documents, tokenize_example
 @pytest.fixture(scope="module")
 def table() -> TokenTable:
     draw = np.random.default_rng(0)
-    lengths = draw.integers(3, 40, 103)
-    flat = draw.integers(4, 99, lengths.sum()).astype(np.int32)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = tuple(f"r/{i}" for i in range(103))
-    return TokenTable(ids, flat, offsets, np.arange(103) % 2, 0)
+    offsets = np.concatenate([[0], np.cumsum(draw.integers(3, 40, 103))])
+    flat = draw.integers(4, 99, offsets[-1]).astype(np.int32)
+    return TokenTable(tuple(f"r/{i}" for i in range(103)), flat, offsets, np.arange(103) % 2, 0)
 
 
 COLLATE = Collator(pad_id=3, special_ids=(1, 2))
+FILM = Row("0", "a good film", None, 0)
 
 
-def batches(table, **changes):
-    settings = {"batch_size": 8, "num_batches": 30, "seed": 1}
-    return TrainBatches(table, COLLATE, **(settings | changes))
+def batches(table, batch_size=8, num_batches=30, seed=1, **changes):
+    options = {"batch_size": batch_size, "num_batches": num_batches, "seed": seed}
+    return TrainBatches(table, COLLATE, **options, **changes)
 
 
 def indices(loader):
@@ -37,8 +35,8 @@ def indices(loader):
 def test_each_epoch_is_a_new_permutation_and_so_is_each_seed(table):
     order = indices(batches(table, num_batches=24))
     first, second = order[:12], order[12:]
-    assert max(Counter(sum(first, [])).values()) == max(Counter(sum(second, [])).values()) == 1
-    assert len(sum(first, [])) == 96
+    for epoch in (first, second):
+        assert len(sum(epoch, [])) == len(set(sum(epoch, []))) == 96
     assert first != second
     assert indices(batches(table)) == indices(batches(table))
     assert indices(batches(table)) != indices(batches(table, seed=2))
@@ -58,14 +56,13 @@ def test_processes_share_out_the_doubled_batch(table):
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(b) for b in whole]
 
 
-def padded_share(loader):
-    masks = [batch["attention_mask"] for batch in loader]
-    return 1 - sum(m.sum().item() for m in masks) / sum(m.numel() for m in masks)
-
-
 def test_grouping_by_length_saves_padding_which_is_never_content(table):
-    grouped = padded_share(batches(table))
-    assert grouped < 0.5 * padded_share(batches(table, group_by_length=False))
+    def padded_share(loader):
+        masks = [batch["attention_mask"] for batch in loader]
+        return 1 - sum(m.sum().item() for m in masks) / sum(m.numel() for m in masks)
+
+    plain = batches(table, group_by_length=False)
+    assert padded_share(batches(table)) < 0.5 * padded_share(plain)
     for batch in batches(table):
         assert not (batch["content_mask"] & ~batch["attention_mask"]).any()
         assert batch["input_ids"].dtype == torch.int64
@@ -99,8 +96,6 @@ def test_a_batch_is_padded_right_and_says_what_is_content(table):
 
 @pytest.fixture(scope="module")
 def tokenizer(shared):
-    from transformers import AutoTokenizer
-
     return AutoTokenizer.from_pretrained(shared / "models" / "base-3M")
 
 
@@ -126,9 +121,6 @@ def test_of_a_long_pair_the_longer_side_is_cut(tokenizer, tmp_path):
     lengths = [(len(a), len(b) - 1) for a, b in sides]
     assert lengths == [(18 - kept, kept), (kept, 18 - kept), (9, 9)]
     assert table.num_truncated == 3
-
-
-FILM = Row("0", "a good film", None, 0)
 
 
 def test_tokens_come_from_the_cache_unless_it_is_damaged(tokenizer, tmp_path, monkeypatch):
@@ -157,13 +149,12 @@ def test_a_prompt_stands_before_its_target_and_each_loses_its_far_end(tokenizer,
     prompt, target = "was it a good film", "a great film about a bad film"
     ids = ids_of(tokenizer, prompt, target)
     examples = [Example("x", prompt, target)]
-    whole = tokenize_examples(examples, tokenizer, 64, tmp_path)
-    assert whole.row(0).tolist() == [1, *ids[0], *ids[1], 2]
-    assert (whole.ids, whole.labels.tolist()) == (("x",), [1 + len(ids[0])])
-    assert tokenize_examples(examples, tokenizer, 64, tmp_path).labels.tolist() == [*whole.labels]
+    for _ in range(2):  # then from the cache
+        whole = tokenize_examples(examples, tokenizer, 64, tmp_path)
+        assert whole.row(0).tolist() == [1, *ids[0], *ids[1], 2]
+        assert (whole.ids, whole.labels.tolist()) == (("x",), [1 + len(ids[0])])
     cut = tokenize_examples(examples, tokenizer, 10, tmp_path)
-    begin = int(cut.labels[0])
-    row = cut.row(0).tolist()
+    begin, row = int(cut.labels[0]), cut.row(0).tolist()
     assert len(cut) == cut.num_truncated == 1 and len(row) == 9 and 1 < begin < 9
     assert row[1:begin] == ids[0][-(begin - 1) :]
     assert row[begin:] == ids[1][: 9 - begin]  # without the end, that none is learned there

@@ -31,14 +31,16 @@ def digests(root):
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
 
 
+TASKS = ("sst2", "mrpc", "rte")
+
+
 @pytest.fixture(scope="module")
 def rows(root):
     """By task and split."""
-    tasks = ("sst2", "mrpc", "rte")
-    return {t: {s: read_glue(root, FORMATS[t], t, s) for s in SPLITS} for t in tasks}
+    return {t: {s: read_glue(root, FORMATS[t], t, s) for s in SPLITS} for t in TASKS}
 
 
-@pytest.mark.parametrize("task", ["sst2", "mrpc", "rte"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_official_loaders_read_every_row_and_no_sentence_is_in_two_splits(rows, task):
     sentences = {}
     for split, count in SPLITS.items():
@@ -90,23 +92,18 @@ def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_spl
             assert (swapped.agent, swapped.patient) == (fact.patient, fact.agent)
 
 
-def test_weakening_drops_and_generalises_only_what_is_affirmed(rng):
+def test_weakening_drops_only_what_is_affirmed_and_a_rendering_says_whether_it_happened(rng):
     for _ in range(200):
         fact = draw_fact(rng, "train")
+        weaker = weaken(rng, fact)
         if fact.mood != "did":
-            assert weaken(rng, fact) == fact
+            assert weaker == fact
         else:
-            weaker = weaken(rng, fact)
             assert weaker.verb == fact.verb and weaker.mood == "did"
             assert weaker.place in ("", fact.place) and weaker.time in ("", fact.time)
-
-
-def test_a_rendering_says_whether_it_happened(rng):
-    for _ in range(100):
-        fact = replace(draw_fact(rng, "train"), mood="did")
-        denied = render(rng, replace(fact, mood="not"))
-        assert {"not", "never"} & set(denied.split())
-        assert not {"not", "never", "may"} & set(render(rng, fact).split())
+        assert {"not", "never"} & set(render(rng, replace(fact, mood="not")).split())
+        happened = render(rng, replace(fact, mood="did"))
+        assert not {"not", "never", "may"} & set(happened.split())
 
 
 def test_both_polarities_use_distractors(rng):

@@ -60,15 +60,11 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("task", "split", "count", "majority"),
     [
-        ("sst2", "train", 67_349, None),
-        ("sst2", "dev", 872, 50.92),
-        ("mrpc", "train", 3_668, None),
-        ("mrpc", "dev", 408, 68.38),
-        ("mrpc", "test", 1_725, None),
-        ("rte", "train", 2_490, None),
-        ("rte", "dev", 277, 52.71),
+        ("sst2", "train", 67_349, None), ("sst2", "dev", 872, 50.92),
+        ("mrpc", "train", 3_668, None), ("mrpc", "dev", 408, 68.38), ("mrpc", "test", 1_725, None),
+        ("rte", "train", 2_490, None), ("rte", "dev", 277, 52.71),
     ],
-)
+)  # fmt: skip
 def test_the_official_files_are_read_whole(shared, task, split, count, majority):
     rows = read_glue(shared, FORMATS[task], task, split)
     assert len(rows) == count

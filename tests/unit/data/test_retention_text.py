@@ -14,29 +14,23 @@ from loradrift.data.corpus import WIKITEXT, read_retention_text
 WIKI = " \n = Lobster = \n \n = = Diet = = \n \n It eats = and more . \n = 3 is a number \n"
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    (tmp_path / "corpus").mkdir()
-    return tmp_path / "corpus"
-
-
 def texts(rows):
     return [row.text for row in rows]
 
 
-def test_wikitext_comes_before_the_corpus_for_pretraining(tmp_path, corpus):
+def test_wikitext_comes_before_the_corpus_for_pretraining_and_is_named_if_damaged(tmp_path):
+    assert read_retention_text(tmp_path) == []
+    corpus, packed = tmp_path / "corpus", gzip.compress(WIKI.encode())
+    corpus.mkdir()
     assert read_retention_text(tmp_path) == []
     (corpus / "valid.txt").write_text("one document\n\n= another =\n")
     assert texts(read_retention_text(tmp_path)) == ["one document", "= another ="]
-    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode()))  # no headings, no empty lines
+    (corpus / WIKITEXT).write_bytes(packed)  # no headings, no empty lines
     assert texts(read_retention_text(tmp_path)) == ["It eats = and more .", "= 3 is a number"]
-
-
-@pytest.mark.parametrize("cut", [2, 20])
-def test_a_damaged_file_is_named(tmp_path, corpus, cut):
-    (corpus / WIKITEXT).write_bytes(gzip.compress(WIKI.encode())[cut:-cut])
-    with pytest.raises(UserError, match=rf"{WIKITEXT} is damaged: "):
-        read_retention_text(tmp_path)
+    for cut in (2, 20):
+        (corpus / WIKITEXT).write_bytes(packed[cut:-cut])
+        with pytest.raises(UserError, match=rf"{WIKITEXT} is damaged: "):
+            read_retention_text(tmp_path)
 
 
 def test_the_embedded_text_is_what_no_pretraining_saw(load, cache):
@@ -70,14 +64,9 @@ def test_the_hub_gives_paragraphs_and_without_a_network_none(load, tmp_path, mon
 def test_the_head_of_a_table_has_so_many_tokens_and_a_fingerprint():
     offsets, labels = np.array([0, 3, 7, 9]), np.zeros(3)
     table = TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, labels, 0)
-    for num_tokens, rows in (
-        (2, [[0, 1]]),
-        (3, [[0, 1, 2]]),
-        (4, [[0, 1, 2]]),  # one token predicts nothing
-        (5, [[0, 1, 2], [3, 4]]),
-        (9, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
-        (99, [[0, 1, 2], [3, 4, 5, 6], [7, 8]]),
-    ):
+    first, whole = [0, 1, 2], [[0, 1, 2], [3, 4, 5, 6], [7, 8]]
+    heads = {2: [[0, 1]], 3: [first], 4: [first], 5: [first, [3, 4]], 9: whole, 99: whole}
+    for num_tokens, rows in heads.items():  # of 4 the last alone would predict nothing
         head = table.head(num_tokens)
         assert [head.row(i).tolist() for i in range(len(head))] == rows, num_tokens
         assert len(head.lengths) == len(head.ids) == len(head.labels) == len(rows)

@@ -66,28 +66,19 @@ def test_splits_that_cannot_be(load, train, evaluation, message):
         split_rows(rows(train), rows(evaluation), load("data.train_rows=95").data)
 
 
-DATA = DataConfig(name="embedded", validation_rows=40, train_rows=100)
-
-
-@pytest.fixture(scope="module")
-def squad(cache):
-    return load_squad(DATA, cache)
-
-
-def test_paragraphs_are_held_out_whole(squad):
+def test_paragraphs_are_held_out_whole_and_what_cannot_be_split_is_named(cache):
+    data = DataConfig(name="embedded", validation_rows=40, train_rows=100)
+    squad = load_squad(data, cache)
     contexts = [{question.context for question in split} for split in squad]
     assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2]
     assert [len(split) for split in squad] == [100, 40, 800]
     assert sum(bool(question.answers) for question in squad.evaluation) == 400
     assert all(question.plausible for question in squad.evaluation if not question.answers)
-
-
-def test_questions_that_cannot_be_split(squad):
     with pytest.raises(UserError, match="the paragraph .* of the dev split is in the train split"):
-        split_questions(squad.evaluation, squad.evaluation[:5], DATA)
+        split_questions(squad.evaluation, squad.evaluation[:5], data)
     twin = squad.evaluation[3]._replace(id=squad.train[7].id)
     with pytest.raises(UserError, match=rf"id '{twin.id}' of the dev split is in the train split"):
-        split_questions(squad.train, [*squad.evaluation, twin], DATA)
-    larger = dataclasses.replace(DATA, train_rows=101, validation_rows=24)
+        split_questions(squad.train, [*squad.evaluation, twin], data)
+    larger = dataclasses.replace(data, train_rows=101, validation_rows=24)
     with pytest.raises(UserError, match=r"data.train_rows must be at most 88 .*, got 101"):
         split_questions(squad.train, squad.evaluation, larger)

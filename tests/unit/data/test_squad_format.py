@@ -15,6 +15,10 @@ def gold(text, start):
     return {"text": text, "answer_start": start}
 
 
+def answered(text, start):
+    return {"is_impossible": False, "answers": [gold(text, start)]}
+
+
 def content(**changes):
     """Two questions on one paragraph; ``changes`` are of the second, which has no answer."""
     answers = [gold("Bob", 13), gold("Bob.", 8)]
@@ -33,15 +37,12 @@ def write(folder, value):
 
 
 def test_questions_come_in_order_with_all_their_answers(tmp_path):
-    expected = [
+    path, packed = write(tmp_path, content()), tmp_path / "squad.json.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_squad(packed) == read_squad(path) == [
         Question("q1", "Who ran?", CONTEXT, (Answer("Bob", 13), Answer("Bob.", 8)), (), "People"),
         Question("q2", "Who sat?", CONTEXT, (), (Answer("Ann", 0),), "People"),
-    ]
-    path = write(tmp_path, content())
-    assert read_squad(path) == expected
-    packed = tmp_path / "squad.json.gz"
-    packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert read_squad(packed) == expected
+    ]  # fmt: skip
     # version 1.1 marks nothing
     gone = {"is_impossible": "gone", "plausible_answers": "gone"}
     old = write(tmp_path, content(answers=[gold("Ann", 0)], **gone))
@@ -73,28 +74,19 @@ def test_a_malformed_question_is_named(tmp_path, changes, message, problems):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"plausible_answers": [gold("Bob", 0)]},
-            ".plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'",
-        ),
-        (
-            {"is_impossible": False, "answers": [gold("run.", -1)]},
-            ".answers[0].answer_start must be at least 0, got -1",
-        ),
-        ({"is_impossible": False, "answers": [gold("", 99)]}, ".answers[0].text is empty"),
-        (
-            {"is_impossible": False, "answers": [gold("run." * 30, 99)]},
-            f".answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''",
-        ),
+        ({"plausible_answers": [gold("Bob", 0)]},
+         ".plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'"),
+        (answered("run.", -1), ".answers[0].answer_start must be at least 0, got -1"),
+        (answered("", 99), ".answers[0].text is empty"),
+        (answered("run." * 30, 99),
+         f".answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''"),
         ({"answers": [gold("Ann", 0)]}, " is_impossible and has answers"),
-        ({"id": ""}, ".id must not be empty"),
         ({"question": "Who\ud83d?"}, ".question holds '\\ud83d', half of a character, at 3"),
-        ({"id": " \t"}, ".id must not be empty"),
-        ({"question": ""}, ".question must not be empty"),
-        ({"question": " \n"}, ".question must not be empty"),
+        *(({"id": blank}, ".id must not be empty") for blank in ("", " \t")),
+        *(({"question": blank}, ".question must not be empty") for blank in ("", " \n")),
         ({"is_impossible": "gone"}, " has no answers and is not marked is_impossible"),
     ],
-)
+)  # fmt: skip
 def test_an_oddity_is_refused_or_collected(tmp_path, changes, message):
     path = write(tmp_path, content(**changes))
     message = f"data[0].paragraphs[0].qas[1]{message}"
@@ -143,14 +135,14 @@ def test_a_malformed_file_is_named(tmp_path, text, message):
 def test_a_missing_or_damaged_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no.json is missing: a list is expected"):
         read_json(tmp_path / "no.json", "a list")
-    path = tmp_path / "squad.json.gz"
-    path.write_bytes(gzip.compress(json.dumps(content()).encode())[:-9])
-    with pytest.raises(UserError, match=r"squad.json.gz is damaged"):
-        read_squad(path)
-    path = write(tmp_path, "")
-    path.write_bytes(b'{"data":\n"\xff"}')
-    with pytest.raises(UserError, match=r"squad.json, line 2: not UTF-8 text"):
-        read_squad(path)
+    packed = gzip.compress(json.dumps(content()).encode())
+    for name, data, message in (
+        ("squad.json.gz", packed[:-9], r"squad.json.gz is damaged"),
+        ("squad.json", b'{"data":\n"\xff"}', r"squad.json, line 2: not UTF-8 text"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=message):
+            read_squad(tmp_path / name)
 
 
 @pytest.mark.parametrize(

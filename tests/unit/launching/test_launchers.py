@@ -50,29 +50,30 @@ class Order:
         return f"lost: {reason}"
 
 
-@pytest.fixture
-def joblib(monkeypatch):
-    def orders(self, overrides, first):
+class Orders(JoblibLauncher):
+    """Two workers, ready for such jobs."""
+
+    def __init__(self):
+        super().__init__(n_jobs=2, inner_max_num_threads=1)
+        self.setup(**NOTHING)
+
+    def jobs(self, overrides, first):
         return [Order(list(each), number) for number, each in enumerate(overrides, first)]
 
-    monkeypatch.setattr(JoblibLauncher, "jobs", orders)
-    launcher = JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
-    launcher.setup(**NOTHING)
-    return launcher
 
-
-def test_a_killed_worker_takes_no_other_job_with_it(joblib):
-    outcomes = joblib.launch([["one"], ["die"], ["two"], ["three"]], 7)
+def test_a_killed_worker_takes_no_other_job_with_it():
+    launcher = Orders()
+    outcomes = launcher.launch([["one"], ["die"], ["two"], ["three"]], 7)
     assert outcomes[1] == "lost: its process was killed (SIGKILL(-9))"
     done = [each.partition(" by ") for each in outcomes[:1] + outcomes[2:]]
     assert [name for name, _, _ in done] == ["one", "two", "three"]
     workers = {pid for _, _, pid in done}
-    [again] = joblib.launch([["four"]], 11)
+    [again] = launcher.launch([["four"]], 11)
     assert again.partition(" by ")[2] in workers  # it is kept for the next batch
 
 
-def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours(joblib):
-    stopped, other = joblib.launch([["stop"], ["one"]], 0)
+def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours():
+    stopped, other = Orders().launch([["stop"], ["one"]], 0)
     assert other.startswith("one by ")
     with pytest.raises(KeyboardInterrupt):
         stopped.return_value  # noqa: B018  # Hydra raises what it is
@@ -81,12 +82,9 @@ def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours(
 LAUNCH = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_launchers import JoblibLauncher, Order
+from test_launchers import Orders
 
-JoblibLauncher.jobs = lambda self, overrides, first: [Order(list(each), 0) for each in overrides]
-launcher = JoblibLauncher(n_jobs=2, inner_max_num_threads=1)
-launcher.setup(hydra_context=None, task_function=None, config=None)
-launcher.launch([["save"], ["one"]], 0)
+Orders().launch([["save"], ["one"]], 0)
 """
 
 
@@ -118,19 +116,16 @@ def children(pid):
             for n in path.read_text().split()]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("launcher", "submitit", "message"),
-    [
+def test_without_submitit_or_slurm_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr(scheduler, "which", lambda name: None)
+    for launcher, submitit, message in (
         (LocalLauncher, None, r"launcher=submitit_local needs .* pip install '.\[cluster\]'"),
         (SlurmLauncher, None, r"launcher=submitit_slurm needs .* pip install '.\[cluster\]'"),
         (SlurmLauncher, "found", r"no sbatch and srun: .* or take submitit_local"),
-    ],
-)
-def test_without_submitit_or_slurm_the_remedy_is_named(monkeypatch, launcher, submitit, message):
-    monkeypatch.setattr(scheduler, "find_spec", lambda name: submitit)
-    monkeypatch.setattr(scheduler, "which", lambda name: None)
-    with pytest.raises(UserError, match=message):
-        launcher().setup(**NOTHING)
+    ):
+        monkeypatch.setattr(scheduler, "find_spec", lambda name, found=submitit: found)
+        with pytest.raises(UserError, match=message):
+            launcher().setup(**NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +175,5 @@ def test_a_trial_that_ended_while_its_job_waited_is_not_run_again(begin, tmp_pat
 
 
 def test_what_is_no_trial_or_in_no_storage_is_left_to_the_job(begin, tmp_path):
-    assert begin(None) == "ran"
     (tmp_path / "file").touch()
-    assert begin(0, "file/trials.db") == "ran"
+    assert begin(None) == begin(0, "file/trials.db") == "ran"

@@ -39,24 +39,21 @@ def test_bitmaps_can_be_printed(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("interval", [(-0.02, 0.02), (-80.0, 90.0), (None, None)])
 def test_each_hypothesis_shows_its_margin_and_its_whole_interval(interval):
-    outcome = Outcome(
-        hypothesis=HYPOTHESES[0], verdict=Verdict.UNDECIDED, estimate=0.01,
-        ci_lower=interval[0], ci_upper=interval[1],
-    )  # fmt: skip
+    lower, upper = interval
+    claim = {"hypothesis": HYPOTHESES[0], "verdict": Verdict.UNDECIDED, "estimate": 0.01}
+    outcome = Outcome(**claim, ci_lower=lower, ci_upper=upper)
     with canvas(1) as (_, [axes]):
         figures.hypothesis(axes, outcome)
         low, high = axes.get_xlim()
-        assert low < min(0, interval[0] or 0) and high > max(3, interval[1] or 0)
+        assert low < min(0, lower or 0) and high > max(3, upper or 0)
         assert any(list(line.get_xdata()) == [3, 3] for line in axes.lines)
 
 
 def test_a_single_validation_has_no_line_in_the_legend():
     points = {"method": ["lora", "full_finetune"], "seed": 1, "score": 0.5, "drift": [0.1, 0.2]}
-    tables = SimpleNamespace(
-        arms=Arms.of(),
-        frontier=pd.DataFrame(points | {"task": "sst2"}),
-        runs=pd.DataFrame({"task": ["sst2"], "metric": "accuracy"}),
-    )
+    frontier = pd.DataFrame(points | {"task": "sst2"})
+    runs = pd.DataFrame({"task": ["sst2"], "metric": "accuracy"})
+    tables = SimpleNamespace(arms=Arms.of(), frontier=frontier, runs=runs)
     with canvas(1) as (_, [axes]):
         figures.frontier(axes, tables, "sst2")
         handles, labels = axes.get_legend_handles_labels()
@@ -65,14 +62,10 @@ def test_a_single_validation_has_no_line_in_the_legend():
 
 
 def test_the_null_of_intruders_is_a_note_that_leaves_the_scale_alone():
-    modules = pd.DataFrame(
-        {
-            "method": ["full_finetune", "lora"], "seed": 1, "layer": 0, "directions": 10,
-            "intruders": [0.0, 0.2], "intruders_control": 0.0, "intruders_random": 10.0,
-        }
-    )  # fmt: skip
+    modules = {"method": ["full_finetune", "lora"], "seed": 1, "layer": 0, "directions": 10}
+    modules |= {"intruders": [0.0, 0.2], "intruders_control": 0.0, "intruders_random": 10.0}
     with canvas(1) as (_, [axes]):
-        weight_figures.intruders(axes, Arms.of(), modules)
+        weight_figures.intruders(axes, Arms.of(), pd.DataFrame(modules))
         assert axes.get_ylim()[1] < 2
         assert [text.get_text() for text in axes.texts] == ["random directions: 10"]
 

@@ -7,12 +7,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from loradrift.config import SearchConfig, UserError
-from loradrift.runs import CellBusyError, Status, open_cell, open_run, read_record
+from loradrift.config import SearchConfig, TrainerConfig, UserError
+from loradrift.runs import CellBusyError, Status, finished_run, open_cell, open_run, read_record
 
 HOLD = """
 import sys
@@ -37,12 +37,12 @@ def end(config, status):
 def test_a_new_cell_knows_its_place(config):
     with open_run(config) as cell:
         assert not cell.finished
-        place = {"study": "main", "task": "sst2", "method": "lora"}
-        assert cell.record.coordinates == {**place, "variant": "", "seed": 1}
+        place = {"study": "main", "task": "sst2", "method": "lora", "variant": "", "seed": 1}
+        assert cell.record.coordinates == place
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_finished_cell_comes_back_with_its_metrics_even_with_force(config, force):
+def test_a_finished_cell_comes_back_with_its_metrics_even_by_force(config, force):
     end(config, Status.SUCCESS)
     with open_run(replace(config, force=force)) as cell:
         assert cell.finished
@@ -50,21 +50,24 @@ def test_a_finished_cell_comes_back_with_its_metrics_even_with_force(config, for
 
 
 @pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED, Status.FAILED])
-def test_an_unfinished_cell_is_taken_up_again(config, status):
+def test_an_unfinished_cell_is_taken_up_again_and_started_anew_by_force(config, status):
     end(config, status)
     first = read_record(config.cell)
     with open_run(config) as cell:
         assert not cell.finished
         assert (cell.record.resumed, cell.record.started) == (1, first.started)
         assert cell.record.metrics == {}
+    end(config, status)
+    with open_run(replace(config, force=True)) as cell:
+        assert cell.record.resumed == 0
+    assert list((config.cell / "archive").glob("*/run.json"))
 
 
-def test_another_configuration_is_refused_and_named_or_archived(config):
+def test_another_configuration_is_refused_and_named_and_archived_by_force(config):
     end(config, Status.SUCCESS)
     other = replace(config, task=replace(config.task, max_length=32))
-    message = r"task.max_length: 64 -> 32; force=true archives it"
-    with pytest.raises(UserError, match=message), open_run(other):
-        pass
+    with pytest.raises(UserError, match=r"task.max_length: 64 -> 32; force=true archives it"):
+        open_run(other).__enter__()
     assert read_record(config.cell).status is Status.SUCCESS
     with open_run(replace(other, force=True)) as cell:
         assert not cell.finished
@@ -72,34 +75,50 @@ def test_another_configuration_is_refused_and_named_or_archived(config):
     assert json.loads(archived.read_text())["config"]["task"]["max_length"] == 64
 
 
-def test_a_folder_that_lost_its_record_is_archived(config):
+@dataclass(kw_only=True)
+class Wider(TrainerConfig):
+    """A trainer with a field that there was not yet."""
+
+    eager: bool = False
+
+
+def test_a_key_that_is_new_means_its_default_for_older_records(config):
+    end(config, Status.SUCCESS)
+    later = replace(config, trainer=Wider(**vars(config.trainer)))
+    with open_run(later) as cell:
+        assert cell.finished
+    assert finished_run(later) == cell.record
+    other = replace(later, trainer=replace(later.trainer, eager=True))
+    assert finished_run(other) is None
+    with pytest.raises(UserError, match=r"configuration: trainer.eager: False -> True; force"):
+        open_run(other).__enter__()
+
+
+def test_a_folder_that_lost_its_record_is_archived_and_a_damaged_record_by_force(config):
     end(config, Status.RUNNING)
     (config.cell / "checkpoints").mkdir()
     (config.cell / "run.json").unlink()
     with open_run(config) as cell:
         assert not (cell.folder / "checkpoints").exists()
     assert list((config.cell / "archive").glob("*/checkpoints"))
-
-
-@pytest.mark.parametrize("status", [Status.RUNNING, Status.FAILED])
-def test_force_starts_an_unfinished_run_anew(config, status):
-    end(config, status)
-    with open_run(replace(config, force=True)) as cell:
-        assert cell.record.resumed == 0
-    assert list((config.cell / "archive").glob("*/run.json"))
-
-
-def test_force_archives_a_damaged_record(config):
     end(config, Status.SUCCESS)
     (config.cell / "run.json").write_text("{")
     with open_run(replace(config, force=True)) as cell:
         assert not cell.finished
 
 
+def test_a_record_survives_writing_and_reading(config):
+    with open_run(config, ["seed=1", "runs='it\\'s'"]) as cell:
+        cell.save(status=Status.FAILED, error="one line", steps=7)
+    assert read_record(config.cell) == cell.record
+    assert (cell.record.kind, cell.record.phase) == ("training", "production")
+    assert cell.record.overrides == ["seed=1", "runs='it\\'s'"]
+    assert cell.record.ended >= cell.record.started
+
+
 def test_a_second_process_says_who_holds_the_cell(config):
-    command = [sys.executable, "-c", HOLD, str(config.cell)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as holder:
+    command, pipe = [sys.executable, "-c", HOLD, str(config.cell)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         message = rf"seed=1 is held by process {holder.pid} on "
         with pytest.raises(CellBusyError, match=message), open_run(config):
@@ -146,10 +165,9 @@ def test_a_cell_of_another_kind_of_work_is_recorded_resumed_and_skipped(tmp_path
             return "done", cell.record
 
     for error, status in (
-        (MemoryError("full"), Status.OUT_OF_MEMORY),
-        (RuntimeError("no"), Status.FAILED),
+        (MemoryError("full"), Status.OUT_OF_MEMORY), (RuntimeError("no"), Status.FAILED),
         (KeyboardInterrupt(), Status.INTERRUPTED),
-    ):
+    ):  # fmt: skip
         with pytest.raises(type(error)):
             work(error)
         left = read_record(tmp_path / "cell")

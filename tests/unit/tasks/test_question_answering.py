@@ -72,12 +72,10 @@ def test_the_best_spans_are_those_of_a_full_search(head):
 @pytest.fixture
 def table(model, tmp_path):
     context = "the film was great , no , the film was terrible yes the great film was terrible"
-    rows = [
-        Question("a", "was it great", context, (Answer("terrible", 39),), (), ""),
-        Question("b", "was it bad", context, (), (), ""),
-    ]
+    great = Question("a", "was it great", context, (Answer("terrible", 39),), (), "")
+    bad = great._replace(id="b", question="was it bad", answers=())
     sizes = WindowSizes(max_length=24, stride=5, max_question=8)
-    return make_windows(rows, load_tokenizer(model), sizes, tmp_path)
+    return make_windows([great, bad], load_tokenizer(model), sizes, tmp_path)
 
 
 def test_the_surest_window_speaks_for_its_question(table):
@@ -85,8 +83,7 @@ def test_the_surest_window_speaks_for_its_question(table):
     second = WindowSpans(1, 0.2, [(-1.0, at, at), (-2.0, at + 1, at + 1)])
     first = WindowSpans(0, 0.9, [(-3.0, at, at)])
     reading = read_answers([second, first], table, num_best=2)["a"]
-    assert reading.unanswerable == 0.2
-    assert reading.answer == table.text(1, at, at)
+    assert (reading.unanswerable, reading.answer) == (0.2, table.text(1, at, at))
     assert len(reading.best) == 2 and reading.best[0][1] == -1.0
 
 
@@ -99,8 +96,8 @@ def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(model
     loader = SimpleNamespace(table=table)
     task._trainer = SimpleNamespace(val_dataloaders=loader, test_dataloaders=loader)
     tokenizer = load_tokenizer(model)
-    collate = Collator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
-    batch = collate(table, list(range(len(table))))
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    batch = Collator(0, special)(table, list(range(len(table))))
     with pytest.raises(AssertionError, match="validate before testing"):
         task.on_test_start()
     task.validation_step(batch, 0)
