@@ -84,6 +84,13 @@ def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_he
     assert sorted(statuses) == ["failed", "success"]
 
 
+def test_jobs_in_another_process_are_in_the_closing_table(train_here, tmp_path):
+    launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    said = output_of(train_here("method=majority", "-m", "seed=1,2", *launcher))
+    assert re.search(r"sst2\s.*majority\s.*1,2\s.*accuracy", said)
+    assert [record["status"] for record in cells(tmp_path / "runs").values()] == ["success"] * 2
+
+
 def test_the_sanity_check_passes_or_ends_as_a_fault(compute):
     with pytest.raises(TrainingFault, match="did not overfit its own training rows: accur"):
         compute("experiment=overfit", "data.train_rows=100")

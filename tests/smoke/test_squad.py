@@ -55,6 +55,8 @@ def test_baselines(compute, questions, method):
     folder, record = compute("task=squad_v2", f"method={method}")
     own = evaluate_squad(questions, read(folder / "predictions.json")).figures
     assert record.metrics["evaluation/f1"] == own["f1"] / 100
+    assert record.rows["evaluation_lossy_answers"] == 0
+    assert not (folder / "lossy_answers.json").exists()
     if method == "random":
         assert 20 < own["exact"] < 50
     else:  # no answer is the most frequent one

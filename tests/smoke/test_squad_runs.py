@@ -87,9 +87,3 @@ def test_answers_that_tokens_cannot_hold_are_listed(compute, cache, tmp_path, me
     assert record.rows["evaluation_lossy_answers"] == 1
     listed = json.loads((folder / "lossy_answers.json").read_text())
     assert listed == {"evaluation": [entry["id"]]}
-
-
-def test_nothing_is_listed_where_nothing_is_lost(compute):
-    folder, record = compute("task=squad_v2", "method=abstain")
-    assert record.rows["evaluation_lossy_answers"] == 0
-    assert not (folder / "lossy_answers.json").exists()

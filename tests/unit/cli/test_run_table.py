@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loradrift.cli.run_table import print_closing_table
+from loradrift.cli.job_summary import print_closing_table
 from loradrift.runs import Cell, RunRecord, Status, read_record
 
 
