@@ -49,9 +49,11 @@ def check_files(folder: Path, record: dict) -> None:
     assert (folder / "config.yaml").is_file()
 
 
-def test_bf16_clips_and_checkpoints(compute):
-    _, record = compute("trainer.precision=bf16-mixed", "trainer.gradient_checkpointing=true")
+def test_bf16_clips_and_checkpoints_and_tensorboard_has_its_events(compute):
+    typed = ("trainer.precision=bf16-mixed", "trainer.gradient_checkpointing=true")
+    folder, record = compute(*typed, "logger=tensorboard")
     assert record.status == "success"
+    assert list(folder.glob("tensorboard/events.*"))
 
 
 def test_the_logged_loss_is_the_mean_of_a_steps_micro_batches(compute, tmp_path):
@@ -123,11 +125,6 @@ def test_wandb_offline_gives_each_job_its_own_closed_run(train_here, tmp_path):
     assert len(folders) == 2 and all(list(folder.glob("run-*.wandb")) for folder in folders)
     written = [p for p in tmp_path.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
     assert not written
-
-
-def test_tensorboard_writes_its_events(compute):
-    folder, _ = compute("logger=tensorboard")
-    assert list(folder.glob("tensorboard/events.*"))
 
 
 def test_two_processes_give_the_figures_of_one_with_the_doubled_batch(compute, command, tmp_path):

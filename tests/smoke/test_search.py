@@ -9,8 +9,7 @@ from leavings import cells
 
 
 @pytest.mark.parametrize(
-    "trainer",
-    [[], pytest.param(["trainer=ddp", "trainer.devices=2"], marks=pytest.mark.slow)],
+    "trainer", [[], pytest.param(["trainer=ddp", "trainer.devices=2"], marks=pytest.mark.slow)]
 )
 def test_trials_report_their_validations_and_end_where_the_pruner_says(
     train, train_here, tmp_path, trainer

@@ -7,13 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check, check_option, check_positive, one_of
-from loradrift.config.methods import (
-    METHODS,
-    BaselineConfig,
-    MethodFacts,
-    add_method,
-    store_option,
-)
+from loradrift.config.methods import METHODS, BaselineConfig, MethodFacts, add_method, store_option
 
 
 @dataclass(kw_only=True)

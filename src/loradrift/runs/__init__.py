@@ -1,13 +1,6 @@
 """What a run leaves behind, and who may touch it."""
 
-from loradrift.runs.cell import (
-    Cell,
-    CellBusyError,
-    finished_run,
-    open_cell,
-    open_run,
-    record_loss,
-)
+from loradrift.runs.cell import Cell, CellBusyError, finished_run, open_cell, open_run, record_loss
 from loradrift.runs.record import TASK_LABELS, RunRecord, Status, read_record
 
 __all__ = [

@@ -57,8 +57,7 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("end", "code"),
-    [("", 0), ("sys.exit()", 0), ("sys.exit(2)", 2), ("sys.exit('why')", 1)],
+    ("end", "code"), [("", 0), ("sys.exit()", 0), ("sys.exit(2)", 2), ("sys.exit('why')", 1)]
 )
 def test_a_command_is_run_as_a_script_and_its_traces_are_removed(run, tmp_path, end, code):
     before = state()
