@@ -41,6 +41,22 @@ def write_base(folder: Path, family: str, kind=AutoModelForCausalLM, **options) 
     return folder
 
 
+def sentence_model(*args, **options):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(*map(str, args), device="cpu", **options)
+
+
+def write_sentence_base(folder: Path, base: Path) -> Path:
+    """A sentence-transformers model around ``base``; without the library the test is skipped."""
+    pytest.importorskip("sentence_transformers", reason="the extra `sentence` is not here")
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    modules = [Transformer(str(base)), Pooling(32, pooling_mode="mean")]
+    sentence_model(modules=modules).save_pretrained(str(folder))
+    return folder
+
+
 WRITTEN: dict[str, Path] = {}
 
 

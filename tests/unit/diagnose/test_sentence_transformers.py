@@ -1,26 +1,20 @@
 """A sentence-transformers model: the adapter belongs on the transformer inside."""
 
+import adapter_cases as cases
 import peft
 import pytest
 import torch
-from adapter_cases import PLAIN, diagnosed, pasted, rewrite, write_adapter
+from adapter_cases import PLAIN, diagnosed, pasted, rewrite, sentence_model, write_adapter
 from torch import nn
 from transformers import AutoModel
 
 from loradrift.adapters.lora_layers import find_lora_layers
 from loradrift.diagnose.loading import inner_name
 
-library = pytest.importorskip("sentence_transformers", reason="the extra `sentence` is not here")
-
 
 @pytest.fixture(scope="module")
 def base(model_folder, tmp_path_factory):
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
-    folder = tmp_path_factory.mktemp("sentences")
-    modules = [Transformer(str(model_folder)), Pooling(32, pooling_mode="mean")]
-    library.SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder))
-    return folder
+    return cases.write_sentence_base(tmp_path_factory.mktemp("sentences"), model_folder)
 
 
 def test_the_inner_transformer_is_the_place(base, tmp_path):
@@ -37,14 +31,13 @@ def test_the_inner_transformer_is_the_place(base, tmp_path):
     assert inner.by_hand > 0.9999
     for path in found.paths:
         assert find_lora_layers(pasted(path.code)["model"]) is not None
-    plain = library.SentenceTransformer(str(base), device="cpu").encode("the film was great")
+    plain = sentence_model(base).encode("the film was great")
     adapted = pasted(found.advice.change)["model"].encode("the film was great")
     assert abs(plain - adapted).max() > 1e-3
 
 
 def test_saved_from_the_wrapper_it_is_merged(base, tmp_path):
-    whole = library.SentenceTransformer(str(base), device="cpu")
-    model = peft.get_peft_model(whole, peft.LoraConfig(**PLAIN))
+    model = peft.get_peft_model(sentence_model(base), peft.LoraConfig(**PLAIN))
     torch.manual_seed(0)
     with torch.no_grad():
         for name, p in model.named_parameters():

@@ -8,6 +8,7 @@ from loradrift.activations import ActivationStore, Pooling, Probe
 from loradrift.runs import Cell, RunRecord, Status
 
 LAYERS = 3
+QUICK = {"steps": (0, 9), "scores": (0.8,)}
 FINGERPRINTS = {
     "evaluation_rows": "e", "train_rows": "t", "tokenization": "k", "metric": "accuracy",
     "probe": "p", "base_model": "b",
@@ -24,10 +25,9 @@ def probe(num_rows: int) -> Probe:
     return Probe(tuple(f"r/{i}" for i in range(num_rows)), (batch,))
 
 
-def base(num_rows: int, width: int) -> dict[str, torch.Tensor]:
+def base(num_rows: int) -> dict[str, torch.Tensor]:
     """The base model's activations, the same in all runs."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (num_rows, width)
+    generator, shape = torch.Generator().manual_seed(0), (num_rows, 16)
     return {f"layer_{k}": torch.randn(shape, generator=generator) + 3 for k in range(LAYERS)}
 
 
@@ -45,24 +45,10 @@ def write_pair(runs: Path, seed: int, *, full=0.2, lora=0.2, **options) -> None:
 
 
 def plant(
-    runs: Path,
-    method: str,
-    seed: int,
-    *,
-    size: float,
-    task: str = "sst2",
-    study: str = "drift",
-    variant: str = "",
-    status: Status = Status.SUCCESS,
-    phase: str = "production",
-    steps: tuple[int, ...] = (0, 50, 100),
-    scores: tuple[float, ...] = (0.6, 0.8),
-    num_rows: int = 300,
-    width: int = 16,
-    fingerprints: dict[str, str] | None = None,
-    certificate: dict | None = PASSING,
-    model: dict | None = None,
-) -> tuple[Path, RunRecord]:
+    runs: Path, method: str, seed: int, *, size: float, task="sst2", study="drift", variant="",
+    status=Status.SUCCESS, phase="production", steps=(0, 50, 100), scores=(0.6, 0.8), num_rows=300,
+    fingerprints: dict | None = None, certificate: dict | None = PASSING, model: dict | None = None,
+) -> tuple[Path, RunRecord]:  # fmt: skip
     """A finished run but for its record, which the caller writes.
 
     Layer k moved by white noise of ``(k + 1) * size`` at the last step. Its drift is then
@@ -72,23 +58,17 @@ def plant(
     if "method.rank=" in variant:
         config = {"rank": int(variant.partition("method.rank=")[2].partition(",")[0])}
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
+    cell = {"study": study, "task": task, "method": method, "variant": variant, "seed": seed}
+    settings = {"task": {"metric": "accuracy", "name": task}, "method": config}
     record = RunRecord(
-        coordinates={
-            "study": study, "task": task, "method": method, "variant": variant, "seed": seed
-        },
-        overrides=[part for part in variant.split(",") if part],
-        config={
-            "task": {"metric": "accuracy", "name": task}, "method": config, "model": model or {}
-        },
-        status=status,
-        phase=phase,
-        fingerprints={**FINGERPRINTS, **(fingerprints or {})},
-        steps=steps[-1],
+        coordinates=cell, overrides=[part for part in variant.split(",") if part],
+        config=settings | {"model": model or {}}, status=status, phase=phase,
+        fingerprints=FINGERPRINTS | (fingerprints or {}), steps=steps[-1],
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
         certificate=certificate if config else None,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(1000 * seed + len(method))
-    origin = base(num_rows, width)
+    origin = base(num_rows)
     with ActivationStore(folder / "activations") as store:
         store.prepare(probe(num_rows), Pooling(), list(origin))
         for step in steps:
@@ -107,3 +87,11 @@ def planted_drift(size: float) -> list[float]:
     """What each layer's drift is for many rows."""
     variances = [((k + 1) * size) ** 2 for k in range(LAYERS)]
     return [variance / (1 + variance) for variance in variances]
+
+
+def analysed(folder: Path, *measures: str):
+    """The tables of the runs below this folder."""
+    from loradrift.analysis.drift.pairing import find_pairs
+    from loradrift.analysis.drift.tables import analyse
+
+    return analyse(find_pairs(folder / "runs", None), measures, folder / "results", 0)

@@ -39,15 +39,12 @@ def test_cka_without_each_row(n, d, noise, dtype, rel):
     np.testing.assert_allclose(replicates(x, y), without_each(x, y), rtol=rel, atol=1e-14)
 
 
-def test_cka_of_unrelated_sides_of_different_width_without_each_row():
+def test_cka_of_unrelated_equal_or_constant_sides_without_each_row():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 7)), rng.normal(size=(30, 50)) ** 3
     found = replicates(x, y)
     for same in (without_each(x, y), replicates(y, x), replicates(x[::-1], 7 * y[::-1] + 1)[::-1]):
         np.testing.assert_allclose(found, same, rtol=1e-9)
-
-
-def test_cka_of_equal_or_constant_sides_without_each_row():
     x = np.random.default_rng(1).normal(size=(20, 6))
     np.testing.assert_array_equal(replicates(x, x), np.zeros(20))
     assert np.isnan(replicates(np.ones((20, 4)), x)).all()
@@ -63,14 +60,11 @@ def test_errors():
         jackknife_variance([0.1, np.nan])
 
 
-def test_of_a_mean_it_is_the_textbook_variance():
+def test_of_a_mean_it_is_the_textbook_variance_and_else_the_sum_written_out():
     x = np.random.default_rng(4).normal(size=50)
     variance = jackknife_variance([np.delete(x, i).mean() for i in range(50)])
     assert variance.value == pytest.approx(x.var(ddof=1) / 50, rel=1e-10)
     assert variance.df == 49
-
-
-def test_of_another_statistic_it_is_the_sum_written_out():
     x = np.random.default_rng(5).exponential(size=60)
     left_out = np.array([np.median(np.delete(x, i)) for i in range(60)])
     expected = 59 / 60 * np.square(left_out - left_out.mean()).sum()

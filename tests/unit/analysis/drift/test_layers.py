@@ -7,14 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from loradrift.activations import (
-    ActivationReader,
-    ActivationStore,
-    Pooling,
-    Probe,
-    pooling,
-    row_sample,
-)
+from loradrift.activations import ActivationReader, ActivationStore, Pooling, Probe, pooling
 from loradrift.analysis.drift import layers, token_drift
 from loradrift.analysis.drift.arms import Arms, Run
 from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
@@ -102,8 +95,8 @@ EXACT = set(MEASURES) - {"cka_rbf", "knn", "rsa"}
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Two dumps of 400 tokens with a massive dimension and means far from zero."""
-    monkeypatch.setattr(pooling, "SAMPLE", 90)
-    monkeypatch.setattr(token_drift, "SAMPLE", 90)
+    for module in (pooling, token_drift):
+        monkeypatch.setattr(module, "SAMPLE", 90)
     monkeypatch.setattr(token_drift, "CHUNK", 64)
     monkeypatch.setattr(streaming, "CHUNK", 100)
     generator = torch.Generator().manual_seed(0)
@@ -135,7 +128,7 @@ def test_every_measure_is_that_of_all_rows_or_of_the_sample(run, monkeypatch):
     assert exact.sum() == len(streamed) * 8 / 11
     expected = whole["drift"][exact].tolist()
     assert streamed["drift"][exact].tolist() == pytest.approx(expected, abs=1e-6)
-    chosen = row_sample(N)
+    chosen = pooling.row_sample(N)
     assert len(chosen) == 90
     for row in streamed[~exact].itertuples():
         x, y = (run.store.read(step)[f"layer_{row.layer}"][chosen] for step in (0, row.step))
@@ -175,14 +168,11 @@ def test_no_more_than_a_few_rows_are_in_memory(run, monkeypatch):
     assert len(tables[2]) == 90
 
 
-def test_a_measure_without_a_metric_is_of_the_sample(run, monkeypatch):
+def test_a_measure_without_a_metric_is_of_the_sample_and_few_rows_are_read_whole(run, monkeypatch):
     added = replace(MEASURES["knn"], name="added", distance=lambda x, y: float(len(x)))
     monkeypatch.setattr(token_drift, "MEASURES", {**MEASURES, "added": added})
     drift = run_drift(run, ["added"]).set_index("measure")["drift"]
     assert set(drift["added"]) == {90.0}
-
-
-def test_few_token_rows_are_read_whole(run, monkeypatch):
     monkeypatch.setattr(token_drift, "SAMPLE", N)
     assert not token_drift.is_streamed(run.store)
     assert "sample_of" not in controls(run, run, 0)

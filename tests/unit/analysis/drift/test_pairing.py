@@ -76,10 +76,7 @@ def test_a_seed_of_another_experiment_is_not_averaged_with_the_others(tmp_path):
         ({"fingerprints": {"probe": "x"}}, r"sst2 seed=9: probe differ between the methods"),
         ({"fingerprints": {"tokenization": "x"}}, r"tokenization differ between the methods"),
         ({"certificate": None}, r"seed=9: no certificate that its adapter was applied .*; move it"),
-        (
-            {"certificate": FAILED},
-            r"seed=9: its adapter's certificate does not hold \(effect\); move",
-        ),
+        ({"certificate": FAILED}, r"=9: its adapter's certificate does not hold \(effect\); move"),
         ({"certificate": {"passed": None}}, r"does not hold \(not judged\)"),
         ({}, r"no activations of step 0 and a later one"),
     ],
@@ -112,9 +109,7 @@ def test_a_seed_of_one_arm_only(tmp_path):
 
 
 @pytest.mark.parametrize("schema", [1, 2])
-def test_the_command_for_a_missing_partner_has_the_studys_overrides_and_not_the_methods(
-    tmp_path, schema
-):
+def test_the_partners_command_has_the_studys_overrides_and_not_the_methods(tmp_path, schema):
     variant = "method.rank=4,model.path=base-3M~0a1b2c3d,task.max_steps=9"
     folder = write_run(tmp_path, "lora", 1, size=0.2, variant=variant)
     record = json.loads((folder / "run.json").read_text())
@@ -164,9 +159,8 @@ def test_any_two_arms(tmp_path, control, treatment, variants):
         write_run(tmp_path, "lora", seed, size=0.2, variant="method.rank=64")
         for rank in (4, 16):
             folder = write_run(tmp_path, "rslora", seed, size=0.2, variant=f"{SHORT}{rank}")
-            record = read_record(folder)
+            record, typed = read_record(folder), [f"method.rank={rank}", "task=sst2"]
             config = record.config | {"method": {"rank": rank}}
-            typed = [f"method.rank={rank}", "task=sst2"]
             Cell(folder, record).save(config=config, overrides=typed)
     pairing = find_pairs(tmp_path, None, Arms.of(control, treatment))
     assert places(pairing) == [("sst2", 1), ("sst2", 2)] and pairing.problems == []
@@ -183,19 +177,13 @@ def test_any_two_arms(tmp_path, control, treatment, variants):
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        (
-            ("full_finetune", "pissa"), r"treatment must name an arm that RUNS/drift has runs of \("
-            r"dora,method.rank=4, dora,method.rank=64, full_finetune, lora, lora,method.rank=4\), "
-            "got pissa: nothing to compare$",
-        ),
-        (
-            ("lora,method.rank=64", "lora"),
-            "control must name an arm .*, got lora,method.rank=64: nothing to compare$",
-        ),
-        (
-            ("full_finetune", "dora"), "treatment=dora fits dora,method.rank=4 and dora,"
-            "method.rank=64; name the one that is meant, or give them studies of their own",
-        ),
+        (("full_finetune", "pissa"), r"treatment must name an arm that RUNS/drift has runs of \("
+         r"dora,method.rank=4, dora,method.rank=64, full_finetune, lora, lora,method.rank=4\), "
+         "got pissa: nothing to compare$"),
+        (("lora,method.rank=64", "lora"),
+         "control must name an arm .*, got lora,method.rank=64: nothing to compare$"),
+        (("full_finetune", "dora"), "treatment=dora fits dora,method.rank=4 and dora,method.rank=64"
+         "; name the one that is meant, or give them studies of their own"),
     ],
 )  # fmt: skip
 def test_an_arm_without_runs_or_with_two_settings_is_refused(tmp_path, arms, message):

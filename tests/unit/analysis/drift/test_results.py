@@ -5,13 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from planted import write_pair, write_run
+from planted import QUICK, analysed, write_pair, write_run
 
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import _missing, decide_tables
-from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
-from loradrift.analysis.drift.tables import analyse
 from loradrift.analysis.drift_report import page
 from loradrift.statistics import equivalence, paired_d, pooled_d
 
@@ -22,9 +20,9 @@ def found(tmp_path):
 
     def found(*cells, num_rows=40):
         for task, seed in cells:
-            quick = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": num_rows}
+            quick = QUICK | {"task": task, "num_rows": num_rows}
             write_pair(tmp_path / "runs", seed, full=0.5, lora=0.2, **quick)
-        return analyse(find_pairs(tmp_path / "runs", None), [], tmp_path / "results", 0)
+        return analysed(tmp_path)
 
     return found
 

@@ -4,18 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from planted import planted_drift, write_pair, write_run
+from planted import QUICK, analysed, planted_drift, write_pair, write_run
 
 from loradrift.activations import ActivationReader
 from loradrift.analysis.drift.hypothesis_data import decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
-from loradrift.analysis.drift.tables import analyse
 from loradrift.similarity import MEASURES
-
-
-def found(folder, *measures):
-    return analyse(find_pairs(folder / "runs", None), measures, folder / "results", 0)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(folder):
-    return found(folder, "procrustes")
+    return analysed(folder, "procrustes")
 
 
 def last(tables, method, measure="cka"):
@@ -99,7 +94,7 @@ def test_a_score_never_reached_is_nan(tmp_path):
     for seed, scores in ((1, (0.7, 0.8)), (2, (0.5, 0.6))):
         write_run(tmp_path / "runs", "full_finetune", seed, size=0.5, scores=scores)
         write_run(tmp_path / "runs", "lora", seed, size=0.2, scores=(0.6, 0.9))
-    table = found(tmp_path).equal_performance.set_index(["method", "seed"])
+    table = analysed(tmp_path).equal_performance.set_index(["method", "seed"])
     drift = table.loc["full_finetune", "drift"]
     assert np.isnan(drift[2]) and not np.isnan(drift[1])
 
@@ -121,7 +116,7 @@ def test_notebooks_find_their_keys(tables):
 
 def test_a_second_call_reads_what_it_remembers(tables, folder, monkeypatch):
     monkeypatch.setattr(ActivationReader, "_load", lambda *_: pytest.fail("an activation is read"))
-    assert found(folder, "procrustes").drift.equals(tables.drift)
+    assert analysed(folder, "procrustes").drift.equals(tables.drift)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +125,7 @@ def test_a_second_call_reads_what_it_remembers(tables, folder, monkeypatch):
 def test_less_drift_is_supported_and_equal_methods_never_are(tmp_path, full, lora, verdict):
     for task in ("sst2", "mrpc", "rte"):
         for seed in (1, 2, 3):
-            quick = {"task": task, "steps": (0, 9), "scores": (0.8,), "num_rows": 100}
+            quick = QUICK | {"task": task, "num_rows": 100}
             write_pair(tmp_path / "runs", seed, full=full, lora=lora, **quick)
-    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(found(tmp_path))}
+    verdicts = {o.hypothesis.name: str(o.verdict) for o in decide_tables(analysed(tmp_path))}
     assert (verdicts["H2 drift"], verdicts["H3 serving"]) == (verdict, "no data")

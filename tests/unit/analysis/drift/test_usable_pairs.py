@@ -1,25 +1,23 @@
 """Runs that cannot be analysed cost their pair and one line; nothing else is lost."""
 
-import json
 import re
 
 import pytest
 import torch
-from planted import LAYERS, base, probe, write_pair
+from planted import LAYERS, QUICK, analysed, base, probe, write_pair
 
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.analysis.drift.hypothesis_data import decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
-from loradrift.analysis.drift.tables import analyse
 from loradrift.analysis.drift.usable_pairs import readable
+from loradrift.runs import Cell, read_record
 
 
 @pytest.fixture
 def runs(tmp_path):
     """Two good pairs."""
     for seed in (1, 2):
-        quick = {"steps": (0, 9), "scores": (0.8,), "num_rows": 12}
-        write_pair(tmp_path / "runs", seed, full=0.5, lora=0.2, **quick)
+        write_pair(tmp_path / "runs", seed, full=0.5, lora=0.2, num_rows=12, **QUICK)
     return tmp_path / "runs"
 
 
@@ -35,7 +33,7 @@ def only_problem(runs):
 def dump_again(runs, method, change):
     """Write step 9 of seed 2 again, valid checksum and all."""
     folder = runs / f"drift/sst2/{method}/seed=2/activations"
-    origin = base(12, 16)
+    origin = base(12)
     with ActivationStore(folder) as store:
         store.prepare(probe(12), Pooling(), list(origin))
         store.write(9, {name: change(name, x) for name, x in origin.items()})
@@ -52,20 +50,12 @@ def collapse(name, x):
 @pytest.mark.parametrize(
     ("method", "change", "where", "remedy"),
     [
-        (
-            "lora", lose_numbers, "lora/seed=2/activations: step 9, layer_1: .*(NaN|infinit)",
-            "move the run away and repeat its own command",
-        ),
-        (
-            "lora", collapse,
-            f"lora/seed=2: layer {LAYERS - 1} at step 9 has no variance over the probe's",
-            "callbacks.activation_dump.pooling",
-        ),
-        (
-            "full_finetune", lambda _, x: x,
-            r"full_finetune did not move \(its drift is 0 at step 9\)",
-            "move the run away and train it again",
-        ),
+        ("lora", lose_numbers, "lora/seed=2/activations: step 9, layer_1: .*(NaN|infinit)",
+         "move the run away and repeat its own command"),
+        ("lora", collapse, f"lora/seed=2: layer {LAYERS - 1} at step 9 has no variance over the "
+         "probe's", "callbacks.activation_dump.pooling"),
+        ("full_finetune", lambda _, x: x, r"full_finetune did not move \(its drift is 0 at step 9"
+         r"\)", "move the run away and train it again"),
     ],
 )  # fmt: skip
 def test_a_dump_without_a_drift_is_named(runs, method, change, where, remedy):
@@ -107,7 +97,7 @@ def test_too_few_rows_for_a_measure(runs):
         for path in (folder / "activations").iterdir():
             path.unlink()
         with ActivationStore(folder / "activations") as store:
-            layers = {name: x[:3] for name, x in base(12, 16).items()}
+            layers = {name: x[:3] for name, x in base(12).items()}
             store.prepare(probe(3), Pooling(), list(layers))
             for step in (0, 9):
                 store.write(step, {name: x + step for name, x in layers.items()})
@@ -115,10 +105,8 @@ def test_too_few_rows_for_a_measure(runs):
 
 
 def test_a_record_without_its_score_has_no_block_for_h1(runs):
-    path = runs / "drift/sst2/lora/seed=2/run.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"metrics": {"evaluation/accuracy": None}}))
-    tables = analyse(find_pairs(runs, None), [], runs.parent / "results", 0)
-    h1, h2, _ = decide_tables(tables)
+    folder = runs / "drift/sst2/lora/seed=2"
+    Cell(folder, read_record(folder)).save(metrics={"evaluation/accuracy": None})
+    h1, h2, _ = decide_tables(analysed(runs.parent))
     assert (h1.num_seeds, h2.num_seeds) == (1, 2)
     assert h1.note.startswith("one value") and "1 seeds without a value" in h1.note

@@ -91,7 +91,7 @@ def test_equal_methods_never_support_less_drift(seeds, spread, seed):
         assert result.p_equivalence < 0.05
 
 
-def test_identical_methods():
+def test_identical_methods_and_those_whose_seeds_differ_are_equivalent():
     same = scaled({task: np.full(3, 0.9) for task in TASKS}, 1)
     h1, h2, _ = decide({H1: same, H2: same})
     for o in (h1, h2):
@@ -99,9 +99,6 @@ def test_identical_methods():
         assert o.p_equivalence is None and "all values are equal" in o.note
     assert h1.p == h1.p_sign_flip == 2.0**-9 and "p is the sign-flip test's" in h1.note
     assert (h1.verdict, h2.verdict) == ("supported", "equivalent")
-
-
-def test_equal_methods_whose_seeds_differ_are_equivalent():
     drift = {task: np.array([0.05, 0.06, 0.04]) for task in TASKS}
     assert outcome(H2, scaled(drift, 1)).verdict == "equivalent"
     # Without width, but on the margin or past it, nothing is equal.

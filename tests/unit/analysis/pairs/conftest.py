@@ -1,13 +1,10 @@
 """A small model's adapters on disk, pairs that its tokenizer knows, and their comparison."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from adapter_cases import write_adapter, zero_b
 from transformers import AutoModelForCausalLM
 
-from loradrift.analysis.pairs import PairsConfig, comparison
+from loradrift.analysis.pairs import comparison
 from loradrift.analysis.registry import make_config
 
 PAIRS = """text1,text2,label
@@ -19,17 +16,17 @@ yes the film was great,yes the film was great,1
 
 
 @pytest.fixture
-def pairs_file(tmp_path) -> Path:
+def pairs_file(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text(PAIRS)
     return path
 
 
 @pytest.fixture
-def adapter(model_folder, tmp_path) -> Callable[..., Path]:
+def adapter(model_folder, tmp_path):
     """``adapter(moved=False)``: a LoRA adapter as PEFT writes it; its B is zero unless moved."""
 
-    def save(*, moved=True, kind=AutoModelForCausalLM, name="adapter", **options) -> Path:
+    def save(*, moved=True, kind=AutoModelForCausalLM, name="adapter", **options):
         options = {"target_modules": ["q_proj", "v_proj"]} | options
         folder = write_adapter(tmp_path / name, model_folder, size=0.3, kind=kind, **options)
         if not moved:
@@ -40,10 +37,10 @@ def adapter(model_folder, tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def settings(pairs_file, tmp_path) -> Callable[..., PairsConfig]:
+def settings(pairs_file, tmp_path):
     """``settings(adapter, base=None, seed=0)``: the configuration of a comparison."""
 
-    def make(adapter, base=None, **options) -> PairsConfig:
+    def make(adapter, base=None, **options):
         keys = {"pairs": str(pairs_file), "adapter": str(adapter), "base": base and str(base)}
         return make_config("pairs", keys=keys, results=str(tmp_path / "results"), **options)
 
@@ -51,6 +48,6 @@ def settings(pairs_file, tmp_path) -> Callable[..., PairsConfig]:
 
 
 @pytest.fixture
-def compare(settings) -> Callable[..., comparison.Comparison]:
+def compare(settings):
     """Compare on ``pairs_file``; takes what ``settings`` takes."""
     return lambda *args, **options: comparison.compare(settings(*args, **options))

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+import adapter_cases as cases
 import numpy as np
 import pytest
 import torch
-import transformers
-from adapter_cases import WEIGHTS, edit, load_adapter, rewrite, write_adapter
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
+from adapter_cases import CLASSIFIER, load_adapter, rewrite, write_adapter
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from loradrift.analysis.pairs.page import comparison_json
 from loradrift.analysis.pairs.reading import read_pairs
@@ -35,11 +35,9 @@ def one_by_one(model, tokenizer, last: list[int]) -> Callable[[str], np.ndarray]
     return embed
 
 
-@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
-def test_scores_are_those_of_transformers_and_peft(
-    compare, pairs_file, adapter, model_folder, options
-):
-    folder = adapter(**options)
+@pytest.mark.parametrize("config", [{}, {"use_rslora": True}, {"use_dora": True}])
+def test_scores_are_those_of_peft(compare, pairs_file, adapter, model_folder, config):
+    folder = adapter(**config)
     scores = compare(folder).scores
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForCausalLM.from_pretrained(model_folder)
@@ -51,25 +49,25 @@ def test_scores_are_those_of_transformers_and_peft(
     assert baseline[3] == pytest.approx(1, abs=1e-12)  # the same text twice
 
 
-@pytest.mark.parametrize("task_type", ["SEQ_CLS", "FEATURE_EXTRACTION"])
-def test_an_encoder_reads_both_ways_between_its_own_special_tokens(
-    task_type, compare, pairs_file, model_folder, tmp_path
+ENCODERS = {
+    "classifier": CLASSIFIER,
+    "transformer": {"kind": AutoModel, "task_type": "FEATURE_EXTRACTION"},
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_has_special_tokens_of_its_own(
+    kind, compare, pairs_file, model_folder, tmp_path
 ):
-    loader, kind = AutoModel, "transformer"
-    if task_type == "SEQ_CLS":
-        loader, kind = transformers.AutoModelForSequenceClassification, "classifier"
-    base, folder = tmp_path / "bert", tmp_path / "adapter"
     tokenizer = AutoTokenizer.from_pretrained(model_folder, cls_token="<s>", sep_token="</s>")
-    tokenizer.save_pretrained(base)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(tokenizer), intermediate_size=64, **sizes)
-    BertModel(config).save_pretrained(base)
-    options = {"target_modules": ["query", "value"], "task_type": task_type}
-    write_adapter(folder, base, size=0.3, kind=loader, **options)
+    base = cases.write_base(tmp_path / "bert", "bert", AutoModel, vocab_size=len(tokenizer))
+    tokenizer.save_pretrained(base)
+    options = ENCODERS[kind] | {"target_modules": ["query", "value"], "size": 0.3}
+    folder = write_adapter(tmp_path / "adapter", base, **options)
     found = compare(folder, base)
-    plain = AutoModel.from_pretrained(base)
-    for name, model in (("baseline", plain), ("adapter", load_adapter(folder, base, loader))):
+    plain, adapted = AutoModel.from_pretrained(base), load_adapter(folder, base, options["kind"])
+    for name, model in (("baseline", plain), ("adapter", adapted)):
         expected = cosines(pairs_file, one_by_one(model, tokenizer, [2]))
         assert found.scores[name].tolist() == expected
     assert found.warnings == [] and (found.scores["baseline"] != found.scores["adapter"]).any()
@@ -77,17 +75,10 @@ def test_an_encoder_reads_both_ways_between_its_own_special_tokens(
 
 
 def test_a_sentence_transformer_is_scored_by_encode(compare, pairs_file, model_folder, tmp_path):
-    library = pytest.importorskip(
-        "sentence_transformers", reason="the extra `sentence` is not here"
-    )
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
-    base, folder = tmp_path / "sentences", tmp_path / "adapter"
-    modules = [Transformer(str(model_folder)), Pooling(32, pooling_mode="mean")]
-    library.SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(base))
-    write_adapter(folder, base, size=0.3, kind=AutoModel, target_modules=["q_proj", "v_proj"])
-    found = compare(folder, base)
-    model = library.SentenceTransformer(str(base), device="cpu")
+    base = cases.write_sentence_base(tmp_path / "sentences", model_folder)
+    options = {"kind": AutoModel, "target_modules": ["q_proj", "v_proj"], "size": 0.3}
+    folder = write_adapter(tmp_path / "adapter", base, **options)
+    found, model = compare(folder, base), cases.sentence_model(base)
 
     def embed(text: str) -> np.ndarray:
         return model.encode(text).astype(float)
@@ -106,25 +97,16 @@ def test_a_sentence_transformer_is_scored_by_encode(compare, pairs_file, model_f
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        (
-            lambda w: {key: x for key, x in w.items() if key != FIRST},
-            "keys: adapter_model.safetensors has no lora_A for",
-        ),
-        (
-            lambda w: {key.replace("0.self_attn.q_proj", "0.self_attn.qq"): w[key] for key in w},
-            "consistent: model.layers.0.self_attn.qq has keys",
-        ),
-        (
-            lambda w: {f"base_model.model.{key}": x for key, x in w.items()},
-            "keys: 4 of 4 modules .* the prefix was put there once too often",
-        ),
-        (
-            lambda w: w | {FIRST: w[FIRST].T},
-            "consistent: model.layers.0.self_attn.q_proj: B .* do not fit the rank 4",
-        ),
+        (cases.without(FIRST), "keys: adapter_model.safetensors has no lora_A for"),
+        (lambda w: {key.replace("0.self_attn.q_proj", "0.self_attn.qq"): w[key] for key in w},
+         "consistent: model.layers.0.self_attn.qq has keys"),
+        (lambda w: {f"base_model.model.{key}": x for key, x in w.items()},
+         "keys: 4 of 4 modules .* the prefix was put there once too often"),
+        (lambda w: w | {FIRST: w[FIRST].T},
+         "consistent: model.layers.0.self_attn.q_proj: B .* do not fit the rank 4"),
         (lambda w: w | {f"{FIRST[:-18]}score.weight": torch.zeros(2, 32)}, "keys: 1 of 5 mo"),
     ],
-)
+)  # fmt: skip
 def test_what_no_path_applies_is_refused_with_its_check(compare, adapter, change, check):
     folder = adapter()
     rewrite(folder, change)
@@ -144,14 +126,14 @@ def test_what_no_path_applies_is_refused_with_its_check(compare, adapter, change
 )
 def test_settings_that_do_not_fit_are_named(compare, adapter, edits, message):
     folder = adapter()
-    edit(folder, **edits)
+    cases.edit(folder, **edits)
     with pytest.raises(UserError, match=message):
         compare(folder)
 
 
 def test_no_pickle_is_loaded_and_what_is_damaged_is_named(compare, adapter):
     folder = adapter()
-    path = folder / WEIGHTS
+    path = folder / cases.WEIGHTS
 
     def refused(message: str) -> None:
         with pytest.raises(UserError, match=message):

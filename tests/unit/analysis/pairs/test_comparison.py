@@ -12,20 +12,14 @@ from loradrift.config import UserError
 
 
 @pytest.fixture
-def report(settings, capsys):
-    """Compare an adapter with its base; give what was printed."""
+def report(settings, tmp_path, capsys):
+    """Compare an adapter with its base; give what was printed, and ``pairs.json``."""
 
     def run(adapter):
         run_analysis(settings(adapter))
-        return capsys.readouterr()
+        return capsys.readouterr(), json.loads((tmp_path / "results/pairs.json").read_text())
 
     return run
-
-
-@pytest.fixture
-def facts(tmp_path):
-    """Read ``pairs.json``."""
-    return lambda: json.loads((tmp_path / "results/pairs.json").read_text())
 
 
 def test_an_adapter_of_the_inner_model_is_the_same_adapter(compare, adapter, model_folder):
@@ -36,12 +30,11 @@ def test_an_adapter_of_the_inner_model_is_the_same_adapter(compare, adapter, mod
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_the_report_is_a_table_two_files_and_no_warning(report, facts, adapter, tmp_path):
-    said = report(adapter())
+def test_the_report_is_a_table_two_files_and_no_warning(report, adapter, tmp_path):
+    said, found = report(adapter())
     assert said.err == "" and "Cosine scores of 4 text pairs" in said.out
     for words in ("base model", "with adapter", "Spearman", "ROC-AUC", "so accuracies are optimi"):
         assert words in said.out
-    found = facts()
     assert found["metrics_identical"] is False and found["num_pairs"] == 4
     assert found["majority_accuracy"] == 0.5 and found["baseline"]["notes"] == []
     assert found["adapter"].keys() == found["baseline"].keys()
@@ -62,34 +55,33 @@ def test_the_report_is_a_table_two_files_and_no_warning(report, facts, adapter, 
     assert table["line"].tolist() == [2, 3, 4, 5] and (table["baseline"] != table["adapter"]).any()
 
 
-def test_an_adapter_that_changes_nothing_is_warned_of(report, facts, adapter):
+def test_an_adapter_that_changes_nothing_is_warned_of(report, adapter):
     folder = adapter(moved=False)
-    first, line = report(folder).err.splitlines()
+    said, found = report(folder)
+    first, line = said.err.splitlines()
     assert first.startswith("warning: the adapter is loaded, but its certificate does not hold: ")
     assert "lora_B: B is zero in 4 of 4 modules" in first
     assert line.startswith("warning: the metrics of both models are identical to the last digit")
     assert "the adapter changed nothing; `python analyze.py " in line
     assert f"analysis=diagnose adapter={folder} base=" in line
-    found = facts()
     assert found["metrics_identical"] and found["scores_identical"]
     assert found["certificate"]["passed"] is False
     folder = adapter(moved=False, name="lora,task.max_steps=3")  # a command that can be typed
-    assert f"analysis=diagnose 'adapter=\"{folder}\"' base=" in report(folder).err
+    assert f"analysis=diagnose 'adapter=\"{folder}\"' base=" in report(folder)[0].err
 
 
-def test_labels_that_cannot_tell_are_no_false_alarm(report, facts, pairs_file, adapter):
+def test_labels_that_cannot_tell_are_no_false_alarm(report, pairs_file, adapter):
     pairs_file.write_text("text1,text2,label\nno,yes,3\nthe film,the film was great,3\n")
-    said = report(adapter())
+    said, found = report(adapter())
     assert "these pairs cannot tell them apart" in said.err and "diagnose" not in said.err
     assert "note: labels are constant: no correlation is defined" in said.out
-    found = facts()
     assert found["adapter"]["spearman"] is None and found["adapter"]["true_positives"] is None
     assert found["majority_accuracy"] is None and not found["scores_identical"]
 
 
 def test_texts_that_are_cut_and_pairs_that_share_a_text_are_counted(report, pairs_file, adapter):
     pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,the film,0\nno,a,0\n")
-    said = report(adapter()).out
+    said = report(adapter())[0].out
     assert "note: 1 text is longer than the model takes and was cut" in said
     assert "note: 2 of 3 pairs have a text that another pair has too" in said
 

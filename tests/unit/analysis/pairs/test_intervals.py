@@ -72,11 +72,13 @@ def test_equal_seeds_give_equal_intervals_in_chunks_of_any_size(monkeypatch):
         assert again.difference[name] == pytest.approx(first.difference[name])
 
 
-def test_a_model_against_itself_differs_by_nothing():
+def test_a_model_against_itself_differs_by_nothing_and_no_resample_is_refused():
     scores, _, labels = two_models(7)
     found = intervals(scores, scores.copy(), labels)
     assert set(found.difference.values()) == {(0.0, 0.0)}
     assert found.baseline == found.adapter
+    with pytest.raises(ValueError, match="num_resamples must be positive, got 0"):
+        intervals(scores, scores, labels, num_resamples=0)
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
@@ -109,8 +111,3 @@ def test_what_is_not_defined_has_no_interval(scores, labels, undefined):
     found = intervals(scores, scores.copy(), labels)
     assert {name for name, each in found.baseline.items() if np.isnan(each).any()} == undefined
     assert {name for name, each in found.difference.items() if np.isnan(each).all()} == undefined
-
-
-def test_no_resample_is_refused():
-    with pytest.raises(ValueError, match="num_resamples must be positive, got 0"):
-        intervals(*two_models(8), num_resamples=0)

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from planted import write_run
+from planted import QUICK, write_run
 from safetensors.torch import save_file
 
 from loradrift.analysis.drift.pairing import find_pairs
@@ -62,8 +62,8 @@ def write_lora(folder: Path, base: Path) -> None:
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
     config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 4, "use_rslora": False}
-    config |= {"base_model_name_or_path": str(base)}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
+    text = json.dumps(config | {"base_model_name_or_path": str(base)})
+    (folder / "adapter_config.json").write_text(text)
 
 
 DEFAULT = {"full_finetune": 0.5, "lora": 0.2}
@@ -79,7 +79,7 @@ def write_study(folder: Path, seeds: Sequence[int] = (1, 2), sizes=DEFAULT) -> P
     model = ModelConfig(name="local", path=str(base), weights="pretrained")
     digest = model_fingerprint(model, seed=0, cache=folder / "cache")
     options = {"fingerprints": {"base_model": digest}, "model": {"path": str(base)}}
-    options |= {"num_rows": 60, "steps": (0, 9), "scores": (0.8,)}
+    options |= {"num_rows": 60} | QUICK
     for seed, (arm, size) in product(seeds, sizes.items()):
         method, _, variant = arm.partition(",")
         run = write_run(folder / "runs", method, seed, size=size, variant=variant, **options)

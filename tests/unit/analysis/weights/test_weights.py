@@ -1,15 +1,19 @@
-"""Planted weight changes come back, and what is known of them is not measured again."""
+"""Planted weight changes come back, once; those that cannot be read are named in one line."""
 
-import json
 import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from adapter_cases import edit
 from planted_weights import GATE, QUERY, RANK, SHRINK, base_weights, measured, write_study
+from safetensors.torch import load_file, save_file
 
 from loradrift.analysis.weights import modules
+from loradrift.runs import Cell, read_record
+
+LORA, FULL = (f"runs/drift/sst2/{method}/seed=1" for method in ("lora", "full_finetune"))
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +113,9 @@ def test_drift_stands_against_the_norm_of_the_whole_update(weights):
 
 
 def test_one_seed_has_no_interval_and_forgetting_is_the_rise_of_the_loss(copied):
-    path = copied / "runs/drift/sst2/lora/seed=1/run.json"
-    record = json.loads(path.read_text())
-    record["metrics"] |= {"forgetting/loss_before": 2.0, "forgetting/loss_after": 2.25}
-    path.write_text(json.dumps(record))
+    record = read_record(copied / LORA)
+    forgetting = {"forgetting/loss_before": 2.0, "forgetting/loss_after": 2.25}
+    Cell(copied / LORA, record).save(metrics=record.metrics | forgetting)
     shutil.rmtree(copied / "runs/drift/sst2/lora/seed=2")
     found = measured(copied)
     forgetting = found.totals.set_index(["method", "seed"])["forgetting"]
@@ -129,13 +132,13 @@ def test_a_base_weight_is_decomposed_once_for_all_runs_and_not_again(copied, mon
     assert len(shapes) == len(QUERY)  # of the modules that both methods change
     assert measured(copied).modules.equals(first.modules)
     assert len(shapes) == len(QUERY)
-    (copied / "runs/drift/sst2/lora/seed=1/model/adapter_model.safetensors").touch()
+    (copied / LORA / "model/adapter_model.safetensors").touch()
     measured(copied)
     assert len(shapes) == 2 * len(QUERY)
 
 
 def test_a_pairs_numbers_do_not_depend_on_the_others(copied, weights):
-    shutil.rmtree(copied / "runs/drift/sst2/lora/seed=1")
+    shutil.rmtree(copied / LORA)
     alone = measured(copied).modules
     with_others = weights.modules.query("seed == 2").reset_index(drop=True)
     assert alone.equals(with_others)
@@ -150,3 +153,67 @@ def test_a_pairs_numbers_do_not_depend_on_the_others(copied, weights):
 )  # fmt: skip
 def test_the_layer_is_the_first_number_of_a_name(name, layer):
     assert modules.layer_of(name) == layer
+
+
+def problem_of(folder):
+    """The only problem of the study's weights; all but the first seed is measured."""
+    found = measured(folder)
+    assert set(found.modules["seed"]) == set(found.totals["seed"]) == {2}
+    [problem] = found.not_analysed["not analysed"]
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base_model_name_or_path": "no/where"}, "the base model no/where is not on this machine"),
+        ({"peft_type": "IA3"}, "peft_type must be LORA, got IA3"),
+        ({"r": 7}, "do not fit the rank 7 of adapter_config.json"),
+    ],
+)
+def test_an_adapter_that_cannot_be_read_is_named_and_the_rest_measured(copied, changes, message):
+    edit(copied / LORA / "model", **changes)
+    problem = problem_of(copied)
+    assert problem.startswith("weights of sst2 seed=1: ") and message in problem
+
+
+@pytest.mark.parametrize(
+    "name", [f"{FULL}/model/model.safetensors", f"{LORA}/model/adapter_model.safetensors"]
+)
+def test_a_damaged_file_is_named_and_the_rest_measured(copied, name):
+    path = copied / name
+    path.write_bytes(path.read_bytes()[:-10])
+    problem = problem_of(copied)
+    assert str(path) in problem and "cannot be read" in problem
+
+
+def test_weights_that_are_not_finite_are_found_while_measuring(copied):
+    path = copied / FULL / "model/model.safetensors"
+    weights = load_file(path)
+    weights[f"{QUERY[1]}.weight"][0, 0] = math.nan
+    save_file(weights, path)
+    assert f"{QUERY[1]}.weight holds NaN or infinity" in problem_of(copied)
+
+
+def test_weights_drawn_at_random_were_never_stored(copied):
+    record = read_record(copied / LORA)
+    config = record.config | {"model": {"weights": "random"}}
+    Cell(copied / LORA, record).save(config=config)
+    message = "was drawn at random (model.weights=random) and is not stored"
+    assert message in problem_of(copied)
+
+
+def test_a_base_model_that_is_elsewhere_gone_or_another(tmp_path):
+    study = write_study(tmp_path)
+    edit(study / LORA / "model", base_model_name_or_path="base")  # beside the folder of the runs
+    assert measured(study).not_analysed.empty
+    edit(study / LORA / "model", base_model_name_or_path=str(study / "base"))
+    (study / "base/config.json").write_text('{"other": 1}')
+    [problem] = measured(study).not_analysed["not analysed"]
+    assert "is no longer the base model that was trained" in problem
+    shutil.rmtree(study / "base")
+    found = measured(study)
+    [problem] = found.not_analysed["not analysed"]
+    assert problem.startswith("weights of sst2 seed=1 and 1 more: the base model ")
+    assert "copy its folder here under this name" in problem
+    assert all(table.empty for table in found[:4])
