@@ -33,6 +33,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def trained_since(moment: float, folder: Path) -> bool:
+    """Whether a cell began, or ended, after this moment."""
+    records = folder.glob("runs/drift/*/*/*/run.json")
+    return any(path.stat().st_mtime > moment for path in records)
+
+
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(command, tmp_path):
     def start(folder: Path) -> subprocess.Popen:
@@ -46,11 +52,15 @@ def test_twenty_kills_change_nothing(command, tmp_path):
     seconds = time.monotonic() - began
     draw = random.Random(0)
     for _ in range(KILLS):
-        process = start(killed)
-        try:  # each life is long enough for a cell or two, and some for the analysis
-            process.wait(draw.uniform(0.05, 0.5) * seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        # Each life ends within a second of training, or by a random time: starting or analysing.
+        process, born = start(killed), time.time()
+        end = born + draw.uniform(0.05, 0.5) * seconds
+        while process.poll() is None and time.time() < end:
+            if trained_since(born, killed):
+                end = min(end, time.time() + draw.uniform(0, 1))
+                born = end
+            time.sleep(0.01)
+        process.kill()
         process.wait()
     assert start(killed).wait() == 0
     records = [json.loads(path.read_text()) for path in killed.glob("runs/drift/*/*/*/run.json")]
