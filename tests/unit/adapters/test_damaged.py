@@ -91,13 +91,11 @@ TENSORS = {
     "transposed": (lambda ts: {k: x.T for k, x in ts.items()}, "consistent", SWAPPED),
     "a key renamed": (
         lambda ts: {key.replace(f"{Q}.lora_A", f"q{Q}.lora_A"): x for key, x in ts.items()},
-        "keys", "1 of 7 modules in adapter_model.safetensors are not in",
-    ),
+        "keys", "1 of 7 modules in adapter_model.safetensors are not in"),
     "a key lost": (cases.without(f"{Q0}B"), "keys", f"has no lora_B for {Q}"),
     "a prefix": (
         lambda ts: {f"base_model.model.{key}": x for key, x in ts.items()},
-        "keys", "without 'base_model.model.' in front all fit",
-    ),
+        "keys", "without 'base_model.model.' in front all fit"),
 }  # fmt: skip
 
 

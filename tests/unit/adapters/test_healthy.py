@@ -74,12 +74,21 @@ def test_an_adapter_in_half_precision(folder, model_folder):
     check(certificate_of(model, folder, model_folder))
 
 
-@pytest.mark.parametrize("dora", [False, True])
-def test_transposed_linear_layers(dora, tmp_path):
-    base = cases.write_base(tmp_path / "base", "gpt2")
-    config = {"target_modules": ["c_attn", "c_proj"], "use_dora": dora, "fan_in_fan_out": True}
-    folder = write_adapter(tmp_path / "adapter", base, **config)
-    assert check(judged(folder, base))["base"].passed
+TRANSPOSED = {"target_modules": ["c_attn", "c_proj"], "fan_in_fan_out": True}
+OTHER_BASES = {
+    "transposed linear layers": ("gpt2", TRANSPOSED),
+    "transposed dora": ("gpt2", TRANSPOSED | {"use_dora": True}),
+    "no trained biases": ("llama", {"bias": "none"}),
+    "trained biases of LoRA layers": ("llama", {"bias": "lora_only"}),
+    "all biases trained": ("llama", {"bias": "all"}),  # and no sign of another base
+}
+
+
+@pytest.mark.parametrize(("family", "config"), OTHER_BASES.values(), ids=OTHER_BASES)
+def test_transposed_layers_and_biases(family, config, tmp_path):
+    biases = {"attention_bias": True, "mlp_bias": True} if family == "llama" else {}
+    base = cases.write_base(tmp_path / "base", family, **biases)
+    assert check(judged(write_adapter(tmp_path / "adapter", base, **config), base))["base"].passed
 
 
 def test_a_head_of_several_layers(tmp_path):
@@ -92,19 +101,6 @@ def test_a_head_of_several_layers(tmp_path):
     rewrite(folder, lambda tensors: {k: x for k, x in tensors.items() if "out_proj.w" not in k})
     (lost,) = check_fit(read_files(folder), cases.load_base(base, kind)).values()
     assert "has lost classifier.out_proj.weight, and holds classifier" in lost.message
-
-
-@pytest.mark.parametrize("bias", ["none", "lora_only", "all"])
-def test_trained_biases(bias, tmp_path):
-    """They are the adapter's own, and no sign of another base."""
-    base = cases.write_base(tmp_path / "base", "llama", attention_bias=True, mlp_bias=True)
-    check(judged(write_adapter(tmp_path / "adapter", base, bias=bias), base))
-
-
-def test_put_in_by_transformers_itself(folder, model_folder):
-    model = cases.load_base(model_folder)
-    model.load_adapter(folder)
-    check(certificate_of(model, folder, model_folder))
 
 
 def test_the_model_is_as_it_was(model_folder, tmp_path):
@@ -129,7 +125,10 @@ def test_the_model_is_as_it_was(model_folder, tmp_path):
     assert not any(m._forward_hooks for n, m in model.named_modules() if n.endswith("q_proj"))
 
 
-def test_its_json_names_every_file_by_its_digest(folder, model_folder):
+def test_put_in_by_transformers_itself_and_its_json(folder, model_folder):
+    model = cases.load_base(model_folder)
+    model.load_adapter(folder)
+    check(certificate_of(model, folder, model_folder))
     written = judged(folder, model_folder).to_json()
     assert written["passed"] is True
     assert set(written["files"]) == {cases.CONFIG, cases.WEIGHTS}

@@ -71,15 +71,12 @@ def test_a_new_analysis_is_typed_like_the_others(toy, tmp_path):
     assert "toy         How long the lines of a file are: text=<file>\n" in analyze("--help").stdout
 
 
-def test_its_keys_are_its_own(toy):
+def test_its_keys_and_its_name_are_its_own(toy):
     assert analyze("analysis=toy").stderr == "error: analysis=toy needs text=<text file>\n"
     wrong = analyze("analysis=prove", "text=x").stderr
     assert wrong == "error: text is a key of analysis=toy, not of analysis=prove\n"
     extra = analyze("analysis=toy", "text=x", "+txt=y").stderr
     assert extra == "error: +txt: there is no such key. Did you mean: text?\n"
-
-
-def test_a_name_is_registered_once(toy):
     with pytest.raises(ValueError, match="analysis=toy is registered twice: .*test_registry and"):
         register(ANALYSES["toy"])
     assert analyze("analysis=toy").returncode == 1  # the first one is still there

@@ -50,10 +50,6 @@ def test_a_healthy_adapter_whose_code_runs_as_it_is_pasted(kind, model_folder, t
             assert lora_layers is not None and len(lora_layers.layers) == 6
 
 
-def test_the_base_is_the_one_that_the_adapter_names(folder, model_folder):
-    assert diagnosed(folder).base == str(model_folder)
-
-
 def test_an_adapter_of_the_inner_transformer_is_not_taken_by_the_model(model_folder, tmp_path):
     folder = cases.write_adapter(tmp_path / "adapter", model_folder, kind=AutoModel, size=0.3)
     edit(folder, task_type="CAUSAL_LM")
@@ -63,9 +59,9 @@ def test_an_adapter_of_the_inner_transformer_is_not_taken_by_the_model(model_fol
     assert ignored in found.tests[0].message
 
 
-def test_a_small_effect_is_applied_nonetheless(model_folder, tmp_path):
-    folder = cases.write_adapter(tmp_path / "adapter", model_folder, size=3e-4)
-    found = diagnosed(folder, model_folder)
+def test_a_small_effect_is_applied_to_the_base_that_the_adapter_names(model_folder, tmp_path):
+    found = diagnosed(cases.write_adapter(tmp_path / "adapter", model_folder, size=3e-4))
+    assert found.base == str(model_folder)
     assert "applied, its effect is this small" in found.tests[0].message
 
 

@@ -15,23 +15,20 @@ HARMED = {
     "a factor": ({}, without("1.self_attn.q_proj.lora_B"), "keys: adapter_model.safetensor", AGAIN),
     "rows of the embedding": (
         {"trainable_token_indices": [1, 2]}, without("trainable_tokens"),
-        "keys: adapter_model.safetensors has lost the rows of trainable_token_indices", AGAIN,
-    ),
+        "keys: adapter_model.safetensors has lost the rows of trainable_token_indices", AGAIN),
     "the bias of B": (
         {"lora_bias": True}, without("lora_B.bias"),
-        r".*lacks model.layers.0.mlp.down_proj.lora_B.bias, but lora_bias=True \(6 such\)", RESTORE,
-    ),
+        r".*lacks model.layers.0.mlp.down_proj.lora_B.bias, but lora_bias=True \(6 such\)",
+        RESTORE),
     "a part of a head": (
         {"modules_to_save": ["lm_head"]},
         lambda ts: {key: x[:10] if "lm_head" in key else x for key, x in ts.items()},
         r"head: lm_head.weight has shape \(10, 32\) in adapter_model.safetensors, and "
-        r"\(287, 32\) in the model$", "copy all of",
-    ),
+        r"\(287, 32\) in the model$", "copy all of"),
     "the prefix": (
         {}, lambda ts: {key.removeprefix("base_model.model."): x for key, x in ts.items()},
         "keys: 12 keys of adapter_model.safetensors are not as .*they must begin with "
-        "'base_model.model.'", "from loradrift.diagnose import merge_adapter\nmerge_adapter\\(",
-    ),
+        "'base_model.model.'", "from loradrift.diagnose import merge_adapter\nmerge_adapter\\("),
 }  # fmt: skip
 for target in ("down_proj", "embed_tokens"):
     for how in ("or", "and"):

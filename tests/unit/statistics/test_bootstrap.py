@@ -20,7 +20,7 @@ def variance_by_hand(values):
     return rows.var() / s + columns.var() / n + np.square(inner).mean() / (s * n)
 
 
-def test_the_spread_is_the_one_of_independent_draws():
+def test_the_spread_is_the_one_of_independent_whole_draws():
     tasks = {"a": table(), "b": table(3, 50, seed=1)}
     result = hierarchical_bootstrap(tasks, np.random.default_rng(0), 40_000)
     expected = sum(map(variance_by_hand, tasks.values())) / 4
@@ -30,9 +30,6 @@ def test_the_spread_is_the_one_of_independent_draws():
     assert result.resamples_R.mean() == pytest.approx(centre, abs=4 * (expected / 40_000) ** 0.5)
     low, high = np.percentile(result.resamples_R, [2.5, 97.5])
     assert (result.low, result.high) == pytest.approx((low, high))
-
-
-def test_weights_are_whole_draws():
     # Only one of two examples counts: the mean is how often it was drawn, as a half.
     result = hierarchical_bootstrap({"a": [[0.0, 1.0]]}, np.random.default_rng(1), 20_000)
     values, counts = np.unique(result.resamples_R, return_counts=True)

@@ -21,12 +21,16 @@ def count(change, base, **options):
     return spectrum.intruder_dimensions(change, base, svd(base), generator=seeded(), **options)
 
 
-def test_relative_norm():
+def test_relative_norm_and_what_is_refused():
     base, change = gauss(5, 7), low_rank(5, 7, seed=1)
     expected = np.linalg.norm(dense(change)) / np.linalg.norm(base)
     assert relative_norm(change, base) == pytest.approx(expected, rel=1e-12)
     assert relative_norm(2 * base.half(), base.half()) == pytest.approx(2)
     assert math.isnan(relative_norm(base, torch.zeros(5, 7)))
+    with pytest.raises(ValueError, match="k must be positive, got 0"):
+        count(base, base, k=0)
+    with pytest.raises(ValueError, match=r"changes of one weight, got shapes \(5, 7\) and \(5, 3"):
+        count(torch.zeros(5, 3), base)
 
 
 def test_ranks_and_energy():
@@ -134,13 +138,6 @@ def test_equal_seeds_give_equal_controls_and_nulls_and_leave_global_randomness_a
     assert one.null == two.null != other.null
     assert not torch.equal(one.control.largest_cosines_T, other.control.largest_cosines_T)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_what_is_refused():
-    with pytest.raises(ValueError, match="k must be positive, got 0"):
-        count(gauss(64, 64), base_weight(), k=0)
-    with pytest.raises(ValueError, match=r"changes of one weight, got shapes \(64, 64\) and \(64,"):
-        count(torch.zeros(64, 3), base_weight())
 
 
 def test_a_real_weight_against_itself_and_with_an_intruder(shared):

@@ -100,12 +100,9 @@ def test_a_seed_of_one_arm_only(tmp_path):
     write_run(tmp_path, "full_finetune", 2, size=0.2)
     pairing = find_pairs(tmp_path, None)
     assert pairing.pairs == []
-    problem, _ = pairing.problems
+    message = "sst2 seed=1: there is no finished full_finetune run to compare with: "
     command = "python train.py task=sst2 method=full_finetune seed=1 study.name=drift"
-    assert problem == (
-        "sst2 seed=1: there is no finished full_finetune run to compare with: "
-        f"`{command} runs={tmp_path}` makes it"
-    )
+    assert pairing.problems[0] == f"{message}`{command} runs={tmp_path}` makes it"
 
 
 @pytest.mark.parametrize("schema", [1, 2])

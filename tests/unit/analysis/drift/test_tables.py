@@ -28,14 +28,10 @@ def tables(folder):
     return analysed(folder, "procrustes")
 
 
-def last(tables, method, measure="cka"):
-    own = tables.drift.query("method == @method and measure == @measure and step == 100")
-    return own.groupby("layer")["drift"].mean().to_numpy()
-
-
 @pytest.mark.parametrize(("method", "size"), [("full_finetune", 0.5), ("lora", 0.2)])
 def test_planted_drift_comes_back_in_every_layer(tables, method, size):
-    drift = last(tables, method)
+    own = tables.drift.query("method == @method and measure == 'cka' and step == 100")
+    drift = own.groupby("layer")["drift"].mean().to_numpy()
     np.testing.assert_allclose(drift, planted_drift(size), rtol=0.08)
     np.testing.assert_allclose(tables.layers[method], drift)
     assert (tables.layers["p_adjusted"] >= tables.layers["least_p"]).all()

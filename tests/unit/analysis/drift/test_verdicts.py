@@ -74,13 +74,6 @@ def test_the_numbers_of_h1_and_h2():
     assert h3.verdict == Verdict.NO_DATA
 
 
-def test_without_data():
-    outcomes = decide({})
-    assert [o.verdict for o in outcomes] == ["no data"] * 3
-    assert outcomes[2].note == "no results in serving"
-    assert outcomes[2].p is outcomes[2].estimate is None
-
-
 @pytest.mark.parametrize("seeds", [1, 3, 5])
 @pytest.mark.parametrize("spread", [0, 0.01, 0.3])
 @pytest.mark.parametrize("seed", range(5))
@@ -141,6 +134,10 @@ def test_one_seed_and_one_task():
 
 
 def test_incomplete_seeds_are_left_out_and_nothing_is_a_percentage_of_0():
+    outcomes = decide({})
+    assert [o.verdict for o in outcomes] == ["no data"] * 3
+    assert outcomes[2].note == "no results in serving"
+    assert outcomes[2].p is outcomes[2].estimate is None
     data = evidence(0.5, 0.01)
     data.treatment["rte"][2] = np.nan
     result = outcome(H2, data)
@@ -168,12 +165,17 @@ def test_more_blocks_than_flips_can_be_counted_for():
     assert drawn[0] == drawn[1]
 
 
-def test_a_claim_past_the_probe_needs_more():
+def test_a_claim_past_the_probe_or_of_more_hypotheses_needs_more():
     data = evidence(0.75, 0.01)
     narrow, wide = outcome(H2, data), outcome(H2, data._replace(rows=Variance(25.0, 255)))
     assert (narrow.verdict, wide.verdict) == ("supported", "undecided")
     assert wide.ci_lower < narrow.ci_lower and narrow.row_standard_error is None
     assert wide.row_standard_error == 5 and "other rows than the probe's" in wide.note
+    family = [*HYPOTHESES, *(replace(HYPOTHESES[1], name=f"again {i}") for i in range(7))]
+    data = evidence(0.75, 0.04, seeds=2)
+    few = outcome(H2, data)
+    many = next(o for o in decide({H2: data}, family) if o.hypothesis.name == H2)
+    assert (many.p, many.p_holm) == (few.p, pytest.approx(min(1, 10 * few.p)))
 
 
 def test_seeds_and_tasks_in_any_order_and_unit():
@@ -182,14 +184,6 @@ def test_seeds_and_tasks_in_any_order_and_unit():
     a, b = outcome(H2, data), outcome(H2, Evidence(*sides))
     assert b.p == a.p
     assert (b.estimate, b.ci_lower) == pytest.approx((a.estimate, a.ci_lower))
-
-
-def test_more_hypotheses_cost_more():
-    family = [*HYPOTHESES, *(replace(HYPOTHESES[1], name=f"again {i}") for i in range(7))]
-    data = evidence(0.75, 0.04, seeds=2)
-    few = outcome(H2, data)
-    many = next(o for o in decide({H2: data}, family) if o.hypothesis.name == H2)
-    assert (many.p, many.p_holm) == (few.p, pytest.approx(min(1, 10 * few.p)))
 
 
 def test_errors():

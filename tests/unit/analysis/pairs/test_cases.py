@@ -1,7 +1,6 @@
 """Which adapter and which base are meant, and whether they are there."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from loradrift.runs import Cell, RunRecord, Status
 
 
 @pytest.fixture
-def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
+def run_folder(tmp_path, adapter, model, model_folder):
     """A run that trained ``adapter``."""
 
     def write(method="lora", status=Status.SUCCESS, **model_settings) -> Path:
@@ -34,16 +33,14 @@ def run_folder(tmp_path, adapter, model, model_folder) -> Callable[..., Path]:
     return write
 
 
-def test_a_run_names_its_adapter_and_base(compare, run_folder, model_folder):
-    found = compare(run_folder())
+def test_a_run_names_its_adapter_and_its_base_and_no_other_is_taken(
+    compare, run_folder, tmp_path, model_folder
+):
+    folder = run_folder()
+    found = compare(folder)
     assert found.case.base == str(model_folder) and found.warnings == []
     assert found.applied.loaded.kind == "run"
-
-
-def test_another_model_than_the_trained_one_is_refused(compare, run_folder, tmp_path, model_folder):
-    moved = tmp_path / "moved"
-    shutil.copytree(model_folder, moved)
-    folder = run_folder()
+    moved = shutil.copytree(model_folder, tmp_path / "moved")
     assert compare(folder, moved).warnings == []
     random = ModelConfig(name="local", path=str(model_folder), weights="random")
     load_backbone(random, seed=7).lm.save_pretrained(moved)

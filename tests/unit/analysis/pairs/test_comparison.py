@@ -79,11 +79,15 @@ def test_labels_that_cannot_tell_are_no_false_alarm(report, pairs_file, adapter)
     assert found["majority_accuracy"] is None and not found["scores_identical"]
 
 
-def test_texts_that_are_cut_and_pairs_that_share_a_text_are_counted(report, pairs_file, adapter):
+def test_texts_that_are_cut_shared_or_of_special_tokens_are_named(report, pairs_file, adapter):
+    folder = adapter()
     pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,the film,0\nno,a,0\n")
-    said = report(adapter())[0].out
+    said = report(folder)[0].out
     assert "note: 1 text is longer than the model takes and was cut" in said
     assert "note: 2 of 3 pairs have a text that another pair has too" in said
+    pairs_file.write_text("text1,text2,label\nyes,no,1\nyes,</s>,0\n")
+    with pytest.raises(UserError, match=r"pairs.csv, line 3: a text holds special tokens only"):
+        report(folder)
 
 
 def test_the_generator_draws_the_samples_and_nothing_else(compare, pairs_file, adapter):
@@ -94,9 +98,3 @@ def test_the_generator_draws_the_samples_and_nothing_else(compare, pairs_file, a
     assert found[0] == found[1]
     assert found[0]["intervals"] != found[2]["intervals"]
     assert found[0]["adapter"] == found[2]["adapter"]
-
-
-def test_a_text_of_special_tokens_is_named(report, pairs_file, adapter):
-    pairs_file.write_text("text1,text2,label\nyes,no,1\nyes,</s>,0\n")
-    with pytest.raises(UserError, match=r"pairs.csv, line 3: a text holds special tokens only"):
-        report(adapter())
