@@ -205,7 +205,7 @@ def test_folders_of_different_models_and_weights_that_diverged(base_folder, base
         change.modules["lm_head"].read()  # which was not read before
 
 
-def test_weights_that_are_not_there(base, tmp_path):
+def test_weights_that_are_not_there_and_an_index_that_lies(base_folder, base, tmp_path):
     with refused(match=r"holds no weights named lm_head\.wieght"):
         base.read("lm_head.wieght")
     with refused(match=r"neither model\.safetensors nor .*json; copy the folder here again, or"):
@@ -213,9 +213,6 @@ def test_weights_that_are_not_there(base, tmp_path):
     (tmp_path / "pytorch_model.bin").touch()
     with refused(match=r"pickles \(\*\.bin\) are not loaded, convert them"):
         StoredWeights(tmp_path)
-
-
-def test_an_index_that_lies(base_folder, tmp_path):
     shutil.copy(base_folder / "model.safetensors", tmp_path / "one.safetensors")
     index = tmp_path / "model.safetensors.index.json"
     for text, message in (

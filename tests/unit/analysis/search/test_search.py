@@ -91,13 +91,21 @@ def test_page_figures_and_best_values_are_there(reported):
     assert ">RUNNING</text>" not in time  # nobody knows when a running one will end
 
 
-def test_only_the_figures_that_are_named_are_drawn(reported, tmp_path):
+def test_only_named_figures_are_drawn_and_a_second_report_is_the_same(reported, tmp_path, capsys):
     shutil.copytree(reported / "runs", tmp_path / "runs")
     run_analysis(settings(tmp_path, figures=["search_time"]))
     drawn = {path.stem for path in (tmp_path / RESULTS / "figures").iterdir()}
     assert drawn == {"search_time_sst2_lora", "search_time_mrpc_full_finetune"}
     with pytest.raises(UserError, match="must be some of search_history, search_parallel, "):
         run_analysis(settings(tmp_path, figures=["times"]))
+    capsys.readouterr()
+    run_analysis(settings(tmp_path))
+    said = capsys.readouterr().out
+    assert "3 complete, 1 pruned" in said
+    assert "edge: sst2 lora: method.rank=16 is on the upper edge of choice(4,8,16)" in said
+    for path in (reported / "results").rglob("*.*"):
+        again = tmp_path / "results" / path.relative_to(reported / "results")
+        assert again.read_bytes() == path.read_bytes(), path
 
 
 def test_equal_best_trials_are_counted(tmp_path):
@@ -113,17 +121,6 @@ def test_equal_best_trials_are_counted(tmp_path):
         assert (row["best"], row["in trial"]) == ("0.7", text)
         assert row["with"] == "dropout=0.1 lr=0.00011 rank=4"
         add(study, TrialState.COMPLETE, 0.7, lr=1e-3)
-
-
-def test_a_second_report_is_the_same_to_the_byte(reported, tmp_path, capsys):
-    shutil.copytree(reported / "runs", tmp_path / "runs")
-    run_analysis(settings(tmp_path))
-    said = capsys.readouterr().out
-    assert "3 complete, 1 pruned" in said
-    assert "edge: sst2 lora: method.rank=16 is on the upper edge of choice(4,8,16)" in said
-    for path in (reported / "results").rglob("*.*"):
-        again = tmp_path / "results" / path.relative_to(reported / "results")
-        assert again.read_bytes() == path.read_bytes(), path
 
 
 def test_what_decides_the_value_is_important_and_beats_chance(tmp_path, monkeypatch):
