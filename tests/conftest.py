@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import fork_server
 import pytest
 from fork_server import ForkedProcess
-from front_doors import run_here
+from front_doors import composed, run_here
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
@@ -60,8 +60,6 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def load() -> Callable:
     """``load("task=sst2", "method=lora")`` gives the checked configuration."""
-    from hydra import compose, initialize_config_dir
-
     from loradrift import config, launching, study, sweeping
     from loradrift.cli.resolved_config import variant
 
@@ -69,8 +67,7 @@ def load() -> Callable:
         part.register()
 
     def load_overrides(*overrides: str) -> config.Config:
-        with initialize_config_dir(str(ROOT / "conf")):
-            return config.load(compose("train", list(overrides)), variant(overrides))
+        return config.load(composed(*overrides), variant(overrides))
 
     return load_overrides
 

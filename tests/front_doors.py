@@ -16,6 +16,9 @@ from io import StringIO
 from pathlib import Path
 from warnings import catch_warnings
 
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -29,6 +32,12 @@ def run_here(
         os.chdir(cwd)
         os.environ |= env or {}
         return told(command, lambda: runpy.run_path(str(script), run_name="__main__"))
+
+
+def composed(*overrides: str, **options: bool) -> DictConfig:
+    """``conf/train.yaml`` as Hydra composes it, which nothing has judged."""
+    with initialize_config_dir(str(ROOT / "conf")):
+        return compose("train", list(overrides), **options)
 
 
 def told(command: list[str], run: Callable[[], object]) -> subprocess.CompletedProcess[str]:

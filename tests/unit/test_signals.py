@@ -4,11 +4,10 @@ import json
 import signal
 import sys
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from types import SimpleNamespace
 
+import front_doors
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
@@ -41,14 +40,10 @@ def submitit(monkeypatch):
 
 @pytest.fixture
 def composed(load, tmp_path, monkeypatch):
-    """A configuration as Hydra hands it to a job."""
-    load()  # registers the schemas
-    overrides = [f"runs={tmp_path}/runs"]
-    with initialize_config_dir(str(Path(__file__).parents[2] / "conf")):
-        cfg = compose("train", overrides)
+    """A configuration as Hydra hands it to a job; ``load`` has registered the schemas."""
     mode = OmegaConf.create({"hydra": {"mode": RunMode.MULTIRUN}})
     monkeypatch.setattr(HydraConfig.instance(), "cfg", mode)
-    return cfg
+    return front_doors.composed(f"runs={tmp_path}/runs")
 
 
 def test_a_pre_empted_run_is_recorded_and_then_requeued(composed, submitit):

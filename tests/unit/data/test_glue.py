@@ -31,21 +31,18 @@ def test_quirks_of_the_official_files(tmp_path):
     assert [row.label for row in read("rte", "dev")] == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_malformed_file_is_named_with_its_line(tmp_path):
+    for text, message in (
         ("text\tlabel\na\t1\n", r"train.tsv, line 1: no column sentence in text, label"),
         ("sentence\tlabel\na\t1\nb\n", r"line 3: expected 2 tab-separated cells, got 1"),
         ("sentence\tlabel\na\t2\n", r"line 2: the label must be 0 or 1, got 2"),
         ("sentence\tlabel\n", r"train.tsv holds no rows"),
         ("sentence\tlabel\na\t1\n \t1\n", r"line 3: a sentence is empty"),
         ("", r"train.tsv is empty"),
-    ],
-)
-def test_a_malformed_file_is_named_with_its_line(tmp_path, text, message):
-    write(tmp_path, "SST-2/train.tsv", text)
-    with pytest.raises(UserError, match=message):
-        read_glue(tmp_path, FORMATS["sst2"], "sst2", "train")
+    ):
+        write(tmp_path, "SST-2/train.tsv", text)
+        with pytest.raises(UserError, match=message):
+            read_glue(tmp_path, FORMATS["sst2"], "sst2", "train")
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path):

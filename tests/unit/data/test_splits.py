@@ -53,17 +53,14 @@ def test_nothing_trained_on_is_a_piece_of_a_validation_row(load):
         assert len(others) >= len(table) - 4
 
 
-@pytest.mark.parametrize(
-    ("train", "evaluation", "message"),
-    [
+def test_splits_that_cannot_be(load):
+    for train, evaluation, message in (
         (200, 0, "the dev split is empty"),
         (5, 5, "the train split has 5 texts; at least 10 are needed"),
         (100, 5, "data.train_rows must be at most 90 .* got 95"),
-    ],
-)
-def test_splits_that_cannot_be(load, train, evaluation, message):
-    with pytest.raises(UserError, match=message):
-        split_rows(rows(train), rows(evaluation), load("data.train_rows=95").data)
+    ):
+        with pytest.raises(UserError, match=message):
+            split_rows(rows(train), rows(evaluation), load("data.train_rows=95").data)
 
 
 def test_paragraphs_are_held_out_whole_and_what_cannot_be_split_is_named(cache):

@@ -110,9 +110,8 @@ def test_an_empty_context_is_refused_even_without_questions(tmp_path):
     assert problems == ["data[0].paragraphs[1].context is empty"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_malformed_file_is_named(tmp_path):
+    for text, message in (
         ("[]", r"squad.json: the whole must be of type dict, got list"),
         ("{}", r"squad.json: data is missing"),
         ('{"data": {}}', r"data must be of type list, got dict"),
@@ -125,11 +124,9 @@ def test_an_empty_context_is_refused_even_without_questions(tmp_path):
         ("", r"squad.json is no JSON: Expecting value"),
         ("[" * 100_000, r"squad.json is no JSON: maximum recursion depth"),
         ('{"data": [], "x": 1, "x": 2}', r"squad.json has the key 'x' twice in one object"),
-    ],
-)
-def test_a_malformed_file_is_named(tmp_path, text, message):
-    with pytest.raises(UserError, match=message):
-        read_squad(write(tmp_path, text))
+    ):
+        with pytest.raises(UserError, match=message):
+            read_squad(write(tmp_path, text))
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path):

@@ -53,13 +53,12 @@ def test_windows_cover_the_context_and_overlap_by_the_stride(table, tokenizer):
 
 
 def test_gold_answers_survive_or_are_listed(table):
-    found = {
-        table.questions[table.question[i]].id: table.text(i, table.starts[i], table.ends[i])
-        for i in np.flatnonzero(table.labels)
-    }
+    found = {}
+    for i in np.flatnonzero(table.labels):
+        asked = table.questions[table.question[i]]
+        found[asked.id] = table.text(i, table.starts[i], table.ends[i])
     assert found["a"] == "terrible" and found["c"] == "great film was"
-    assert "b" not in found
-    assert table.lossy == ("d",)  # begins inside of a token
+    assert "b" not in found and table.lossy == ("d",)  # begins inside of a token
 
 
 def test_too_long_an_answer_is_listed_a_question_cut_and_no_room_refused(tokenizer, tmp_path):
@@ -73,12 +72,9 @@ def test_too_long_an_answer_is_listed_a_question_cut_and_no_room_refused(tokeniz
         make_windows([question("a")], tokenizer, tight, tmp_path)
 
 
-def test_a_second_call_reads_the_file_and_a_damaged_one_is_made_again(
-    table, tokenizer, tmp_path, monkeypatch
-):
+def test_the_file_is_read_again_or_made_again(table, tokenizer, tmp_path, monkeypatch):
     [path] = (tmp_path / "tokens").glob("*.arrow")
-    again = make_windows(table.questions, tokenizer, SIZES, tmp_path)
-    assert again.table.equals(table.table)
+    assert make_windows(table.questions, tokenizer, SIZES, tmp_path).table.equals(table.table)
     half = path.read_bytes()[:100]
     path.unlink()  # the table at hand still has it mapped
     path.write_bytes(half)

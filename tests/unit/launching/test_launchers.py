@@ -128,20 +128,17 @@ def test_without_submitit_or_slurm_the_remedy_is_named(monkeypatch):
             launcher().setup(**NOTHING)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "settings", "message"),
-    [
+def test_a_setting_out_of_range_names_its_key():
+    for launcher, settings, message in (
         (JoblibLauncher, {"n_jobs": 0}, "hydra.launcher.n_jobs must be positive, or -1 .*, got 0"),
         (LocalLauncher, {"timeout_min": 0}, "hydra.launcher.timeout_min must be positive, got 0"),
         (SlurmLauncher, {"mem_gb": -1}, "hydra.launcher.mem_gb must be positive, got -1"),
         (SlurmLauncher, {"gpus_per_node": -1}, "launcher.gpus_per_node must be at least 0, got -1"),
         (SlurmLauncher, {"timeout_min": 2, "signal_delay_s": 120},
          "signal_delay_s must be less than the hydra.launcher.timeout_min=2 minutes, got 120"),
-    ],
-)  # fmt: skip
-def test_a_setting_out_of_range_names_its_key(launcher, settings, message):
-    with pytest.raises(UserError, match=message):
-        launcher(**settings)
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            launcher(**settings)
 
 
 NAME = "main/sst2/lora"

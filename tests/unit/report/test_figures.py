@@ -16,15 +16,12 @@ from loradrift.report.style import canvas, few_ticks, finish_panels, save
 PRINTED = style.DPI  # before a test makes it smaller
 
 
-@pytest.mark.parametrize(
-    ("value", "limit", "text"),
-    [
+def test_cells_have_the_digits_of_their_scale():
+    for value, limit, text in (
         (0.0123, 0.03, "+.012"), (-0.0123, 0.03, "\N{MINUS SIGN}.012"), (-0.0001, 0.03, "0"),
         (0.25, 0.9, "+.25"), (-1.04, 1.2, "\N{MINUS SIGN}1.0"),
-    ],
-)  # fmt: skip
-def test_cells_have_the_digits_of_their_scale(value, limit, text):
-    assert figures.signed(value, limit) == text
+    ):  # fmt: skip
+        assert figures.signed(value, limit) == text
 
 
 def test_bitmaps_can_be_printed(monkeypatch, tmp_path):

@@ -11,9 +11,8 @@ from loradrift.config import UserError
 from loradrift.runs import open_run, read_record
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_record_that_cannot_be_read_is_named(tmp_path):
+    for text, message in (
         ("{", "run.json is damaged .* force=true archives the run and starts anew"),
         ("[]", "run.json is damaged .a record must be an object, got list"),
         ("{}", "run.json is damaged .'schema_version'"),
@@ -21,12 +20,10 @@ from loradrift.runs import open_run, read_record
          r"run.json has schema_version 3, and this program reads up to 2: update loradrift"),
         ('{"schema_version": 1}', "run.json is damaged"),
         ('{"schema_version": 2, "status": "lost"}', "run.json is damaged .*'lost'"),
-    ],
-)  # fmt: skip
-def test_a_record_that_cannot_be_read_is_named(tmp_path, text, message):
-    (tmp_path / "run.json").write_text(text)
-    with pytest.raises(UserError, match=message):
-        read_record(tmp_path)
+    ):  # fmt: skip
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_record(tmp_path)
 
 
 TYPED = (
@@ -63,18 +60,15 @@ def test_a_run_of_schema_1_is_finished_for_the_command_that_made_it(tmp_path, lo
             open_run(changed).__enter__()
 
 
-@pytest.mark.parametrize(
-    ("study", "method", "phase"),
-    [
+def test_the_phase_of_a_run_of_schema_1_is_told_by_its_names(tmp_path):
+    for study, method, phase in (
         ("drift", "lora", "production"), ("drift.search", "lora", "search"),
         ("my.drift.sanity", "lora", "sanity"), ("drift", "zero_shot", "baselines"),
         ("main", "from_scratch", "base"), (".search", "lora", "production"),
-    ],
-)  # fmt: skip
-def test_the_phase_of_a_run_of_schema_1_is_told_by_its_names(tmp_path, study, method, phase):
-    place = {"study": study, "task": "rte", "method": method, "variant": "", "seed": 3}
-    record = {"schema_version": 1, "coordinates": place, "config": {}, "status": "success"}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    read = read_record(tmp_path)
-    assert read.phase == phase
-    assert read.overrides == ["task=rte", f"method={method}", "seed=3"]
+    ):  # fmt: skip
+        place = {"study": study, "task": "rte", "method": method, "variant": "", "seed": 3}
+        record = {"schema_version": 1, "coordinates": place, "config": {}, "status": "success"}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        read = read_record(tmp_path)
+        assert read.phase == phase
+        assert read.overrides == ["task=rte", f"method={method}", "seed=3"]

@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
+from front_doors import ROOT
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 
@@ -12,8 +12,7 @@ from loradrift.config import PHASES, StudyConfig, UserError, identity
 from loradrift.study.arguments import read_arguments
 
 AXES = {"tasks": ["sst2"], "methods": ["lora"], "seeds": [1]}
-CONF = Path(__file__).parents[3] / "conf"
-LOADER = ConfigLoaderImpl(create_config_search_path(str(CONF)))
+LOADER = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
 
 
 def test_axes_are_typed_as_for_any_multirun():
@@ -25,9 +24,8 @@ def test_axes_are_typed_as_for_any_multirun():
     assert study.tasks == ["rte", "squad_v2", "sst2"]
 
 
-@pytest.mark.parametrize(
-    ("typed", "message"),
-    [
+def test_a_mistake_names_the_key_the_rule_and_the_value():
+    for typed, message in (
         (["method.rank=4,8"], r"method.rank=4,8: study=main varies task, method and seed alone"),
         (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
         (["study.name=a,b"], r"study.name=a,b: study=main varies task, method and seed alone"),
@@ -38,25 +36,20 @@ def test_axes_are_typed_as_for_any_multirun():
         (["task=sst3"], r"study.tasks must be some of sst2, mrpc, rte, squad_v2, got sst3"),
         (["method=majority"], r"study.methods must be some of full_finetune, lora, .* majority"),
         (["seed=1,1"], r"study.seeds must be different, got \[1, 1\]"),
-    ],
-)
-def test_a_mistake_names_the_key_the_rule_and_the_value(typed, message):
-    with pytest.raises(UserError, match=message):
-        read_arguments(StudyConfig(**AXES), typed, LOADER)
+    ):
+        with pytest.raises(UserError, match=message):
+            read_arguments(StudyConfig(**AXES), typed, LOADER)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_values_are_judged_at_the_door():
+    for values, message in (
         *(({axis: []}, rf"{axis} must be a list of at least one, got \[\]") for axis in AXES),
         ({"phases": ["produce"]}, r"phases must be some of sanity, .* report, got produce"),
         ({"seeds": [-1]}, r"seeds must be in \[0, 2\^32\), got -1"),
         ({"trials": 0}, r"trials must be positive, got 0"),
-    ],
-)
-def test_values_are_judged_at_the_door(values, message):
-    with pytest.raises(UserError, match=f"study.{message}"):
-        read_arguments(StudyConfig(**{**AXES, **values}), [], LOADER)
+    ):
+        with pytest.raises(UserError, match=f"study.{message}"):
+            read_arguments(StudyConfig(**{**AXES, **values}), [], LOADER)
 
 
 def test_only_the_small_scale_leaves_out_the_search(load):

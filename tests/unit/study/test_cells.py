@@ -2,29 +2,22 @@
 
 from dataclasses import replace
 from fnmatch import fnmatch
-from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from hydra import compose, initialize_config_dir
+from front_doors import composed
 
 from loradrift.config import StudyConfig
 from loradrift.runs import Status, open_run
 from loradrift.study.cells import found_values, plan_cells, seed_cells
 
-CONF = Path(__file__).parents[3] / "conf"
-
 
 @pytest.fixture
 def program(load):
     """Composes as Hydra does, and counts."""
-
-    def composed(overrides):
-        with initialize_config_dir(str(CONF)):
-            return compose("train", list(overrides))
-
-    return SimpleNamespace(settings=load("study=drift"), compose=Mock(side_effect=composed))
+    compose = Mock(side_effect=lambda overrides: composed(*overrides))
+    return SimpleNamespace(settings=load("study=drift"), compose=compose)
 
 
 def test_seeds_are_composed_once_and_each_is_compared_with_its_record(program, load, tmp_path):
@@ -65,22 +58,19 @@ def test_a_sanity_check_has_rows_and_steps_of_its_own_whatever_the_production_ha
     assert config.method.rank == 4
 
 
-@pytest.mark.parametrize(
-    ("typed", "rank", "variant"),
-    [([], 16, "best=True"), (["best=false"], 8, ""), (["best={other}"], 2, "best=other.yaml~*")],
-)
-def test_production_uses_what_was_found_whichever_phases_are_picked(
-    program, tmp_path, typed, rank, variant
-):
+def test_production_uses_what_was_found_whichever_phases_are_picked(program, tmp_path):
     results, other = tmp_path / "results", tmp_path / "other.yaml"
     program.settings = replace(program.settings, results=str(results))
     axes = {"tasks": ["mrpc"], "methods": ["lora"], "seeds": [7]}
     study = StudyConfig(name="drift", phases=["production"], **axes)
-    typed = ["study=drift", f"results={results}", *(each.format(other=other) for each in typed)]
     found = found_values(program.settings, "mrpc", "lora")
     found.parent.mkdir(parents=True)
     found.write_text("method.rank: 16")
     other.write_text("method.rank: 2")
-    [cell] = plan_cells("production", program, study, typed)
-    assert cell.config.method.rank == rank
-    assert fnmatch(cell.config.variant, variant)
+    for best, rank, variant in (
+        ([], 16, "best=True"), (["best=false"], 8, ""), ([f"best={other}"], 2, "best=other.yaml~*"),
+    ):  # fmt: skip
+        typed = ["study=drift", f"results={results}", *best]
+        [cell] = plan_cells("production", program, study, typed)
+        assert cell.config.method.rank == rank
+        assert fnmatch(cell.config.variant, variant)

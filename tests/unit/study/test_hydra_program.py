@@ -1,5 +1,6 @@
 """What a study knows of its launcher, and of its searches: their options, trials and disk."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,7 @@ from planted_search import plant
 
 from loradrift.config import UserError
 from loradrift.launching import processes
-from loradrift.study import LoradriftStudySweeper
-from loradrift.study.disk import run_sizes
+from loradrift.study import LoradriftStudySweeper, disk
 from loradrift.study.hydra_program import Program
 from loradrift.study.trials import largest_trial, search_arguments, settled_trials
 
@@ -32,24 +32,18 @@ def program(load, request, cache):
         yield composed
 
 
-@pytest.mark.parametrize(
-    ("launcher", "number"),
-    [
-        (["hydra/launcher=basic"], 1),
-        ([], 3),
+def test_jobs_at_a_time_are_the_launchers(program, monkeypatch):
+    for launcher, number in (
+        ([], 3), (["hydra/launcher=basic"], 1),
+        (["trainer=gpu"], 1), (["trainer=gpu", "hydra.launcher.n_jobs=2"], 2),
         (["trainer=ddp", "trainer.devices=2"], 1),
-        (["trainer=gpu"], 1),
-        (["trainer=gpu", "hydra.launcher.n_jobs=2"], 2),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 2),
         (["hydra/launcher=joblib", "hydra.launcher.n_jobs=40"], 12),
-        (["hydra/launcher=submitit_local"], 12),
+        (["hydra/launcher=submitit_local"], 12), (["hydra/launcher=submitit_slurm"], 12),
         (["hydra/launcher=submitit_slurm", "hydra.launcher.array_parallelism=8"], 8),
-        (["hydra/launcher=submitit_slurm"], 12),
-    ],
-)
-def test_jobs_at_a_time_are_the_launchers(program, launcher, number, monkeypatch):
-    monkeypatch.setattr(processes, "num_cpus", lambda: 3)
-    assert program(*launcher).at_a_time(12) == number
+    ):  # fmt: skip
+        monkeypatch.setattr(processes, "num_cpus", lambda: 3)
+        assert program(*launcher).at_a_time(12) == number
 
 
 def test_the_searches_have_their_sweepers_options(program):
@@ -58,28 +52,25 @@ def test_the_searches_have_their_sweepers_options(program):
     assert program(f"hydra.sweeper.storage='{url}'", "hydra.sweeper.pruner=none").storage == url
 
 
-@pytest.mark.parametrize(
-    ("typed", "message"),
-    [
-        ("hydra.sweeper.n_trials=3", r"n_trials has no effect on a study: type study\.trials"),
-        ("hydra.sweeper.pruner=strict", r"pruner must be median or .*, got strict"),
-    ],
-)
-def test_options_are_judged_before_the_first_phase(program, typed, message):
-    config = program(typed).config
-    sweeper = LoradriftStudySweeper(**{k: v for k, v in config.hydra.sweeper.items()})
-    with pytest.raises(UserError, match=message):
-        sweeper.setup(hydra_context=None, task_function=None, config=config)
+def test_options_are_judged_before_the_first_phase(program):
+    for option, message in (
+        ("n_trials=3", r"n_trials has no effect on a study: type study\.trials"),
+        ("pruner=strict", r"pruner must be median or .*, got strict"),
+    ):
+        config = program(f"hydra.sweeper.{option}").config
+        sweeper = LoradriftStudySweeper(**config.hydra.sweeper)
+        with pytest.raises(UserError, match=message):
+            sweeper.setup(hydra_context=None, task_function=None, config=config)
 
 
 def test_the_largest_trial_has_the_largest_values_of_its_space_and_no_dumps(program):
     trial = largest_trial(program(), search_arguments(["best=true"], "mrpc", "lora"))
     assert (trial.task.name, trial.method.rank, trial.method.alpha) == ("mrpc", 32, 64)
-    sizes = run_sizes(trial)
+    sizes = disk.run_sizes(trial)
     assert sizes.activations == 0
     small = largest_trial(program(), search_arguments(["method.rank=4"], "mrpc", "lora"))
     assert small.method.rank == 4, "what was typed is not varied"
-    assert sizes.weights > 7 * run_sizes(small).weights
+    assert sizes.weights > 7 * disk.run_sizes(small).weights
     full = largest_trial(program(), search_arguments([], "sst2", "full_finetune"))
     assert (full.method.name, full.task.batch_size) == ("full_finetune", 16)
 
@@ -104,3 +95,44 @@ def test_a_storage_that_is_not_there_or_no_storage_has_none_and_is_not_made(tmp_
         (runs / ".search/drift.db").write_bytes(content)
         assert settled_trials(runs, "drift", None) == {}
         assert (runs / ".search/drift.db").read_bytes() == content
+
+
+def size(*paths):
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+@pytest.mark.parametrize("method", [["method=full_finetune"], ["method=lora", "method.rank=32"]])
+def test_the_estimate_is_what_a_run_leaves(compute, configure, method):
+    typed = (*method, "task.max_steps=3", "callbacks.activation_dump.rows=256")
+    folder, _ = compute(*typed, "callbacks.forgetting.enabled=false")
+    weights, activations, resume_point = disk.run_sizes(configure(*typed))
+    model = next((folder / "model").glob("*model.safetensors"))
+    checkpoints = folder / "checkpoints"
+    assert weights == pytest.approx(size(model, checkpoints / "best.ckpt"), rel=0.25)
+    assert activations == pytest.approx(size(*folder.glob("activations/step=*")), rel=0.1)
+    assert resume_point == pytest.approx(2 * size(checkpoints / "last.ckpt"), rel=0.25)
+
+
+def test_a_study_that_does_not_fit_is_refused_with_figures(load, monkeypatch, tmp_path):
+    sizes = disk.Sizes(weights=3 * 2**30, activations=2**20, resume_point=2**30)
+    monkeypatch.setattr(disk, "run_sizes", lambda config: sizes)
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: 7 * 2**30)
+    runs = [replace(load(), seed=seed) for seed in (1, 2)]
+    disk.check_disk(tmp_path, disk.study_sizes(runs[:1], 1), "drift")
+    message = (
+        r"study=drift needs about 8.0 GiB below .* \(6.0 GiB of weights, 2.0 MiB of activations, "
+        r"2.0 GiB of checkpoints to resume from\), and 7.0 GiB are free; fewer seeds"
+    )
+    with pytest.raises(UserError, match=message):
+        disk.check_disk(tmp_path, disk.study_sizes(runs, 2), "drift")
+
+
+def test_epochs_count_steps_by_the_rows(load, cache):
+    whole = load("task.max_steps=null", "task.epochs=2", "data.train_rows=640", f"cache={cache}")
+    assert disk.num_steps(whole) == 2 * 640 // 32
+
+
+def test_free_space_is_that_of_the_folder_to_be(tmp_path):
+    there = pytest.approx(disk.free_bytes(tmp_path), rel=0.01)
+    assert disk.free_bytes(tmp_path / "not" / "yet") == there

@@ -117,7 +117,8 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
 def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     folder, _ = whole
     phases = "study.phases=[production,analysis]"
-    process = fork(tmp_path, *STUDY, f"cache={cache}", phases, "study.seeds=[1,2]")
+    typed = (f"cache={cache}", phases, "study.seeds=[1,2]", "hydra.launcher.n_jobs=1")
+    process = fork(tmp_path, *STUDY, *typed)
     while process.poll() is None and len(begun(tmp_path / "runs")) < 3:
         time.sleep(0.002)
     process.kill()

@@ -104,9 +104,7 @@ def test_what_an_earlier_command_left_is_not_under_way(progress, cells, jobs):
         assert progress.seconds_left() is None
 
 
-def test_on_a_pipe_there_is_a_line_now_and_then_and_one_for_each_failure(
-    config, tmp_path, jobs, capsys
-):
+def test_a_pipe_gets_a_line_now_and_then_and_for_each_failure(config, tmp_path, jobs, capsys):
     cells = [config("lora", seed) for seed in range(1, 8)]
     progress = of({"production": cells}, tmp_path)
     with progress.follow("production", dict(enumerate(cells))):
@@ -133,9 +131,7 @@ def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, cells,
     assert lines[3].startswith("cell 0 of 3")
 
 
-def test_a_run_that_evaluates_is_not_beyond_its_last_step_and_a_sanity_check_says_its_accuracy(
-    cells, jobs
-):
+def test_evaluating_is_not_beyond_the_last_step_and_a_sanity_check_has_an_accuracy(cells, jobs):
     jobs.begin(cells[0], step=300)  # the row of the final figures
     assert module.steps(cells[0].cell, cells[0].task.max_steps) == 300
     assert module.steps(cells[0].cell, None) == 301
@@ -143,9 +139,6 @@ def test_a_run_that_evaluates_is_not_beyond_its_last_step_and_a_sanity_check_say
     assert module.score(cells[0]) == "accuracy on its own rows 99.5 %"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.0, ""), (29, "less than a minute left"), (200, "about 3 min left")],
-)
-def test_time_in_words(seconds, text):
-    assert time_left(seconds) == text
+def test_time_in_words():
+    assert time_left(None) == time_left(0.0) == ""
+    assert (time_left(29), time_left(200)) == ("less than a minute left", "about 3 min left")

@@ -58,23 +58,21 @@ def test_production_without_what_its_search_found_is_refused(run, tmp_path):
     assert begun(tmp_path / "runs") == ["drift/sst2/lora/seed=1"]
 
 
-SECRET = "postgresql+psycopg://me:hunter2@127.0.0.1:1/x"
+SECRET = "storage='postgresql+psycopg://me:hunter2@127.0.0.1:1/x'"
 
 
 @pytest.mark.parametrize(
     ("phases", "option", "message"),
     [
-        ("[baselines,search]", f"storage='{SECRET}'", "x holds a password, which records"),
-        ("[production,report]", f"storage='{SECRET}'", "x holds a password, which records"),
-        ("[baselines,search]", "n_jobs=2", "hydra.sweeper.n_jobs=2 needs a launcher that starts"),
-        ("[baselines,search]", "direction=up", "direction must be maximize or minimize, got up"),
+        ("baselines,search", SECRET, "x holds a password, which records"),
+        ("production,report", SECRET, "x holds a password, which records"),
+        ("baselines,search", "n_jobs=2", "hydra.sweeper.n_jobs=2 needs a launcher that starts"),
+        ("baselines,search", "direction=up", "direction must be maximize or minimize, got up"),
     ],
 )
-def test_a_searchs_options_are_judged_before_the_first_phase(
-    run, tmp_path, phases, option, message
-):
+def test_a_searchs_options_are_judged_at_the_door(run, tmp_path, phases, option, message):
     for dry in ("true", "false"):
-        typed = (f"study.phases={phases}", f"hydra.sweeper.{option}", f"study.dry_run={dry}")
+        typed = (f"study.phases=[{phases}]", f"hydra.sweeper.{option}", f"study.dry_run={dry}")
         out, err = run(tmp_path, *typed, code=1)
         assert message in err
         assert "hunter2" not in out + err

@@ -1,11 +1,15 @@
-"""A search's best values as a file, and a run that takes them from it."""
+"""A search's best values as a file, those on the edge of their range, and a run that takes them."""
 
-from pathlib import Path
+import math
 
 import optuna
 import pytest
-from hydra import compose, initialize_config_dir
-from optuna.distributions import CategoricalDistribution
+from front_doors import composed
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from optuna.distributions import CategoricalDistribution as Choice
+from optuna.distributions import FloatDistribution as Float
+from optuna.distributions import IntDistribution as Int
 from optuna.trial import TrialState, create_trial
 from planted_search import add, plant
 
@@ -14,8 +18,7 @@ from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import UserError, identity
 from loradrift.runs import Status, open_run
 from loradrift.sweeping.best import write_best
-
-CONF = Path(__file__).parents[3] / "conf"
+from loradrift.sweeping.range_boundary import find_boundary_optima, typed
 
 HEADER = """\
 # The best of the search main/sst2/lora: trial 2, validation/accuracy 0.91 (3 complete, 1 fail, 1 pruned).
@@ -36,36 +39,28 @@ method.rank: 16
 def run(tmp_path):
     """``run("best=true", …)`` gives the judged configuration, as the front door does."""
     config.register()
-
-    def judged(*overrides: str) -> config.Config:
-        typed = [f"runs={tmp_path}/runs", f"results={tmp_path}/results", *overrides]
-        with initialize_config_dir(str(CONF)):
-            return resolve_config(compose("train", typed), overrides)
-
-    return judged
+    places = [f"runs={tmp_path}/runs", f"results={tmp_path}/results"]
+    return lambda *overrides: resolve_config(composed(*places, *overrides), overrides)
 
 
 @pytest.fixture
-def best(tmp_path) -> Path:
+def best(tmp_path):
     return write_best(plant(tmp_path), tmp_path / "results")
 
 
-def test_the_file_says_which_trial_and_what_it_tried(best, tmp_path):
+def test_the_file_says_which_trial_and_what_it_tried(tmp_path):
+    study = plant(tmp_path)
+    best = write_best(study, tmp_path / "results")
     assert best == tmp_path / "results/search/main/sst2_lora.yaml"
     assert best.read_text() == HEADER + VALUES
-
-
-def test_equal_values_give_the_first_trial_and_equal_bytes(best, tmp_path):
-    storage = f"sqlite:///{tmp_path}/runs/.search/main.db"
-    study = optuna.load_study(study_name="main/sst2/lora", storage=storage)
-    add(study, TrialState.COMPLETE, 0.91, lr=1e-3)
+    add(study, TrialState.COMPLETE, 0.91, lr=1e-3)  # of equal values the first trial is the best
     assert write_best(study, tmp_path / "results").read_text().split("\n", 4)[4] == VALUES
 
 
 def test_the_least_loss_is_best(tmp_path):
     study = optuna.create_study(study_name="main/sst2/lora", direction="minimize")
     for value in (0.5, 0.2, 0.9):
-        space = {"method.target_modules": CategoricalDistribution(["[q_proj]", "[q_proj,'v']"])}
+        space = {"method.target_modules": Choice(["[q_proj]", "[q_proj,'v']"])}
         params = {"method.target_modules": "[q_proj,'v']" if value == 0.2 else "[q_proj]"}
         study.add_trial(create_trial(value=value, params=params, distributions=space))
     text = write_best(study, tmp_path).read_text()
@@ -74,9 +69,8 @@ def test_the_least_loss_is_best(tmp_path):
 
 
 def test_without_a_completed_trial_there_is_no_best(tmp_path):
-    study = plant(tmp_path, trials=0)
     with pytest.raises(UserError, match="main/sst2/lora: no trial was completed"):
-        write_best(study, tmp_path)
+        write_best(plant(tmp_path, trials=0), tmp_path)
 
 
 def test_a_run_takes_the_values_and_a_typed_key_wins(best, run):
@@ -101,9 +95,8 @@ def test_a_new_search_with_other_values_is_noticed(best, run):
         open_run(run("best=true")).__enter__()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_wrong_file_is_one_line_that_names_it(run, tmp_path):
+    for text, message in (
         ("method.rnak: 4", r"method\.rnak: Key 'rnak' .*Did you mean: 'rank'\? .*some\.yaml"),
         ("method.rank: 0", r"method\.rank must be positive, got 0 \(with the values of .*some"),
         ("method.rank: x", r"method\.rank: Value 'x' .*Integer.*some\.yaml"),
@@ -114,27 +107,71 @@ def test_a_new_search_with_other_values_is_noticed(best, run):
         ("{}", r"some\.yaml holds no value that a search finds, such as method\.optim\.lr"),
         ("task: sst2", r"some\.yaml holds no value that a search finds"),
         ("a: [", r"some\.yaml is no YAML"),
-    ],
-)
-def test_a_wrong_file_is_one_line_that_names_it(run, tmp_path, text, message):
-    path = tmp_path / "some.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message) as caught:
-        run(f"best={path}")
-    assert "\n" not in str(caught.value)
+    ):
+        path = tmp_path / "some.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=message) as caught:
+            run(f"best={path}")
+        assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
+def test_a_missing_file_names_the_command_that_makes_it(run):
+    for overrides, message in (
         (["best=true"], r"best=true: there is no .*sst2_lora\.yaml; "
          r"`python train\.py search=lora task=sst2 runs=.* results=.* -m` makes it"),
         (["best=true", "method=rslora", "study.name=x"],
          r"`python train\.py search=lora task=sst2 method=rslora study\.name=x runs=.* -m`"),
         (["best=nowhere.yaml"], r"there is no nowhere\.yaml; .* makes .*sst2_lora\.yaml"),
         (["best=true", "method=majority"], "best=true has no effect on method=majority"),
-    ],
-)  # fmt: skip
-def test_a_missing_file_names_the_command_that_makes_it(run, overrides, message):
-    with pytest.raises(UserError, match=message):
-        run(*overrides)
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            run(*overrides)
+
+
+LOG = Float(5e-5, 5e-3, log=True)
+INSIDE_LOG = 5e-5 * math.exp(0.06 * math.log(100))
+"""At 6 % of the range, in its logarithm; in a linear range it is at the edge."""
+
+
+def trial(space, value):
+    return create_trial(value=0.5, params={"method.x": value}, distributions={"method.x": space})
+
+
+def as_read(override):
+    parsed = OverridesParser.create().parse_override(override)
+    return create_optuna_distribution_from_override(parsed)
+
+
+def test_an_edge_comes_with_its_range_as_typed():
+    for space, searched, edges in (
+        (LOG, "tag(log,interval(5e-05,0.005))", {"upper": 4.9e-3, "lower": 5.1e-5}),
+        (Float(0.0, 0.2), "interval(0.0,0.2)", {"upper": 0.195}),
+        (Float(0.1, 0.3), "interval(0.1,0.3)", {"lower": 0.1}),
+        (Float(-1.0, 1.0), "interval(-1.0,1.0)", {"lower": -1.0}),
+        (Int(8, 64), "int(interval(8,64))", {"upper": 62, "lower": 8}),
+        (Int(1, 100, log=True), "int(tag(log,interval(1,100)))", {"upper": 95}),
+        (Int(2, 8, step=2), "range(2,10,2)", {"upper": 8}),
+        (Choice([4, 8, 16, 32]), "choice(4,8,16,32)", {"upper": 32, "lower": 4}),
+        (Choice([16, 4, 8]), "choice(16,4,8)", {"upper": 16}),
+        (Choice([0, 0.1]), "choice(0,0.1)", {"upper": 0.1}),
+        (Float(5e-5, 5e-3), "interval(5e-05,0.005)", {"lower": INSIDE_LOG}),
+    ):
+        for side, value in edges.items():
+            [edge] = find_boundary_optima(trial(space, value))
+            assert edge == ("method.x", f"{value:.4g}", side, searched)
+        assert as_read(f"method.x={searched}") == space
+
+
+def test_what_lies_inside_or_has_no_beyond_is_no_edge():
+    for space, value in (
+        (LOG, 5e-4), (LOG, INSIDE_LOG), (Float(1.0, 1.0), 1.0),
+        (Float(0.0, 0.2), 0.0),  # nothing lies below no dropout
+        (Int(8, 64), 12), (Int(1, 4), 1), (Choice([4]), 4), (Choice([1, 2]), 1),
+        (Choice([4, 8, 16]), 8), (Choice(["a", "b"]), "a"), (Choice([True, False]), True),
+    ):  # fmt: skip
+        assert find_boundary_optima(trial(space, value)) == []
+
+
+@pytest.mark.parametrize("space", [LOG, Int(1, 9, step=2), Float(0, 1, step=0.25), Int(3, 5)])
+def test_a_range_is_read_back_as_it_was(space):
+    assert as_read(f"method.x={typed(space)}") == space

@@ -76,56 +76,51 @@ def states(study):
 def test_a_killed_trial_is_queued_once_more_and_not_twice(study, storage, capsys):
     first = claim(study, storage, ENDED, launcher=ENDED)
     recover(study, storage)
-    lost = "search main/sst2/lora: trial {} was lost (its process has ended);"
+    lost = "search main/sst2/lora: trial {} was lost (its process has ended); {}\n"
     again = "it is queued once more, with the same values"
-    assert capsys.readouterr().out == f"{lost.format(0)} {again}\n"
+    assert capsys.readouterr().out == lost.format(0, again)
     assert states(study) == ["FAIL", "WAITING"]
     assert not {"launcher", "worker"} & set(study.trials[1].user_attrs), "it belongs to nobody yet"
     assert claim(study, storage, ENDED) == (1, first[1])
     recover(study, storage)
     before = "so was trial 0 with the same values, and a new trial takes its place"
-    assert capsys.readouterr().out == f"{lost.format(1)} {before}\n"
+    assert capsys.readouterr().out == lost.format(1, before)
     assert states(study) == ["FAIL", "FAIL"]
     recover(study, storage)
     assert capsys.readouterr().out == ""
 
 
 def test_a_trial_that_was_asked_to_stop_keeps_its_values_as_often_as_that(study, storage, capsys):
-    first = claim(study, storage, ENDED)
+    _, value = claim(study, storage, ENDED)
     for number in range(3):
         end_job(storage, number, KeyboardInterrupt())
         recover(study, storage)
         said = f"search {NAME}: trial {number} was interrupted; it goes on, with the same values\n"
         assert capsys.readouterr().out == said
-        assert claim(study, storage, ENDED) == (number + 1, first[1])
+        assert claim(study, storage, ENDED) == (number + 1, value)
     check_failures(NAME, study.trials, num_trials=1, max_failure_rate=1)  # none was killed
     recover(study, storage)  # killed for the first time
     assert "queued once more" in capsys.readouterr().out.splitlines()[-1]
-    assert claim(study, storage, ENDED) == (4, first[1])
+    assert claim(study, storage, ENDED) == (4, value)
     recover(study, storage)
     assert "so was trial 0 with the same values" in capsys.readouterr().out
     assert states(study) == ["FAIL"] * 5
 
 
-def test_a_claim_that_was_not_finished_is_given_up(study, storage, capsys):
-    claim(study, storage, None)
-    recover(study, storage)
-    assert "trial 0 was lost (its process ended while it took it up)" in capsys.readouterr().out
-    assert states(study) == ["FAIL", "WAITING"]
-
-
-def test_one_that_failed_by_itself_is_not_run_again(study, storage, capsys):
+def test_what_failed_by_itself_ends_and_a_claim_not_finished_is_given_up(study, storage, capsys):
     claim(study, storage, ENDED)
     storage.set_trial_user_attr(study.trials[0]._trial_id, "error", "the loss is nan")
     recover(study, storage)
     assert states(study) == ["FAIL"] and capsys.readouterr().out == ""
+    claim(study, storage, None)
+    recover(study, storage)
+    assert "trial 1 was lost (its process ended while it took it up)" in capsys.readouterr().out
+    assert states(study) == ["FAIL", "FAIL", "WAITING"]
 
 
 @pytest.mark.parametrize("other", [None, ENDED, "elsewhere:7:7"])
 @pytest.mark.parametrize("job_lives", [True, False])
-def test_a_trial_whose_job_or_launcher_lives_is_left_alone(
-    study, storage, capsys, other, job_lives
-):
+def test_while_its_job_or_launcher_lives_it_is_left_alone(study, storage, capsys, other, job_lives):
     """The launcher of a job that was killed sees that itself, unless a scheduler has it again."""
     claim(study, storage, *((worker(), other) if job_lives else (other, worker())))
     silent_for(storage, 200)
@@ -204,9 +199,8 @@ def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, 
 
 def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
     code = "from loradrift.sweeping.recovery import worker; print(worker(), flush=True); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     named = process.stdout.readline().strip()
     assert not is_gone(named)
     process.kill()
@@ -216,22 +210,15 @@ def test_a_process_that_nobody_has_asked_how_it_ended_is_gone():
     assert is_gone(named)
 
 
-@pytest.mark.parametrize(
-    ("failed", "killed", "num_trials", "max_failure_rate", "message"),
-    [
-        (1, 0, 10, 0.8, None),  # the first failures are no share of what has run so far
-        (8, 0, 10, 0.8, None),
+def test_more_failures_than_may_be_end_a_search():
+    for failed, killed, num_trials, rate, message in (
+        # the first failures are no share of what has run so far
+        (1, 0, 10, 0.8, None), (8, 0, 10, 0.8, None), (0, 4, 2, 1, None),
         (9, 0, 10, 0.8, "9 trials failed, more than .*max_failure_rate=0.8 of 10; the last: nan"),
-        (1, 0, 10, 0, "1 trials failed"),
-        (0, 4, 2, 1, None),
-        (0, 5, 2, 1, "5 trials were killed, .* enough memory"),
-    ],
-)
-def test_more_failures_than_may_be_end_a_search(
-    failed, killed, num_trials, max_failure_rate, message
-):
-    of_itself = create_trial(state=TrialState.FAIL, user_attrs={"error": "nan"})
-    trials = [create_trial(state=TrialState.COMPLETE, value=0.5)]
-    trials += [of_itself] * failed + [create_trial(state=TrialState.FAIL)] * killed
-    with pytest.raises(UserError, match=f"s: {message}") if message else nullcontext():
-        check_failures("s", trials, num_trials, max_failure_rate)
+        (1, 0, 10, 0, "1 trials failed"), (0, 5, 2, 1, "5 trials were killed, .* enough memory"),
+    ):  # fmt: skip
+        of_itself = create_trial(state=TrialState.FAIL, user_attrs={"error": "nan"})
+        trials = [create_trial(state=TrialState.COMPLETE, value=0.5)]
+        trials += [of_itself] * failed + [create_trial(state=TrialState.FAIL)] * killed
+        with pytest.raises(UserError, match=f"s: {message}") if message else nullcontext():
+            check_failures("s", trials, num_trials, rate)

@@ -24,15 +24,12 @@ def report(tmp_path):
         trial = study.ask()
         settings = {"trial": trial.number, "pruner": pruner, "full_trials": 1}
         search = SearchConfig(storage=url, study=NAME, **settings)
-        ended = None
         for step, value in values.items():
             # a requeued job opens the trial anew
             if Reporter(search, Path("cell"), total_steps=total_steps).ends(step, value):
-                ended = step
-                break
-        else:
-            study.tell(trial, value)
-        return study.trials[-1].intermediate_values, ended
+                return study.trials[-1].intermediate_values, step
+        study.tell(trial, value)
+        return study.trials[-1].intermediate_values, None
 
     return run
 
