@@ -54,6 +54,8 @@ def test_processes_share_out_the_doubled_batch(table):
     halves = [indices(batches(table, batch_size=4, share=Share(rank, 2))) for rank in (0, 1)]
     whole = indices(batches(table))
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(b) for b in whole]
+    with pytest.raises(UserError, match="must be at most the 103 training rows, got 208"):
+        batches(table, batch_size=104, share=Share(0, 2))
 
 
 def test_grouping_by_length_saves_padding_which_is_never_content(table):
@@ -67,11 +69,6 @@ def test_grouping_by_length_saves_padding_which_is_never_content(table):
         assert not (batch["content_mask"] & ~batch["attention_mask"]).any()
         assert batch["input_ids"].dtype == torch.int64
         assert batch["input_ids"].shape[1] % 8 == 0
-
-
-def test_more_rows_in_a_batch_than_there_are_is_an_error(table):
-    with pytest.raises(UserError, match="must be at most the 103 training rows, got 208"):
-        batches(table, batch_size=104, share=Share(0, 2))
 
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(10, 2), (500, 3)])

@@ -76,12 +76,8 @@ def test_other_seeds_give_other_files(tmp_path, monkeypatch):
     assert not set(digests(tmp_path / "0")) & set(digests(tmp_path / "1"))
 
 
-@pytest.fixture
-def rng():
-    return random.Random(0)
-
-
-def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_split(rng):
+def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_split():
+    rng = random.Random(0)
     for _ in range(200):
         fact = draw_fact(rng, "dev")
         assert fact.split == "dev"
@@ -92,7 +88,8 @@ def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_spl
             assert (swapped.agent, swapped.patient) == (fact.patient, fact.agent)
 
 
-def test_weakening_drops_only_what_is_affirmed_and_a_rendering_says_whether_it_happened(rng):
+def test_weakening_drops_only_what_is_affirmed_and_a_rendering_says_whether_it_happened():
+    rng = random.Random(0)
     for _ in range(200):
         fact = draw_fact(rng, "train")
         weaker = weaken(rng, fact)
@@ -106,6 +103,7 @@ def test_weakening_drops_only_what_is_affirmed_and_a_rendering_says_whether_it_h
         assert not {"not", "never", "may"} & set(happened.split())
 
 
-def test_both_polarities_use_distractors(rng):
+def test_both_polarities_use_distractors():
+    rng = random.Random(0)
     sentences = [draw_sentence(rng, "train", good=i < 99) for i in range(2 * 99)]
     assert sum("although" in text or " but " in text for text in sentences) > 10

@@ -34,13 +34,6 @@ def end(config, status):
         cell.save(status=status, metrics={"a": 0.5})
 
 
-def test_a_new_cell_knows_its_place(config):
-    with open_run(config) as cell:
-        assert not cell.finished
-        place = {"study": "main", "task": "sst2", "method": "lora", "variant": "", "seed": 1}
-        assert cell.record.coordinates == place
-
-
 @pytest.mark.parametrize("force", [False, True])
 def test_a_finished_cell_comes_back_with_its_metrics_even_by_force(config, force):
     end(config, Status.SUCCESS)
@@ -107,8 +100,11 @@ def test_a_folder_that_lost_its_record_is_archived_and_a_damaged_record_by_force
         assert not cell.finished
 
 
-def test_a_record_survives_writing_and_reading(config):
+def test_a_new_record_knows_its_place_and_survives_writing_and_reading(config):
     with open_run(config, ["seed=1", "runs='it\\'s'"]) as cell:
+        assert not cell.finished
+        place = {"study": "main", "task": "sst2", "method": "lora", "variant": "", "seed": 1}
+        assert cell.record.coordinates == place
         cell.save(status=Status.FAILED, error="one line", steps=7)
     assert read_record(config.cell) == cell.record
     assert (cell.record.kind, cell.record.phase) == ("training", "production")

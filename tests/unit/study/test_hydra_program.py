@@ -46,13 +46,10 @@ def test_jobs_at_a_time_are_the_launchers(program, monkeypatch):
         assert program(*launcher).at_a_time(12) == number
 
 
-def test_the_searches_have_their_sweepers_options(program):
+def test_searches_have_their_sweepers_options_which_are_judged_before_the_first_phase(program):
     assert program().storage is None
     url = "postgresql+psycopg://me@host/x"
     assert program(f"hydra.sweeper.storage='{url}'", "hydra.sweeper.pruner=none").storage == url
-
-
-def test_options_are_judged_before_the_first_phase(program):
     for option, message in (
         ("n_trials=3", r"n_trials has no effect on a study: type study\.trials"),
         ("pruner=strict", r"pruner must be median or .*, got strict"),

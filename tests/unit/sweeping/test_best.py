@@ -57,7 +57,7 @@ def test_the_file_says_which_trial_and_what_it_tried(tmp_path):
     assert write_best(study, tmp_path / "results").read_text().split("\n", 4)[4] == VALUES
 
 
-def test_the_least_loss_is_best(tmp_path):
+def test_the_least_loss_is_best_and_without_a_completed_trial_nothing(tmp_path):
     study = optuna.create_study(study_name="main/sst2/lora", direction="minimize")
     for value in (0.5, 0.2, 0.9):
         space = {"method.target_modules": Choice(["[q_proj]", "[q_proj,'v']"])}
@@ -66,9 +66,6 @@ def test_the_least_loss_is_best(tmp_path):
     text = write_best(study, tmp_path).read_text()
     assert "trial 1, objective 0.2" in text
     assert "method.target_modules:\n- q_proj\n- v\n" in text
-
-
-def test_without_a_completed_trial_there_is_no_best(tmp_path):
     with pytest.raises(UserError, match="main/sst2/lora: no trial was completed"):
         write_best(plant(tmp_path, trials=0), tmp_path)
 

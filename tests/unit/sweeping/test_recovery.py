@@ -15,7 +15,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from loradrift.cli.entry_point import JobFailed
@@ -185,15 +184,16 @@ def test_what_comes_from_outside_is_no_failure_of_the_trial(study, storage, erro
     assert ("error" in trial.user_attrs) == (state == "FAIL")
 
 
-def test_a_report_to_a_locked_storage_is_a_fault_of_the_storage(study, storage, monkeypatch):
+def test_a_report_to_a_locked_storage_is_its_fault(study, storage, monkeypatch, tmp_path):
     claim(study, storage, worker())
     monkeypatch.setattr(module, "BUSY_S", 0.1)
     search = SearchConfig(storage=str(storage.url), study=NAME, trial=0)
     reporter = Reporter(search, Path("cell"), total_steps=9)
     assert not reporter.ends(1, 0.5)
-    with sqlite3.connect(make_url(storage.url).database) as other:
+    message = r"storage=.*trials\.db: database is locked"
+    with sqlite3.connect(tmp_path / "trials.db") as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StorageUnusable, match=r"storage=.*trials\.db: database is locked"):
+        with pytest.raises(StorageUnusable, match=message):
             reporter.ends(2, 0.5)
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from searching import begun, finish, run, search, search_here, settled, states, trials
+from searching import LR, begun, finish, run, search, search_here, settled, states, trials
 
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
 
@@ -178,12 +178,11 @@ def test_a_study_of_another_space_is_refused(tmp_path):
     search_here(runs=tmp_path, n_trials=1)
     wider = r"method.optim.lr: tag\(log,interval\(0.0001,0.01\)\) -> .*\(0.0001,0.1\)\)"
     for changed, message in (
-        ("method.optim.lr=tag(log,interval(1e-4,1e-1))", wider),
-        ("method.rank=4", r"method.rank: 8 -> 4"),
+        (LR.replace("1e-2", "1e-1"), wider),
+        ("method.rank=4", r"method.rank: 8 -> 4"), ("task.epochs=1", r"task.epochs: None -> 1"),
         ("method.rank=choice(4,8)", r"method.rank: 8 -> choice\(4,8\)"),
-        ("task.epochs=1", r"task.epochs: None -> 1"),
         ("hydra.sweeper.direction=minimize", "was created to maximize, and now is to minimize"),
-    ):
+    ):  # fmt: skip
         _, err = search_here(changed, runs=tmp_path, n_trials=2, code=1)
         assert "Traceback" not in err
         assert re.search(message, err), err
@@ -194,8 +193,7 @@ def test_a_study_of_another_space_is_refused(tmp_path):
 
 def test_what_is_illegal_leaves_nothing_and_what_is_corrected_begins(tmp_path):
     name = "study.name='it\\'s'"
-    wrong = "method.rnak=choice(4,8)"
-    out, err = search_here(wrong, name, runs=tmp_path, n_trials=1, code=1)
+    out, err = search_here("method.rnak=choice(4,8)", name, runs=tmp_path, n_trials=1, code=1)
     assert re.search("Could not override 'method.rnak'. .* mean: 'rank'?", err), err
     assert "begun" not in out and not (tmp_path / "begun.log").exists()
     search_here("method.rank=choice(4,8)", name, runs=tmp_path, n_trials=1)
