@@ -20,7 +20,7 @@ from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, TrainedConfig
-from loradrift.data import ALONE, Share, TrainBatches
+from loradrift.data import ALONE, EvaluationBatches, Share, TrainBatches
 from loradrift.methods import make_trainable
 from loradrift.models import adapter_weights, load_backbone
 from loradrift.runs import Cell
@@ -80,7 +80,8 @@ def build_callbacks(
     accuracy = config.task.min_train_accuracy
     if accuracy is not None and config.trainer.devices == 1:  # one process knows all losses
         per_epoch = train_batches(config, data, ALONE, 0).per_epoch
-        callbacks.append(StopWhenOverfit(accuracy, per_epoch))
+        rows = EvaluationBatches(data.train, data.collate, batch_size=config.task.batch_size)
+        callbacks.append(StopWhenOverfit(accuracy, per_epoch, rows))
     higher, best = config.task.higher_is_better, cell.best_checkpoint
     callbacks += [
         BestCheckpoint(best, metric, higher_is_better=higher, last_step=total_steps),

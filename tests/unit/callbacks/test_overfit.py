@@ -14,13 +14,22 @@ BOUND = 0.1 * math.log(2) / 2
 """Of a mean loss that proves an accuracy of 0.9."""
 
 
-class Replay(pl.LightningModule):
-    """Trains with losses that are known."""
+ROWS = [{"labels": torch.zeros(3)}, {"labels": torch.ones(1)}]
+"""Two batches of different sizes."""
 
-    def __init__(self, losses):
+
+class Replay(pl.LightningModule):
+    """Trains with losses that are known; ``measured`` are those of all rows, after each step."""
+
+    def __init__(self, losses, measured=None):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.losses = losses
+        self.measured = measured or [0.0] * (len(losses) + 1)
+
+    def loss(self, batch):
+        assert not (self.training or torch.is_grad_enabled())
+        return self.measured[self.global_step] * batch["labels"].mean()
 
     def training_step(self, batch, batch_idx):
         return self.weight * 0 + self.losses[int(batch)]
@@ -29,24 +38,35 @@ class Replay(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def steps(losses, tmp_path, callback, *, first=0, **options):
+def steps(losses, tmp_path, callback, *, first=0, measured=None, **options):
     loader = DataLoader(range(first, len(losses)), batch_size=None)
     options |= {"max_epochs": 1}
-    return run_trainer(Replay(losses), loader, tmp_path, [callback], **options).global_step
+    task = Replay(losses, measured)
+    return run_trainer(task, loader, tmp_path, [callback], **options).global_step
+
+
+def stop_when(accuracy, batches):
+    return StopWhenOverfit(accuracy, batches, ROWS)
+
+
+def test_it_goes_on_while_rows_are_wrong_that_the_last_pass_left_out(tmp_path):
+    """Only the second of the batches of all rows has losses: a quarter of the rows."""
+    measured = [0, 0, 4.4 * BOUND, 4 * BOUND, 3.9 * BOUND, 0]
+    assert steps([0.0] * 5, tmp_path, stop_when(0.9, 2), measured=measured) == 4
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_it_stops_at_the_first_pass_whose_mean_loss_proves_the_accuracy(tmp_path, accumulate):
     low, high = 0.9 * BOUND, 1.2 * BOUND
     losses = [low, high, low, high, low, low, low, low]  # the mean of three passes at the seventh
-    stopped = steps(losses, tmp_path, StopWhenOverfit(0.9, 3), accumulate_grad_batches=accumulate)
+    stopped = steps(losses, tmp_path, stop_when(0.9, 3), accumulate_grad_batches=accumulate)
     assert stopped == (7 if accumulate == 1 else 4)
 
 
 def test_it_never_stops_before_a_whole_pass_or_at_the_bound(tmp_path):
-    assert steps([0.0] * 4, tmp_path, StopWhenOverfit(0.9, 5)) == 4
-    assert steps([BOUND] * 6, tmp_path, StopWhenOverfit(0.9, 2)) == 6
-    assert steps([1e-9] * 6, tmp_path, StopWhenOverfit(1.0, 2)) == 6  # no loss proves that
+    assert steps([0.0] * 4, tmp_path, stop_when(0.9, 5)) == 4
+    assert steps([BOUND] * 6, tmp_path, stop_when(0.9, 2)) == 6
+    assert steps([1e-9] * 6, tmp_path, stop_when(1.0, 2)) == 6  # no loss proves that
 
 
 def test_a_wrong_row_is_never_below_the_bound():
@@ -58,11 +78,11 @@ def test_a_wrong_row_is_never_below_the_bound():
 
 def test_a_resumed_run_stops_where_the_whole_one_did(tmp_path):
     losses = [1.0, 0.0, 0.0, 0.0, 0.0]
-    whole = StopWhenOverfit(0.9, 3)
+    whole = stop_when(0.9, 3)
     assert steps(losses, tmp_path, whole) == 4
-    resumed = StopWhenOverfit(0.9, 3)
+    resumed = stop_when(0.9, 3)
     resumed.load_state_dict({"losses": losses[:2]})
     assert steps(losses, tmp_path, resumed, first=2) == 2
-    ended = StopWhenOverfit(0.9, 3)
+    ended = stop_when(0.9, 3)
     ended.load_state_dict(whole.state_dict())
     assert steps(losses, tmp_path, ended, first=4) == 0
