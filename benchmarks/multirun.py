@@ -23,7 +23,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 
-from loradrift import config, study, sweeping
+from loradrift import config, launching, study, sweeping
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.runs import open_run
 from loradrift.training import run
@@ -51,9 +51,8 @@ def main() -> None:
     parser.add_argument("--cache", help="where model=tiny is; it is made there if it is not")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    config.register()
-    sweeping.register()
-    study.register()
+    for part in (config, launching, sweeping, study):
+        part.register()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         places = [f"runs={folder}/runs", f"cache={options.cache or folder / 'cache'}"]
