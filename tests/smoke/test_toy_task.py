@@ -116,6 +116,8 @@ def test_a_study_knows_the_task_and_its_baselines_and_refuses_others(toy, load, 
     [
         ({}, "task=toy is registered twice"),
         ({"name": "other", "metrics": {}}, "task=other: its metric accuracy has no direction"),
+        ({"name": "a/b"}, "task=a/b must be letters, digits and underscores"),
+        ({"name": "other", "metrics": {"accuracy": None}}, "has no direction: .* got None"),
         ({"name": "other", "metrics": {"f1": True}}, "no direction: .* and holds f1"),
     ],
 )

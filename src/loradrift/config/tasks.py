@@ -1,5 +1,6 @@
 """What is learned: the settings that all tasks share, and the registry of tasks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +99,15 @@ def add_task(facts: TaskFacts) -> None:
     """
     if facts.name in TASKS:
         raise UserError(f"task={facts.name} is registered twice")
+    if not re.fullmatch(r"\w+", facts.name):
+        raise UserError(f"task={facts.name} must be letters, digits and underscores")
     metric = facts.config.metric
+    for name, higher in facts.metrics.items():
+        if not isinstance(higher, bool):
+            raise UserError(
+                f"task={facts.name}: its metric {name} has no direction: TaskSpec.metrics must say "
+                f"True where higher is better, else False, got {higher!r}"
+            )
     if not facts.metrics or metric not in (MISSING, *facts.metrics):
         known = ", ".join(facts.metrics) or "nothing"
         raise UserError(

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -28,7 +29,12 @@ OBJECTS = (
     "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
     "metrics", "performance",
 )  # fmt: skip
-"""Fields that are JSON objects."""
+TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
+    "kind": (str, "text"),
+    "phase": (str, "text"),
+    "overrides": (list, "a list"),
+}
+"""JSON type of a field, and how a message names it."""
 
 TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
 """Labels of the tasks in records of schema 1, which do not hold them."""
@@ -186,10 +192,11 @@ def read_record(folder: Path) -> RunRecord | None:
         fields = read_json(path)
         if not isinstance(fields, dict):
             raise TypeError(f"a record must be an object, got {type(fields).__name__}")
-        for key in OBJECTS:
-            if not isinstance(fields.get(key, {}), dict):
-                raise TypeError(f"{key} must be an object, got {type(fields[key]).__name__}")
-        version = fields["schema_version"]
+        version = fields.get("schema_version")
+        if type(version) is not int:
+            raise TypeError(f"schema_version must be a whole number, got {version!r}")
+        if version <= SCHEMA_VERSION:
+            _check_fields(fields)
         if version == 1:
             fields |= _before_schema_2(fields)
         elif version != SCHEMA_VERSION:
@@ -203,8 +210,24 @@ def read_record(folder: Path) -> RunRecord | None:
     except UserError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        mend = "force=true archives the run and starts anew"
-        raise UserError(f"{path} is damaged ({error}); {mend}") from None
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The error of a record that cannot be used."""
+    return UserError(f"{path} is damaged ({why}); force=true archives the run and starts anew")
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    """Refuse a record with a key or a type that none has; TypeError says which."""
+    known = {each.name for each in dataclass_fields(RunRecord)}
+    if unknown := sorted(fields.keys() - known):
+        raise TypeError(f"it holds {unknown[0]}, which is no key of a record")
+    if lost := [key for key in ("coordinates", "config", "status") if key not in fields]:
+        raise TypeError(f"it lacks {lost[0]}")
+    for key, (kind, name) in TYPES.items():
+        if key in fields and not isinstance(fields[key], kind):
+            raise TypeError(f"{key} must be {name}, got {type(fields[key]).__name__}")
 
 
 def _before_schema_2(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,15 +11,26 @@ from loradrift.config import UserError
 from loradrift.runs import open_run, read_record
 
 
+def written(**changes):
+    place = {"coordinates": {}, "config": {}, "status": "success", "schema_version": 2}
+    return json.dumps(place | changes)
+
+
 def test_a_record_that_cannot_be_read_is_named(tmp_path):
     for text, message in (
         ("{", "run.json is damaged .* force=true archives the run and starts anew"),
         ("[]", "run.json is damaged .a record must be an object, got list"),
-        ("{}", "run.json is damaged .'schema_version'"),
+        ("{}", "run.json is damaged .schema_version must be a whole number, got None"),
+        ('{"schema_version": "2"}', "damaged .schema_version must be a whole number, got '2'"),
+        ('{"schema_version": true}', "damaged .schema_version must be a whole number, got True"),
+        ('{"schema_version": 2, "final": 1}', "damaged .it holds final, which is no key"),
+        ('{"schema_version": 2, "kind": 7}', "damaged .it lacks coordinates"),
         ('{"schema_version": 3}',
          r"run.json has schema_version 3, and this program reads up to 2: update loradrift"),
         ('{"schema_version": 1}', "run.json is damaged"),
-        ('{"schema_version": 2, "status": "lost"}', "run.json is damaged .*'lost'"),
+        (written(status="lost"), "run.json is damaged .*'lost'"),
+        (written(kind=7), "damaged .kind must be text, got int"),
+        (written(overrides="x"), "damaged .overrides must be a list, got str"),
     ):  # fmt: skip
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(UserError, match=message):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from cases import hard_cases, noisy
@@ -178,3 +179,9 @@ def test_neighbours_need_rows_and_large_finite_values_are_no_infinities():
         MEASURES["knn"](torch.rand(11, 3), torch.rand(11, 3))
     x = 3e38 * torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).sign()
     assert MEASURES["cka"](x, x) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_arrays_are_no_tensors(name):
+    with pytest.raises(ValueError, match=r"expected a torch.Tensor, got ndarray"):
+        MEASURES[name](np.eye(8), np.eye(8))

@@ -9,6 +9,7 @@ from loradrift.analysis.drift.arms import Arms, Run, arm_names, command, variant
 from loradrift.config import UserError, check
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, Status, read_record
+from loradrift.runs.record import damaged
 
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
 """Fingerprints that two compared runs must share."""
@@ -84,13 +85,20 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
             if _is_usable(run, problems):
                 cells[run.task, run.seed][run.arm.role].append(run)
         elif run.record.status is Status.SUCCESS:
-            dumped = (run.folder / "activations" / "manifest.json").is_file()  # unlike a baseline
-            others |= {names[run.folder]} if dumped else set()
+            others |= set() if _is_bare(run) else {names[run.folder]}
+    able = [run for run in found if not _is_bare(run)]
     for arm in arms:
+        key = f"analysis.{arm.role}"
         if arm not in [run.arm for run in found]:
             raise UserError(
-                f"analysis.{arm.role} must name an arm that {runs / study} has runs of "
-                f"({', '.join(sorted({*names.values()}))}), got {arm.name}: nothing to compare"
+                f"{key} must name an arm that {runs / study} has runs of "
+                f"({', '.join(sorted({names[run.folder] for run in able}))}), got {arm.name}: "
+                "nothing to compare"
+            )
+        if arm not in [run.arm for run in able]:
+            raise UserError(
+                f"{key}={arm.name}: its runs in {runs / study} have no activations, as a baseline "
+                "or with callbacks.activation_dump.enabled=false: nothing to compare"
             )
     pairs = []
     for by_role in cells.values():
@@ -102,6 +110,12 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
 
 
+def _is_bare(run: Run) -> bool:
+    """Whether it is finished without activations, as a baseline is."""
+    dumped = (run.folder / "activations" / "manifest.json").is_file()
+    return run.record.status is Status.SUCCESS and not dumped
+
+
 def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
     """The records of a study's results by folder, without checks and the trials of a search."""
     records = {}
@@ -109,11 +123,24 @@ def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
         try:
             record = read_record(path.parent)
             assert record is not None
-            if record.phase not in APART:
+            if record.kind == "training" and record.phase not in APART:
+                _check_run(record, path)
                 records[path.parent] = record
         except UserError as error:
             problems.append(str(error))
     return records
+
+
+def _check_run(record: RunRecord, path: Path) -> None:
+    """Refuse a record that does not say which run it is of; UserError names the key."""
+    task, method = (record.config.get(key) for key in ("task", "method"))
+    whole = {
+        "coordinates.seed": type(record.coordinates.get("seed")) is int,
+        "config.task.metric": isinstance(task, dict) and "metric" in task,
+        "config.method": isinstance(method, dict),
+    }
+    if lost := [key for key, is_there in whole.items() if not is_there]:
+        raise damaged(path, f"{lost[0]} is absent or of another type")
 
 
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:

@@ -83,6 +83,8 @@ def float_array(x_ND: Tensor) -> Array:
     >>> float_array(torch.ones(2).half())
     array([1., 1.], dtype=float32)
     """
+    if not isinstance(x_ND, Tensor):
+        raise ValueError(f"expected a torch.Tensor, got {type(x_ND).__name__}")
     x_ND = x_ND.detach().cpu()
     array: Array = (x_ND if x_ND.dtype is torch.float64 else x_ND.float()).numpy()
     return array

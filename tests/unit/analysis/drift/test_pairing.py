@@ -113,12 +113,38 @@ def test_the_partners_command_has_the_studys_overrides_and_not_the_methods(tmp_p
     record["overrides"] = ["method.rank=4", "model.path=a b/base-3M", "task.max_steps=9"]
     if schema == 1:  # it is told by the variant, and by the configuration
         del record["overrides"], record["phase"], record["kind"]
-        record |= {"schema_version": 1, "config": {"model": {"path": "a b/base-3M"}}}
+        record["schema_version"] = 1
+        record["config"]["model"] = {"path": "a b/base-3M"}
     (folder / "run.json").write_text(json.dumps(record))
     write_run(tmp_path, "full_finetune", 2, size=0.2, variant=variant)
     problem, _ = find_pairs(tmp_path, None).problems
     assert "study.name=drift 'model.path=a b/base-3M' task.max_steps=9 runs=" in problem
     assert "method.rank" not in problem
+
+
+def test_what_is_no_run_of_a_training_is_left_out(tmp_path):
+    for seed in (1, 2, 3, 4):
+        write_pair(tmp_path, seed)
+    place = {"study": "drift", "task": "sst2", "method": "lora", "variant": "", "seed": "x"}
+    changes = {1: {"config": {}}, 2: {"coordinates": place}, 3: {"kind": "serving"}}
+    for seed, change in changes.items():
+        path = tmp_path / f"drift/sst2/lora/seed={seed}/run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    pairing = find_pairs(tmp_path, None)
+    assert [pair.seed for pair in pairing.pairs] == [4]
+    damaged = sorted(line for line in pairing.problems if "is damaged" in line)
+    assert "config.task.metric is absent or of another type" in damaged[0]
+    assert "coordinates.seed is absent or of another type" in damaged[1]
+
+
+def test_a_baseline_is_no_arm(tmp_path):
+    write_pair(tmp_path, 1)
+    folder = write_run(tmp_path, "majority", 1, size=0.2)
+    (folder / "activations/manifest.json").unlink()
+    with pytest.raises(UserError, match=r"control=majority: its runs in .* have no activations"):
+        find_pairs(tmp_path, None, Arms.of("majority", "lora"))
+    with pytest.raises(UserError, match=r"has runs of .full_finetune, lora., got pissa"):
+        find_pairs(tmp_path, None, Arms.of("pissa", "lora"))
 
 
 @pytest.mark.parametrize("file", ["run.json", "activations/manifest.json"])
