@@ -198,7 +198,7 @@ def _shapes(files: AdapterFiles, model: nn.Module) -> Misfits:
 
 
 def other_shape(module: str, change: Sequence[int], weight: object, owner: str) -> str:
-    """That a module's factors are of another shape than the weight that ``owner`` has there."""
+    """The message that a module's factors and the weight of ``owner`` differ in shape."""
     return f"{module} changes a weight of shape {tuple(change)}, and {owner} has {weight} there"
 
 

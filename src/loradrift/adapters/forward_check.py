@@ -45,7 +45,7 @@ class Passes(NamedTuple):
     """Two forward passes of one small batch."""
 
     layers: dict[str, Seen]
-    """Those through which the forward pass went, and through their base layers."""
+    """The layers through which the forward pass went, and through their base layers."""
 
     on: Tensor
     off: Tensor

@@ -52,7 +52,7 @@ class ComparisonConfig(AnalysisConfig):
     """What is compared with: a method, or a variant as its runs' folder is written."""
 
     treatment: str = "lora"
-    """What is compared: likewise, as ``lora,method.rank=64``."""
+    """The arm that is compared with the control, written alike: ``lora,method.rank=64``."""
 
     measures: list[str] = field(default_factory=list)
     """Measures of drift beside CKA and cosine."""

@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Those that are finished."""
+        """The cells that are finished."""
         return sum(self._done.values())
 
     @contextmanager
@@ -156,7 +156,7 @@ class Progress:
 
 
 def work(config: Config) -> float:
-    """How much a cell is to do, in optimizer steps."""
+    """The work of a cell, in optimizer steps."""
     trains = isinstance(config.method, TrainedConfig)
     return float(config.task.max_steps or 1000) if trains else 20.0
 

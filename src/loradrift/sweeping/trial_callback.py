@@ -60,7 +60,7 @@ class TrialCallback(Callback):
         from loradrift.sweeping.recovery import note_interruption
         from loradrift.sweeping.storage import StorageUnusable, open_trial
 
-        # The front door raises an exception of its own over what happened.
+        # Hydra's entry point raises an exception of its own over what happened.
         happened = getattr(outcome, "__context__", None) or outcome
         from_outside = (SQLAlchemyError, StorageInternalError, StorageUnusable)
         interrupted = isinstance(outcome, BaseException) and not isinstance(outcome, Exception)

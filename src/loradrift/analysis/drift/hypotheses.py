@@ -119,7 +119,7 @@ class Outcome:
     """The corrected p-value of the test that the claim is false."""
 
     p_equivalence: float | None = None
-    """That both sides are equal within the margin (two one-sided t tests)."""
+    """The p-value of equality within the margin (two one-sided t tests)."""
 
     row_standard_error: float | None = None
     """The standard error in percent, by the jackknife over the probe's rows, where the interval
