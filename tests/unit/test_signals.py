@@ -55,7 +55,7 @@ def test_a_pre_empted_run_is_recorded_and_then_requeued(composed, submitit):
     record = read_record(cell.folder)
     assert record.status is Status.INTERRUPTED
     assert record.error == "KeyboardInterrupt: pre-empted by the scheduler"
-    with hold(cell.folder):  # whoever takes it up finds it free
+    with hold(cell.folder):  # the next process finds it free
         pass
 
 

@@ -25,7 +25,7 @@ class OnlineDrift:
             ``drift/<layer>`` for each layer, and ``drift/mean`` over them.
         """
         if step == 0:
-            self.load_state_dict(layers)
+            self._set_base(layers)
         drifts = {}
         for name, rows_ND in layers.items():
             distance = cka_distance_of_grams(self._base[name], linear_gram(rows_ND))
@@ -37,6 +37,9 @@ class OnlineDrift:
         return dict(self._base_rows)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take these rows for step 0's."""
-        self._base_rows = {name: rows_ND.clone() for name, rows_ND in state.items()}
-        self._base = {name: linear_gram(rows_ND) for name, rows_ND in state.items()}
+        """Take up the origin of the interrupted run."""
+        self._set_base(state)
+
+    def _set_base(self, layers: dict[str, Tensor]) -> None:
+        self._base_rows = {name: rows_ND.clone() for name, rows_ND in layers.items()}
+        self._base = {name: linear_gram(rows_ND) for name, rows_ND in layers.items()}

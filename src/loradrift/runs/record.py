@@ -193,8 +193,8 @@ def read_record(folder: Path) -> RunRecord | None:
         if not isinstance(fields, dict):
             raise TypeError(f"a record must be an object, got {type(fields).__name__}")
         version = fields.get("schema_version")
-        if type(version) is not int:
-            raise TypeError(f"schema_version must be a whole number, got {version!r}")
+        if type(version) is not int or version < 1:
+            raise TypeError(f"schema_version must be a whole number from 1 on, got {version!r}")
         if version <= SCHEMA_VERSION:
             _check_fields(fields)
         if version == 1:

@@ -14,7 +14,7 @@ class DropFinished(Callback):
     """Hydra's hook: delete ``last.ckpt``, from which a finished run never goes on.
 
     It is three times as large as the weights that train. ``best.ckpt`` stays, and ``model/``, the
-    same weights for whoever evaluates them.
+    same weights in the format of transformers and PEFT.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

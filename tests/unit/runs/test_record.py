@@ -20,9 +20,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path):
     for text, message in (
         ("{", "run.json is damaged .* force=true archives the run and starts anew"),
         ("[]", "run.json is damaged .a record must be an object, got list"),
-        ("{}", "run.json is damaged .schema_version must be a whole number, got None"),
-        ('{"schema_version": "2"}', "damaged .schema_version must be a whole number, got '2'"),
-        ('{"schema_version": true}', "damaged .schema_version must be a whole number, got True"),
+        ("{}", "run.json is damaged .schema_version must be a whole .* got None"),
+        ('{"schema_version": "2"}', "schema_version must be a whole number from 1 on, got '2'"),
+        ('{"schema_version": true}', "schema_version must be a whole number from 1 on, got True"),
         ('{"schema_version": 2, "final": 1}', "damaged .it holds final, which is no key"),
         ('{"schema_version": 2, "kind": 7}', "damaged .it lacks coordinates"),
         ('{"schema_version": 3}',

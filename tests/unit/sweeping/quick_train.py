@@ -79,7 +79,7 @@ def planted(settings, cell):
     (cell.folder / "checkpoints").mkdir(exist_ok=True)
     for name in ("best.ckpt", "last.ckpt"):
         (cell.folder / "checkpoints" / name).touch()
-    # the cell has a record of its own, whoever kills it now
+    # the record is written before this process can be killed, as in a real run
     _, found = plant(
         Path(settings.runs), settings.method.name, settings.seed,
         size=len(settings.method.name) / 50, task=settings.task.name, study=settings.study.name,

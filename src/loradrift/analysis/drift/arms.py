@@ -72,6 +72,11 @@ class Arm:
             return None
         return 1 + any(part.startswith(OWN) for part in parts - spelt)
 
+    def fits(self, record: RunRecord) -> bool:
+        """Whether a run is one of this arm but for overrides that both arms may share."""
+        distance = self.distance(record)
+        return distance is not None and distance < 2
+
 
 def variant_of(record: RunRecord) -> set[str]:
     """What was overridden in a run; ``best=<path>``, of which each method has its own, as true.

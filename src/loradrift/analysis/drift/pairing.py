@@ -90,6 +90,9 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     for arm in arms:
         key = f"analysis.{arm.role}"
         if arm not in [run.arm for run in found]:
+            if any(arm.fits(run.record) for run in able):
+                both = " and ".join(f"analysis.{each.role}={each.name}" for each in arms)
+                raise UserError(f"{both} name the same runs in {runs / study}: nothing to compare")
             raise UserError(
                 f"{key} must name an arm that {runs / study} has runs of "
                 f"({', '.join(sorted({names[run.folder] for run in able}))}), got {arm.name}: "
@@ -210,11 +213,11 @@ def _paired(arms: Arms, found: list[Run | None], problems: list[str]) -> Pair | 
     there = [run for run in found if run is not None]
     where = f"{there[0].task} seed={there[0].seed}"
     if len(there) < len(arms):
-        arm = arms[found.index(None)]
-        problems.append(
-            f"{where}: there is no finished {arm.name} run to compare with: "
-            f"`{command(arm, there[0])}` makes it"
-        )
+        arm, run = arms[found.index(None)], there[0]
+        needed = f"there is no finished {arm.name} run to compare with: "
+        needed += f"`{command(arm, run)}` makes it"
+        same = f"{run.folder} is a run of both arms, and there is no other"
+        problems.append(f"{where}: {same if arm.fits(run.record) else needed}")
         return None
     one, other = map(_contract, there)
     if unequal := [name for name in one if one[name] != other[name]]:

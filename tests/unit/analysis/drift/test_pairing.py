@@ -137,6 +137,20 @@ def test_what_is_no_run_of_a_training_is_left_out(tmp_path):
     assert "coordinates.seed is absent or of another type" in damaged[1]
 
 
+def test_arms_that_name_the_same_runs_are_refused(tmp_path):
+    arms = Arms.of("lora", "lora,task.max_steps=20")
+    for seed in (1, 2):
+        write_run(tmp_path, "lora", seed, size=0.2, variant="task.max_steps=20")
+    for each in (arms, Arms.of(*reversed(arms.names))):
+        with pytest.raises(UserError, match="name the same runs in .*: nothing to compare"):
+            find_pairs(tmp_path, None, each)
+    write_run(tmp_path, "lora", 3, size=0.2, variant="task.max_steps=10")
+    problems = find_pairs(tmp_path, None, arms).problems
+    assert len(problems) == 3
+    assert all("is a run of both arms, and there is no other" in line for line in problems[:2])
+    assert "there is no finished lora,task.max_steps=20 run" in problems[2]
+
+
 def test_a_baseline_is_no_arm(tmp_path):
     write_pair(tmp_path, 1)
     folder = write_run(tmp_path, "majority", 1, size=0.2)
