@@ -165,9 +165,8 @@ class Task(pl.LightningModule):
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, strict=False)
-        set_model_state_dict(
-            self, {**state}, options=options
-        )  # of sharded parameters each its part
+        # each process takes its part of sharded parameters
+        set_model_state_dict(self, {**state}, options=options)
 
     def log_training(self, loss: Tensor, batch_idx: int) -> None:
         """Log the mean loss of a step's micro-batches, at the steps that are written only."""

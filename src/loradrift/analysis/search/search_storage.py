@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def open_searches(config: AnalysisConfig, storage: str | None) -> list["optuna.Study"]:
     """Open the searches of one study, by task and method.
 
-    No study is the only one that there is; no storage (a URL) is the study's own file.
+    Without a study it is the only one that there is; without a storage, the study's own file.
 
     Raises:
         UserError: If there is no such storage, study or search.
