@@ -86,23 +86,9 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
                 cells[run.task, run.seed][run.arm.role].append(run)
         elif run.record.status is Status.SUCCESS:
             others |= set() if _is_bare(run) else {names[run.folder]}
-    able = [run for run in found if not _is_bare(run)]
-    for arm in arms:
-        key = f"analysis.{arm.role}"
-        if arm not in [run.arm for run in found]:
-            if any(arm.fits(run.record) for run in able):
-                both = " and ".join(f"analysis.{each.role}={each.name}" for each in arms)
-                raise UserError(f"{both} name the same runs in {runs / study}: nothing to compare")
-            raise UserError(
-                f"{key} must name an arm that {runs / study} has runs of "
-                f"({', '.join(sorted({names[run.folder] for run in able}))}), got {arm.name}: "
-                "nothing to compare"
-            )
-        if arm not in [run.arm for run in able]:
-            raise UserError(
-                f"{key}={arm.name}: its runs in {runs / study} have no activations, as a baseline "
-                "or with callbacks.activation_dump.enabled=false: nothing to compare"
-            )
+    why = f"nothing to compare ({problems[0]})" if problems else "nothing to compare"
+    typable = sorted({names[run.folder] for run in found if not _is_bare(run)})
+    _check_arms(arms, found, f"{runs / study}", typable, why)
     pairs = []
     for by_role in cells.values():
         nearest = [_nearest(by_role[arm.role]) for arm in arms]
@@ -111,6 +97,25 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
             pairs.append(pair)
     used = {names[run.folder] for pair in pairs for run in pair}
     return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
+
+
+def _check_arms(arms: Arms, found: list[Run], folder: str, typable: list[str], why: str) -> None:
+    """Refuse arms that no run in ``folder`` can stand for; ``typable`` are those that can."""
+    for arm in arms:
+        key = f"analysis.{arm.role}"
+        if arm in [run.arm for run in found if not _is_bare(run)]:
+            continue
+        if arm in [run.arm for run in found]:
+            raise UserError(
+                f"{key}={arm.name}: its runs in {folder} have no activations, as a baseline or "
+                f"with callbacks.activation_dump.enabled=false: {why}"
+            )
+        if any(arm.fits(run.record) for run in found):
+            both = " and ".join(f"analysis.{each.role}={each.name}" for each in arms)
+            raise UserError(f"{both} name the same runs in {folder}: {why}")
+        there = ", ".join(typable) or "none"
+        rule = f"must name an arm that {folder} has runs of ({there})"
+        raise UserError(f"{key} {rule}, got {arm.name}: {why}")
 
 
 def _is_bare(run: Run) -> bool:

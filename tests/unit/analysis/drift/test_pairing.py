@@ -137,6 +137,18 @@ def test_what_is_no_run_of_a_training_is_left_out(tmp_path):
     assert "coordinates.seed is absent or of another type" in damaged[1]
 
 
+def test_an_arm_whose_only_record_is_newer_is_told_so(tmp_path):
+    write_run(tmp_path, "full_finetune", 1, size=0.2)
+    path = write_run(tmp_path, "lora", 1, size=0.2) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 3}))
+    message = r"got lora: nothing to compare \(.*run.json has schema_version 3, and this program"
+    with pytest.raises(UserError, match=message):
+        find_pairs(tmp_path, None)
+    (tmp_path / "drift/sst2/full_finetune/seed=1/run.json").write_text(path.read_text())
+    with pytest.raises(UserError, match=r"has runs of \(none\), got full_finetune: .*version 3"):
+        find_pairs(tmp_path, None)
+
+
 def test_arms_that_name_the_same_runs_are_refused(tmp_path):
     arms = Arms.of("lora", "lora,task.max_steps=20")
     for seed in (1, 2):
