@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from loradrift.adapters.adapter_files import CONFIG, MAGNITUDE, WEIGHTS, AdapterFiles, read_files
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import MAGNITUDE, WEIGHTS, AdapterFiles, read_files
 from loradrift.adapters.file_checks import lone_factor, misfit, other_shape
 from loradrift.config import UserError
 from loradrift.weights import Dora, LowRank, StoredWeights

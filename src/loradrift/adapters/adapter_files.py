@@ -7,22 +7,19 @@ A module's scale is its own configuration's: alpha / R, or alpha / sqrt(R) for r
 # Shape suffixes: O outputs, I inputs, R rank, N rows.
 
 import hashlib
-import json
 import math
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from loradrift.adapters.adapter_config import CONFIG, read_config
 from loradrift.config import UserError
 from loradrift.weights import LowRank, dora_change
-from loradrift.weights.stored import finite, opened, read_json
+from loradrift.weights.stored import finite, opened
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 HEAD = "head.safetensors"
 MAGNITUDE = "lora_magnitude_vector"
@@ -62,8 +59,13 @@ class Factors:
         return change.scale * change.B_OR @ change.A_RI
 
     def on(self, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
-        """The change (N, O) of the module's output for the input ``x_NI``."""
-        change, x_NI = self.low_rank, x_NI.double()
+        """The change (N, O) of the module's output for the input ``x_NI``, or ``ids_N``."""
+        change = self.low_rank
+        if not x_NI.is_floating_point():  # ids of an embedding: columns of what it multiplies
+            if self.magnitude_O is not None:
+                return self.dense(weight_OI)[:, x_NI].T
+            return change.scale * change.A_RI[:, x_NI].T @ change.B_OR.T
+        x_NI = x_NI.double()
         if self.magnitude_O is not None:
             y_NO = x_NI @ self.dense(weight_OI).T
         else:
@@ -91,6 +93,12 @@ class AdapterFiles:
     """Keys that are not written as PEFT writes and finds them."""
 
     @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by the name that :func:`plain_key` gives it."""
+        factors = {f"{k}.{part}": x for k, parts in self.parts.items() for part, x in parts.items()}
+        return factors | self.saved
+
+    @property
     def not_plain(self) -> str | None:
         """A setting under which the files are not the whole change, by the formula of Factors."""
         return next((key for key in NOT_PLAIN if self.config.get(key)), None)
@@ -113,12 +121,28 @@ class AdapterFiles:
         return float(self.config[key])
 
     def factors(self, module: str) -> Factors | None:
-        """The change of a linear module; None for an embedding or an incomplete or absent one."""
+        """The change of a linear module or an embedding; None for an incomplete or absent one."""
         parts = self.parts.get(module, {})
-        if not {"lora_A", "lora_B"} <= parts.keys():
-            return None
-        change = LowRank(parts["lora_B"], parts["lora_A"], self.scale(module))
+        kind = "lora_embedding" if "lora_embedding_A" in parts else "lora"
+        if not {f"{kind}_A", f"{kind}_B"} <= parts.keys() or (
+            kind != "lora" and MAGNITUDE in parts
+        ):
+            return None  # DoRA measures an embedding along its other side
+        change = LowRank(parts[f"{kind}_B"], parts[f"{kind}_A"], self.scale(module))
         return Factors(change, parts.get("lora_B.bias"), parts.get(MAGNITUDE))
+
+
+def plain_key(key: str) -> str:
+    """A key of PEFT's without its prefix, and of a factor without what need not be there.
+
+    Example:
+        >>> plain_key("base_model.model.q_proj.lora_B.default.bias")
+        'q_proj.lora_B.bias'
+    """
+    name = key.removeprefix(PREFIX)
+    match = FACTOR.fullmatch(name)
+    bias = ".bias" if match and match["kind"] == ".bias" else ""
+    return f"{match['module']}.{match['part']}{bias}" if match else name
 
 
 def read_files(folder: Path) -> AdapterFiles:
@@ -140,7 +164,7 @@ def read_files(folder: Path) -> AdapterFiles:
     path = folder / WEIGHTS
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} is no adapter: it has no {CONFIG}")
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     if not path.is_file():
         pickled = [name.name for name in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
         why = f"; {pickled[0]} is a pickle, which can run code and is not loaded" if pickled else ""
@@ -175,73 +199,3 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         if tensor.is_floating_point():
             tensors[key] = finite(tensor.double(), path, key)  # double first: float8 has no test
     return tensors
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Refuse values that PEFT never writes: an error names the key, the rule and the value."""
-    config = read_json(path)
-    if config.get("peft_type") != "LORA":
-        raise UserError(f"{path}: peft_type must be LORA, got {config.get('peft_type')}")
-    for key, (rule, allows) in RULES.items():
-        if key in config and not allows(config[key]):
-            raise UserError(f"{path}: {key} must be {rule}, got {json.dumps(config[key])[:80]}")
-    for key in ("r", "lora_alpha"):
-        if key not in config:
-            raise UserError(f"{path}: {key} is missing")
-    return config
-
-
-Rule = Callable[[Any], bool]
-
-
-def _integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
-
-
-def _number(value: Any) -> bool:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and 0 < value <= sys.float_info.max
-
-
-def _regex(value: Any) -> bool:
-    try:
-        re.compile(value)
-    except (TypeError, re.error):
-        return False
-    return isinstance(value, str)
-
-
-def _names(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(isinstance(x, str) for x in value))
-
-
-def _optional(*types: type) -> Rule:
-    return lambda value: value is None or isinstance(value, types)
-
-
-def _pattern(allows: Rule) -> Rule:
-    return lambda value: (
-        value is None
-        or (isinstance(value, dict) and all(_regex(k) and allows(x) for k, x in value.items()))
-    )
-
-
-PLACES = ("a list of names, or a regular expression", lambda x: _names(x) or _regex(x))
-SWITCH = ("true or false", _optional(bool))
-RULES: dict[str, tuple[str, Rule]] = {
-    "r": ("a positive integer", _integer),
-    "lora_alpha": ("a positive number", _number),
-    "rank_pattern": ("an object, regular expression -> positive integer", _pattern(_integer)),
-    "alpha_pattern": ("an object, regular expression -> positive number", _pattern(_number)),
-    "lora_dropout": ("in [0, 1]", lambda x: x == 0 or (_number(x) and x <= 1)),
-    "target_modules": PLACES,
-    "exclude_modules": PLACES,
-    "modules_to_save": ("a list of names", _names),
-    "use_dora": SWITCH,
-    "use_rslora": SWITCH,
-    "fan_in_fan_out": SWITCH,
-    "init_lora_weights": ("true, false or a name", _optional(bool, str)),
-    "task_type": ("a name", _optional(str)),
-    "base_model_name_or_path": ("a folder or hub name", _optional(str)),
-}
-"""Key -> rule, in words and as a test."""

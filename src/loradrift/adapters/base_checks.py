@@ -10,7 +10,7 @@ from torch import Tensor
 from loradrift.adapters.adapter_files import AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, unjudged
 from loradrift.adapters.file_checks import other_shape
-from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix
+from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix, keeps_transposed
 from loradrift.config import UserError
 from loradrift.weights import LowRank, StoredWeights, inner, norm
 from loradrift.weights.low_rank import apply_to
@@ -64,7 +64,7 @@ def _both(base: Finding, merged_once: Finding = OTHER_BASE) -> Findings:
 
 def _merged_by_peft(lora_layers: LoraLayers) -> Finding | None:
     """What PEFT itself knows to be merged."""
-    merged = {name: x.merged_adapters for name, x in lora_layers.layers.items() if x.merged}
+    merged = {k: x.merged_adapters for k, x in lora_layers.switches.items() if x.merged_adapters}
     if not merged:
         return None
     name, adapters = next(iter(merged.items()))
@@ -86,7 +86,7 @@ def _against_stored(claim: Claim, read: Read) -> Findings:
         if name not in initial and live.shape == raw.shape and alike(live, raw):
             compared += 1
             continue
-        wanted_OI = as_matrix(raw.to(live.dtype), layer.fan_in_fan_out)
+        wanted_OI = as_matrix(raw.to(live.dtype), keeps_transposed(layer))
         live_OI = lora_layers.weight(name)
         if live_OI.shape != wanted_OI.shape:
             continue

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import read_files
-from loradrift.adapters.base_checks import Fingerprints, check_base, open_stored
+from loradrift.adapters.base_checks import Fingerprints, check_base, open_stored, reader
 from loradrift.adapters.check_result import Certificate, Finding, Findings, fails, ordered
 from loradrift.adapters.file_checks import check_files
 from loradrift.adapters.forward_check import check_effect
@@ -56,6 +56,8 @@ def certify(
     digests: dict[str, str] = {}
     found: dict[str, Findings] = {}
     claims: dict[str, Claim] = {}
+    stored = open_stored(base)
+    read = None if stored is None else reader(stored)
     for adapter, scale in adapters.items():
         prefix = f"{adapter}/" if len(adapters) > 1 else ""
         known = {k.removeprefix(prefix): x for k, x in (recorded or {}).items() if prefix in k}
@@ -71,9 +73,8 @@ def certify(
         if lora_layers is None:
             continue
         claim = Claim(files, lora_layers, scale, initial_factors(initial, lora_layers))
-        if check_claim(own, claim, adapters, head):
+        if check_claim(own, claim, adapters, head, read):
             claims[adapter] = claim
-    stored = open_stored(base)
     bases = {adapter: check_base(claim, stored, prints) for adapter, claim in claims.items()}
     # below the others, a base that one adapter was merged into looks like another base
     merged = [adapter for adapter, each in bases.items() if each["merged_once"].passed is False]

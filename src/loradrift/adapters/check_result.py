@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 ORDER = (
-    "files", "consistent", "head", "placement", "base", "keys", "lora_B", "lora_A", "merged_once",
-    "active", "scale", "weights", "effect", "base_name",
+    "files", "consistent", "head", "placement", "base", "keys", "lora_B", "lora_A", "parts",
+    "merged_once", "active", "scale", "weights", "effect", "base_name",
 )  # fmt: skip
 """Names of the checks: a failure further up explains those further down."""
 

@@ -7,7 +7,8 @@ from itertools import chain, islice
 
 from torch import nn
 
-from loradrift.adapters.adapter_files import CONFIG, HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
 

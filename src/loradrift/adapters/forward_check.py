@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import Factors
 from loradrift.adapters.check_result import Finding, fails, holds, some, unjudged
-from loradrift.adapters.lora_layers import Claim, LoraLayers, switched_off
+from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale, switched_off
+from loradrift.adapters.part_checks import Calls
 from loradrift.models.hooks import eval_mode, hooked
 from loradrift.weights import LowRank
 
@@ -35,6 +36,8 @@ class Seen(NamedTuple):
     """What went into one adapted layer, came out of it, and came out of its base layer."""
 
     x_NI: Tensor
+    """Or the ids (N,) of tokens."""
+
     y_NO: Tensor
     base_NO: Tensor
     eps: float
@@ -93,11 +96,12 @@ def check_effect(
     its switches and the random state are as before afterwards.
     """
     places = [claim.lora_layers for claim in claims.values()]
-    if any(layer.merged for place in places for layer in place.layers.values()):
+    if any(x.merged_adapters for place in places for x in place.switches.values()):
         return unjudged("the adapter is merged")
     if any(claim.files.not_plain for claim in claims.values()):
         return unjudged("this kind of LoRA adds something else than B A")
-    passes = _run_on_and_off(model, places, forward)
+    calls = Calls(places)
+    passes = _run_on_and_off(model, places, forward, calls)
     by_layer: dict[str, Parts] = {}
     for adapter, claim in claims.items():
         for name, factors in claim.factors():
@@ -112,33 +116,36 @@ def check_effect(
             effects.append(Effect(name, passes.layers[name], weight_OI, parts, initial))
         elif "expert" not in name:  # which a small batch need not reach
             silent.append(name)
-    if silent:
-        return fails(f"the forward pass does not go through {some(silent)}, which is adapted")
+    lost = (
+        f"the forward pass does not go through {some(silent)}, which is adapted" if silent else None
+    )
+    if problem := lost or calls.problem():
+        return fails(problem)
     if odd := [each.layer for each in effects if each.unpredicted]:
         return fails(f"{odd[0]} changes its output, the files predict none")
     return _judge(effects, passes, several=len(claims) > 1)
 
 
 def _run_on_and_off(
-    model: nn.Module, places: Sequence[LoraLayers], forward: Callable[[], Tensor]
+    model: nn.Module, places: Sequence[LoraLayers], forward: Callable[[], Tensor], calls: Calls
 ) -> Passes:
-    layers = {name: x for each in places for name, x in each.linear().items()}
+    layers = {name: x for each in places for name, x in each.layers.items()}
     seen: dict[str, dict[str, Any]] = {name: {} for name in layers}
 
-    def whole(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def whole(into: dict[str, Any], layer: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         if "eps" not in into:  # the first call alone, should a layer be shared or text generated
             eps = torch.finfo(output.dtype).eps
-            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output), eps=eps)
+            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output) / embed_scale(layer), eps=eps)
 
-    def below(into: dict[str, Any], _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def below(into: dict[str, Any], layer: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         if "base_NO" not in into:
-            into["base_NO"] = _rows(output)
+            into["base_NO"] = _rows(output) / embed_scale(layer)
 
     hooks = [(layer, partial(whole, seen[name])) for name, layer in layers.items()]
     hooks += [(x.get_base_layer(), partial(below, seen[name])) for name, x in layers.items()]
     # both passes uncompiled: they are compared to the last digits
     with eval_mode(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        with hooked(hooks):
+        with hooked([*hooks, *calls.hooks()]):
             on = _rows(forward())
         with switched_off(places):
             off = _rows(forward())
@@ -147,6 +154,8 @@ def _run_on_and_off(
 
 
 def _rows(x: Tensor) -> Tensor:
+    if not x.is_floating_point():  # token ids
+        return x.detach().reshape(-1)[:NUM_ROWS].cpu()
     return x.detach().reshape(-1, x.shape[-1])[:NUM_ROWS].to("cpu", torch.float64)
 
 

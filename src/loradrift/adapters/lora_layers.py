@@ -28,28 +28,41 @@ class LoraLayers:
     layers: dict[str, Any]
     """PEFT's LoRA layers, by name inside ``base``."""
 
-    heads: dict[str, Any]
-    """``modules_to_save``, by name inside ``base``."""
+    wrappers: dict[str, Any]
+    """Modules beside which PEFT put a trained copy (``modules_to_save``) or trained rows
+    (``trainable_token_indices``), by name inside ``base``."""
 
     adapter: str
     """Name under which PEFT keeps the adapter."""
 
+    holder: Any
+    """PEFT's own object, or the transformer that holds adapters itself."""
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """Everything of the adapter that can be switched off by itself."""
+        tokens = {
+            f"{name}.token_adapter": x.token_adapter
+            for name, x in self.wrappers.items()
+            if hasattr(x, "token_adapter")
+        }
+        return self.layers | self.wrappers | tokens
+
     def low_rank(self, module: str) -> LowRank | None:
         """A layer's factors as they are in memory; None if they do not fit each other."""
         layer = self.layers[module]
-        B, A = layer.lora_B[self.adapter].weight, layer.lora_A[self.adapter].weight
+        if self.adapter in layer.lora_A:
+            B, A = layer.lora_B[self.adapter].weight, layer.lora_A[self.adapter].weight
+        else:
+            B, A = layer.lora_embedding_B[self.adapter], layer.lora_embedding_A[self.adapter]
         if B.ndim != 2 or A.ndim != 2 or B.shape[1] != len(A):
             return None
         return LowRank(B.cpu(), A.cpu(), float(layer.scaling[self.adapter]))
 
-    def linear(self) -> dict[str, Any]:
-        """The layers whose change is ``scale * B A``."""
-        return {name: x for name, x in self.layers.items() if self.adapter in x.lora_A}
-
     def weight(self, module: str) -> Tensor:
         """The base weight under a layer, in float64 on the CPU, (O, I)."""
         layer = self.layers[module]
-        return as_matrix(layer.get_base_layer().weight, layer.fan_in_fan_out)
+        return as_matrix(layer.get_base_layer().weight, keeps_transposed(layer))
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,8 @@ class Claim:
     """What was taken out of the base's modules at the start (PiSSA)."""
 
     def factors(self) -> Iterator[tuple[str, Factors]]:
-        """The change of each linear layer that has one in the files, at this scale."""
-        for name in self.lora_layers.linear():
+        """The change of each layer that has one in the files, at this scale."""
+        for name in self.lora_layers.layers:
             if (factors := self.files.factors(name)) is not None:
                 yield name, factors.times(self.scale)
 
@@ -75,7 +88,7 @@ def find_lora_layers(model: nn.Module, adapter: str = DEFAULT) -> LoraLayers | N
     """The first place at which PEFT holds an adapter of this name; None if there is none."""
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
-    from peft.utils.other import ModulesToSaveWrapper
+    from peft.utils.other import AuxiliaryTrainingWrapper
 
     for where, module in model.named_modules():
         if isinstance(module, PeftModel):
@@ -91,15 +104,19 @@ def find_lora_layers(model: nn.Module, adapter: str = DEFAULT) -> LoraLayers | N
             if isinstance(x, LoraLayer) and (adapter in x.lora_A or adapter in x.lora_embedding_A)
         }
         if layers:
-            heads = {name: x for name, x in inside.items() if isinstance(x, ModulesToSaveWrapper)}
-            return LoraLayers(where, base, layers, heads, adapter)
+            wrappers = {
+                name: x
+                for name, x in inside.items()
+                if isinstance(x, AuxiliaryTrainingWrapper) and adapter in x._adapters
+            }
+            return LoraLayers(where, base, layers, wrappers, adapter, module)
     return None
 
 
 @contextmanager
 def switched_off(adapters: Iterable[LoraLayers]) -> Iterator[None]:
     """Use the layers' own switch: PEFT's context manager also changes which parameters train."""
-    modules = {x for each in adapters for x in (*each.layers.values(), *each.heads.values())}
+    modules = {x for each in adapters for x in each.switches.values()}
     before = {module: module._disable_adapters for module in modules}
     try:
         for module in modules:
@@ -124,6 +141,17 @@ def is_linear(module: nn.Module | None) -> bool:
 def is_transposed(module: nn.Module | None) -> bool:
     """Whether it is GPT-2's ``Conv1D``, which keeps its weight as (I, O)."""
     return type(module).__name__ == "Conv1D"
+
+
+def keeps_transposed(layer: Any) -> bool:
+    """Whether the weight below one of PEFT's layers is (I, O): Conv1D's, or an embedding's rows."""
+    return bool(layer.fan_in_fan_out) or isinstance(layer.get_base_layer(), nn.Embedding)
+
+
+def embed_scale(layer: Any) -> float:
+    """What a scaled embedding (Gemma's) multiplies its rows with; 1 of any other layer."""
+    base = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
+    return float(getattr(base, "embed_scale", 1.0))
 
 
 def as_matrix(weight: Tensor, transposed: bool) -> Tensor:

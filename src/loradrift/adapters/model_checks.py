@@ -1,16 +1,24 @@
 """What PEFT made of the files in memory: where it sits, which keys it took, with which scale."""
 
-import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import PREFIX, WEIGHTS, AdapterFiles
+from loradrift.adapters.base_checks import Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.file_checks import lone_factor
 from loradrift.adapters.lora_layers import Claim, LoraLayers
+from loradrift.adapters.part_checks import (
+    LiveParts,
+    check_lost,
+    check_saved,
+    check_zero,
+    difference,
+    not_the_files,
+)
 from loradrift.weights import LowRank, norm
 
 
@@ -33,18 +41,28 @@ def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding
 
 
 def check_claim(
-    own: Findings, claim: Claim, together: Collection[str], head: Mapping[str, Tensor] | None
+    own: Findings,
+    claim: Claim,
+    together: Collection[str],
+    head: Mapping[str, Tensor] | None,
+    read: Read | None,
 ) -> bool:
-    """Add to the checks of the files those of what PEFT made of them; False if the rest is moot."""
-    files = claim.files
-    own["keys"] = _keys(files, claim.lora_layers)
+    """Add to the checks of the files those of what PEFT made of them; False if the rest is moot.
+
+    ``read`` gives weights of the stored base, where there is one.
+    """
+    files, live = claim.files, LiveParts(claim.lora_layers)
+    own["keys"] = _keys(files, claim.lora_layers, live)
     own["active"] = _active(claim.lora_layers, together)
+    own |= _failing(check_lost(files, claim.lora_layers, live), own)
     if not own["consistent"].passed:
         contradicted = unjudged("the files contradict each other")
         own |= dict.fromkeys(("scale", "weights", "base", "effect"), contradicted)
         return False
-    own["head"] = _head(own["head"], claim, head)
+    own["head"] = _head(own["head"], files, head)
     own["scale"], own["weights"] = _scale(claim), _weights(claim)
+    own |= _failing(check_saved(claim, live), own)
+    own["parts"] = check_zero(claim, read)
     if files.odd_keys and False in (own["weights"].passed, own["keys"].passed):
         own["keys"] = fails(
             f"{len(files.odd_keys)} keys of {WEIGHTS} are not as PEFT writes and finds them, "
@@ -54,16 +72,17 @@ def check_claim(
     return True
 
 
-SAVED = re.compile(r"\.modules_to_save\.[^.]+(?=\.)")
-"""What PEFT puts between the name of a saved module and those of its parts."""
+def _failing(found: Findings, own: Findings) -> Findings:
+    """Those of the findings whose checks did not fail before."""
+    return {name: finding for name, finding in found.items() if own[name].passed is not False}
 
 
-def _keys(files: AdapterFiles, lora_layers: LoraLayers) -> Finding:
-    """Every key of the files has its module, and every adapted module its keys."""
-    names = {SAVED.sub("", name) for name, _ in lora_layers.base.named_modules()}
+def _keys(files: AdapterFiles, lora_layers: LoraLayers, live: LiveParts) -> Finding:
+    """Every key of the files has its place, and every adapted module its keys."""
+    names = {name for name, _ in lora_layers.base.named_modules()}
     layers, count = lora_layers.layers.keys(), len(files.parts) + len(files.saved)
     lost = [name for name in files.parts if name not in names]
-    lost += [key for key in files.saved if not _has_place(key, names)]
+    lost += [key for key in files.saved if key not in live.all]
     if lost:
         message = f"{len(lost)} of {count} modules in {WEIGHTS} are not in the model: {some(lost)}"
         return fails(message + _hint(lost, names), found=count - len(lost), keys=count)
@@ -76,12 +95,6 @@ def _keys(files: AdapterFiles, lora_layers: LoraLayers) -> Finding:
         message = f"{len(bare)} adapted modules have no keys in {WEIGHTS}: {some(bare)}"
         return fails(f"{message}; they keep the random start of PEFT", lacking=len(bare))
     return holds(f"{count} of {count} found their module", found=1.0)
-
-
-def _has_place(key: str, names: set[str]) -> bool:
-    """Whether a saved tensor's module exists; PEFT may have wrapped it."""
-    module = key.rpartition(".")[0]
-    return bool(module) and (module in names or module.removesuffix(".base_layer") in names)
 
 
 def _hint(lost: list[str], names: set[str]) -> str:
@@ -99,18 +112,29 @@ def _hint(lost: list[str], names: set[str]) -> str:
 
 def _active(lora_layers: LoraLayers, together: Collection[str]) -> Finding:
     """The adapter is active in every layer, with no others than those that are to be."""
-    layers, adapter = lora_layers.layers, lora_layers.adapter
-    if off := [name for name, x in layers.items() if x.disable_adapters]:
-        disabled = f"the adapters are disabled in {len(off)} of {len(layers)} layers"
+    places, adapter = lora_layers.switches, lora_layers.adapter
+    if off := [name for name, x in places.items() if x.disable_adapters]:
+        which = "" if len(off) == len(places) else f", {some(off)}"
+        disabled = f"the adapters are disabled in {len(off)} of {len(places)} layers{which}"
         return fails(f"{disabled}: call enable_adapter_layers()")
-    if other := [x.active_adapters for x in layers.values() if adapter not in x.active_adapters]:
+    if other := {name: x for name, x in places.items() if not _is_active(x, adapter)}:
+        active = next(iter(other.values())).active_adapters
+        which = "" if len(other) == len(places) else f", {some(other)}"
         return fails(
-            f"{adapter} is not the active adapter in {len(other)} layers: active is "
-            f"{', '.join(other[0]) or 'none'}; call set_adapter('{adapter}')"
+            f"{adapter} is not the active adapter in {len(other)} layers{which}: active is "
+            f"{', '.join(active) or 'none'}; call set_adapter('{adapter}')"
         )
-    if crowd := {name for x in layers.values() for name in x.active_adapters} - set(together):
+    if crowd := {name for x in places.values() for name in x.active_adapters} - set(together):
         return fails(f"beside {adapter} also active: {some(crowd)}")
-    return holds(f"{adapter} is active in {len(layers)} layers")
+    return holds(f"{adapter} is active in {len(places)} layers")
+
+
+def _is_active(place: Any, adapter: str) -> bool:
+    """Whether a layer uses the adapter; of saved modules only the first adapter's can be used."""
+    from peft.utils.other import ModulesToSaveWrapper
+
+    active = place.active_adapters
+    return adapter in (active[:1] if isinstance(place, ModulesToSaveWrapper) else active)
 
 
 def _scale(claim: Claim) -> Finding:
@@ -145,37 +169,28 @@ def _weights(claim: Claim) -> Finding:
             live = live - claim.initial[name]
         else:  # the scale is the business of its own check
             live = LowRank(live.B_OR, live.A_RI, wanted.scale)
-        gap = norm(wanted - live) / max(norm(wanted), 1e-300)
+        same = all(map(alike, (live.B_OR, live.A_RI), (wanted.B_OR, wanted.A_RI)))
+        gap = 0.0 if same else norm(wanted - live) / max(norm(wanted), 1e-300)
         worst, where = max((worst, where), (gap, name))
     if not where:
-        return unjudged("no linear layer is adapted")
-    layers, adapter = claim.lora_layers.linear().values(), claim.lora_layers.adapter
-    # adapters may be loaded in a lower precision
-    if worst > 4 * max(torch.finfo(x.lora_A[adapter].weight.dtype).eps for x in layers) + 1e-5:
+        return unjudged("no layer is adapted")
+    if worst > 1e-5:
         differ = f"is not that of {WEIGHTS}: they differ by {worst:.2g} of it"
         stale = f"B A of {where} in memory {differ}; the file is stale, or was not loaded"
         return fails(stale, worst=worst)
     return holds(f"B A in memory are those of the file to {worst:.1g}", worst=worst)
 
 
-def _head(saved: Finding, claim: Claim, head: Mapping[str, Tensor] | None) -> Finding:
-    """The head in memory must be the one in the files."""
+def _head(saved: Finding, files: AdapterFiles, head: Mapping[str, Tensor] | None) -> Finding:
+    """The head of a run's task must be the one in its files."""
+    stored = files.head or {}
     if not saved.passed:
         return saved
-    files, adapter = claim.files, claim.lora_layers.adapter
-    live = dict(head or {})
-    stored = dict(files.head or {}) if head is not None else {}
-    for name, wrapper in claim.lora_layers.heads.items():
-        if adapter in wrapper.modules_to_save:
-            state = wrapper.modules_to_save[adapter].state_dict()
-            live |= {f"{name}.{key}": value for key, value in state.items()}
-            stored |= {k: v for k, v in files.saved.items() if k.startswith(f"{name}.")}
-    for key, value in live.items():
+    for key, value in (head or {}).items():
         if key not in stored or stored[key].shape != value.shape:
             return fails(f"the files hold no {key} of shape {tuple(value.shape)}")
-        gap = float((stored[key] - value.detach().cpu().double()).abs().max())
-        if gap > 1e-2 * float(stored[key].abs().max()) + 1e-12:
-            return fails(f"{key} in memory is not the file's: off by {gap:.2g}")
+        if gap := difference(value, stored[key]):
+            return fails(not_the_files(key, gap))
     return saved
 
 
@@ -190,6 +205,6 @@ def initial_factors(
     }
     return {
         module: LowRank(B, names[f"{module}.lora_A"], float(layer.scaling[adapter]))
-        for module, layer in lora_layers.linear().items()
+        for module, layer in lora_layers.layers.items()
         if (B := names.get(f"{module}.lora_B")) is not None
     }

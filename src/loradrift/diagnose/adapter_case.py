@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.adapters import AdapterFiles, Check, Fingerprints, read_files
-from loradrift.adapters.adapter_files import CONFIG, HEAD
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import HEAD
 from loradrift.adapters.base_checks import open_stored
 from loradrift.adapters.check_result import Finding, Findings, holds, ordered, unjudged
 from loradrift.adapters.file_checks import check_files

@@ -11,7 +11,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from loradrift.adapters.adapter_files import CONFIG, AdapterFiles
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import AdapterFiles
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.loaded_base import MAX_TOKENS, TEXTS, LoadedBase
 from loradrift.models import check_path

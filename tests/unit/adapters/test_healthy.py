@@ -132,7 +132,7 @@ def test_put_in_by_transformers_itself_and_its_json(folder, model_folder):
     written = judged(folder, model_folder).to_json()
     assert written["passed"] is True
     assert set(written["files"]) == {cases.CONFIG, cases.WEIGHTS}
-    assert len({check["name"] for check in written["checks"]}) == 13
+    assert len({check["name"] for check in written["checks"]}) == 14
 
 
 NAMES = ("norm.weight", "layers.0.norm.weight", "layers.1.norm.weight")

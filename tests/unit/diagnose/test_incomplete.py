@@ -87,7 +87,6 @@ def test_a_base_without_its_tokenizers_files_is_judged_on_any_tokens(tmp_path):
 UNUSUAL = {
     "target_parameters": {"target_parameters": ["q_proj.weight"], "target_modules": ["v_proj"]},
     "layer_replication": {"layer_replication": [(0, 2), (1, 2)]},
-    "an embedding alone": {"target_modules": ["embed_tokens"]},
 }
 
 
