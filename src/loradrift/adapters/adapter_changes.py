@@ -31,7 +31,7 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
         factors, key = files.factors(module), f"{module}.weight"
         assert factors is not None
         change = changes[module] = factors.low_rank
-        shape = base.shapes.get(key) if base else None
+        shape = base.matrix_shape(key) if base else None
         if base is not None and shape != tuple(change.shape):
             what = other_shape(module, change.shape, shape or "none", str(base.folder))
             raise UserError(f"{folder / WEIGHTS}: {what}")
@@ -49,8 +49,7 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
 def _check_whole_change(files: AdapterFiles) -> None:
     """Refuse an adapter whose change is more than its factors, or is not all there."""
     config, path = files.config, files.folder / CONFIG
-    odd = files.not_plain or ("fan_in_fan_out" if config.get("fan_in_fan_out") else None)
-    if odd:
+    if odd := files.not_plain:
         what = f"{odd}={config[odd]} makes the change another one than scale * B A"
         raise UserError(f"{path}: {what}: not supported")
     start = str(config.get("init_lora_weights"))

@@ -23,8 +23,9 @@ class Dense(NamedTuple):
     key: str
 
     def read(self) -> Tensor:
-        """The difference in float64."""
-        return self.tuned.read(self.key) - self.base.read(self.key)
+        """The difference in float64, of a linear map as (O, I)."""
+        change = self.tuned.read(self.key) - self.base.read(self.key)
+        return change.T if self.base.keeps_transposed(self.key) else change
 
 
 class Dora(NamedTuple):
@@ -37,7 +38,7 @@ class Dora(NamedTuple):
 
     def read(self) -> Tensor:
         """:func:`~loradrift.weights.dora_change` of the stored weight."""
-        return dora_change(self.base.read(self.key), self.factors, self.magnitude_O)
+        return dora_change(self.base.matrix(self.key), self.factors, self.magnitude_O)
 
 
 def read_change(change: LowRank | Dense | Dora) -> Change:

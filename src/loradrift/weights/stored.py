@@ -1,8 +1,10 @@
 """Full weights in a model folder, read one tensor at a time. Never a pickle."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,12 @@ from loradrift.config import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+CONV1D = ("clvp", "decision_transformer", "gpt2", "imagegpt", "openai-gpt")
+"""Architectures of transformers whose :data:`TRANSPOSED` layers are ``Conv1D``."""
+
+TRANSPOSED = re.compile(r"(.*\.)?(c_attn|c_fc|c_proj|q_attn)\.weight")
+"""Keys of weights that ``Conv1D`` keeps as (inputs, outputs)."""
+
 AGAIN = (
     "copy the folder here again, or, if it is a run's, move the run away and repeat its own command"
 )
@@ -45,6 +53,24 @@ class StoredWeights:
         path = self._files[key]
         with opened(path) as file:
             return finite(file.get_tensor(key), path, key)
+
+    def matrix(self, key: str) -> Tensor:
+        """The weight of a linear map as (outputs, inputs), however the model keeps it."""
+        return self.read(key).T if self.keeps_transposed(key) else self.read(key)
+
+    def matrix_shape(self, key: str) -> tuple[int, ...] | None:
+        """The shape of :meth:`matrix`; None where there is no such weight."""
+        shape = self.shapes.get(key)
+        return shape[::-1] if shape and self.keeps_transposed(key) else shape
+
+    def keeps_transposed(self, key: str) -> bool:
+        """Whether it is the weight of a ``Conv1D``, by the architecture in ``config.json``."""
+        return self._architecture in CONV1D and TRANSPOSED.fullmatch(key) is not None
+
+    @cached_property
+    def _architecture(self) -> object:
+        path = self.folder / "config.json"
+        return read_json(path).get("model_type") if path.is_file() else None
 
     def _find(self) -> tuple[set[str], list[Path]]:
         """The keys that the index promises, if there is one, and the files to look into."""

@@ -143,7 +143,7 @@ def _measure(
     every = weights.read_full(base, base).modules if opened else ()
     modules = [name for name in every if layer_of(name) is not None]
     for module in track(modules, "weights", transient=True, disable=not modules):
-        weight_OI = base.read(f"{module}.weight")
+        weight_OI = base.matrix(f"{module}.weight")
         is_compared = any(each.is_compared(module) for each in opened)
         base_weight = weight_OI, weights.svd(weight_OI) if is_compared else None
         for each in list(opened):

@@ -21,6 +21,8 @@ QUERY = [f"model.layers.{layer}.self_attn.q_proj" for layer in (0, 1)]
 GATE = "model.layers.1.mlp.gate_proj"
 """LoRA leaves it alone."""
 
+MODEL_TYPE = "llama"
+
 SHRINK = 0.1
 """Full fine-tuning's change of the first query, in units of the weight itself."""
 
@@ -74,7 +76,7 @@ def write_study(folder: Path, seeds: Sequence[int] = (1, 2), sizes=DEFAULT) -> P
     """A base model and the arms' runs with weights, ``base`` and ``runs`` below ``folder``."""
     base = folder / "base"
     base.mkdir(parents=True)
-    (base / "config.json").write_text("{}")
+    (base / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE}))
     save_file(base_weights(), base / "model.safetensors")
     model = ModelConfig(name="local", path=str(base), weights="pretrained")
     digest = model_fingerprint(model, seed=0, cache=folder / "cache")

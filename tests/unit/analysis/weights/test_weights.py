@@ -4,6 +4,7 @@ import math
 import shutil
 
 import numpy as np
+import planted_weights
 import pytest
 import torch
 from adapter_cases import edit
@@ -75,6 +76,25 @@ def test_new_directions_are_intruders_outside_of_the_base_subspace(weights, meth
     assert found["kind"] == "q_proj"
     assert 0 < found["intruders_control"] <= 10
     assert 0 <= found["intruders_random"] <= 10
+
+
+def test_what_a_model_keeps_transposed_is_measured_like_any_other(weights, tmp_path, monkeypatch):
+    """GPT-2's layers: the same weights, stored as inputs by outputs, below the same adapter."""
+    save, ends = planted_weights.save_file, ("c_attn.weight", "c_fc.weight")
+
+    def transposed(tensors, path):
+        save({k: x.T.contiguous() if k.endswith(ends) else x for k, x in tensors.items()}, path)
+
+    monkeypatch.setattr(planted_weights, "MODEL_TYPE", "gpt2")
+    monkeypatch.setattr(planted_weights, "QUERY", [f"h.{i}.attn.c_attn" for i in (0, 1)])
+    monkeypatch.setattr(planted_weights, "GATE", "h.1.mlp.c_fc")
+    monkeypatch.setattr(planted_weights, "save_file", transposed)
+    found = measured(write_study(tmp_path)).modules.sort_values(["method", "seed", "layer", "kind"])
+    expected = weights.modules.replace({"q_proj": "c_attn", "gate_proj": "c_fc"})
+    expected = expected.sort_values(["method", "seed", "layer", "kind"])
+    columns = ["relative_norm", "overlap_left", "overlap_right", "overlap_left_random", "intruders"]
+    assert list(found["kind"]) == list(expected["kind"])
+    np.testing.assert_allclose(found[columns], expected[columns], rtol=1e-4, atol=1e-6)
 
 
 def test_what_learned_nothing_or_was_changed_by_one_arm_has_no_rank_and_the_head_no_row(weights):
