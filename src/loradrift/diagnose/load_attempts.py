@@ -92,7 +92,13 @@ def _try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Lo
     """Put the adapter into ``loaded``, and compare."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's about lost keys: they are judged here
-        off_BD = loaded.outputs().double()
+        try:
+            off_BD = loaded.outputs().double()
+        except Exception as error:  # whatever a model raises for which no input can be made up
+            given = (
+                f"base={case.base}: its forward pass fails on made-up {', '.join(loaded.inputs)}"
+            )
+            raise UserError(f"{given}: {_line(str(error) or type(error).__name__)}") from None
         if not off_BD.isfinite().all():
             raise UserError(f"base={case.base}: its outputs are NaN or infinite")
         try:
@@ -109,7 +115,7 @@ def _try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Lo
             loaded.model,
             {DEFAULT: 1.0},
             {DEFAULT: case.files.folder},
-            loaded.outputs,
+            loaded.results,
             base=case.reference,
             prints=case.prints,
             recorded=recorded_files(case.run),

@@ -26,7 +26,8 @@ class LoadedBase:
     """A model with a place for an adapter; ``model`` changes when PEFT is put around it."""
 
     kind: str
-    """``causal LM``, ``classifier``, ``transformer``, ``run``, ``sentence-transformers``."""
+    """``causal LM``, ``classifier``, ``transformer``, ``run``, ``sentence-transformers``, or, of
+    everything else, ``model``."""
 
     loader: str
     """The library's class for it."""
@@ -35,7 +36,9 @@ class LoadedBase:
     inner: str
     """Name of the transformer inside ``model``, where a second path puts the adapter."""
 
-    ids_BT: Tensor
+    inputs: dict[str, Tensor]
+    """A few rows for the forward pass, by argument; none where texts go in."""
+
     head: nn.Linear | None = None
     """The head of a run's task."""
 
@@ -56,8 +59,20 @@ class LoadedBase:
         """One embedding (B, D) for each text, by the high-level call where it gives one."""
         if self.kind == "sentence-transformers":
             return torch.as_tensor(self.core.encode(TEXTS, show_progress_bar=False))
+        if self.kind == "model":
+            return self.results()
         states = partial(self.model, output_hidden_states=True)
         return self._each(lambda row: states(input_ids=row).hidden_states[-1][:, -1])
+
+    def results(self) -> Tensor:
+        """What the model returns first, be it logits or states (B, features)."""
+        if self.kind == "sentence-transformers":
+            return self.outputs()
+        rows = range(len(next(iter(self.inputs.values()))))
+        slices = [{key: x[i : i + 1] for key, x in self.inputs.items()} for i in rows]
+        # PEFT's own call of an encoder with a decoder passes on what not every one takes
+        call = self.core if self.kind == "model" else self.model
+        return torch.cat([_first(call(**inputs)) for inputs in slices])
 
     def called(self) -> Tensor:
         """What ``encode``, ``generate``, or the task's forward gives (B, features)."""
@@ -67,15 +82,13 @@ class LoadedBase:
             case "run" if self.head is not None:
                 classifier = Classifier(Backbone(self.model), self.head.out_features, seed=0)
                 classifier.head = self.head
-                mask_BT = torch.ones_like(self.ids_BT)
-                logits_BC: Tensor = classifier.eval()(self.ids_BT, mask_BT)
+                ids_BT = self.inputs["input_ids"]
+                logits_BC: Tensor = classifier.eval()(ids_BT, torch.ones_like(ids_BT))
                 return logits_BC
             case "causal LM" | "run":
                 return self._each(self._first_generated)
-            case "classifier":
-                return self._each(lambda row: self.model(input_ids=row).logits.flatten(1))
             case _:
-                return self._each(lambda row: self.model(input_ids=row).last_hidden_state[:, -1])
+                return self.results()
 
     def by_hand(self) -> Tensor:
         """The same by a forward pass through the adapted transformer itself."""
@@ -106,7 +119,7 @@ class LoadedBase:
 
     def _each(self, call: Callable[[Tensor], Tensor]) -> Tensor:
         """Row by row: a classifier without a padding token takes one at a time."""
-        return torch.cat([call(self.ids_BT[i : i + 1]) for i in range(len(self.ids_BT))])
+        return torch.cat([call(row_T[None]) for row_T in self.inputs["input_ids"]])
 
     def _encoded_by_hand(self) -> Tensor:
         """Tokens, transformer, and every module after it."""
@@ -118,3 +131,10 @@ class LoadedBase:
             features = module(features)
         embedding_BD: Tensor = features["sentence_embedding"]
         return embedding_BD
+
+
+def _first(output: Any) -> Tensor:
+    """The first numbers of a model's output, of a text those of its last token."""
+    numbers = (x for x in output.to_tuple() if isinstance(x, Tensor) and x.is_floating_point())
+    first: Tensor = next(numbers)
+    return first[:, -1] if first.ndim == 3 else first.flatten(1)

@@ -2,19 +2,21 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import AdapterFiles
 from loradrift.config import ModelConfig, UserError
-from loradrift.diagnose.loaded_base import MAX_TOKENS, TEXTS, LoadedBase
+from loradrift.diagnose.loaded_base import LoadedBase
+from loradrift.diagnose.made_up_inputs import made_up_inputs
+from loradrift.diagnose.model_class import choose_class, kind_of
 from loradrift.models import check_path
 
 SENTENCES = "modules.json"
@@ -24,9 +26,6 @@ FAILURES = (
     OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 """What transformers raises of a model that is damaged or absent."""
-
-BLOCKS = ("layers.", "layer.", "h.", "blocks.", "encoder.", "decoder.")
-"""How a module's name begins inside a transformer without a head around it."""
 
 
 @contextmanager
@@ -49,12 +48,17 @@ def quiet() -> Iterator[None]:
 @quiet()
 def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
     """Load the base model in eval mode, as the class that the adapter is for."""
+    import transformers
+    from transformers import AutoConfig
+
     if (files.folder / SENTENCES).is_file() or _is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)
-    kind, loader, options = _kind(files, base)
     with _failures_named(base):
-        model, loaded = loader.from_pretrained(
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+    name, options = choose_class(files, config)
+    with _failures_named(base):
+        model, loaded = getattr(transformers, name).from_pretrained(
             base,
             use_safetensors=True,
             trust_remote_code=False,
@@ -63,6 +67,7 @@ def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
             **options,
         )
     inner = model.base_model_prefix if hasattr(model, model.base_model_prefix) else ""
+    kind = kind_of(name, model)
     _check_loaded(base, kind, inner, loaded)
     head = None
     if is_run:
@@ -70,30 +75,9 @@ def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
         if files.head is not None and {"weight", "bias"} <= files.head.keys():
             head = nn.Linear(*files.head["weight"].shape[::-1])
             head.load_state_dict(files.head)
-    ids_BT = _token_ids(base, model)
-    return LoadedBase(kind, loader.__name__, model.eval(), inner, ids_BT, head, options)
-
-
-def _kind(files: AdapterFiles, base: str) -> tuple[str, Any, dict[str, Any]]:
-    """Which of transformers' classes, by the adapter's task and the base's architecture."""
-    import transformers
-
-    with _failures_named(base):
-        config = transformers.AutoConfig.from_pretrained(base, trust_remote_code=False)
-    if config.is_encoder_decoder:
-        what = f"base={base} is an encoder with a decoder ({config.model_type})"
-        raise UserError(f"{what}: only models of one transformer are judged")
-    architecture = (getattr(config, "architectures", None) or [""])[0]
-    task = files.config.get("task_type")
-    if task == "SEQ_CLS" or (task is None and architecture.endswith("SequenceClassification")):
-        heads = ("score.weight", "classifier.weight")
-        labels = [len(x) for key, x in files.saved.items() if key.endswith(heads)]
-        options = {"num_labels": labels[0]} if labels else {}
-        return "classifier", transformers.AutoModelForSequenceClassification, options
-    headless = all(name.startswith(BLOCKS) for name in files.parts)
-    if task == "CAUSAL_LM" or (task is None and "CausalLM" in architecture and not headless):
-        return "causal LM", transformers.AutoModelForCausalLM, {}
-    return "transformer", transformers.AutoModel, {}
+    inputs = made_up_inputs(base, model)
+    inner = "" if kind == "model" else inner  # the adapter's names are of the whole of it
+    return LoadedBase(kind, name, model.eval(), inner, inputs, head, options)
 
 
 def _sentence_transformer(base: str) -> LoadedBase:
@@ -106,8 +90,8 @@ def _sentence_transformer(base: str) -> LoadedBase:
     with _failures_named(base):
         place = {"device": "cpu", "trust_remote_code": False}
         model = SentenceTransformer(base, model_kwargs=options, **place)
-    kind, loader, ids_BT = "sentence-transformers", "SentenceTransformer", torch.zeros(0, 0)
-    return LoadedBase(kind, loader, model.eval(), inner_name(model), ids_BT)
+    kind, loader = "sentence-transformers", "SentenceTransformer"
+    return LoadedBase(kind, loader, model.eval(), inner_name(model), {})
 
 
 def inner_name(model: Any) -> str:
@@ -121,23 +105,6 @@ def inner_name(model: Any) -> str:
         "the first module of the sentence-transformers model keeps its transformer neither as "
         f"model nor as auto_model, but has {', '.join(inside)}"
     )
-
-
-def _token_ids(base: str, model: Any) -> Tensor:
-    """The texts' tokens, cut to one length so that nothing is padded."""
-    from transformers import AutoTokenizer
-
-    rows: list[list[int]] = []
-    with suppress(OSError, ValueError):
-        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-        rows = [tokenizer(text)["input_ids"] for text in TEXTS]
-    count = int(model.config.vocab_size)
-    # without its files transformers may give a tokenizer that knows no word; any tokens will do
-    if not (rows and all(row and max(row) < count for row in rows)):
-        tokens = range(1, 13 * MAX_TOKENS, 13)
-        rows = [[(7 * i + token) % count for token in tokens] for i in range(len(TEXTS))]
-    length = min(MAX_TOKENS, *map(len, rows))
-    return torch.tensor([row[:length] for row in rows])
 
 
 def _is_sentence_model(base: str) -> bool:
