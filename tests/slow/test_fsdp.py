@@ -76,3 +76,19 @@ def test_other_heads_and_methods_are_sharded_too(compute, overrides):
     folder, record = compute("trainer=fsdp", *TYPED, *overrides)
     assert record.status == "success"
     assert list((folder / "model").glob("*.safetensors"))
+
+
+def test_two_processes_move_last_bits_as_one_does(compute):
+    still = ("method=full_finetune", "method.optim.lr=1e-30", "method.optim.head_lr=1e-30")
+
+    def first_weights(*typed):
+        return weights(compute(*still, *typed)[0])
+
+    one = first_weights("trainer.rounding=1")
+    for trainer in ("ddp", "fsdp"):
+        many = first_weights(*TYPED, f"trainer={trainer}", "trainer.rounding=1")
+        for name, value in many.items():
+            torch.testing.assert_close(value, one[name], rtol=0, atol=1e-20, msg=name)
+    base = first_weights("trainer.rounding=0")
+    moved = torch.cat([((one[name] - value) != 0)[value != 0] for name, value in base.items()])
+    assert moved.all()

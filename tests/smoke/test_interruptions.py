@@ -13,7 +13,10 @@ from loradrift.config import UserError
 
 
 def test_a_killed_run_resumes_to_the_same_bits(compute, train_here, start, tmp_path):
-    typed = ("task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2", "seed=7")
+    typed = (
+        "task=mrpc", "method=lora", "method.dropout=0.1", "trainer.accumulate=2",
+        "trainer.rounding=1", "seed=7",
+    )  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     compute(*typed, runs=whole)
     process = start(*typed, runs=killed)

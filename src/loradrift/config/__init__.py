@@ -98,9 +98,12 @@ class Config:
             )
         if baseline and method.name not in task.baselines:
             raise UserError(f"method={method.name} is not for task={task.name}")
-        if baseline and self.task.min_train_accuracy is not None:
-            no_effect = f"has no effect on method={method.name}, which does not train"
-            raise UserError(f"task.min_train_accuracy {no_effect}")
+        training = self.task.min_train_accuracy, self.trainer.rounding
+        keys = ("task.min_train_accuracy", "trainer.rounding")
+        for key, value in zip(keys, training, strict=True):
+            if baseline and value:
+                no_effect = f"has no effect on method={method.name}, which does not train"
+                raise UserError(f"{key} {no_effect}")
         if isinstance(self.model, TinyModelConfig):
             length, positions = self.task.max_length, self.model.max_positions
             rule = f"at most model.max_positions={positions}"

@@ -118,6 +118,10 @@ class TrainerConfig:
     threads: int | None = None
     """CPU threads of torch; null leaves torch's own choice."""
 
+    rounding: int = 0
+    """``n`` moves the first weights that train to neighbouring floating-point numbers, by the
+    ``n``-th draw: the same run but for its rounding. 0 leaves them."""
+
     @property
     def sharded(self) -> bool:
         """Whether the processes divide the parameters among them (``trainer=fsdp``)."""
@@ -133,7 +137,8 @@ class TrainerConfig:
         if self.sharded:
             check(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
             check(not self.compile, "trainer.compile", "false with fsdp", self.compile)
-        check(self.gradient_clip >= 0, "trainer.gradient_clip", "at least 0", self.gradient_clip)
+        for key in ("gradient_clip", "rounding"):
+            check(getattr(self, key) >= 0, f"trainer.{key}", "at least 0", getattr(self, key))
 
 
 @dataclass(kw_only=True)

@@ -17,6 +17,7 @@ from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.callbacks.overfit import StopWhenOverfit
 from loradrift.callbacks.progress import ProgressLines, StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
+from loradrift.callbacks.rounding import Rounding
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, TrainedConfig
@@ -87,6 +88,8 @@ def build_callbacks(
         BestCheckpoint(best, metric, higher_is_better=higher, last_step=total_steps),
         ResumePoint(cell.last_checkpoint, config.trainer.checkpoint_every),
     ]
+    if config.trainer.rounding:
+        callbacks.append(Rounding(config.seed, config.trainer.rounding))
     if config.search.trial is not None:
         from loradrift.sweeping.reporting import Reporter
 

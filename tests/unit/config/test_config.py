@@ -84,6 +84,8 @@ def test_there_are_few_files_and_they_are_flat():
         (["method=pissa", "method.dora=true"], "method.init=pissa and method.dora=true do not go"),
         (["method=majority", "method.name=mode"], "method.name must be one of majority, random"),
         (["method=majority", "experiment=overfit"], "task.min_train_accuracy has no effect on"),
+        (["method=majority", "trainer.rounding=1"], "trainer.rounding has no effect on method=maj"),
+        (["trainer.rounding=-1"], "trainer.rounding must be at least 0, got -1"),
         (["trainer.threads=0"], "trainer.threads must be positive, got 0"),
         (["method.init=random"], "method.init must be one of default, gaussian, pissa, got random"),
         (["method.optim.lr=-1"], "method.optim.lr must be positive, got -1.0"),
