@@ -5,11 +5,9 @@ from pathlib import Path
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import MAGNITUDE, WEIGHTS, AdapterFiles, read_files
 from loradrift.adapters.file_checks import lone_factor, misfit, other_shape
+from loradrift.adapters.starts import takes_from_base
 from loradrift.config import UserError
 from loradrift.weights import Dora, LowRank, StoredWeights
-
-MOVES_BASE = ("corda", "loftq", "lora_ga", "olora", "pissa")
-"""Starts of LoRA that take the adapter's first product out of the base weight."""
 
 
 def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, LowRank | Dora]:
@@ -52,13 +50,8 @@ def _check_whole_change(files: AdapterFiles) -> None:
     if odd := files.not_plain:
         what = f"{odd}={config[odd]} makes the change another one than scale * B A"
         raise UserError(f"{path}: {what}: not supported")
-    start = str(config.get("init_lora_weights"))
-    if start.startswith(MOVES_BASE):
-        raise UserError(
-            f"{path}: init_lora_weights={start} took a part out of the base weight, so the factors "
-            "are not the change against it; save the adapter converted "
-            "(path_initial_model_for_weight_conversion)"
-        )
+    if why := takes_from_base(files):
+        raise UserError(why)
     others = [
         f"{module}.{part}"
         for module, parts in files.parts.items()

@@ -9,6 +9,7 @@ A module's scale is its own configuration's: alpha / R, or alpha / sqrt(R) for r
 import hashlib
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 from loradrift.adapters.adapter_config import CONFIG, read_config
 from loradrift.config import UserError
 from loradrift.weights import LowRank, dora_change
-from loradrift.weights.stored import finite, opened
+from loradrift.weights.stored import finite, is_pickle, opened
 
 WEIGHTS = "adapter_model.safetensors"
 HEAD = "head.safetensors"
@@ -116,7 +117,7 @@ class AdapterFiles:
     def _setting(self, key: str, patterns: str, module: str) -> float:
         """The first pattern that matches takes precedence, as in PEFT."""
         for pattern, value in (self.config.get(patterns) or {}).items():
-            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            if matches(pattern, module):
                 return float(value)
         return float(self.config[key])
 
@@ -130,6 +131,11 @@ class AdapterFiles:
             return None  # DoRA measures an embedding along its other side
         change = LowRank(parts[f"{kind}_B"], parts[f"{kind}_A"], self.scale(module))
         return Factors(change, parts.get("lora_B.bias"), parts.get(MAGNITUDE))
+
+
+def matches(pattern: str, module: str) -> bool:
+    """Whether a key of ``rank_pattern`` or ``alpha_pattern`` means this module, as in PEFT."""
+    return re.fullmatch(rf"(.*\.)?({pattern})", module) is not None
 
 
 def plain_key(key: str) -> str:
@@ -166,9 +172,7 @@ def read_files(folder: Path) -> AdapterFiles:
         raise UserError(f"{folder} is no adapter: it has no {CONFIG}")
     config = read_config(folder / CONFIG)
     if not path.is_file():
-        pickled = [name.name for name in (*folder.glob("*.bin"), *folder.glob("*.pt"))]
-        why = f"; {pickled[0]} is a pickle, which can run code and is not loaded" if pickled else ""
-        raise UserError(f"{folder} holds no {WEIGHTS}{why}")
+        raise UserError(f"{folder} holds no {WEIGHTS}{_misnamed(folder)}")
     parts: dict[str, dict[str, Tensor]] = {}
     saved: dict[str, Tensor] = {}
     odd: list[str] = []
@@ -190,6 +194,26 @@ def read_files(folder: Path) -> AdapterFiles:
     names = (CONFIG, WEIGHTS) if head is None else (CONFIG, WEIGHTS, HEAD)
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
+
+
+TRAINER = ("optimizer", "rng_state", "scaler", "scheduler", "training_args")
+"""How files begin that transformers' Trainer puts beside an adapter."""
+
+
+def _misnamed(folder: Path) -> str:
+    """What lies there instead of the weights: they under another name, or a pickle."""
+    suffixes = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in suffixes]
+    others = [path for path in found if path.name != HEAD and not path.name.startswith(TRAINER)]
+    for path in others:
+        with suppress(UserError), opened(path) as file:
+            if any("lora_" in key for key in file.keys()):  # noqa: SIM118 - no mapping
+                return f"; {path.name} is a safetensors file under another name"
+    for path in others:
+        if is_pickle(path):
+            return f"; {path.name} is a pickle, which can run code and is not loaded"
+    names = [path.name for path in others if path.stem == Path(WEIGHTS).stem]
+    return f"; {names[0]} is neither a whole safetensors file nor a pickle" if names else ""
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -1,17 +1,18 @@
 """``certify``: are these adapters really applied in this model?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from loradrift.adapters.adapter_files import read_files
-from loradrift.adapters.base_checks import Fingerprints, check_base, open_stored, reader
+from loradrift.adapters.adapter_files import Factors, read_files
+from loradrift.adapters.base_checks import OTHER_BASE, Fingerprints, check_base, open_stored, reader
 from loradrift.adapters.check_result import Certificate, Finding, Findings, fails, ordered
 from loradrift.adapters.file_checks import check_files
 from loradrift.adapters.forward_check import check_effect
 from loradrift.adapters.lora_layers import Claim, find_lora_layers
 from loradrift.adapters.model_checks import check_claim, check_placement, initial_factors
+from loradrift.adapters.starts import check_start
 from loradrift.config import UserError
 
 
@@ -76,6 +77,9 @@ def certify(
         if check_claim(own, claim, adapters, head, read):
             claims[adapter] = claim
     bases = {adapter: check_base(claim, stored, prints) for adapter, claim in claims.items()}
+    for adapter, claim in claims.items():
+        if start := check_start(claim.files, _layers(claim)):
+            bases[adapter] = {"base": start, "merged_once": OTHER_BASE}
     # below the others, a base that one adapter was merged into looks like another base
     merged = [adapter for adapter, each in bases.items() if each["merged_once"].passed is False]
     for adapter in merged or bases:
@@ -84,6 +88,14 @@ def certify(
     if claims and claims.keys() == adapters.keys():
         joined["effect"] = check_effect(model, claims, forward)
     return Certificate(ordered(joined), digests)
+
+
+def _layers(claim: Claim) -> Iterator[tuple[Tensor, Factors]]:
+    """The base weight of each layer that fits its factors, and these."""
+    for name, factors in claim.factors():
+        weight_OI = claim.lora_layers.weight(name)
+        if name not in claim.initial and weight_OI.shape == factors.low_rank.shape:
+            yield weight_OI, factors
 
 
 def _join(found: Mapping[str, Findings]) -> Findings:

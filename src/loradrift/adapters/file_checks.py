@@ -1,8 +1,7 @@
 """What an adapter's files say: whole, consistent, learned, and of the shapes of a base model."""
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from torch import nn
@@ -11,9 +10,13 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
+from loradrift.adapters.target_checks import pattern_problems, target_problems
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
+
+ROWS = "trainable_tokens_delta"
+"""How the key of an embedding's trained rows ends."""
 
 REBUILT = ("target_parameters", "layer_replication")
 """Settings of PEFT under which the adapted model has other modules than the base."""
@@ -57,7 +60,7 @@ def _consistent(files: AdapterFiles) -> Finding:
             "model's own modules"
         )
     problems = [line for module in files.parts if (line := misfit(files, module))]
-    problems += _targets(files)
+    problems += [*pattern_problems(files), *target_problems(files)]
     if problems:
         more = f" ({len(problems)} such)" if len(problems) > 1 else ""
         return fails(problems[0] + more, problems=len(problems))
@@ -101,27 +104,6 @@ def lone_factor(files: AdapterFiles) -> str | None:
             other = "lora_B" if kinds == ["lora_A"] else "lora_A"
             return f"{WEIGHTS} has no {other} for {module}"
     return None
-
-
-def _targets(files: AdapterFiles) -> Iterator[str]:
-    """Targets without factors, and factors outside of the targets, by PEFT's rule."""
-    targets = files.config.get("target_modules")
-    if isinstance(targets, str) and targets != "all-linear":
-        odd = [name for name in files.parts if not re.fullmatch(targets, name)]
-        yield from (f"{name} does not match target_modules={targets} of {CONFIG}" for name in odd)
-    if not isinstance(targets, list):
-        return
-    excluded = files.config.get("exclude_modules") or []
-    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
-    for target in targets:
-        wanted = not f".{target}".endswith(out)
-        if wanted and not any(f".{name}".endswith(f".{target}") for name in files.parts):
-            yield f"target_modules names {target}, which has no keys in {WEIGHTS}"
-    ends = tuple(f".{target}" for target in targets)
-    tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
-    for name in files.parts:
-        if not tied and not f".{name}".endswith(ends):
-            yield f"{name} has keys in {WEIGHTS} and is none of target_modules in {CONFIG}"
 
 
 def _learned(files: AdapterFiles, which: str) -> Finding:
@@ -216,25 +198,38 @@ def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
 
 
 def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
-    """Modules of ``modules_to_save`` of another shape, or with a parameter that the file lacks."""
+    """Modules of ``modules_to_save`` of another shape, or which the file lacks in part or whole."""
     ends = tuple(f".{name}" for name in files.config.get("modules_to_save") or [])
     saved = files.saved
     heads = {name: x for name, x in model.named_modules() if f".{name}".endswith(ends)}
+    some_saved = any(f".{end.strip('.')}." in f".{key}" for key in saved for end in ends)
     for name, head in heads.items():
-        others = [k for k in saved if k.startswith(f"{name}.")]
         for parameter, weight in head.named_parameters(name, remove_duplicate=False):
             key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)
-            if key is None and others:  # one that is lost whole is the files' own check's business
-                lost = f"{WEIGHTS} has lost {parameter}, and holds {others[0]} beside it"
-                yield "head", fails(lost)
+            if key is None and some_saved:  # without any it is the files' own check's business
+                yield "head", head_lost(name, parameter, saved)
             elif key is not None and saved[key].shape != weight.shape:
                 shapes = f"{tuple(saved[key].shape)} in {WEIGHTS}, and {tuple(weight.shape)}"
                 yield "head", fails(f"{key} has shape {shapes} in the model")
 
 
+def head_lost(module: str, parameter: str, saved: Iterable[str]) -> Finding:
+    """What fails where a saved module, or a parameter of it, is not in the files."""
+    beside = next((key for key in saved if key.startswith(f"{module}.")), None)
+    if beside is not None:
+        return fails(f"{WEIGHTS} has lost {parameter}, and holds {beside} beside it")
+    named = f"modules_to_save of {CONFIG} names it, and it would be the base's, or random"
+    return fails(f"{WEIGHTS} has lost all of {module}: {named}")
+
+
 def _rows_lost(files: AdapterFiles, _: nn.Module) -> Misfits:
     """Rows of the embedding that were trained, and which the file lacks."""
     indices = files.config.get("trainable_token_indices")
-    if indices and not any(key.endswith("trainable_tokens_delta") for key in files.saved):
-        lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
-        yield "keys", fails(lost, lacking=1)
+    if indices and not any(key.endswith(ROWS) for key in files.saved):
+        yield "keys", rows_lost()
+
+
+def rows_lost() -> Finding:
+    """What fails where an embedding's trained rows are not in the files."""
+    lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
+    return fails(lost, lacking=1)

@@ -10,11 +10,9 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import FACTOR, WEIGHTS, AdapterFiles, plain_key
 from loradrift.adapters.base_checks import Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some
+from loradrift.adapters.file_checks import ROWS, head_lost, rows_lost
 from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale
 from loradrift.models.hooks import Hook
-
-ROWS = "trainable_tokens_delta"
-"""How the key of an embedding's trained rows ends."""
 
 UNTRAINED = "all zeros, not trained or not saved"
 
@@ -47,35 +45,18 @@ class LiveParts:
 def check_lost(files: AdapterFiles, lora_layers: LoraLayers, live: LiveParts) -> Findings:
     """Name what is trained beside the factors and not in the files; empty where all is there."""
     lost = live.lost(files)
-    if rows := [key for key in lost if key.endswith(ROWS)]:
-        return {"keys": rows_lost(len(rows))}
-    if heads := [key for key in lost if _is_in(key, lora_layers.wrappers)]:
-        return {"head": head_lost(heads, files.saved)}
+    if any(key.endswith(ROWS) for key in lost):
+        return {"keys": rows_lost()}
+    for name in lora_layers.wrappers:
+        for key in sorted(lost):
+            if key.startswith(f"{name}."):
+                return {"head": head_lost(name, key, files.saved)}
     if lost:
         biases = sum("bias" in key for key in live.own if not FACTOR.fullmatch(key))
         what = f"{WEIGHTS} has lost {len(lost)} of {biases} biases, {some(lost)}"
         why = f"which bias={files.config.get('bias')} of {CONFIG} trains; the base's stand there"
         return {"keys": fails(f"{what}, {why}", lacking=len(lost))}
     return {}
-
-
-def rows_lost(count: int) -> Finding:
-    """The finding that trained rows of an embedding are not in the files."""
-    lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
-    return fails(lost, lacking=count)
-
-
-def head_lost(lost: list[str], saved: Mapping[str, Tensor]) -> Finding:
-    """The finding that a part of a saved module, or all of it, is not in the files."""
-    first = sorted(lost)[0]
-    module = first.rpartition(".")[0]
-    beside = next((key for key in saved if key.startswith(f"{module}.")), None)
-    if beside is not None:
-        return fails(f"{WEIGHTS} has lost {first}, and holds {beside} beside it")
-    return fails(
-        f"{WEIGHTS} has lost all of {module}, which modules_to_save of {CONFIG} names: "
-        "it would be the base's own, or random"
-    )
 
 
 def check_saved(claim: Claim, live: LiveParts) -> Findings:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from loradrift.adapters import Check
+from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import WEIGHTS
 from loradrift.diagnose.loaded_base import LoadedBase
 
@@ -39,6 +40,19 @@ save_file({{key: x.clone() for key, x in weights.items()}}, {})"""
 """Code that reads tensors and nothing else from a pickle."""
 
 
+RENAME = """\
+from pathlib import Path
+Path({}).rename({})"""
+
+START = """\
+import json
+from pathlib import Path
+path = Path({})
+config = json.loads(path.read_text())
+path.write_text(json.dumps(config | {{"init_lora_weights": {}}}, indent=2))"""
+"""Code that gives an adapter its start back: PEFT then takes it out of the base when it loads."""
+
+
 @dataclass(frozen=True)
 class Advice:
     """The diagnosis."""
@@ -71,8 +85,11 @@ def _change(failed: Check, adapter: str, load: str) -> str:
         return diagnose_command(adapter, f"<{which}>")
     if failed.passed is None:
         return UNKNOWN
-    if pickle := re.search(r"([^\s/]+) is a pickle", failed.message):
-        return UNPICKLE.format(_quoted(f"{adapter}/{pickle[1]}"), _quoted(f"{adapter}/{WEIGHTS}"))
+    if file := re.search(r"(?:; |/)([^/;]+) is a (pickle|safetensors)", failed.message):
+        code = UNPICKLE if file[2] == "pickle" else RENAME
+        return code.format(_quoted(f"{adapter}/{file[1]}"), _quoted(f"{adapter}/{WEIGHTS}"))
+    if start := re.search(r"as init_lora_weights=(\w+) starts it", failed.message):
+        return START.format(_quoted(f"{adapter}/{CONFIG}"), _quoted(start[1]))
     rows = failed.figures.get("rows", 0)
     return CHANGES.get(what, AGAIN).format(adapter=adapter, load=load, rows=rows)
 

@@ -15,6 +15,8 @@ from loradrift.config import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLE = "is a pickle under the name of a safetensors file; it can run code and is not loaded"
+
 CONV1D = ("clvp", "decision_transformer", "gpt2", "imagegpt", "openai-gpt")
 """Architectures of transformers whose :data:`TRANSPOSED` layers are ``Conv1D``."""
 
@@ -92,20 +94,19 @@ class StoredWeights:
 def opened(path: Path) -> Iterator[Any]:
     """An open safetensors file; UserError if it is absent, a pickle or damaged, also while read."""
     try:
-        _refuse_pickle(path)
+        if is_pickle(path):
+            raise UserError(f"{path} {PICKLE}")
         with safe_open(path, framework="pt") as file:
             yield file
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
 
 
-def _refuse_pickle(path: Path) -> None:
+def is_pickle(path: Path) -> bool:
     """A safetensors file begins with its header's length; a pickle or a zip of one does not."""
     with path.open("rb") as file:
         start = file.read(9)
-    if start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[8:9] != b"{"):
-        what = "is a pickle under the name of a safetensors file; it can run code and is not loaded"
-        raise UserError(f"{path} {what}")
+    return start.startswith(b"PK\x03\x04") or (start[:1] == b"\x80" and start[8:9] != b"{")
 
 
 def finite(tensor: Tensor, path: Path, key: str) -> Tensor:

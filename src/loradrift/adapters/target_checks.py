@@ -1,0 +1,55 @@
+"""Where the modules that a configuration names are not those of the weights."""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles, matches
+
+
+def target_problems(files: AdapterFiles) -> Iterator[str]:
+    """Targets without factors, and factors outside of the targets, by PEFT's rule."""
+    targets = files.config.get("target_modules")
+    if isinstance(targets, str) and targets != "all-linear":
+        odd = [name for name in files.parts if not re.fullmatch(targets, name)]
+        yield from (f"{name} does not match target_modules={targets} of {CONFIG}" for name in odd)
+    if not isinstance(targets, list):
+        return
+    excluded = files.config.get("exclude_modules") or []
+    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
+    for target in targets:
+        wanted = not f".{target}".endswith(out)
+        if wanted and not any(f".{name}".endswith(f".{target}") for name in files.parts):
+            yield f"target_modules names {target}, which has no keys in {WEIGHTS}"
+    ends = tuple(f".{target}" for target in targets)
+    tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
+    for name in files.parts:
+        if tied or _is_target(files.config, name):
+            continue
+        what = "is none of target_modules"
+        if f".{name}".endswith(ends):
+            what = f"is in none of layers_to_transform={files.config.get('layers_to_transform')}"
+        yield f"{name} has keys in {WEIGHTS} and {what} in {CONFIG}"
+
+
+def _is_target(config: Mapping[str, Any], name: str) -> bool:
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    keys = ("target_modules", "layers_to_transform", "layers_pattern")
+    return bool(
+        check_target_module_exists(SimpleNamespace(**{k: config.get(k) for k in keys}), name)
+    )
+
+
+def pattern_problems(files: AdapterFiles) -> Iterator[str]:
+    """Patterns of the configuration that match no module: their values are never used."""
+    for setting in ("rank_pattern", "alpha_pattern"):
+        for pattern in files.config.get(setting) or {}:
+            if not any(matches(pattern, name) for name in files.parts):
+                yield f"{setting} of {CONFIG} names {pattern}, which matches no module of {WEIGHTS}"
+    patterns = files.config.get("layers_pattern") or []
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        if not any(re.match(rf"(.*\.)?{pattern}\.\d+\.", name) for name in files.parts):
+            yield f"layers_pattern of {CONFIG} names {pattern}, which no module of {WEIGHTS} is in"
