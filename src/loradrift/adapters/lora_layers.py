@@ -157,8 +157,3 @@ def embed_scale(layer: Any) -> float:
 def as_matrix(weight: Tensor, transposed: bool) -> Tensor:
     """A stored weight as (O, I), in float64 on the CPU."""
     return (weight.T if transposed else weight).detach().cpu().double()
-
-
-def matrix_of(layer: Any) -> Tensor:
-    """The weight of a linear layer without an adapter, as (O, I)."""
-    return as_matrix(layer.weight, is_transposed(layer))

@@ -29,7 +29,7 @@ CHANGES = {
 
 MERGE = """\
 from loradrift.diagnose import merge_adapter
-merge_adapter({}, {}, "merged")  # then load merged, without PEFT"""
+print(merge_adapter({}, {}, "merged"))  # then load merged, without PEFT"""
 
 UNPICKLE = """\
 import torch

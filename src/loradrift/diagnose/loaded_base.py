@@ -90,6 +90,10 @@ class LoadedBase:
             case _:
                 return self.results()
 
+    def everything(self) -> tuple[Tensor, ...]:
+        """Outputs of the inside, and of what stands on it, in float64."""
+        return self.outputs().double(), self.results().double()
+
     def by_hand(self) -> Tensor:
         """The same by a forward pass through the adapted transformer itself."""
         if self.kind == "sentence-transformers":

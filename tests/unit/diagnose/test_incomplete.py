@@ -28,7 +28,8 @@ HARMED = {
     "the prefix": (
         {}, lambda ts: {key.removeprefix("base_model.model."): x for key, x in ts.items()},
         "keys: 12 keys of adapter_model.safetensors are not as .*they must begin with "
-        "'base_model.model.'", "from loradrift.diagnose import merge_adapter\nmerge_adapter\\("),
+        "'base_model.model.'",
+        "from loradrift.diagnose import merge_adapter\\nprint\\(merge_adapter\\("),
 }  # fmt: skip
 for target in ("down_proj", "embed_tokens"):
     for how in ("or", "and"):

@@ -1,0 +1,103 @@
+"""A merged model gives what PEFT gives, after it was written and read back; else it is refused."""
+
+import adapter_cases as cases
+import pytest
+import torch
+from adapter_cases import load_adapter, write_adapter, write_base
+from transformers import AutoModelForCausalLM
+
+from loradrift.config import UserError
+from loradrift.diagnose import merge, merge_adapter
+
+HEAD = {"modules_to_save": ["lm_head"]}
+EMBEDDING = {"target_modules": ["embed_tokens", "q_proj"]}
+CASES = {
+    "a head": (HEAD, True),
+    "an adapted embedding": (EMBEDDING, True),
+    "an embedding and what is tied to it": (EMBEDDING | {"ensure_weight_tying": True}, True),
+    "DoRA and biases": ({"use_dora": True, "bias": "lora_only", "lora_bias": True}, False),
+    "rows": ({"trainable_token_indices": [1, 40, 41]}, False),
+}
+"""What is trained, and whether the head and the embedding have different weights from then on."""
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory):
+    """A base whose head is its embedding."""
+    options = {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True}
+    return write_base(tmp_path_factory.mktemp("merge") / "tied", "llama", **options)
+
+
+def outputs(model):
+    with torch.no_grad():
+        return cases.forward(model.eval())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_gives_what_peft_gives(name, tied, tmp_path):
+    config, untied = CASES[name]
+    folder = write_adapter(tmp_path / "adapter", tied, size=0.2, **config)
+    merged = merge_adapter(folder, str(tied), tmp_path / "merged")
+    assert bool(merged.untied) == ("no longer tied" in str(merged)) == untied
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    wanted, before = outputs(load_adapter(folder, tied)), outputs(cases.load_base(tied))
+    torch.testing.assert_close(outputs(found), wanted, rtol=0, atol=1e-5)
+    assert (wanted - before).abs().max() > 1e-2
+    assert merged.largest < 1e-5 and merged.gap < 1e-4
+
+
+def test_a_base_in_half_precision_is_merged_in_float32_and_rounded_once(tmp_path):
+    base = write_base(tmp_path / "base", "llama", dtype="bfloat16")
+    folder = write_adapter(tmp_path / "adapter", base, size=0.2)
+    merged = merge_adapter(folder, str(base), tmp_path / "merged")
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype="auto")
+    exact = load_adapter(folder, base, dtype=torch.float32).merge_and_unload()
+    assert (found.dtype, merged.dtype) == (torch.bfloat16, "bfloat16")
+    for key, x in exact.state_dict().items():
+        assert torch.equal(x.bfloat16(), found.state_dict()[key])
+    shift = (outputs(found.float()) - outputs(exact)).abs().max()
+    assert 1e-4 < shift <= merged.largest < 1e-1
+    assert f"no output differs by more than {merged.largest:.2g}" in str(merged)
+
+
+def test_what_does_not_come_back_is_an_error(tied, tmp_path, monkeypatch):
+    """As a transformers that ties the head to the embedding again would lose it."""
+    folder = write_adapter(tmp_path / "adapter", tied, size=0.2, **HEAD)
+    write = merge._write
+
+    def tied_again(loaded, *args):
+        loaded.model.config.tie_word_embeddings = True
+        write(loaded, *args)
+
+    monkeypatch.setattr(merge, "_write", tied_again)
+    with pytest.raises(UserError, match="does not load as it was written: its outputs differ by"):
+        merge_adapter(folder, str(tied), tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+
+
+REFUSED = {
+    "a start that was taken out": (
+        {"init_lora_weights": "pissa", "convert": False, "size": 1e-3}, lambda f: None,
+        "init_lora_weights=pissa took a part out of the base weight"),
+    "a start that the JSON denies": (
+        {"init_lora_weights": "pissa", "convert": False, "size": 1e-3},
+        lambda f: cases.edit(f, init_lora_weights=True), "as init_lora_weights=pissa starts it"),
+    "parameters": (
+        {"target_parameters": ["q_proj.weight"], "target_modules": ["v_proj"]}, lambda f: None,
+        r"target_parameters is set, and more than scale \* B A would have to be merged"),
+    "a key of no place": (
+        {}, lambda f: cases.rewrite(f, lambda ts: ts | {"foo.weight": torch.ones(2)}),
+        "foo.weight has 0 places in LlamaForCausalLM"),
+    "rows of no known tokens": (
+        {"trainable_token_indices": [1, 40]},
+        lambda f: cases.edit(f, trainable_token_indices=[1]), "its tokens cannot be told from"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_merged_is_refused(name, tied, tmp_path):
+    config, harm, message = REFUSED[name]
+    folder = write_adapter(tmp_path / "adapter", tied, **config)
+    harm(folder)
+    with pytest.raises(UserError, match=message):
+        merge_adapter(folder, str(tied), tmp_path / "merged")
