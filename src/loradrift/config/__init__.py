@@ -88,7 +88,8 @@ class Config:
         check(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
         task, method = self.task.facts, self.method
         baseline = isinstance(method, BaselineConfig)
-        own = "base" if task.from_scratch else "baselines" if baseline else "production"
+        own = "rounding" if self.trainer.rounding else "production"
+        own = "base" if task.from_scratch else "baselines" if baseline else own
         self.phase = self.phase or own
         check(self.phase in RUN_PHASES, "phase", one_of(RUN_PHASES), self.phase)
         if task.from_scratch != isinstance(method, FromScratchConfig):

@@ -9,10 +9,12 @@ from loradrift.config.tasks import TASKS
 
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 
-PHASES = ("sanity", "baselines", "base", "search", "production", "analysis", "report")
+PHASES = (
+    "sanity", "baselines", "base", "search", "production", "rounding", "analysis", "report",
+)  # fmt: skip
 """A study's phases, in the order in which they run."""
 
-RUN_PHASES = PHASES[:5]
+RUN_PHASES = PHASES[:6]
 """Phases that are made of runs."""
 
 APART = ("sanity", "search")
@@ -32,7 +34,10 @@ class StudyConfig:
     """Methods that train; the baselines are the phase's own."""
 
     seeds: list[int] = field(default_factory=list)
-    """Seeds of the production runs; 5 are advised where the evaluation split is small."""
+    """Seeds of the production runs; the scale gives as many as its runs are cheap."""
+
+    roundings: int = 2
+    """How many times the first seed's runs are made again with ``trainer.rounding=1``, 2, …"""
 
     trials: int = 10
     """Trials of each search, in total."""
@@ -54,6 +59,7 @@ class StudyConfig:
             check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
         check_positive(self, "study", "trials")
+        check(self.roundings >= 0, "study.roundings", "at least 0", self.roundings)
 
 
 @dataclass(kw_only=True)

@@ -66,7 +66,7 @@ class RunRecord:
     """Which kind of work the cell is."""
 
     phase: str = "production"
-    """What the work is for: ``sanity``, ``baselines``, ``base``, ``search``, ``production``."""
+    """What the work is for: one of ``config.RUN_PHASES``."""
 
     overrides: list[str] = field(default_factory=list)
     """The command line, as typed."""

@@ -47,6 +47,8 @@ def read_arguments(
             raise UserError(f"{text}: {why}")
         elif key == "phase":
             raise UserError(f"{text}: a study says itself what a run is for: study.phases=[…]")
+        elif key == "trainer.rounding":
+            raise UserError(f"{text}: a study has a phase for this: study.roundings=2")
         elif override.is_sweep_override() and key in LISTS:
             listed = f"{key}=[{text.partition('=')[2]}]"
             raise UserError(f"{text}: a study has one {key}, a list: {listed}")

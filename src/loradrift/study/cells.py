@@ -19,8 +19,11 @@ SANITY_KEYS = ("best", "data.train_rows", "task.max_steps", "task.epochs")
 """What is typed for the production, and not for a sanity check, which has rows and steps of its
 own."""
 
-CELL_PHASES = ("sanity", "baselines", "production")
+CELL_PHASES = ("sanity", "baselines", "production", "rounding")
 """Phases that are made of cells."""
+
+SEARCHED = ("production", "rounding")
+"""Those of them whose cells train with what a search has found."""
 
 
 class StudyCell(NamedTuple):
@@ -38,6 +41,7 @@ def plan_cells(
     """The cells of one of :data:`CELL_PHASES`; ``typed`` is what they share."""
     cells: list[StudyCell] = []
     seeds = study.seeds if phase == "production" else study.seeds[:1]
+    draws = [[f"trainer.rounding={n}"] for n in range(1, study.roundings + 1)]
     for task in study.tasks:
         for method in TASKS[task].baselines if phase == "baselines" else study.methods:
             overrides = [f"task={task}", f"method={method}"]
@@ -54,7 +58,8 @@ def plan_cells(
                 found = found_values(program.settings, task, method).is_file()
                 best = ["best=true"] if found and not is_typed("best", typed) else []
                 overrides = [*best, *typed, *overrides]
-            cells += seed_cells(program, overrides, seeds)
+            for draw in draws if phase == "rounding" else [[]]:
+                cells += seed_cells(program, [*overrides, *draw], seeds)
     return cells
 
 

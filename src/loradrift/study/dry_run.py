@@ -25,16 +25,25 @@ class Line(NamedTuple):
     """Estimated from the finished ones; None where there are none."""
 
 
-def cell_lines(phase: str, cells: Iterable[StudyCell]) -> list[Line]:
-    """One line for each task and method."""
-    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.config.task.name, cell.config.method.name].append(cell.record)
+def cell_lines(
+    phase: str, cells: Iterable[StudyCell], alike: Iterable[StudyCell] = ()
+) -> list[Line]:
+    """One line for each task and method; cells of another phase that are ``alike`` take as long."""
+    groups, others = _records(cells), _records(alike)
     lines = []
     for place, records in groups.items():
         finished = [record for record in records if record]
-        lines.append(_line(phase, place, len(records), len(finished), finished))
+        timed = finished or [record for record in others[place] if record]
+        lines.append(_line(phase, place, len(records), len(finished), timed))
     return lines
+
+
+def _records(cells: Iterable[StudyCell]) -> dict[tuple[str, str], list[RunRecord | None]]:
+    """The records of the cells by task and method."""
+    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.config.task.name, cell.config.method.name].append(cell.record)
+    return groups
 
 
 def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:

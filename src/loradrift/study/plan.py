@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loradrift.config import PHASES, Config, StudyConfig
 from loradrift.study.analyses import step_of
-from loradrift.study.cells import CELL_PHASES, StudyCell, is_typed, plan_cells
+from loradrift.study.cells import CELL_PHASES, SEARCHED, StudyCell, is_typed, plan_cells
 from loradrift.study.disk import check_disk, study_sizes
 from loradrift.study.dry_run import Line, base_lines, cell_lines, search_lines, step_line
 from loradrift.study.hydra_program import Program
@@ -29,7 +29,8 @@ class StudyPlan:
     @property
     def phases(self) -> list[str]:
         """The chosen phases in the order in which they run."""
-        return [phase for phase in PHASES if phase in self.study.phases]
+        left_out = () if self.study.roundings else ("rounding",)
+        return [each for each in PHASES if each in self.study.phases and each not in left_out]
 
     def cells(self, phase: str) -> list[StudyCell]:
         """The cells of a phase, as they were when it was first looked at."""
@@ -52,6 +53,8 @@ class StudyPlan:
                     lines += self.search_lines
                 case "analysis" | "report":
                     lines.append(step_line(phase, step_of(phase, self.settings)))
+                case "rounding":
+                    lines += cell_lines(phase, self.cells(phase), self.cells("production"))
                 case _:
                     lines += cell_lines(phase, self.cells(phase))
         return lines
@@ -65,15 +68,17 @@ class StudyPlan:
 
     def warn(self) -> None:
         """Say so if trials that are left may find other values than finished cells have."""
-        if "search" not in self.phases or "production" not in self.phases:
+        phases = [phase for phase in self.phases if phase in SEARCHED]
+        if "search" not in self.phases or not phases:
             return
         left = {(line.task, line.method) for line in self.search_lines if line.done < line.number}
-        made = [cell for cell in self.cells("production") if cell.record]
+        made = [cell for phase in phases for cell in self.cells(phase) if cell.record]
         made = [cell for cell in made if is_typed("best", cell.overrides)]
         if left & {(cell.config.task.name, cell.config.method.name) for cell in made}:
             print(
-                "production cells have the best values so far; where the trials that are left find "
-                "others, they are refused, and study.phases=[production] force=true makes them anew"
+                f"{' and '.join(phases)} cells have the best values so far; where the trials that "
+                f"are left find others, they are refused, and study.phases=[{','.join(phases)}] "
+                "force=true makes them anew"
             )
 
     def check_disk(self) -> str:

@@ -163,7 +163,8 @@ def work(config: Config) -> float:
 
 def place(config: Config) -> str:
     """A cell in few words."""
-    return f"{config.task.name} {config.method.name} seed {config.seed}"
+    draw = f" rounding {config.trainer.rounding}" if config.trainer.rounding else ""
+    return f"{config.task.name} {config.method.name} seed {config.seed}{draw}"
 
 
 def score(config: Config) -> str:

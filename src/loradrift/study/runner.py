@@ -13,7 +13,7 @@ from loradrift.cli.job_summary import note_finished
 from loradrift.config import UserError
 from loradrift.study.analyses import analyse
 from loradrift.study.arguments import read_arguments
-from loradrift.study.cells import CELL_PHASES, is_typed
+from loradrift.study.cells import CELL_PHASES, SEARCHED, is_typed
 from loradrift.study.checkpoints import drop_last
 from loradrift.study.dry_run import print_listing, print_memory
 from loradrift.study.hydra_program import Program
@@ -44,7 +44,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     if searches:
         validate_searches(program, study, typed)
         validate_number(plan.search_lines)
-    elif "production" in plan.phases and not is_typed("best", typed):
+    elif {*SEARCHED} & {*plan.phases} and not is_typed("best", typed):
         validate_found(settings, plan.search_lines)
     if study.dry_run:
         print_listing(study.name, plan.lines())
@@ -90,7 +90,8 @@ class StudyRun:
                 for task in plan.study.tasks:
                     for method in plan.study.methods:
                         plan.program.search(search_arguments(plan.typed, task, method))
-                plan.forget("production")  # it uses what was found
+                for each in SEARCHED:
+                    plan.forget(each)
             case "analysis" | "report":
                 analyse(phase, plan.settings, plan.program.storage)
             case _:

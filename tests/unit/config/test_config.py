@@ -111,7 +111,7 @@ def test_there_are_few_files_and_they_are_flat():
         (["data=local"], "data.root must be the folder of the official files"),
         (["data.root=x"], "data.root must be left out with data=embedded"),
         (["data.name=web"], "data.name must be one of embedded, local, hub, got web"),
-        (["phase=report"], "phase must be one of sanity, baselines, .*, production, got report"),
+        (["phase=report"], "phase must be one of sanity, baselines, .*, rounding, got report"),
         (["data.train_rows=0"], "data.train_rows must be positive, got 0"),
         (["data.validation_rows=0"], "data.validation_rows must be positive, got 0"),
         (["data.evaluation_split=train"], "data.evaluation_split must be dev or test, got train"),

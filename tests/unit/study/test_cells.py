@@ -15,6 +15,7 @@ from loradrift.config import PHASES, StudyConfig, UserError, identity
 from loradrift.runs import Status, open_run
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import found_values, plan_cells, seed_cells
+from loradrift.study.plan import StudyPlan
 
 AXES = {"tasks": ["sst2"], "methods": ["lora"], "seeds": [1]}
 LOADER = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
@@ -35,6 +36,7 @@ def test_a_mistake_names_the_key_the_rule_and_the_value():
         (["seed=1", "study.seeds=[2]"], r"seed=1 and study.seeds say the same: type one of them"),
         (["study.name=a,b"], r"study.name=a,b: study=main varies task, method and seed alone"),
         (["experiment=overfit"], r"experiment=overfit: .* own: study.phases=\[sanity\]"),
+        (["trainer.rounding=1"], r"trainer.rounding=1: .* a phase for this: study.roundings=2"),
         (["phase=search"], r"phase=search: a study says itself what a run is for: study.phases="),
         (["study.seeds=1,2"], r"study.seeds=1,2: a study has one study.seeds, .*=\[1,2\]"),
         (["search=lora"], r"search=lora: study=main searches by itself, .*phases=\[search\]"),
@@ -51,6 +53,7 @@ def test_values_are_judged_at_the_door():
         *(({axis: []}, rf"{axis} must be a list of at least one, got \[\]") for axis in AXES),
         ({"phases": ["produce"]}, r"phases must be some of sanity, .* report, got produce"),
         ({"seeds": [-1]}, r"seeds must be in \[0, 2\^32\), got -1"),
+        ({"roundings": -1}, r"roundings must be at least 0, got -1"),
         ({"trials": 0}, r"trials must be positive, got 0"),
     ):
         with pytest.raises(UserError, match=f"study.{message}"):
@@ -60,6 +63,11 @@ def test_values_are_judged_at_the_door():
 def test_only_the_small_scale_leaves_out_the_search(load):
     assert set(PHASES) - set(load("study=drift").study.phases) == {"search"}
     assert tuple(load("study=drift", "scale=paper").study.phases) == PHASES
+
+
+def test_the_cheap_scale_has_more_seeds(load):
+    tiny, paper = (load("study=drift", f"scale={each}").study.seeds for each in ("tiny", "paper"))
+    assert (len(tiny), len(paper)) == (5, 3) and tiny[:3] == paper
 
 
 def test_a_run_is_the_same_whatever_else_its_study_holds(load):
@@ -131,3 +139,33 @@ def test_production_uses_what_was_found_whichever_phases_are_picked(program, tmp
         [cell] = plan_cells("production", program, study, typed)
         assert cell.config.method.rank == rank
         assert fnmatch(cell.config.variant, variant)
+
+
+@pytest.mark.parametrize(("found", "best"), [(False, ""), (True, "best=True,")])
+def test_roundings_are_the_first_seeds_production_but_for_one_key(program, tmp_path, found, best):
+    program.settings = replace(program.settings, results=str(tmp_path))
+    study = StudyConfig(name="drift", **{**AXES, "seeds": [7, 8]}, roundings=3)
+    if found:
+        path = found_values(program.settings, "sst2", "lora")
+        path.parent.mkdir(parents=True)
+        path.write_text("method.rank: 16")
+    typed = ["study=drift", f"results={tmp_path}", "trainer.accumulate=2"]
+    whole, *_ = plan_cells("production", program, study, typed)
+    cells = plan_cells("rounding", program, study, typed)
+    variants = [f"{best}trainer.accumulate=2,trainer.rounding={n}" for n in (1, 2, 3)]
+    assert [cell.config.variant for cell in cells] == variants
+    for number, cell in enumerate(cells, start=1):
+        config = cell.config
+        assert config.phase == "rounding" and whole.config.phase == "production"
+        assert config.trainer.rounding == number
+        same = replace(config, trainer=replace(config.trainer, rounding=0))
+        assert identity(same) == identity(whole.config)
+    assert plan_cells("rounding", program, replace(study, roundings=0), typed) == []
+
+
+def test_no_roundings_are_no_phase(program):
+    def phases(**options):
+        study = StudyConfig(phases=["rounding", "production"], **AXES, **options)
+        return StudyPlan(program, program.settings, study, []).phases
+
+    assert phases() == ["production", "rounding"] and phases(roundings=0) == ["production"]

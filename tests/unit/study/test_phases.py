@@ -14,14 +14,15 @@ from loradrift.runs.record import git_state
 from loradrift.study import disk
 
 SANITY = ",experiment=overfit,task.max_steps=150"
-PHASES = "study.phases=[sanity,baselines,production,analysis]"
+PHASES = "study.phases=[sanity,baselines,production,rounding,analysis]"
+ONCE = "study.roundings=1"
 
 
 @pytest.fixture(scope="module")
 def whole(run, tmp_path_factory):
     """A study of two seeds, its cells in two other processes, and what it said."""
     folder = tmp_path_factory.mktemp("whole")
-    typed = (PHASES, "study.seeds=[1,2]", "hydra.launcher.n_jobs=2")
+    typed = (PHASES, "study.seeds=[1,2]", ONCE, "hydra.launcher.n_jobs=2")
     out, err = run(folder, *typed, launcher=None)
     assert not err
     return folder, out
@@ -30,20 +31,22 @@ def whole(run, tmp_path_factory):
 def test_the_phases_run_in_order_and_leave_their_cells(whole):
     folder, out = whole
     said = re.findall(r"^phase (\w+)", out, re.M)
-    assert said == ["sanity", "baselines", "production", "analysis"]
+    assert said == ["sanity", "baselines", "production", "rounding", "analysis"]
     wanted = [
         [f"drift.sanity/sst2/{each}{SANITY}/seed=1" for each in ("full_finetune", "lora")],
         [f"drift/sst2/{each}/seed=1" for each in ("majority", "random", "zero_shot")],
         [f"drift/sst2/{each}/seed={n}" for each in ("full_finetune", "lora") for n in (1, 2)],
+        [f"drift/sst2/{each},trainer.rounding=1/seed=1" for each in ("full_finetune", "lora")],
     ]
     cells = begun(folder / "runs")
     phases = [read_record(folder / "runs" / each).phase for each in cells]
-    assert phases == ["sanity"] * 2 + ["baselines"] * 3 + ["production"] * 4
+    numbers = {"sanity": 2, "baselines": 3, "production": 4, "rounding": 2}
+    assert phases == [phase for phase, number in numbers.items() for _ in range(number)]
     found = iter(cells)  # those of one phase begin in any order
     assert [sorted(islice(found, len(phase))) for phase in wanted] == wanted
     assert not list(found)
     assert re.search(r"sst2\W+lora\W+7\W+1 MiB", out)  # the memory of each task and method
-    assert not list(folder.rglob("last.ckpt")) and len(list(folder.rglob("best.ckpt"))) == 6
+    assert not list(folder.rglob("last.ckpt")) and len(list(folder.rglob("best.ckpt"))) == 8
     assert (folder / "results/drift_analysis/drift_analysis_results.json").is_file()
     assert not (folder / "results/report.html").exists()  # that is the report's phase
 
@@ -52,17 +55,17 @@ def test_while_it_runs_there_are_few_plain_lines_and_the_rest_is_in_the_log(whol
     folder, out = whole
     table = out.index("Finished runs")
     said, log = out[:table], (folder / re.search(r"full log: (\S+)", out)[1]).read_text()
-    assert said.startswith("study drift: 9 cells, 0 finished already; full log: ")
-    assert re.search(r"^production: cell 9 of 9, .* accuracy 80.0 %$", said, re.M)
-    assert len(re.findall(r"^\w+: cell \d", said, re.M)) <= 9
+    assert said.startswith("study drift: 11 cells, 0 finished already; full log: ")
+    assert re.search(r"^rounding: cell 11 of 11, .* rounding 1, accuracy 80.0 %$", said, re.M)
+    assert len(re.findall(r"^\w+: cell \d", said, re.M)) <= 11
     assert "HYDRA" not in out + log and "starting" not in out
-    assert log.count(": starting\n") == 9
+    assert log.count(": starting\n") == 11
 
 
 def test_what_is_done_is_skipped_and_shown(whole, run):
     folder, first = whole
     before, jobs = contents(folder / "results"), len(begun(folder / "runs"))
-    out, _ = run(folder, PHASES, "study.seeds=[1,2]")
+    out, _ = run(folder, PHASES, "study.seeds=[1,2]", ONCE)
     assert len(begun(folder / "runs")) == jobs
     assert "phase production: 4 cells, 4 finished already" in out
     if not git_state()["dirty"]:
@@ -74,10 +77,11 @@ def test_what_is_done_is_skipped_and_shown(whole, run):
 def test_a_listing_says_what_is_left_for_how_long_and_what_does_not_fit(whole, run, monkeypatch):
     folder, _ = whole
     before = contents(folder)
-    phases = "study.phases=[baselines,base,search,production,analysis,report]"
+    phases = "study.phases=[baselines,base,search,production,rounding,analysis,report]"
     typed = (phases, "study.seeds=[1,2,3]", "study.dry_run=true", "study.trials=4")
     out, _ = run(folder, *typed)
     assert re.search(r"production\W+sst2\W+full_finetune\W+3\W+2\W+2 s\W+lora\W+3\W+2\W+2 s", out)
+    assert re.search(r"rounding\W+sst2\W+full_finetune\W+2\W+1\W+2 s\W+lora\W+2\W+1\W+2 s", out)
     assert re.search(r"search\W+sst2\W+full_finetune\W+4\W+0\W+unknown\W+lora\W+4\W+0", out)
     for once in ("production", "baselines"):
         assert len(re.findall(rf"│ {once} ", out)) == 1
@@ -116,13 +120,13 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
 
 def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
     folder, _ = whole
-    phases = "study.phases=[production,analysis]"
-    typed = (f"cache={cache}", phases, "study.seeds=[1,2]", "hydra.launcher.n_jobs=1")
+    phases = ("study.phases=[production,rounding,analysis]", ONCE)
+    typed = (f"cache={cache}", *phases, "study.seeds=[1,2]", "hydra.launcher.n_jobs=1")
     process = fork(tmp_path, *STUDY, *typed)
     while process.poll() is None and len(begun(tmp_path / "runs")) < 3:
         time.sleep(0.002)
     process.kill()
     finish(process, -signal.SIGKILL)
-    run(tmp_path, phases, "study.seeds=[1,2]")
-    assert len(begun(tmp_path / "runs")) <= 5  # the one that was killed, once more
+    run(tmp_path, *phases, "study.seeds=[1,2]")
+    assert len(begun(tmp_path / "runs")) <= 7  # the one that was killed, once more
     assert contents(tmp_path / "results") == contents(folder / "results")
