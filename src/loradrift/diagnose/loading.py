@@ -121,10 +121,12 @@ def _is_sentence_model(base: str) -> bool:
 def check_base_path(base: str) -> None:
     """Refuse a local folder that is no model: without a configuration or safetensors."""
     if Path(base).is_dir() and _is_sentence_model(base):
+        # beside the transformer or in the folder of its module, it would be applied
+        if beside := [*Path(base).glob(CONFIG), *Path(base).glob(f"*/{CONFIG}")]:
+            raise UserError(
+                f"base={base} must hold a model alone, and holds an adapter too ({beside[0]})"
+            )
         return
-    if (Path(base) / CONFIG).is_file() and (Path(base) / "config.json").is_file():
-        what = f"base={base} holds an adapter of its own ({CONFIG}), which transformers would apply"
-        raise UserError(f"{what}: give the model alone")
     try:
         check_path(ModelConfig(name="local", path=base))
     except UserError as error:

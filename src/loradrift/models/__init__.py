@@ -5,12 +5,13 @@ from loradrift.models.backbone import (
     check_path,
     load_backbone,
     load_tokenizer,
-    model_fingerprint,
     trainable_parameters,
 )
 from loradrift.models.export import adapter_weights, export_model
+from loradrift.models.fingerprint import model_fingerprint
 from loradrift.models.heads import Classifier, SpanLogits, SpanModel
 from loradrift.models.tiny import write_tiny
+from loradrift.models.trial import try_out
 
 __all__ = [
     "Backbone",
@@ -24,5 +25,6 @@ __all__ = [
     "load_tokenizer",
     "model_fingerprint",
     "trainable_parameters",
+    "try_out",
     "write_tiny",
 ]

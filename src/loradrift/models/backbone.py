@@ -2,16 +2,13 @@
 
 # Shape suffixes: B rows, T tokens, D width, V vocabulary.
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from loradrift.caching import cached, entry
 from loradrift.config import ModelConfig, UserError
-from loradrift.files import read_json, write_json
 
 
 class Backbone(nn.Module):
@@ -36,12 +33,16 @@ class Backbone(nn.Module):
     @property
     def decoder(self) -> Any:
         """The transformer without the language-modelling head."""
-        return self.causal_lm.get_decoder()
+        lm = self.causal_lm
+        found = lm.get_decoder()
+        if found is lm.get_output_embeddings():  # what ModernBERT calls its head
+            found = lm.base_model
+        return lm.model if found is lm else found  # Llama 4 finds itself
 
     @property
     def blocks(self) -> nn.ModuleList:
         """The transformer's layers, whose outputs are the residual stream."""
-        depth = self.causal_lm.config.num_hidden_layers
+        depth = self.causal_lm.config.get_text_config().num_hidden_layers
         for module in self.decoder.modules():
             if isinstance(module, nn.ModuleList) and len(module) == depth:
                 return module
@@ -50,8 +51,8 @@ class Backbone(nn.Module):
 
     @property
     def width(self) -> int:
-        """Width D of the residual stream."""
-        return int(self.causal_lm.config.hidden_size)
+        """Width D of the final hidden states; the residual stream of some (OPT-350M) is wider."""
+        return int(self.causal_lm.get_output_embeddings().weight.shape[1])
 
     def encode(
         self,
@@ -75,27 +76,41 @@ class Backbone(nn.Module):
         """
         if (input_ids is None) == (embeds is None):
             raise ValueError("encode takes exactly one of input_ids and embeds")
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {"use_cache": False}
+        if embeds is not None:
+            options["inputs_embeds"] = embeds
         if mask is not None:
             positions_BT = (mask.long().cumsum(1) - 1).clamp(min=0)
-            options = {"attention_mask": mask.long(), "position_ids": positions_BT}
-        output = self.decoder(input_ids=input_ids, inputs_embeds=embeds, use_cache=False, **options)
+            options |= {"attention_mask": mask.long(), "position_ids": positions_BT}
+        output = self.decoder(input_ids=input_ids, **options)
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
 
     def next_token_logits(self, hidden_BTD: Tensor) -> Tensor:
-        """Scores (B, T, V) of the token after each position."""
+        """Scores (B, T, V) of the token after each position, scaled and capped as the model does.
+
+        :func:`~loradrift.models.trial.try_out` compares them with the model's own.
+        """
         logits_BTV: Tensor = self.causal_lm.get_output_embeddings()(hidden_BTD)
+        config = self.causal_lm.config.get_text_config()
+        for factor in ("logit_scale", "lm_head_multiplier"):  # Cohere and MPT, Falcon-H1
+            if (value := getattr(config, factor, None)) is not None:
+                logits_BTV = logits_BTV * value
+        if (divisor := getattr(config, "logits_scaling", None)) is not None:  # Granite
+            logits_BTV = logits_BTV / divisor
+        if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
+            logits_BTV = cap * torch.tanh(logits_BTV / cap)
         return logits_BTV
 
     def freeze_output_head(self) -> None:
-        """Exclude the language-modelling head from training where a task does not use it.
+        """Exclude what is not of the transformer from training where a task does not use it.
 
+        That is the language-modelling head, and what else stands before or behind the transformer.
         A head tied to the input embeddings stays: it is the embeddings.
         """
-        inputs = {id(p) for p in self.causal_lm.get_input_embeddings().parameters()}
-        for parameter in self.causal_lm.get_output_embeddings().parameters():
-            if id(parameter) not in inputs:
+        inside = {id(p) for p in self.decoder.parameters()}
+        for parameter in self.causal_lm.parameters():
+            if id(parameter) not in inside:
                 parameter.requires_grad_(False)
 
 
@@ -107,7 +122,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise _unreadable_model(config, error) from None
+        raise unreadable_model(config, error) from None
     if not tokenizer.is_fast:
         raise UserError(f"model.path={config.path} holds no fast tokenizer (tokenizer.json)")
     return tokenizer
@@ -122,6 +137,7 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     logging.disable_progress_bar()
     check_path(config)
@@ -132,6 +148,8 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     }
     try:
         if config.weights == "pretrained":
+            if find_adapter_config_file(config.path) is not None:  # also on the hub
+                raise adapter_beside(config)
             lm, loaded = AutoModelForCausalLM.from_pretrained(
                 config.path, use_safetensors=True, output_loading_info=True, **options
             )
@@ -150,7 +168,13 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     except UserError:
         raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable_model(config, error) from None
+        if config.attention == "sdpa" and "scaled_dot_product_attention" in str(error):
+            kind = str(error).split()[0]
+            raise UserError(
+                f"model.attention must be eager with model.path={config.path}: {kind} has no "
+                "scaled dot product attention (sdpa)"
+            ) from None
+        raise unreadable_model(config, error) from None
     # Pretrained models come in eval mode, in which gradient checkpointing silently does nothing.
     return Backbone(lm).train()
 
@@ -159,7 +183,7 @@ def check_path(config: ModelConfig) -> None:
     """Refuse a local folder that is no model, before anything large is imported.
 
     Raises:
-        UserError: If the folder has no ``config.json``, or weights only as pickles.
+        UserError: If the folder has no ``config.json``, weights only as pickles, or an adapter too.
     """
     folder = Path(config.path)
     looks_local = folder.exists() or config.path.startswith((".", "/", "~")) or "\\" in config.path
@@ -167,6 +191,8 @@ def check_path(config: ModelConfig) -> None:
         return
     if not (folder / "config.json").is_file():
         raise UserError(f"model.path={config.path} is no model: it has no config.json")
+    if (folder / "adapter_config.json").is_file():
+        raise adapter_beside(config)
     if config.weights == "random" or any(folder.glob("*.safetensors")):
         return
     if pickles := sorted(path.name for path in folder.glob("*.bin")):
@@ -180,7 +206,15 @@ def check_path(config: ModelConfig) -> None:
     )
 
 
-def _unreadable_model(config: ModelConfig, error: Exception) -> UserError:
+def adapter_beside(config: ModelConfig) -> UserError:
+    """The error of a model with an adapter in its folder, which only some ways to load it apply."""
+    return UserError(
+        f"model.path={config.path} must hold a model alone, and holds an adapter too "
+        "(adapter_config.json), which transformers would apply"
+    )
+
+
+def unreadable_model(config: ModelConfig, error: Exception) -> UserError:
     """The error of a model that cannot be loaded, with what the user can do."""
     reason = str(error).strip().split("\n")[0]
     if Path(config.path).exists():
@@ -194,46 +228,3 @@ def _unreadable_model(config: ModelConfig, error: Exception) -> UserError:
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that train, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
-def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
-    """Digest (sha256) of the base model: its architecture file and its weights, or their seed.
-
-    Weights are hashed once and remembered by name, size and time of change.
-
-    Raises:
-        UserError: If the model is neither here nor on the hub.
-    """
-    folder = Path(config.path)
-    if not folder.is_dir():
-        folder = _download(config)
-    parts = [_file_digest(folder / "config.json", cache)]
-    if config.weights == "random":
-        parts.append(f"random {seed}")
-    else:
-        parts += [_file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _download(config: ModelConfig) -> Path:
-    """The hub's snapshot of a model: every file that is loaded, and no pickle."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.json"] if config.weights == "random" else ["*.json", "*.safetensors"]
-    try:
-        return Path(snapshot_download(config.path, allow_patterns=wanted))
-    except (OSError, ValueError) as error:
-        raise _unreadable_model(config, error) from None
-
-
-def _file_digest(path: Path, cache: Path) -> str:
-    stat = path.stat()
-    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-
-    def hash_file(temporary: Path) -> None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        write_json(temporary, {"sha256": digest})
-
-    known = entry(cache / "digests", key, ".json")
-    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.models.backbone import Backbone
+from loradrift.models.written import check_written
 
 
 def export_model(
@@ -24,6 +25,10 @@ def export_model(
 
     Where an adapter's first weights are not zero (PiSSA), they must be given: the export is then
     the equivalent LoRA of the unchanged base model, of twice the rank.
+
+    Raises:
+        UserError: If what was written does not load back as what was to be written. An earlier
+            ``folder`` then stays as it is.
     """
     from safetensors.torch import save_file
 
@@ -39,6 +44,7 @@ def export_model(
             weights = {key: value.contiguous() for key, value in head.state_dict().items()}
             save_file(weights, temporary / "head.safetensors")
         tokenizer.save_pretrained(temporary)
+        check_written(temporary, backbone, head, tokenizer, initial_adapter)
         mode = (temporary / "tokenizer_config.json").stat().st_mode
         for path in temporary.glob("*.safetensors"):
             path.chmod(mode)  # safetensors' 0600 would hide them from the user's group

@@ -43,7 +43,7 @@ def block_outputs(
     """Hand each block's output to ``receive(index, x_BTD)`` the moment it is computed."""
 
     def hook(index: int, _module: nn.Module, _inputs: object, output: Any) -> None:
-        receive(index, output[0] if isinstance(output, tuple) else output)
+        receive(index, output[0] if isinstance(output, tuple | list) else output)
 
     with hooked((block, partial(hook, index)) for index, block in enumerate(blocks)):
         yield

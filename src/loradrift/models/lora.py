@@ -1,5 +1,7 @@
 """Low-rank adapters on a backbone, through PEFT."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,10 +20,17 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
     """
     import peft
 
-    everything = method.target_modules == ["all-linear"]
     linear = _linear_layers(backbone)
-    if not everything:
-        _check_targets(backbone, linear, method.target_modules)
+    if method.target_modules == ["all-linear"]:
+        kept = _kept_as_modules(backbone, linear)
+        targets = [name for name in linear if name.rpartition(".")[2] in kept]
+    else:
+        targets = method.target_modules
+        _check_targets(backbone, linear, targets)
+    typed = f"method.target_modules=[{', '.join(method.target_modules)}]"
+    if not targets:
+        kind = type(backbone.causal_lm).__name__
+        raise UserError(f"{typed}: {kind} has no linear layer that LoRA can adapt")
     largest = max(min(layer.weight.shape) for layer in linear.values())
     if method.rank > largest:
         raise UserError(
@@ -34,29 +43,62 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
         r=method.rank,
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,
-        target_modules="all-linear" if everything else method.target_modules,
+        target_modules=targets,
         use_rslora=method.rslora,
         use_dora=method.dora,
         init_lora_weights=initial,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
+        try:
+            backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
+        except ValueError as error:  # such as a state-space layer that reads its weight itself
+            raise UserError(f"{typed}: {str(error).splitlines()[0]}") from None
 
 
 def _linear_layers(backbone: Backbone) -> dict[str, Any]:
-    """The layers that PEFT takes for linear, by name: GPT-2's are its own ``Conv1D``."""
+    """The transformer's layers that PEFT takes for linear, by name in the language model.
+
+    GPT-2's are its own ``Conv1D``. A router that is a linear layer (Phi-3.5-MoE, Llama 4) gives
+    more than PEFT can add to.
+    """
     from transformers.pytorch_utils import Conv1D
 
-    modules = backbone.decoder.named_modules()
-    return {name: module for name, module in modules if isinstance(module, nn.Linear | Conv1D)}
+    lm = backbone.causal_lm
+    inside = set(backbone.decoder.modules()) - {lm.get_output_embeddings()}
+    layers = {
+        name: module
+        for name, module in lm.named_modules()
+        if module in inside and isinstance(module, nn.Linear | Conv1D)
+    }
+    return {name: x for name, x in layers.items() if not type(x).__name__.endswith("Router")}
+
+
+def _kept_as_modules(backbone: Backbone, linear: Iterable[str]) -> set[str]:
+    """The layers' own names that PEFT takes for modules.
+
+    In a mixture of experts it takes some for the experts' stacked weights, as older files name
+    them; a change of those is no ``scale * B A`` of a module, and is not certified.
+    """
+    import peft
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    kept = set()
+    for name in {path.rpartition(".")[2] for path in linear}:
+        config = peft.LoraConfig(target_modules=[name])
+        with suppress(ValueError):  # one name of two that are stacked together
+            convert_peft_config_for_transformers(config, backbone.causal_lm, None)
+            if not config.target_parameters:
+                kept.add(name)
+    return kept
 
 
 def _check_targets(backbone: Backbone, linear: dict[str, Any], targets: list[str]) -> None:
     names = sorted({name.rpartition(".")[2] for name in linear})
     there = ", ".join(names)
+    layers = set(linear.values())
     kinds = {
-        name: name in linear or isinstance(module, nn.Embedding)
+        name: module in layers or isinstance(module, nn.Embedding)
         for name, module in backbone.decoder.named_modules()
     }
     for target in targets:
@@ -71,3 +113,6 @@ def _check_targets(backbone: Backbone, linear: dict[str, Any], targets: list[str
             raise UserError(f"{what} matches no module.{hint} There are: {there}")
         if not all(hits):
             raise UserError(f"{what} is no linear layer; there are {there}")
+        if not _kept_as_modules(backbone, [target]):
+            stacked = "PEFT takes the name for the experts' stacked weights"
+            raise UserError(f"{what} cannot be adapted: {stacked}; [all-linear] leaves it out")

@@ -75,7 +75,7 @@ def run_sizes(config: Config) -> Sizes:
         tokens = rows * config.task.max_length
         rows = min(tokens, dump.max_tokens or tokens)
     # each layer's rows, and the mean of the first tokens beside them
-    shape = backbone.causal_lm.config
+    shape = backbone.causal_lm.config.get_text_config()
     per_dump = shape.num_hidden_layers * (rows + 1) * shape.hidden_size * DUMP_BYTES[dump.dtype]
     num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0
     return Sizes(learned, num_dumps * per_dump, 2 * 3 * FLOAT * trainable)

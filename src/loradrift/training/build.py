@@ -4,7 +4,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor
@@ -23,7 +25,7 @@ from loradrift.callbacks.throughput import Throughput
 from loradrift.config import Config, LoraConfig, TrainedConfig
 from loradrift.data import ALONE, EvaluationBatches, Share, TrainBatches
 from loradrift.methods import make_trainable
-from loradrift.models import adapter_weights, load_backbone
+from loradrift.models import Backbone, adapter_weights, load_backbone, try_out
 from loradrift.runs import Cell
 from loradrift.sweeping.pruning import Pruning
 from loradrift.tasks import spec_of
@@ -57,7 +59,25 @@ def build_task(config: Config, data: PreparedData, total_steps: int) -> Built:
         backbone.decoder.compile()
     task = spec_of(config.task).build(backbone, config.task, method.optim, data, config.seed)
     task.total_steps = total_steps
+    try_model(config, data, backbone)
     return Built(task, initial)
+
+
+def try_model(config: Config, data: PreparedData, backbone: Backbone) -> None:
+    """Refuse a model that is not what training and evaluation take it for, before it is trained.
+
+    Tried are the longest row and the beginning of the shortest, as a batch of both.
+    """
+    tables = [table for table in (*data.tables.values(), data.retention) if table is not None]
+    longest = max((table.row(int(table.lengths.argmax())) for table in tables), key=len)
+    shortest = min((table.row(int(table.lengths.argmin())) for table in tables), key=len)
+    length = min(len(shortest), max(1, len(longest) // 2))  # rows of one length are padded too
+    ids_2T = np.full((2, len(longest)), data.collate.pad_id, dtype=np.int64)
+    ids_2T[0], ids_2T[1, :length] = longest, shortest[:length]
+    method = config.method
+    scores = data.retention is not None or not isinstance(method, TrainedConfig)
+    reads_logits = scores or config.task.facts.from_scratch
+    try_out(backbone, data.model.path, torch.from_numpy(ids_2T), length, reads_logits=reads_logits)
 
 
 def build_callbacks(

@@ -148,4 +148,5 @@ def num_positions(model: ModelConfig) -> int | None:
     """The longest row that the model takes; None if its architecture sets no limit."""
     from transformers import AutoConfig
 
-    return getattr(AutoConfig.from_pretrained(model.path), "max_position_embeddings", None)
+    config = AutoConfig.from_pretrained(model.path).get_text_config()
+    return getattr(config, "max_position_embeddings", None)

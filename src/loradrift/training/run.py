@@ -9,6 +9,7 @@ from loradrift.models import load_backbone
 from loradrift.runs import Cell, RunRecord, Status
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
+from loradrift.training.build import try_model
 from loradrift.training.distributed import train_distributed
 from loradrift.training.loggers import open_loggers
 from loradrift.training.outputs import record_inputs, write_predictions
@@ -64,7 +65,9 @@ def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
     backbone = None
     if baseline.needs_model:
         device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
-        backbone = load_backbone(data.model, seed=config.seed).eval().to(device)
+        backbone = load_backbone(data.model, seed=config.seed).eval()
+        try_model(config, data, backbone)
+        backbone.to(device)
     metrics: dict[str, float] = {}
     for split in ("validation", "evaluation"):
         outcome = baseline.predict(config, data, getattr(data.splits, split), backbone)

@@ -106,4 +106,9 @@ def test_a_base_that_cannot_be_used_is_named(folder, model_folder, tmp_path):
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     diagnosed(folder, base, 2, reason=f"base={base}: its outputs are NaN or infinite")
     shutil.copy(folder / "adapter_config.json", base)
-    diagnosed(folder, base, 2, reason="holds an adapter of its own (adapter_config.json)")
+    diagnosed(
+        folder,
+        base,
+        2,
+        reason="must hold a model alone, and holds an adapter too (adapter_config.json)",
+    )

@@ -1,0 +1,55 @@
+"""Which base model it is: a digest of its files, and of nothing else."""
+
+import hashlib
+from pathlib import Path
+
+from loradrift.caching import cached, entry
+from loradrift.config import ModelConfig
+from loradrift.files import read_json, write_json
+from loradrift.models.backbone import adapter_beside, check_path, unreadable_model
+
+
+def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
+    """Digest (sha256) of the base model: its architecture file and its weights, or their seed.
+
+    Weights are hashed once and remembered by name, size and time of change.
+
+    Raises:
+        UserError: If the model is neither here nor on the hub, or no model alone.
+    """
+    check_path(config)
+    folder = Path(config.path)
+    if not folder.is_dir():
+        folder = _download(config)
+        if (folder / "adapter_config.json").is_file():
+            raise adapter_beside(config)
+    parts = [_file_digest(folder / "config.json", cache)]
+    if config.weights == "random":
+        parts.append(f"random {seed}")
+    else:
+        parts += [_file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _download(config: ModelConfig) -> Path:
+    """The hub's snapshot of a model: every file that is loaded, and no pickle."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json"] if config.weights == "random" else ["*.json", "*.safetensors"]
+    try:
+        return Path(snapshot_download(config.path, allow_patterns=wanted))
+    except (OSError, ValueError) as error:
+        raise unreadable_model(config, error) from None
+
+
+def _file_digest(path: Path, cache: Path) -> str:
+    stat = path.stat()
+    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+    def hash_file(temporary: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(temporary, {"sha256": digest})
+
+    known = entry(cache / "digests", key, ".json")
+    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))
