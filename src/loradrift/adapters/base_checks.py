@@ -1,6 +1,8 @@
 """Whether the weights below the adapter are those that it was trained on, and without it."""
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,24 +11,27 @@ from torch import Tensor
 
 from loradrift.adapters.adapter_files import AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, unjudged
+from loradrift.adapters.config_check import config_difference
 from loradrift.adapters.file_checks import other_shape
 from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix, keeps_transposed
+from loradrift.adapters.merged_check import LOST, check_merged
 from loradrift.config import UserError
 from loradrift.weights import LowRank, StoredWeights, inner, norm
 from loradrift.weights.low_rank import apply_to
 
-WRAPPED = (".lora_", ".modules_to_save.", ".original_module.", ".token_adapter.")
+WRAPPED = (".lora_", ".modules_to_save.", ".original_module.", ".trainable_tokens_")
 """Parts of the names of parameters that PEFT added, or that the adapter's own files replace."""
+
+PEFTS_OWN = re.compile(r"\.(token_adapter\.)?base_layer\.")
+"""What PEFT puts between a module's name and its weight's."""
 
 Read = Callable[[str], Tensor | None]
 """A parameter's name in the model -> its stored value in float64, None where there is none."""
 
-NUM_PROJECTED = 16
-"""Base weights that are looked at where no stored ones are at hand."""
-
 OTHER_BASE = unjudged("another base")
 MERGED = unjudged("the adapter is merged into it")
-NOT_STORED = "no stored base to compare with"
+BY_DIGEST = holds("the base has the digest that the adapter was trained on")
+STORED = holds("the base weights are the stored base's; the change is too small to be seen in them")
 
 
 class Fingerprints(NamedTuple):
@@ -49,13 +54,29 @@ def check_base(claim: Claim, stored: StoredWeights | None, prints: Fingerprints 
             f"the adapter was trained on a base model with digest {prints.recorded[:12]}, and this "
             f"one has {prints.loaded[:12]}: an adapter of another base"
         )
-        return _both(wrong, merged or _by_projection(claim))
+        return _both(wrong, merged or check_merged(claim))
     if merged is not None:
         return _both(MERGED, merged)
     if stored is None:
         note = f"shapes fit {len(claim.files.parts)} modules; no stored weights to compare"
-        return _both(Finding(prints is not None or None, note, {}), _by_projection(claim))
-    return _against_stored(claim, reader(stored))
+        return _both(Finding(prints is not None or None, note, {}), _merged_once(claim, prints))
+    return _with_stored(claim, stored, prints)
+
+
+def _with_stored(claim: Claim, stored: StoredWeights, prints: Fingerprints | None) -> Findings:
+    found = _against_stored(claim, reader(stored))
+    if "merged_once" in found:
+        return found
+    if found["base"].passed and (other := config_difference(claim.lora_layers.base, stored.folder)):
+        return _both(fails(f"{other}: another base under the same weights"))
+    # the stored base may itself be the merged model
+    return found | {"merged_once": _merged_once(claim, prints, lost=STORED)}
+
+
+def _merged_once(claim: Claim, prints: Fingerprints | None, *, lost: Finding = LOST) -> Finding:
+    """Whether the base in use holds the change; ``lost`` if that cannot be seen in its weights."""
+    found = check_merged(claim, lost)
+    return BY_DIGEST if found.passed is None and prints is not None else found
 
 
 def _both(base: Finding, merged_once: Finding = OTHER_BASE) -> Findings:
@@ -75,6 +96,7 @@ def _merged_by_peft(lora_layers: LoraLayers) -> Finding | None:
 
 
 def _against_stored(claim: Claim, read: Read) -> Findings:
+    """``base``; and ``merged_once`` where the weights are not the stored ones."""
     files, lora_layers, initial = claim.files, claim.lora_layers, claim.initial
     start = str(files.config.get("init_lora_weights"))
     compared, less = 0, ""
@@ -110,12 +132,10 @@ def _against_stored(claim: Claim, read: Read) -> Findings:
     others, other = _compare_others(files, lora_layers, read)
     if other is not None:
         return _both(fails(f"{other}, an adapter of another base"))
-    again = _by_projection(claim)  # the stored base may itself be the merged model
     if not compared + others:
-        return _both(unjudged("the stored base has no weights of these names"), again)
+        return {"base": unjudged("the stored base has no weights of these names")}
     note = f"{compared} weights below the adapter are the stored base's{less}"
-    once = again if again.passed is False else holds("the base weights are without the adapter")
-    return _both(holds(f"{note}, and {others} others"), once)
+    return {"base": holds(f"{note}, and {others} others")}
 
 
 def _taken_out(change: LowRank, rank: int, moved_OI: Tensor) -> bool:
@@ -144,28 +164,6 @@ def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> Findin
         return _both(MERGED, fails(message, share=share))
     message = f"the weight below {name} is not the stored base's: they differ by {gap:.2g} of it"
     return _both(fails(f"{message}, an adapter of another base"))
-
-
-def _by_projection(claim: Claim) -> Finding:
-    """The check without a stored base: a weight that holds its change projects on it once.
-
-    ``<W, dW> / <dW, dW>`` is about 1 in every module of a base that the adapter was merged into.
-    """
-    shares = []
-    for name, factors in sorted(claim.factors())[:NUM_PROJECTED]:
-        change = factors.low_rank
-        if factors.magnitude_O is None and (size := norm(change)):
-            shares.append(inner(claim.lora_layers.weight(name), change) / size**2)
-    if len(shares) < 3:
-        return unjudged(NOT_STORED)
-    low, high = min(shares), max(shares)
-    span, figures = f"{low:.2f} to {high:.2f}", {"least": low, "most": high}
-    if low > 0.8 and high < 1.2:
-        held = f"every base weight already holds its change, {span} times"
-        return fails(f"{held}: the adapter was merged and is applied again", **figures)
-    if max(-low, high) >= 0.5:
-        return unjudged(NOT_STORED, **figures)
-    return holds(f"the base weights hold {span} of their change", **figures)
 
 
 def open_stored(folder: Path | None) -> StoredWeights | None:
@@ -219,10 +217,11 @@ def _compare_others(
 
 
 def _beside(files: AdapterFiles, lora_layers: LoraLayers) -> Iterator[tuple[str, Tensor]]:
-    """Parameters that neither are adapted nor in the adapter's files, as the base names them."""
-    saved = {key.replace(".base_layer.", ".") for key in files.saved}
-    for parameter, weight in lora_layers.base.named_parameters():
-        name = parameter.replace(".base_layer.", ".")
+    """Tensors that neither are adapted nor in the adapter's files, as the base names them."""
+    saved = {PEFTS_OWN.sub(".", key) for key in files.saved}
+    base = lora_layers.base
+    for parameter, weight in chain(base.named_parameters(), base.named_buffers()):
+        name = PEFTS_OWN.sub(".", parameter)
         added = any(part in f".{parameter}" for part in WRAPPED)
         if not added and name.removesuffix(".weight") not in files.parts and name not in saved:
             yield name, weight

@@ -10,7 +10,9 @@ ORDER = (
 )  # fmt: skip
 """Names of the checks: a failure further up explains those further down."""
 
-ESSENTIAL = ("files", "consistent", "placement", "keys", "weights", "effect")
+ESSENTIAL = (
+    "files", "consistent", "placement", "keys", "merged_once", "weights", "effect",
+)  # fmt: skip
 """Checks without which nothing can be said: one that could not be judged leaves all unjudged."""
 
 
