@@ -24,6 +24,9 @@ from loradrift.weights.stored import finite, is_pickle, opened
 WEIGHTS = "adapter_model.safetensors"
 HEAD = "head.safetensors"
 MAGNITUDE = "lora_magnitude_vector"
+ROWS = "trainable_tokens_delta"
+"""How the key of an embedding's trained rows ends."""
+
 PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 

@@ -7,16 +7,13 @@ from itertools import chain, islice
 from torch import nn
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
+from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, ROWS, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
-from loradrift.adapters.target_checks import pattern_problems, target_problems
+from loradrift.adapters.target_checks import pattern_problems, row_problems, target_problems
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
-
-ROWS = "trainable_tokens_delta"
-"""How the key of an embedding's trained rows ends."""
 
 REBUILT = ("target_parameters", "layer_replication")
 """Settings of PEFT under which the adapted model has other modules than the base."""
@@ -60,7 +57,7 @@ def _consistent(files: AdapterFiles) -> Finding:
             "model's own modules"
         )
     problems = [line for module in files.parts if (line := misfit(files, module))]
-    problems += [*pattern_problems(files), *target_problems(files)]
+    problems += [*pattern_problems(files), *row_problems(files), *target_problems(files)]
     if problems:
         more = f" ({len(problems)} such)" if len(problems) > 1 else ""
         return fails(problems[0] + more, problems=len(problems))
@@ -135,7 +132,7 @@ def _head(files: AdapterFiles, wanted: bool) -> Finding:
         return fails(f"{files.folder} has lost {HEAD}: the task's head would be random")
     modules = files.config.get("modules_to_save") or []
     task = files.config.get("task_type")
-    saved = any(f".{module}." in f".{key}" for key in files.saved for module in modules)
+    saved = any(f"{module}." in key for key in files.saved for module in modules)
     if (modules or task in HEADED) and not wanted and not saved:
         return fails(
             f"the head is lost: {WEIGHTS} holds none of modules_to_save="
@@ -199,10 +196,10 @@ def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
 
 def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
     """Modules of ``modules_to_save`` of another shape, or which the file lacks in part or whole."""
-    ends = tuple(f".{name}" for name in files.config.get("modules_to_save") or [])
+    ends = tuple(files.config.get("modules_to_save") or [])
     saved = files.saved
-    heads = {name: x for name, x in model.named_modules() if f".{name}".endswith(ends)}
-    some_saved = any(f".{end.strip('.')}." in f".{key}" for key in saved for end in ends)
+    heads = {name: x for name, x in model.named_modules() if name.endswith(ends)}  # PEFT's rule
+    some_saved = any(f"{end}." in key for key in saved for end in ends)
     for name, head in heads.items():
         for parameter, weight in head.named_parameters(name, remove_duplicate=False):
             key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)

@@ -58,10 +58,12 @@ def check_claim(
     if not own["consistent"].passed:
         contradicted = unjudged("the files contradict each other")
         own |= dict.fromkeys(("scale", "weights", "base", "effect"), contradicted)
+        if own["consistent"].passed is None:  # what cannot be predicted can still be compared
+            own |= check_saved(claim, live)
         return False
     own["head"] = _head(own["head"], files, head)
     own["scale"], own["weights"] = _scale(claim), _weights(claim)
-    own |= _failing(check_saved(claim, live), own)
+    own |= _failing(check_saved(claim, live, (name for name, _ in claim.factors())), own)
     own["parts"] = check_zero(claim, read)
     if files.odd_keys and False in (own["weights"].passed, own["keys"].passed):
         own["keys"] = fails(

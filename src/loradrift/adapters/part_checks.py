@@ -1,16 +1,16 @@
 """All that an adapter trained, be it no factor: is it in the files, in memory, and in use?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import FACTOR, WEIGHTS, AdapterFiles, plain_key
+from loradrift.adapters.adapter_files import FACTOR, ROWS, WEIGHTS, AdapterFiles, plain_key
 from loradrift.adapters.base_checks import Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some
-from loradrift.adapters.file_checks import ROWS, head_lost, rows_lost
+from loradrift.adapters.file_checks import head_lost, rows_lost
 from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale
 from loradrift.models.hooks import Hook
 
@@ -59,14 +59,14 @@ def check_lost(files: AdapterFiles, lora_layers: LoraLayers, live: LiveParts) ->
     return {}
 
 
-def check_saved(claim: Claim, live: LiveParts) -> Findings:
-    """Compare each tensor in memory with the file's, but for factors whose product is compared."""
+def check_saved(claim: Claim, live: LiveParts, products: Iterable[str] = ()) -> Findings:
+    """Compare each tensor in memory with the file's, but the factors of modules in ``products``."""
     files, wrappers = claim.files, claim.lora_layers.wrappers
     compared = {
         f"{name}.{part}"
-        for name, _ in claim.factors()
+        for name in products
         for part in files.parts[name]
-        if part.endswith(("_A", "_B"))
+        if part[-2:] in ("_A", "_B")
     }
     for key, stored in files.tensors.items():
         value = live.all.get(key)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles, matches
+from loradrift.adapters.adapter_files import ROWS, WEIGHTS, AdapterFiles, matches
 
 
 def target_problems(files: AdapterFiles) -> Iterator[str]:
@@ -41,6 +41,19 @@ def _is_target(config: Mapping[str, Any], name: str) -> bool:
     return bool(
         check_target_module_exists(SimpleNamespace(**{k: config.get(k) for k in keys}), name)
     )
+
+
+def row_problems(files: AdapterFiles) -> Iterator[str]:
+    """Trained rows of an embedding that are not as many as their tokens."""
+    indices = files.config.get("trainable_token_indices")
+    for key, rows in files.saved.items():
+        path = key.removesuffix(f".token_adapter.{ROWS}")
+        own = indices
+        if isinstance(indices, dict):
+            own = next((x for name, x in indices.items() if path.endswith(name)), None)
+        if path != key and len(own or []) != len(rows):
+            named = f"trainable_token_indices of {CONFIG} names {len(own or [])} tokens"
+            yield f"{named}, and {WEIGHTS} holds {len(rows)} rows for {path}"
 
 
 def pattern_problems(files: AdapterFiles) -> Iterator[str]:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from loradrift.adapters.adapter_files import AdapterFiles, Factors
+from loradrift.adapters.adapter_files import ROWS, AdapterFiles, Factors
 from loradrift.adapters.base_checks import alike
 from loradrift.adapters.check_result import some
-from loradrift.adapters.file_checks import ROWS, other_shape
+from loradrift.adapters.file_checks import other_shape
 from loradrift.adapters.lora_layers import (
     as_matrix,
     block_path,
