@@ -147,10 +147,11 @@ def _taken_out(change: LowRank, rank: int, moved_OI: Tensor) -> bool:
     if -inner(moved_OI, change) < 0.5 * norm(moved_OI) ** 2:
         return False  # which the adapter would have to put back
     draw = torch.Generator().manual_seed(0)
-    probe_IR = torch.randn(moved_OI.shape[1], rank, generator=draw, dtype=moved_OI.dtype)
-    span_OR = torch.linalg.qr(moved_OI @ probe_IR).Q
-    rest_OI = moved_OI - span_OR @ (span_OR.T @ moved_OI)
-    return norm(rest_OI) < 1e-2 * norm(moved_OI)  # the rest of the weight is rounded
+    probe_IP = torch.randn(moved_OI.shape[1], 2 * rank + 4, generator=draw, dtype=moved_OI.dtype)
+    span_OP = torch.linalg.qr(moved_OI @ probe_IP).Q
+    values_P = torch.linalg.svdvals(span_OP.T @ moved_OI)
+    rest = norm(moved_OI) ** 2 - float(values_P[:rank].square().sum())
+    return rest < 1e-4 * norm(moved_OI) ** 2  # the rest of the weight is rounded
 
 
 def _moved(name: str, gap: float, moved_OI: Tensor, change_OI: Tensor) -> Findings:
