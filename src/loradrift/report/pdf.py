@@ -134,19 +134,18 @@ def column_widths(columns: Sequence[Sequence[str]], width: float) -> list[float]
     """Widths of columns (heading and cells of each) that fit the page: the texts' where they can.
 
     Otherwise headings wrap, then the widest columns shrink to one width, so that numbers stay on
-    one line; if even the longest words do not fit side by side, all shrink alike, and words are
-    broken.
+    one line; if even the longest words do not fit side by side, the longest of them are broken.
     """
     unwrapped = [_needed(column) for column in columns]
     if sum(unwrapped) <= width:
         return unwrapped
     longest_words = [_needed(" ".join(column).split() or [""]) for column in columns]
-    if sum(longest_words) >= width:
-        return [one * width / sum(longest_words) for one in longest_words]
     one_line = [_needed([*heading.split(), *cells]) for heading, *cells in columns]
+    ends = list(zip(longest_words, one_line, strict=True))
+    if sum(longest_words) >= width:
+        ends = [(0.0, word) for word in longest_words]
 
     def limited(widest: float) -> list[float]:
-        ends = zip(longest_words, one_line, strict=True)
         return [max(low, min(high, widest)) for low, high in ends]
 
     low, high = 0.0, width

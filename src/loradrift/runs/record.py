@@ -27,7 +27,7 @@ PACKAGES = (
 
 OBJECTS = (
     "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
-    "metrics", "performance",
+    "budget", "metrics", "performance",
 )  # fmt: skip
 TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
     "kind": (str, "text"),
@@ -98,6 +98,10 @@ class RunRecord:
 
     steps: int = 0
     """Optimizer steps done."""
+
+    budget: dict[str, float] = field(default_factory=dict)
+    """What these steps took, counted in all processes together: ``rows_seen``, ``tokens_seen``
+    (without padding) and ``epochs``. Empty without training, and in records of before."""
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     """Final figures: ``evaluation/*`` on the reported split, ``validation/*`` of the best

@@ -22,6 +22,7 @@ from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.rounding import Rounding
 from loradrift.callbacks.seeding import StepSeeding
 from loradrift.callbacks.throughput import Throughput
+from loradrift.callbacks.training_budget import TrainingBudget
 from loradrift.config import Config, LoraConfig, TrainedConfig
 from loradrift.data import ALONE, EvaluationBatches, Share, TrainBatches
 from loradrift.methods import make_trainable
@@ -81,11 +82,15 @@ def try_model(config: Config, data: PreparedData, backbone: Backbone) -> None:
 
 
 def build_callbacks(
-    config: Config, cell: Cell, data: PreparedData, throughput: Throughput, total_steps: int
+    config: Config,
+    cell: Cell,
+    data: PreparedData,
+    counts: tuple[Throughput, TrainingBudget],
+    total_steps: int,
 ) -> list[pl.Callback]:
     """Everything that watches the training, in the order in which it is called."""
     metric = f"validation/{config.task.metric}"
-    callbacks: list[pl.Callback] = [StepSeeding(config.seed), throughput]
+    callbacks: list[pl.Callback] = [StepSeeding(config.seed), *counts]
     dump, online = config.callbacks.activation_dump, config.callbacks.online_drift
     if data.probe is not None and (dump.enabled or online.enabled):
         folder = cell.folder / "activations"

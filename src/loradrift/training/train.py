@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.logger import Logger
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
+from loradrift.callbacks.training_budget import TrainingBudget
 from loradrift.config import Config, LoraConfig
 from loradrift.models import export_model, trainable_parameters
 from loradrift.runs import Status
@@ -101,7 +102,8 @@ def fit(
         KeyboardInterrupt: If asked to stop; a checkpoint has been saved.
     """
     config, cell, data = worker.config, worker.cell, worker.data
-    callbacks = build_callbacks(config, cell, data, throughput, total_steps)
+    budget = TrainingBudget(len(data.train))
+    callbacks = build_callbacks(config, cell, data, (throughput, budget), total_steps)
     trainer = build_trainer(config, callbacks, loggers, total_steps)
     batches = train_batches(config, data, worker.share, total_steps)
     batches.start = steps_done(cell.last_checkpoint) * config.trainer.accumulate
@@ -113,7 +115,7 @@ def fit(
     except StopRequested as request:
         stop(request.number)
     finally:
-        cell.record.steps = trainer.global_step
+        cell.record.steps, cell.record.budget = trainer.global_step, budget.figures()
         cell.record.performance = throughput.figures(worker.share.world_size)
         with suppress(OSError):  # a full disk must not hide what ended the training
             cell.save()

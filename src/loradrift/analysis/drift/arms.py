@@ -1,6 +1,5 @@
 """The two arms of a comparison: which runs each of them holds, and how a report writes it."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from loradrift.activations import ActivationStore
-from loradrift.config.keys import varies
 from loradrift.report.style import ARM_COLORS, ARM_MARKERS, method_label
 from loradrift.runs import RunRecord
 
@@ -181,6 +179,22 @@ class Run:
     arm: Arm | None = None
     """What it belongs to in a comparison."""
 
+    end: float | None = None
+    """The step at which it is compared; None is its last dump."""
+
+    @property
+    def ends(self) -> dict[int, float]:
+        """The dumps that are compared, with their weights: two where ``end`` lies between."""
+        steps = self.store.steps
+        if self.end is None:
+            return {steps[-1]: 1.0}
+        before = max(step for step in steps if step <= self.end)
+        after = min(step for step in steps if step >= self.end)
+        if before == after:
+            return {before: 1.0}
+        share = (self.end - before) / (after - before)
+        return {before: 1 - share, after: share}
+
     @property
     def task(self) -> str:
         """Its task's name."""
@@ -213,24 +227,6 @@ class Run:
     def trains_adapter(self) -> bool:
         """Whether it trained low-rank updates of frozen weights."""
         return "rank" in self.record.config.get("method", {})
-
-
-def overrides(run: Run) -> str:
-    """What another run like this one needs on the command line, without its method's overrides."""
-    typed = [each for each in run.record.overrides if varies(each) and not each.startswith(OWN)]
-    parts = [f"study.name={run.record.coordinates['study']}"]
-    parts += ["best=true" if part.startswith("best=") else part for part in typed]
-    runs = run.folder.parents[3]
-    parts += [] if runs == Path("runs") else [f"runs={runs}"]
-    return shlex.join(parts)
-
-
-def command(arm: Arm, partner: Run) -> str:
-    """What trains the arm's run that ``partner`` is compared with."""
-    shared = [part for part in variant_of(partner.record) if not part.startswith(OWN)]
-    own = [shlex.quote(part) for part in arm.overrides if part not in shared]
-    place = f"task={partner.task} method={arm.method} seed={partner.seed}"
-    return " ".join(["python train.py", place, *own, overrides(partner)])
 
 
 def why_uncertified(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.budget import untold
 from loradrift.analysis.drift.hypotheses import (
     Evidence,
     Hypothesis,
@@ -17,6 +18,7 @@ from loradrift.analysis.drift.hypotheses import (
     Verdict,
     hypotheses_about,
 )
+from loradrift.analysis.drift.learned import not_learned
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.config import UserError
@@ -25,20 +27,41 @@ from loradrift.statistics.values import Array
 
 
 def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
-    """Verdicts on all hypotheses; those whose tables do not exist yet have no data."""
-    arms = tables.arms
-    figures = [row.get(f"evaluation/{row['metric']}") for row in tables.runs.to_dict("records")]
+    """Verdicts on all hypotheses; those whose tables do not exist yet have no data.
+
+    Tasks that were not learned take no part.
+    """
+    arms, unlearned = tables.arms, not_learned(tables.learned)
+
+    def taking_part(table: pd.DataFrame) -> pd.DataFrame:
+        return table[~table["task"].isin(unlearned)]
+
     # Each task has a metric of its own; a run without its score has no block.
-    scores = tables.runs.assign(score=np.array(figures, dtype=float))
-    drift = tables.reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
-    variances = tables.summary[["row_variance", "row_df"]].to_numpy()
-    rows = variance_of_mean([Variance(*row) for row in variances])
-    missing = _missing(arms, tables.runs)
-    evidence = {
-        "H1 performance": _evidence(arms, scores, "score")._replace(missing=missing),
-        "H2 drift": _evidence(arms, drift, "drift")._replace(missing=missing, rows=rows),
-    }
-    return decide(evidence, hypotheses_about(arms), seed)
+    runs, reduction = taking_part(tables.runs), taking_part(tables.reduction)
+    evidence = {}
+    if len(reduction):
+        drift = reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
+        variances = taking_part(tables.summary)[["row_variance", "row_df"]].to_numpy()
+        rows = variance_of_mean([Variance(*row) for row in variances])
+        missing = _missing(arms, runs)
+        longer = untold(arms, taking_part(tables.budget), "scores")
+        evidence = {
+            "H1 performance": _evidence(arms, runs, "score")._replace(
+                missing="; ".join(filter(None, [missing, longer]))
+            ),
+            "H2 drift": _evidence(arms, drift, "drift")._replace(missing=missing, rows=rows),
+        }
+    outcomes = decide(evidence, hypotheses_about(arms), seed)
+    return [_without_unlearned(outcome, unlearned) for outcome in outcomes]
+
+
+def _without_unlearned(outcome: Outcome, unlearned: Sequence[str]) -> Outcome:
+    """The outcome of H1 or H2, whose note names the tasks that take no part in it."""
+    if not unlearned or outcome.hypothesis.table not in ("performance", "drift"):
+        return outcome
+    said = f"not learned, so without a part in it: {', '.join(unlearned)}"
+    kept = outcome.note if outcome.num_tasks else "no task is left"
+    return replace(outcome, note="; ".join(filter(None, [said, kept])))
 
 
 def _missing(arms: Arms, runs: pd.DataFrame) -> str:

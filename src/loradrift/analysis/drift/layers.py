@@ -119,25 +119,26 @@ def _whole_drifts(
             yield step, number, drifts
 
 
-def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
+def controls(run: Run, partner: Run, seed: int, step: int | None = None) -> pd.DataFrame:
     """What the instrument shows where nothing moved, and where nothing is left.
 
     Step 0 of the ``partner``, the other method's run, is the same model in another process;
-    ``seed`` draws the order of the probe.
+    ``seed`` draws the order of the probe; ``step`` is the dump that is shuffled, by default the
+    last.
 
     Returns:
         For each ``layer``: ``floor`` (the base model against itself: the partner's dump, in another
-        order and in bfloat16), ``rerun`` (the partner's dump alone), ``shuffled`` (the last dump
+        order and in bfloat16), ``rerun`` (the partner's dump alone), ``shuffled`` (the dump
         with its rows in a wrong order; 1 if the instrument is right), ``massive`` (number of
         massive dimensions), ``random_pair_cosine``; and ``sample_of``, the number of rows, where
         these numbers are of a sample of them.
     """
-    store = run.store
+    store, step = run.store, _step(run, step)
     generator = torch.Generator().manual_seed(seed)
     rows: list[dict[str, float]] = []
     for number, name in enumerate(store.layer_names):
         base_ND, rerun_ND = (sampled_rows(each, 0, name) for each in (store, partner.store))
-        last_ND = sampled_rows(store, store.steps[-1], name)
+        last_ND = sampled_rows(store, step, name)
         order = torch.randperm(len(base_ND), generator=generator)
         base = linear_gram(base_ND)
         compared = {
@@ -155,23 +156,27 @@ def controls(run: Run, partner: Run, seed: int) -> pd.DataFrame:
     return table.assign(sample_of=store.num_rows(0)) if is_streamed(store) else table
 
 
-def layer_grid(run: Run) -> pd.DataFrame:
-    """``cka`` (debiased) of each ``base_layer`` with each ``layer`` of the last dump."""
+def _step(run: Run, step: int | None) -> int:
+    return run.store.steps[-1] if step is None else step
+
+
+def layer_grid(run: Run, step: int | None = None) -> pd.DataFrame:
+    """``cka`` (debiased) of each ``base_layer`` with each ``layer`` of a dump, the last one."""
     store = run.store
     base, last = (
-        linear_grams([sampled_rows(store, step, name) for name in store.layer_names])
-        for step in (0, store.steps[-1])
+        linear_grams([sampled_rows(store, each, name) for name in store.layer_names])
+        for each in (0, _step(run, step))
     )
     cells = [(*place, cka) for place, cka in np.ndenumerate(cka_grid(base, last))]
     return pd.DataFrame(cells, columns=["base_layer", "layer", "cka"])
 
 
-def mean_drift_replicates(run: Run) -> pd.DataFrame:
-    """The mean ``drift`` over layers at the last dump, without each probe row in turn."""
-    store = run.store
+def mean_drift_replicates(run: Run, step: int | None = None) -> pd.DataFrame:
+    """The mean ``drift`` over layers at a dump, the last one, without each probe row in turn."""
+    store, step = run.store, _step(run, step)
     replicates = []
     for name in store.layer_names:
-        base, last = (linear_gram(sampled_rows(store, step, name)) for step in (0, store.steps[-1]))
-        with named(store, store.steps[-1], name):
+        base, last = (linear_gram(sampled_rows(store, each, name)) for each in (0, step))
+        with named(store, step, name):
             replicates.append(cka_distance_replicates(base, last))
     return pd.DataFrame({"drift": np.mean(replicates, axis=0)})

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.activations import StoreError
-from loradrift.analysis.drift.arms import Arms, Run, arm_names, command, variant_of, why_uncertified
+from loradrift.analysis.drift.arms import Arms, Run, arm_names, variant_of, why_uncertified
+from loradrift.analysis.drift.commands import command
 from loradrift.config import UserError, check
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, Status, read_record

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.arms import Run, overrides
+from loradrift.analysis.drift.arms import Run
+from loradrift.analysis.drift.commands import overrides
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.config import UserError
 
@@ -76,16 +77,21 @@ def drift_at(run: Run, steps: Any, mean_drift: pd.DataFrame) -> Any:
     return np.interp(steps, own["step"], own["drift"])
 
 
-def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per run; ``overrides`` is what else a command needs that trains another like it."""
+def run_table(runs: Sequence[Run], trained_longer: Sequence[bool]) -> pd.DataFrame:
+    """One row per run; ``overrides`` is what else a command needs that trains another like it.
+
+    ``score`` is what H1 compares, the metric on the reported split: none where the evaluated
+    checkpoint has been ``trained_longer`` than the run it is compared with.
+    """
     rows = []
-    for run in runs:
-        record = run.record
+    for run, is_longer in zip(runs, trained_longer, strict=True):
+        record, metric = run.record, run.record.config["task"]["metric"]
+        score = None if is_longer else record.metrics.get(f"evaluation/{metric}")
         row = {
             "task": run.task, "task_label": record.task_label, "method": run.method,
-            "seed": run.seed, "metric": record.config["task"]["metric"], "steps": record.steps,
+            "seed": run.seed, "metric": metric, "steps": record.steps,
             "trainable": record.parameters.get("trainable"), "overrides": overrides(run),
-            "commit": record.git.get("commit"), "device": record.device,
+            "commit": record.git.get("commit"), "device": record.device, "score": score,
         }  # fmt: skip
         rows.append(row | record.metrics | record.performance)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"score": float})

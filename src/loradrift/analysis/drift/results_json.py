@@ -1,6 +1,7 @@
 """``drift_analysis_results.json``: the keys that existing notebooks read, and new facts beside."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,14 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
     summary = tables.summary.set_index("task").loc[task]
     effects = tables.effects.set_index("task").loc[task]
     drift = last_steps(tables.drift[tables.drift["task"] == task]).set_index("method")
+    learned = tables.learned[tables.learned["task"] == task]
 
     sizes = {}
     for name in ("d_z", "pooled_d"):
         interval = list(effects[[f"{name}_ci_lower", f"{name}_ci_upper"]])
         sizes[name] = {"d": effects[name], "g": effects[f"{name}_hedges"], "ci_95": interval}
     return {
+        "learned": {row["method"]: _learned(row) for row in learned.to_dict("records")},
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
             "std_drift_reduction_percent": summary["std"],
@@ -82,6 +85,19 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
             ]
             for method in tables.arms.names
         },
+    }
+
+
+def _learned(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Whether an arm beats the best constant answer; null where nobody can tell."""
+    judged = not row["why_not_judged"]
+    return {
+        "learned": bool(row["learned"]) if judged else None,
+        "metric": row["metric"],
+        "score": row["score"],
+        "ci_95": [row["ci_lower"], row["ci_upper"]],
+        "baseline": row["baseline"],
+        "why_not_judged": row["why_not_judged"] or None,
     }
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms, Run
+from loradrift.analysis.drift.budget import budget_table, marked, unequal_training
+from loradrift.analysis.drift.differences import differences
 from loradrift.analysis.drift.effects import effect_table, overall
 from loradrift.analysis.drift.jackknife import jackknife_variance
-from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
+from loradrift.analysis.drift.layers import layer_grid, mean_drift_replicates, run_drift
+from loradrift.analysis.drift.learned import learned_table
 from loradrift.analysis.drift.pairing import Pair, Pairing, find_pairs
 from loradrift.analysis.drift.performance import (
     drift_at,
@@ -36,13 +39,14 @@ class DriftTables(NamedTuple):
     """One row per run."""
 
     drift: pd.DataFrame
-    """``task``, ``method``, ``seed``, ``step``, ``layer``, ``measure``, ``drift``."""
+    """``task``, ``method``, ``seed``, ``step``, ``layer``, ``measure``, ``drift``, and whether the
+    step is the one at which the run is ``compared``."""
 
     mean_drift: pd.DataFrame
     """Likewise with the mean over layers; ``cka`` only."""
 
     reduction: pd.DataFrame
-    """``task``, ``seed``, drift of each arm at the last step in a column of its name, and
+    """``task``, ``seed``, drift of each arm where it is compared in a column of its name, and
     ``reduction_percent``."""
 
     summary: pd.DataFrame
@@ -62,6 +66,17 @@ class DriftTables(NamedTuple):
     grids: pd.DataFrame
     equal_performance: pd.DataFrame
     frontier: pd.DataFrame
+
+    budget: pd.DataFrame
+    """What each run was trained with, and where it is compared
+    (:func:`~loradrift.analysis.drift.budget.budget_table`)."""
+
+    differences: pd.DataFrame
+    """Every setting that differs between the arms, or over the seeds of one."""
+
+    learned: pd.DataFrame
+    """Whether each arm beats the best constant answer, per task
+    (:func:`~loradrift.analysis.drift.learned.learned_table`)."""
 
     @property
     def arms(self) -> Arms:
@@ -83,14 +98,17 @@ def compare_runs(config: ComparisonConfig) -> tuple[Pairing, DriftTables]:
     results = Path(config.results)
     arms = Arms.of(config.control, config.treatment)
     found = find_pairs(Path(config.runs), config.study, arms)
-    pairing = readable(found, config.measures, results)
+    pairing = readable(found, config.measures, results, config.seed)
     print_problems(pairing.problems)
     if not pairing.pairs:
         raise UserError(
             f"no task has finished runs of {' and '.join(arms.names)} with the same seed and rows: "
             "nothing to compare"
         )
-    return pairing, analyse(pairing, config.measures, results, config.seed)
+    tables = analyse(pairing, config.measures, results, config.seed)
+    for line in unequal_training(arms, tables.budget):
+        print(line, flush=True)
+    return pairing, tables
 
 
 def print_problems(problems: Iterable[str]) -> None:
@@ -113,20 +131,22 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     rng = np.random.default_rng(seed)
     arms, pairs = pairing.arms, pairing.pairs
     runs = [run for pair in pairs for run in pair]
-    drift = _stack(runs, [cache.table(run_drift, run, measures=measures) for run in runs])
+    budget = budget_table(runs)
+    found = (cache.table(run_drift, run, measures=measures) for run in runs)
+    drift = _stack(runs, [marked(run, own) for run, own in zip(runs, found, strict=True)])
     cka = drift[drift["measure"] == "cka"].drop(columns="measure")
-    keys = ["task", "method", "seed", "step"]
+    keys = ["task", "method", "seed", "step", "compared"]
     mean_drift = cka.groupby(keys, sort=False)["drift"].mean().reset_index()
     reduction = _reduction(arms, last_steps(mean_drift))
     by_task = {pair.task: [each for each in pairs if each.task == pair.task] for pair in pairs}
     by_row = {task: _by_row(own, cache) for task, own in by_task.items()}
-    floors = [cache.table(controls, *reversed(pair), seed=seed) for pair in pairs]
+    floors = [cache.controls(pair, seed) for pair in pairs]
     reached = [
         equal_performance(own, mean_drift).assign(task=task) for task, own in by_task.items()
     ]
     return DriftTables(
         compared=arms.table(pairing.others),
-        runs=run_table(runs),
+        runs=run_table(runs, list(budget["trained_longer"])),
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
@@ -135,9 +155,12 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         effects=effect_table(arms, reduction, by_row, rng),
         layers=_layers(arms, last_steps(cka), rng),
         controls=_stack([pair.treatment for pair in pairs], floors),
-        grids=_stack(runs, [cache.table(layer_grid, run) for run in runs]),
+        grids=_stack(runs, [cache.at_end(layer_grid, run, "cka") for run in runs]),
         equal_performance=pd.concat(reached, ignore_index=True),
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
+        budget=budget,
+        differences=differences(arms, pairs),
+        learned=learned_table(arms, pairs),
     )
 
 
@@ -151,9 +174,8 @@ def _stack(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def last_steps(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last step, without ``step``."""
-    last = table.groupby(["task", "method", "seed"])["step"].transform("max")
-    return table[table["step"] == last].drop(columns="step")
+    """The rows of the step at which each run is compared, without ``step``."""
+    return table[table["compared"]].drop(columns=["step", "compared"])
 
 
 def _reduction(arms: Arms, last: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +191,7 @@ def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
     replicates = []
     for pair in pairs:
         control, treatment = (
-            cache.table(mean_drift_replicates, run)["drift"].to_numpy() for run in pair
+            cache.at_end(mean_drift_replicates, run, "drift")["drift"].to_numpy() for run in pair
         )
         replicates.append(100 * (1 - treatment / control))
     return np.stack(replicates)

@@ -8,6 +8,7 @@ from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.hypothesis_data import outcome_table
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, ReportConfig
+from loradrift.analysis.drift_report.fairness import fairness_blocks, first_words, task_words
 from loradrift.analysis.drift_report.tables import Findings
 from loradrift.analysis.search.page import found_edges
 from loradrift.analysis.self_check.tables import self_check_table
@@ -45,7 +46,7 @@ def summary_table(tables: DriftTables) -> pd.DataFrame:
         own = tables.reduction[tables.reduction["task"] == row["task"]]
         rows.append(
             {
-                "task": row["task"],
+                "task": task_words(tables).get(row["task"], row["task"]),
                 "seeds": str(row["seeds"]),
                 **{f"drift, {arm.label}": f"{own[arm.name].mean():.4f}" for arm in tables.arms},
                 "reduction %": f"{row['mean']:.1f}",
@@ -85,9 +86,10 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
             " the same probe rows for every seed and method."
         ),
         *([Paragraph(f"Not compared: {others}. {choose}")] if others else []),
+        *first_words(tables),
         *figures["drift_reduction"],
         Table(
-            summary.rename(columns={"mean": "reduction %"}),
+            summary.replace({"task": task_words(tables)}).rename(columns={"mean": "reduction %"}),
             "Drift reduction in percent per task. The second interval also holds for other rows "
             "than the probe's (jackknife over rows). p is the exact two-sided sign-flip test over "
             "seeds; least p is the smallest value that so many seeds can reach, whatever the data.",
@@ -103,6 +105,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
             "Bonferroni correct for the whole family, BH (Benjamini-Hochberg) for the share of "
             "false ones among those found.",
         ),
+        *fairness_blocks(tables),
         Heading("Effect sizes and descriptions"),
         *_effects(tables),
         Heading("Layers"),

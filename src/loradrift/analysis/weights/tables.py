@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.drift.budget import trained_longer, untold
 from loradrift.analysis.drift.pairing import Pairing
 from loradrift.analysis.drift.tables import DriftTables, compare_runs, last_steps, print_problems
 from loradrift.analysis.tables import write_tables
@@ -62,7 +63,10 @@ def find_weights(config: AnalysisConfig, pairing: Pairing, tables: DriftTables) 
     """
     results, runs = Path(config.results), Path(config.runs)
     memory = results / ".remembered"
-    modules, problems = weight_changes(pairing.pairs, runs, memory, config.seed)
+    alike = [pair for pair in pairing.pairs if not any(map(trained_longer, pair))]
+    modules, problems = weight_changes(alike, runs, memory, config.seed)
+    if longer := untold(pairing.arms, tables.budget, "weights"):
+        problems.append(longer)
     print_problems(problems)
     both = compared_modules(modules)
     places = both.groupby(["task", "method"], sort=False)

@@ -48,6 +48,7 @@ def plant(
     runs: Path, method: str, seed: int, *, size: float, task="sst2", study="drift", variant="",
     status=Status.SUCCESS, phase="production", steps=(0, 50, 100), scores=(0.6, 0.8), num_rows=300,
     fingerprints: dict | None = None, certificate: dict | None = PASSING, model: dict | None = None,
+    batch=8,
 ) -> tuple[Path, RunRecord]:  # fmt: skip
     """A finished run but for its record, which the caller writes.
 
@@ -59,7 +60,10 @@ def plant(
         config = {"rank": int(variant.partition("method.rank=")[2].partition(",")[0])}
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
     cell = {"study": study, "task": task, "method": method, "variant": variant, "seed": seed}
-    settings = {"task": {"metric": "accuracy", "name": task}, "method": config}
+    settings = {
+        "task": {"metric": "accuracy", "name": task, "batch_size": batch}, "method": config,
+        "trainer": {"accumulate": 1, "devices": 1, "precision": "32-true"},
+    }  # fmt: skip
     record = RunRecord(
         coordinates=cell, overrides=[part for part in variant.split(",") if part],
         config=settings | {"model": model or {}}, status=status, phase=phase,

@@ -82,6 +82,7 @@ def test_without_the_token_in_both_dumps_it_is_absent(dumped, held):
 def test_the_reports_table_shows_it_beside_the_other_forms_of_cka(dumped):
     _, drift = dumped(0, 1)
     table = drift.reset_index().assign(task="sst2", method="lora", seed=1)
+    table["compared"] = table["step"] == 1
     shown = _measures(SimpleNamespace(drift=table, arms=Arms.of())).frame
     forms = ["cka", "cka_biased", "cka_without_massive", "cka_with_bos"]
     assert list(shown.columns) == ["task", "method", *forms, "cosine", "cosine_centered"]
