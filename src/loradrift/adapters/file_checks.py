@@ -150,7 +150,7 @@ def check_fit(files: AdapterFiles, model: nn.Module) -> Findings:
 
     Modules that the model does not have are the business of ``keys``.
     """
-    misfits = (f(files, model) for f in (_shapes, _tokens_added, _saved_modules, _rows_lost))
+    misfits = (f(files, model) for f in (_tokens_added, _shapes, _saved_modules, _rows_lost))
     return dict(islice(chain.from_iterable(misfits), 1))
 
 
@@ -185,7 +185,8 @@ def other_shape(module: str, change: Sequence[int], weight: object, owner: str) 
 def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
     """An embedding with more rows than the base's: PEFT saves one that was resized."""
     for name, layer in model.named_modules():
-        saved = files.saved.get(f"{name}.weight")
+        own = files.saved
+        saved = own.get(f"{name}.weight", own.get(f"{name}.base_layer.weight"))
         if not isinstance(layer, nn.Embedding) or saved is None:
             continue
         rows, count = len(saved), len(layer.weight)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 
 from loradrift.adapters import Check
@@ -80,6 +81,8 @@ def advise_merge(adapter: str, base: str, failed: Check, gap: float) -> Advice:
 
 def _change(failed: Check, adapter: str, load: str) -> str:
     what = _kind(failed)
+    if start := re.search(r"as init_lora_weights=(\w+) starts it", failed.message):
+        return START.format(_quoted(f"{adapter}/{CONFIG}"), _quoted(start[1]))
     if what == "another base":
         which = "its base model" if failed.passed is None else "the base that it was trained on"
         return diagnose_command(adapter, f"<{which}>")
@@ -88,8 +91,6 @@ def _change(failed: Check, adapter: str, load: str) -> str:
     if file := re.search(r"(?:; |/)([^/;]+) is a (pickle|safetensors)", failed.message):
         code = UNPICKLE if file[2] == "pickle" else RENAME
         return code.format(_quoted(f"{adapter}/{file[1]}"), _quoted(f"{adapter}/{WEIGHTS}"))
-    if start := re.search(r"as init_lora_weights=(\w+) starts it", failed.message):
-        return START.format(_quoted(f"{adapter}/{CONFIG}"), _quoted(start[1]))
     rows = failed.figures.get("rows", 0)
     return CHANGES.get(what, AGAIN).format(adapter=adapter, load=load, rows=rows)
 
@@ -111,7 +112,10 @@ def _quoted(text: str) -> str:
 
 def override(key: str, value: str) -> str:
     """``key=value`` as the shell and Hydra take it: folders of runs hold commas and ``=``."""
-    return f"{key}={value}" if re.fullmatch(r"[\w./+-]+", value) else f"'{key}=\"{value}\"'"
+    if re.fullmatch(r"[\w./+-]+", value, re.ASCII):
+        return f"{key}={value}"
+    quoted = re.sub(r'(\\*)"', r'\1\1\\"', value)  # Hydra doubles backslashes before quotes alone
+    return shlex.quote(f'{key}="{quoted}"')
 
 
 def diagnose_command(adapter: str, base: str) -> str:

@@ -136,8 +136,12 @@ def zero_b(folder) -> None:
     rewrite(folder, zeroed("lora_B"))
 
 
+def read_config(folder) -> dict:
+    return json.loads((folder / CONFIG).read_text())
+
+
 def edit(folder, *, drop=(), **changes) -> None:
-    config = json.loads((folder / CONFIG).read_text()) | changes
+    config = read_config(folder) | changes
     kept = {key: value for key, value in config.items() if key not in drop}
     (folder / CONFIG).write_text(json.dumps(kept))
 

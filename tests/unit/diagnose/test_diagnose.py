@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
 import shutil
 
 import adapter_cases as cases
 import pytest
 import torch
 from adapter_cases import CLASSIFIER, CONFIG, WEIGHTS, diagnosed, edit, load_base, pasted
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -195,6 +197,9 @@ def test_what_is_printed_is_what_runs(strong, model_folder, capsys):
 def test_the_command_is_typed_with_quotes_where_hydra_needs_them(folder):
     assert override("adapter", "runs/a+b-1.0") == "adapter=runs/a+b-1.0"
     assert override("adapter", "a,b=3") == "'adapter=\"a,b=3\"'"
+    for name in ('an "adapter"', "it's", r"back\slash", r"both \"", "é", "$x"):
+        [typed] = shlex.split(override("adapter", name))
+        assert OverridesParser.create().parse_overrides([typed])[0].value() == name
     command = "python analyze.py analysis=diagnose 'adapter=\"a b\"' base=<its base>"
     assert diagnose_command("a b", "<its base>") == command
     edit(folder, base_model_name_or_path=None)
