@@ -61,13 +61,12 @@ def shared() -> Path:
 def load() -> Callable:
     """``load("task=sst2", "method=lora")`` gives the checked configuration."""
     from loradrift import config, launching, study, sweeping
-    from loradrift.cli.resolved_config import variant
 
     for part in (config, launching, study, sweeping):
         part.register()
 
     def load_overrides(*overrides: str) -> config.Config:
-        return config.load(composed(*overrides), variant(overrides))
+        return config.load(composed(*overrides), overrides)
 
     return load_overrides
 

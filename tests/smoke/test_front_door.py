@@ -45,7 +45,7 @@ def check_files(folder: Path, record: dict) -> None:
     with safe_open(folder / "model" / "adapter_model.safetensors", framework="pt") as file:
         names = list(file.keys())
     assert all(name.startswith("base_model.model.model.layers.") for name in names)
-    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt"}
     assert (folder / "config.yaml").is_file()
 
 

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from loradrift.config import AnalyzeConfig, UserError
+from loradrift.progress import announced
 
 
 @dataclass(frozen=True)
@@ -110,4 +111,5 @@ def run_analysis(settings: AnalyzeConfig) -> None:
         names = ", ".join(sorted(ANALYSES))
         rule = f"an analysis is chosen by analysis=<name>; there are: {names}"
         raise UserError(f"analysis.name={name}: {rule}")
-    analysis.run(settings)
+    with announced(f"analysis={name}"):
+        analysis.run(settings)

@@ -20,6 +20,7 @@ from loradrift.activations import (
 )
 from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.config import check
+from loradrift.progress import announced
 
 
 class ActivationDump(Callback):
@@ -108,7 +109,8 @@ class ActivationDump(Callback):
         if idle or trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
-        with trainer.precision_plugin.forward_context():
+        what = f"dumping the probe at step {trainer.global_step}"
+        with trainer.precision_plugin.forward_context(), announced(what, has_bar=True):
             capture = self._stream if self.pooling.name == "tokens" else self._capture
             layers = capture(pl_module, keep=trainer.is_global_zero)
         if self.online and trainer.is_global_zero:

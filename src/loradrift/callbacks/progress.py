@@ -1,10 +1,11 @@
 """The bar a user watches, or lines where nobody can watch one."""
 
-import time
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+
+from loradrift.progress import Tenths
 
 
 class StepProgress(RichProgressBar):
@@ -29,22 +30,12 @@ class ProgressLines(Callback):
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
-        self._first_step = self._tenths = 0
-        self._began = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Time runs from here, also in a resumed run."""
-        self._first_step = trainer.global_step
-        self._tenths = 10 * trainer.global_step // self.total_steps
-        self._began = time.perf_counter()
+        self._tenths = Tenths("step", self.total_steps, done=trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Say how far it is, once for each tenth."""
-        step = trainer.global_step
-        tenths = 10 * step // self.total_steps
-        if tenths == self._tenths or not trainer.is_global_zero:
-            return
-        self._tenths = tenths
-        pace = (time.perf_counter() - self._began) / (step - self._first_step)
-        left = pace * (self.total_steps - step)
-        print(f"step {step} of {self.total_steps}, about {left:.0f} s left", flush=True)
+        if trainer.is_global_zero:
+            self._tenths.reach(trainer.global_step)

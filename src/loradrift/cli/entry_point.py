@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import Config, UserError
+from loradrift.config.job_names import own_overrides, shared_keys, shown_name
 from loradrift.error_messages import one_line
+from loradrift.progress import lines_of
 from loradrift.runs import Cell, open_run
 
 INTERRUPTED = 130
@@ -83,13 +85,18 @@ def cell(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[tuple[Config, Ce
             of what is no user's mistake is in ``error.log``.
     """
     alone = HydraConfig.get().mode is RunMode.RUN
-    where = "" if alone else " ".join(overrides)  # which of many it is; one has just been typed
+    shared = shared_keys(DictConfig(HydraConfig.get()))
+    # which of many it is; one has just been typed
+    where = "" if alone else " ".join(own_overrides(overrides, shared))
     folder = None
     try:
         config = resolve_config(cfg, overrides)
-        where, folder = config.cell_name, config.cell
+        folder = config.cell
+        where = config.cell_name if alone else shown_name(config, overrides, shared)
         _check_many(config, alone)
-        with open_run(config, overrides) as held:
+        with open_run(config, overrides) as held, lines_of("" if alone else where):
+            if held.finished:
+                held.drop_resume_point()  # of an earlier version, or of a process killed just then
             begun = "resuming" if held.last_checkpoint.exists() else "starting"
             print(f"{where}: {'finished already' if held.finished else begun}", flush=True)
             yield config, held

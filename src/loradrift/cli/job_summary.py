@@ -16,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from loradrift.cli.entry_point import JobFailed, located, say
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import UserError
+from loradrift.config.job_names import own_overrides, shared_keys, shown_name
+from loradrift.config.variants import varied
 from loradrift.error_messages import one_line
 from loradrift.files import read_json, write_json
 from loradrift.runs import RunRecord, Status, read_record, record_loss
@@ -56,13 +58,16 @@ class ClosingTable(Callback):
 
 def _note(config: DictConfig, job_return: JobReturn) -> dict[str, Any]:
     overrides = list(config.hydra.overrides.task)
-    note: dict[str, Any] = {"name": " ".join(overrides), "cell": None, "error": None}
+    shared = shared_keys(config.hydra)
+    name = " ".join(own_overrides(overrides, shared))
+    note: dict[str, Any] = {"name": name, "cell": None, "error": None}
     if isinstance(job_return._return_value, BaseException):
         note["error"] = one_line(job_return._return_value)
     with suppress(UserError, OmegaConfBaseException):
         assert job_return.cfg is not None
         judged = resolve_config(job_return.cfg, overrides)
-        note |= {"name": judged.cell_name, "cell": str(judged.cell)}
+        name = shown_name(judged, overrides, shared)
+        note |= {"name": name, "cell": str(judged.cell)}
     return note
 
 
@@ -102,8 +107,7 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     records = [_record(Path(cell)) for cell in cells]
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
-        variants = [set(record.coordinates["variant"].split(",")) for record in done]
-        shared = set.intersection(*variants) - {""}  # they tell no row from another
+        shared = set.intersection(*map(_variant, done))  # they tell no row from another
         caption = f"all with {' '.join(sorted(shared))}" if shared else None
         table = Table(*COLUMNS, title="Finished runs", caption=caption)
         for row in summary_rows(done, shared):
@@ -118,7 +122,7 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
         failed.remove(note)
         console.print(f"interrupted {note['name']}", markup=False, highlight=False, soft_wrap=True)
     for note in failed:
-        line = f"failed: {note['error']} (in {note['name']})"
+        line = f"failed: {located(note['error'], note['name'])}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if failed:
         console.print(f"{len(failed)} of {len(notes)} jobs failed")
@@ -131,12 +135,18 @@ def _record(cell: Path) -> RunRecord | None:
         return None
 
 
+def _variant(record: RunRecord) -> set[str]:
+    """What was overridden in a run, as typed."""
+    typed = set(varied(record.overrides))
+    return typed or set(filter(None, record.coordinates["variant"].split(",")))
+
+
 def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[str, ...]]:
     """Mean ± standard deviation over seeds, one row per (task, method, variant without hidden)."""
     groups: dict[tuple[str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         place = record.coordinates
-        own = [part for part in place["variant"].split(",") if part and part not in hidden]
+        own = sorted(_variant(record) - hidden)
         groups[place["task"], " ".join([place["method"], *own])].append(record)
     return [(task, method, *_figures(group)) for (task, method), group in groups.items()]
 

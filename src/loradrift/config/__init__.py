@@ -5,6 +5,7 @@ Nothing behind that door sees OmegaConf. Every message names the key as typed, t
 value.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.errors import UserError, check, one_of, refuse_extras
+from loradrift.config.keys import OBSERVERS
 from loradrift.config.methods import (
     METHODS,
     BaselineConfig,
@@ -34,6 +36,7 @@ from loradrift.config.running import (
 )
 from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
+from loradrift.config.variants import earlier_variant, folder_name, variant
 
 __all__ = [
     "METHODS", "OBSERVERS", "PHASES", "PRUNERS", "TASKS", "AnalysisConfig", "AnalyzeConfig",
@@ -64,6 +67,9 @@ class Config:
 
     variant: str = ""
     """Filled in at the door: whatever else was overridden."""
+
+    earlier_variant: str | None = None
+    """Filled in at the door: what an earlier version called the variant."""
 
     phase: str = ""
     """What the run is for; a study, a search and ``experiment=overfit`` fill it in."""
@@ -112,19 +118,20 @@ class Config:
 
     @property
     def cell(self) -> Path:
-        """The run's directory, which is the cell's coordinates."""
-        method = f"{self.method.name},{self.variant}" if self.variant else self.method.name
-        return Path(self.runs, self.study.name, self.task.name, method, f"seed={self.seed}")
+        """The run's directory, which is the cell's coordinates.
+
+        It is the one of an earlier version's name where that is there and the present one is not.
+        """
+        place, own = Path(self.runs, self.study.name, self.task.name), folder_name(self.variant)
+        names = [own, own if self.earlier_variant is None else self.earlier_variant]
+        methods = [f"{self.method.name},{name}" if name else self.method.name for name in names]
+        folders = [place / method / f"seed={self.seed}" for method in methods]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     @property
     def cell_name(self) -> str:
         """The cell below ``runs``, for messages."""
         return str(self.cell.relative_to(self.runs))
-
-
-OBSERVERS = ("variant", "phase", "logger", "search", "runs", "results", "cache", "best", "force")
-"""Keys that change where and how a run is watched, never what it computes, and ``best``: what it
-names is in the values themselves."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -162,8 +169,10 @@ def register() -> None:
         store.store(group=f"schema/{group}", name=name, node=schema)
 
 
-def load(cfg: DictConfig, variant: str = "") -> Config:
+def load(cfg: DictConfig, overrides: Sequence[str] = ()) -> Config:
     """Convert the composed config of ``train.py`` into dataclasses, running every check.
+
+    The overrides, as typed, name the variant.
 
     Raises:
         UserError: If a value is illegal; the message names key, rule and value.
@@ -172,7 +181,7 @@ def load(cfg: DictConfig, variant: str = "") -> Config:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     refuse_extras(config, "")
-    config.variant = variant
+    config.variant, config.earlier_variant = variant(overrides), earlier_variant(overrides)
     return config
 
 

@@ -6,7 +6,12 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from loradrift.config import OBSERVERS
+OBSERVERS = (
+    "variant", "earlier_variant", "phase", "logger", "search", "runs", "results", "cache", "best",
+    "force",
+)  # fmt: skip
+"""Keys that change where and how a run is watched, never what it computes, and ``best``: what it
+names is in the values themselves."""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

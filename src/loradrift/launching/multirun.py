@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+
+from loradrift.config.job_names import note_shared
 
 Jobs = Sequence[Sequence[str]]
 """The overrides of each job."""
@@ -27,7 +30,12 @@ class Multirun(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs; raise what the first failed job ended with, once all have ended."""
-        assert self.launcher is not None
+        assert self.launcher is not None and self.config is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(self.hydra_context.config_loader)
+        typed = parser.parse_overrides([*self._parse_config(), *arguments])
+        varies = {each.get_key_element() for each in typed if each.is_sweep_override()}
+        note_shared(self.config, {each.get_key_element() for each in typed} - varies)
         launcher = self.launcher = _Collecting(self.launcher)
         returns = super().sweep(arguments)
         if launcher.errors:

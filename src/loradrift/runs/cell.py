@@ -55,6 +55,16 @@ class Cell:
         self.record = replace(self.record, **changes)
         if self.writes:
             write_json(self.folder / "run.json", asdict(self.record))
+            if self.record.status in (Status.SUCCESS, Status.PRUNED):
+                self.drop_resume_point()
+
+    def drop_resume_point(self) -> None:
+        """Delete the last checkpoint, from which work that has come to its end never goes on.
+
+        It is three times as large as the weights that train. The best checkpoint stays, and
+        ``model/``, the same weights in the format of transformers and PEFT.
+        """
+        self.last_checkpoint.unlink(missing_ok=True)
 
     def end(self, status: Status, error: BaseException) -> None:
         """Record work that ended without success, and keep the traceback beside the record."""

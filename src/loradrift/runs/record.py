@@ -15,6 +15,7 @@ from typing import Any
 
 from loradrift.config import UserError
 from loradrift.config.keys import flatten
+from loradrift.config.variants import present_variant
 from loradrift.files import read_json
 
 SCHEMA_VERSION = 2
@@ -152,7 +153,6 @@ def new_record(
     overrides: Sequence[str],
 ) -> RunRecord:
     """The record of work that starts now."""
-    versions = {name: metadata.version(name) for name in PACKAGES}
     return RunRecord(
         kind=kind,
         phase=phase,
@@ -160,7 +160,7 @@ def new_record(
         config=dict(identity),
         overrides=list(overrides),
         git=git_state(),
-        versions={"python": platform.python_version(), **versions},
+        versions={"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
         started=now(),
     )
 
@@ -208,6 +208,9 @@ def read_record(folder: Path) -> RunRecord | None:
                 f"{path} has schema_version {version}, and this program reads up to "
                 f"{SCHEMA_VERSION}: update loradrift, or move the run away and train it again"
             )
+        place = fields["coordinates"]
+        if "~" in str(place.get("variant")):
+            place["variant"] = present_variant(place["variant"], fields.get("overrides", []))
         return RunRecord(**{**fields, "status": Status(fields["status"])})
     except FileNotFoundError:
         return None
@@ -239,16 +242,13 @@ def _before_schema_2(fields: Mapping[str, Any]) -> dict[str, Any]:
     place, config = fields["coordinates"], flatten(fields["config"])
     study, _, suffix = str(place.get("study", "")).rpartition(".")
     phase = suffix if study and suffix in ("sanity", "search") else "production"
-    if place.get("method") == "from_scratch":
-        phase = "base"
-    elif place.get("method") in ("majority", "random", "zero_shot", "abstain"):
-        phase = "baselines"
+    own = dict.fromkeys(("majority", "random", "zero_shot", "abstain"), "baselines")
+    phase = (own | {"from_scratch": "base"}).get(place.get("method", ""), phase)
     parts = [part for part in str(place.get("variant", "")).split(",") if "=" in part]
-    keys = [part.partition("=")[0] for part in parts]
     overrides = [f"{key}={place[key]}" for key in ("task", "method", "seed") if key in place]
     # a path is in the variant as its last part and a digest: the configuration has it whole
     overrides += [
-        f"{key}={config.get(key)}" if "~" in part else part
-        for key, part in zip(keys, parts, strict=True)
+        f"{(key := part.partition('=')[0])}={config.get(key)}" if "~" in part else part
+        for part in parts
     ]
     return {"schema_version": SCHEMA_VERSION, "phase": phase, "overrides": overrides}

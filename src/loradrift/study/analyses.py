@@ -14,6 +14,7 @@ from loradrift.caching import recall
 from loradrift.config import Config, UserError
 from loradrift.config.studies import phase_folder
 from loradrift.files import read_json, write_json
+from loradrift.progress import announced
 from loradrift.runs.record import git_state
 
 
@@ -107,4 +108,5 @@ def analyse(phase: str, settings: Config, storage: str | None) -> None:
     name = "report" if phase == "report" else "drift"
     config = make_config(name, **places)  # registers the analyses
     make = ANALYSES[name].run if phase == "report" else ANALYSES[name].tabulate
-    step.run(lambda: make(config))
+    with announced(f"phase {phase}"):
+        step.run(lambda: make(config))

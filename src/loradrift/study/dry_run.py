@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from loradrift.config import StudyConfig, UserError
 from loradrift.config.studies import phase_folder
+from loradrift.progress import duration
 from loradrift.runs import RunRecord, Status, finished_run, read_record
 from loradrift.study.analyses import Step
 from loradrift.study.cells import StudyCell
@@ -97,7 +98,7 @@ def _ended(folder: Path) -> RunRecord | None:
 def print_listing(name: str, lines: Sequence[Line]) -> None:
     """A table, and the sum."""
     columns = ["phase", "task", "method", "cells", "done", "time left"]
-    rows = [(*line[:5], duration(line.seconds_left)) for line in lines]
+    rows = [(*line[:5], _estimate(line.seconds_left)) for line in lines]
     _print_table(rows, columns, f"study={name}", groups=2)
     print(f"time left: {time_left(lines)}")
 
@@ -134,13 +135,5 @@ def time_left(lines: Sequence[Line]) -> str:
     return f"{duration(known)}, and {rest}" if known else rest
 
 
-def duration(seconds: float | None) -> str:
-    """Hours and minutes, minutes and seconds, or seconds."""
-    if seconds is None:
-        return "unknown"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def _estimate(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)

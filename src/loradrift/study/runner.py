@@ -11,10 +11,11 @@ from hydra.core.utils import JobStatus
 
 from loradrift.cli.job_summary import note_finished
 from loradrift.config import UserError
+from loradrift.config.job_names import note_shared
+from loradrift.runs import Cell
 from loradrift.study.analyses import analyse
 from loradrift.study.arguments import read_arguments
-from loradrift.study.cells import CELL_PHASES, SEARCHED, is_typed
-from loradrift.study.checkpoints import drop_last
+from loradrift.study.cells import CELL_PHASES, SEARCHED, is_typed, key_of
 from loradrift.study.dry_run import print_listing, print_memory
 from loradrift.study.hydra_program import Program
 from loradrift.study.plan import StudyPlan
@@ -57,6 +58,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
         return
     if searches:
         validate_storage(program, reach=True)
+    note_shared(program.config, map(key_of, typed))
     _ = program.launcher  # its processes start while the disk is looked at
     plan.check_disk()
     plan.warn()
@@ -101,13 +103,13 @@ class StudyRun:
 
     def _run_cells(self, phase: str) -> None:
         program, cells = self.plan.program, self.plan.cells(phase)
-        done = [cell.config.cell for cell in cells if cell.record]
+        done = [Cell(cell.config.cell, cell.record) for cell in cells if cell.record]
         left = [cell for cell in cells if not cell.record]
         print(f"phase {phase}: {len(cells)} cells, {len(done)} finished already", flush=True)
         if done:
-            note_finished(program.folder, done)
-        for folder in done:
-            drop_last(folder)
+            note_finished(program.folder, [cell.folder for cell in done])
+        for cell in done:
+            cell.drop_resume_point()  # of an earlier version, or of a process killed just then
         if not left:
             return
         first, self._num_jobs = self._num_jobs, self._num_jobs + len(left)

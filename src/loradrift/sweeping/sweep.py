@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from loradrift.config import Config, UserError, load
+from loradrift.config.job_names import note_shared
 from loradrift.config.studies import phase_folder
 from loradrift.signals import interruptible
 from loradrift.sweeping.best import NothingCompletedError
@@ -84,10 +85,12 @@ class SearchSweep(OptunaSweeperImpl):
                 trials failed, or of one search none was completed.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        assert self.config is not None
         in_process = type(self.launcher).__name__ == "BasicLauncher"
         validate_launcher(self.n_jobs, in_process, getattr(self.launcher, "num_jobs", None))
         space, fixed, extra = read_space([*self._parse_sweeper_params_config(), *arguments])
         grid = {key: choices(space.pop(key)) for key in GRID if key in space}
+        note_shared(self.config, [*fixed, *extra])
         validate_space(space)
         empty: list[str] = []
         for values in itertools.product(*grid.values()):

@@ -1,6 +1,5 @@
 """The task and its watchers, assembled from the configuration."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from loradrift.config import Config, LoraConfig, TrainedConfig
 from loradrift.data import ALONE, EvaluationBatches, Share, TrainBatches
 from loradrift.methods import make_trainable
 from loradrift.models import Backbone, adapter_weights, load_backbone, try_out
+from loradrift.progress import watched
 from loradrift.runs import Cell
 from loradrift.sweeping.pruning import Pruning
 from loradrift.tasks import spec_of
@@ -120,8 +120,8 @@ def build_callbacks(
 
         reporter = Reporter(config.search, cell.folder, total_steps=total_steps)
         callbacks.append(Pruning(reporter, metric))
-    if not sys.stdout.isatty():
-        callbacks += progress_lines(config, total_steps)
+    if not watched():
+        callbacks.append(ProgressLines(total_steps))
     return callbacks
 
 
@@ -154,7 +154,7 @@ def build_evaluator(config: Config) -> pl.Trainer:
 def make_trainer(config: Config, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
     """A trainer with what training and evaluation have in common, such as a bar on a terminal."""
     settings = config.trainer
-    bars = [StepProgress()] if sys.stdout.isatty() else []
+    bars = [StepProgress()] if watched() else []
     strategy: Any = "ddp" if settings.devices > 1 else "auto"
     if settings.sharded:
         strategy = Sharded(settings.devices)
@@ -176,11 +176,6 @@ def make_trainer(config: Config, callbacks: list[pl.Callback], **options: Any) -
     # So are the signals: Lightning ends at SIGTERM, which need not mean that (loradrift.signals).
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def progress_lines(config: Config, total_steps: int) -> list[pl.Callback]:
-    """Only pretraining prints progress into a log file: the run that asked for it waits."""
-    return [ProgressLines(total_steps)] if config.task.facts.from_scratch else []
 
 
 def count_steps(config: Config, data: PreparedData) -> int:

@@ -5,12 +5,14 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 
 import torch
 from torch.multiprocessing.spawn import ProcessContext, ProcessRaisedException, start_processes
 
 from loradrift.config import Config, UserError
 from loradrift.data import Share
+from loradrift.progress import lines_of, speaker
 from loradrift.runs import Cell, read_record
 from loradrift.signals import REQUEUE
 from loradrift.training.base_model import Pretrain
@@ -32,7 +34,7 @@ def train_distributed(config: Config, cell: Cell, pretrain: Pretrain) -> None:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])  # a free one
     processes = start_processes(  # type: ignore[no-untyped-call]
-        _worker,
+        partial(_worker, run=speaker()),
         args=(config, cell, port, pretrain),
         nprocs=config.trainer.devices,
         join=False,
@@ -70,7 +72,9 @@ def _join(processes: ProcessContext) -> None:
         raise RuntimeError(f"a training process failed: {name}: {message}") from error
 
 
-def _worker(rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain) -> None:
+def _worker(
+    rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain, *, run: str | None
+) -> None:
     """One process. Its environment is what Lightning reads a launched process's place from."""
     began = time.perf_counter()
     world_size = config.trainer.devices
@@ -94,6 +98,7 @@ def _worker(rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain
         torch.distributed.init_process_group(backend, rank=rank, world_size=world_size)
     reset_peak_memory()
     cell.writes = rank == 0
-    train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
+    with lines_of(run if rank == 0 else None):
+        train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
     memory = {"peak_memory_bytes": float(peak_memory_bytes())}
     cell.save(performance=cell.record.performance | memory)

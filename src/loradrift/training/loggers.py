@@ -12,8 +12,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from loradrift.config import Config, UserError, identity
 from loradrift.config.studies import phase_folder
+from loradrift.config.variants import folder_name
 from loradrift.files import write_atomic
 from loradrift.runs import Cell
+
+LONGEST_VARIANT = 90
+"""Bytes of a run's variant in its name on W&B, which takes 128 characters."""
 
 
 class MetricsFile(Logger):
@@ -103,8 +107,9 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
     key = f"{cell.folder.resolve()} {cell.record.started}"
     place = cell.record.coordinates
     study, phase = study_and_phase(config)
+    own = folder_name(place["variant"], LONGEST_VARIANT)
     logger = WandbLogger(
-        name=f"{place['task']} {place['method']} {place['variant']} seed={place['seed']}",
+        name=f"{place['task']} {place['method']} {own} seed={place['seed']}",
         id=hashlib.sha256(key.encode()).hexdigest()[:16],
         resume="allow",
         save_dir=cell.folder,

@@ -21,6 +21,7 @@ from loradrift.data import (
 )
 from loradrift.data.batches import MULTIPLE
 from loradrift.models import load_tokenizer, model_fingerprint
+from loradrift.progress import announced
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.base_model import Pretrain, resolve_model
@@ -75,7 +76,8 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     cache = Path(config.cache)
     spec = spec_of(config.task)
     # first: the small model may take minutes to make
-    splits = spec.load(config.task, config.data, cache)
+    with announced("reading the rows"):
+        splits = spec.load(config.task, config.data, cache)
     began = time.perf_counter()
     model = resolve_model(config, pretrain)
     model_seconds = time.perf_counter() - began
@@ -87,23 +89,26 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
             f"got {config.task.max_length}"
         )
     encoding = spec.encode(config.task, tokenizer, cache)
-    train, validation, evaluation = map(encoding.encode, splits)
+    with announced("making tokens of the rows"):
+        train, validation, evaluation = map(encoding.encode, splits)
     bos, eos, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     if pad is None:
         pad = eos or 0  # never seen: padding is on the right
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
     collate = Collator(pad, tuple(sorted({bos, eos} - {None})), multiple=multiple)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
-    fingerprints = {
-        "evaluation_rows": rows_fingerprint(splits.evaluation),
-        "train_rows": rows_fingerprint(splits.train),
-        "tokenization": encoding.fingerprint,
-        "metric": config.task.metric,
-        "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
-    }
-    if probe is not None:
-        fingerprints["probe"] = probe.fingerprint
-    text = retention_table(config, model, tokenizer)
+    with announced("taking the base model's and the rows' fingerprints"):
+        fingerprints = {
+            "evaluation_rows": rows_fingerprint(splits.evaluation),
+            "train_rows": rows_fingerprint(splits.train),
+            "tokenization": encoding.fingerprint,
+            "metric": config.task.metric,
+            "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
+        }
+        if probe is not None:
+            fingerprints["probe"] = probe.fingerprint
+    with announced("making tokens of the neutral text"):
+        text = retention_table(config, model, tokenizer)
     tables = train, validation, evaluation
     return PreparedData(
         model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds

@@ -6,6 +6,7 @@ import torch
 
 from loradrift.config import BaselineConfig, Config, UserError
 from loradrift.models import load_backbone
+from loradrift.progress import announced
 from loradrift.runs import Cell, RunRecord, Status
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
@@ -65,8 +66,9 @@ def predict_baseline(config: Config, cell: Cell, data: PreparedData) -> None:
     backbone = None
     if baseline.needs_model:
         device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
-        backbone = load_backbone(data.model, seed=config.seed).eval()
-        try_model(config, data, backbone)
+        with announced("loading the base model"):
+            backbone = load_backbone(data.model, seed=config.seed).eval()
+            try_model(config, data, backbone)
         backbone.to(device)
     metrics: dict[str, float] = {}
     for split in ("validation", "evaluation"):

@@ -14,6 +14,7 @@ from loradrift.callbacks.throughput import Throughput
 from loradrift.callbacks.training_budget import TrainingBudget
 from loradrift.config import Config, LoraConfig
 from loradrift.models import export_model, trainable_parameters
+from loradrift.progress import announced
 from loradrift.runs import Status
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
@@ -46,7 +47,8 @@ def train(worker: Worker) -> None:
     pl.seed_everything(config.seed, verbose=False)
     check_continued(cell, data)
     total_steps = count_steps(config, data)
-    built = build_task(config, data, total_steps)
+    with announced("loading the base model"):
+        built = build_task(config, data, total_steps)
     if config.trainer.sharded:
         shard(built.task, config.trainer.accelerator)
     num_trainable = sum(p.numel() for p in trainable_parameters(built.task.model).values())
@@ -65,7 +67,9 @@ def train(worker: Worker) -> None:
                 performance=throughput.figures(worker.share.world_size),
             )
             return
-        metrics = evaluate(worker, built.task) | before | worker.forgetting("after", built.task)
+        with announced("evaluating the best checkpoint", has_bar=True):
+            metrics = evaluate(worker, built.task)
+        metrics |= before | worker.forgetting("after", built.task)
         # the validation figures are the best checkpoint's, and this is the last step's row
         final = {key: metrics[key] for key in metrics if not key.startswith("validation/")}
         for logger in loggers:
@@ -87,9 +91,10 @@ def train(worker: Worker) -> None:
             built = build_task(config, data, total_steps)
             built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
         head, initial = built.task.head, built.initial_adapter
-        export_model(cell.folder / "model", built.task.backbone, head, data.tokenizer, initial)
-        if isinstance(config.method, LoraConfig):
-            record_certificate(cell, data, built)
+        with announced("writing the model and its certificate"):
+            export_model(cell.folder / "model", built.task.backbone, head, data.tokenizer, initial)
+            if isinstance(config.method, LoraConfig):
+                record_certificate(cell, data, built)
     check_memorised(config, metrics)
 
 

@@ -6,6 +6,7 @@ import torch
 
 from loradrift.config import Config, TrainedConfig
 from loradrift.data import ALONE, EvaluationBatches, Rows, Share
+from loradrift.progress import announced
 from loradrift.runs import Cell
 from loradrift.tasks.base import Task
 from loradrift.tasks.language_modeling import LanguageModelingTask
@@ -67,6 +68,7 @@ class Worker:
         )
         # Compiled code would specialise on these shapes, and training would then not be to the bit
         # what it is without this measurement.
-        with torch.compiler.set_stance("force_eager"):
+        what = f"predicting neutral text {when} training"
+        with torch.compiler.set_stance("force_eager"), announced(what, has_bar=True):
             [figures] = build_evaluator(self.config).validate(language, batches, verbose=False)
         return {f"forgetting/loss_{when}": figures["validation/loss"]}

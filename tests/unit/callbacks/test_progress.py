@@ -1,15 +1,18 @@
-"""What a log file hears of the pretraining of the small model; time across processes."""
+"""What a log file hears of work that lasts; time across processes."""
 
 import json
 import re
+import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from loradrift import progress
 from loradrift.callbacks.progress import ProgressLines
 from loradrift.callbacks.throughput import Throughput
-from loradrift.training import build, run
+from loradrift.training import run
 from loradrift.training.base_model import resolve_model
 
 
@@ -35,7 +38,7 @@ def test_each_tenth_is_a_line_with_the_time_left(seconds, capsys, micro_batches)
     go(ProgressLines(40), seconds, 40, micro_batches=micro_batches)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 10
-    assert said[0] == "step 4 of 40, about 72 s left"
+    assert said[0] == "step 4 of 40, about 1 min 12 s left"
     assert said[-1] == "step 40 of 40, about 0 s left"
 
 
@@ -62,9 +65,59 @@ def test_throughput_counts_the_time_of_the_process_before(seconds):
     assert second.state_dict()["wall_seconds"] == 110
 
 
-def test_only_pretraining_has_them(load):
-    assert build.progress_lines(load("task=sst2"), 9) == []
-    assert len(build.progress_lines(load("task=pretrain", "method=from_scratch"), 9)) == 1
+def test_lines_of_one_job_of_many_begin_with_its_name(seconds, capsys):
+    with progress.lines_of("main/sst2/lora/seed=1"):
+        go(ProgressLines(2), seconds, 1)
+    with progress.lines_of(None):  # another process of the same run
+        go(ProgressLines(2), seconds, 2)
+    assert capsys.readouterr().out == "main/sst2/lora/seed=1: step 1 of 2, about 2 s left\n"
+
+
+def test_preparations_that_last_are_told_and_short_ones_are_not(seconds, capsys):
+    tenths = progress.Tenths("prompt", 100, quiet_s=30)
+    for done in range(1, 101):
+        seconds[0] += 1.0
+        tenths.reach(done)
+    assert capsys.readouterr().out.splitlines() == [
+        "prompt 30 of 100, about 1 min 10 s left",
+        "prompt 60 of 100, about 40 s left",
+        "prompt 90 of 100, about 10 s left",
+    ]
+
+
+def test_work_without_a_count_is_told_each_time_that_it_has_lasted_twice_as_long(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(progress, "QUIET_S", 600.0)
+    with progress.announced("making windows"):
+        pass
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(progress, "QUIET_S", 0.002)
+    told = threading.Event()
+    monkeypatch.setattr(progress, "duration", lambda seconds: told.set() or f"{seconds:.3f} s")
+    with progress.lines_of("seed=1"), progress.announced("making windows"):
+        assert told.wait(60)
+    assert capsys.readouterr().out.startswith("seed=1: making windows: 0.002 s so far\n")
+
+
+def test_a_bar_on_a_terminal_is_left_alone_unless_other_jobs_write_there(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert progress.watched()
+    with progress.lines_of("seed=1"):
+        assert progress.watched()  # one job after the other, in this process
+        monkeypatch.setattr(progress, "parent_process", lambda: "the launcher")
+        assert not progress.watched()
+    monkeypatch.setattr(progress, "QUIET_S", 0.0)
+    with progress.announced("evaluating", has_bar=True):
+        assert "evaluating" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_run_says_how_far_it_is(compute, capsys):
+    compute("task.max_steps=20")
+    out = capsys.readouterr().out
+    assert re.findall(r"^step (\d+) of 20, about \d+ s left$", out, re.M) == [
+        str(step) for step in range(2, 21, 2)
+    ]
 
 
 def test_who_waits_for_the_small_model_hears_how_far_it_is(configure, cache, capsys):

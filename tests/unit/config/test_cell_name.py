@@ -1,11 +1,23 @@
 """A run's directory is its cell: coordinates, and whatever else was overridden."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from loradrift.cli.resolved_config import variant
 from loradrift.config import identity
+from loradrift.config.variants import LONGEST_NAME, earlier_variant, folder_name, variant
+from loradrift.runs import Cell, Status, finished_run, open_run, read_record
+
+LONG = [
+    "callbacks.activation_dump.every_n_steps=8", "callbacks.activation_dump.enabled=true",
+    "callbacks.forgetting.enabled=false", "callbacks.forgetting.tokens=1024",
+    "data.train_rows=60", "data.validation_rows=20", "task.max_steps=8", "task.batch_size=4",
+    "trainer.validate_every=4", "trainer.checkpoint_every=4", "method.optim.lr=0.001",
+]  # fmt: skip
+"""More than the name of a folder takes."""
+
+PATH = ["data=local", "data.root=/a/data"]
 
 
 @pytest.mark.parametrize(
@@ -41,13 +53,73 @@ def test_a_variant_is_named_after_what_counts(typed, name):
     assert variant(typed) == name
 
 
-def test_paths_become_readable_and_stay_apart():
-    one, other = variant(["model.path=/a/base"]), variant(["model.path=/b/base"])
-    assert one.startswith("model.path=base~") and "/" not in one
-    assert one != other
+def test_values_become_readable_and_stay_apart():
+    values = (
+        "/a/base", "/b/base", "/a/base/", "a_base", "[q_proj,v_proj]", "[q_proj]", "'a, b=c'",
+        "'a  b=c'", "'größe'", "'gröse'", "'a=b'", "''", "/", "{x:1}", "'../..'",
+    )  # fmt: skip
+    names = [folder_name(variant([f"model.path={value}"])) for value in values]
+    assert len(set(names)) == len(values)
+    assert all(len(Path(name).parts) == 1 and "," not in name for name in names)
+    assert names[0].startswith("model.path=a_base~") and names[1].startswith("model.path=b_base~")
+    assert names[4].startswith("model.path=q_proj_v_proj~")
 
 
-def test_long_names_fit_a_file_system_and_stay_apart():
-    many = [f"method.very_long_key_{i}=value" for i in range(20)]
-    assert len(variant(many)) < 200
-    assert variant(many) != variant([*many[:-1], "method.very_long_key_19=other"])
+def test_a_long_name_keeps_every_key_and_value_that_fits():
+    names = [folder_name(variant([*LONG, f"method.rank={rank}"])) for rank in (2, 4)]
+    assert names[0] != names[1] and len(names[0].encode()) <= LONGEST_NAME
+    assert ",rank=2," in names[0] and ",rank=4," in names[1]
+    for part in ("activation_dump.enabled=True", "forgetting.enabled=False", "lr=0.001"):
+        assert f",{part}," in f",{names[0]}"  # as much of a key as tells it from the others
+
+
+@pytest.mark.parametrize("value", ["x" * 300, f"'{'ü' * 300}'", "/" + "x" * 300])
+def test_no_name_is_longer_than_a_file_system_takes(value):
+    many = [f"method.very_long_key_{i}={value}" for i in range(40)]
+    names = {folder_name(variant(typed)) for typed in (many, many[:-1], [many[0]], [f"a={value}"])}
+    assert len(names) == 4
+    assert all(len(name.encode()) <= LONGEST_NAME for name in names)
+    assert folder_name(variant([*many, "a=1"])).startswith("a=1,")
+
+
+@pytest.mark.parametrize("typed", [LONG, PATH, [*LONG, *PATH]])
+def test_the_folder_of_an_earlier_version_is_found_skipped_and_gone_on_with(load, tmp_path, typed):
+    typed = [*typed, f"runs={tmp_path}"]
+    config, earlier = load(*typed), earlier_variant(typed)
+    assert earlier != folder_name(config.variant)
+    old = tmp_path / "main" / "sst2" / f"lora,{earlier}" / "seed=0"
+    assert config.cell.parent.name == f"lora,{folder_name(config.variant)}"
+    with open_run(config, typed) as cell:
+        place = cell.record.coordinates | {"variant": earlier}
+        cell.save(status=Status.INTERRUPTED, coordinates=place)
+    old.parent.mkdir()
+    cell.folder.rename(old)
+    assert load(*typed).cell == old
+    assert load(*typed, "seed=1").cell.parent == cell.folder.parent  # not there: its name now
+    assert read_record(old).coordinates["variant"] == config.variant
+    with open_run(config, typed) as again:
+        assert (again.folder, again.record.resumed) == (old, 1)
+        again.save(status=Status.SUCCESS)
+    assert finished_run(load(*typed)) == again.record
+    assert json.loads((old / "run.json").read_text())["coordinates"]["variant"] == config.variant
+
+
+def test_the_name_of_now_comes_before_an_earlier_one(load, tmp_path):
+    typed = [*LONG, f"runs={tmp_path}"]
+    with open_run(load(*typed), typed) as cell:
+        pass
+    (tmp_path / "main" / "sst2" / f"lora,{earlier_variant(typed)}" / "seed=0").mkdir(parents=True)
+    assert load(*typed).cell == cell.folder
+
+
+@pytest.mark.parametrize(("status", "kept"), [("success", 0), ("pruned", 0), ("failed", 1)])
+def test_a_run_that_came_to_its_end_keeps_no_resume_point(load, tmp_path, status, kept):
+    with open_run(load(f"runs={tmp_path}")) as cell:
+        cell.best_checkpoint.parent.mkdir()
+        for path in (cell.best_checkpoint, cell.last_checkpoint):
+            path.touch()
+        other = Cell(cell.folder, cell.record, writes=False)  # another process of the same run
+        other.save(status=Status(status))
+        assert cell.last_checkpoint.exists()
+        cell.save(status=Status(status))
+    assert cell.best_checkpoint.exists() and cell.last_checkpoint.exists() == kept

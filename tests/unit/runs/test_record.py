@@ -65,7 +65,8 @@ def test_a_run_of_schema_1_is_finished_for_the_command_that_made_it(tmp_path, lo
         assert config.cell == path.parent
         with open_run(config) as cell:
             assert cell.finished
-        changed = replace(load(*typed, "trainer.log_every=77"), variant=config.variant)
+        names = {name: getattr(config, name) for name in ("variant", "earlier_variant")}
+        changed = replace(load(*typed, "trainer.log_every=77"), **names)
         message = r"configuration: trainer\.log_every: \d+ -> 77; force"
         with pytest.raises(UserError, match=message):
             open_run(changed).__enter__()

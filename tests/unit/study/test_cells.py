@@ -133,7 +133,7 @@ def test_production_uses_what_was_found_whichever_phases_are_picked(program, tmp
     found.write_text("method.rank: 16")
     other.write_text("method.rank: 2")
     for best, rank, variant in (
-        ([], 16, "best=True"), (["best=false"], 8, ""), ([f"best={other}"], 2, "best=other.yaml~*"),
+        ([], 16, "best=True"), (["best=false"], 8, ""), ([f"best={other}"], 2, "best=*yaml~*"),
     ):  # fmt: skip
         typed = ["study=drift", f"results={results}", *best]
         [cell] = plan_cells("production", program, study, typed)

@@ -1,12 +1,12 @@
 """Labels without training: the most frequent one, a random one, or the untrained model's."""
 
-# Shape suffixes: N rows, C classes, B rows at a time, T tokens, A of the answer, D width, V words.
+# Shape suffixes: N rows, C classes, B rows at a time, T tokens, P places, D width, V words.
 
 import operator
 import random
 from collections import Counter
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from loradrift.data import Row
 from loradrift.data.glue import GlueFormat
 from loradrift.data.tokens import special_ids, token_ids
 from loradrift.models import Backbone
+from loradrift.progress import QUIET_S, Tenths
 from loradrift.tasks.classification.module import label_scores, prediction_line
 from loradrift.tasks.prepared import PreparedData
 from loradrift.tasks.spec import Outcome
@@ -89,8 +90,10 @@ def zero_shot(
     settings = (form.answers, config.task.max_length)
     prompts = [tokenize_answers(data.tokenizer, question, *settings) for question in questions]
     size, pad_id = 2 * config.task.batch_size, data.collate.pad_id
-    scores_NC = answer_log_likelihoods(backbone, prompts, pad_id=pad_id, batch_size=size)
-    return scores_NC.softmax(1).cpu()
+    device, reduced = next(backbone.parameters()).device, config.trainer.precision == "bf16-mixed"
+    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+        scores_NC = answer_log_likelihoods(backbone, prompts, pad_id=pad_id, batch_size=size)
+    return scores_NC.softmax(1)
 
 
 def tokenize_answers(
@@ -105,9 +108,37 @@ def tokenize_answers(
     bos, _ = special_ids(tokenizer)
     parted = (len(set(tokens)) > 1 for tokens in zip(*ids, strict=False))
     shared = sum(1 for _ in takewhile(operator.not_, parted))
+    shared = min(shared, *(len(each) - 1 for each in ids))  # of "no" and "no way" all is shared
     surplus = max(map(len, ids)) + len(bos) - max_length
     cut = min(max(0, surplus), shared - 1)
     return Answered([bos + each[cut:] for each in ids], len(bos) + shared - cut)
+
+
+class Reading(NamedTuple):
+    """Tokens that the model reads in one pass, and the answers whose likelihood it gives."""
+
+    prompt: int
+    ids: Sequence[int]
+    start: int
+    answers: Mapping[int, Sequence[int]]
+    """Number of an answer -> its tokens, which begin at ``start``."""
+
+
+def readings(prompts: Sequence[Answered]) -> list[Reading]:
+    """What has to be read for all answers, the longest first, so that little is padded.
+
+    The last token of an answer is foretold and never read, and what one answer's pass reads need
+    not be read for another: where no answer has two tokens, that is each prompt once.
+    """
+    found = []
+    for number, (ids, start) in enumerate(prompts):
+        passes: dict[tuple[int, ...], dict[int, Sequence[int]]] = {}
+        for answer in sorted(range(len(ids)), key=lambda answer: -len(ids[answer])):
+            read = tuple(ids[answer][:-1])
+            longer = next((each for each in passes if each[: len(read)] == read), read)
+            passes.setdefault(longer, {})[answer] = ids[answer][start:]
+        found += [Reading(number, read, start, answers) for read, answers in passes.items()]
+    return sorted(found, key=lambda reading: -len(reading.ids))
 
 
 @torch.inference_mode()
@@ -118,26 +149,38 @@ def answer_log_likelihoods(
 
     The prompts have equally many answers, and the backbone is in eval mode.
     """
-    columns = []
-    for answer in range(len(prompts[0].ids)):
-        rows = [([*prompt.ids[answer]], prompt.start) for prompt in prompts]
-        batches = (rows[i : i + batch_size] for i in range(0, len(rows), batch_size))
-        columns.append(torch.cat([_score(backbone, batch, pad_id) for batch in batches]))
-    return torch.stack(columns, dim=1)
+    scores_NC = torch.zeros(len(prompts), len(prompts[0].ids))
+    left = readings(prompts)
+    tenths = Tenths("zero_shot: prompt", len(left), quiet_s=QUIET_S)
+    for first in range(0, len(left), batch_size):
+        batch = left[first : first + batch_size]
+        scores = iter(_score(backbone, batch, pad_id))
+        for reading in batch:
+            for answer, tokens in reading.answers.items():
+                scores_NC[reading.prompt, answer] = sum(islice(scores, len(tokens)))
+        tenths.reach(first + len(batch))
+    return scores_NC
 
 
-def _score(backbone: Backbone, rows: Sequence[tuple[list[int], int]], pad_id: int) -> Tensor:
-    """Log-likelihood (B,) of each row's tokens from its start on."""
+def _score(backbone: Backbone, batch: Sequence[Reading], pad_id: int) -> list[float]:
+    """Log-likelihood of each token of each answer, in their order."""
     device = next(backbone.parameters()).device
-    width = max(len(ids) for ids, _ in rows)
-    ids_BT = torch.tensor([ids + [pad_id] * (width - len(ids)) for ids, _ in rows], device=device)
-    ends_B1 = torch.tensor([[len(ids)] for ids, _ in rows], device=device)
-    starts_B1 = torch.tensor([[start] for _, start in rows], device=device)
-    longest = int((ends_B1 - starts_B1).max())
-    places_BA = (ends_B1 - longest + torch.arange(longest, device=device)).clamp(min=1)
-    hidden_BTD = backbone.encode(ids_BT)
-    rows_B1 = torch.arange(len(rows), device=device)[:, None]
-    logits_BAV = backbone.next_token_logits(hidden_BTD[rows_B1, places_BA - 1])
-    targets_BA1 = ids_BT.gather(1, places_BA)[..., None]
-    scores_BA = logits_BAV.float().log_softmax(-1).gather(2, targets_BA1).squeeze(-1)
-    return scores_BA.masked_fill(places_BA < starts_B1, 0.0).sum(1)
+    width = max(len(each.ids) for each in batch)
+    ids_BT = torch.tensor([[*each.ids] + [pad_id] * (width - len(each.ids)) for each in batch])
+    # the states that foretell an answer's token, each once however many answers it is for
+    places = [
+        (row, t) for row, each in enumerate(batch) for t in range(each.start - 1, len(each.ids))
+    ]
+    number = {place: index for index, place in enumerate(places)}
+    wanted = [
+        (number[row, each.start - 1 + offset], token)
+        for row, each in enumerate(batch)
+        for tokens in each.answers.values()
+        for offset, token in enumerate(tokens)
+    ]
+    rows_P, places_P = torch.tensor(places, device=device).T
+    hidden_PD = backbone.encode(ids_BT.to(device))[rows_P, places_P]
+    logits_PV = backbone.next_token_logits(hidden_PD)
+    states, tokens = torch.tensor(wanted, device=device).T
+    scores: list[float] = logits_PV.float().log_softmax(-1)[states, tokens].tolist()
+    return scores
