@@ -174,11 +174,15 @@ class Calls:
                     yield name, wrapper, wrapper.modules_to_save[place.adapter]
 
     @staticmethod
+    @torch.no_grad()
     def _gives_rows(wrapper: Any, adapter: str) -> bool:
+        """Whether a wrapper, called alone, gives its rows; a tied head, products with them."""
         tokens, base = getattr(wrapper, "token_adapter", None), wrapper.original_module
-        if tokens is None or not isinstance(base, nn.Embedding):  # rows of a tied head
+        if tokens is None:
             return True
         ids = torch.tensor(tokens.token_indices[adapter], device=base.weight.device)
         rows = tokens.trainable_tokens_delta[adapter].to(base.weight.dtype)
-        with torch.no_grad():
+        if isinstance(base, nn.Embedding):
             return torch.allclose(wrapper(ids), rows * embed_scale(base), rtol=1e-2)
+        sums = wrapper(torch.ones_like(rows[:1]))[0, ids]
+        return torch.allclose(sums, rows.sum(dim=1), rtol=1e-2, atol=1e-2)

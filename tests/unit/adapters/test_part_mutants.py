@@ -323,7 +323,17 @@ def test_what_lies_there_instead_is_not_taken_for_the_adapter(base, tmp_path):
     assert judge_harmed("a checkpoint without it", base, tmp_path).verdict.endswith(WEIGHTS)
 
 
-@pytest.mark.parametrize("kind", set(KINDS) - {"parameters"})
+def test_the_rows_of_a_head_that_is_tied_to_the_embedding(tmp_path):
+    tied = cases.write_base(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    folder = write_adapter(tmp_path / "adapter", tied, size=0.3, **KINDS["rows"])
+    model = load_adapter(folder, tied)
+    assert certificate_of(model, folder, tied).passed
+    goes_around("lm_head")(model)
+    message = "lm_head does not give the rows that were trained for its tokens"
+    caught(certificate_of(model, folder, tied), "effect", message)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"parameters"}))
 def test_none_of_them_is_called_broken(kind, base, tmp_path):
     """As it is, and loaded in half precision, or rounded to it and back."""
     folder = write_adapter(tmp_path / "adapter", base, **{"size": 0.3} | KINDS[kind])
