@@ -11,7 +11,7 @@ from loradrift.weights import Dora, LowRank, StoredWeights
 
 
 def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, LowRank | Dora]:
-    """The changes of a PEFT LoRA adapter by module name; all are in ``base``, which DoRA needs.
+    """The changes of a PEFT LoRA adapter, by the names of ``base``, which DoRA needs.
 
     Raises:
         UserError: If a file is absent or damaged, if factors are missing or do not fit, or if the
@@ -28,7 +28,9 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
     for module, parts in files.parts.items():
         factors, key = files.factors(module), f"{module}.weight"
         assert factors is not None
-        change = changes[module] = factors.low_rank
+        key = base.find(key) if base else key
+        name, change = key.removesuffix(".weight"), factors.low_rank
+        changes[name] = change
         shape = base.matrix_shape(key) if base else None
         if base is not None and shape != tuple(change.shape):
             what = other_shape(module, change.shape, shape or "none", str(base.folder))
@@ -40,7 +42,7 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
                     "the base weight as well, so the factors are not the whole change; give the "
                     "base model's weights"
                 )
-            changes[module] = Dora(base, key, change, parts[MAGNITUDE])
+            changes[name] = Dora(base, key, change, parts[MAGNITUDE])
     return changes
 
 

@@ -21,10 +21,12 @@ class Dense(NamedTuple):
     base: StoredWeights
     tuned: StoredWeights
     key: str
+    prefix: str = ""
+    """What the tuned model's name of it begins with, beside the base's."""
 
     def read(self) -> Tensor:
         """The difference in float64, of a linear map as (O, I)."""
-        change = self.tuned.read(self.key) - self.base.read(self.key)
+        change = self.tuned.read(self.prefix + self.key) - self.base.read(self.key)
         return change.T if self.base.keeps_transposed(self.key) else change
 
 
@@ -76,8 +78,13 @@ def read_full(base: StoredWeights, tuned: StoredWeights) -> FullChange:
         >>> read_full(base, tuned=base).modules["q_proj"].read().tolist()
         [[0.0, 0.0]]
     """
-    for here, there in ((base, tuned), (tuned, base)):
-        if lost := sorted(here.shapes.keys() - there.shapes.keys()):
+    prefix = _prefix(base, tuned)
+    names = {prefix + key for key in base.shapes}
+    for here, there, lost in (
+        (base, tuned, sorted(names - tuned.shapes.keys())),
+        (tuned, base, sorted(tuned.shapes.keys() - names)),
+    ):
+        if lost:
             some = lost[0] if len(lost) == 1 else f"{lost[0]} and {len(lost) - 1} more"
             raise UserError(
                 f"{there.folder} lacks {some}, which {here.folder} has: these are not one model "
@@ -85,11 +92,19 @@ def read_full(base: StoredWeights, tuned: StoredWeights) -> FullChange:
             )
     change = FullChange({}, {})
     for key, shape in base.shapes.items():
-        if tuned.shapes[key] != shape:
-            other = f"{tuned.shapes[key]} in {tuned.folder}"
+        if tuned.shapes[prefix + key] != shape:
+            other = f"{tuned.shapes[prefix + key]} in {tuned.folder}"
             raise UserError(f"{key} has shape {shape} in {base.folder} and {other}")
         module = key.removesuffix(".weight")
         is_linear = module != key and len(shape) == 2 and not EMBEDDING.fullmatch(module)
         group, name = (change.modules, module) if is_linear else (change.others, key)
-        group[name] = Dense(base, tuned, key)
+        group[name] = Dense(base, tuned, key, prefix)
     return change
+
+
+def _prefix(base: StoredWeights, tuned: StoredWeights) -> str:
+    """What the tuned weights' names begin with, beside the base's: hubs' files may lack it."""
+    first = next(iter(base.shapes), "")
+    prefixes = [key.removesuffix(first) for key in tuned.shapes if key.endswith(f".{first}")]
+    fits = [each for each in prefixes if all(each + key in tuned.shapes for key in base.shapes)]
+    return fits[0] if fits else ""

@@ -65,6 +65,11 @@ class StoredWeights:
         shape = self.shapes.get(key)
         return shape[::-1] if shape and self.keeps_transposed(key) else shape
 
+    def find(self, key: str) -> str:
+        """The stored name of a weight, which hubs' files may lack the model's own prefix in."""
+        ends = [name for name in self.shapes if key.endswith(f".{name}")]
+        return ends[0] if key not in self.shapes and len(ends) == 1 else key
+
     def keeps_transposed(self, key: str) -> bool:
         """Whether it is the weight of a ``Conv1D``, by the architecture in ``config.json``."""
         return self._architecture in CONV1D and TRANSPOSED.fullmatch(key) is not None

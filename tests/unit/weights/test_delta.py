@@ -96,6 +96,26 @@ def test_what_conv1d_keeps_transposed_is_read_as_outputs_by_inputs(options, tmp_
     assert not any(change.read().any() for change in full.others.values())
 
 
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_hubs_weights_may_lack_the_prefix_of_the_model(dora, tmp_path):
+    """As GPT-2's own, which begin with ``h.``; both arms then name modules as the base does."""
+    base = cases.write_base(tmp_path / "base", "gpt2", dtype="float64")
+    folder = write_adapter(tmp_path / "adapter", base, **CONV1D, use_dora=dora)
+    expected = merged_change(folder, base)
+    load_adapter(folder, base).merge_and_unload().save_pretrained(tmp_path / "tuned")
+    bare = load_file(base / "model.safetensors")
+    bare = {key.removeprefix("transformer."): x for key, x in bare.items()}
+    save_file(bare, base / "model.safetensors", metadata={"format": "pt"})
+    stored = StoredWeights(base)
+    changes = read_adapter(folder, stored)
+    full = read_full(stored, StoredWeights(tmp_path / "tuned")).modules
+    assert changes.keys() == {key.removeprefix("transformer.") for key in expected} <= full.keys()
+    for module, change in changes.items():
+        truth = expected[f"transformer.{module}"].T
+        np.testing.assert_allclose(dense(read_change(change)), truth, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(full[module].read(), truth, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("family", CONV1D_FAMILIES)
 def test_the_layers_that_keep_their_weights_transposed_are_known_by_name(family, tmp_path):
     with torch.device("meta"):
