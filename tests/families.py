@@ -14,7 +14,7 @@ STATES = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "time_step
 LATENT = {
     "num_key_value_heads": 2, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 8, "v_head_dim": 16, "n_routed_experts": 4, "n_group": 1, "topk_group": 1,
-    "first_k_dense_replace": 1,
+    "first_k_dense_replace": 1, "num_experts_per_tok": 2,
 }  # fmt: skip
 GRANITE = {"logits_scaling": 8.0, "embedding_multiplier": 12.0, "attention_multiplier": 0.06}
 MPT = {"d_model": 32, "n_layers": 2, "n_heads": 2, "max_seq_len": 64}
@@ -76,7 +76,9 @@ FAMILIES: dict[str, tuple[str, dict]] = {
     "olmo": ("olmo", SIZES | {"num_key_value_heads": 1}),
     "olmo2": ("olmo2", SIZES | {"num_key_value_heads": 1}),
     "olmo3": ("olmo3", SIZES | {"num_key_value_heads": 1, "sliding_window": 8}),
-    "olmoe": ("olmoe", SIZES | {"num_key_value_heads": 1, "num_experts": 4}),
+    "olmoe": (
+        "olmoe", SIZES | {"num_key_value_heads": 1, "num_experts": 4, "num_experts_per_tok": 2},
+    ),
     "cohere": ("cohere", SIZES | {"num_key_value_heads": 1}),
     "cohere2": ("cohere2", GROUPED | {"sliding_window": 8}),
     "deepseek_v2": ("deepseek_v2", SIZES | LATENT | {"moe_intermediate_size": 32, "head_dim": 8}),
@@ -111,7 +113,7 @@ FAMILIES: dict[str, tuple[str, dict]] = {
         "llama",
         GROUPED | {"initializer_range": 0.2}
         | {"rope_parameters": {
-            "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 8,
+            "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32,
             "short_factor": [1.0] * 8, "long_factor": [4.0] * 8,
         }},
     ),
@@ -128,7 +130,8 @@ def write_family(name: str, tokenizer: Path, folder: Path) -> Path:
 
     kind, sizes = FAMILIES[name]
     tokens = {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
-    config = AutoConfig.for_model(kind, **tokens | {"max_position_embeddings": 64} | sizes)
+    limit = {} if kind == "xlnet" else {"max_position_embeddings": 64}  # which has none
+    config = AutoConfig.for_model(kind, **tokens | limit | sizes)
     build = AutoModel if kind == "t5" else AutoModelForCausalLM
     with torch.random.fork_rng():
         torch.manual_seed(0)

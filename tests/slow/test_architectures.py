@@ -74,5 +74,5 @@ def test_a_model_with_layers_before_its_scores_trains_where_none_are_read(traine
 
 @pytest.mark.slow
 def test_a_state_space_model_trains_by_the_layers_that_peft_takes(trained):
-    cell = trained("mamba", "lora", "method.target_modules=[in_proj,x_proj,dt_proj]")
+    cell = trained("mamba", "lora", "method.target_modules=[in_proj,x_proj]")
     assert cell.record.certificate["passed"]

@@ -98,8 +98,9 @@ class Backbone(nn.Module):
                 logits_BTV = logits_BTV * value
         if (divisor := getattr(config, "logits_scaling", None)) is not None:  # Granite
             logits_BTV = logits_BTV / divisor
-        if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma
-            logits_BTV = cap * torch.tanh(logits_BTV / cap)
+        for bound in ("final_logit_softcapping", "logits_soft_cap"):  # Gemma, RecurrentGemma
+            if (cap := getattr(config, bound, None)) is not None:
+                logits_BTV = cap * torch.tanh(logits_BTV / cap)
         return logits_BTV
 
     def freeze_output_head(self) -> None:

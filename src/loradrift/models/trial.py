@@ -105,11 +105,12 @@ def _check_reached(backbone: Backbone, path: str, states_1TD: Tensor) -> None:
     if lost:
         name = lost[0].removeprefix("lm.").removeprefix("base_model.model.")
         layer, adapted, _ = name.partition(".lora_")
-        hint = "; leave {} out of method.target_modules".format(layer.rpartition(".")[2])
+        layer = ".".join(layer.split(".")[-2:])
+        hint = f"; leave {layer} out of method.target_modules" if adapted else ""
         raise _refusal(
             path,
             f"{len(lost)} of the {len(trained)} parameters that should train change nothing in its "
-            f"states, {name} among them{hint if adapted else ''}",
+            f"states, {name} among them{hint}",
         )
 
 

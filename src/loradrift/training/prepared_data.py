@@ -154,4 +154,5 @@ def num_positions(model: ModelConfig) -> int | None:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model.path).get_text_config()
-    return getattr(config, "max_position_embeddings", None)
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions if positions is None or positions > 0 else None  # XLNet says -1

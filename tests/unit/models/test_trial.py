@@ -101,7 +101,9 @@ def test_what_trains_without_an_effect_is_refused():
     with pytest.raises(UserError, match=message):
         tried(backbone)
     make_trainable(backbone, LORA, seed=0)
-    hint = r"unused.lora_A.default.weight among them; leave unused out of method.target_modules"
+    hint = (
+        r"unused.lora_A.default.weight among them; leave model.unused out of method.target_modules"
+    )
     with pytest.raises(UserError, match=hint):
         tried(backbone)
 
