@@ -1,7 +1,8 @@
 """How often each test rejects: at its margin (never above 5 %), and past it.
 
 The tables of ``docs/method.md``: ``python -m pytest -m slow -s tests/slow/test_type_one_error.py``.
-Differences are normal with unit standard deviation over seeds, and independent of each other.
+Where nothing else is said differences are normal with unit standard deviation over seeds, and
+independent of each other.
 """
 
 import math
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence
+from loradrift.analysis.drift.hypotheses import Evidence
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.statistics import (
     Variance,
@@ -18,9 +19,7 @@ from loradrift.statistics import (
     equivalence,
     hierarchical_bootstrap,
     max_t,
-    noninferiority,
     paired_t,
-    ratio_interval,
     sign_flip,
     t_interval,
 )
@@ -34,10 +33,10 @@ LAYERS = 22
 # draws data and says whether it rejects.
 
 
-def scores(rng, s, t, difference, factor=1.0):
+def scores(rng, s, t, difference):
     """Means (S,) over the tasks of LoRA and of full fine-tuning."""
     full = rng.normal(80, 1, (s, t))
-    lora = factor * full + rng.normal(difference, 1, (s, t))
+    lora = full + rng.normal(difference, 1, (s, t))
     return lora.mean(1), full.mean(1)
 
 
@@ -71,15 +70,6 @@ def interval_past_the_rows(ratio):
     return misses
 
 
-def noninferiority_at_3_percent(*design):
-    return noninferiority(*scores(*design, factor=0.97)).p <= ALPHA
-
-
-def interval_of_the_ratio(*design):
-    interval = ratio_interval(*scores(*design, factor=0.97))
-    return not interval.low <= 0.97 <= interval.high
-
-
 def equivalence_at_its_bound(rng, s, t, effect):
     return equivalence(*scores(rng, s, t, 5 - effect), -5, 5).p <= ALPHA
 
@@ -97,22 +87,6 @@ def linked(rng, s, t, correlation):
     return math.sqrt(correlation) * seeds + math.sqrt(1 - correlation) * rest
 
 
-def any_verdict(correlation):
-    """H1 and H2 at their margins, the spread being 1 percentage point; H3 has no data."""
-
-    def supported(rng, s, t, effect):
-        evidence = {}
-        for hypothesis, sign in zip(HYPOTHESES[:2], (-1, 1), strict=True):
-            full = rng.normal(80, 1, (s, t))
-            percent = hypothesis.margin + sign * (effect + linked(rng, s, t, correlation))
-            lora = full * (1 - percent / 100)
-            sides = (dict(enumerate(side.T)) for side in (lora, full))
-            evidence[hypothesis.name] = Evidence(*sides)
-        return any(outcome.verdict == "supported" for outcome in decide(evidence))
-
-    return supported
-
-
 HELD = {
     "sign-flip, two-sided": (sign_flip_two_sided, 4000),
     "sign-flip, one-sided at a margin of 20": (sign_flip_at_a_margin, 4000),
@@ -120,11 +94,8 @@ HELD = {
     "paired t of seed means": (paired_t_of_seed_means, 2000),
     "interval past the rows, rows 0.1 x seeds": (interval_past_the_rows(0.1), 4000),
     "interval past the rows, rows 1 x seeds": (interval_past_the_rows(1), 4000),
-    "interval of the ratio (Fieller)": (interval_of_the_ratio, 2000),
-    "non-inferiority t at 3 %": (noninferiority_at_3_percent, 2000),
     "equivalence (TOST) at its bound": (equivalence_at_its_bound, 2000),
     "t per task, Bonferroni, any task": (any_task_in_a_notebook, 1000),
-    "verdict, H1 or H2 supported": (any_verdict(0), 1000),
 }
 """Test -> what rejects, and in how many simulations."""
 
@@ -171,6 +142,93 @@ def skewed(tail):
     return rejects
 
 
+def normal(rng, shape):
+    """Drifts whose logarithm is normal: what a seed does to a drift is a factor."""
+    return 0.8 * rng.normal(size=shape)
+
+
+def skewed_left(rng, shape):
+    """Drifts that are exponential: on the log scale they have a long left tail."""
+    return np.log(rng.exponential(size=shape)) + np.euler_gamma
+
+
+def skewed_right(rng, shape):
+    """Log drifts that are exponential, the worst case here: most seeds lie close together."""
+    return 0.8 * (rng.exponential(size=shape) - 1)
+
+
+NOISES = {
+    "normal on the log scale (drifts lognormal, sigma 0.8)": normal,
+    "drifts exponential: long left tail of the log": skewed_left,
+    "log drifts exponential: long right tail": skewed_right,
+}
+"""Luck of a seed: of the treatment's log drift, with mean 0; the control's is normal, sigma 0.2."""
+
+LINKS = (0.0, 0.5, 1.0)
+"""Share of a seed's luck that all tasks have in common."""
+
+ROWS = 0.02
+"""Variance of a task's mean log ratio that the probe's 256 rows make, where they do."""
+
+SIMULATIONS = 1000
+MARGIN = math.log(0.8)
+
+
+def h2_at_the_margin(rng, design, noise, link, rows):
+    """H2's outcome of drifts whose log ratio is log 0.8 in every task."""
+    s, t = design
+    shared, own = noise(rng, (s, 1)), noise(rng, (s, t))
+    luck_ST = math.sqrt(link) * shared + math.sqrt(1 - link) * own
+    levels_T = MARGIN + rng.normal(0, math.sqrt(rows), t)
+    control_ST = np.exp(rng.normal(-2, 0.2, (s, t)))
+    treatment_ST = control_ST * np.exp(levels_T + luck_ST + rng.normal(0, 0.2, (s, t)))
+    sides = (dict(enumerate(side.T)) for side in (treatment_ST, control_ST))
+    found = {k: Variance(rows * rng.chisquare(255) / 255, 255) for k in range(t)} if rows else None
+    return decide({"H2 drift": Evidence(*sides, rows=found)})[1]
+
+
+def drift_rates(design, noise, link, rows):
+    """Percent of simulations at the margin in which each instrument is wrong."""
+    cell = [list(NOISES).index(noise), round(10 * link), round(1000 * rows), *design]
+    rng = np.random.default_rng(cell)
+    outcomes = [
+        h2_at_the_margin(rng, design, NOISES[noise], link, rows) for _ in range(SIMULATIONS)
+    ]
+    wrong = {
+        "supported": [o.verdict == "supported" for o in outcomes],
+        "refuted": [o.verdict in ("refuted", "equivalent") for o in outcomes],
+        "p": [o.p <= ALPHA for o in outcomes],
+        "interval": [not o.ci_lower <= MARGIN <= o.ci_upper for o in outcomes],
+        "disagree": [o.tasks_disagree for o in outcomes],
+    }
+    return {name: float(np.mean(each)) for name, each in wrong.items()}
+
+
+@pytest.mark.slow
+def test_a_verdict_on_drift_is_wrong_in_at_most_5_percent():
+    """1,000 repetitions a cell; the interval and p at their levels where their assumption holds."""
+    print(
+        "\n| luck of a seed | shared by tasks | rows | seeds | supported | refuted | p <= 5 % | "
+        "95 % interval misses | tasks disagree |\n|" + 9 * "---|"
+    )
+    worst = 3 * math.sqrt(ALPHA * (1 - ALPHA) / SIMULATIONS)
+    for noise in NOISES:
+        for link in LINKS:
+            for rows in (0, ROWS):
+                for design in DESIGNS:
+                    rates = drift_rates(design, noise, link, rows)
+                    shown = [
+                        rates[k] for k in ("supported", "refuted", "p", "interval", "disagree")
+                    ]
+                    cells = " | ".join(f"{100 * value:.1f}" for value in shown)
+                    with_rows = "vary" if rows else "fixed"
+                    print(f"| {noise} | {link:g} | {with_rows} | {design[0]} | {cells} |")
+                    assert max(rates["supported"], rates["refuted"]) <= ALPHA, (noise, link, rows)
+                    if noise == next(iter(NOISES)):
+                        assert max(rates["p"], rates["interval"]) <= ALPHA + worst, (link, rows)
+                        assert rates["disagree"] <= ALPHA + worst, (link, rows)
+
+
 DESCRIBED = {
     "hierarchical bootstrap, examples spread as seeds do": (hierarchical(1, 3), 1000),
     "hierarchical bootstrap, examples spread 10 x as much": (hierarchical(10, 3), 1000),
@@ -180,7 +238,6 @@ DESCRIBED = {
     "t over pooled examples, spread 10 x as much": (pooled_examples, 1000),
     "sign-flip, tasks of a seed correlated by 0.3": (linked_seeds, 4000),
     "t of seed means, tasks of a seed correlated by 0.3": (linked_seeds_by_seed_mean, 2000),
-    "verdict, tasks of a seed correlated by 0.3": (any_verdict(0.3), 1000),
     "sign-flip one-sided, differences with a long right tail": (skewed(1), 4000),
     "sign-flip one-sided, differences with a long left tail": (skewed(-1), 4000),
 }

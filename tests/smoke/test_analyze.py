@@ -18,7 +18,7 @@ from loradrift.analysis.drift.hypothesis_data import outcomes_json, read_outcome
 from loradrift.analysis.registry import ANALYSES
 from loradrift.similarity import MEASURES
 
-FIGURES = ("drift_reduction", "update_norm", "effective_rank", "intruders", "drift_against_norm")
+FIGURES = ("drift_ratio", "update_norm", "effective_rank", "intruders", "drift_against_norm")
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -104,7 +104,7 @@ def test_weights_alone_write_their_tables(planted):
         (("analysis.name=weights",), "an analysis is chosen by analysis=<name>; there are: dash"),
         (
             ("analysis.figures=[frontire]",),
-            "analysis.figures must be some of drift_reduction, layer_profiles, drift_over_steps, "
+            "analysis.figures must be some of drift_ratio, layer_profiles, drift_over_steps, "
             "frontier, layer_difference, hypotheses, update_norm, effective_rank, intruders, "
             "drift_against_norm, forgetting_against_norm, got frontire",
         ),
@@ -159,7 +159,7 @@ def test_one_seed_whose_base_model_is_gone_still_has_its_drift(tmp_path):
     assert "is not on this machine; copy its folder here" in line
     # One seed: means and verdicts, but no interval.
     summary = pd.read_parquet(tmp_path / "results/drift_analysis/summary.parquet")
-    assert summary["ci_lower"].isna().all() and "undecided" in said
+    assert summary["ratio_lower"].isna().all() and "undecided" in said
     assert "nan" not in said
     page = (tmp_path / "results/report.html").read_text()
     assert "Effect sizes and descriptions" in page and ">nan" not in page

@@ -46,7 +46,7 @@ def test_adapters_are_compared_and_the_report_says_so_everywhere(planted):
         assert "DoRA drifts at least 20 % less than LoRA" in re.sub(r"\s*│\s*│\s*|\n", " ", text)
     results = planted / "results"
     figures = {path.stem: path.read_text() for path in (results / "figures").glob("*.svg")}
-    assert {"drift_reduction", "layer_difference", "intruders", "drift_against_norm"} <= {*figures}
+    assert {"drift_ratio", "layer_difference", "intruders", "drift_against_norm"} <= {*figures}
     for name in ("layer_profiles", "frontier", "effective_rank", "drift_against_norm"):
         assert ">DoRA<" in figures[name] and ">LoRA<" in figures[name]
     found = json.loads((results / "drift_analysis/drift_analysis_results.json").read_text())
@@ -95,6 +95,17 @@ def test_arms_without_adapters_have_their_weights_compared(tmp_path):
     assert "LoRA" not in report and "adapter's rank, " not in report
 
 
+RATIO_ENDS = {
+    "summary": [
+        ("ratio", "ratio"), ("ratio_lower", "ratio_upper"), ("ratio_upper", "ratio_lower"),
+        ("ratio_lower_any_text", "ratio_upper_any_text"),
+    ],
+    "overall": [("ratio", "ratio"), ("ratio_lower", "ratio_upper")],
+    "effects": [("equivalence_lower", "equivalence_upper")],
+}  # fmt: skip
+"""Of each table the columns that are each other's reciprocals when the arms are swapped."""
+
+
 def test_swapped_arms_mirror_what_they_must(planted):
     found = {}
     for control, treatment in (("lora", "dora"), ("dora", "lora")):
@@ -106,6 +117,10 @@ def test_swapped_arms_mirror_what_they_must(planted):
     both = tables, swapped
     kept, inverse = (1 - each.reduction["reduction_percent"].to_numpy() / 100 for each in both)
     assert kept * inverse == pytest.approx(1)
+    for name in ("summary", "overall", "effects"):
+        one, other = (getattr(each, name) for each in both)
+        for low, high in RATIO_ENDS[name]:
+            assert (one[low] * other[high]).to_numpy() == pytest.approx(1), (name, low)
     one, other = tables.effects, swapped.effects
     for name in ("d_z", "pooled_d", "pooled_d_hedges"):
         assert (one[name] == -other[name]).all()

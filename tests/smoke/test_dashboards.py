@@ -97,7 +97,7 @@ def test_the_report_has_the_same_sections_with_the_verdicts(pushed):
     text = json.dumps(report["spec"])
     for heading in ("Drift by layer", "Search history", "Hypotheses"):
         assert heading in text
-    assert "| claim | estimate % |" in text
+    assert "| claim | ratio |" in text
 
 
 def test_without_results_or_the_package_it_says_what_to_do(pushed, tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     train = Counter(line.split("\t")[1] for line in (root / "TOY/train.tsv").open())
     assert train.most_common(1)[0][0] != LABELS[0]
 
-    figures = ("drift_reduction", "layer_profiles", "effective_rank")
+    figures = ("drift_ratio", "layer_profiles", "effective_rank")
     typed = ("analysis=drift", "analysis.study=main", f"analysis.figures=[{','.join(figures)}]")
     output_of(analyze(tmp_path, *typed))
     results = json.loads(next(tmp_path.rglob("drift_analysis_results.json")).read_text())

@@ -1,5 +1,6 @@
 """How all figures look: colours that colour-blind readers tell apart, and that print well."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -145,6 +146,34 @@ def few_ticks(axis: Any, intervals: int = 4, *, whole: bool = False) -> None:
     axis.set_major_locator(locator)
     short = FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "\N{MINUS SIGN}"))
     axis.set_major_formatter(short)
+
+
+def ratio_axis(axes: Any, low: float, high: float) -> None:
+    """A log scale for ratios between ``low`` and ``high``, with few ticks written as numbers."""
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        LogLocator,
+        NullFormatter,
+        NullLocator,
+    )
+
+    room = max((high / low) ** 0.08, 1.02)
+    low, high = low / room, high * room
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axis = axes.xaxis
+    if high / low < 3:  # less than a few powers of two
+        steps = 10.0 ** math.floor(math.log10((high - low) / 3))
+        step = next(k * steps for k in (1, 2, 5, 10) if (high - low) / (k * steps) <= 7)
+        ticks = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        axis.set_major_locator(FixedLocator(ticks))
+    else:
+        powers = max(1, round(math.log2(high / low) / 8))
+        axis.set_major_locator(LogLocator(base=2.0**powers, numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 
 def from_zero(axes: Any) -> None:

@@ -1,10 +1,7 @@
-"""Paired t tests: of no difference, of non-inferiority, of equivalence; several p-values at once.
+"""Paired t tests: of no difference, of equivalence; several p-values at once.
 
-Non-inferiority with a relative margin m tests the linear contrast ``treatment - (1 - m) control``
-and not the ratio, whose distribution has heavy tails when the denominator varies (Laster & Johnson
-2003, doi:10.1002/sim.1137). Equivalence: two one-sided tests (Schuirmann 1987,
-doi:10.1007/BF01068419). A t test has no least p: the assumption that seeds are normal supplies what
-few of them cannot show.
+Equivalence: two one-sided tests (Schuirmann 1987, doi:10.1007/BF01068419). A t test has no least p:
+the assumption that seeds are normal supplies what few of them cannot show.
 
 Corrections: Holm 1979, Scand. J. Statist. 6:65; Benjamini & Hochberg 1995, JRSS B 57:289.
 """
@@ -19,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from loradrift.statistics.intervals import Interval, t_interval
-from loradrift.statistics.values import Alternative, Array, contrast, pairs
+from loradrift.statistics.values import contrast, pairs
 
 
 class TTest(NamedTuple):
@@ -41,42 +38,11 @@ def paired_t(treatment: ArrayLike, control: ArrayLike, confidence: float = 0.95)
         >>> round(test.t, 3), round(test.p, 3)
         (3.464, 0.074)
     """
-    treatment_S, control_S = pairs(treatment, control)
-    return _one_sample(treatment_S, control_S, "two-sided", confidence)
-
-
-def noninferiority(
-    treatment: ArrayLike, control: ArrayLike, margin: float = 0.03, confidence: float = 0.9
-) -> TTest:
-    """One-sided test of ``treatment - (1 - margin) control > 0``, higher values being better.
-
-    At a confidence of 0.9 the lower end of the two-sided interval of the contrast is above 0
-    exactly when p < 5 %.
-
-    Raises:
-        ValueError: If the control's mean is not positive, or ``margin``, the share of the control's
-            value that may be lost, is not in (0, 1).
-
-    Example:
-        >>> noninferiority([0.80, 0.81, 0.79], [0.80, 0.80, 0.80]).p < 0.05
-        True
-    """
-    treatment_S, control_S = pairs(treatment, control)
-    if not 0 < margin < 1:
-        raise ValueError(f"margin must be in (0, 1), got {margin}")
-    if control_S.mean() <= 0:
-        raise ValueError(
-            f"control must be positive for a relative margin, got {control_S.mean():g}"
-        )
-    return _one_sample(treatment_S, (1 - margin) * control_S, "greater", confidence)
-
-
-def _one_sample(left_S: Array, right_S: Array, side: Alternative, level: float) -> TTest:
-    contrast_S = contrast(left_S, right_S)
-    interval, df = t_interval(contrast_S, confidence=level), len(contrast_S) - 1
+    contrast_S = contrast(*pairs(treatment, control))
+    interval, df = t_interval(contrast_S, confidence=confidence), len(contrast_S) - 1
     t = p = np.nan
     if not interval.note:
-        t, p = map(float, stats.ttest_1samp(contrast_S, 0.0, alternative=side))
+        t, p = map(float, stats.ttest_1samp(contrast_S, 0.0))
     return TTest(interval.estimate, interval, t, p, df, interval.note)
 
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
@@ -15,7 +16,7 @@ from loradrift.analysis.weights import figures as weight_figures
 from loradrift.report import style
 from loradrift.report.blocks import Heading, Paragraph, Table
 from loradrift.report.pdf import KEPT, _flow, _piece, column_widths, printed
-from loradrift.report.style import canvas, few_ticks, finish_panels, save
+from loradrift.report.style import canvas, few_ticks, finish_panels, ratio_axis, save
 
 PRINTED = style.DPI  # before a test makes it smaller
 WIDTH, ROOMY = 470.0, 10_000.0
@@ -40,16 +41,32 @@ def test_bitmaps_can_be_printed(monkeypatch, tmp_path):
     assert (tmp_path / "one.svg").read_text().startswith("<?xml")
 
 
-@pytest.mark.parametrize("interval", [(-0.02, 0.02), (-80.0, 90.0), (None, None)])
+@pytest.mark.parametrize("interval", [(0.998, 1.004), (0.02, 90.0), (None, None)])
 def test_each_hypothesis_shows_its_margin_and_its_whole_interval(interval):
     lower, upper = interval
-    claim = {"hypothesis": HYPOTHESES[0], "verdict": Verdict.UNDECIDED, "estimate": 0.01}
-    outcome = Outcome(**claim, ci_lower=lower, ci_upper=upper)
+    claim = {"hypothesis": HYPOTHESES[0], "verdict": Verdict.UNDECIDED, "ratio": 1.001}
+    wider = {"verdict_lower": lower and lower / 2, "verdict_upper": upper and upper * 2}
+    outcome = Outcome(**claim, ratio_lower=lower, ratio_upper=upper, **wider)
     with canvas(1) as (_, [axes]):
         figures.hypothesis(axes, outcome)
         low, high = axes.get_xlim()
-        assert low < min(0, lower or 0) and high > max(3, upper or 0)
-        assert any(list(line.get_xdata()) == [3, 3] for line in axes.lines)
+        assert low < min(0.97, (lower or 2) / 2) and high > max(1, 2 * (upper or 0))
+        assert any(list(line.get_xdata()) == [0.97, 0.97] for line in axes.lines)
+
+
+def test_a_ratio_and_its_reciprocal_are_as_far_from_1():
+    for low, high in ((0.25, 4), (0.95, 1.05), (0.9, 1.9), (1e-3, 30)):
+        with canvas(1) as (figure, [axes]):
+            ratio_axis(axes, low, high)
+            figure.canvas.draw()
+            places = axes.transAxes.inverted().transform(
+                [axes.transData.transform((each, 0)) for each in (low, 1, high)]
+            )[:, 0]
+            assert places[0] > 0 and places[2] < 1
+            share = np.log(1 / low) / np.log(high / low)
+            assert (places[1] - places[0]) / (places[2] - places[0]) == pytest.approx(share)
+            ticks = [tick for tick in axes.xaxis.get_major_locator()() if low <= tick <= high]
+            assert 2 <= len(ticks) <= 8, (low, high, ticks)
 
 
 def test_a_single_validation_has_no_line_in_the_legend():

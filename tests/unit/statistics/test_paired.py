@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loradrift.statistics import Variance, adjust, equivalence, noninferiority, paired_t
-from loradrift.statistics.intervals import ratio_interval, t_interval, variance_of_mean
+from loradrift.statistics import Variance, adjust, equivalence, p_beyond, paired_t, task_differences
+from loradrift.statistics.intervals import t_interval, variance_of_mean
 from loradrift.statistics.values import stack
 
 GROUP1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -35,25 +35,11 @@ def test_r_on_students_sleep():
     assert (turned.low, turned.high) == pytest.approx(ends)
 
 
-def test_noninferiority_is_a_t_test_of_the_contrast():
-    contrast = np.array(LORA) - 0.97 * np.array(FULL)
-    result = noninferiority(LORA, FULL)
-    assert result.t == pytest.approx(t_by_hand(contrast))
-    assert result.p == pytest.approx(stats.t.sf(t_by_hand(contrast), 4))
-    assert noninferiority(LORA, FULL, margin=0.05).p < result.p
-    # it varies where the difference does not
-    same = noninferiority([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
-    assert same.t == pytest.approx(t_by_hand([0.03, 0.06, 0.09]))
-    assert math.isnan(noninferiority([0.9] * 3, [0.9] * 3).p)
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_the_interval_decides_as_the_test(seed):
     rng = np.random.default_rng(seed)
     full = rng.normal(0.8, 0.01, 4)
     lora = full - rng.normal(0.015, 0.01, 4)
-    one_sided = noninferiority(lora, full)
-    assert (one_sided.p < 0.05) == (one_sided.interval.low > 0)
     both = equivalence(lora, full, -0.03, 0.03)
     inside = both.interval.low > -0.03 and both.interval.high < 0.03
     assert (both.p < 0.05) == inside
@@ -74,10 +60,9 @@ def test_equivalence_is_two_one_sided_tests():
 
 
 def test_order_and_scale_do_not_matter():
-    for test in (paired_t, noninferiority):
-        p = test(LORA, FULL).p
-        assert test(LORA[::-1], FULL[::-1]).p == pytest.approx(p)
-        assert test(100 * np.array(LORA), 100 * np.array(FULL)).p == pytest.approx(p)
+    p = paired_t(LORA, FULL).p
+    assert paired_t(LORA[::-1], FULL[::-1]).p == pytest.approx(p)
+    assert paired_t(100 * np.array(LORA), 100 * np.array(FULL)).p == pytest.approx(p)
     assert paired_t(FULL, LORA).p == pytest.approx(paired_t(LORA, FULL).p)
 
 
@@ -101,15 +86,12 @@ def test_pairs_without_spread_have_no_p_value(lora, full, note):
     [
         (paired_t, ([1, 2, 3], [1, 2]), "a value for the same seeds, got 3 and 2"),
         (paired_t, ([1, 2], [1, math.inf]), "control must be finite numbers"),
-        (noninferiority, (LORA, FULL, 3), r"margin must be in \(0, 1\), got 3"),
-        (noninferiority, ([0.1, 0.2], [-0.4, -0.6]), "control must be positive .* got -0.5"),
         (equivalence, (LORA, FULL, 0.1, -0.1), "low must be below high, got 0.1 and -0.1"),
         (adjust, ({"a": 0.5, "b": 1.5},), r"the p-value of b must be in \[0, 1\], got 1.5"),
         (stack, ({},), "by_task must have at least one task, got none"),
         (stack, ({"a": [1, 2], "rte": [1]},), r"for each seed, got shapes .*'rte': \(1,\)"),
         (t_interval, ([[1], [2]],), r"values must have one value per seed, got shape \(2, 1\)"),
         (t_interval, ([1, 2], None, 95), r"confidence must be in \(0, 1\), got 95"),
-        (ratio_interval, ([1, 2], [-1, -1]), "control must be positive for a ratio, got -1"),
     ],
 )
 def test_errors(test, args, message):
@@ -155,27 +137,52 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_one_without_width():
     assert wide.high - 0.3 == pytest.approx(stats.t.ppf(0.975, 400) * 0.1)
 
 
-def test_fiellers_interval_solves_its_own_equation():
-    lora, full = np.array([1.1, 2.3, 2.9, 4.4]), np.array([2.0, 2.6, 3.3, 4.1])
-    interval = ratio_interval(lora, full, confidence=0.9)
-    assert interval.estimate == pytest.approx(lora.mean() / full.mean())
-    for end in (interval.low, interval.high):
-        assert stats.ttest_1samp(lora - end * full, 0).pvalue == pytest.approx(0.1)
-    swapped = ratio_interval(full, lora, confidence=0.9)
-    assert (swapped.low, swapped.high) == pytest.approx((1 / interval.high, 1 / interval.low))
-    wide = ratio_interval(lora, full, Variance(0.01, 99), confidence=0.9)
-    assert wide.low < interval.low and wide.high > interval.high
+@pytest.mark.parametrize(("rows", "least"), [(None, 0), (Variance(0.04, 255), 0), (None, 0.5)])
+def test_p_and_interval_are_of_one_test(rows, least):
+    values = [0.2, 0.5, 0.4, 0.9]
+    for bound in (-0.3, 0.1, 0.6):
+        p = p_beyond(values, bound, "greater", rows, least)
+        assert p_beyond(values, bound, "less", rows, least) == pytest.approx(1 - p)
+        mirrored = p_beyond(np.negative(values), -bound, "less", rows, least)
+        assert mirrored == pytest.approx(p)
+        interval = t_interval(values, rows, abs(1 - 2 * p), least)
+        ends = (interval.low, interval.high)
+        assert min(abs(end - bound) for end in ends) == pytest.approx(0, abs=1e-9)
+    if rows is None and not least:
+        expected = stats.ttest_1samp(values, 0.1, alternative="greater").pvalue
+        assert p_beyond(values, 0.1, "greater") == pytest.approx(expected)
 
 
-def test_fiellers_interval_where_there_is_none():
-    same = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
-    assert same.low == same.high == same.estimate == 1 and same.note.startswith("the ratio is the")
-    rows = ratio_interval([0.9, 0.8, 0.7], [0.9, 0.8, 0.7], Variance(0.0001, 400))
-    assert rows.high - 1 == pytest.approx(stats.t.ppf(0.975, 400) * 0.01, rel=0.1)
-    one = ratio_interval([0.9], [0.8])
-    assert math.isnan(one.low) and one.note.startswith("one value")
-    wild = ratio_interval([1.0, 2.0, 3.0], [-5.0, 0.1, 6.0])
-    assert math.isnan(wild.high) and "varies too much over seeds" in wild.note
+def test_p_where_nothing_is_known_or_all_is():
+    assert math.isnan(p_beyond([0.4], 0, "greater"))
+    assert math.isnan(p_beyond([0.4] * 3, 0, "greater"))
+    assert p_beyond([0.1 + 0.2, 0.3, 0.5], 1.1 / 3, "greater") == pytest.approx(0.5)
+    assert p_beyond([1.0, 1.0, 1.0 + 1e-9], 0, "greater") < 1e-15
+
+
+def test_what_rounding_makes_bounds_the_spread_of_seeds_from_below():
+    close = [0.50, 0.51, 0.49]
+    half = stats.t.ppf(0.975, 2) * math.sqrt(0.09 / 3)
+    assert t_interval(close, least=0.09).high - 0.5 == pytest.approx(half)
+    assert t_interval([0.5] * 3, least=0.09).note == ""
+    far = [0.1, 0.9, 0.5]
+    assert t_interval(far, least=0.09) == t_interval(far)
+
+
+def test_tasks_that_differ_by_more_than_seeds_do():
+    values = np.array([[1.0, 2.0, 4.0], [2.0, 3.0, 4.0], [3.0, 4.0, 6.0]])
+    found = task_differences(values)
+    seeds, tasks = values.mean(1, keepdims=True), values.mean(0)
+    rest = ((values - seeds - tasks + values.mean()) ** 2).sum() / 4
+    f = 3 * ((tasks - values.mean()) ** 2).sum() / 2 / rest
+    assert (found.f, found.df) == (pytest.approx(f), (2, 4))
+    assert found.p == pytest.approx(stats.f.sf(f, 2, 4))
+    # what a seed does to all tasks alike changes nothing
+    assert task_differences(values + np.array([[5.0], [0.0], [-3.0]])).p == pytest.approx(found.p)
+    assert task_differences(-values[:, ::-1]).p == pytest.approx(found.p)
+    assert task_differences(values, [Variance(9.0, 99)] * 3).p > 0.3
+    assert task_differences([[1, 2], [2, 3]]).p == 0 and task_differences([[1, 1], [2, 2]]).p == 1
+    assert math.isnan(task_differences([[1, 2]]).p) and math.isnan(task_differences([[1], [2]]).p)
 
 
 def test_values_by_task():

@@ -95,7 +95,7 @@ def _sections(contents: Contents) -> dict[str, tuple[str, list[Any]]]:
         ),
         "Drift against performance": (
             f"What drift a performance costs. {ONLINE.format('scatter plots')}",
-            [media("frontier", "drift_reduction"), *scatter_plots],
+            [media("frontier", "drift_ratio"), *scatter_plots],
         ),
     }
     if contents.searched:
@@ -138,7 +138,7 @@ def _media(figures: Iterable[str], *names: str) -> Any:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    shown = table[["claim", "estimate %", "95 % from", "to", "p Holm", "verdict"]]
+    shown = table[["claim", "ratio", "95 % from", "to", "p Holm", "verdict"]]
     rows = [list(shown.columns), ["---"] * len(shown.columns)]
     for values in shown.itertuples(index=False):
         rows.append([cell_text(value).replace("|", "\\|") for value in values])

@@ -16,11 +16,12 @@ from loradrift.statistics import (
     paired_t,
     pooled_d,
     sign_flip,
+    t_interval,
 )
 from loradrift.statistics.values import Array
 
-EQUAL = 20.0
-"""Reductions within this many percent count as equal: the margin of H2."""
+EQUAL = 0.8, 1.25
+"""Ratios of drifts between which they count as equal: the margin of H2 and its reciprocal."""
 
 BOOTSTRAP_ERRORS = (
     "a description, not a test: with 3 seeds of one task its 95 % interval misses the truth in 5 "
@@ -29,15 +30,28 @@ BOOTSTRAP_ERRORS = (
 
 
 def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The two-sided sign-flip test over all blocks, of which ``reduction`` has one a row.
+    """The two-sided sign-flip test of no difference, over the seeds that every task has.
 
-    ``exact`` says that all flips were counted: ``rng`` draws them beyond 40 blocks.
+    A seed may be lucky on all tasks at once, so that its mean over tasks is what is independent.
+    ``exact`` says that all flips were counted: ``rng`` draws them beyond 40 seeds. Without a seed
+    that every task has, the numbers are NaN.
     """
-    test = sign_flip(reduction["reduction_percent"].to_numpy(), rng=rng)
-    counts = [reduction["task"].nunique(), reduction["seed"].nunique(), len(reduction)]
-    columns = ["tasks", "seeds", "blocks", "mean", "p_sign_flip", "least_p", "exact"]
-    row = [*counts, test.estimate, test.p, test.least_p, test.exact]
-    return pd.DataFrame([row], columns=columns)
+    wide = reduction.pivot(index="seed", columns="task", values="log_ratio").dropna()
+    row: dict[str, object] = {"tasks": wide.shape[1], "seeds": len(wide)}
+    row |= dict.fromkeys(("ratio", "ratio_lower", "ratio_upper", "p_sign_flip", "least_p"), np.nan)
+    row["exact"] = True
+    if len(wide):
+        values_S = wide.to_numpy().mean(axis=1)
+        interval, test = t_interval(values_S), sign_flip(values_S, rng=rng)
+        row |= {
+            "ratio": np.exp(interval.estimate),
+            "ratio_lower": np.exp(interval.low),
+            "ratio_upper": np.exp(interval.high),
+            "p_sign_flip": test.p,
+            "least_p": test.least_p,
+            "exact": test.exact,
+        }
+    return pd.DataFrame([row])
 
 
 def effect_table(
@@ -45,25 +59,25 @@ def effect_table(
 ) -> pd.DataFrame:
     """Everything that describes the difference of the arms' drifts, per task.
 
-    ``by_row`` holds the reductions of each task without each probe row in turn (S, N).
+    ``by_row`` holds the log ratios of each task without each probe row in turn (S, N).
     """
     rows = []
     for task, own in reduction.groupby("task", sort=False):
         control, treatment = (own[name].to_numpy() for name in arms.names)
-        change_S = own["reduction_percent"].to_numpy()
+        log_ratio_S = own["log_ratio"].to_numpy()
         row: dict[str, object] = {"task": task, "seeds": len(own)}
         for name, size in (("d_z", paired_d), ("pooled_d", pooled_d)):
             effect = size(treatment, control)
             row |= {name: effect.d, f"{name}_hedges": effect.g}
             row |= {f"{name}_ci_lower": effect.low, f"{name}_ci_upper": effect.high}
-        values_SN = _pseudo_values(change_S, by_row[str(task)])
+        values_SN = _pseudo_values(log_ratio_S, by_row[str(task)])
         spread = hierarchical_bootstrap({str(task): values_SN}, rng)
-        equal = equivalence(change_S, np.zeros_like(change_S), -EQUAL, EQUAL)
+        equal = equivalence(np.log(treatment), np.log(control), *np.log(EQUAL))
         row |= {
-            "bootstrap_lower": spread.low,
-            "bootstrap_upper": spread.high,
-            "equivalence_lower": equal.interval.low,
-            "equivalence_upper": equal.interval.high,
+            "bootstrap_lower": np.exp(spread.low),
+            "bootstrap_upper": np.exp(spread.high),
+            "equivalence_lower": np.exp(equal.interval.low),
+            "equivalence_upper": np.exp(equal.interval.high),
             "p_equivalence": equal.p,
             "p_t": paired_t(treatment, control).p,
         }
@@ -76,11 +90,11 @@ def effect_table(
     return table
 
 
-def _pseudo_values(change_S: Array, without_SN: Array) -> Array:
-    """What each probe row adds to each seed's reduction (S, N): their mean is the reduction.
+def _pseudo_values(log_ratio_S: Array, without_SN: Array) -> Array:
+    """What each probe row adds to each seed's log ratio (S, N): their mean is the log ratio.
 
     Rows cannot be drawn twice; their pseudo-values can.
     """
     pulls_SN = without_SN.mean(axis=1, keepdims=True) - without_SN
-    values_SN: Array = change_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
+    values_SN: Array = log_ratio_S[:, None] + (without_SN.shape[1] - 1) * pulls_SN
     return values_SN

@@ -1,10 +1,13 @@
-"""The hypotheses as data: what is claimed, of which numbers, and how it is tested.
+"""The hypotheses as data: what is claimed, of which numbers, and on which side of which ratio.
 
-A hypothesis bounds a relative change in percent of the control. :mod:`.verdicts` decides them.
+A hypothesis bounds the ratio of the treatment's value to the control's. All is computed on its
+logarithm, so that swapping the arms turns every estimate and interval round. :mod:`.verdicts`
+decides them.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -20,8 +23,8 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     EQUIVALENT = "equivalent"
-    """Refuted, and both sides are equal within the margin: the 90 % interval (two one-sided tests
-    at 5 %) lies within it, also where it has no width."""
+    """Refuted, and both sides are equal within the margin: the interval lies between the margin
+    and its reciprocal, also where it has no width."""
 
     UNDECIDED = "undecided"
     NO_DATA = "no data"
@@ -36,18 +39,20 @@ class Hypothesis:
     table: str
     """What it reads, below ``results/``."""
 
-    change: Literal["decrease", "increase"]
-    """Control minus treatment, or the reverse; in percent of the control."""
-
     direction: Literal["at least", "at most"]
     """The side of the margin on which the claim holds."""
 
     margin: float
-    """The margin in percent."""
+    """The ratio of treatment to control at which the claim turns."""
 
-    test: Literal["sign_flip", "noninferiority"]
-    """Exact over seed x task blocks; or a paired t over seeds on ``treatment - (1 - margin)
-    control``, for a decrease that is at most the margin."""
+    of_means: bool = False
+    """Whether a seed's value is the ratio of its means over tasks, and not the geometric mean of
+    its tasks' ratios."""
+
+    @property
+    def log_margin(self) -> float:
+        """The margin on the scale on which all is computed."""
+        return math.log(self.margin)
 
 
 def hypotheses_about(arms: Arms) -> tuple[Hypothesis, ...]:
@@ -57,17 +62,17 @@ def hypotheses_about(arms: Arms) -> tuple[Hypothesis, ...]:
         Hypothesis(
             name="H1 performance", table="performance",
             claim=f"{treatment} loses at most 3 % of {control}'s score",
-            change="decrease", direction="at most", margin=3.0, test="noninferiority",
+            direction="at least", margin=0.97, of_means=True,
         ),
         Hypothesis(
             name="H2 drift", table="drift",
             claim=f"{treatment} drifts at least 20 % less than {control}",
-            change="decrease", direction="at least", margin=20.0, test="sign_flip",
+            direction="at most", margin=0.8,
         ),
         Hypothesis(
             name="H3 serving", table="serving",
             claim="serving adapters side by side costs at most 30 % over merged models",
-            change="increase", direction="at most", margin=30.0, test="sign_flip",
+            direction="at most", margin=1.3,
         ),
     )  # fmt: skip
 
@@ -83,9 +88,13 @@ class Evidence(NamedTuple):
     """NaN where a run is missing."""
 
     control: Mapping[str, ArrayLike]
-    rows: Variance | None = None
-    """Jackknife variance of the mean change, in squared percent, where the claim reaches past the
+    rows: Mapping[str, Variance] | None = None
+    """Of each task, the jackknife variance of its mean log ratio, where the claim reaches past the
     probe's rows."""
+
+    rounding: Mapping[str, float] | None = None
+    """Of each task, the variance of one seed's log ratio that rounding alone makes, where it was
+    measured: seeds cannot vary less."""
 
     missing: str = ""
     """Which pairs of runs are missing, and the command that adds them."""
@@ -98,33 +107,63 @@ class Outcome:
     hypothesis: Hypothesis
     verdict: Verdict
     estimate: float | None = None
-    """The change in percent: mean of the blocks' changes; of a test of non-inferiority the change
-    of the mean over seeds and tasks, as the test has it."""
+    """The mean over seeds of the logarithm of the ratio; ``ci_lower`` and ``ci_upper`` are the ends
+    of its 95 % interval."""
 
     ci_lower: float | None = None
     ci_upper: float | None = None
+    ratio: float | None = None
+    """The estimate as a ratio of treatment to control; ``ratio_lower`` and ``ratio_upper`` are the
+    ends of its 95 % interval."""
+
+    ratio_lower: float | None = None
+    ratio_upper: float | None = None
+    verdict_lower: float | None = None
+    """The ratio's 99 % interval, from which the verdict is read, to ``verdict_upper``."""
+
+    verdict_upper: float | None = None
+    task_ratios: dict[str, float] = field(default_factory=dict)
+    """The geometric mean over seeds of each task's ratio."""
+
+    p_tasks: float | None = None
+    """The p-value of the test that all tasks have the same ratio."""
+
+    tasks_disagree: bool = False
+    """Whether they differ by more than noise: the mean over them then answers nothing, and the
+    verdict has to hold in each."""
+
     p: float | None = None
-    """One-sided, of the hypothesis's own test."""
+    """One-sided: the interval of confidence ``1 - 2 p`` ends at the margin."""
 
     p_bonferroni: float | None = None
     p_holm: float | None = None
     p_benjamini_hochberg: float | None = None
-    p_sign_flip: float | None = None
-    """One-sided, exact, over seed x task blocks."""
-
-    least_p: float | None = None
-    """What the exact test can reach at best with these blocks."""
-
     p_opposite_holm: float | None = None
     """The corrected p-value of the test that the claim is false."""
 
     p_equivalence: float | None = None
-    """The p-value of equality within the margin (two one-sided t tests)."""
+    """The p-value of equality within the margin (two one-sided tests)."""
+
+    p_sign_flip: float | None = None
+    """One-sided, exact, over the seeds' means."""
+
+    least_p: float | None = None
+    """What the exact test can reach at best with these seeds."""
 
     row_standard_error: float | None = None
-    """The standard error in percent, by the jackknife over the probe's rows, where the interval
-    contains it."""
+    """The standard error of the log ratio by the jackknife over the probe's rows, where the
+    interval contains it."""
+
+    rounding_deviation: float | None = None
+    """The standard deviation of one seed's log ratio that rounding alone makes, where it was
+    measured."""
 
     num_seeds: int = 0
     num_tasks: int = 0
     note: str = ""
+
+    @property
+    def p_of_verdict(self) -> float | None:
+        """The corrected p-value of the side that the verdict is on."""
+        against = self.verdict in (Verdict.REFUTED, Verdict.EQUIVALENT)
+        return self.p_opposite_holm if against else self.p_holm

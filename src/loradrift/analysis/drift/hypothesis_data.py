@@ -22,7 +22,7 @@ from loradrift.analysis.drift.learned import not_learned
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.config import UserError
-from loradrift.statistics import Variance, variance_of_mean
+from loradrift.statistics import Variance
 from loradrift.statistics.values import Array
 
 
@@ -41,8 +41,8 @@ def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
     evidence = {}
     if len(reduction):
         drift = reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
-        variances = taking_part(tables.summary)[["row_variance", "row_df"]].to_numpy()
-        rows = variance_of_mean([Variance(*row) for row in variances])
+        variances = tables.summary.set_index("task")[["row_variance", "row_df"]]
+        rows = {str(task): Variance(*row) for task, row in variances.iterrows()}
         missing = _missing(arms, runs)
         longer = untold(arms, taking_part(tables.budget), "scores")
         evidence = {
@@ -119,15 +119,19 @@ def read_outcomes(path: Path, command: str) -> list[Outcome]:
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """One row per hypothesis, for the terminal and the report."""
+    """One row per hypothesis, for the terminal and the report: ratios, and the verdict's p."""
     shown = {
-        "estimate": "estimate %", "ci_lower": "95 % from", "ci_upper": "to", "p": "p",
-        "p_holm": "p Holm", "p_bonferroni": "p Bonferroni", "p_benjamini_hochberg": "p BH",
-        "least_p": "least exact p",
+        "ratio": "ratio", "ratio_lower": "95 % from", "ratio_upper": "to",
+        "verdict_lower": "99 % from", "verdict_upper": "to ", "p_of_verdict": "p Holm",
     }  # fmt: skip
     rows = []
     for outcome in outcomes:
-        row = {"hypothesis": outcome.hypothesis.name, "claim": outcome.hypothesis.claim}
-        row |= {title: getattr(outcome, name) for name, title in shown.items()}
+        row: dict[str, Any] = {"hypothesis": outcome.hypothesis.name}
+        row["claim"] = outcome.hypothesis.claim
+        hidden = outcome.tasks_disagree  # no mean answers for tasks that disagree
+        row |= {
+            title: None if hidden and not name.startswith("p_") else getattr(outcome, name)
+            for name, title in shown.items()
+        }
         rows.append(row | {"verdict": str(outcome.verdict), "note": outcome.note})
     return pd.DataFrame(rows)

@@ -26,9 +26,13 @@ def drift_results(tables: DriftTables) -> dict[str, Any]:
         "cross_task_summary": {
             "mean_drift_reduction_all_tasks": means.mean(),
             "std_drift_reduction_all_tasks": means.std(ddof=1),
-            "sign_flip_all_blocks": {
-                "num_blocks": overall["blocks"],
-                "mean_drift_reduction_percent": overall["mean"],
+            "drift_ratio_all_tasks": {
+                "ratio": overall["ratio"],
+                "ci_95": [overall["ratio_lower"], overall["ratio_upper"]],
+                "num_seeds": overall["seeds"],
+            },
+            "sign_flip_all_tasks": {
+                "num_seeds": overall["seeds"],
                 "p_value": overall["p_sign_flip"],
                 "least_p_value": overall["least_p"],
                 "exact": overall["exact"],
@@ -54,8 +58,11 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
         "comparison_statistics": {
             "mean_drift_reduction_percent": summary["mean"],
             "std_drift_reduction_percent": summary["std"],
-            "ci_95_percent": list(summary[["ci_lower", "ci_upper"]]),
-            "ci_95_percent_any_text": list(summary[["ci_lower_any_text", "ci_upper_any_text"]]),
+            "drift_ratio": {
+                "ratio": summary["ratio"],
+                "ci_95": list(summary[["ratio_lower", "ratio_upper"]]),
+                "ci_95_any_text": list(summary[["ratio_lower_any_text", "ratio_upper_any_text"]]),
+            },
             "significance_test": {
                 "name": "paired t-test",
                 "p_value": effects["p_t"],
@@ -69,12 +76,12 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
             },
             "effect_sizes": sizes,
             "equivalence": {
-                "margin_percent": EQUAL,
-                "ci_90_percent": list(effects[["equivalence_lower", "equivalence_upper"]]),
+                "equal_ratios": list(EQUAL),
+                "ci_90_ratio": list(effects[["equivalence_lower", "equivalence_upper"]]),
                 "p_value": effects["p_equivalence"],
             },
             "hierarchical_bootstrap": {
-                "ci_95_percent": list(effects[["bootstrap_lower", "bootstrap_upper"]]),
+                "ci_95_ratio": list(effects[["bootstrap_lower", "bootstrap_upper"]]),
                 "note": BOOTSTRAP_ERRORS,
             },
         },

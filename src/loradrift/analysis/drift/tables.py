@@ -46,15 +46,16 @@ class DriftTables(NamedTuple):
     """Likewise with the mean over layers; ``cka`` only."""
 
     reduction: pd.DataFrame
-    """``task``, ``seed``, drift of each arm where it is compared in a column of its name, and
-    ``reduction_percent``."""
+    """``task``, ``seed``, drift of each arm where it is compared in a column of its name,
+    ``log_ratio`` (of the treatment's drift to the control's) and ``reduction_percent``."""
 
     summary: pd.DataFrame
-    """The mean reduction per task with its interval, its exact test, and the jackknife variance
-    of the probe's rows (``row_variance``, ``row_df``)."""
+    """The ratio of drifts per task (geometric mean over seeds) with its interval, its exact test,
+    and the jackknife variance of the log ratio over the probe's rows (``row_variance``,
+    ``row_df``); ``mean`` and ``std`` are of the reduction in percent."""
 
     overall: pd.DataFrame
-    """One row: the exact test over the blocks of all tasks."""
+    """One row: the ratio over all tasks, and the exact test over the seeds' means."""
 
     effects: pd.DataFrame
     """Effect sizes, descriptions and corrected p-values of the paired t test, per task."""
@@ -179,21 +180,22 @@ def last_steps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reduction(arms: Arms, last: pd.DataFrame) -> pd.DataFrame:
-    """How much less the treatment drifts than the control with the same seed, in percent."""
+    """How far the treatment drifts against the control with the same seed."""
     wide = last.pivot(index=["task", "seed"], columns="method", values="drift").reset_index()
     control, treatment = arms.names
+    wide["log_ratio"] = np.log(wide[treatment] / wide[control])
     wide["reduction_percent"] = 100 * (1 - wide[treatment] / wide[control])
     return wide.rename_axis(columns=None)
 
 
 def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
-    """Each seed's reduction without each probe row in turn (S, N)."""
+    """Each seed's log ratio of drifts without each probe row in turn (S, N)."""
     replicates = []
     for pair in pairs:
         control, treatment = (
             cache.at_end(mean_drift_replicates, run, "drift")["drift"].to_numpy() for run in pair
         )
-        replicates.append(100 * (1 - treatment / control))
+        replicates.append(np.log(treatment / control))
     return np.stack(replicates)
 
 
@@ -202,16 +204,17 @@ def _summary(
 ) -> pd.DataFrame:
     rows = []
     for task, own in reduction.groupby("task", sort=False):
-        values = own["reduction_percent"].to_numpy()
+        values = own["log_ratio"].to_numpy()
         seeds = t_interval(values)
         rows_of_probe = jackknife_variance(by_row[str(task)].mean(axis=0))
         beyond = t_interval(values, rows_of_probe)
         test = sign_flip(values, rng=rng)
         row = {
             "task": task, "seeds": len(values),
-            "mean": seeds.estimate, "std": own["reduction_percent"].std(),
-            "ci_lower": seeds.low, "ci_upper": seeds.high,
-            "ci_lower_any_text": beyond.low, "ci_upper_any_text": beyond.high,
+            "ratio": np.exp(seeds.estimate),
+            "ratio_lower": np.exp(seeds.low), "ratio_upper": np.exp(seeds.high),
+            "ratio_lower_any_text": np.exp(beyond.low), "ratio_upper_any_text": np.exp(beyond.high),
+            "mean": own["reduction_percent"].mean(), "std": own["reduction_percent"].std(),
             "p_sign_flip": test.p, "least_p": test.least_p,
             "row_variance": rows_of_probe.value, "row_df": rows_of_probe.df,
         }  # fmt: skip
@@ -232,7 +235,7 @@ def _layers(arms: Arms, last: pd.DataFrame, rng: np.random.Generator) -> pd.Data
             "layer": wide[arms.control.name].columns,
             arms.control.name: control_L,
             arms.treatment.name: treatment_L,
-            "reduction_percent": 100 * (1 - treatment_L / control_L),
+            "ratio": treatment_L / control_L,
             "p_adjusted": tests.p_L,
             "least_p": tests.least_p,
         }

@@ -35,7 +35,7 @@ def write(settings: AnalyzeDriftConfig | ReportConfig, findings: Findings) -> No
     write_pdf(results / "report.pdf", title, blocks, figures.folder)
     if len(weights.summary):
         print_weights(arms, weights)
-    print_table(summary_table(tables), f"Drift reduction of {arms.versus}")
+    print_table(summary_table(tables), f"Drift of {arms.versus}")
     print(f"report: {results / 'report.html'} and {results / 'report.pdf'}")
 
 
@@ -49,16 +49,11 @@ def summary_table(tables: DriftTables) -> pd.DataFrame:
                 "task": task_words(tables).get(row["task"], row["task"]),
                 "seeds": str(row["seeds"]),
                 **{f"drift, {arm.label}": f"{own[arm.name].mean():.4f}" for arm in tables.arms},
-                "reduction %": f"{row['mean']:.1f}",
-                "95 % interval": interval_text(row["ci_lower"], row["ci_upper"]),
-                "p": f"{row['p_sign_flip']:.3g} (least possible {row['least_p']:.3g})",
+                "ratio": f"{row['ratio']:.3g}",
+                "95 % interval": interval_text(row["ratio_lower"], row["ratio_upper"]),
+                "p sign-flip": f"{row['p_sign_flip']:.3g} (least possible {row['least_p']:.3g})",
             }
         )
-    overall = tables.overall.iloc[0]
-    if overall["tasks"] > 1:
-        p = f"{overall['p_sign_flip']:.3g} (least possible {overall['least_p']:.3g})"
-        own = {"task": "all", "seeds": f"{overall['blocks']} blocks", "p": p}
-        rows.append(own | {"reduction %": f"{overall['mean']:.1f}"})
     return pd.DataFrame(rows).fillna("-")
 
 
@@ -74,7 +69,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
     """The report's content, in order; ``edges`` is the flag for best values of the search."""
     tables = findings.tables
     control, treatment = (arm.label for arm in tables.arms)
-    summary = tables.summary.drop(columns=["row_variance", "row_df"])
+    summary = tables.summary.drop(columns=["row_variance", "row_df", "mean", "std"])
     others = "; ".join(tables.others)
     kinds = ["floor", "rerun", "shuffled", "massive", "random_pair_cosine"]
     controls = tables.controls.groupby(["task", "layer"], sort=False)[kinds]
@@ -87,23 +82,23 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
         ),
         *([Paragraph(f"Not compared: {others}. {choose}")] if others else []),
         *first_words(tables),
-        *figures["drift_reduction"],
+        *figures["drift_ratio"],
         Table(
-            summary.replace({"task": task_words(tables)}).rename(columns={"mean": "reduction %"}),
-            "Drift reduction in percent per task. The second interval also holds for other rows "
-            "than the probe's (jackknife over rows). p is the exact two-sided sign-flip test over "
-            "seeds; least p is the smallest value that so many seeds can reach, whatever the data.",
+            summary.replace({"task": task_words(tables)}),
+            f"Drift of {treatment} as a multiple of {control}'s, per task: geometric mean over "
+            "seeds. The second interval also holds for other rows than the probe's (jackknife over "
+            "rows). p is the exact two-sided sign-flip test over seeds; least p is the smallest "
+            "value that so many seeds can reach, whatever the data.",
         ),
-        _overall(tables),
         *left_out(findings.problems),
         *edges,
         Heading("Hypotheses"),
         *figures["hypotheses"],
         Table(
             outcome_table(findings.outcomes),
-            "Fixed before the data were seen. p is one-sided against the margin; Holm and "
-            "Bonferroni correct for the whole family, BH (Benjamini-Hochberg) for the share of "
-            "false ones among those found.",
+            "Fixed before the data were seen. Ratios of treatment to control. The verdict is read "
+            "from the 99 % interval; p is of the same test, one-sided against the margin on the "
+            "verdict's side, corrected for the whole family (Holm).",
         ),
         *fairness_blocks(tables),
         Heading("Effect sizes and descriptions"),
@@ -142,16 +137,6 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
     ]
 
 
-def _overall(tables: DriftTables) -> Paragraph:
-    row = tables.overall.iloc[0]
-    how = "exact" if row["exact"] else "drawn flips"
-    return Paragraph(
-        f"Over all {row['blocks']} seed x task blocks the mean reduction is {row['mean']:.1f} %; "
-        f"two-sided sign-flip p = {row['p_sign_flip']:.3g} ({how}; {row['least_p']:.3g} is the "
-        "least that so many blocks can reach)."
-    )
-
-
 def _effects(tables: DriftTables) -> list[Table]:
     """Two tables: in standard deviations; intervals and p-values of other kinds."""
     control, treatment = (arm.label for arm in tables.arms)
@@ -180,8 +165,8 @@ def _effects(tables: DriftTables) -> list[Table]:
         ),
         Table(
             others,
-            "Drift reduction in percent. Both are equal within 20 % if the 90 % interval "
-            "lies within it (two one-sided t tests). p t: paired t test per task, as earlier "
+            "Ratio of drifts. Both are equal within 20 % if the 90 % interval lies between 0.8 and "
+            "1.25 (two one-sided t tests). p t: paired t test per task, as earlier "
             "notebooks had it, and corrected over tasks.",
         ),
     ]

@@ -103,7 +103,7 @@ def decide(settings: AnalyzeDriftConfig | HypothesesConfig, tables: DriftTables)
     config = settings.analysis
     outcomes = decide_tables(tables, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
-    shown = ["claim", "estimate %", "95 % from", "to", "p Holm", "verdict", "note"]
+    shown = ["claim", "ratio", "95 % from", "to", "p Holm", "verdict", "note"]
     print_table(outcome_table(outcomes)[shown], "Hypotheses")
     return outcomes
 

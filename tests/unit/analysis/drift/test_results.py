@@ -65,22 +65,21 @@ def test_one_seed_has_no_p_value_however_it_is_corrected(found):
     stated = comparison(found(("sst2", 1)))
     for name in ("", "_bonferroni", "_holm", "_benjamini_hochberg"):
         assert stated["significance_test"][f"p_value{name}"] is None
-    assert stated["ci_95_percent"] == [None, None]
+    assert stated["drift_ratio"]["ci_95"] == [None, None]
 
 
-def test_blocks_of_all_tasks_are_tested_together(found):
+def test_all_tasks_are_tested_together(found):
     tables = found(*[(task, seed) for seed in (1, 2, 3) for task in ("sst2", "mrpc", "rte")])
     results = json.loads(json.dumps(drift_results(tables), allow_nan=False))
-    whole = results["cross_task_summary"]["sign_flip_all_blocks"]
-    # All nine blocks have one sign.
-    assert (whole["num_blocks"], whole["p_value"], whole["least_p_value"]) == (9, 2**-8, 2**-8)
+    whole = results["cross_task_summary"]["sign_flip_all_tasks"]
+    # A seed may be lucky on all tasks: three seeds are three blocks, and not nine.
+    assert (whole["num_seeds"], whole["p_value"], whole["least_p_value"]) == (3, 0.25, 0.25)
     assert whole["exact"] is True
-    reductions = tables.reduction["reduction_percent"]
-    assert whole["mean_drift_reduction_percent"] == pytest.approx(reductions.mean())
-    assert "Over all 9 seed x task blocks" in page._overall(tables).text
-    assert "p = 0.00391 (exact; 0.00391 is the least" in page._overall(tables).text
-    last = page.summary_table(tables).iloc[-1]
-    assert last["p"] == "0.00391 (least possible 0.00391)" and last["95 % interval"] == "-"
+    of_seeds = tables.reduction.groupby("seed")["log_ratio"].mean()
+    ratio = results["cross_task_summary"]["drift_ratio_all_tasks"]
+    assert ratio["ratio"] == pytest.approx(np.exp(of_seeds.mean()))
+    low, high = ratio["ci_95"]
+    assert 0 < low < ratio["ratio"] < high
 
 
 def test_effect_sizes_and_descriptions(found):
@@ -92,14 +91,16 @@ def test_effect_sizes_and_descriptions(found):
         assert (shown["d"], shown["g"]) == pytest.approx((effect.d, effect.g))
         assert shown["ci_95"] == pytest.approx([effect.low, effect.high])
     # The rows' pseudo-values have the reductions as their means.
-    low, high = stated["hierarchical_bootstrap"]["ci_95_percent"]
-    values = tables.reduction["reduction_percent"]
-    assert low < values.mean() < high and high - low < 40
+    low, high = stated["hierarchical_bootstrap"]["ci_95_ratio"]
+    ratio = stated["drift_ratio"]["ratio"]
+    assert ratio == pytest.approx(np.exp(np.log(lora / full).mean()))
+    assert low < ratio < high < 2 * low
     assert "5 to 29 % of cases" in stated["hierarchical_bootstrap"]["note"]
     equal = stated["equivalence"]
-    expected = equivalence(values, np.zeros(3), -20, 20)
-    assert equal["ci_90_percent"] == pytest.approx([expected.interval.low, expected.interval.high])
-    assert equal["p_value"] == pytest.approx(expected.p) and equal["margin_percent"] == 20
+    expected = equivalence(np.log(lora), np.log(full), np.log(0.8), np.log(1.25))
+    ends = np.exp([expected.interval.low, expected.interval.high])
+    assert equal["ci_90_ratio"] == pytest.approx(list(ends))
+    assert equal["p_value"] == pytest.approx(expected.p) and equal["equal_ratios"] == [0.8, 1.25]
     sizes, others = page._effects(tables)
     assert list(sizes.frame)[2:4] == ["d_z", "d_z, Hedges"]
     assert {"Bonferroni", "Holm", "BH"} <= set(others.frame)

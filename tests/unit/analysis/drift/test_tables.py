@@ -51,18 +51,20 @@ def test_the_drift_is_the_measures_own_distance(tables, folder):
             assert drift[measure, layer] == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_reduction_is_recovered_within_its_interval(tables):
+def test_the_ratio_is_recovered_within_its_interval(tables):
     full, lora = (np.mean(planted_drift(size)) for size in (0.5, 0.2))
-    truth = 100 * (1 - lora / full)
+    truth = lora / full
     [row] = tables.summary.to_dict("records")
-    assert row["ci_lower_any_text"] < truth < row["ci_upper_any_text"]
-    assert row["mean"] == pytest.approx(truth, abs=2)
-    assert row["ci_upper_any_text"] - row["ci_lower_any_text"] >= row["ci_upper"] - row["ci_lower"]
+    assert row["ratio_lower_any_text"] <= row["ratio_lower"] < row["ratio_upper"]
+    assert row["ratio_lower_any_text"] < truth < row["ratio_upper_any_text"]
+    assert row["ratio_upper"] <= row["ratio_upper_any_text"]
+    assert row["ratio"] == pytest.approx(truth, abs=0.02)
+    assert row["mean"] == pytest.approx(100 * (1 - truth), abs=2)
     assert (row["p_sign_flip"], row["least_p"]) == (0.25, 0.25)
     # H2's interval reaches past the probe. With one task its contrast is the summary's own.
     h2 = decide_tables(tables)[1]
-    assert (h2.ci_lower, h2.ci_upper) == pytest.approx(
-        (row["ci_lower_any_text"], row["ci_upper_any_text"])
+    assert (h2.ratio_lower, h2.ratio_upper) == pytest.approx(
+        (row["ratio_lower_any_text"], row["ratio_upper_any_text"])
     )
     assert h2.row_standard_error == pytest.approx(row["row_variance"] ** 0.5)
     assert h2.row_standard_error > 0 and "other rows than the probe's" in h2.note

@@ -45,9 +45,9 @@ def outcome(name, data):
 def test_planted_effects(name, factor, verdict):
     result = outcome(name, evidence(factor, 0.01))
     assert result.verdict == verdict
-    sign = 1 if name == H3 else -1
-    assert result.estimate == pytest.approx(sign * 100 * (factor - 1), abs=1.5)
-    assert result.ci_lower < result.estimate < result.ci_upper
+    assert result.ratio == pytest.approx(factor, abs=0.015)
+    assert result.ratio_lower < result.ratio < result.ratio_upper
+    assert result.verdict_lower < result.ratio_lower and result.ratio_upper < result.verdict_upper
     assert (result.num_seeds, result.num_tasks) == (5, 3)
 
 
@@ -55,23 +55,103 @@ def test_the_numbers_of_h1_and_h2():
     data = evidence(0.99, 0.02)
     h1, h2, h3 = decide({H1: data, H2: data})
     lora, full = (np.array(list(side.values())).T for side in data[:2])
-    contrast = (lora - 0.97 * full).mean(1)
-    assert h1.p == pytest.approx(stats.ttest_1samp(contrast, 0, alternative="greater").pvalue)
-    change = 100 * (1 - lora / full)
+    of_means = np.log(lora.mean(1) / full.mean(1))
+    of_tasks = np.log(lora / full).mean(1)
     flips = {"permutation_type": "samples", "n_resamples": np.inf}
-    for o, past, side in ((h1, 0.97 * full - lora, "less"), (h2, change - 20, "greater")):
-        exact = stats.permutation_test((past.ravel(),), np.sum, alternative=side, **flips)
-        assert o.p_sign_flip == pytest.approx(exact.pvalue, abs=1e-12)
-        assert o.least_p == 2.0**-15
-    low, high = stats.t.interval(0.95, 4, change.mean(), stats.sem(change.mean(1)))
-    assert (h2.estimate, h2.ci_lower, h2.ci_upper) == pytest.approx((change.mean(), low, high))
-    assert h1.estimate == pytest.approx(100 * (1 - lora.mean() / full.mean()))
-    for end in (h1.ci_lower, h1.ci_upper):  # the interval's ends are where the test turns
-        contrast = (lora - (1 - end / 100) * full).mean(1)
-        assert stats.ttest_1samp(contrast, 0).pvalue == pytest.approx(0.05)
-    assert h2.p == h2.p_sign_flip
-    assert h1.p_bonferroni == h1.p_holm == pytest.approx(min(1, 3 * h1.p))
+    cases = (h1, of_means, 0.97, "greater"), (h2, of_tasks, 0.8, "less")
+    for o, values, margin, side in cases:
+        past = values - np.log(margin)
+        assert o.p == pytest.approx(stats.ttest_1samp(past, 0, alternative=side).pvalue)
+        assert o.p_bonferroni == o.p_holm == pytest.approx(min(1, 3 * o.p))
+        exact = stats.permutation_test((past,), np.sum, alternative=side, **flips)
+        assert o.p_sign_flip == pytest.approx(exact.pvalue, abs=1e-12) and o.least_p == 2.0**-5
+        for level, ends in (
+            (0.95, ("ratio_lower", "ratio_upper")),
+            (0.99, ("verdict_lower", "verdict_upper")),
+        ):
+            expected = np.exp(stats.t.interval(level, 4, values.mean(), stats.sem(values)))
+            assert [getattr(o, end) for end in ends] == pytest.approx(list(expected))
+        assert o.ratio == pytest.approx(np.exp(values.mean()))
+        found = (o.estimate, o.ci_lower, o.ci_upper)
+        assert found == pytest.approx(np.log([o.ratio, o.ratio_lower, o.ratio_upper]))
+        equal = [
+            stats.ttest_1samp(values, sign * abs(np.log(margin)), alternative=way).pvalue
+            for sign, way in ((-1, "greater"), (1, "less"))
+        ]
+        assert o.p_equivalence == pytest.approx(max(equal))
+    assert h2.task_ratios == pytest.approx(
+        {task: np.exp(np.log(lora / full)[:, i].mean()) for i, task in enumerate(TASKS)}
+    )
     assert h3.verdict == Verdict.NO_DATA
+
+
+def read_off(low, high, margin, at_least):
+    """The verdict that the ends of a 99 % interval give."""
+    holds, fails = (low > margin, high < margin) if at_least else (high < margin, low > margin)
+    within = max(1 / low, high) < max(margin, 1 / margin)
+    return (
+        "supported"
+        if holds
+        else "undecided"
+        if not fails
+        else "equivalent"
+        if within
+        else "refuted"
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_swapped_arms_mirror_every_estimate_interval_and_verdict(seed):
+    rng = np.random.default_rng(seed)
+    level = rng.normal(0, 0.4) if seed % 2 else rng.choice([0.8, 1, 1.25])
+    drift = {task: np.exp(rng.normal(-2, 0.3, 4)) for task in TASKS}
+    other = {
+        task: v * np.exp(rng.normal(level, 0.05 + 0.1 * rng.random(), 4))
+        for task, v in drift.items()
+    }
+    extra = {
+        "rows": dict.fromkeys(TASKS, Variance(0.003, 255)),
+        "rounding": dict.fromkeys(TASKS, 0.01),
+    }
+    there, back = Evidence(other, drift, **extra), Evidence(drift, other, **extra)
+    for one, two in zip(decide({H1: there, H2: there}), decide({H1: back, H2: back}), strict=True):
+        if one.verdict == Verdict.NO_DATA:
+            continue
+        assert two.estimate == pytest.approx(-one.estimate)
+        assert (two.ci_lower, two.ci_upper) == pytest.approx((-one.ci_upper, -one.ci_lower))
+        assert (two.ratio_lower, two.ratio_upper) == pytest.approx(
+            (1 / one.ratio_upper, 1 / one.ratio_lower)
+        )
+        assert two.tasks_disagree == one.tasks_disagree
+        assert two.p_tasks == pytest.approx(one.p_tasks)
+        assert two.task_ratios == pytest.approx({k: 1 / v for k, v in one.task_ratios.items()})
+        claim = one.hypothesis
+        at_least = claim.direction == "at least"
+        if not one.tasks_disagree:
+            mirrored = 1 / one.verdict_upper, 1 / one.verdict_lower
+            assert (two.verdict_lower, two.verdict_upper) == pytest.approx(mirrored)
+            assert two.verdict == read_off(*mirrored, claim.margin, at_least)
+            if two.verdict == "supported":
+                assert two.p <= 0.005 and two.p_of_verdict <= 0.015
+
+
+def test_no_arm_wins_where_one_drifts_as_much_less_as_the_other():
+    # Four times less on two tasks, four times more on two: percent made both arms lose by 115 %.
+    rng = np.random.default_rng(0)
+    control = {task: np.exp(rng.normal(-2, 0.1, 3)) for task in "abcd"}
+    factors = dict(zip("abcd", (0.25, 0.25, 4, 4), strict=True))
+    treatment = {k: v * factors[k] * np.exp(rng.normal(0, 0.02, 3)) for k, v in control.items()}
+    for data in (Evidence(treatment, control), Evidence(control, treatment)):
+        result = outcome(H2, data)
+        assert result.ratio == pytest.approx(1, abs=0.05)
+        assert result.tasks_disagree and result.verdict == Verdict.UNDECIDED
+        assert "tasks disagree (p = " in result.note
+        assert result.p > 0.9  # of the task that is furthest from the claim
+    # Tasks may differ and the claim hold in each of them.
+    factors = dict(zip("abcd", (0.1, 0.2, 0.4, 0.3), strict=True))
+    treatment = {k: v * factors[k] * np.exp(rng.normal(0, 0.02, 3)) for k, v in control.items()}
+    result = outcome(H2, Evidence(treatment, control))
+    assert result.tasks_disagree and result.verdict == Verdict.SUPPORTED and result.p < 0.005
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
@@ -88,52 +168,50 @@ def test_identical_methods_and_those_whose_seeds_differ_are_equivalent():
     same = scaled({task: np.full(3, 0.9) for task in TASKS}, 1)
     h1, h2, _ = decide({H1: same, H2: same})
     for o in (h1, h2):
-        assert o.estimate == o.ci_lower == o.ci_upper == 0
-        assert o.p_equivalence is None and "all values are equal" in o.note
-    assert h1.p == h1.p_sign_flip == 2.0**-9 and "p is the sign-flip test's" in h1.note
+        assert (o.ratio, o.ratio_lower, o.ratio_upper, o.estimate) == (1, 1, 1, 0)
+        assert o.p is o.p_holm is o.p_equivalence is None and "all values are equal" in o.note
     assert (h1.verdict, h2.verdict) == ("supported", "equivalent")
     drift = {task: np.array([0.05, 0.06, 0.04]) for task in TASKS}
     assert outcome(H2, scaled(drift, 1)).verdict == "equivalent"
-    # Without width, but on the margin or past it, nothing is equal.
-    for factor in (1.2, 1.5):
+    # Without width, but on the reciprocal of the margin or past it, nothing is equal.
+    for factor in (1.25, 1.5):
         assert outcome(H2, scaled(drift, factor)).verdict == "refuted"
-    # Other rows of the probe could still tell the methods apart.
-    assert outcome(H2, scaled(drift, 1, rows=Variance(13.0**2, 255))).verdict == "undecided"
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_h1s_interval_and_test_never_contradict_each_other(seed):
-    # Tasks of very different scores: a mean of their ratios is another number than the contrast.
-    rng = np.random.default_rng(seed)
-    levels = zip(TASKS, (0.1, 0.8, 0.9), strict=True)
-    control = {task: level * rng.normal(1, 0.01, 3) for task, level in levels}
-    treatment = {task: v * rng.normal(0.985, 0.01, 3) for task, v in control.items()}
-    result = outcome(H1, Evidence(treatment, control))
-    assert (result.ci_upper <= 3) == (result.p <= 0.025)
-    assert (result.ci_lower >= 3) == (result.p >= 0.975)
+    # Other rows of the probe, or rounding, could still tell the methods apart.
+    rows = dict.fromkeys(TASKS, Variance(0.2**2, 255))
+    assert outcome(H2, scaled(drift, 1, rows=rows)).verdict == "undecided"
+    rounded = outcome(H2, scaled(drift, 1, rounding=dict.fromkeys(TASKS, 0.3**2)))
+    assert rounded.verdict == "undecided"
+    assert rounded.rounding_deviation == pytest.approx(0.3 / 3**0.5)
 
 
 def test_on_the_margin_exactly():
     control = {task: np.array([0.8, 0.7, 0.9]) for task in TASKS}
     for name, factor in ((H1, 0.97), (H2, 0.8), (H3, 1.3)):
         result = outcome(name, scaled(control, factor))
-        assert (result.verdict, result.p) == ("undecided", 1)
+        assert (result.verdict, result.p) == ("undecided", None)
 
 
 def test_one_seed_and_one_task():
     result = outcome(H2, evidence(0.1, 0.001, seeds=1, tasks=("sst2",)))
     assert result.verdict == Verdict.UNDECIDED
-    assert (result.p, result.least_p, result.ci_lower) == (0.5, 0.5, None)
-    assert "one value" in result.note and "1 blocks cannot reach p <= 0.05" in result.note
+    assert (result.p, result.least_p, result.ratio_lower) == (None, 0.5, None)
+    assert "one value" in result.note and result.p_tasks is None
     three = outcome(H2, evidence(0.1, 0.001, seeds=3, tasks=("sst2",)))
-    assert (three.verdict, three.p) == ("undecided", 0.125)
+    assert (three.verdict, three.p_sign_flip) == ("supported", 0.125)
     text = json.dumps([asdict(o) for o in decide({H1: evidence(1, 0.01, seeds=1)})])
     assert "NaN" not in text
     first = json.loads(text)[0]
-    assert first["verdict"] == "undecided" and first["hypothesis"]["margin"] == 3
+    assert first["verdict"] == "undecided" and first["hypothesis"]["margin"] == 0.97
 
 
-def test_incomplete_seeds_are_left_out_and_nothing_is_a_percentage_of_0():
+def test_what_95_percent_show_and_99_do_not_is_said():
+    near = evidence(0.66, 0.06, seeds=3, seed=3)
+    result = outcome(H2, near)
+    assert result.ratio_upper < 0.8 < result.verdict_upper
+    assert result.verdict == "undecided" and "95 % interval is past the margin" in result.note
+
+
+def test_incomplete_seeds_are_left_out_and_nothing_is_a_ratio_to_0():
     outcomes = decide({})
     assert [o.verdict for o in outcomes] == ["no data"] * 3
     assert outcomes[2].note == "no results in serving"
@@ -150,27 +228,32 @@ def test_incomplete_seeds_are_left_out_and_nothing_is_a_percentage_of_0():
     named = outcome(H2, data._replace(missing="no pair of sst2 seed=1: `train` adds it"))
     assert named.verdict == Verdict.UNDECIDED
     assert named.note.endswith("every task: no pair of sst2 seed=1: `train` adds it")
-    data = evidence(0.5, 0.01)
-    data.control["rte"][0] = 0
-    result = outcome(H2, data)
-    assert result.verdict == Verdict.NO_DATA
-    assert result.note == "a change in percent of 0 is undefined"
+    for side in range(2):
+        data = evidence(0.5, 0.01)
+        data[side]["rte"][0] = 0
+        result = outcome(H2, data)
+        assert result.verdict == Verdict.NO_DATA
+        assert result.note == "the ratio to a value of 0 is undefined"
+        # a score of 0 on one task still has its part in the mean over tasks
+        assert outcome(H1, data).verdict in ("refuted", "undecided")
 
 
-def test_more_blocks_than_flips_can_be_counted_for():
-    h1, h2, _ = decide(dict.fromkeys((H1, H2), evidence(0.5, 0.01, seeds=14)))
-    assert (h1.verdict, h2.verdict) == ("refuted", "supported")
-    assert h2.p == h2.least_p == 1 / 100_001 and "flips were drawn" in h2.note
-    drawn = [decide({H2: evidence(0.795, 0.1, seeds=14)}, seed=1) for _ in range(2)]
+def test_more_seeds_than_flips_can_be_counted_for():
+    data = evidence(0.5, 0.01, seeds=42)
+    h2 = outcome(H2, data)
+    assert h2.verdict == "supported" and h2.p_sign_flip == h2.least_p == 1 / 100_001
+    drawn = [decide({H2: evidence(0.795, 0.1, seeds=42)}, seed=1) for _ in range(2)]
     assert drawn[0] == drawn[1]
 
 
 def test_a_claim_past_the_probe_or_of_more_hypotheses_needs_more():
     data = evidence(0.75, 0.01)
-    narrow, wide = outcome(H2, data), outcome(H2, data._replace(rows=Variance(25.0, 255)))
+    rows = dict.fromkeys(TASKS, Variance(0.05**2, 255))
+    narrow, wide = outcome(H2, data), outcome(H2, data._replace(rows=rows))
     assert (narrow.verdict, wide.verdict) == ("supported", "undecided")
     assert wide.ci_lower < narrow.ci_lower and narrow.row_standard_error is None
-    assert wide.row_standard_error == 5 and "other rows than the probe's" in wide.note
+    assert wide.row_standard_error == pytest.approx(0.05 / 3**0.5)
+    assert "other rows than the probe's" in wide.note
     family = [*HYPOTHESES, *(replace(HYPOTHESES[1], name=f"again {i}") for i in range(7))]
     data = evidence(0.75, 0.04, seeds=2)
     few = outcome(H2, data)
@@ -182,7 +265,7 @@ def test_seeds_and_tasks_in_any_order_and_unit():
     data = evidence(0.79, 0.01)
     sides = [{task: 100 * side[task][::-1] for task in reversed(TASKS)} for side in data[:2]]
     a, b = outcome(H2, data), outcome(H2, Evidence(*sides))
-    assert b.p == a.p
+    assert b.p == pytest.approx(a.p)
     assert (b.estimate, b.ci_lower) == pytest.approx((a.estimate, a.ci_lower))
 
 
