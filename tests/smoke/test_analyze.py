@@ -50,7 +50,8 @@ def analysed(finished, tmp_path) -> Path:
 
 def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, tmp_path):
     for method in ("full_finetune", "lora"):
-        compute("task=mrpc", f"method={method}", "seed=1")
+        for draw in ((), ("trainer.rounding=1",)):
+            compute("task=mrpc", f"method={method}", "seed=1", *draw)
     before = contents(tmp_path / "runs")
     said = output_of(analyze(tmp_path))
     assert "Weight changes" in said and "not analysed" not in said
@@ -62,6 +63,10 @@ def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, t
         assert {path.suffix for path in (results / "figures").glob(f"{name}.*")} == {".png", ".svg"}
     modules = pd.read_parquet(results / "weights/modules.parquet")
     assert len(modules) == 2 * 2 * 7  # methods, layers, linear modules of each
+    rounding = pd.read_parquet(results / "drift_analysis/rounding.parquet")
+    assert list(rounding["roundings"]) == [1, 1] and (rounding["sd_log_drift"] > 0).all()
+    assert (rounding["sd_log_drift"] < 0.1).all()  # twelve steps do not let a last bit grow
+    assert b"with their first weights moved in the last bit, once: rounding alone" in page
     assert (modules["relative_norm"] > 0).all() and modules["effective_rank"].notna().all()
     assert contents(tmp_path / "runs") == before
 

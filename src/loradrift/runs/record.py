@@ -135,6 +135,12 @@ class RunRecord:
         return bool(self.task.get("higher_is_better", self.config["task"]["metric"] != "loss"))
 
     @property
+    def rounding(self) -> int:
+        """``trainer.rounding``: 0 but for copies of a run that differ in rounding alone."""
+        number: int = flatten(self.config).get("trainer.rounding", 0)
+        return number
+
+    @property
     def has_head(self) -> bool:
         """Whether the task puts a head on the backbone."""
         return bool(self.task.get("head", self.coordinates["task"] != "pretrain"))

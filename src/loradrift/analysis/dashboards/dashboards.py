@@ -14,7 +14,7 @@ from loradrift.analysis.dashboards import DashboardsConfig
 from loradrift.analysis.dashboards.layout import Contents, build
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
-from loradrift.analysis.drift.pairing import choose_study
+from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.tables import read_tables
 from loradrift.config import UserError
 from loradrift.config.studies import phase_folder

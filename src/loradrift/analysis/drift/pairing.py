@@ -1,16 +1,17 @@
 """Which runs may be compared: both arms, the same seed, and the same rows, tokens and metric."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Arms, Run, arm_names, variant_of, why_uncertified
 from loradrift.analysis.drift.commands import command
-from loradrift.config import UserError, check
-from loradrift.config.studies import APART
-from loradrift.runs import RunRecord, Status, read_record
-from loradrift.runs.record import damaged
+from loradrift.analysis.drift.records import choose_study, find_records
+from loradrift.config import UserError
+from loradrift.runs import RunRecord, Status
 
 CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
 """Fingerprints that two compared runs must share."""
@@ -42,26 +43,12 @@ class Pairing(NamedTuple):
     others: list[str]
     """Arms that have finished runs and are not compared."""
 
+    nudged: Mapping[Path, RunRecord] = MappingProxyType({})
+    """Runs with ``trainer.rounding``, by folder: they are no part of an arm."""
 
-def choose_study(runs: Path, study: str | None) -> str:
-    """The study below ``runs`` that is meant; None is the only one there is.
-
-    Raises:
-        UserError: If there is no such study.
-    """
-    studies = []
-    for folder in sorted(runs.glob("*")):
-        damaged: list[str] = []  # which is told later
-        if _records(folder, damaged) or damaged:
-            studies.append(folder.name)
-    if not studies:
-        raise UserError(
-            f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
-            "names another folder"
-        )
-    chosen = "null" if study is None and len(studies) > 1 else study or studies[0]
-    check(chosen in studies, "analysis.study", f"one of {', '.join(studies)}", chosen)
-    return chosen
+    copies: Mapping[Run, Sequence[Run]] = MappingProxyType({})
+    """Those of them that repeat a run of the pairs
+    (:func:`~loradrift.analysis.drift.rounding.with_copies`)."""
 
 
 def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairing:
@@ -76,14 +63,16 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     """
     arms, study = arms or Arms.of(), choose_study(runs, study)
     problems: list[str] = []
-    records = _records(runs / study, problems)
+    everything = find_records(runs / study, problems)
+    nudged = {folder: record for folder, record in everything.items() if record.rounding}
+    records = {folder: record for folder, record in everything.items() if not record.rounding}
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     names = dict(zip(records, arm_names([*records.values()]), strict=True))
     others: set[str] = set()
     found = [Run(folder, record, arms.of_run(record)) for folder, record in records.items()]
     for run in sorted(found, key=lambda run: (run.task, run.seed, run.folder.parent.name)):
         if run.arm is not None:
-            if _is_usable(run, problems):
+            if is_usable(run, problems):
                 cells[run.task, run.seed][run.arm.role].append(run)
         elif run.record.status is Status.SUCCESS:
             others |= set() if _is_bare(run) else {names[run.folder]}
@@ -97,7 +86,7 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
         if (pair := _paired(arms, nearest, problems)) is not None:
             pairs.append(pair)
     used = {names[run.folder] for pair in pairs for run in pair}
-    return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used))
+    return Pairing(arms, _alike(pairs, problems), problems, sorted(others - used), nudged)
 
 
 def _check_arms(arms: Arms, found: list[Run], folder: str, typable: list[str], why: str) -> None:
@@ -125,33 +114,6 @@ def _is_bare(run: Run) -> bool:
     return run.record.status is Status.SUCCESS and not dumped
 
 
-def _records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
-    """The records of a study's results by folder, without checks and the trials of a search."""
-    records = {}
-    for path in study.glob("*/*/seed=*/run.json"):
-        try:
-            record = read_record(path.parent)
-            assert record is not None
-            if record.kind == "training" and record.phase not in APART:
-                _check_run(record, path)
-                records[path.parent] = record
-        except UserError as error:
-            problems.append(str(error))
-    return records
-
-
-def _check_run(record: RunRecord, path: Path) -> None:
-    """Refuse a record that does not say which run it is of; UserError names the key."""
-    task, method = (record.config.get(key) for key in ("task", "method"))
-    whole = {
-        "coordinates.seed": type(record.coordinates.get("seed")) is int,
-        "config.task.metric": isinstance(task, dict) and "metric" in task,
-        "config.method": isinstance(method, dict),
-    }
-    if lost := [key for key, is_there in whole.items() if not is_there]:
-        raise damaged(path, f"{lost[0]} is absent or of another type")
-
-
 def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
     """The pairs that are seeds of one experiment: on each task, the one with the most seeds."""
     kept = []
@@ -176,12 +138,12 @@ def _alike(pairs: list[Pair], problems: list[str]) -> list[Pair]:
 
 def _experiment(pair: Pair) -> dict[str, Any]:
     """What is the same in every seed of one experiment; each may train on its own sample."""
-    experiment = {"settings": [variant_of(run.record) for run in pair], **_contract(pair.treatment)}
+    experiment = {"settings": [variant_of(run.record) for run in pair], **contract(pair.treatment)}
     del experiment["train_rows"], experiment["dump pooling"]
     return experiment
 
 
-def _is_usable(run: Run, problems: list[str]) -> bool:
+def is_usable(run: Run, problems: list[str]) -> bool:
     """Whether the run is finished and its activations can be read; if not, a problem says why."""
     record = run.record
     if record.status is Status.RUNNING:
@@ -225,7 +187,7 @@ def _paired(arms: Arms, found: list[Run | None], problems: list[str]) -> Pair | 
         same = f"{run.folder} is a run of both arms, and there is no other"
         problems.append(f"{where}: {same if arm.fits(run.record) else needed}")
         return None
-    one, other = map(_contract, there)
+    one, other = map(contract, there)
     if unequal := [name for name in one if one[name] != other[name]]:
         problems.append(
             f"{where}: {', '.join(unequal)} differ between the methods: not compared; train both "
@@ -235,7 +197,7 @@ def _paired(arms: Arms, found: list[Run | None], problems: list[str]) -> Pair | 
     return Pair(*there)
 
 
-def _contract(run: Run) -> dict[str, Any]:
+def contract(run: Run) -> dict[str, Any]:
     """What a fair comparison needs to be equal in both runs."""
     manifest = run.store.manifest
     return {

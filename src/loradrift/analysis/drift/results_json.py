@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS, EQUAL
+from loradrift.analysis.drift.rounding import rounding_json
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 
 
@@ -85,6 +86,7 @@ def _task(tables: DriftTables, task: str) -> dict[str, Any]:
                 "note": BOOTSTRAP_ERRORS,
             },
         },
+        "rounding": rounding_json(tables.rounding, task),
         "all_results": {
             method: [
                 {"seed": seed, "layer_wise_drift": _layer_wise(own)}

@@ -21,6 +21,7 @@ from loradrift.analysis.drift.performance import (
     run_table,
     validation_curve,
 )
+from loradrift.analysis.drift.rounding import rounding_table, with_copies
 from loradrift.analysis.drift.usable_pairs import DriftCache, readable
 from loradrift.config import UserError
 from loradrift.config.analysis import ComparisonConfig
@@ -79,6 +80,10 @@ class DriftTables(NamedTuple):
     """Whether each arm beats the best constant answer, per task
     (:func:`~loradrift.analysis.drift.learned.learned_table`)."""
 
+    rounding: pd.DataFrame
+    """How far rounding alone moves the drift of a run
+    (:func:`~loradrift.analysis.drift.rounding.rounding_table`)."""
+
     @property
     def arms(self) -> Arms:
         """What is compared."""
@@ -100,6 +105,7 @@ def compare_runs(config: ComparisonConfig) -> tuple[Pairing, DriftTables]:
     arms = Arms.of(config.control, config.treatment)
     found = find_pairs(Path(config.runs), config.study, arms)
     pairing = readable(found, config.measures, results, config.seed)
+    pairing = with_copies(pairing, results)
     print_problems(pairing.problems)
     if not pairing.pairs:
         raise UserError(
@@ -162,6 +168,7 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         budget=budget,
         differences=differences(arms, pairs),
         learned=learned_table(arms, pairs),
+        rounding=rounding_table(pairing.copies, cache, measures),
     )
 
 

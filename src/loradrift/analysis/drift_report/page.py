@@ -9,6 +9,7 @@ from loradrift.analysis.drift.hypothesis_data import outcome_table
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, ReportConfig
 from loradrift.analysis.drift_report.fairness import fairness_blocks, first_words, task_words
+from loradrift.analysis.drift_report.rounding import rounding_blocks
 from loradrift.analysis.drift_report.tables import Findings
 from loradrift.analysis.search.page import found_edges
 from loradrift.analysis.self_check.tables import self_check_table
@@ -117,6 +118,7 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
         Heading("Layer against layer"),
         *figures["layer_difference"],
         *weight_blocks(tables.arms, findings.weights, figures),
+        *rounding_blocks(tables),
         Heading("What else the numbers could be"),
         Paragraph(
             "The floor is the base model against itself: dumped by the other method's process, "

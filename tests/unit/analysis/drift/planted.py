@@ -58,11 +58,12 @@ def plant(
     config = {} if method in ("full_finetune", "majority") else {"rank": 8}
     if "method.rank=" in variant:
         config = {"rank": int(variant.partition("method.rank=")[2].partition(",")[0])}
+    number = int(f"{variant},trainer.rounding=0".split("trainer.rounding=")[1].partition(",")[0])
     folder = runs / study / task / (f"{method},{variant}" if variant else method) / f"seed={seed}"
     cell = {"study": study, "task": task, "method": method, "variant": variant, "seed": seed}
     settings = {
         "task": {"metric": "accuracy", "name": task, "batch_size": batch}, "method": config,
-        "trainer": {"accumulate": 1, "devices": 1, "precision": "32-true"},
+        "trainer": {"accumulate": 1, "devices": 1, "precision": "32-true", "rounding": number},
     }  # fmt: skip
     record = RunRecord(
         coordinates=cell, overrides=[part for part in variant.split(",") if part],
@@ -71,7 +72,7 @@ def plant(
         metrics={"evaluation/accuracy": scores[-1], "validation/accuracy": scores[-1]},
         certificate=certificate if config else None,
     )  # fmt: skip
-    generator = torch.Generator().manual_seed(1000 * seed + len(method))
+    generator = torch.Generator().manual_seed(1000 * seed + 100 * number + len(method))
     origin = base(num_rows)
     with ActivationStore(folder / "activations") as store:
         store.prepare(probe(num_rows), Pooling(), list(origin))
@@ -96,6 +97,8 @@ def planted_drift(size: float) -> list[float]:
 def analysed(folder: Path, *measures: str):
     """The tables of the runs below this folder."""
     from loradrift.analysis.drift.pairing import find_pairs
+    from loradrift.analysis.drift.rounding import with_copies
     from loradrift.analysis.drift.tables import analyse
 
-    return analyse(find_pairs(folder / "runs", None), measures, folder / "results", 0)
+    results = folder / "results"
+    return analyse(with_copies(find_pairs(folder / "runs", None), results), measures, results, 0)

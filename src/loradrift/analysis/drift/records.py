@@ -1,0 +1,57 @@
+"""The records of a study that an analysis of drift reads."""
+
+from pathlib import Path
+
+from loradrift.config import UserError, check
+from loradrift.config.studies import APART
+from loradrift.runs import RunRecord, read_record
+from loradrift.runs.record import damaged
+
+
+def choose_study(runs: Path, study: str | None) -> str:
+    """The study below ``runs`` that is meant; None is the only one there is.
+
+    Raises:
+        UserError: If there is no such study.
+    """
+    studies = []
+    for folder in sorted(runs.glob("*")):
+        damaged: list[str] = []  # which is told later
+        if find_records(folder, damaged) or damaged:
+            studies.append(folder.name)
+    if not studies:
+        raise UserError(
+            f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
+            "names another folder"
+        )
+    chosen = "null" if study is None and len(studies) > 1 else study or studies[0]
+    check(chosen in studies, "analysis.study", f"one of {', '.join(studies)}", chosen)
+    return chosen
+
+
+def find_records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
+    """The records of a study's results by folder, without checks and the trials of a search."""
+    records = {}
+    for path in study.glob("*/*/seed=*/run.json"):
+        try:
+            record = read_record(path.parent)
+            assert record is not None
+            if record.kind == "training" and record.phase not in APART:
+                _check_run(record, path)
+                records[path.parent] = record
+        except UserError as error:
+            problems.append(str(error))
+    return records
+
+
+def _check_run(record: RunRecord, path: Path) -> None:
+    """Refuse a record that does not say which run it is of; UserError names the key."""
+    task, method = (record.config.get(key) for key in ("task", "method"))
+    whole = {
+        "coordinates.seed": type(record.coordinates.get("seed")) is int,
+        "config.task.metric": isinstance(task, dict) and "metric" in task,
+        "config.method": isinstance(method, dict),
+        "config.trainer.rounding": type(record.rounding) is int,
+    }
+    if lost := [key for key, is_there in whole.items() if not is_there]:
+        raise damaged(path, f"{lost[0]} is absent or of another type")
