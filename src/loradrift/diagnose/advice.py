@@ -11,6 +11,7 @@ from loradrift.adapters.adapter_files import WEIGHTS
 from loradrift.diagnose.loaded_base import LoadedBase
 
 UNKNOWN = "none: adapters of this kind cannot be diagnosed here"
+TRAINED_ON = "the base that it was trained on"
 AGAIN = "train it again, or copy all of {adapter} from where it was saved whole"
 CHANGES = {
     "consistent": "restore adapter_config.json and adapter_model.safetensors of {adapter}, both of "
@@ -68,8 +69,13 @@ class Advice:
     """Code or a command."""
 
 
-def advise(adapter: str, failed: Check, *, load: str = "") -> Advice:
-    """What to change; ``load`` is the code that loads the base."""
+def advise(adapter: str, failed: Check, *, load: str = "", holds_once: bool = False) -> Advice:
+    """What to change; ``load`` is the code that loads the base.
+
+    A base that holds the adapter serves without PEFT, if it ``holds_once`` all of it.
+    """
+    if failed.name == "merged_once" and failed.passed is False and not holds_once:
+        return Advice(False, str(failed), diagnose_command(adapter, f"<{TRAINED_ON}>"))
     return Advice(failed.passed, str(failed), _change(failed, adapter, load))
 
 
@@ -84,7 +90,7 @@ def _change(failed: Check, adapter: str, load: str) -> str:
     if start := re.search(r"as init_lora_weights=(\w+) starts it", failed.message):
         return START.format(_quoted(f"{adapter}/{CONFIG}"), _quoted(start[1]))
     if what == "another base":
-        which = "its base model" if failed.passed is None else "the base that it was trained on"
+        which = "its base model" if failed.passed is None else TRAINED_ON
         return diagnose_command(adapter, f"<{which}>")
     if failed.passed is None:
         return UNKNOWN

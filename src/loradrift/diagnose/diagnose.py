@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from loradrift.adapters import Check, read_files
@@ -11,7 +12,9 @@ from loradrift.config import UserError
 from loradrift.diagnose.adapter_case import AdapterCase, check_own, find_adapter, open_case
 from loradrift.diagnose.advice import Advice, advise, advise_merge, load_code
 from loradrift.diagnose.load_attempts import SAME, LoadAttempt, best_path, explain, try_paths
+from loradrift.diagnose.loading import load_base
 from loradrift.diagnose.merge import TOLERANCE, merge
+from loradrift.diagnose.merge_weights import merge_weights, relative_gap
 
 MERGEABLE = ("keys", "placement", "paths")
 """Checks that fail where no path takes an adapter whose files may be whole."""
@@ -99,7 +102,8 @@ def _with_base(adapter: str, case: AdapterCase) -> Diagnosis:
         assert best is not None
         advice = Advice(True, f"the adapter is applied {best.name}", best.code)
     else:
-        advice = _try_merge(case, reason) or advise(folder, reason, load=load)
+        once = reason.name == "merged_once" and _holds_once(case, reason)
+        advice = _try_merge(case, reason) or advise(folder, reason, load=load, holds_once=once)
     return Diagnosis(adapter, case.base, kind, _sort_into_tests(own, tried), tuple(tried), advice)
 
 
@@ -112,6 +116,19 @@ def _try_merge(case: AdapterCase, reason: Check) -> Advice | None:
     except UserError:
         return None
     return None if gap > TOLERANCE else advise_merge(str(case.files.folder), case.base, reason, gap)
+
+
+def _holds_once(case: AdapterCase, reason: Check) -> bool:
+    """Whether the base is what one merge makes of the unmerged one, be that only by its shares."""
+    if case.reference == Path(case.base):
+        return reason.figures.get("least", 0) > 0.75 and reason.figures.get("most", 2) < 1.25
+    try:
+        unmerged = load_base(case.files, str(case.reference), is_run=case.run is not None)
+        off = unmerged.everything()
+        wanted = merge_weights(unmerged, case.files).wanted
+    except UserError:
+        return False
+    return relative_gap(case.load().everything(), wanted, off) < 0.1  # it may have been rounded
 
 
 def _sort_into_tests(own: Findings, tried: Sequence[LoadAttempt]) -> tuple[Check, ...]:

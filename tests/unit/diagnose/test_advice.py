@@ -1,5 +1,7 @@
 """Where the remedy is code or a command, it is pasted as it is, and the adapter is healthy then."""
 
+import shutil
+
 import adapter_cases as cases
 import pytest
 from adapter_cases import WEIGHTS, diagnosed, edit, pasted, rewrite, without, write_adapter
@@ -50,3 +52,35 @@ def test_a_base_with_fewer_tokens_is_resized(model_folder, tmp_path):
     longer = pasted(found.advice.change)["model"]
     assert longer.get_input_embeddings().weight.shape[0] == 310
     PeftModel.from_pretrained(longer, folder)
+
+
+def merged_base(model_folder, adapter, out, times, modules=""):
+    """The base with the adapter in those weights whose names hold ``modules``."""
+    base = cases.load_base(model_folder)
+    own, change = base.state_dict(), cases.load_adapter(adapter, model_folder).merge_and_unload()
+    for name, weight in change.state_dict().items():
+        if modules in name:
+            own[name] += times * (weight - own[name])
+    base.load_state_dict(own)
+    shutil.copytree(model_folder, out)
+    base.save_pretrained(out)
+    return out
+
+
+HELD = {"once": (1, "", "use it without PEFT"), "twice": (2, "", "base=<the base that"),
+        "in one layer": (1, "layers.0.", "base=<the base that")}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("how", HELD)
+def test_a_base_that_holds_the_adapter_serves_alone_if_it_holds_it_once(
+    how, named, model_folder, tmp_path
+):
+    """Whether the unmerged base, which the adapter names, is here or not."""
+    times, modules, change = HELD[how]
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.3)
+    base = merged_base(model_folder, folder, tmp_path / "merged", times, modules)
+    if not named:
+        edit(folder, base_model_name_or_path=str(base))
+    found = diagnosed(folder, base, 1, reason="merged_once: ", change=change)
+    assert ("without PEFT" in found.advice.change) == (how == "once")
