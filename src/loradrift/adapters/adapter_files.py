@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from loradrift.adapters.adapter_config import CONFIG, read_config
+from loradrift.adapters.convolutions import as_factors
 from loradrift.config import UserError
 from loradrift.weights import LowRank, dora_change
 from loradrift.weights.stored import finite, is_pickle, opened
@@ -125,15 +126,18 @@ class AdapterFiles:
         return float(self.config[key])
 
     def factors(self, module: str) -> Factors | None:
-        """The change of a linear module or an embedding; None for an incomplete or absent one."""
+        """The change of one module; None for an incomplete or absent one."""
         parts = self.parts.get(module, {})
         kind = "lora_embedding" if "lora_embedding_A" in parts else "lora"
-        if not {f"{kind}_A", f"{kind}_B"} <= parts.keys() or (
-            kind != "lora" and MAGNITUDE in parts
-        ):
-            return None  # DoRA measures an embedding along its other side
-        change = LowRank(parts[f"{kind}_B"], parts[f"{kind}_A"], self.scale(module))
-        return Factors(change, parts.get("lora_B.bias"), parts.get(MAGNITUDE))
+        if not {f"{kind}_A", f"{kind}_B"} <= parts.keys():
+            return None
+        matrices = as_factors(parts[f"{kind}_B"], parts[f"{kind}_A"])
+        if matrices is None:
+            return None
+        magnitude = parts.get(MAGNITUDE)
+        change = LowRank(*matrices, self.scale(module))
+        magnitude_O = None if magnitude is None else magnitude.flatten()
+        return Factors(change, parts.get("lora_B.bias"), magnitude_O)
 
 
 def matches(pattern: str, module: str) -> bool:

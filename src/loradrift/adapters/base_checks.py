@@ -13,7 +13,7 @@ from loradrift.adapters.adapter_files import AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, unjudged
 from loradrift.adapters.config_check import config_difference
 from loradrift.adapters.file_checks import other_shape
-from loradrift.adapters.lora_layers import Claim, LoraLayers, as_matrix, keeps_transposed
+from loradrift.adapters.lora_layers import Claim, LoraLayers
 from loradrift.adapters.merged_check import LOST, check_merged
 from loradrift.config import UserError
 from loradrift.weights import LowRank, StoredWeights, inner, norm
@@ -28,6 +28,7 @@ PEFTS_OWN = re.compile(r"\.(token_adapter\.)?base_layer\.")
 Read = Callable[[str], Tensor | None]
 """A parameter's name in the model -> its stored value in float64, None where there is none."""
 
+QUANTISED = "the base weights are quantised: they are not those that are stored"
 OTHER_BASE = unjudged("another base")
 MERGED = unjudged("the adapter is merged into it")
 BY_DIGEST = holds("the base has the digest that the adapter was trained on")
@@ -44,6 +45,8 @@ class Fingerprints(NamedTuple):
 def check_base(claim: Claim, stored: StoredWeights | None, prints: Fingerprints | None) -> Findings:
     """``base`` and ``merged_once``."""
     for name, factors in claim.factors():
+        if claim.lora_layers.quantised:
+            return _both(unjudged(QUANTISED), unjudged(QUANTISED) if prints is None else BY_DIGEST)
         change, weight = factors.low_rank.shape, claim.lora_layers.weight(name).shape
         if change != weight:
             what = other_shape(name, change, tuple(weight), "the base model")
@@ -101,17 +104,17 @@ def _against_stored(claim: Claim, read: Read) -> Findings:
     start = str(files.config.get("init_lora_weights"))
     compared, less = 0, ""
     for name, factors in sorted(claim.factors()):
-        layer, raw = lora_layers.layers[name], read(f"{name}.weight")
+        raw = read(f"{name.replace('.base_layer.', '.')}.weight")
         if raw is None:
             continue
-        live = layer.get_base_layer().weight.detach().cpu()
+        live = lora_layers.layers[name].get_base_layer().weight.detach().cpu()
         if name not in initial and live.shape == raw.shape and alike(live, raw):
             compared += 1
             continue
-        wanted_OI = as_matrix(raw.to(live.dtype), keeps_transposed(layer))
-        live_OI = lora_layers.weight(name)
-        if live_OI.shape != wanted_OI.shape:
+        if live.shape != raw.shape:
             continue
+        wanted_OI = lora_layers.matrix(name, raw.to(live.dtype))
+        live_OI = lora_layers.weight(name)
         if name in initial:
             live_OI = apply_to(live_OI, initial[name])
         compared += 1

@@ -9,14 +9,20 @@ from torch import nn
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, ROWS, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
+from loradrift.adapters.convolutions import as_factors
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
-from loradrift.adapters.target_checks import pattern_problems, row_problems, target_problems
+from loradrift.adapters.target_checks import (
+    idle_target,
+    pattern_problems,
+    row_problems,
+    target_problems,
+)
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
 
-REBUILT = ("target_parameters", "layer_replication")
-"""Settings of PEFT under which the adapted model has other modules than the base."""
+REBUILT = ("target_parameters", "layer_replication", "kasa_config", "use_bdlora", "use_qalora")
+"""Settings of PEFT under which the adapted model has other modules or weights than the base."""
 
 Misfits = Iterator[tuple[str, Finding]]
 """Names of the checks that each belongs to, and what is wrong."""
@@ -54,7 +60,7 @@ def _consistent(files: AdapterFiles) -> Finding:
     if odd := [key for key in REBUILT if files.config.get(key)]:
         return unjudged(
             f"{odd[0]} is set in {CONFIG}, under which the factors are not those of the base "
-            "model's own modules"
+            "model's own modules and weights"
         )
     problems = [line for module in files.parts if (line := misfit(files, module))]
     problems += [*pattern_problems(files), *row_problems(files), *target_problems(files)]
@@ -81,7 +87,7 @@ def misfit(files: AdapterFiles, module: str) -> str | None:
         return None  # a lone factor is the check of the keys
     B, A, rank = parts[f"{kind}_B"], parts[f"{kind}_A"], files.rank(module)
     matrices = B.ndim == A.ndim == 2
-    if matrices and B.shape[1] == len(A) == rank:
+    if len(A) == rank and as_factors(B, A) is not None:
         return None
     shapes = f"{tuple(B.shape)}", f"{tuple(A.shape)}"
     if matrices and len(B) == A.shape[1] == rank:
@@ -134,10 +140,7 @@ def _head(files: AdapterFiles, wanted: bool) -> Finding:
     task = files.config.get("task_type")
     saved = any(f"{module}." in key for key in files.saved for module in modules)
     if (modules or task in HEADED) and not wanted and not saved:
-        return fails(
-            f"the head is lost: {WEIGHTS} holds none of modules_to_save="
-            f"{','.join(modules) or '(none)'}, which task_type={task} needs; it would be random"
-        )
+        return unjudged(f"{WEIGHTS} holds no head, and the model must say whether it has its own")
     if files.head is not None:
         return holds(f"{HEAD} holds {', '.join(sorted(files.head))}")
     if files.saved:
@@ -150,8 +153,14 @@ def check_fit(files: AdapterFiles, model: nn.Module) -> Findings:
 
     Modules that the model does not have are the business of ``keys``.
     """
-    misfits = (f(files, model) for f in (_tokens_added, _shapes, _saved_modules, _rows_lost))
+    checks = (_idle, _tokens_added, _shapes, _saved_modules, _rows_lost)
+    misfits = (check(files, model) for check in checks)
     return dict(islice(chain.from_iterable(misfits), 1))
+
+
+def _idle(files: AdapterFiles, model: nn.Module) -> Misfits:
+    if target := idle_target(files, model):
+        yield "consistent", fails(f"target_modules names {target}, which has no keys in {WEIGHTS}")
 
 
 def _shapes(files: AdapterFiles, model: nn.Module) -> Misfits:

@@ -2,6 +2,7 @@
 
 # Shape suffixes: N token rows, O outputs, I inputs, P predicted numbers, K adapters.
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import Factors
 from loradrift.adapters.check_result import Finding, fails, holds, some, unjudged
+from loradrift.adapters.convolutions import CONVOLUTIONS, patches
 from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale, switched_off
 from loradrift.adapters.part_checks import Calls
 from loradrift.models.hooks import eval_mode, hooked
@@ -95,52 +97,86 @@ def check_effect(
     Runs ``forward`` with the adapters as they are and with them switched off. The model's modes,
     its switches and the random state are as before afterwards.
     """
+    if reason := _foreseen(claims):
+        return unjudged(reason)
     places = [claim.lora_layers for claim in claims.values()]
-    if any(x.merged_adapters for place in places for x in place.switches.values()):
-        return unjudged("the adapter is merged")
-    if any(claim.files.not_plain for claim in claims.values()):
-        return unjudged("this kind of LoRA adds something else than B A")
+    hidden = set[str]().union(*(place.inside_attention for place in places))
     calls = Calls(places)
-    passes = _run_on_and_off(model, places, forward, calls)
+    try:
+        passes = _run_on_and_off(model, places, forward, calls)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever the model raises on the input that it was given
+        said = next(iter(str(error).splitlines()), "")
+        return unjudged(f"the forward pass raises {type(error).__name__}: {said}")
     by_layer: dict[str, Parts] = {}
     for adapter, claim in claims.items():
         for name, factors in claim.factors():
             by_layer.setdefault(name, {})[adapter] = factors
-    effects, silent = [], []
-    for name, parts in by_layer.items():
-        if name in passes.layers:
-            weight_OI = claims[next(iter(parts))].lora_layers.weight(name)
-            if any(each.low_rank.shape != weight_OI.shape for each in parts.values()):
-                return fails(f"{name}: the files' factors do not fit the layer")
-            initial = [claim.initial[name] for claim in claims.values() if name in claim.initial]
-            effects.append(Effect(name, passes.layers[name], weight_OI, parts, initial))
-        elif "expert" not in name:  # which a small batch need not reach
-            silent.append(name)
-    lost = (
-        f"the forward pass does not go through {some(silent)}, which is adapted" if silent else None
-    )
-    if problem := lost or calls.problem():
+    # a small batch need not reach every expert
+    silent = [name for name in by_layer.keys() - passes.layers.keys() if "expert" not in name]
+    if silent := [name for name in silent if name not in hidden]:
+        return fails(f"the forward pass does not go through {some(silent)}, which is adapted")
+    if problem := calls.problem():
         return fails(problem)
+    found = _compare(claims, by_layer, passes)
+    if hidden and found.passed is not False:
+        return unjudged(f"{some(hidden)} is changed inside nn.MultiheadAttention, unseen")
+    return found
+
+
+def _foreseen(claims: Mapping[str, Claim]) -> str | None:
+    """Why no forward pass would tell, if that is known before."""
+    for claim in claims.values():
+        if any(x.merged_adapters for x in claim.lora_layers.switches.values()):
+            return "the adapter is merged"
+        if claim.files.not_plain:
+            return "this kind of LoRA adds something else than B A"
+        if claim.lora_layers.quantised and claim.files.config.get("use_dora"):
+            return "what DoRA makes of quantised weights cannot be foretold"
+    return None
+
+
+def _compare(claims: Mapping[str, Claim], by_layer: Mapping[str, Parts], passes: Passes) -> Finding:
+    effects = []
+    for name, seen in passes.layers.items():
+        if (parts := by_layer.get(name)) is None:
+            continue
+        weight_OI = _weight(claims[next(iter(parts))], name)
+        if any(each.low_rank.shape != weight_OI.shape for each in parts.values()):
+            return fails(f"{name}: the files' factors do not fit the layer")
+        initial = [claim.initial[name] for claim in claims.values() if name in claim.initial]
+        effects.append(Effect(name, seen, weight_OI, parts, initial))
     if odd := [each.layer for each in effects if each.unpredicted]:
         return fails(f"{odd[0]} changes its output, the files predict none")
     return _judge(effects, passes, several=len(claims) > 1)
 
 
+def _weight(claim: Claim, name: str) -> Tensor:
+    """The base weight of a layer; if it is quantised, zeros, which only DoRA would notice."""
+    factors = claim.files.factors(name)
+    if claim.lora_layers.quantised and factors is not None:
+        return torch.zeros(factors.low_rank.shape)
+    return claim.lora_layers.weight(name)
+
+
 def _run_on_and_off(
     model: nn.Module, places: Sequence[LoraLayers], forward: Callable[[], Tensor], calls: Calls
 ) -> Passes:
-    layers = {name: x for each in places for name, x in each.layers.items()}
-    seen: dict[str, dict[str, Any]] = {name: {} for name in layers}
+    seen: dict[str, dict[str, Any]] = defaultdict(dict)
+    hidden = set[str]().union(*(place.inside_attention for place in places))
 
     def whole(into: dict[str, Any], layer: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         if "eps" not in into:  # the first call alone, should a layer be shared or text generated
             eps = torch.finfo(output.dtype).eps
-            into.update(x_NI=_rows(inputs[0]), y_NO=_rows(output) / embed_scale(layer), eps=eps)
+            y_NO = _rows(_channels_last(layer, output)) / embed_scale(layer)
+            into.update(x_NI=_input_rows(layer, inputs[0]), y_NO=y_NO, eps=eps)
 
     def below(into: dict[str, Any], layer: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         if "base_NO" not in into:
-            into["base_NO"] = _rows(output) / embed_scale(layer)
+            into["base_NO"] = _rows(_channels_last(layer, output)) / embed_scale(layer)
 
+    layers = {name: x for each in places for name, x in each.layers.items() if name not in hidden}
     hooks = [(layer, partial(whole, seen[name])) for name, layer in layers.items()]
     hooks += [(x.get_base_layer(), partial(below, seen[name])) for name, x in layers.items()]
     # both passes uncompiled: they are compared to the last digits
@@ -151,6 +187,17 @@ def _run_on_and_off(
             off = _rows(forward())
     complete = len(Seen._fields)
     return Passes({k: Seen(**x) for k, x in seen.items() if len(x) == complete}, on, off)
+
+
+def _channels_last(layer: Any, y: Tensor) -> Tensor:
+    base = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
+    return y.movedim(1, -1) if isinstance(base, CONVOLUTIONS) else y
+
+
+def _input_rows(layer: Any, x: Tensor) -> Tensor:
+    """What the layer's weight multiplies, row by row."""
+    base = layer.get_base_layer()
+    return _rows(patches(x, base) if isinstance(base, CONVOLUTIONS) else x)
 
 
 def _rows(x: Tensor) -> Tensor:

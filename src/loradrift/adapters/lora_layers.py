@@ -9,7 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import AdapterFiles, Factors
+from loradrift.adapters.convolutions import CONVOLUTIONS, as_factors, as_weight
 from loradrift.weights import LowRank
+
+OUT = ".base_layer.out_proj"
+"""What PEFT adds to the name of an ``nn.MultiheadAttention`` for its second layer."""
 
 DEFAULT = "default"
 """The name that PEFT gives an adapter for which none is typed."""
@@ -55,14 +59,38 @@ class LoraLayers:
             B, A = layer.lora_B[self.adapter].weight, layer.lora_A[self.adapter].weight
         else:
             B, A = layer.lora_embedding_B[self.adapter], layer.lora_embedding_A[self.adapter]
-        if B.ndim != 2 or A.ndim != 2 or B.shape[1] != len(A):
+        matrices = as_factors(B.cpu(), A.cpu())
+        if matrices is None:
             return None
-        return LowRank(B.cpu(), A.cpu(), float(layer.scaling[self.adapter]))
+        return LowRank(*matrices, float(layer.scaling[self.adapter]))
 
     def weight(self, module: str) -> Tensor:
         """The base weight under a layer, in float64 on the CPU, (O, I)."""
+        return self.matrix(module, stored_weight(self.layers[module].get_base_layer()))
+
+    def matrix(self, module: str, weight: Tensor) -> Tensor:
+        """A weight of the shape of this layer's own as (O, I), in float64 on the CPU."""
         layer = self.layers[module]
-        return as_matrix(layer.get_base_layer().weight, keeps_transposed(layer))
+        base = layer.get_base_layer()
+        if isinstance(base, CONVOLUTIONS):
+            return as_weight(weight.detach().cpu().double(), base.groups)
+        return as_matrix(weight, keeps_transposed(layer))
+
+    @property
+    def quantised(self) -> bool:
+        """Whether a base weight is packed into whole numbers."""
+        weights = [stored_weight(x.get_base_layer()) for x in self.layers.values()]
+        return any(not weight.is_floating_point() for weight in weights)
+
+    @property
+    def inside_attention(self) -> set[str]:
+        """Layers that change weights of ``nn.MultiheadAttention``, which calls none of them."""
+        whole = [
+            name
+            for name, layer in self.layers.items()
+            if isinstance(layer.get_base_layer(), nn.MultiheadAttention)
+        ]
+        return {x for x in self.layers if x in whole or x.removesuffix(OUT) in whole}
 
 
 @dataclass(frozen=True)
@@ -86,13 +114,15 @@ class Claim:
 
 def find_lora_layers(model: nn.Module, adapter: str = DEFAULT) -> LoraLayers | None:
     """The first place at which PEFT holds an adapter of this name; None if there is none."""
-    from peft import PeftModel
+    from peft import PeftMixedModel, PeftModel
     from peft.tuners.lora import LoraLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
     for where, module in model.named_modules():
         if isinstance(module, PeftModel):
             base = module.get_base_model()
+        elif isinstance(module, PeftMixedModel):
+            base = module.base_model.model
         elif getattr(module, "_hf_peft_config_loaded", False):  # transformers' own add_adapter
             base = module
         else:
@@ -145,7 +175,15 @@ def is_transposed(module: nn.Module | None) -> bool:
 
 def keeps_transposed(layer: Any) -> bool:
     """Whether the weight below one of PEFT's layers is (I, O): Conv1D's, or an embedding's rows."""
-    return bool(layer.fan_in_fan_out) or isinstance(layer.get_base_layer(), nn.Embedding)
+    return bool(getattr(layer, "fan_in_fan_out", False)) or isinstance(
+        layer.get_base_layer(), nn.Embedding
+    )
+
+
+def stored_weight(base: Any) -> Tensor:
+    """The weight that a layer's factors change, of attention that of its inputs."""
+    weight: Tensor = base.in_proj_weight if hasattr(base, "in_proj_weight") else base.weight
+    return weight
 
 
 def embed_scale(layer: Any) -> float:

@@ -10,6 +10,7 @@ from loradrift.adapters.adapter_files import PREFIX, WEIGHTS, AdapterFiles
 from loradrift.adapters.base_checks import Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.file_checks import lone_factor
+from loradrift.adapters.head_check import check_head_of_base
 from loradrift.adapters.lora_layers import Claim, LoraLayers
 from loradrift.adapters.part_checks import (
     LiveParts,
@@ -19,6 +20,7 @@ from loradrift.adapters.part_checks import (
     difference,
     not_the_files,
 )
+from loradrift.adapters.target_checks import idle_target
 from loradrift.weights import LowRank, norm
 
 
@@ -31,13 +33,13 @@ def check_placement(model: nn.Module, lora_layers: LoraLayers | None) -> Finding
         return fails(f"{type(model).__name__} holds no LoRA layer: {why}")
     base, layers = lora_layers.base, lora_layers.layers
     what = type(base).__name__
-    if isinstance(base, PreTrainedModel):
+    inner = [name for name, x in base.named_modules() if isinstance(x, PreTrainedModel)]
+    if "" in inner or not inner:  # a transformer, or a model of another library
         inside = f"{lora_layers.where}: " if lora_layers.where else ""
         message = f"{inside}PEFT sits on {what} and adapts {len(layers)} of its modules"
         return holds(message, layers=len(layers))
-    inner = next((name for name, x in base.named_modules() if isinstance(x, PreTrainedModel)), None)
-    hint = f"; put it on the transformer inside, {inner}" if inner else ""
-    return fails(f"PEFT wraps {what}, which is no transformer{hint}")
+    hint = f"put it on the transformer inside, {inner[0]}"
+    return fails(f"PEFT wraps {what}, which is no transformer; {hint}")
 
 
 def check_claim(
@@ -52,6 +54,10 @@ def check_claim(
     ``read`` gives weights of the stored base, where there is one.
     """
     files, live = claim.files, LiveParts(claim.lora_layers)
+    if target := idle_target(files, claim.lora_layers.base):
+        own["consistent"] = fails(f"target_modules names {target}, which has no keys in {WEIGHTS}")
+    if own["head"].passed is None:
+        own["head"] = check_head_of_base(files, claim.lora_layers, read)
     own["keys"] = _keys(files, claim.lora_layers, live)
     own["active"] = _active(claim.lora_layers, together)
     own |= _failing(check_lost(files, claim.lora_layers, live), own)

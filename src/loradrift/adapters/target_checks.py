@@ -5,27 +5,25 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from torch import nn
+
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import ROWS, WEIGHTS, AdapterFiles, matches
+from loradrift.adapters.convolutions import CONVOLUTIONS
+from loradrift.adapters.lora_layers import OUT
 
 
 def target_problems(files: AdapterFiles) -> Iterator[str]:
-    """Targets without factors, and factors outside of the targets, by PEFT's rule."""
+    """Factors outside of the targets, by PEFT's rule."""
     targets = files.config.get("target_modules")
     if isinstance(targets, str) and targets != "all-linear":
-        odd = [name for name in files.parts if not re.fullmatch(targets, name)]
+        odd = [x for x in map(_without_out, files.parts) if not re.fullmatch(targets, x)]
         yield from (f"{name} does not match target_modules={targets} of {CONFIG}" for name in odd)
     if not isinstance(targets, list):
         return
-    excluded = files.config.get("exclude_modules") or []
-    out = tuple(f".{name}" for name in excluded) if isinstance(excluded, list) else ()
-    for target in targets:
-        wanted = not f".{target}".endswith(out)
-        if wanted and not any(f".{name}".endswith(f".{target}") for name in files.parts):
-            yield f"target_modules names {target}, which has no keys in {WEIGHTS}"
     ends = tuple(f".{target}" for target in targets)
     tied = files.config.get("ensure_weight_tying")  # PEFT adapts what is tied to a target too
-    for name in files.parts:
+    for name in map(_without_out, files.parts):
         if tied or _is_target(files.config, name):
             continue
         what = "is none of target_modules"
@@ -34,10 +32,32 @@ def target_problems(files: AdapterFiles) -> Iterator[str]:
         yield f"{name} has keys in {WEIGHTS} and {what} in {CONFIG}"
 
 
-def _is_target(config: Mapping[str, Any], name: str) -> bool:
+def _without_out(name: str) -> str:
+    """A module's name, and of the two layers in ``nn.MultiheadAttention`` the attention's."""
+    return name.removesuffix(OUT)
+
+
+def idle_target(files: AdapterFiles, model: nn.Module) -> str | None:
+    """A target without factors that PEFT would adapt in this model: it ignores names of none."""
+    targets = files.config.get("target_modules")
+    saved = [f".{name}." for name in files.config.get("modules_to_save") or []]
+    kinds = (nn.Linear, nn.Embedding, *CONVOLUTIONS)
+    for target in targets if isinstance(targets, list) else []:
+        if any(f".{name}".endswith(f".{target}") for name in map(_without_out, files.parts)):
+            continue
+        for name, module in model.named_modules():
+            fits = f".{name}".endswith(f".{target}") and isinstance(module, kinds)
+            kept = any(part in f".{name}." for part in saved)
+            if fits and not kept and _is_target(files.config, name, excluding=True):
+                return str(target)
+    return None
+
+
+def _is_target(config: Mapping[str, Any], name: str, *, excluding: bool = False) -> bool:
     from peft.tuners.tuners_utils import check_target_module_exists
 
-    keys = ("target_modules", "layers_to_transform", "layers_pattern")
+    keys = ["target_modules", "layers_to_transform", "layers_pattern"]
+    keys += ["exclude_modules"] * excluding
     return bool(
         check_target_module_exists(SimpleNamespace(**{k: config.get(k) for k in keys}), name)
     )

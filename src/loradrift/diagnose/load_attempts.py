@@ -196,8 +196,9 @@ def explain(own: Findings, tried: Sequence[LoadAttempt]) -> Check | None:
     checks, best = ordered(own), best_path(tried)
     if broken := [check for check in checks if check.passed is False]:
         return broken[0]
-    if best is not None and best.applied:
-        return next((check for check in checks if check.passed is None), None)
+    if best is not None and best.applied and best.certificate is not None:
+        judged = {check.name for check in best.certificate.checks if check.passed}
+        return next((x for x in checks if x.passed is None and x.name not in judged), None)
     if best is not None and best.certificate is not None:
         return best.certificate.first_open
     refused = "; ".join(f"{path.name}: {path.error}" for path in tried)
