@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from loradrift import config
 from loradrift.analysis.registry import register_all, run_analysis
-from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_arms
+from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values
 
 register_all()
 
@@ -21,5 +21,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     with entry_point():
-        quote_arms(sys.argv)
+        quote_values(sys.argv)
         main()

@@ -1,11 +1,13 @@
 """Train one cell of the design, or with ``-m`` a whole grid; ``--help`` says more."""
 
+import sys
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from loradrift import config, launching, study, sweeping
-from loradrift.cli.entry_point import HYDRA_MAY_CALL, cell, entry_point
+from loradrift.cli.entry_point import HYDRA_MAY_CALL, cell, entry_point, quote_values
 
 config.register()
 launching.register()
@@ -26,4 +28,5 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     with entry_point():
+        quote_values(sys.argv)
         main()

@@ -100,7 +100,7 @@ def bench_padding(config: Config, inputs: PreparedData, folder: Path, rounds: in
     """The same rows in length-grouped batches and padded to 128."""
     order = build.train_batches(config, inputs, build.ALONE, config.task.max_steps or 0)
     grouped = list(order)
-    fixed = Collator(inputs.collate.pad_id, inputs.collate.special_ids, fixed_length=128)
+    fixed = Collator(inputs.collate.pad_id, fixed_length=128)
     padded = [fixed(inputs.train, batch["index"].tolist()) for batch in grouped]
     candidates = {
         "grouped": lambda: time_ours(config, inputs, folder, grouped),

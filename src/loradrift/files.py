@@ -40,6 +40,15 @@ def write_atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is what git leaves where git-lfs has not fetched the file itself."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; a number that is not finite is a ValueError."""
     text = json.dumps(value, indent=2, allow_nan=False)

@@ -5,6 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+NO_LOCKS = (
+    "cannot be locked: its folder (runs=…, cache=…) must be on a file system with file locks, such "
+    "as a local disk"
+)
+
 POLL_S = 0.1
 """Seconds between two looks at a lock that another process holds."""
 
@@ -34,7 +39,7 @@ def locked(path: Path, on_busy: Callable[[], None] | None = None) -> Iterator[No
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
-        raise OSError(error.errno, f"cannot be locked ({error.strerror})", str(path)) from error
+        raise OSError(error.errno, f"{NO_LOCKS} ({error.strerror})", str(path)) from error
     try:
         yield
     finally:

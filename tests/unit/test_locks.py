@@ -71,12 +71,15 @@ def test_it_keeps_out_who_locks_the_file_by_other_means(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_file_system_without_locks_is_an_error_and_no_soft_lock(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_no_soft_lock_is_taken(
+    tmp_path, monkeypatch, number
+):
     def missing(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", missing)
-    message = r"cannot be locked \(Function not implemented\): '.*/\.lock'"
+    message = rf"a file system with file locks, .*\({os.strerror(number)}\): '.*/\.lock'"
     with pytest.raises(OSError, match=message), locked(tmp_path / ".lock"):
         pass
 

@@ -30,6 +30,9 @@ HYDRA_MAY_CALL = [
 
 QUOTES = "'\""
 
+HOMES = ("~", "sqlite:///~")
+"""How a path begins that is below the user's home."""
+
 
 class JobFailed(Exception):
     """A job ended without success; its message has been printed and, if it began, recorded."""
@@ -59,12 +62,18 @@ def entry_point() -> Iterator[None]:
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
 
 
-def quote_arms(typed: list[str]) -> None:
-    """Quote ``analysis.treatment=lora,method.rank=64`` in place: Hydra would refuse its commas."""
+def quote_values(typed: list[str]) -> None:
+    """Quote in place what Hydra could not read: the commas of an arm, the ``~`` of a path.
+
+    As in ``analysis.treatment=lora,method.rank=64`` and ``runs=~/runs``.
+    """
     for place, word in enumerate(typed):
         key, _, value = word.partition("=")
-        if key in ("analysis.control", "analysis.treatment") and value.partition("=")[1]:
+        is_arm = key in ("analysis.control", "analysis.treatment") and "=" in value
+        if is_arm:
             typed[place] = f"{key}='{value.strip(QUOTES)}'"
+        elif value.startswith(HOMES):  # several with -m
+            typed[place] = f"{key}=" + ",".join(f"'{each}'" for each in value.split(","))
 
 
 def reader_left() -> bool:

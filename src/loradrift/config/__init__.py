@@ -5,6 +5,7 @@ Nothing behind that door sees OmegaConf. Every message names the key as typed, t
 value.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -36,6 +37,7 @@ from loradrift.config.running import (
 )
 from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
+from loradrift.config.values import check_seed, judge_values, path_field
 from loradrift.config.variants import earlier_variant, folder_name, variant
 
 __all__ = [
@@ -74,16 +76,16 @@ class Config:
     phase: str = ""
     """What the run is for; a study, a search and ``experiment=overfit`` fill it in."""
 
-    runs: str = "runs"
+    runs: str = path_field("runs")
     """Folder of all runs."""
 
-    results: str = "results"
+    results: str = path_field("results")
     """Folder of what is made of them; a search writes its best values there."""
 
-    cache: str = ".cache"
+    cache: str = path_field(".cache")
     """Folder of everything that can be made again: corpora, tokens, the small model."""
 
-    best: bool | str = False
+    best: bool | str = path_field(False)
     """``true`` takes the best values of the study's search for this task and method, a path those
     of a file; explicit overrides take precedence."""
 
@@ -91,7 +93,7 @@ class Config:
     """Archive what the cell holds and start anew, unless it is finished and the same."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.seed < 2**32, "seed", "in [0, 2^32)", self.seed)
+        check_seed("seed", self.seed)
         task, method = self.task.facts, self.method
         baseline = isinstance(method, BaselineConfig)
         own = "rounding" if self.trainer.rounding else "production"
@@ -161,7 +163,11 @@ def option_schemas() -> set[tuple[str, type]]:
 
 
 def register() -> None:
-    """Make the schemas visible to the defaults lists in ``conf/``."""
+    """Make the schemas visible to the defaults lists in ``conf/``, and ``${home:…}`` to Hydra.
+
+    Hydra makes folders of its own before :func:`load` is called.
+    """
+    OmegaConf.register_resolver("home", os.path.expanduser, replace=True)
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
     for group, name, schema in SCHEMAS:
@@ -181,6 +187,7 @@ def load(cfg: DictConfig, overrides: Sequence[str] = ()) -> Config:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     refuse_extras(config, "")
+    judge_values(config)
     config.variant, config.earlier_variant = variant(overrides), earlier_variant(overrides)
     return config
 
@@ -201,4 +208,9 @@ def load_analysis(cfg: DictConfig) -> AnalyzeConfig:
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, AnalyzeConfig)
     refuse_extras(config, "")
+    try:
+        judge_values(config)
+    except UserError as error:
+        error.exit_code = schema.exit_code
+        raise
     return config

@@ -6,6 +6,7 @@ from typing import ClassVar
 from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check
+from loradrift.config.values import check_seed, path_field
 
 MEASURE_NAMES = (
     "cka", "cka_biased", "cka_rbf", "cosine", "cosine_centered", "procrustes", "svcca", "pwcca",
@@ -20,20 +21,21 @@ class AnalysisConfig:
     name: str = MISSING
     """Chosen by ``analysis=<name>``."""
 
-    runs: str = "runs"
+    runs: str = path_field("runs")
     """Folder of the runs; those made elsewhere are read as well."""
 
     study: str | None = None
     """Name of the study; null is the only one there is."""
 
-    results: str = "results"
+    results: str = path_field("results")
     """Folder of everything that is written."""
 
     seed: int = 0
     """Seeds every draw: controls, bootstrap, the data of the self-checks."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.seed < 2**32, "analysis.seed", "in [0, 2^32)", self.seed)
+        check_seed("analysis.seed", self.seed)
+        check(self.study != "", "analysis.study", "the name of a study, or null", repr(""))
 
 
 @dataclass(kw_only=True)

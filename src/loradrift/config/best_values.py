@@ -9,6 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from loradrift.config import OBSERVERS, LoraConfig, TrainedConfig, UserError
+from loradrift.config.errors import excerpt
+from loradrift.config.values import expand_path
 
 SCOPE = ("task", "method", "scale")
 """What the values hold for; a run with another is refused."""
@@ -56,8 +58,9 @@ def _chosen(cfg: DictConfig) -> Path:
     given = "true" if cfg.best is True else cfg.best
     if not issubclass(kind, TrainedConfig):
         raise UserError(f"best={given} has no effect on method={method}, which does not train")
-    own = best_file(Path(cfg.results), str(cfg.study.name), task, method)
-    path = own if cfg.best is True else Path(cfg.best)
+    results = Path(expand_path("results", cfg.results))
+    own = best_file(results, str(cfg.study.name), task, method)
+    path = own if cfg.best is True else Path(expand_path("best", cfg.best))
     if not path.is_file():
         search = "lora" if issubclass(kind, LoraConfig) else "full_finetune"
         words = [f"search={search}", f"task={task}"]
@@ -78,7 +81,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is no YAML: {excerpt(' '.join(str(error).split()))}") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must map keys, such as method.optim.lr, to values")
     return values

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
+
+from loradrift.files import is_lfs_pointer
 
 
 class UserError(ValueError):
@@ -13,10 +16,34 @@ class UserError(ValueError):
     """Exit code of the command that it ends."""
 
 
+EXCERPT = 100
+"""Most characters of a value in a message."""
+
+
+def excerpt(value: object) -> str:
+    r"""A value as messages quote it: in one line, and of a long one the beginning.
+
+    >>> excerpt("one\ttwo")
+    'one\\ttwo'
+    """
+    text = str(value)
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:EXCERPT])
+    return shown if len(text) <= EXCERPT else f"{shown}…"
+
+
 def check(legal: bool, key: str, rule: str, value: object) -> None:
     """Raise a UserError that names the key as typed, unless the value is legal."""
     if not legal:
-        raise UserError(f"{key} must be {rule}, got {value}")
+        raise UserError(f"{key} must be {rule}, got {excerpt(value)}")
+
+
+def refuse_pointer(path: Path, where: str = "") -> None:
+    """Raise a UserError if git-lfs has not fetched a file; ``where`` begins the message."""
+    if is_lfs_pointer(path):
+        raise UserError(
+            f"{where}{path} is a git-lfs pointer, not the file itself: `git lfs pull` in its "
+            "repository fetches it"
+        )
 
 
 def check_positive(config: object, prefix: str, *names: str) -> None:

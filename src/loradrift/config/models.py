@@ -7,6 +7,7 @@ from omegaconf import MISSING
 from loradrift.config.errors import check, check_option
 from loradrift.config.methods import FromScratchConfig
 from loradrift.config.tasks import PretrainConfig
+from loradrift.config.values import check_seed, path_field
 
 
 @dataclass(kw_only=True)
@@ -14,7 +15,7 @@ class ModelConfig:
     """Which backbone: any Hugging Face causal language model by ``path``."""
 
     name: str = MISSING
-    path: str = MISSING
+    path: str = path_field(MISSING)
     """A local folder or a hub name."""
 
     weights: str = "pretrained"
@@ -36,12 +37,15 @@ class PretrainingConfig:
     method: FromScratchConfig = MISSING
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_seed("model.pretraining.seed", self.seed)
+
 
 @dataclass(kw_only=True)
 class TinyModelConfig(ModelConfig):
     """A small Llama with its own tokenizer, pretrained here on first use."""
 
-    path: str = ""
+    path: str = path_field("")
     """Filled in by the program: where the pretrained weights are cached."""
 
     vocab_size: int = 2048

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from loradrift.config.errors import check, check_option, check_positive, one_of
+from loradrift.config.values import check_seed, path_field
 
 
 @dataclass(kw_only=True)
@@ -56,7 +57,7 @@ class DataConfig:
     name: str = MISSING
     """``embedded`` (generated), ``local`` (official files under ``root``) or ``hub``."""
 
-    root: str = ""
+    root: str = path_field("")
     """Folder of the official files (``data=local``)."""
 
     seed: int = 0
@@ -81,8 +82,13 @@ class DataConfig:
         else:
             rule = f"left out with data={self.name}, which does not read it"
             check(not self.root, "data.root", rule, self.root)
+        check_seed("data.seed", self.seed)
         check_positive(self, "data", "train_rows", "validation_rows")
         check_option(self, "data.evaluation_split", "dev", "test")
+
+
+MOST_THREADS = 1024
+"""No machine has more cores; each thread takes memory."""
 
 
 @dataclass(kw_only=True)
@@ -134,6 +140,8 @@ class TrainerConfig:
         check(precision in ("32-true", "bf16-mixed"), "trainer.precision", rule, precision)
         intervals = ("validate_every", "checkpoint_every", "log_every", "guard_steps")
         check_positive(self, "trainer", "devices", "accumulate", "threads", *intervals)
+        threads, rule = self.threads, f"at most {MOST_THREADS:,}"
+        check(threads is None or threads <= MOST_THREADS, "trainer.threads", rule, threads)
         if self.sharded:
             check(self.devices > 1, "trainer.devices", "at least 2 with fsdp", self.devices)
             check(not self.compile, "trainer.compile", "false with fsdp", self.compile)

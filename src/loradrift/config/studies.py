@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from loradrift.config.errors import check, check_option, check_positive
 from loradrift.config.methods import METHODS, FromScratchConfig, TrainedConfig
 from loradrift.config.tasks import TASKS
+from loradrift.config.values import check_seed, path_field
 
 PRUNERS = ("median", "hyperband", "successive_halving", "none")
 
@@ -56,7 +57,7 @@ class StudyConfig:
         _require_some("study.tasks", self.tasks, tasks)
         _require_some("study.methods", self.methods, methods)
         for seed in self.seeds:
-            check(0 <= seed < 2**32, "study.seeds", "in [0, 2^32)", seed)
+            check_seed("study.seeds", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
         check_positive(self, "study", "trials")
         check(self.roundings >= 0, "study.roundings", "at least 0", self.roundings)
@@ -66,7 +67,7 @@ class StudyConfig:
 class SearchConfig:
     """Which trial of which Optuna study a run is, and what may end it early; else nulls."""
 
-    storage: str | None = None
+    storage: str | None = path_field(None)
     """URL of the Optuna storage."""
 
     study: str | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from loradrift.config import UserError
+from loradrift.config.errors import refuse_pointer
 
 
 class Row(NamedTuple):
@@ -49,9 +50,13 @@ class Splits(NamedTuple, Generic[AnyRow]):
 def read_lines(path: Path) -> list[str]:
     """Lines of a UTF-8 text file, without its byte-order mark; ``.gz`` is unpacked.
 
+    A line ends in LF or CR LF; in a file without any LF, in CR.
+
     Raises:
-        UserError: If a line is not UTF-8, or the archive is damaged; names file and line.
+        UserError: If a line is not UTF-8, the archive is damaged, or git-lfs has not fetched the
+            file; names file and line.
     """
+    refuse_pointer(path)
     data = path.read_bytes()
     if path.suffix == ".gz":
         try:
@@ -59,7 +64,7 @@ def read_lines(path: Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is damaged: {error}") from None
     try:
-        return data.decode("utf-8-sig").split("\n")
+        return data.decode("utf-8-sig").split("\n" if b"\n" in data else "\r")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None

@@ -40,6 +40,10 @@ class Rows:
         """Token ids of one row."""
         raise NotImplementedError
 
+    def is_text(self, index: int) -> NDArray[np.bool_]:
+        """Which tokens of one row are its own text: all but those that the layout puts there."""
+        raise NotImplementedError
+
     def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
         """What a batch of these rows holds beside tokens, masks, labels and numbers."""
         return {}
@@ -61,13 +65,11 @@ class Collator:
 
     Args:
         pad_id: Fills the right; never attended to, because attention is causal.
-        special_ids: Tokens that carry no text (beginning, separator).
         fixed_length: Pad to this many tokens instead of the batch's longest row.
         multiple: Pad to a multiple of this; 1 on a CPU, which gains nothing from more.
     """
 
     pad_id: int
-    special_ids: tuple[int, ...]
     fixed_length: int | None = None
     multiple: int = MULTIPLE
 
@@ -75,7 +77,7 @@ class Collator:
         """Rows of ``table`` as one batch.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and ``content_mask`` (real and not special), each
+            ``input_ids``, ``attention_mask`` and ``content_mask`` (the row's own text), each
             (B, T); ``labels`` and ``index`` (row number in the table), each (B,); and the table's
             own columns.
         """
@@ -84,10 +86,11 @@ class Collator:
         width = -(-longest // self.multiple) * self.multiple
         ids_BT = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         mask_BT = np.zeros((len(rows), width), dtype=np.bool_)
-        for number, row in enumerate(rows):
+        content_BT = np.zeros_like(mask_BT)
+        for number, (index, row) in enumerate(zip(indices, rows, strict=True)):
             ids_BT[number, : len(row)] = row
             mask_BT[number, : len(row)] = True
-        content_BT = mask_BT & ~np.isin(ids_BT, self.special_ids)
+            content_BT[number, : len(row)] = table.is_text(int(index))
         index_B = np.asarray(indices, dtype=np.int64)
         attention_mask_BT = torch.from_numpy(mask_BT)
         return {

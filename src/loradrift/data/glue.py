@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loradrift.config import UserError
+from loradrift.config.errors import excerpt
 from loradrift.data.base import Row, read_lines
 
 
@@ -95,7 +96,8 @@ def parse_glue(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> l
     header = lines[0].rstrip("\r").split("\t")
     columns = [name for name in (form.text, form.pair, form.label) if name is not None]
     if missing := [name for name in columns if name not in header]:
-        raise UserError(f"{path}, line 1: no column {', '.join(missing)} in {', '.join(header)}")
+        there = excerpt(", ".join(header))
+        raise UserError(f"{path}, line 1: no column {', '.join(missing)} in {there}")
     places = [header.index(name) for name in columns]
     rows = []
     for number, line in enumerate(lines[1:], start=2):
@@ -107,7 +109,7 @@ def parse_glue(path: Path, lines: list[str], form: GlueFormat, prefix: str) -> l
         *texts, label = (cells[place].strip() for place in places)
         if label not in form.labels:
             known = " or ".join(form.labels)
-            raise UserError(f"{here}: the label must be {known}, got {label}")
+            raise UserError(f"{here}: the label must be {known}, got {excerpt(label)}")
         if not all(texts):
             raise UserError(f"{here}: a sentence is empty")
         pair = texts[1] if form.pair else None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from loradrift.config import UserError
+from loradrift.config.errors import excerpt
 from loradrift.data.base import Row
 from loradrift.data.corpus import paragraphs
 from loradrift.data.glue import GlueFormat
@@ -64,7 +65,7 @@ def _load(repository: str, *name: str, split: str) -> Any:
         return datasets.load_dataset(repository, *name, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         # ValueError is what an offline machine gets that has another part of it in its cache
-        reason = str(error).strip().split("\n")[0]
+        reason = excerpt(str(error).strip().split("\n")[0])
         raise UserError(
             f"data=hub cannot load {repository} ({reason}); without a network use data=embedded, "
             "or data=local data.root=<folder with the official files>"

@@ -17,7 +17,7 @@ from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.made_up_inputs import made_up_inputs
 from loradrift.diagnose.model_class import choose_class, kind_of
-from loradrift.models import check_path
+from loradrift.models import check_architecture, check_path, check_weights
 
 SENTENCES = "modules.json"
 """What a sentence-transformers model has, and no other."""
@@ -49,12 +49,13 @@ def quiet() -> Iterator[None]:
 def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
     """Load the base model in eval mode, as the class that the adapter is for."""
     import transformers
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
     if (files.folder / SENTENCES).is_file() or _is_sentence_model(base):
         return _sentence_transformer(base)
     check_base_path(base)
     with _failures_named(base):
+        check_architecture(f"base={base}", PreTrainedConfig.get_config_dict(base)[0])
         config = AutoConfig.from_pretrained(base, trust_remote_code=False)
     name, options = choose_class(files, config)
     with _failures_named(base):
@@ -69,6 +70,7 @@ def load_base(files: AdapterFiles, base: str, *, is_run: bool) -> LoadedBase:
     inner = model.base_model_prefix if hasattr(model, model.base_model_prefix) else ""
     kind = kind_of(name, model)
     _check_loaded(base, kind, inner, loaded)
+    check_weights(f"base={base}", model)
     head = None
     if is_run:
         kind = "run"
@@ -151,6 +153,8 @@ def _failures_named(base: str) -> Iterator[None]:
     """Whatever a library raises of a model becomes one line: it is damaged, or not there."""
     try:
         yield
+    except UserError:
+        raise
     except FAILURES as error:
         reason = " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
         if "ignore_mismatched_sizes" in reason:

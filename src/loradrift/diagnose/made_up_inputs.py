@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loradrift.data.tokens import token_ids
 from loradrift.diagnose.loaded_base import MAX_TOKENS, TEXTS
 
 PIXELS = 64
@@ -71,7 +72,7 @@ def _token_ids(base: str, config: Any) -> Tensor:
     rows: list[list[int]] = []
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
-        rows = [tokenizer(text)["input_ids"] for text in TEXTS]
+        rows = token_ids(tokenizer, TEXTS)
     except Exception:  # whatever a tokenizer raises whose files are not here
         rows = []
     # without its files transformers may give a tokenizer that knows no word; any tokens will do

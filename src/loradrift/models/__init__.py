@@ -1,5 +1,13 @@
 """Backbones, heads, and the ways to make them trainable."""
 
+from loradrift.models.architecture import (
+    check_architecture,
+    check_vocabulary,
+    check_weights,
+    load_architecture,
+    num_embeddings,
+    pad_token,
+)
 from loradrift.models.backbone import (
     Backbone,
     check_path,
@@ -19,11 +27,17 @@ __all__ = [
     "SpanLogits",
     "SpanModel",
     "adapter_weights",
+    "check_architecture",
     "check_path",
+    "check_vocabulary",
+    "check_weights",
     "export_model",
+    "load_architecture",
     "load_backbone",
     "load_tokenizer",
     "model_fingerprint",
+    "num_embeddings",
+    "pad_token",
     "trainable_parameters",
     "try_out",
     "write_tiny",

@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.config import ModelConfig, UserError
+from loradrift.models.architecture import (
+    check_files,
+    check_weights,
+    load_architecture,
+    unreadable_model,
+)
 
 
 class Backbone(nn.Module):
@@ -136,12 +142,13 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
         UserError: If ``config.path`` holds no causal language model as safetensors.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
     from transformers.utils.peft_utils import find_adapter_config_file
 
     logging.disable_progress_bar()
     check_path(config)
+    architecture = load_architecture(config)
     options: dict[str, Any] = {
         "dtype": torch.float32,
         "attn_implementation": config.attention,
@@ -152,7 +159,11 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
             if find_adapter_config_file(config.path) is not None:  # also on the hub
                 raise adapter_beside(config)
             lm, loaded = AutoModelForCausalLM.from_pretrained(
-                config.path, use_safetensors=True, output_loading_info=True, **options
+                config.path,
+                config=architecture,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
             # transformers only warns of these
             lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
@@ -161,8 +172,8 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
                     f"model.path={config.path}: {len(lost)} parameters have no weights that fit, "
                     f"{lost[0]} among them; they would start at random"
                 )
+            check_weights(f"model.path={config.path}", lm)
         else:
-            architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 lm = AutoModelForCausalLM.from_config(architecture, **options)
@@ -194,6 +205,7 @@ def check_path(config: ModelConfig) -> None:
         raise UserError(f"model.path={config.path} is no model: it has no config.json")
     if (folder / "adapter_config.json").is_file():
         raise adapter_beside(config)
+    check_files(f"model.path={config.path}", folder)
     if config.weights == "random" or any(folder.glob("*.safetensors")):
         return
     if pickles := sorted(path.name for path in folder.glob("*.bin")):
@@ -212,17 +224,6 @@ def adapter_beside(config: ModelConfig) -> UserError:
     return UserError(
         f"model.path={config.path} must hold a model alone, and holds an adapter too "
         "(adapter_config.json), which transformers would apply"
-    )
-
-
-def unreadable_model(config: ModelConfig, error: Exception) -> UserError:
-    """The error of a model that cannot be loaded, with what the user can do."""
-    reason = str(error).strip().split("\n")[0]
-    if Path(config.path).exists():
-        return UserError(f"model.path={config.path} cannot be loaded: {reason}")
-    return UserError(
-        f"model.path={config.path} is no local folder and cannot be had from the hub ({reason}); "
-        "without a network use model=tiny, or model=local model.path=<folder>"
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from loradrift.caching import cached, entry
 from loradrift.config import ModelConfig
 from loradrift.files import read_json, write_json
-from loradrift.models.backbone import adapter_beside, check_path, unreadable_model
+from loradrift.models.architecture import unreadable_model
+from loradrift.models.backbone import adapter_beside, check_path
 
 
 def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:

@@ -84,11 +84,10 @@ def run_sizes(config: Config) -> Sizes:
 def weightless_model(config: Config) -> "Backbone":
     """A run's model, as it trains, from its architecture; no weight is made or read."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from loradrift.methods import make_trainable
-    from loradrift.models import Backbone
-    from loradrift.models.backbone import check_path
+    from loradrift.models import Backbone, check_path, load_architecture
     from loradrift.training.base_model import tiny_architecture
 
     assert isinstance(config.method, TrainedConfig)
@@ -96,11 +95,7 @@ def weightless_model(config: Config) -> "Backbone":
     if isinstance(model, TinyModelConfig):  # its weights may not have been made yet
         model = tiny_architecture(config, model)
     check_path(model)
-    try:
-        architecture = AutoConfig.from_pretrained(model.path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"model.path={model.path} cannot be loaded: {reason}") from None
+    architecture = load_architecture(model)
     with torch.device("meta"):
         backbone = Backbone(AutoModelForCausalLM.from_config(architecture))
         make_trainable(backbone, config.method, seed=0)

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from loradrift.config import Config, load
+from loradrift.config.values import expand_path
 from loradrift.launching.processes import JoblibLauncher, jobs_at_a_time, start_server
 
 
@@ -65,7 +66,8 @@ class Program:
     @property
     def storage(self) -> str | None:
         """URL of the searches' storage; None is their own file."""
-        return self.config.hydra.sweeper.storage  # type: ignore[no-any-return]
+        typed = self.config.hydra.sweeper.storage
+        return None if typed is None else expand_path("hydra.sweeper.storage", str(typed))
 
     @property
     def settings(self) -> Config:

@@ -120,7 +120,9 @@ def _in_utc(connection: Any, _: object) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What the database itself said, in one line."""
+    """What the database itself, or the file system, said, in one line."""
+    if isinstance(error, OSError):
+        return str(error)
     origin = getattr(error, "orig", None) or error.__cause__ or error
     return str(getattr(origin, "orig", None) or origin).strip().split("\n")[0]
 

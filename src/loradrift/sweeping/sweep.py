@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from loradrift.config import Config, UserError, load
 from loradrift.config.job_names import note_shared
 from loradrift.config.studies import phase_folder
+from loradrift.config.values import expand_path
 from loradrift.signals import interruptible
 from loradrift.sweeping.best import NothingCompletedError
 from loradrift.sweeping.completion import check_failures, conclude, settled
@@ -106,7 +107,9 @@ class SearchSweep(OptunaSweeperImpl):
         same_for_all = [*(f"{key}={value}" for key, value in fixed.items()), *extra]
         config = self._compose(same_for_all)
         name = f"{config.study.name}/{config.task.name}/{config.method.name}"
-        url = str(self.storage or f"sqlite:///{config.runs}/.search/{config.study.name}.db")
+        url = f"sqlite:///{config.runs}/.search/{config.study.name}.db"
+        if self.storage is not None:
+            url = expand_path("hydra.sweeper.storage", str(self.storage))
         storage = open_storage(url, **self.timing)
         try:
             with claiming(storage.url, name):

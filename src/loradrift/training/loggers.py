@@ -4,13 +4,14 @@ import csv
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from loradrift.config import Config, UserError, identity
+from loradrift.config import Config, LoggerConfig, UserError, identity
 from loradrift.config.studies import phase_folder
 from loradrift.config.variants import folder_name
 from loradrift.files import write_atomic
@@ -75,6 +76,35 @@ class MetricsFile(Logger):
     def finalize(self, status: str) -> None:
         """Write the file at the end, however the run ends."""
         self.save()
+
+
+def check_logger(logger: LoggerConfig) -> None:
+    """Refuse a logger that could not log, before anything is prepared for it.
+
+    Raises:
+        UserError: If its package is not installed, or W&B has no key.
+    """
+    packages = {"wandb": ["wandb"], "tensorboard": ["tensorboard", "tensorboardX"]}
+    wanted = packages.get(logger.name, [])
+    if wanted and not any(map(find_spec, wanted)):
+        raise UserError(f"logger={logger.name} needs the package {wanted[0]}, which is not here")
+    if logger.name != "wandb":
+        return
+    import wandb
+
+    settings = wandb.setup().settings
+    if settings.mode in ("offline", "disabled"):
+        return
+    from wandb.sdk.lib import wbauth
+
+    known = wbauth.authenticate_session(
+        host=settings.base_url, source="loradrift", prompt=False, update_session=False
+    )
+    if known is None:
+        raise UserError(
+            "logger=wandb needs a key: `wandb login` or WANDB_API_KEY gives one, and "
+            "WANDB_MODE=offline writes files without one"
+        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a run reads: rows, tokens, the probe, and the fingerprints that make runs comparable."""
 
+import hashlib
 import json
 import random
 import time
@@ -9,10 +10,11 @@ from typing import Any
 
 from loradrift.activations import Probe
 from loradrift.activations.probe import KEYS
-from loradrift.config import Config, ModelConfig, TinyModelConfig, TrainedConfig, UserError
+from loradrift.config import Config, TinyModelConfig, TrainedConfig, UserError
 from loradrift.data import (
     Collator,
     Rows,
+    Splits,
     TokenTable,
     data_root,
     load_retention_text,
@@ -20,7 +22,16 @@ from loradrift.data import (
     tokenize_documents,
 )
 from loradrift.data.batches import MULTIPLE
-from loradrift.models import load_tokenizer, model_fingerprint
+from loradrift.data.tokens import name_special_tokens
+from loradrift.models import (
+    check_path,
+    check_vocabulary,
+    load_architecture,
+    load_tokenizer,
+    model_fingerprint,
+    num_embeddings,
+    pad_token,
+)
 from loradrift.progress import announced
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
@@ -81,8 +92,12 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     began = time.perf_counter()
     model = resolve_model(config, pretrain)
     model_seconds = time.perf_counter() - began
+    check_path(model)
+    architecture = load_architecture(model)
     tokenizer = load_tokenizer(model)
-    positions = num_positions(model)
+    num_rows = num_embeddings(architecture)
+    check_vocabulary(f"model.path={model.path}", tokenizer, num_rows)
+    positions = num_positions(architecture)
     if positions is not None and config.task.max_length > positions:
         raise UserError(
             f"task.max_length must be at most the {positions} positions of {model.path}, "
@@ -91,28 +106,35 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     encoding = spec.encode(config.task, tokenizer, cache)
     with announced("making tokens of the rows"):
         train, validation, evaluation = map(encoding.encode, splits)
-    bos, eos, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-    if pad is None:
-        pad = eos or 0  # never seen: padding is on the right
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
-    collate = Collator(pad, tuple(sorted({bos, eos} - {None})), multiple=multiple)
+    collate = Collator(pad_token(tokenizer, num_rows), multiple=multiple)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
     with announced("taking the base model's and the rows' fingerprints"):
         fingerprints = {
             "evaluation_rows": rows_fingerprint(splits.evaluation),
             "train_rows": rows_fingerprint(splits.train),
-            "tokenization": encoding.fingerprint,
+            "tokenization": how_tokenized(encoding.fingerprint, tokenizer, splits),
             "metric": config.task.metric,
             "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
         }
         if probe is not None:
             fingerprints["probe"] = probe.fingerprint
     with announced("making tokens of the neutral text"):
-        text = retention_table(config, model, tokenizer)
+        text = retention_table(config, positions, tokenizer)
     tables = train, validation, evaluation
     return PreparedData(
         model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds
     )
+
+
+def how_tokenized(fingerprint: str, tokenizer: Any, splits: Splits[Any]) -> str:
+    """The fingerprint, marked where earlier versions made other tokens of these rows.
+
+    They read the name of a special token in a text as that token.
+    """
+    if not any(name_special_tokens(tokenizer, rows) for rows in splits):
+        return fingerprint
+    return hashlib.sha256(f"{fingerprint} special tokens as text".encode()).hexdigest()
 
 
 def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
@@ -129,7 +151,7 @@ def make_probe(config: Config, table: Rows, collate: Collator) -> Probe:
     return Probe(tuple(table.ids[i] for i in order), kept)
 
 
-def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> TokenTable | None:
+def retention_table(config: Config, positions: int | None, tokenizer: Any) -> TokenTable | None:
     """The first tokens of the neutral text, in rows; the same for all seeds and methods.
 
     Returns:
@@ -145,14 +167,11 @@ def retention_table(config: Config, model: ModelConfig, tokenizer: Any) -> Token
     if not rows:
         print(f"forgetting is not measured: data={source} has no neutral text", flush=True)
         return None
-    length = min(RETENTION_LENGTH, num_positions(model) or RETENTION_LENGTH)
+    length = min(RETENTION_LENGTH, positions or RETENTION_LENGTH)
     return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
 
 
-def num_positions(model: ModelConfig) -> int | None:
+def num_positions(architecture: Any) -> int | None:
     """The longest row that the model takes; None if its architecture sets no limit."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model.path).get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = getattr(architecture.get_text_config(), "max_position_embeddings", None)
     return positions if positions is None or positions > 0 else None  # XLNet says -1

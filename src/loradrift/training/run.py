@@ -1,5 +1,6 @@
 """``run(config, cell)``: the one way a cell is computed."""
 
+import os
 import time
 
 import torch
@@ -12,7 +13,7 @@ from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import try_model
 from loradrift.training.distributed import train_distributed
-from loradrift.training.loggers import open_loggers
+from loradrift.training.loggers import check_logger, open_loggers
 from loradrift.training.outputs import record_inputs, write_predictions
 from loradrift.training.prepared_data import prepare
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
@@ -24,6 +25,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
     """Compute a held cell, or what is left of it, and write its record."""
     began = time.perf_counter()
     check_device(config)
+    check_logger(config.logger)
     reset_peak_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.trainer.threads or threads)
@@ -51,12 +53,18 @@ def run(config: Config, cell: Cell) -> RunRecord:
 
 
 def check_device(config: Config) -> None:
-    """Refuse a GPU that is not there."""
+    """Refuse GPUs that are not there, and more processes than CPU cores."""
     found, wanted = torch.cuda.device_count(), config.trainer.devices
     if config.trainer.accelerator == "gpu" and found < wanted:
         raise UserError(
             f"trainer.accelerator=gpu needs {wanted} GPU{'s' * (wanted > 1)}, this machine has "
             f"{found}; use trainer=cpu"
+        )
+    cores = len(os.sched_getaffinity(0))
+    if config.trainer.accelerator == "cpu" and wanted > cores:
+        raise UserError(
+            f"trainer.devices must be at most {cores}, the CPU cores that this process may use, "
+            f"got {wanted}"
         )
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from loradrift.config import UserError
+from loradrift.config.errors import refuse_pointer
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -99,6 +100,7 @@ class StoredWeights:
 def opened(path: Path) -> Iterator[Any]:
     """An open safetensors file; UserError if it is absent, a pickle or damaged, also while read."""
     try:
+        refuse_pointer(path)
         if is_pickle(path):
             raise UserError(f"{path} {PICKLE}")
         with safe_open(path, framework="pt") as file:
@@ -124,7 +126,10 @@ def finite(tensor: Tensor, path: Path, key: str) -> Tensor:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; UserError if the file is absent or holds anything else."""
     try:
+        refuse_pointer(path)
         value = json.loads(path.read_text(encoding="utf-8"))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}; {AGAIN}") from error
     except RecursionError:

@@ -16,10 +16,11 @@ def table() -> TokenTable:
     draw = np.random.default_rng(0)
     offsets = np.concatenate([[0], np.cumsum(draw.integers(3, 40, 103))])
     flat = draw.integers(4, 99, offsets[-1]).astype(np.int32)
-    return TokenTable(tuple(f"r/{i}" for i in range(103)), flat, offsets, np.arange(103) % 2, 0)
+    ids, flags = tuple(f"r/{i}" for i in range(103)), np.ones(len(flat), dtype=np.uint8)
+    return TokenTable(ids, flat, offsets, np.arange(103) % 2, 0, flags)
 
 
-COLLATE = Collator(pad_id=3, special_ids=(1, 2))
+COLLATE = Collator(pad_id=3)
 FILM = Row("0", "a good film", None, 0)
 
 
@@ -81,14 +82,15 @@ def test_every_process_evaluates_something_and_all_see_every_row_once(table, bat
 
 def test_a_batch_is_padded_right_and_says_what_is_content(table):
     flat = np.array([1, 9, 2, 9, 1, 9], dtype=np.int32)
-    rows = TokenTable(("a", "b"), flat, np.array([0, 4, 6]), np.array([0, 1]), 0)
+    flags = np.array([0, 1, 0, 1, 0, 1], dtype=np.uint8)
+    rows = TokenTable(("a", "b"), flat, np.array([0, 4, 6]), np.array([0, 1]), 0, flags)
     batch = COLLATE(rows, [0, 1])
     assert batch["input_ids"].tolist() == [[1, 9, 2, 9, 3, 3, 3, 3], [1, 9, 3, 3, 3, 3, 3, 3]]
     assert batch["attention_mask"].sum(1).tolist() == [4, 2]
     assert batch["content_mask"].int().tolist() == [[0, 1, 0, 1, 0, 0, 0, 0], [0, 1] + [0] * 6]
     assert batch["labels"].tolist() == [0, 1]
-    assert Collator(3, (1, 2), fixed_length=16)(rows, [0])["input_ids"].shape == (1, 16)
-    assert Collator(3, (1, 2), multiple=1)(rows, [0, 1])["input_ids"].shape == (2, 4)
+    assert Collator(3, fixed_length=16)(rows, [0])["input_ids"].shape == (1, 16)
+    assert Collator(3, multiple=1)(rows, [0, 1])["input_ids"].shape == (2, 4)
 
 
 @pytest.fixture(scope="module")

@@ -129,13 +129,16 @@ def test_the_hub_gives_paragraphs_and_without_a_network_none(load, tmp_path, mon
 
 def test_the_head_of_a_table_has_so_many_tokens_and_a_fingerprint():
     offsets, labels = np.array([0, 3, 7, 9]), np.zeros(3)
-    table = TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, labels, 0)
+    flags = (np.arange(9) % 2).astype(np.uint8)
+    table = TokenTable(("a", "b", "c"), np.arange(9, dtype=np.int32), offsets, labels, 0, flags)
     first, whole = [0, 1, 2], [[0, 1, 2], [3, 4, 5, 6], [7, 8]]
     heads = {2: [[0, 1]], 3: [first], 4: [first], 5: [first, [3, 4]], 9: whole, 99: whole}
     for num_tokens, rows in heads.items():  # of 4 the last alone would predict nothing
         head = table.head(num_tokens)
         assert [head.row(i).tolist() for i in range(len(head))] == rows, num_tokens
+        for i, row in enumerate(rows):
+            assert head.is_text(i).tolist() == [token % 2 == 1 for token in row]
         assert len(head.lengths) == len(head.ids) == len(head.labels) == len(rows)
-    cut = TokenTable(table.ids, table.flat, np.array([0, 4, 7, 9]), labels, 0)
+    cut = TokenTable(table.ids, table.flat, np.array([0, 4, 7, 9]), labels, 0, flags)
     prints = [t.fingerprint for t in (table, table.head(9), table.head(8), cut)]
     assert prints[0] == prints[1] and len(set(prints)) == 3

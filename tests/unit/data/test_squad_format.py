@@ -79,7 +79,7 @@ def test_a_malformed_question_is_named(tmp_path, changes, message, problems):
         (answered("run.", -1), ".answers[0].answer_start must be at least 0, got -1"),
         (answered("", 99), ".answers[0].text is empty"),
         (answered("run." * 30, 99),
-         f".answers[0].text is '{'run.' * 15}'…, but at answer_start=99 the context has ''"),
+         f".answers[0].text is '{'run.' * 25}…', but at answer_start=99 the context has ''"),
         ({"answers": [gold("Ann", 0)]}, " is_impossible and has answers"),
         ({"question": "Who\ud83d?"}, ".question holds '\\ud83d', half of a character, at 3"),
         *(({"id": blank}, ".id must not be empty") for blank in ("", " \t")),

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from loradrift.config import UserError
 from loradrift.data import Collator
@@ -88,9 +89,11 @@ def test_the_file_is_read_again_or_made_again(table, tokenizer, tmp_path, monkey
 
 
 def test_a_batch_says_where_context_and_answer_are(table, tokenizer):
-    collate = Collator(0, (tokenizer.bos_token_id, tokenizer.eos_token_id))
     order = [len(table) - 1, 0]
-    batch = collate(table, order)
+    batch = Collator(0)(table, order)
+    ends = torch.tensor([tokenizer.bos_token_id, tokenizer.eos_token_id])
+    is_end = torch.isin(batch["input_ids"], ends)
+    assert torch.equal(batch["content_mask"], batch["attention_mask"] & ~is_end)
     for number, i in enumerate(order):
         places = batch["context_mask"][number].nonzero().flatten().tolist()
         assert places == list(range(table.context_at[i], table.lengths[i]))

@@ -210,9 +210,7 @@ def test_the_threshold_is_chosen_on_validation_rows_and_used_on_the_others(backb
     task.log_at_step = lambda values, **_: logged.update(values)
     loader = SimpleNamespace(table=table)
     task._trainer = SimpleNamespace(val_dataloaders=loader, test_dataloaders=loader)
-    tokenizer = load_tokenizer(model)
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    batch = Collator(0, special)(table, list(range(len(table))))
+    batch = Collator(0)(table, list(range(len(table))))
     with pytest.raises(AssertionError, match="validate before testing"):
         task.on_test_start()
     task.validation_step(batch, 0)

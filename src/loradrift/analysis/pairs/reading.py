@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loradrift.config import UserError
+from loradrift.config.errors import excerpt
 from loradrift.data.base import read_lines
 from loradrift.data.glue import FORMATS, parse_glue
 
@@ -57,8 +58,8 @@ def _read_csv(path: Path, lines: list[str]) -> list[TextPair]:
         header = [name.strip() for name in next(reader)]
         if missing := [name for name in COLUMNS if name not in header]:
             raise UserError(
-                f"{path}, line 1: no column {', '.join(missing)} in {', '.join(header)}; the "
-                f"header must be {','.join(COLUMNS)} (MRPC's own file is separated by tabs)"
+                f"{path}, line 1: no column {', '.join(missing)} in {excerpt(', '.join(header))}; "
+                f"the header must be {','.join(COLUMNS)} (MRPC's own file is separated by tabs)"
             )
         line = reader.line_num + 1
         for cells in reader:
@@ -82,5 +83,5 @@ def _pair(where: str, line: int, header: list[str], cells: list[str]) -> TextPai
     except ValueError:
         label = math.nan
     if not math.isfinite(label):
-        raise UserError(f"{where}: the label must be a number, got {written or 'nothing'}")
+        raise UserError(f"{where}: the label must be a number, got {excerpt(written) or 'nothing'}")
     return TextPair(line, text1, text2, label)

@@ -21,8 +21,9 @@ from loradrift.activations.pooling import mean
 from loradrift.analysis.pairs.reading import TextPair
 from loradrift.config import ModelConfig, UserError
 from loradrift.data import Collator, EvaluationBatches, TokenTable
+from loradrift.data.tokens import join_parts, token_ids
 from loradrift.diagnose import LoadedBase
-from loradrift.models import load_tokenizer
+from loradrift.models import check_vocabulary, load_tokenizer, num_embeddings, pad_token
 
 BATCH_SIZE = 32
 MAX_LENGTH = 2048  # most tokens of a text where neither tokenizer nor architecture sets a limit
@@ -48,16 +49,17 @@ def prepare_texts(path: Path, pairs: Sequence[TextPair], loaded: LoadedBase, bas
     places_N2 = np.array([[row_of[pair.text1], row_of[pair.text2]] for pair in pairs])
     if loaded.kind == "sentence-transformers":
         num_truncated = 0
+        loaded.core.tokenizer.split_special_tokens = True  # as in encode_texts
         if limit := loaded.core.max_seq_length:
             rows = loaded.core.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             num_truncated = sum(len(row) > limit for row in rows)
         return Texts(texts, places_N2.T, None, num_truncated)
     table, collate = tokenize_texts(texts, loaded.core.config, base)
-    empty = {i for i in range(len(texts)) if np.isin(table.row(i), collate.special_ids).all()}
+    empty = {i for i in range(len(texts)) if not table.is_text(i).any()}
     for pair, places in zip(pairs, places_N2, strict=True):
         if empty & set(places.tolist()):
             raise UserError(
-                f"{path}, line {pair.line}: a text holds special tokens only: nothing to average"
+                f"{path}, line {pair.line}: a text has no token of its own: nothing to average"
             )
     return Texts(texts, places_N2.T, (table, collate), table.num_truncated)
 
@@ -76,19 +78,20 @@ def tokenize_texts(texts: Sequence[str], config: Any, base: str) -> tuple[TokenT
     if ends[0] is None:
         ends = (tokenizer.bos_token_id, None)
     first, last = ([] if each is None else [each] for each in ends)
-    plain = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    num_rows = num_embeddings(config)
+    check_vocabulary(f"base={base}", tokenizer, num_rows)
+    plain = token_ids(tokenizer, texts)
     room = limit - len(first) - len(last)
-    rows = [[*first, *ids[:room], *last] for ids in plain]
+    rows = [join_parts((first, 0), (ids[:room], 1), (last, 0)) for ids in plain]
     table = TokenTable(
         ids=tuple(f"text/{place}" for place in range(len(rows))),
-        flat=np.concatenate([np.array(row, dtype=np.int32) for row in rows]),
-        offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        flat=np.concatenate([np.array(row.ids, dtype=np.int32) for row in rows]),
+        offsets=np.cumsum([0, *(len(row.ids) for row in rows)], dtype=np.int64),
         labels=np.zeros(len(rows), dtype=np.int64),
         num_truncated=sum(len(ids) > room for ids in plain),
+        text_flags=np.concatenate([np.array(row.flags, dtype=np.uint8) for row in rows]),
     )
-    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, *first, *last} - {None}
-    pad = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
-    return table, Collator(pad, tuple(special))
+    return table, Collator(pad_token(tokenizer, num_rows))
 
 
 @torch.inference_mode()

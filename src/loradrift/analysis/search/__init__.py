@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from loradrift.analysis.registry import Analysis, register
 from loradrift.config import AnalyzeConfig
 from loradrift.config.analysis import FiguresConfig
+from loradrift.config.values import path_field
 
 
 @dataclass(kw_only=True)
@@ -13,7 +14,7 @@ class SearchReportConfig(AnalyzeConfig):
 
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
 
-    storage: str | None = None
+    storage: str | None = path_field(None)
     """URL of the searches' Optuna storage; null is ``sqlite:///<runs>/.search/<study>.db``."""
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from loradrift.config import UserError
 from loradrift.data.squad_v2.format import Question
-from loradrift.data.tokens import special_ids, token_ids
+from loradrift.data.tokens import encode_texts, special_ids, token_ids
 
 NO_ANSWER = -1
 
@@ -41,8 +41,7 @@ def encode(
     """Windows of some questions; each context is tokenised once."""
     bos, eos = special_ids(tokenizer)
     contexts = list(dict.fromkeys(question.context for question in questions))
-    options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-    encoded = tokenizer(contexts, **options)
+    encoded = encode_texts(tokenizer, contexts, return_offsets_mapping=True)
     tokenized = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
     by_context = dict(zip(contexts, tokenized, strict=True))
     asked = token_ids(tokenizer, [question.question for question in questions])
@@ -68,6 +67,7 @@ def encode(
                     "question": number,
                     "input_ids": prefix + tokens[begin:end],
                     "context_at": len(prefix),
+                    "special": [*range(len(bos)), *range(len(prefix) - len(eos), len(prefix))],
                     "spans": [place for pair in offsets[begin:end] for place in pair],
                     "start": start,
                     "end": last,

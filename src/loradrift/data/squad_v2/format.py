@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.config import UserError
+from loradrift.config.errors import excerpt
 from loradrift.data.base import read_lines
 
 
@@ -72,7 +73,7 @@ def read_json(path: Path, expected: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except KeyError as error:
-        raise UserError(f"{path} has the key {error} twice in one object") from None
+        raise UserError(f"{path} has the key {excerpt(error)} twice in one object") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from None
 
@@ -104,11 +105,6 @@ def find_squad(root: Path, split: str) -> Path:
     raise UserError(
         f"{path} (or .json.gz) is missing: data.root must hold SQuAD v2's official files"
     )
-
-
-def _brief(text: str) -> str:
-    """A text in quotes; of a long one, its first 60 characters."""
-    return repr(text) if len(text) <= 60 else f"{text[:60]!r}…"
 
 
 class _Reader:
@@ -157,8 +153,8 @@ class _Reader:
             elif start < 0:
                 self._odd(f"{here}.answer_start must be at least 0, got {start}")
             elif found != text:
-                at = f"at answer_start={start} the context has {_brief(found)}"
-                self._odd(f"{here}.text is {_brief(text)}, but {at}")
+                at = f"at answer_start={start} the context has '{excerpt(found)}'"
+                self._odd(f"{here}.text is '{excerpt(text)}', but {at}")
             answers.append(Answer(text, start))
         return tuple(answers)
 

@@ -23,7 +23,7 @@ from loradrift.data.base import rows_fingerprint
 from loradrift.data.batches import Batch, Rows
 from loradrift.data.squad_v2.encoding import NO_ANSWER, WindowSizes, encode
 from loradrift.data.squad_v2.format import Question
-from loradrift.data.tokens import read_arrow, tokenizer_fingerprint, write_arrow
+from loradrift.data.tokens import FORMAT, read_arrow, tokenizer_fingerprint, write_arrow
 
 LAYOUT = "bos question eos context"
 """Part of the fingerprint: change it together with the code."""
@@ -35,7 +35,7 @@ NUMBER, LIST = pa.int32(), pa.large_list(pa.int32())
 SCHEMA = pa.schema(
     {
         "id": pa.string(), "question": NUMBER, "input_ids": LIST, "context_at": NUMBER,
-        "spans": LIST, "start": NUMBER, "end": NUMBER, "facts": pa.string(),
+        "special": LIST, "spans": LIST, "start": NUMBER, "end": NUMBER, "facts": pa.string(),
     }
 )  # fmt: skip
 """The facts are empty in all rows but the last: what is known at the end stands there."""
@@ -84,6 +84,7 @@ class Windows(Rows):
         self.labels = (self.starts != NO_ANSWER).astype(np.int64)
         """1 for a window with the answer, 0 for one without."""
         self._tokens, self._spans = Ragged(table["input_ids"]), Ragged(table["spans"])
+        self._special = Ragged(table["special"])
         self.lengths = self._tokens.lengths
 
     @property
@@ -94,6 +95,12 @@ class Windows(Rows):
     def row(self, index: int) -> NDArray[np.int32]:
         """Token ids of one window."""
         return self._tokens[index]
+
+    def is_text(self, index: int) -> NDArray[np.bool_]:
+        """Which tokens of one window are question or context."""
+        flags = np.ones(self.lengths[index], dtype=np.bool_)
+        flags[self._special[index]] = False
+        return flags
 
     def columns(self, index_B: NDArray[np.int64], attention_mask_BT: Tensor) -> Batch:
         """``context_mask`` (B, T), and ``starts`` and ``ends`` (B,), the answer's tokens.
@@ -131,7 +138,7 @@ def make_windows(
     """
     key = rows_fingerprint(questions) + windows_fingerprint(tokenizer, sizes)
     table = cached(
-        entry(cache / "tokens", key, ".arrow"),
+        entry(cache / "tokens", FORMAT + key, ".arrow"),
         lambda path: write_arrow(path, SCHEMA, _batches(questions, tokenizer, sizes)),
         read_arrow,
     )

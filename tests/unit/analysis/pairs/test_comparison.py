@@ -8,7 +8,6 @@ from transformers import AutoModel
 
 from loradrift.analysis.pairs.page import comparison_json
 from loradrift.analysis.registry import run_analysis
-from loradrift.config import UserError
 
 
 @pytest.fixture
@@ -79,15 +78,15 @@ def test_labels_that_cannot_tell_are_no_false_alarm(report, pairs_file, adapter)
     assert found["majority_accuracy"] is None and not found["scores_identical"]
 
 
-def test_texts_that_are_cut_shared_or_of_special_tokens_are_named(report, pairs_file, adapter):
+def test_texts_that_are_cut_or_shared_are_named(report, pairs_file, adapter):
     folder = adapter()
     pairs_file.write_text(f"text1,text2,label\n{'the film ' * 99},no,1\nyes,the film,0\nno,a,0\n")
     said = report(folder)[0].out
     assert "note: 1 text is longer than the model takes and was cut" in said
     assert "note: 2 of 3 pairs have a text that another pair has too" in said
-    pairs_file.write_text("text1,text2,label\nyes,no,1\nyes,</s>,0\n")
-    with pytest.raises(UserError, match=r"pairs.csv, line 3: a text holds special tokens only"):
-        report(folder)
+    pairs_file.write_text("text1,text2,label\nyes,no,1\nno,</s>,0\n")
+    # the name of a special token is a text, and has a cosine
+    assert "note: 2 of 2 pairs have a text that another pair has too" in report(folder)[0].out
 
 
 def test_the_generator_draws_the_samples_and_nothing_else(compare, pairs_file, adapter):

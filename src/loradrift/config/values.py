@@ -1,0 +1,69 @@
+"""What every value of a configuration has to be, whatever its key.
+
+A path may begin with ``~`` and is never empty, a number is finite, and a count is no larger than
+programs can count.
+"""
+
+import math
+import os
+from dataclasses import MISSING, field, fields, is_dataclass
+from typing import Any
+
+from loradrift.config.errors import UserError, check
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that every generator takes."""
+
+LARGEST_COUNT = 2**53
+"""Numbers up to here are the same in every file and library."""
+
+SQLITE = "sqlite:///"
+"""What a storage's URL begins with if it is a file's."""
+
+
+def path_field(default: Any = MISSING, **metadata: str) -> Any:
+    """A field that holds a path; "" is legal only where it is the default."""
+    return field(default=default, metadata={"path": True, **metadata})
+
+
+def check_seed(key: str, seed: int) -> None:
+    """Refuse what is no seed: some generators draw the same from -1 as from 1."""
+    check(0 <= seed <= LARGEST_SEED, key, "in [0, 2^32)", seed)
+
+
+def expand_path(key: str, typed: str) -> str:
+    """A path as typed for ``key``, with the user's home for ``~``.
+
+    A storage's URL ``sqlite:///~/…`` is a path too.
+
+    Raises:
+        UserError: If it is empty, or names a user that there is not.
+
+    >>> expand_path("runs", "runs")
+    'runs'
+    """
+    kind, path = (SQLITE, typed.removeprefix(SQLITE)) if typed.startswith(SQLITE) else ("", typed)
+    check(bool(path.strip()), key, "a path, not empty", repr(typed))
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UserError(f"{key}={typed}: there is no home of {path.partition('/')[0]}")
+    return kind + expanded
+
+
+def judge_values(config: Any, prefix: str = "") -> None:
+    """Expand the paths of a configuration in place, and refuse values that are of no use.
+
+    Raises:
+        UserError: If a path is empty, a number is not finite, or a count is too large.
+    """
+    for each in fields(config):
+        key, value = prefix + each.name, getattr(config, each.name)
+        if is_dataclass(value):
+            judge_values(value, f"{key}.")
+        elif isinstance(value, str) and "path" in each.metadata:
+            if value != each.default:
+                setattr(config, each.name, expand_path(key, value))
+        elif isinstance(value, float):
+            check(math.isfinite(value), key, "a finite number", value)
+        elif isinstance(value, int):
+            check(abs(value) <= LARGEST_COUNT, key, "at most 2^53", value)
