@@ -80,7 +80,10 @@ def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_he
     message = "method.target_modules: nothing matches no module."
     assert message in result.stderr  # at once
     table = result.stdout[result.stdout.index("Finished runs") :]
-    assert re.search(rf"failed: {message}.* \(in main/sst2/lora,.*/seed=1\)", table)
+    name = "main/sst2/lora,...,method.target_modules=[{}]/seed=1"  # what they share is left out
+    where = re.escape(f"(in {name.format('nothing')})")
+    assert re.search(rf"failed: {message}.* {where}", table)
+    assert f"\n{name.format('q_proj')}: step 12 of 12, about 0 s left\n" in result.stdout
     assert "1 of 2 jobs failed" in table
     statuses = [record["status"] for record in cells(tmp_path / "runs").values()]
     assert sorted(statuses) == ["failed", "success"]

@@ -98,6 +98,7 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
             null) and ``error`` of each job.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -108,10 +109,10 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
         shared = set.intersection(*map(_variant, done))  # they tell no row from another
-        caption = f"all with {' '.join(sorted(shared))}" if shared else None
+        caption = escape(f"all with {' '.join(sorted(shared))}") if shared else None
         table = Table(*COLUMNS, title="Finished runs", caption=caption)
         for row in summary_rows(done, shared):
-            table.add_row(*row)
+            table.add_row(*map(escape, row))  # [q_proj] is no markup
         console.print(table)
     pruned = sum(record is not None and record.status is Status.PRUNED for record in records)
     if pruned:

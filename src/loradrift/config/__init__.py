@@ -124,10 +124,11 @@ class Config:
 
         It is the one of an earlier version's name where that is there and the present one is not.
         """
-        place, own = Path(self.runs, self.study.name, self.task.name), folder_name(self.variant)
-        names = [own, own if self.earlier_variant is None else self.earlier_variant]
-        methods = [f"{self.method.name},{name}" if name else self.method.name for name in names]
-        folders = [place / method / f"seed={self.seed}" for method in methods]
+        place, method = Path(self.runs, self.study.name, self.task.name), self.method.name
+        names = [folder_name(method, self.variant)]
+        if self.earlier_variant:
+            names.append(f"{method},{self.earlier_variant}")
+        folders = [place / name / f"seed={self.seed}" for name in names]
         return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     @property

@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 
 from loradrift.config.keys import varies
 
-LONGEST_NAME = 220
-"""Bytes of a variant in a folder's name, before which the method stands; file systems take 255."""
+LONGEST_NAME = 255
+"""Bytes that file systems take in the name of a folder."""
 
 LONGEST_LOSSY = 48
 """Characters of a value that has a digest after it; a path's end says most."""
@@ -54,22 +54,29 @@ def _readable(override: str) -> str:
     return f"{key}={re.sub('_+', '_', plain).strip('_')[-LONGEST_LOSSY:]}~{_digest(value)}"
 
 
-def folder_name(variant: str, longest: int = LONGEST_NAME) -> str:
-    """The variant as part of a folder's name, cut to so many bytes.
+def folder_name(method: str, variant: str) -> str:
+    """The folder of a method's variant."""
+    return f"{method},{cut_short(variant, LONGEST_NAME - len(method) - 1)}" if variant else method
+
+
+def cut_short(variant: str, longest: int) -> str:
+    """The variant in so many bytes.
 
     A long one loses the beginnings of keys and of values that are not needed to tell its keys
-    apart, then its longest overrides. Every key and value that is left is readable, and a digest
-    tells it from all others.
+    apart, then its longest overrides, those of the method last. Every key and value that is left is
+    readable, and a digest tells it from all others.
     """
     if len(variant.encode()) <= longest:
         return variant
     keys, values = zip(*(part.split("=", 1) for part in variant.split(",")), strict=True)
     short = [f"{k}={_cut(v)}" for k, v in zip(_short_keys(keys), values, strict=True)]
+    sizes = [len(part.encode()) for part in short]
+    order = sorted(range(len(keys)), key=lambda i: (not keys[i].startswith("method."), sizes[i]))
     kept, room = set[str](), longest - len(_digest("")) - 1
-    for part in sorted(short, key=lambda part: len(part.encode())):
-        room -= len(part.encode()) + 1
-        if room >= 0:
-            kept.add(part)
+    for i in order:
+        if sizes[i] <= room:
+            kept.add(short[i])
+            room -= sizes[i] + 1
     return f"{','.join(part for part in short if part in kept)}~{_digest(variant)}"
 
 

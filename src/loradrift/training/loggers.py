@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from loradrift.config import Config, LoggerConfig, UserError, identity
 from loradrift.config.studies import phase_folder
-from loradrift.config.variants import folder_name
+from loradrift.config.variants import cut_short
 from loradrift.files import write_atomic
 from loradrift.runs import Cell
 
@@ -137,7 +137,7 @@ def _wandb(config: Config, cell: Cell) -> Iterator[Logger]:
     key = f"{cell.folder.resolve()} {cell.record.started}"
     place = cell.record.coordinates
     study, phase = study_and_phase(config)
-    own = folder_name(place["variant"], LONGEST_VARIANT)
+    own = cut_short(place["variant"], LONGEST_VARIANT)
     logger = WandbLogger(
         name=f"{place['task']} {place['method']} {own} seed={place['seed']}",
         id=hashlib.sha256(key.encode()).hexdigest()[:16],

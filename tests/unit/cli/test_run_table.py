@@ -54,6 +54,17 @@ def test_what_all_rows_share_is_said_once(note, printed):
     assert "lora b=2" in out and "lora b=3" in out
 
 
+def test_values_are_written_as_they_were_typed(note, printed):
+    notes = [note(1, 0.5, f"data.root=data~{n},x") for n in (1, 2)]
+    for path, each in zip(("/a/data", "/b/data"), notes, strict=True):
+        record = read_record(Path(each["cell"]))
+        record.overrides = ["task=sst2", "method.target_modules=[q_proj]", f"data.root={path}"]
+        Cell(Path(each["cell"]), record).save()
+    out = printed(*notes)
+    assert "all with method.target_modules=[q_proj]" in out and "~" not in out
+    assert "lora data.root=/a/data " in out and "lora data.root=/b/data " in out
+
+
 def test_trials_are_shown_by_what_they_were_chosen_by(note, printed):
     trial = note(1, 0.9)
     path = Path(trial["cell"]) / "run.json"
