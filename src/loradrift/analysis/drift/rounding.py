@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Run
+from loradrift.analysis.drift.budget import marked
 from loradrift.analysis.drift.layers import run_drift
 from loradrift.analysis.drift.pairing import Pairing, contract, is_usable
 from loradrift.analysis.drift.usable_pairs import DriftCache
@@ -38,7 +40,7 @@ def with_copies(pairing: Pairing, results: Path) -> Pairing:
         own = [run for run in runs if _place(run.record) == _place(record)]
         equal = [run for run in own if not _differing(run.record, record)]
         for run in equal or [run for run in own if _typed(run.record) == _typed(record)]:
-            copy = Run(folder, record, run.arm)
+            copy = replace(run, folder=folder, record=record)
             if is_usable(copy, problems):
                 if problem := _problem(run, copy, cache):
                     problems.append(f"{folder}: {problem}")
@@ -72,17 +74,17 @@ def _problem(run: Run, copy: Run, cache: DriftCache) -> str:
         return f"{', '.join(unequal)} differ from {run.folder}: no copy of it but for its rounding"
     try:
         copy.store.check_sizes()
-        drift = _last_drift(copy, cache)
+        drift = _mean_drift(copy, cache)
     except StoreError as error:
         return f"{error}; move the run away and repeat its own command"
-    return "" if drift > 0 else f"its drift at the last step is {drift:.2g}, which has no logarithm"
+    return "" if drift > 0 else f"its drift is {drift:.2g}, which has no logarithm"
 
 
-def _last_drift(run: Run, cache: DriftCache, measures: Sequence[str] = ()) -> float:
-    """The mean over layers at the last step."""
+def _mean_drift(run: Run, cache: DriftCache, measures: Sequence[str] = ()) -> float:
+    """The mean over layers where the run is compared, and so its copies."""
     drift = cache.table(run_drift, run, measures=measures)
-    last = (drift["measure"] == "cka") & (drift["step"] == drift["step"].max())
-    return float(drift.loc[last, "drift"].mean())
+    cka = marked(run, drift[drift["measure"] == "cka"])
+    return float(cka.loc[cka["compared"], "drift"].mean())
 
 
 def rounding_table(
@@ -95,8 +97,8 @@ def rounding_table(
     rows = []
     for run, own in copies.items():
         first, nudged = (
-            _last_drift(run, cache, measures),
-            [_last_drift(copy, cache) for copy in own],
+            _mean_drift(run, cache, measures),
+            [_mean_drift(copy, cache) for copy in own],
         )
         scores = np.array([_score(each.record) for each in (run, *own)], dtype=float)
         sd = np.log([first, *nudged]).std(ddof=1)

@@ -66,8 +66,9 @@ def _table(tables: DriftTables) -> Table:
     shown["score, sd"] = rounding["sd_score"]
     return Table(
         shown,
-        "Runs and their copies that differ in rounding alone (trainer.rounding), at the last step. "
-        "A factor is one standard deviation of the logarithm, over a run and its copies.",
+        "Runs and their copies that differ in rounding alone (trainer.rounding), where the runs "
+        "are compared. A factor is one standard deviation of the logarithm, over a run and its "
+        "copies.",
     )
 
 

@@ -11,6 +11,8 @@ from loradrift.activations import ActivationStore
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.rounding import COLUMNS, rounding_variance, with_copies
+from loradrift.analysis.drift.tables import analyse
+from loradrift.analysis.drift.usable_pairs import readable
 from loradrift.analysis.drift_report.rounding import rounding_blocks
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.report.blocks import Paragraph, Table
@@ -133,7 +135,7 @@ def test_what_is_no_copy_and_what_cannot_be_read_is_named(made_again):
     assert len(found.problems) == 5
     for name, words in {
         "settings": "method.rank differ from", "probe": "probe differ from", "damaged": "step=0000",
-        "failed": "no such luck", "still": "drift at the last step is",
+        "failed": "no such luck", "still": "its drift is",
     }.items():  # fmt: skip
         [line] = [line for line in found.problems if words in line]
         assert str(folders[name]) in line
@@ -182,3 +184,20 @@ def test_the_table_survives_its_file(made_again, measured):
     assert list(read.rounding) == list(COLUMNS)
     assert texts(rounding_blocks(read)) == texts(rounding_blocks(tables))
     assert drift_results(read)["task_results"] == drift_results(tables)["task_results"]
+
+
+def test_a_copy_of_a_run_that_saw_more_rows_ends_where_that_run_does(tmp_path):
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    dumps = SMALL | {"steps": (0, 4, 8), "scores": (0.7, 0.8)}
+    write_run(runs, "full_finetune", 1, size=0.2, batch=8, **dumps)
+    write_run(runs, "lora", 1, size=0.2, batch=16, **dumps)
+    variant = "trainer.rounding=1"
+    write_run(runs, "lora", 1, size=0.22, batch=16, variant=variant, **dumps)
+    pairing = with_copies(readable(find_pairs(runs, None), [], results), results)
+    tables = analyse(pairing, [], results, 0)
+    [row] = tables.rounding.to_dict("records")
+    assert row["drift"] == tables.reduction["lora"].item()
+    store = ActivationStore(runs / "drift/sst2/lora,trainer.rounding=1/seed=1/activations")
+    first, half = store.read(0), store.read(4)
+    drift = np.mean([MEASURES["cka"].distance(first[k], half[k]) for k in first])
+    assert row["nudged_drifts"] == pytest.approx([drift], rel=1e-6)
