@@ -23,7 +23,6 @@ def settings(run: Run) -> dict[str, str]:
     made_with = {
         **record.config, "git": record.git, "versions": record.versions, "device": record.device,
         "parameters": record.parameters, "budget": record.budget | {"steps": record.steps},
-        "resumed": record.resumed,
     }  # fmt: skip
     return {
         key: value if isinstance(value, str) else json.dumps(value)

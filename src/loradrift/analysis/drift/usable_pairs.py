@@ -109,7 +109,7 @@ def _checked_drift(run: Run, cache: DriftCache, measures: Sequence[str]) -> floa
         without = "" if mean <= 0 else f", and {replicates.min():.2g} without one row of the probe"
         raise UserError(
             f"{run.folder}: {run.method} did not move (its drift is {mean:.2g} at step {step:.6g}"
-            f"{without}), so nothing is a multiple of it; see whether its learning rate is 0, move "
-            "the run away and train it again"
+            f"{without}), so nothing is a multiple of it; a frozen backbone never moves; else "
+            "see whether its learning rate is 0, move the run away and train it again"
         )
     return float(mean)
