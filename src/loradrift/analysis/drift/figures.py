@@ -54,7 +54,8 @@ def drift_over_steps(axes: Any, tables: DriftTables, task: str) -> None:
         own = mean_drift[mean_drift["method"] == arm.name]
         for _, seed in own.groupby("seed"):
             axes.plot(seed["step"], seed["drift"], color=arm.color, alpha=0.3, lw=0.8)
-        mean = own.groupby("step")["drift"].mean()
+        steps = own.groupby("step")["drift"]
+        mean = steps.mean()[steps.count() == own["seed"].nunique()]  # others would make a kink
         axes.plot(mean.index, mean, **arm.line)
     from_zero(axes)
     few_ticks(axes.xaxis)

@@ -41,7 +41,7 @@ def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
     evidence = {}
     if len(reduction):
         drift = reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
-        variances = tables.summary.set_index("task")[["row_variance", "row_df"]]
+        variances = taking_part(tables.summary).set_index("task")[["row_variance", "row_df"]]
         rows = {str(task): Variance(*row) for task, row in variances.iterrows()}
         missing = _missing(arms, runs)
         longer = untold(arms, taking_part(tables.budget), "scores")
