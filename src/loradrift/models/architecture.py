@@ -33,7 +33,7 @@ def load_architecture(config: ModelConfig) -> Any:
     except (OSError, ValueError) as error:
         raise unreadable_model(config, error) from None
     text = architecture.get_text_config()
-    if (text.pad_token_id or 0) >= text.vocab_size:
+    if (getattr(text, "pad_token_id", None) or 0) >= num_embeddings(architecture):
         text.pad_token_id = None  # it needs no row, and torch would refuse a place outside of them
     return architecture
 

@@ -11,6 +11,7 @@ from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf, TPESamp
 from omegaconf import DictConfig
 
 from loradrift.config import PRUNERS, UserError, check
+from loradrift.config.values import check_seed
 from loradrift.error_messages import one_line
 
 ONE_SEQUENCE = ("GridSampler", "QMCSampler")
@@ -105,6 +106,8 @@ def sampler_of_trial(sampler: DictConfig, index: int) -> Any:
     import numpy as np
 
     seed = sampler.get("seed")
+    if seed is not None:
+        check_seed("hydra.sweeper.sampler.seed", seed)
     if seed is None or str(sampler["_target_"]).endswith(ONE_SEQUENCE):
         return make_sampler(sampler)
     [own] = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1)

@@ -1,5 +1,6 @@
 """What a search varies, as it was typed; and whether a search is still the one it began as."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -37,9 +38,12 @@ def read_space(overrides: Sequence[str]) -> tuple[Space, dict[str, str], list[st
     for each in last:
         try:
             create_params_from_overrides([each])
-        except (ValueError, AssertionError) as error:
+        except (ValueError, AssertionError, OverflowError) as error:
             raise UserError(f"{each} cannot be searched: {error}") from error
     space, fixed, extra = create_params_from_overrides(last)
+    for key, range_ in space.items():
+        if isinstance(range_, FloatDistribution) and not math.isfinite(range_.low + range_.high):
+            raise UserError(f"{key} cannot be searched from {range_.low} to {range_.high}")
     return space, fixed, extra
 
 

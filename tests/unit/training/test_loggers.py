@@ -1,10 +1,17 @@
 """metrics.csv is whole and continues; what a W&B dashboard finds a run by, and what it shows."""
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 
-from loradrift.training.loggers import MetricsFile, _drift_curves, study_and_phase
+from loradrift.config import UserError
+from loradrift.training.loggers import (
+    MetricsFile,
+    _drift_curves,
+    check_logger,
+    study_and_phase,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +73,20 @@ def test_a_resumed_run_drops_what_it_will_compute_again(path):
     second.save()
     losses = [(row["step"], row["train/loss"]) for row in rows(path)]
     assert losses == [("10", "10.0"), ("20", "20.0"), ("30", "-1.0")]
+
+
+def test_a_logger_that_could_not_log_is_refused_and_says_what_to_do(load, monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    asked = SimpleNamespace(mode="online", base_url="https://wandb.invalid", api_key=None)
+    monkeypatch.setattr("wandb.setup", lambda: SimpleNamespace(settings=asked))
+    wandb = load("logger=wandb").logger
+    with pytest.raises(UserError, match="logger=wandb needs a key.* WANDB_MODE=offline"):
+        check_logger(wandb)
+    asked.mode = "offline"
+    check_logger(wandb)
+    monkeypatch.setattr("loradrift.training.loggers.find_spec", lambda _: None)
+    with pytest.raises(UserError, match="logger=wandb needs the package wandb"):
+        check_logger(wandb)
+    check_logger(load().logger)

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from loradrift.config import UserError
 from loradrift.runs import open_run
 from loradrift.sweeping.storage import StorageUnusable
 from loradrift.training import prepared_data
 from loradrift.training.distributed import _join
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
-from loradrift.training.run import run
+from loradrift.training.run import check_device, run
 
 MAKING_S = 0.5
 MIB = 2**20
@@ -59,3 +60,11 @@ def test_a_training_process_hands_on_what_kind_of_error_ended_it():
 
     with pytest.raises(StorageUnusable, match=r"^storage=x: is locked$"):
         _join(Processes())
+
+
+def test_more_processes_than_cores_are_refused_before_any_is_started(load, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    check_device(load("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"))
+    many = load("trainer=ddp", "trainer.devices=100", "trainer.accelerator=cpu")
+    with pytest.raises(UserError, match=r"trainer.devices must be at most 2, the CPU cores .* 100"):
+        check_device(many)
