@@ -19,6 +19,7 @@ from loradrift.analysis.drift.hypotheses import (
     hypotheses_about,
 )
 from loradrift.analysis.drift.learned import not_learned
+from loradrift.analysis.drift.rounding import rounding_variance
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift.verdicts import decide
 from loradrift.config import UserError
@@ -43,13 +44,17 @@ def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
         drift = reduction.melt(["task", "seed"], list(arms.names), "method", "drift")
         variances = taking_part(tables.summary).set_index("task")[["row_variance", "row_df"]]
         rows = {str(task): Variance(*row) for task, row in variances.iterrows()}
+        measured = {task: rounding_variance(tables.rounding, [task]) for task in rows}
+        rounding = {task: each.value for task, each in measured.items() if each is not None}
         missing = _missing(arms, runs)
         longer = untold(arms, taking_part(tables.budget), "scores")
         evidence = {
             "H1 performance": _evidence(arms, runs, "score")._replace(
                 missing="; ".join(filter(None, [missing, longer]))
             ),
-            "H2 drift": _evidence(arms, drift, "drift")._replace(missing=missing, rows=rows),
+            "H2 drift": _evidence(arms, drift, "drift")._replace(
+                missing=missing, rows=rows, rounding=rounding or None
+            ),
         }
     outcomes = decide(evidence, hypotheses_about(arms), seed)
     return [_without_unlearned(outcome, unlearned) for outcome in outcomes]

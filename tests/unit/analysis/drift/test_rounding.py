@@ -8,6 +8,7 @@ import pytest
 from planted import QUICK, analysed, write_pair, write_run
 
 from loradrift.activations import ActivationStore
+from loradrift.analysis.drift.hypothesis_data import decide_tables
 from loradrift.analysis.drift.pairing import find_pairs
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.rounding import COLUMNS, rounding_variance, with_copies
@@ -201,3 +202,13 @@ def test_a_copy_of_a_run_that_saw_more_rows_ends_where_that_run_does(tmp_path):
     first, half = store.read(0), store.read(4)
     drift = np.mean([MEASURES["cka"].distance(first[k], half[k]) for k in first])
     assert row["nudged_drifts"] == pytest.approx([drift], rel=1e-6)
+
+
+def test_h2s_seeds_vary_at_least_as_much_as_rounding_does(made_again):
+    tables = analysed(made_again)
+    h2 = decide_tables(tables)[1]
+    own = rounding_variance(tables.rounding, ["sst2"]).value
+    assert h2.rounding_deviation == pytest.approx(own**0.5 / 2)  # of two tasks one was made again
+    without = decide_tables(tables._replace(rounding=tables.rounding.iloc[:0]))[1]
+    assert without.rounding_deviation is None
+    assert without.verdict_upper / without.verdict_lower <= h2.verdict_upper / h2.verdict_lower
