@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from loradrift.caching import cached, entry
 from loradrift.config import UserError
 from loradrift.config.errors import excerpt
+from loradrift.data.arrow import read_arrow, write_arrow
 from loradrift.data.base import Example, Row, rows_fingerprint
 from loradrift.data.batches import Rows
 
@@ -214,11 +215,7 @@ def join_parts(*parts: tuple[Sequence[int], int]) -> TokenRow:
 
 
 def _cached(
-    cache: Path,
-    key: str,
-    encode: Callable[[], Encoded],
-    ids: Sequence[str],
-    labels: Sequence[int],
+    cache: Path, key: str, encode: Callable[[], Encoded], ids: Sequence[str], labels: Sequence[int]
 ) -> TokenTable:
     def make(path: Path) -> None:
         rows, num_truncated = encode()
@@ -244,15 +241,3 @@ def _cached(
 def _numpy(array: Any) -> Any:
     """The same memory; pyarrow's own ``to_numpy`` would import pandas."""
     return np.from_dlpack(array)
-
-
-def write_arrow(path: Path, schema: Any, batches: Iterable[Any]) -> None:
-    """Write record batches as they come: no more than one is held."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-
-
-def read_arrow(path: Path) -> Any:
-    """The table of an Arrow file, memory-mapped."""
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

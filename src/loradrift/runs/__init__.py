@@ -1,7 +1,8 @@
 """What a run leaves behind, and who may touch it."""
 
 from loradrift.runs.cell import Cell, CellBusyError, finished_run, open_cell, open_run, record_loss
-from loradrift.runs.record import TASK_LABELS, RunRecord, Status, read_record
+from loradrift.runs.reading import read_record
+from loradrift.runs.record import TASK_LABELS, RunRecord, Status
 
 __all__ = [
     "TASK_LABELS", "Cell", "CellBusyError", "RunRecord", "Status", "finished_run", "open_cell",

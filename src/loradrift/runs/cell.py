@@ -16,7 +16,8 @@ from loradrift.config import Config, UserError, identity, keys
 from loradrift.error_messages import one_line
 from loradrift.files import write_json
 from loradrift.locks import locked
-from loradrift.runs.record import RunRecord, Status, new_record, now, read_record
+from loradrift.runs.reading import read_record
+from loradrift.runs.record import RunRecord, Status, new_record, now
 from loradrift.signals import REQUEUE, interruptible
 
 
@@ -229,8 +230,7 @@ def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
 def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextManager[Cell]:
     """Open the cell of a run (:func:`open_cell`).
 
-    A study's run waits for another process that is at the cell, such as one that still saves since
-    its study was killed; a trial of a search waits for one with the same values.
+    A study's run waits for a process that still saves there, as a search's trial does.
     """
     place = {"study": config.study.name, "task": config.task.name, "method": config.method.name}
     return open_cell(

@@ -5,37 +5,21 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from loradrift.config import UserError
 from loradrift.config.keys import flatten
-from loradrift.config.variants import present_variant
-from loradrift.files import read_json
 
-SCHEMA_VERSION = 2
-"""The schema of the records that are written; records of schema 1 are read too."""
+SCHEMA_VERSION = 3
+"""The schema of the records that are written; those of schema 1 and 2 are read too."""
 
 PACKAGES = (
     "loradrift", "torch", "transformers", "peft", "pytorch-lightning", "torchmetrics", "hydra-core",
     "numpy",
 )  # fmt: skip
-
-OBJECTS = (
-    "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
-    "budget", "metrics", "performance",
-)  # fmt: skip
-TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
-    "kind": (str, "text"),
-    "phase": (str, "text"),
-    "overrides": (list, "a list"),
-}
-"""JSON type of a field, and how a message names it."""
 
 TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD v2"}
 """Labels of the tasks in records of schema 1, which do not hold them."""
@@ -189,72 +173,3 @@ def git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
-
-
-def read_record(folder: Path) -> RunRecord | None:
-    """The record in ``folder``; ``None`` if there is none yet.
-
-    Raises:
-        UserError: If the file is damaged or of an unknown schema version.
-    """
-    path = folder / "run.json"
-    try:
-        fields = read_json(path)
-        if not isinstance(fields, dict):
-            raise TypeError(f"a record must be an object, got {type(fields).__name__}")
-        version = fields.get("schema_version")
-        if type(version) is not int or version < 1:
-            raise TypeError(f"schema_version must be a whole number from 1 on, got {version!r}")
-        if version <= SCHEMA_VERSION:
-            _check_fields(fields)
-        if version == 1:
-            fields |= _before_schema_2(fields)
-        elif version != SCHEMA_VERSION:
-            raise UserError(
-                f"{path} has schema_version {version}, and this program reads up to "
-                f"{SCHEMA_VERSION}: update loradrift, or move the run away and train it again"
-            )
-        place = fields["coordinates"]
-        if "~" in str(place.get("variant")):
-            place["variant"] = present_variant(place["variant"], fields.get("overrides", []))
-        return RunRecord(**{**fields, "status": Status(fields["status"])})
-    except FileNotFoundError:
-        return None
-    except UserError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged(path, str(error)) from None
-
-
-def damaged(path: Path, why: str) -> UserError:
-    """The error of a record that cannot be used."""
-    return UserError(f"{path} is damaged ({why}); force=true archives the run and starts anew")
-
-
-def _check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse a record with a key or a type that none has; TypeError says which."""
-    known = {each.name for each in dataclass_fields(RunRecord)}
-    if unknown := sorted(fields.keys() - known):
-        raise TypeError(f"it holds {unknown[0]}, which is no key of a record")
-    if lost := [key for key in ("coordinates", "config", "status") if key not in fields]:
-        raise TypeError(f"it lacks {lost[0]}")
-    for key, (kind, name) in TYPES.items():
-        if key in fields and not isinstance(fields[key], kind):
-            raise TypeError(f"{key} must be {name}, got {type(fields[key]).__name__}")
-
-
-def _before_schema_2(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What schema 1 left to the names of folders: a run's phase, and about what was typed."""
-    place, config = fields["coordinates"], flatten(fields["config"])
-    study, _, suffix = str(place.get("study", "")).rpartition(".")
-    phase = suffix if study and suffix in ("sanity", "search") else "production"
-    own = dict.fromkeys(("majority", "random", "zero_shot", "abstain"), "baselines")
-    phase = (own | {"from_scratch": "base"}).get(place.get("method", ""), phase)
-    parts = [part for part in str(place.get("variant", "")).split(",") if "=" in part]
-    overrides = [f"{key}={place[key]}" for key in ("task", "method", "seed") if key in place]
-    # a path is in the variant as its last part and a digest: the configuration has it whole
-    overrides += [
-        f"{(key := part.partition('=')[0])}={config.get(key)}" if "~" in part else part
-        for part in parts
-    ]
-    return {"schema_version": SCHEMA_VERSION, "phase": phase, "overrides": overrides}

@@ -5,7 +5,7 @@ from pathlib import Path
 from loradrift.config import UserError, check
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, read_record
-from loradrift.runs.record import damaged
+from loradrift.runs.reading import damaged
 
 
 def choose_study(runs: Path, study: str | None) -> str:

@@ -1,6 +1,6 @@
 """All tables about drift, from the runs' files; what did not change is not computed again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,7 @@ import pandas as pd
 from loradrift.analysis.drift.arms import Arms, Run
 from loradrift.analysis.drift.budget import budget_table, marked, unequal_training
 from loradrift.analysis.drift.differences import differences
-from loradrift.analysis.drift.effects import effect_table, overall
-from loradrift.analysis.drift.jackknife import jackknife_variance
+from loradrift.analysis.drift.effects import effect_table, overall, ratio_summary
 from loradrift.analysis.drift.layers import layer_grid, mean_drift_replicates, run_drift
 from loradrift.analysis.drift.learned import learned_table
 from loradrift.analysis.drift.pairing import Pair, Pairing, find_pairs
@@ -25,7 +24,7 @@ from loradrift.analysis.drift.rounding import rounding_table, with_copies
 from loradrift.analysis.drift.usable_pairs import DriftCache, readable
 from loradrift.config import UserError
 from loradrift.config.analysis import ComparisonConfig
-from loradrift.statistics import max_t, sign_flip, t_interval
+from loradrift.statistics import max_t
 from loradrift.statistics.values import Array
 
 
@@ -157,7 +156,7 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
-        summary=_summary(reduction, by_row, rng),
+        summary=ratio_summary(reduction, by_row, rng),
         overall=overall(reduction, rng),
         effects=effect_table(arms, reduction, by_row, rng),
         layers=_layers(arms, last_steps(cka), rng),
@@ -204,29 +203,6 @@ def _by_row(pairs: Sequence[Pair], cache: DriftCache) -> Array:
         )
         replicates.append(np.log(treatment / control))
     return np.stack(replicates)
-
-
-def _summary(
-    reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
-) -> pd.DataFrame:
-    rows = []
-    for task, own in reduction.groupby("task", sort=False):
-        values = own["log_ratio"].to_numpy()
-        seeds = t_interval(values)
-        rows_of_probe = jackknife_variance(by_row[str(task)].mean(axis=0))
-        beyond = t_interval(values, rows_of_probe)
-        test = sign_flip(values, rng=rng)
-        row = {
-            "task": task, "seeds": len(values),
-            "ratio": np.exp(seeds.estimate),
-            "ratio_lower": np.exp(seeds.low), "ratio_upper": np.exp(seeds.high),
-            "ratio_lower_any_text": np.exp(beyond.low), "ratio_upper_any_text": np.exp(beyond.high),
-            "mean": own["reduction_percent"].mean(), "std": own["reduction_percent"].std(),
-            "p_sign_flip": test.p, "least_p": test.least_p,
-            "row_variance": rows_of_probe.value, "row_df": rows_of_probe.df,
-        }  # fmt: skip
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _layers(arms: Arms, last: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

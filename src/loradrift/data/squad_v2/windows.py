@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from loradrift.caching import cached, entry
+from loradrift.data.arrow import read_arrow, write_arrow
 from loradrift.data.base import rows_fingerprint
 from loradrift.data.batches import Batch, Rows
 from loradrift.data.squad_v2.encoding import NO_ANSWER, WindowSizes, encode
 from loradrift.data.squad_v2.format import Question
-from loradrift.data.tokens import FORMAT, read_arrow, tokenizer_fingerprint, write_arrow
+from loradrift.data.tokens import FORMAT, tokenizer_fingerprint
 
 LAYOUT = "bos question eos context"
 """Part of the fingerprint: change it together with the code."""
