@@ -58,7 +58,8 @@ def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, t
     assert f"report: {tmp_path}/results/report.html" in said
     results = tmp_path / "results"
     page = (results / "report.html").read_bytes()
-    assert b"<h2>Weights</h2>" in page and b"http-equiv" not in page
+    assert b">Weights</h2>" in page and b"http-equiv" not in page
+    assert_generated_rows_never_pass_for_others(said, page.decode())
     for name in FIGURES:
         assert {path.suffix for path in (results / "figures").glob(f"{name}.*")} == {".png", ".svg"}
     modules = pd.read_parquet(results / "weights/modules.parquet")
@@ -76,6 +77,16 @@ def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, t
     output_of(analyse("report", tmp_path))
     assert (results / "report.html").read_bytes() == page
     assert (results / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def assert_generated_rows_never_pass_for_others(said: str, page: str) -> None:
+    answer = next(line for line in said.splitlines() if line.startswith("On generated data and a "))
+    assert said.index(answer) < said.index("Hypotheses") and f'"answer">{answer}</p>' in page
+    text = re.sub(r"<code>.*?</code>|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert "MRPC-like (generated)" in text and "MRPC-like (generated)" in said
+    assert not re.search(r"MRPC(?!-like)|[> ]mrpc\b", text + said)
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", page)
+    assert heads and not [head for head in heads if "_" in head]
 
 
 def test_weights_alone_write_their_tables(planted):

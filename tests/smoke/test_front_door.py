@@ -22,7 +22,7 @@ def test_a_multirun_leaves_whole_runs_and_is_skipped_the_second_time(start, trai
     records = cells(tmp_path / "runs")
     assert [Path(name).name for name in records] == ["seed=1", "seed=2"]
     table = out[out.index("Finished runs") :]
-    assert re.search(r"sst2\s.*1,2\s.*accuracy \d+\.\d+ ± \d+\.\d+", table)
+    assert re.search(r"SST-2-like \(generated\)\s.*1,2\s.*accuracy \d+\.\d+ ± \d+\.\d+", table)
     for name, record in records.items():
         assert (record["status"], record["steps"]) == ("success", 12)
         assert record["metrics"]["evaluation/accuracy"] > 0.3
@@ -92,7 +92,7 @@ def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_he
 def test_jobs_in_another_process_are_in_the_closing_table(train_here, tmp_path):
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     said = output_of(train_here("method=majority", "-m", "seed=1,2", *launcher))
-    assert re.search(r"sst2\s.*majority\s.*1,2\s.*accuracy", said)
+    assert re.search(r"SST-2-like \(generated\)\s.*majority\s.*1,2\s.*accuracy", said)
     assert [record["status"] for record in cells(tmp_path / "runs").values()] == ["success"] * 2
 
 

@@ -149,7 +149,9 @@ def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[s
         place = record.coordinates
         own = sorted(_variant(record) - hidden)
         groups[place["task"], " ".join([place["method"], *own])].append(record)
-    return [(task, method, *_figures(group)) for (task, method), group in groups.items()]
+    return [
+        (group[0].task_label, method, *_figures(group)) for (_, method), group in groups.items()
+    ]
 
 
 def _figures(group: list[RunRecord]) -> tuple[str, ...]:

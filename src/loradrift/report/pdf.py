@@ -3,18 +3,28 @@
 All lengths are in points.
 """
 
-import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.files import write_atomic
-from loradrift.report.blocks import Block, Figure, Heading, Paragraph, Table
+from loradrift.report.blocks import (
+    Answer,
+    Block,
+    Card,
+    Cards,
+    Facts,
+    Figure,
+    Heading,
+    Paragraph,
+    Table,
+    anchor,
+    with_content,
+)
+from loradrift.report.pdf_tables import cell, printed
 
 SIDE, TOP = 57.0, 51.0  # margins: 20 and 18 mm
-SIZE, PADDING = 7.5, 4.0  # a table's letters, and the space left and right of a cell
-KEPT = 3  # rows that stay together at the start of a table, below its head, and at its end
 
 
 class _Piece(NamedTuple):
@@ -29,7 +39,10 @@ class _Piece(NamedTuple):
 
 
 def write_pdf(path: Path, title: str, blocks: Sequence[Block], figures: Path) -> None:
-    """Write the report as a PDF on A4; ``figures`` is the folder of the drawings' PNG files."""
+    """Write the report as a PDF on A4; ``figures`` is the folder of the drawings' PNG files.
+
+    The contents come before the first heading.
+    """
     from reportlab import rl_config
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import getSampleStyleSheet
@@ -40,7 +53,10 @@ def write_pdf(path: Path, title: str, blocks: Sequence[Block], figures: Path) ->
     styles = getSampleStyleSheet()
     # A frame has 6 points of padding of its own on each side.
     width = A4[0] - 2 * SIDE - 12
+    blocks = with_content(blocks)
     pieces = [_piece(block, figures, styles, width) for block in blocks]
+    if headings := [block.text for block in blocks if isinstance(block, Heading)]:
+        pieces.insert(blocks.index(Heading(headings[0])), _contents(headings, styles, width))
     flow = [Text(escape(title), styles["Title"]), *_flow(pieces)]
     sides = dict.fromkeys(("leftMargin", "rightMargin"), SIDE)
     margins = sides | dict.fromkeys(("topMargin", "bottomMargin"), TOP)
@@ -65,26 +81,98 @@ def _flow(pieces: Sequence[_Piece]) -> list[Any]:
 
 
 def _piece(block: Block, figures: Path, styles: Any, width: float) -> _Piece:
-    from reportlab.platypus import Image, KeepTogether, Spacer
     from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Spacer
 
-    small = styles["BodyText"].clone("small", fontSize=8, textColor="#555555", leading=10)
+    leads = True
     match block:
-        case Heading(text) | Paragraph(text):
-            style = styles["Heading2" if isinstance(block, Heading) else "BodyText"]
+        case Answer(text):
+            style = styles["Heading2"].clone("answer", fontSize=13, leading=17)
             parts = [Text(escape(text), style)]
-            return _Piece(parts, _height(parts, width), leads=True)
+        case Heading(text):
+            named = f'<a name="{anchor(text)}"/>{escape(text)}'
+            parts = [Text(named, styles["Heading2"])]
+        case Paragraph(text):
+            parts = [Text(escape(text), styles["BodyText"])]
+        case Facts(rows):
+            pairs = [[cell(a, text=True), cell(b, text=True)] for a, b in rows]
+            parts, leads = [_grid(pairs, [70.0, width - 70.0]), Spacer(1, 6)], False
+        case Cards(cards):
+            parts, leads = _cards(cards, width) if cards else [], False
         case Table():
-            above = [Spacer(1, 6), Text(escape(block.caption), small), Spacer(1, 2)]
+            above = [Spacer(1, 6), Text(escape(block.caption), _small(styles)), Spacer(1, 2)]
             grid, least_height = printed(block, width)
             return _Piece([*above, grid, Spacer(1, 6)], _height(above, width) + least_height)
-        case Figure(name, caption):
-            image = Image(str(figures / f"{name}.png"))
-            scale = min(width, image.imageWidth * 72 / 300) / image.imageWidth
-            image.drawWidth *= scale
-            image.drawHeight *= scale
-            parts = [Spacer(1, 8), image, Text(escape(caption), small)]
-            return _Piece([KeepTogether(parts)], _height(parts, width))
+        case Figure():
+            parts, leads = _figure(block, figures, styles, width), False
+    return _Piece(parts, _height(parts, width), leads)
+
+
+def _small(styles: Any) -> Any:
+    """The look of captions."""
+    return styles["BodyText"].clone("small", fontSize=8, textColor="#4a4a4a", leading=10)
+
+
+def _figure(block: Figure, figures: Path, styles: Any, width: float) -> list[Any]:
+    """The drawing, as wide as the page if it is not too high then, and its caption."""
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import Image, Spacer
+    from reportlab.platypus import Paragraph as Text
+
+    image = Image(str(figures / f"{block.name}.png"))
+    below = Text(escape(block.caption), _small(styles))
+    room = A4[1] - 2 * TOP - 40 - _height([below], width)
+    scale = min(width / image.imageWidth, room / image.imageHeight)
+    image.drawWidth *= scale
+    image.drawHeight *= scale
+    return [Spacer(1, 8), image, below]
+
+
+def _contents(headings: Sequence[str], styles: Any, width: float) -> _Piece:
+    """Links to the sections, in two columns."""
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Spacer
+
+    links = [f'<a href="#{anchor(each)}" color="#0b5394">{escape(each)}</a>' for each in headings]
+    half = -(-len(links) // 2)
+    style = styles["BodyText"].clone("link", fontSize=8.5, leading=11, spaceBefore=0)
+    cells = [Text(link, style) for link in links] + [""] * (2 * half - len(links))
+    rows = list(zip(cells[:half], cells[half:], strict=True))
+    parts = [Text("Contents", styles["Heading2"]), _grid(rows, [width / 2] * 2), Spacer(1, 6)]
+    return _Piece(parts, _height(parts, width))
+
+
+def _grid(rows: Sequence[Sequence[Any]], widths: Sequence[float]) -> Any:
+    """Cells without lines between them."""
+    from reportlab.platypus import Table as Grid
+
+    grid = Grid(rows, colWidths=widths, hAlign="LEFT")
+    sides = ("TOPPADDING", "BOTTOMPADDING", "LEFTPADDING")
+    grid.setStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *((s, (0, 0), (-1, -1), 1) for s in sides)])
+    return grid
+
+
+def _cards(cards: Sequence[Card], width: float) -> list[Any]:
+    """The cards beside each other, each with its verdict's colour at its left."""
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Spacer
+    from reportlab.platypus import Table as Grid
+
+    style = ParagraphStyle("card", fontName="Helvetica", fontSize=8.5, leading=11)
+    texts = []
+    for card in cards:
+        verdict = f'<font color="{card.color}"><b>{escape(card.verdict)}</b></font>'
+        lines = [f"{escape(card.name)}: {verdict}", *map(escape, (card.claim, *card.lines))]
+        texts.append(Text("<br/>".join(lines), style))
+    grid = Grid([texts], colWidths=[width / len(texts)] * len(texts), hAlign="LEFT")
+    bars = [
+        ("LINEBEFORE", (place, 0), (place, 0), 3, card.color) for place, card in enumerate(cards)
+    ]
+    grid.setStyle(
+        [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 8), *bars]
+    )
+    return [Spacer(1, 6), grid, Spacer(1, 6)]
 
 
 def _height(parts: Sequence[Any], width: float) -> float:
@@ -96,83 +184,3 @@ def _height(parts: Sequence[Any], width: float) -> float:
 def _number_page(canvas: Any, document: Any) -> None:
     canvas.setFont("Helvetica", 8)
     canvas.drawCentredString(document.pagesize[0] / 2, TOP / 2, str(document.page))
-
-
-def printed(table: Table, width: float) -> tuple[Any, float]:
-    """Lay a table out on a page that is so wide between its margins.
-
-    Returns:
-        The grid, and the height of its head and first rows, which a page must have room for.
-    """
-    from reportlab.lib import colors
-    from reportlab.platypus import Table as Grid
-
-    headings, cells, texts = table.headings(), table.cells(), table.text_columns()
-    widths = column_widths(list(zip(headings, *cells, strict=True)), width)
-    rows = [[_cell(name, text=t, bold=True) for name, t in zip(headings, texts, strict=True)]]
-    rows += [[_cell(v, text=t) for v, t in zip(row, texts, strict=True)] for row in cells]
-    grid = Grid(rows, colWidths=widths, repeatRows=1, hAlign="LEFT")
-    grid.setStyle(
-        [
-            ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
-            ("VALIGN", (0, 1), (-1, -1), "TOP"),
-            ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.gray),
-            ("LINEBELOW", (0, 1), (-1, -1), 0.2, colors.lightgrey),
-            ("TOPPADDING", (0, 0), (-1, -1), 1),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
-            ("LEFTPADDING", (0, 0), (-1, -1), PADDING),
-            ("RIGHTPADDING", (0, 0), (-1, -1), PADDING),
-            ("NOSPLIT", (0, 0), (0, min(KEPT, len(cells)))),
-            ("NOSPLIT", (0, max(0, len(rows) - KEPT)), (0, -1)),
-        ]
-    )
-    grid.wrap(width, 1e6)  # fills in the heights
-    return grid, sum(grid._rowHeights[: KEPT + 1])
-
-
-def column_widths(columns: Sequence[Sequence[str]], width: float) -> list[float]:
-    """Widths of columns (heading and cells of each) that fit the page: the texts' where they can.
-
-    Otherwise headings wrap, then the widest columns shrink to one width, so that numbers stay on
-    one line; if even the longest words do not fit side by side, the longest of them are broken.
-    """
-    unwrapped = [_needed(column) for column in columns]
-    if sum(unwrapped) <= width:
-        return unwrapped
-    longest_words = [_needed(" ".join(column).split() or [""]) for column in columns]
-    one_line = [_needed([*heading.split(), *cells]) for heading, *cells in columns]
-    ends = list(zip(longest_words, one_line, strict=True))
-    if sum(longest_words) >= width:
-        ends = [(0.0, word) for word in longest_words]
-
-    def limited(widest: float) -> list[float]:
-        return [max(low, min(high, widest)) for low, high in ends]
-
-    low, high = 0.0, width
-    for _ in range(40):  # halves the range of the widest width
-        widest = (low + high) / 2
-        if sum(limited(widest)) > width:
-            high = widest
-        else:
-            low = widest
-    return limited(low)
-
-
-def _needed(texts: Sequence[str]) -> float:
-    from reportlab.pdfbase.pdfmetrics import stringWidth
-
-    widths = [float(stringWidth(text, "Helvetica-Bold", SIZE)) for text in texts]
-    return max(widths) + 2 * PADDING + 0.5  # rounding must not wrap a line
-
-
-def _cell(value: str, *, text: bool, bold: bool = False) -> Any:
-    from reportlab.lib.enums import TA_LEFT, TA_RIGHT
-    from reportlab.lib.styles import ParagraphStyle
-    from reportlab.platypus import Paragraph
-
-    font = "Helvetica-Bold" if bold else "Helvetica"
-    side = TA_LEFT if text else TA_RIGHT
-    sizes = {"fontSize": SIZE, "leading": SIZE + 1.5}
-    style = ParagraphStyle("cell", fontName=font, alignment=side, **sizes)
-    together = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", value)
-    return Paragraph(escape(together), style)

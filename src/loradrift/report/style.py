@@ -1,17 +1,13 @@
 """How all figures look: colours that colour-blind readers tell apart, and that print well."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from loradrift.files import write_atomic
 from loradrift.report.blocks import Figure
-from loradrift.runs import TASK_LABELS
 
 ARM_COLORS = {"control": "#D55E00", "treatment": "#0072B2"}
 """Side of a comparison -> colour (Okabe & Ito 2008)."""
@@ -22,11 +18,10 @@ METHODS = {
     "pissa": "PiSSA", "head_only": "head only",
 }  # fmt: skip
 
-_task_labels: ContextVar[Mapping[str, str]] = ContextVar("task_labels", default=TASK_LABELS)
-
 DPI = 300  # of the bitmaps
+WIDTH = 7.2  # inches: the whole width of a page, for every figure
 SETTINGS = {
-    "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "font.size": 9, "axes.titlesize": 9.5, "axes.titleweight": "bold",
     "xtick.labelsize": 8, "ytick.labelsize": 8,
     "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
@@ -37,35 +32,16 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@contextmanager
-def labelled(runs: pd.DataFrame) -> Iterator[None]:
-    """Write tasks in figures as these runs' ``task_label`` does, which old tables do not have."""
-    own = dict(zip(runs["task"], runs.get("task_label", []), strict=False))
-    token = _task_labels.set(TASK_LABELS | own)
-    try:
-        yield
-    finally:
-        _task_labels.reset(token)
-
-
-def task_label(task: str) -> str:
-    """How a task is written in a figure."""
-    return _task_labels.get().get(task, task)
-
-
 def method_label(method: str) -> str:
     """How a method is written in figures and texts."""
     return METHODS.get(method, method)
 
 
 @contextmanager
-def canvas(
-    num_panels: int, *, width: float = 2.55, height: float = 2.6, columns: int = 3
-) -> Iterator[Any]:
-    """A figure with panels in rows, in the project's style; closed afterwards.
+def canvas(num_panels: int, *, height: float = 2.6, columns: int = 3) -> Iterator[Any]:
+    """A figure with panels in rows, as wide as a page, in the project's style; closed afterwards.
 
-    Width and height are a panel's, in inches: three fill a page at nearly their own size. One
-    alone is wider, for its legend.
+    The height is a panel's, in inches.
     """
     import matplotlib as mpl
 
@@ -74,7 +50,7 @@ def canvas(
 
     columns = min(columns, num_panels)
     rows = -(-num_panels // columns)
-    size = max(3.6, width * columns), height * rows
+    size = WIDTH, height * rows
     with mpl.rc_context(SETTINGS):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for left_over in axes.flat[num_panels:]:
@@ -115,7 +91,7 @@ def draw_panels(
     columns: int = 4,
     color_bar: str = "",
 ) -> Figure:
-    """Draw and save a figure with a panel for each task.
+    """Draw and save a figure with a panel for each task, which its title names.
 
     The legend has so many columns where the figure is wide enough; ``color_bar`` labels a bar for
     what ``draw`` returns.
@@ -123,7 +99,7 @@ def draw_panels(
     with canvas(len(tasks)) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             image = draw(axes, task)
-            axes.set_title(task_label(task))
+            axes.set_title(task)
         finish_panels(figure, panels, columns=columns)
         if color_bar:
             figure.set_layout_engine("compressed")  # squares, side by side

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from loradrift.report.blocks import cell_text
+from loradrift.report.blocks import cell_text, in_words
 
 
 def print_table(frame: pd.DataFrame, title: str, *, groups: int = 0) -> None:
@@ -18,8 +18,8 @@ def print_table(frame: pd.DataFrame, title: str, *, groups: int = 0) -> None:
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
     table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(str(name), overflow="fold")  # no figure is cut
+    for name in in_words(frame.columns):
+        table.add_column(name, overflow="fold")  # no figure is cut
     before: list[str] = []
     for row in frame.itertuples(index=False):
         cells = list(map(cell_text, row))

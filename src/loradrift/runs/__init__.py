@@ -2,9 +2,9 @@
 
 from loradrift.runs.cell import Cell, CellBusyError, finished_run, open_cell, open_run, record_loss
 from loradrift.runs.reading import read_record
-from loradrift.runs.record import TASK_LABELS, RunRecord, Status
+from loradrift.runs.record import TASK_LABELS, RunRecord, Status, labelled_task
 
 __all__ = [
-    "TASK_LABELS", "Cell", "CellBusyError", "RunRecord", "Status", "finished_run", "open_cell",
-    "open_run", "read_record", "record_loss",
+    "TASK_LABELS", "Cell", "CellBusyError", "RunRecord", "Status", "finished_run", "labelled_task",
+    "open_cell", "open_run", "read_record", "record_loss",
 ]  # fmt: skip

@@ -25,6 +25,16 @@ TASK_LABELS = {"sst2": "SST-2", "mrpc": "MRPC", "rte": "RTE", "squad_v2": "SQuAD
 """Labels of the tasks in records of schema 1, which do not hold them."""
 
 
+def labelled_task(label: str, *, generated: bool, head: bool = True) -> str:
+    """How a task is written whose rows are ``generated``, or not.
+
+    One with a ``head`` is named after its data set, which generated rows only resemble.
+    """
+    if not generated:
+        return label
+    return f"{label}-like (generated)" if head else f"{label} (generated)"
+
+
 class Status(StrEnum):
     """How a run ended, or that it has not."""
 
@@ -109,9 +119,10 @@ class RunRecord:
 
     @property
     def task_label(self) -> str:
-        """How a report writes the task."""
-        name = str(self.coordinates["task"])
-        return str(self.task.get("label", TASK_LABELS.get(name, name)))
+        """How figures, tables and pages write the task: never as if generated rows were others."""
+        name, source = str(self.coordinates["task"]), self.config.get("data", {}).get("name")
+        label = str(self.task.get("label", TASK_LABELS.get(name, name)))
+        return labelled_task(label, generated=source == "embedded", head=self.has_head)
 
     @property
     def higher_is_better(self) -> bool:

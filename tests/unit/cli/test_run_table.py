@@ -44,7 +44,7 @@ def test_seeds_are_one_row_with_mean_and_deviation(note, printed):
     [row] = [line for line in out.splitlines() if "lora" in line]
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [
-        "sst2", "lora", "1,2", "accuracy 85.00 ± 7.07", "1,234", "1,500", "2.00 GiB", "15.0 s",
+        "SST-2", "lora", "1,2", "accuracy 85.00 ± 7.07", "1,234", "1,500", "2.00 GiB", "15.0 s",
     ]  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from reportlab.platypus import CondPageBreak
 from loradrift.analysis.drift import figures
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
+from loradrift.analysis.drift.ratio_figures import hypothesis
 from loradrift.analysis.weights import figures as weight_figures
 from loradrift.report import style
 from loradrift.report.blocks import Heading, Paragraph, Table
-from loradrift.report.pdf import KEPT, _flow, _piece, column_widths, printed
+from loradrift.report.pdf import _flow, _piece
+from loradrift.report.pdf_tables import KEPT, column_widths, printed
 from loradrift.report.style import canvas, few_ticks, finish_panels, ratio_axis, save
 
 PRINTED = style.DPI  # before a test makes it smaller
@@ -48,7 +50,7 @@ def test_each_hypothesis_shows_its_margin_and_its_whole_interval(interval):
     wider = {"verdict_lower": lower and lower / 2, "verdict_upper": upper and upper * 2}
     outcome = Outcome(**claim, ratio_lower=lower, ratio_upper=upper, **wider)
     with canvas(1) as (_, [axes]):
-        figures.hypothesis(axes, outcome)
+        hypothesis(axes, outcome)
         low, high = axes.get_xlim()
         assert low < min(0.97, (lower or 2) / 2) and high > max(1, 2 * (upper or 0))
         assert any(list(line.get_xdata()) == [0.97, 0.97] for line in axes.lines)
@@ -161,4 +163,4 @@ def test_which_columns_hold_words_and_how_they_are_headed():
     frame = pd.DataFrame([kinds | {"holds": True, "seed": 3}])
     assert Table(frame, "All kinds.").text_columns() == [True, False, False, False, True, False]
     table = Table(pd.DataFrame(columns=["p_holm", "method.optim.warmup_ratio"]), "")
-    assert table.headings() == ["p holm", "method.optim.warmup_ratio"]
+    assert table.headings() == ["p holm", "warmup ratio"]

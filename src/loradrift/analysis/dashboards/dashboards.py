@@ -13,12 +13,14 @@ from typing import Any
 from loradrift.analysis.dashboards import DashboardsConfig
 from loradrift.analysis.dashboards.layout import Contents, build
 from loradrift.analysis.drift.arms import Arms
-from loradrift.analysis.drift.hypothesis_data import outcome_table, read_outcomes
+from loradrift.analysis.drift.hypothesis_data import for_readers, outcome_table, read_outcomes
 from loradrift.analysis.drift.records import choose_study
+from loradrift.analysis.labels import task_labels, with_labels
 from loradrift.analysis.tables import read_tables
 from loradrift.config import UserError
 from loradrift.config.studies import phase_folder
 from loradrift.files import write_atomic, write_json
+from loradrift.report.blocks import in_words
 
 AGAIN = "python analyze.py"
 
@@ -36,16 +38,21 @@ def collect(settings: DashboardsConfig) -> Contents:
     results, study = Path(config.results), choose_study(Path(config.runs), config.study)
     names = ["summary", "layers", "frontier", "runs", "compared"]
     read = read_tables(results / "drift_analysis", names, AGAIN)
+    labels = task_labels(read["runs"])
     outcomes = read_outcomes(results / "hypotheses.json", f"{AGAIN} analysis=hypotheses")
     layers = sorted(map(int, read["layers"]["layer"].unique()))
-    tables = {name: read[name] for name in ("summary", "layers", "frontier")}
-    tables["hypotheses"] = outcome_table(outcomes)
+    tables = {name: with_labels(read[name], labels) for name in ("summary", "layers", "frontier")}
+    tables["hypotheses"] = outcome_table(for_readers(outcomes, labels))
     figures = sorted((results / "figures").glob("*.png"))
     searched: list[str] = []
     search = results / "search" / study
     if (search / "trials.parquet").is_file():
-        found = read_tables(search, ["trials", "coordinates", "edges"], f"{AGAIN} analysis=search")
-        tables |= {"search_trials": found["trials"], "search_edges": found["edges"]}
+        found = read_tables(
+            search, ["summary", "trials", "coordinates", "edges"], f"{AGAIN} analysis=search"
+        )
+        searches = task_labels(found["summary"])
+        for name in ("trials", "edges"):
+            tables[f"search_{name}"] = with_labels(found[name], searches)
         searched = list(dict.fromkeys(found["coordinates"]["key"]))
         figures += sorted((search / "figures").glob("*.png"))
     return Contents(
@@ -126,7 +133,8 @@ def log_results(settings: DashboardsConfig, contents: Contents) -> Any:
         for name, table in contents.tables.items():
             # W&B's tables want columns of one kind each: text, unless all are numbers
             words = dict.fromkeys(table.select_dtypes(exclude="number").columns, str)
-            run.log({f"tables/{name}": wandb.Table(dataframe=table.astype(words))})
+            shown = table.astype(words).set_axis(in_words(table), axis=1)
+            run.log({f"tables/{name}": wandb.Table(dataframe=shown)})
             path = folder / "tables" / f"{name}.csv"
             with write_atomic(path) as temporary:
                 table.to_csv(temporary, index=False)

@@ -138,7 +138,7 @@ def _media(figures: Iterable[str], *names: str) -> Any:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    shown = table[["claim", "ratio", "95 % from", "to", "p Holm", "verdict"]]
+    shown = table[["claim", "ratio", "95 % interval", "p", "verdict"]]
     rows = [list(shown.columns), ["---"] * len(shown.columns)]
     for values in shown.itertuples(index=False):
         rows.append([cell_text(value).replace("|", "\\|") for value in values])

@@ -1,7 +1,7 @@
 """The figures about drift: tables go in, axes are drawn."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.hypotheses import Outcome, Verdict
+from loradrift.analysis.drift.ratio_figures import draw_hypotheses, draw_ratio
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 from loradrift.report.blocks import Figure
 from loradrift.report.figures import Drawers
-from loradrift.report.style import (
-    canvas,
-    draw_panels,
-    few_ticks,
-    from_zero,
-    ratio_axis,
-    save,
-    task_label,
-)
-
-VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
+from loradrift.report.style import draw_panels, few_ticks, from_zero
 
 
 def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -109,94 +99,6 @@ def signed(value: float, limit: float) -> str:
     return sign + text[1:].removeprefix("0") if float(text) else "0"
 
 
-def hypothesis(axes: Any, outcome: Outcome) -> None:
-    """One hypothesis' ratio with its intervals, the side where it holds, and the verdict."""
-    claim = outcome.hypothesis
-    pairs = [
-        (outcome.verdict_lower, outcome.verdict_upper),
-        (outcome.ratio_lower, outcome.ratio_upper),
-    ]
-    shown: list[tuple[float, float]] = []
-    says = str(outcome.verdict)
-    if outcome.tasks_disagree:
-        says += "\ntasks disagree"
-        for ratio in outcome.task_ratios.values():
-            axes.plot(ratio, 0, "D", color="white", mec="black", ms=5)
-    elif outcome.ratio is not None:
-        axes.plot(outcome.ratio, 0, "D", color="white", mec="black", ms=6)
-        says += f"\n{outcome.ratio:.3g} times"
-        shown = [(low, high) for low, high in pairs if low is not None and high is not None]
-    # In front: a short interval stays visible inside the diamond.
-    for interval, width in zip(shown, (0.8, 2.0), strict=False):
-        axes.plot(interval, [0, 0], "|-", color="black", lw=width, ms=8, mew=1.2)
-    if shown:
-        says += "\n{:.3g} to {:.3g}".format(*shown[-1])
-    ratios = outcome.task_ratios.values() if outcome.tasks_disagree else [outcome.ratio or 1.0]
-    ends = [1.0, claim.margin, *ratios, *(end for pair in shown for end in pair)]
-    ratio_axis(axes, min(ends), max(ends))
-    low, high = axes.get_xlim()
-    holds = (claim.margin, high) if claim.direction == "at least" else (low, claim.margin)
-    axes.axvspan(*holds, color="#009E73", alpha=0.12, lw=0)
-    axes.axvline(claim.margin, color="black", ls="--", lw=1)
-    axes.axvline(1, color="gray", lw=0.8)
-    color = VERDICT_COLORS.get(outcome.verdict, "#444444")
-    axes.annotate(says, (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=8, color=color)
-    axes.set(ylim=(-1, 1), yticks=[])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("ratio (log scale)", fontsize=8)
-    axes.set_title(f"{claim.name}: {claim.claim}", loc="left", fontsize=8.5)
-
-
-def _draw_ratio(tables: DriftTables, folder: Path) -> Figure:
-    """How far the treatment drifts against the control, per task, on a log scale."""
-    summary, arms = tables.summary, tables.arms
-    with canvas(1, width=6.4, height=1.1 + 0.55 * len(summary)) as (figure, [axes]):
-        rows: Any = summary.itertuples()
-        ends = [1.0, 0.8, 1.25, *np.exp(tables.reduction["log_ratio"])]
-        for place, row in enumerate(rows):
-            seeds = np.exp(_of(tables.reduction, row.task)["log_ratio"])
-            spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else np.zeros(1)
-            dots = {"color": arms.treatment.color, "alpha": 0.8, "mec": "white", "mew": 0.5}
-            axes.plot(seeds, place + spread + 0.24, "o", **dots)
-            interval = [[row.ratio - row.ratio_lower], [row.ratio_upper - row.ratio]]
-            known = np.isfinite(interval).all()
-            drawn = interval if known else None
-            axes.errorbar(row.ratio, place, xerr=drawn, fmt="D", color="black", capsize=3, ms=5)
-            ends += [row.ratio_lower, row.ratio_upper] if known else []
-        ratio_axis(axes, min(ends), max(ends))
-        axes.axvline(1, color="black", lw=0.8)
-        axes.axvline(0.8, color="gray", lw=0.8, ls="--")
-        axes.annotate(
-            "hypothesis: below 0.8", (0.8, 1), xycoords=("data", "axes fraction"), ha="right",
-            va="bottom", fontsize=7, color="gray",
-        )  # fmt: skip
-        axes.set_yticks(range(len(summary)), [task_label(task) for task in summary["task"]])
-        label = f"drift of {arms.treatment.label} / drift of {arms.control.label} (log scale)"
-        axes.set(ylim=(len(summary) - 0.4, -0.5), xlabel=label)
-        save(figure, folder, "drift_ratio")
-    control, treatment = (arm.label for arm in arms)
-    return Figure(
-        "drift_ratio",
-        f"How many times as far {treatment} drifts as {control}: mean drift over layers at the "
-        "last step, on a log scale, so that half and double are as far from 1. Diamonds: geometric "
-        "mean over seeds with its 95 % t interval (the probe's rows held fixed); dots: seeds. Left "
-        f"of 1, {treatment} drifts less.",
-    )
-
-
-def _draw_hypotheses(outcomes: Sequence[Outcome], folder: Path) -> Figure:
-    with canvas(len(outcomes), width=6.4, height=1.0, columns=1) as (figure, panels):
-        for axes, outcome in zip(panels, outcomes, strict=True):
-            hypothesis(axes, outcome)
-        save(figure, folder, "hypotheses")
-    return Figure(
-        "hypotheses",
-        "Ratios, treatment to control, with their 95 % intervals over seeds (thick) and the 99 % "
-        "ones from which the verdicts are read (thin), each on a log scale of its own. Dashed: the "
-        "margin; shaded: where the hypothesis holds.",
-    )
-
-
 PLOTS: dict[str, tuple[Callable[[Any, DriftTables, str], Any], str]] = {
     "layer_profiles": (
         layer_profile,
@@ -241,10 +143,10 @@ def _draw(name: str, tables: DriftTables, folder: Path) -> Figure:
 
 
 DRIFT: Drawers = {
-    "drift_ratio": _draw_ratio,
+    "drift_ratio": draw_ratio,
     **{name: partial(_draw, name) for name in PLOTS},
 }
 """The figures of :class:`DriftTables`."""
 
-HYPOTHESES: Drawers = {"hypotheses": _draw_hypotheses}
+HYPOTHESES: Drawers = {"hypotheses": draw_hypotheses}
 """The figure of the hypotheses' outcomes."""

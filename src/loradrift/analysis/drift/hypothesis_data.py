@@ -1,7 +1,7 @@
 """What the tables say to each hypothesis."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from loradrift.analysis.drift.learned import not_learned
 from loradrift.analysis.drift.rounding import rounding_variance
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.analysis.drift.verdicts import decide
+from loradrift.analysis.labels import spelt, task_labels
 from loradrift.config import UserError
+from loradrift.report.blocks import cell_text, interval_text, p_text
 from loradrift.statistics import Variance
 from loradrift.statistics.values import Array
 
@@ -57,7 +59,9 @@ def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
             ),
         }
     outcomes = decide(evidence, hypotheses_about(arms), seed)
-    return [_without_unlearned(outcome, unlearned) for outcome in outcomes]
+    labels = task_labels(tables.runs)
+    names = [labels[task] for task in unlearned]
+    return [_without_unlearned(outcome, names) for outcome in outcomes]
 
 
 def _without_unlearned(outcome: Outcome, unlearned: Sequence[str]) -> Outcome:
@@ -123,20 +127,40 @@ def read_outcomes(path: Path, command: str) -> list[Outcome]:
         raise UserError(f"{path} is damaged ({error!r}): `{command}` makes it again") from None
 
 
+def for_readers(outcomes: Sequence[Outcome], labels: Mapping[str, str]) -> list[Outcome]:
+    """The outcomes with labels for tasks."""
+    return [
+        replace(
+            outcome,
+            task_ratios={labels.get(task, task): x for task, x in outcome.task_ratios.items()},
+            note=spelt(outcome.note, labels),
+        )
+        for outcome in outcomes
+    ]
+
+
 def outcome_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """One row per hypothesis, for the terminal and the report: ratios, and the verdict's p."""
-    shown = {
-        "ratio": "ratio", "ratio_lower": "95 % from", "ratio_upper": "to",
-        "verdict_lower": "99 % from", "verdict_upper": "to ", "p_of_verdict": "p Holm",
-    }  # fmt: skip
+    """One row per hypothesis, for the terminal and the report: ratios, and the verdict's p.
+
+    No mean is shown of tasks that disagree, but each task's ratio.
+    """
     rows = []
     for outcome in outcomes:
-        row: dict[str, Any] = {"hypothesis": outcome.hypothesis.name}
-        row["claim"] = outcome.hypothesis.claim
-        hidden = outcome.tasks_disagree  # no mean answers for tasks that disagree
-        row |= {
-            title: None if hidden and not name.startswith("p_") else getattr(outcome, name)
-            for name, title in shown.items()
+        hidden, each = outcome.tasks_disagree, ratios_text(outcome)
+        row = {
+            "hypothesis": outcome.hypothesis.name,
+            "claim": outcome.hypothesis.claim,
+            "ratio": each if hidden else cell_text(outcome.ratio),
+            "95 % interval": interval_text(outcome.ratio_lower, outcome.ratio_upper),
+            "99 % interval": interval_text(outcome.verdict_lower, outcome.verdict_upper),
+            "p": p_text(outcome.p_of_verdict),
+            "verdict": str(outcome.verdict),
+            "note": outcome.note,
         }
-        rows.append(row | {"verdict": str(outcome.verdict), "note": outcome.note})
+        rows.append(row | dict.fromkeys(["95 % interval", "99 % interval"] if hidden else [], "-"))
     return pd.DataFrame(rows)
+
+
+def ratios_text(outcome: Outcome) -> str:
+    """Each task's ratio."""
+    return ", ".join(f"{task} {ratio:.3g}" for task, ratio in outcome.task_ratios.items())

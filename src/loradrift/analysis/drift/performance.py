@@ -9,6 +9,7 @@ import pandas as pd
 from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.commands import overrides
 from loradrift.analysis.drift.pairing import Pair
+from loradrift.analysis.drift.provenance import made_of
 from loradrift.config import UserError
 
 
@@ -93,5 +94,5 @@ def run_table(runs: Sequence[Run], trained_longer: Sequence[bool]) -> pd.DataFra
             "trainable": record.parameters.get("trainable"), "overrides": overrides(run),
             "commit": record.git.get("commit"), "device": record.device, "score": score,
         }  # fmt: skip
-        rows.append(row | record.metrics | record.performance)
+        rows.append(row | made_of(run) | record.metrics | record.performance)
     return pd.DataFrame(rows).astype({"score": float})

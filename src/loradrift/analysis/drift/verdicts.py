@@ -24,6 +24,7 @@ import numpy as np
 
 from loradrift.analysis.drift.contrasts import Side, by_task, over_tasks
 from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence, Hypothesis, Outcome, Verdict
+from loradrift.report.blocks import p_says
 from loradrift.statistics import (
     Interval,
     adjust,
@@ -181,10 +182,9 @@ def _compare(
     }
     notes = [shown.note]
     if disagree:
-        each = ", ".join(f"{task} {ratio:.3g}" for task, ratio in ratios.items())
         notes.append(
-            f"tasks disagree (p = {difference.p:.2g}; ratios {each}): no mean answers for all, and "
-            "a verdict has to hold in each"
+            f"tasks disagree ({p_says(difference.p)}): no mean answers for all, and a verdict "
+            "has to hold in each"
         )
     outcome = Outcome(
         hypothesis=hypothesis,

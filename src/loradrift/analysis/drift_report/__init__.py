@@ -30,4 +30,4 @@ class HypothesesConfig(AnalyzeConfig):
 
 register(Analysis("drift", AnalyzeDriftConfig, "tables:tabulate", "page:write"))
 register(Analysis("report", ReportConfig, "tables:read", "page:write"))
-register(Analysis("hypotheses", HypothesesConfig, "tables:find", "tables:decide"))
+register(Analysis("hypotheses", HypothesesConfig, "tables:find", "tables:show"))

@@ -26,8 +26,6 @@ def task_words(tables: DriftTables) -> dict[str, str]:
 
 def fairness_blocks(tables: DriftTables) -> list[Block]:
     """What was learned, what differs between the arms, and what each run was trained with."""
-    labels = {arm.name: arm.label for arm in tables.arms}
-    budget = tables.budget.drop(columns=["shortened", "trained_longer"]).replace({"method": labels})
     differs = tables.arms.labelled(tables.differences)
     return [
         Heading("What was learned"),
@@ -44,7 +42,7 @@ def fairness_blocks(tables: DriftTables) -> list[Block]:
             "Every setting that is not the same in both arms, or in all seeds of one (over seeds).",
         ),
         Table(
-            budget.assign(counted=budget["counted"].map({True: "yes", False: "no"})),
+            _budget(tables),
             "The training budget. A batch is rows x micro-batches x devices. Rows that were not "
             "counted follow from the configuration, in which every batch is full. Runs are "
             "compared at equal rows seen.",
@@ -52,12 +50,27 @@ def fairness_blocks(tables: DriftTables) -> list[Block]:
     ]
 
 
+def _budget(tables: DriftTables) -> pd.DataFrame:
+    budget = tables.arms.labelled(tables.budget)
+    dumps = zip(budget["dump_before"], budget["dump_after"], strict=True)
+    shown = budget.assign(
+        counted=budget["counted"].map({True: "yes", False: "no"}),
+        dumps=[" and ".join(dict.fromkeys(map(str, around))) for around in dumps],
+    )
+    names = {
+        "rows_seen": "rows seen", "tokens_seen": "tokens seen", "compared_step": "compared at step",
+        "compared_rows": "compared at rows", "dumps": "dumps there", "best_step": "best step",
+    }  # fmt: skip
+    kept = ["task", "method", "seed", "steps", "batch", "epochs", "counted", *names]
+    return shown[kept].rename(columns=names)
+
+
 def _learned(tables: DriftTables) -> pd.DataFrame:
     table = tables.arms.labelled(tables.learned)
     ends = zip(table["ci_lower"], table["ci_upper"], strict=True)
     words = table["learned"].map({True: "yes", False: "no"}).astype(object)
     shown = table.assign(learned=words.where(table["learned"].notna(), "not judged"))
-    shown.insert(4, "95 %", [interval_text(low, high) for low, high in ends])
+    shown.insert(5, "95 % interval", [interval_text(low, high) for low, high in ends])
     return shown.drop(columns=["ci_lower", "ci_upper", "why_not_judged"])
 
 

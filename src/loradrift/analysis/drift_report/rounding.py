@@ -75,7 +75,8 @@ def _table(tables: DriftTables) -> Table:
 def _command(tables: DriftTables, task: str) -> str:
     """What makes the copies of a task's first runs."""
     first = tables.runs[tables.runs["task"] == task].iloc[0]
+    typed = first.get("typed", task)
     methods = [f"{each} seed={first['seed']} {first['overrides']}" for each in tables.arms.typed]
     return "`, `".join(
-        f"python train.py -m task={task} {method} trainer.rounding=1,2" for method in methods
+        f"python train.py -m task={typed} {method} trainer.rounding=1,2" for method in methods
     )

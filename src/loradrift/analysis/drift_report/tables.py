@@ -10,6 +10,7 @@ from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.hypotheses import Outcome, hypotheses_about
 from loradrift.analysis.drift.hypothesis_data import (
     decide_tables,
+    for_readers,
     outcome_table,
     outcomes_json,
     read_outcomes,
@@ -17,6 +18,8 @@ from loradrift.analysis.drift.hypothesis_data import (
 from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import DriftTables, compare_runs
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, HypothesesConfig, ReportConfig
+from loradrift.analysis.drift_report.answer import answer
+from loradrift.analysis.labels import labelled, spelt, task_labels
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
 from loradrift.analysis.weights.figures import WEIGHTS
@@ -37,6 +40,17 @@ class Findings(NamedTuple):
     self_checks: Sequence[SelfCheck]
     problems: Sequence[str]
 
+    def for_readers(self) -> "Findings":
+        """The same with labels for tasks."""
+        labels = task_labels(self.tables.runs)
+        tables, outcomes = readable(self.tables, self.outcomes)
+        return self._replace(
+            tables=tables,
+            outcomes=outcomes,
+            weights=labelled(self.weights, labels),
+            problems=[spelt(problem, labels) for problem in self.problems],
+        )
+
 
 def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     """Compute and write the tables, from which ``analysis=report`` makes the report.
@@ -53,8 +67,9 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     folder = Path(config.results) / "drift_analysis"
     not_analysed = pd.DataFrame({"not analysed": pairing.problems}, dtype=object)
     write_tables(folder, tables._asdict() | {"not_analysed": not_analysed})
-    write_json(folder / "drift_analysis_results.json", drift_results(tables))
     outcomes = decide(settings, tables)
+    said = {"answer": answer(*readable(tables, outcomes))}
+    write_json(folder / "drift_analysis_results.json", drift_results(tables) | said)
     weights = find_weights(config, pairing, tables)
     return Findings(tables, outcomes, weights, self_checks, pairing.problems)
 
@@ -93,19 +108,43 @@ def read(settings: ReportConfig) -> Findings:
     return Findings(tables, outcomes, weights, self_checks, problems)
 
 
-def find(settings: HypothesesConfig) -> DriftTables:
-    """Compute the tables of drift."""
-    return compare_runs(settings.analysis)[1]
+class Decided(NamedTuple):
+    """The verdicts, and the tables that they are read from."""
+
+    tables: DriftTables
+    outcomes: Sequence[Outcome]
+
+
+def find(settings: HypothesesConfig) -> Decided:
+    """Compute the tables of drift, decide the hypotheses and write the verdicts."""
+    tables = compare_runs(settings.analysis)[1]
+    return Decided(tables, decide(settings, tables))
 
 
 def decide(settings: AnalyzeDriftConfig | HypothesesConfig, tables: DriftTables) -> list[Outcome]:
-    """Decide the hypotheses; write and print the verdicts."""
+    """Decide the hypotheses, and write the verdicts."""
     config = settings.analysis
     outcomes = decide_tables(tables, config.seed)
     write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
-    shown = ["claim", "ratio", "95 % from", "to", "p Holm", "verdict", "note"]
-    print_table(outcome_table(outcomes)[shown], "Hypotheses")
     return outcomes
+
+
+def show(settings: HypothesesConfig, decided: Decided) -> None:
+    """Print the answer and the verdicts."""
+    print_verdicts(*readable(*decided))
+
+
+def readable(tables: DriftTables, outcomes: Sequence[Outcome]) -> tuple[DriftTables, list[Outcome]]:
+    """Both with labels for tasks."""
+    labels = task_labels(tables.runs)
+    return labelled(tables, labels), for_readers(outcomes, labels)
+
+
+def print_verdicts(tables: DriftTables, outcomes: Sequence[Outcome]) -> None:
+    """Print the answer in one sentence, and the verdicts, of tables for readers."""
+    print(answer(tables, outcomes), flush=True)
+    shown = ["claim", "ratio", "95 % interval", "p", "verdict", "note"]
+    print_table(outcome_table(outcomes)[shown], "Hypotheses")
 
 
 def _runs(table: pd.DataFrame) -> set[tuple[str, str, int]]:

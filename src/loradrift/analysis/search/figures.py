@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loradrift.analysis.labels import task_labels
 from loradrift.analysis.search.tables import MIN_TRIALS, SHUFFLES, STATES, TOP, Found, state_of
-from loradrift.report.blocks import Figure
+from loradrift.report.blocks import Figure, in_words
 from loradrift.report.figures import Drawers
-from loradrift.report.style import SETTINGS, canvas, few_ticks, method_label, save, task_label
+from loradrift.report.style import SETTINGS, WIDTH, canvas, few_ticks, method_label, save
 from loradrift.sweeping.best import objective
 
 NO_TIME = "A killed or interrupted trial has no time: when its process ended is not known."
@@ -48,11 +49,12 @@ PLOTS = {
 def _draw(name: str, found: Found, folder: Path) -> list[Figure]:
     """Draw one plot for each search that has trials to show."""
     plot, figures = PLOTS[name], []
+    labels = task_labels(found.tables.summary)
     for study in found.studies:
         trials = study.get_trials(deepcopy=False)
         if any(each.state.name == "COMPLETE" for each in trials):
             _, task, method = study.study_name.split("/")
-            title, file = f"{task_label(task)}, {method_label(method)}", f"{name}_{task}_{method}"
+            title, file = f"{labels[task]}, {method_label(method)}", f"{name}_{task}_{method}"
             shown = [each for each in trials if state_of(each, trials) in plot.states]
             _draw_one(plot, study, shown, title, folder / file)
             figures.append(Figure(file, f"{title}. {plot.caption}"))
@@ -81,7 +83,7 @@ def _draw_one(plot: _Plot, study: Any, trials: list[Any], title: str, path: Path
             axes.set_title(title, fontsize=10)
             axes.xaxis.label.set_size(9)
             axes.yaxis.label.set_size(9)
-            axes.figure.set_size_inches(6.8, 3.2)
+            axes.figure.set_size_inches(WIDTH, 3.2)
             for each in axes.figure.axes:
                 each.set_facecolor("white")
                 each.grid(visible=each is axes and is_timeline, color="#dddddd")
@@ -104,16 +106,17 @@ def _draw_importance(found: Found, folder: Path) -> Figure | None:
     searches: list[Any] = list(found.tables.importance.groupby(["task", "method"], sort=False))
     if not searches:
         return None
-    with canvas(len(searches), columns=2, width=3.9) as (figure, panels):
+    labels = task_labels(found.tables.summary)
+    with canvas(len(searches), columns=2) as (figure, panels):
         for axes, ((task, method), own) in zip(panels, searches, strict=True):
             places = range(len(own))
             axes.barh(places, own["importance"], color="#0072B2", height=0.6)
             axes.vlines(own["chance"], [y - 0.38 for y in places], [y + 0.38 for y in places], "k")
-            axes.set_yticks(places, [key.rpartition(".")[2] for key in own["key"]])
+            axes.set_yticks(places, in_words(own["key"]))
             axes.invert_yaxis()
             axes.set_xlim(0, 1)
             axes.set_xlabel("importance")
-            axes.set_title(f"{task_label(task)}, {method_label(method)}")
+            axes.set_title(f"{labels[task]}, {method_label(method)}")
         save(figure, folder, "search_importance")
     return Figure("search_importance", IMPORTANCE)
 

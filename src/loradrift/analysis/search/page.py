@@ -1,24 +1,27 @@
 """``analysis=search``: what the searches of a study found, and where they should look further."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from loradrift.analysis.labels import task_labels, with_labels
 from loradrift.analysis.search import SearchReportConfig
 from loradrift.analysis.search.figures import NO_TIME, SEARCHES
 from loradrift.analysis.search.tables import MIN_TRIALS, STATES, Found, Searches
 from loradrift.analysis.tables import read_tables
-from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
+from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text, in_words
 from loradrift.report.figures import Figures
 from loradrift.report.html import write_html
+from loradrift.report.style import method_label
 from loradrift.report.terminal import print_table
 
 
 def report(settings: SearchReportConfig, found: Found) -> None:
     """Write figures and page in ``<results>/search/<study>/``; print the summary."""
-    config, tables = settings.analysis, found.tables
+    config, tables = settings.analysis, for_readers(found.tables)
     folder = Path(config.results) / "search" / found.name
     figures = Figures(folder / "figures", config.figures, (SEARCHES, found))
     title = f"Searches of study {found.name}"
@@ -26,7 +29,7 @@ def report(settings: SearchReportConfig, found: Found) -> None:
     print_table(summary_table(tables), title)
     for row in tables.edges.to_dict("records"):
         print(
-            f"edge: {row['task']} {row['method']}: {row['key']}={row['value']} is on the "
+            f"edge: {row['task']}, {row['method']}: {row['key']}={row['value']} is on the "
             f"{row['side']} edge of {row['searched']}, so a better one may lie beyond"
         )
     for line in without_importance(tables):
@@ -34,9 +37,19 @@ def report(settings: SearchReportConfig, found: Found) -> None:
     print(f"report: {folder / 'report.html'}, best values: {folder}/*.yaml", flush=True)
 
 
+def for_readers(tables: Searches) -> Searches:
+    """The tables with labels for tasks and methods."""
+    labels = task_labels(tables.summary)
+    return Searches(*(_labelled(table, labels) for table in tables))
+
+
+def _labelled(table: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    return with_labels(table, labels).assign(method=[*map(method_label, table["method"])])
+
+
 def search_blocks(tables: Searches, figures: Figures) -> list[Block]:
     """Compose the page."""
-    trials = tables.trials.drop(columns="cell")
+    trials = tables.trials.drop(columns="cell").rename(columns={"seconds": "time (s)"})
     return [
         Paragraph(
             "Each method's learning rate and size come from its own search, on validation rows "
@@ -78,15 +91,15 @@ def found_edges(results: Path, study: str | None) -> list[Block]:
     mine = [folder for folder in folders if study in (None, folder.name)]
     if len(mine) != 1:
         return []
-    tables = read_tables(mine[0], ["edges"], "python analyze.py analysis=search")
-    return edge_blocks(tables["edges"])
+    tables = read_tables(mine[0], ["summary", "edges"], "python analyze.py analysis=search")
+    return edge_blocks(_labelled(tables["edges"], task_labels(tables["summary"])))
 
 
 def without_importance(tables: Searches) -> list[str]:
     """Name each search with too few trials to say what mattered."""
     few = tables.summary[tables.summary["complete"] < MIN_TRIALS]
     return [
-        f"{row['task']} {row['method']}: {row['complete']} completed trials are too few to say "
+        f"{row['task']}, {row['method']}: {row['complete']} completed trials are too few to say "
         f"which parameters matter; {MIN_TRIALS} are needed"
         for row in few.to_dict("records")
     ]
@@ -96,8 +109,8 @@ def summary_table(tables: Searches) -> pd.DataFrame:
     """Make the table that the terminal shows."""
     values: dict[Any, list[str]] = defaultdict(list)
     for task, method, number, key, value in tables.coordinates.itertuples(index=False):
-        name = key.rpartition(".")[2]
-        values[task, method, number].append(f"{name}={_four_digits(value)}")
+        [name] = in_words([key])
+        values[task, method, number].append(f"{name} {_four_digits(value)}")
     rows = []
     for row in tables.summary.to_dict("records"):
         has_best = pd.notna(row["best_trial"])
@@ -110,8 +123,8 @@ def summary_table(tables: Searches) -> pd.DataFrame:
             "objective": row["objective"],
             "best": cell_text(row["best_value"], 4),
             "in trial": f"{row['best_trial']}{others}" if has_best else "-",
-            "with": " ".join(best) or "-",
-            "s per trial": cell_text(row["median_seconds"]),
+            "with": ", ".join(best) or "-",
+            "time (s)": cell_text(row["median_seconds"]),
         }
         rows.append(shown)
     return pd.DataFrame(rows).fillna("-")

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,7 @@ from loradrift.analysis.search import SearchReportConfig
 from loradrift.analysis.search.search_storage import open_searches
 from loradrift.analysis.tables import write_tables
 from loradrift.config import UserError
+from loradrift.runs import TASK_LABELS, labelled_task, read_record
 from loradrift.sweeping.best import best_trial, objective, write_best
 
 if TYPE_CHECKING:
@@ -36,8 +38,9 @@ class Searches(NamedTuple):
     """Tables about all searches of a study; each has the columns ``task`` and ``method``."""
 
     summary: pd.DataFrame
-    """``objective``, ``direction``, trials in each state, the best one (the first of equal ones,
-    which so many others ``tied`` with), seconds (of all trials but killed and interrupted ones)."""
+    """``task_label``, ``objective``, ``direction``, trials in each state, the best one
+    (the first of equal ones, which so many others ``tied`` with), seconds (of all trials but killed
+    and interrupted ones)."""
 
     trials: pd.DataFrame
     """One row per trial: ``number``, ``state``, ``value`` (of a pruned one the last it reported),
@@ -123,6 +126,7 @@ def _summary(study: "optuna.Study", trials: pd.DataFrame) -> pd.DataFrame:
     seconds = trials["seconds"].astype(float)
     completed = trials.loc[trials["state"] == "complete", "value"]  # pruned ones have values too
     row = {
+        "task_label": _task_label(study),
         "objective": objective(study),
         "direction": study.direction.name.lower(),
         **{state: counts[state] for state in STATES},
@@ -133,6 +137,17 @@ def _summary(study: "optuna.Study", trials: pd.DataFrame) -> pd.DataFrame:
         "total_seconds": float(sum(seconds.dropna())),
     }
     return pd.DataFrame([row])
+
+
+def _task_label(study: "optuna.Study") -> str:
+    """How the task is written: as a trial's run says, or, if none is left, by its name."""
+    task = study.study_name.split("/")[1]
+    for trial in study.get_trials(deepcopy=False):
+        with suppress(UserError):
+            if record := read_record(Path(trial.user_attrs.get("cell", ""))):
+                return record.task_label
+    source = study.user_attrs.get("facts", {}).get("data.name")
+    return labelled_task(TASK_LABELS.get(task, task), generated=source == "embedded")
 
 
 def _trial_table(trials: list["FrozenTrial"]) -> pd.DataFrame:

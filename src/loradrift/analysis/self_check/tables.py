@@ -38,7 +38,14 @@ def self_check_table(self_checks: Sequence[SelfCheck]) -> pd.DataFrame:
     """One row per self-check."""
     columns = ["measure", "claim", "expected", "measured", "tolerance", "holds"]
     rows = [
-        (p.measure, p.claim, f"{p.expected:.6g}", f"{p.measured:.6g}", p.tolerance, p.holds)
+        (
+            p.measure,
+            p.claim,
+            f"{p.expected:.6g}",
+            f"{p.measured:.6g}",
+            p.tolerance,
+            "yes" if p.holds else "no",
+        )
         for p in self_checks
     ]
     return pd.DataFrame(rows, columns=columns)

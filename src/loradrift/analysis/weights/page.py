@@ -6,11 +6,29 @@ from pathlib import Path
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
+from loradrift.analysis.labels import labelled, task_labels
 from loradrift.analysis.weights import WeightsConfig
 from loradrift.analysis.weights.tables import Weights
-from loradrift.report.blocks import Block, Heading, Paragraph, Table, cell_text
+from loradrift.report.blocks import (
+    Block,
+    Heading,
+    Paragraph,
+    Table,
+    cell_text,
+    interval_text,
+    p_text,
+)
 from loradrift.report.figures import Figures
 from loradrift.report.terminal import print_table
+
+NAMES = {
+    "relative_norm": "update norm",
+    "effective_rank": "effective rank",
+    "stable_rank": "stable rank",
+    "energy_top_1": "energy in top 1",
+    "energy_top_r": "in top r",
+}
+"""How tables write quantities whose names are not words."""
 
 
 def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]:
@@ -36,7 +54,7 @@ def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]
             arms.labelled(directions(summary)), "Means over modules and seeds; random in brackets."
         ),
         Table(
-            arms.labelled(weights.comparison),
+            arms.labelled(_comparison(weights.comparison)),
             f"{arms.minus}, on the same modules: the mean over seeds with its 95 % t interval, and "
             "the exact two-sided sign-flip test with the least p that so many seeds can reach.",
         ),
@@ -44,13 +62,26 @@ def weight_blocks(arms: Arms, weights: Weights, figures: Figures) -> list[Block]
         *figures["drift_against_norm"],
         *figures["forgetting_against_norm"],
         Table(
-            arms.labelled(weights.totals),
+            arms.labelled(weights.totals.drop(columns="typed", errors="ignore")).rename(
+                columns={"relative_norm": "relative update norm"}
+            ),
             "Each run's update over all linear layers, relative to their norm, with its mean drift "
             "and its forgetting: the rise of the next-token loss on neutral text, in nats per "
             "token ('-' where it was not measured). Embeddings and norms, which some methods "
             "change too, are not in the update norm.",
         ),
     ]
+
+
+def _comparison(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Write each quantity in words, its interval in one column, and p."""
+    ends = zip(comparison["ci_lower"], comparison["ci_upper"], strict=True)
+    table = comparison.drop(columns=["ci_lower", "ci_upper", "p_sign_flip", "least_p"]).assign(
+        quantity=[NAMES.get(name, name.replace("_", " ")) for name in comparison["quantity"]]
+    )
+    table["95 % interval"] = [interval_text(*each) for each in ends]
+    table["p"] = [*map(p_text, comparison["p_sign_flip"])]
+    return table.assign(**{"least p": [*map(p_text, comparison["least_p"])]})
 
 
 def left_out(problems: Sequence[str]) -> list[Block]:
@@ -63,14 +94,7 @@ def left_out(problems: Sequence[str]) -> list[Block]:
 
 def sizes(summary: pd.DataFrame) -> pd.DataFrame:
     """Show how much changed and in how many directions, per task and method."""
-    names = {
-        "relative_norm": "update norm",
-        "effective_rank": "effective rank",
-        "stable_rank": "stable rank",
-        "energy_top_1": "energy in top 1",
-        "energy_top_r": "in top r",
-    }
-    return summary[["task", "method", "modules", "seeds", *names]].rename(columns=names)
+    return summary[["task", "method", "modules", "seeds", *NAMES]].rename(columns=NAMES)
 
 
 def directions(summary: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +110,7 @@ def directions(summary: pd.DataFrame) -> pd.DataFrame:
 
 def show(settings: WeightsConfig, weights: Weights) -> None:
     """Print the summary, and where the tables are."""
-    config = settings.analysis
+    config, weights = settings.analysis, labelled(weights, task_labels(weights.totals))
     print_weights(Arms.of(config.control, config.treatment), weights)
     print(f"tables: {Path(config.results) / 'weights'}")
 

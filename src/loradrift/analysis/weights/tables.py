@@ -41,8 +41,9 @@ class Weights(NamedTuple):
     seeds, and its exact test."""
 
     totals: pd.DataFrame
-    """One row per run: the update's norm over all linear layers, relative to theirs, with mean
-    ``drift`` and ``forgetting`` (nats per token; NaN where it was not measured)."""
+    """One row per run, with its ``task_label``: the update's norm over all linear layers,
+    relative to theirs, with mean ``drift`` and ``forgetting`` (nats per token; NaN where it was not
+    measured)."""
 
     not_analysed: pd.DataFrame
     """One line for everything whose weights could not be read."""
@@ -118,6 +119,7 @@ def _totals(modules: pd.DataFrame, tables: DriftTables) -> pd.DataFrame:
     table = table.drop(columns=["change", "whole"]).merge(drift[[*keys, "drift"]], on=keys)
     # Runs of an older version did not measure forgetting.
     losses = [f"forgetting/loss_{when}" for when in ("before", "after")]
-    runs = tables.runs.reindex(columns=[*keys, *losses])
+    runs = tables.runs.reindex(columns=[*keys, "task_label", *losses])
     before, after = (runs[loss].astype(float) for loss in losses)
-    return table.merge(runs[keys].assign(forgetting=after - before), on=keys)
+    own = runs[[*keys, "task_label"]].assign(forgetting=after - before)
+    return table.merge(own, on=keys)

@@ -11,7 +11,7 @@ from loradrift.activations import ActivationReader, ActivationStore, Pooling, Pr
 from loradrift.analysis.drift import layers, token_drift
 from loradrift.analysis.drift.arms import Arms, Run
 from loradrift.analysis.drift.layers import controls, layer_grid, mean_drift_replicates, run_drift
-from loradrift.analysis.drift_report.page import _measures
+from loradrift.analysis.drift_report.sections import by_measure
 from loradrift.runs import RunRecord
 from loradrift.similarity import MEASURES, streaming
 from loradrift.similarity.functional import sufficient_stats
@@ -83,10 +83,10 @@ def test_the_reports_table_shows_it_beside_the_other_forms_of_cka(dumped):
     _, drift = dumped(0, 1)
     table = drift.reset_index().assign(task="sst2", method="lora", seed=1)
     table["compared"] = table["step"] == 1
-    shown = _measures(SimpleNamespace(drift=table, arms=Arms.of())).frame
-    forms = ["cka", "cka_biased", "cka_without_massive", "cka_with_bos"]
-    assert list(shown.columns) == ["task", "method", *forms, "cosine", "cosine_centered"]
-    assert shown["cka_with_bos"].item() == pytest.approx(drift[1, :, "cka_with_bos"].mean())
+    shown = by_measure(SimpleNamespace(drift=table, arms=Arms.of())).frame
+    forms = ["CKA", "CKA biased", "CKA without massive", "CKA with bos"]
+    assert list(shown.columns) == ["task", "method", *forms, "cosine", "cosine centered"]
+    assert shown["CKA with bos"].item() == pytest.approx(drift[1, :, "cka_with_bos"].mean())
 
 
 N, D, LAYERS = 400, 12, ("layer_0", "layer_1")

@@ -77,7 +77,7 @@ def test_a_task_that_neither_arm_learned_takes_no_part(tables):
     outcomes = decide_tables(found)
     for outcome in outcomes[:2]:
         assert (
-            outcome.num_tasks == 1 and "not learned, so without a part in it: rte" in outcome.note
+            outcome.num_tasks == 1 and "not learned, so without a part in it: RTE" in outcome.note
         )
     h2 = found.reduction.query("task == 'sst2'")
     assert len(h2) == 2 and alone[1].num_seeds == 2
@@ -96,7 +96,7 @@ def test_without_any_learned_task_there_is_no_verdict(tables):
     found = tables(sst2=both(0.6, 0.6))
     for outcome in decide_tables(found)[:2]:
         assert outcome.verdict == "no data"
-        assert outcome.note.endswith("sst2; no task is left")
+        assert outcome.note.endswith("SST-2; no task is left")
 
 
 def test_what_cannot_be_judged_says_so_and_takes_part(tables):

@@ -10,7 +10,7 @@ from planted import QUICK, analysed, write_pair, write_run
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.hypothesis_data import _missing, decide_tables
 from loradrift.analysis.drift.results_json import drift_results
-from loradrift.analysis.drift_report import page
+from loradrift.analysis.drift_report import sections
 from loradrift.statistics import equivalence, paired_d, pooled_d
 
 
@@ -101,9 +101,9 @@ def test_effect_sizes_and_descriptions(found):
     ends = np.exp([expected.interval.low, expected.interval.high])
     assert equal["ci_90_ratio"] == pytest.approx(list(ends))
     assert equal["p_value"] == pytest.approx(expected.p) and equal["equal_ratios"] == [0.8, 1.25]
-    sizes, others = page._effects(tables)
-    assert list(sizes.frame)[2:4] == ["d_z", "d_z, Hedges"]
-    assert {"Bonferroni", "Holm", "BH"} <= set(others.frame)
+    sizes, others = sections.effect_sizes(tables)
+    assert list(sizes.frame)[2:4] == ["paired d", "paired d, Hedges"]
+    assert {"p, Bonferroni", "p, Holm", "p, Benjamini-Hochberg"} <= set(others.frame)
     assert "bootstrap" not in " ".join([*others.frame, others.caption])
 
 
@@ -114,7 +114,7 @@ def test_a_score_reached_before_the_first_validation_is_marked(found, tmp_path):
     table = tables.equal_performance.set_index("method")
     assert table["before_first_validation"].to_dict() == {"full_finetune": False, "lora": True}
     assert table.loc["lora", "step"] == 50
-    shown = page._equal_performance(tables)
+    shown = sections.at_equal_performance(tables)
     column = shown.frame.set_index("method")["before the first validation"]
     assert column.to_dict() == {"full fine-tuning": 0, "LoRA": 1}
     assert "before the first validation nobody knows when" in shown.caption

@@ -76,7 +76,7 @@ def test_page_figures_and_best_values_are_there(reported):
         for search in ("sst2_lora", "mrpc_full_finetune"):
             assert (folder / "figures" / f"{name}_{search}.png").stat().st_size > 1000
     assert page.count("<figure>") == 6  # no importance: too few trials
-    assert "sst2 lora: 3 completed trials are too few" in page
+    assert "SST-2, LoRA: 3 completed trials are too few" in page
     assert "tag(log,interval(0.0001,0.01))" in page
     best = {path.name for path in folder.glob("*.yaml")}
     assert best == {"sst2_lora.yaml", "mrpc_full_finetune.yaml"}
@@ -102,7 +102,7 @@ def test_only_named_figures_are_drawn_and_a_second_report_is_the_same(reported, 
     run_analysis(settings(tmp_path))
     said = capsys.readouterr().out
     assert "3 complete, 1 pruned" in said
-    assert "edge: sst2 lora: method.rank=16 is on the upper edge of choice(4,8,16)" in said
+    assert "edge: SST-2, LoRA: method.rank=16 is on the upper edge of choice(4,8,16)" in said
     for path in (reported / "results").rglob("*.*"):
         again = tmp_path / "results" / path.relative_to(reported / "results")
         assert again.read_bytes() == path.read_bytes(), path
@@ -119,7 +119,7 @@ def test_equal_best_trials_are_counted(tmp_path):
         assert found.summary["tied"][0] == others
         [row] = summary_table(found).to_dict("records")
         assert (row["best"], row["in trial"]) == ("0.7", text)
-        assert row["with"] == "dropout=0.1 lr=0.00011 rank=4"
+        assert row["with"] == "dropout 0.1, learning rate 0.00011, rank 4"
         add(study, TrialState.COMPLETE, 0.7, lr=1e-3)
 
 
