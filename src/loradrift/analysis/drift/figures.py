@@ -60,7 +60,8 @@ def frontier(axes: Any, tables: DriftTables, task: str) -> None:
             unlabelled = arm.line | {"label": None}
             axes.plot(path["drift"], path["score"], **unlabelled, alpha=0.6, lw=0.9, ms=2.5)
             end, line = path.iloc[-1], unlabelled if number else arm.line
-            axes.plot(end["drift"], end["score"], ls="", ms=6, mec="black", mew=0.6, **line)
+            look = {"ls": "", "ms": 6, "mec": "black", "mew": 0.6, "alpha": 0.8} | line
+            axes.plot(end["drift"], end["score"], **look)
     few_ticks(axes.xaxis)
     metric = _of(tables.runs, task)["metric"].iloc[0]
     axes.set(xlabel="mean drift (1 - CKA)", ylabel=f"best validation {metric}")
