@@ -96,7 +96,7 @@ def draw_panels(
     The legend has so many columns where the figure is wide enough; ``color_bar`` labels a bar for
     what ``draw`` returns.
     """
-    with canvas(len(tasks)) as (figure, panels):
+    with canvas(len(tasks), columns=2 if len(tasks) == 4 else 3) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             image = draw(axes, task)
             axes.set_title(task)

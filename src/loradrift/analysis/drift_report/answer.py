@@ -96,21 +96,22 @@ def _sources(runs: pd.DataFrame) -> str:
 
 def _models(tables: DriftTables, *, short: bool) -> str:
     """The models and their sizes; an adapter's arm counts what it adds, the control mostly not."""
-    runs = tables.runs.assign(model=tables.runs["model"].fillna("unknown"))
+    runs = tables.runs.assign(model=tables.runs["model"].fillna("a model without a name"))
     texts = []
     for model, own in runs.groupby("model", sort=False):
         size = _size(own["parameters"].min())
         if model == "tiny":
-            made = f"a {size}-parameter model"
+            made = f"a {size}-parameter model" if size else "a small model"
             texts.append(made if short else f"{made} (tiny), pretrained here on generated text")
         else:
-            texts.append(f"{model} ({size} parameters)")
+            texts.append(f"{model} ({size} parameters)" if size else str(model))
     return _joined(texts)
 
 
 def _size(parameters: float) -> str:
+    """A number of parameters; empty where it is not known."""
     if pd.isna(parameters):
-        return "unknown size of"
+        return ""
     for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if parameters >= unit * 0.9:
             return f"{parameters / unit:.2g} {name}" if parameters < 100 * unit else (
