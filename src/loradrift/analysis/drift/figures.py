@@ -103,7 +103,7 @@ def signed(value: float, limit: float) -> str:
 PLOTS: dict[str, tuple[Callable[[Any, DriftTables, str], Any], str]] = {
     "layer_profiles": (
         layer_profile,
-        "Drift of each layer at the last step: mean over seeds, band from the least to the "
+        "Drift of each layer where runs are compared: mean over seeds, band from the least to the "
         "largest; each task has a scale of its own. The dotted floor is the base model against "
         "itself, in another order and in bfloat16; at most about {floor:.1e}.",
     ),

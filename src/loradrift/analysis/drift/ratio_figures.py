@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from loradrift.analysis.drift.hypotheses import Outcome, Verdict
+from loradrift.analysis.drift.rounding import rounding_variance
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.report.blocks import Figure, interval_text
 from loradrift.report.style import canvas, ratio_axis, save
@@ -36,6 +37,11 @@ def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
             interval = [[row.ratio - row.ratio_lower], [row.ratio_upper - row.ratio]]
             known = np.isfinite(interval).all()
             drawn = interval if known else None
+            rounding = rounding_variance(tables.rounding, [row.task])
+            if rounding is not None:
+                floor = np.exp([-2 * rounding.value**0.5, 2 * rounding.value**0.5])
+                axes.fill_betweenx([place - 0.36, place + 0.36], *floor, color="#DDDDDD", lw=0)
+                ends += list(floor)
             mean = {"fmt": "D", "color": "black", "capsize": 3, "ms": 5.5}
             axes.errorbar(row.ratio, place - 0.16, xerr=drawn, **mean)
             ends += [row.ratio_lower, row.ratio_upper] if known else []
@@ -59,10 +65,11 @@ def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
     ]
     return Figure(
         "drift_ratio",
-        f"How many times as far {treatment} drifts as {control}: mean drift over layers at the "
-        "last step, on a log scale, so that half and double are as far from 1. Diamonds: geometric "
-        "mean over seeds with its 95 % t interval (the probe's rows held fixed); dots: seeds. Left "
-        f"of 1, {treatment} drifts less.",
+        f"How many times as far {treatment} drifts as {control}: mean drift over layers where "
+        "the runs are compared, on a log scale, so that half and double are as far from 1. "
+        "Diamonds: geometric mean over seeds with its 95 % t interval (the probe's rows held "
+        f"fixed); dots: seeds. Left of 1, {treatment} drifts less."
+        + (" Gray: how far rounding alone moves one seed's ratio." if len(tables.rounding) else ""),
         f"Drift of {treatment} as a multiple of {control}'s, with 95 % intervals: "
         f"{', '.join(said)}.",
     )

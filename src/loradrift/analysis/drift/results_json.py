@@ -111,7 +111,7 @@ def _learned(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _layer_wise(drift: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The drift of each layer at the last step of one run."""
+    """The drift of each layer where one run is compared."""
     last = drift.pivot(index="layer", columns="measure", values="drift")
     return {
         f"layer_{layer}": {"cka": 1 - row["cka"], "cosine": 1 - row["cosine"], "drift": row["cka"]}

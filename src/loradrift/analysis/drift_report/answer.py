@@ -161,7 +161,7 @@ def _recipe(tables: DriftTables) -> str:
     """Training's length, and each arm's learning rate and whether a search gave it."""
     budget, runs = tables.budget, tables.runs
     steps, epochs = _span(budget["steps"]), _span(budget["epochs"], ".2g")
-    text = f"{steps} steps" + (f" ({epochs} epochs)" if epochs else "")
+    text = f"{steps} steps" + (f" ({epochs} epoch{'s' * (epochs != '1')})" if epochs else "")
     text += f", {_span(budget['rows_seen'] / budget['steps'])} rows a step"
     for arm in tables.arms:
         own = runs[runs["method"] == arm.name]

@@ -50,8 +50,8 @@ def drift_per_layer(tables: DriftTables) -> Table:
     ).rename(columns={"p_adjusted": "p, adjusted"})
     return Table(
         tables.arms.labelled(shown),
-        "Drift per layer at the last step (mean over seeds). p is adjusted: max-T over layers "
-        "with flips shared by all layers.",
+        "Drift per layer where runs are compared (mean over seeds). p is adjusted: max-T over "
+        "layers with flips shared by all layers.",
     )
 
 
@@ -135,9 +135,9 @@ def by_measure(tables: DriftTables) -> Table:
     wide.columns.name = None
     return Table(
         tables.arms.labelled(wide.rename(columns=measure_label).reset_index()),
-        "Mean drift over layers and seeds at the last step, by measure: debiased and biased CKA, "
-        "CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in (where"
-        " the dumps hold it), and 1 - cosine, raw and with each side's column means removed.",
+        "Mean drift over layers and seeds where runs are compared, by measure: debiased and biased "
+        "CKA, CKA without massive dimensions, CKA with the beginning-of-sequence token pooled in "
+        "(where the dumps hold it), and 1 - cosine, raw and with each side's column means removed.",
     )
 
 

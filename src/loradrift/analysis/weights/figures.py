@@ -111,8 +111,8 @@ PLOTS = {
     ),
     "drift_against_norm": _Plot(
         partial(against_norm, value="drift", label="mean drift (1 - CKA)"),
-        "Drift at the last step, mean over layers, against the size of the whole update: |dW| "
-        "/ |W| over all linear layers; each mark is a run.",
+        "Drift where runs are compared, mean over layers, against the size of the whole update: "
+        "|dW| / |W| over all linear layers; each mark is a run.",
     ),
     "forgetting_against_norm": _Plot(
         partial(against_norm, value="forgetting", label="forgetting (nats per token)"),
