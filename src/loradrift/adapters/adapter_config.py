@@ -62,6 +62,13 @@ def _pattern(allows: Rule) -> Rule:
     )
 
 
+def _tokens(value: Any) -> bool:
+    lists = value.values() if isinstance(value, dict) else [value or []]
+    return all(
+        isinstance(tokens, list) and all(x == 0 or _integer(x) for x in tokens) for tokens in lists
+    )
+
+
 PLACES = ("a list of names, or a regular expression", lambda x: _names(x) or _regex(x))
 SWITCH = ("true or false", _optional(bool))
 RULES: dict[str, tuple[str, Rule]] = {
@@ -73,6 +80,7 @@ RULES: dict[str, tuple[str, Rule]] = {
     "target_modules": PLACES,
     "exclude_modules": PLACES,
     "modules_to_save": ("a list of names", _names),
+    "trainable_token_indices": ("token numbers from 0, or an object, name -> these", _tokens),
     "use_dora": SWITCH,
     "use_rslora": SWITCH,
     "fan_in_fan_out": SWITCH,

@@ -15,6 +15,9 @@ ESSENTIAL = (
 )  # fmt: skip
 """Checks without which nothing can be said: one that could not be judged leaves all unjudged."""
 
+NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
+"""Checks that fail where an adapter is loaded as its files say, and these change nothing."""
+
 
 class Finding(NamedTuple):
     """A check's answer, before it has the check's name."""

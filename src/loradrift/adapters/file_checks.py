@@ -7,19 +7,22 @@ from itertools import chain, islice
 from torch import nn
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, ROWS, WEIGHTS, AdapterFiles
+from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.convolutions import as_factors
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
+from loradrift.adapters.row_checks import row_problems, rows_missing, rows_outside
 from loradrift.adapters.target_checks import (
     idle_target,
     pattern_problems,
-    row_problems,
     target_problems,
 )
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""
+
+HEADS = ("classifier", "score", "qa_outputs")
+"""Modules that PEFT saves for these tasks, be they in ``modules_to_save`` or not."""
 
 REBUILT = ("target_parameters", "layer_replication", "kasa_config", "use_bdlora", "use_qalora")
 """Settings of PEFT under which the adapted model has other modules or weights than the base."""
@@ -153,7 +156,7 @@ def check_fit(files: AdapterFiles, model: nn.Module) -> Findings:
 
     Modules that the model does not have are the business of ``keys``.
     """
-    checks = (_idle, _tokens_added, _shapes, _saved_modules, _rows_lost)
+    checks = (_idle, _tokens_added, _shapes, _saved_modules, rows_missing, rows_outside)
     misfits = (check(files, model) for check in checks)
     return dict(islice(chain.from_iterable(misfits), 1))
 
@@ -207,13 +210,14 @@ def _tokens_added(files: AdapterFiles, model: nn.Module) -> Misfits:
 def _saved_modules(files: AdapterFiles, model: nn.Module) -> Misfits:
     """Modules of ``modules_to_save`` of another shape, or which the file lacks in part or whole."""
     ends = tuple(files.config.get("modules_to_save") or [])
+    if files.config.get("task_type") in HEADED:
+        ends += HEADS
     saved = files.saved
     heads = {name: x for name, x in model.named_modules() if name.endswith(ends)}  # PEFT's rule
-    some_saved = any(f"{end}." in key for key in saved for end in ends)
     for name, head in heads.items():
         for parameter, weight in head.named_parameters(name, remove_duplicate=False):
             key = next((k for k in saved if k == parameter or parameter.endswith(f".{k}")), None)
-            if key is None and some_saved:  # without any it is the files' own check's business
+            if key is None:
                 yield "head", head_lost(name, parameter, saved)
             elif key is not None and saved[key].shape != weight.shape:
                 shapes = f"{tuple(saved[key].shape)} in {WEIGHTS}, and {tuple(weight.shape)}"
@@ -225,18 +229,5 @@ def head_lost(module: str, parameter: str, saved: Iterable[str]) -> Finding:
     beside = next((key for key in saved if key.startswith(f"{module}.")), None)
     if beside is not None:
         return fails(f"{WEIGHTS} has lost {parameter}, and holds {beside} beside it")
-    named = f"modules_to_save of {CONFIG} names it, and it would be the base's, or random"
-    return fails(f"{WEIGHTS} has lost all of {module}: {named}")
-
-
-def _rows_lost(files: AdapterFiles, _: nn.Module) -> Misfits:
-    """Rows of the embedding that were trained, and which the file lacks."""
-    indices = files.config.get("trainable_token_indices")
-    if indices and not any(key.endswith(ROWS) for key in files.saved):
-        yield "keys", rows_lost()
-
-
-def rows_lost() -> Finding:
-    """What fails where an embedding's trained rows are not in the files."""
-    lost = f"{WEIGHTS} has lost the rows of trainable_token_indices in {CONFIG}"
-    return fails(lost, lacking=1)
+    named = f"modules_to_save of {CONFIG} names it, or its task_type wants it"
+    return fails(f"{WEIGHTS} has lost all of {module}: {named}; it would be the base's, or random")

@@ -10,8 +10,9 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import FACTOR, ROWS, WEIGHTS, AdapterFiles, plain_key
 from loradrift.adapters.base_checks import Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some
-from loradrift.adapters.file_checks import head_lost, rows_lost
+from loradrift.adapters.file_checks import head_lost
 from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale
+from loradrift.adapters.row_checks import rows_lost
 from loradrift.models.hooks import Hook
 
 UNTRAINED = "all zeros, not trained or not saved"

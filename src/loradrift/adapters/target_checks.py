@@ -8,13 +8,16 @@ from typing import Any
 from torch import nn
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import ROWS, WEIGHTS, AdapterFiles, matches
+from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles, matches
 from loradrift.adapters.convolutions import CONVOLUTIONS
 from loradrift.adapters.lora_layers import OUT
 
 
 def target_problems(files: AdapterFiles) -> Iterator[str]:
-    """Factors outside of the targets, by PEFT's rule."""
+    """Factors outside of the targets, or excluded from them, by PEFT's rule."""
+    for name in map(_without_out, files.parts):
+        if _is_excluded(files.config, name):
+            yield f"{name} has keys in {WEIGHTS} and is one of exclude_modules in {CONFIG}"
     targets = files.config.get("target_modules")
     if isinstance(targets, str) and targets != "all-linear":
         odd = [x for x in map(_without_out, files.parts) if not re.fullmatch(targets, x)]
@@ -63,17 +66,9 @@ def _is_target(config: Mapping[str, Any], name: str, *, excluding: bool = False)
     )
 
 
-def row_problems(files: AdapterFiles) -> Iterator[str]:
-    """Trained rows of an embedding that are not as many as their tokens."""
-    indices = files.config.get("trainable_token_indices")
-    for key, rows in files.saved.items():
-        path = key.removesuffix(f".token_adapter.{ROWS}")
-        own = indices
-        if isinstance(indices, dict):
-            own = next((x for name, x in indices.items() if path.endswith(name)), None)
-        if path != key and len(own or []) != len(rows):
-            named = f"trainable_token_indices of {CONFIG} names {len(own or [])} tokens"
-            yield f"{named}, and {WEIGHTS} holds {len(rows)} rows for {path}"
+def _is_excluded(config: Mapping[str, Any], name: str) -> bool:
+    excluded = {"target_modules": ".*", "exclude_modules": config.get("exclude_modules")}
+    return not _is_target(excluded, name, excluding=True)
 
 
 def pattern_problems(files: AdapterFiles) -> Iterator[str]:

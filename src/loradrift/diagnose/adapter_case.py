@@ -9,7 +9,14 @@ from loradrift.adapters import AdapterFiles, Check, Fingerprints, read_files
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD
 from loradrift.adapters.base_checks import open_stored
-from loradrift.adapters.check_result import Finding, Findings, holds, ordered, unjudged
+from loradrift.adapters.check_result import (
+    NOTHING_TO_ADD,
+    Finding,
+    Findings,
+    holds,
+    ordered,
+    unjudged,
+)
 from loradrift.adapters.file_checks import check_files
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose.advice import diagnose_command
@@ -17,9 +24,6 @@ from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import check_base_path, load_base
 from loradrift.models import model_fingerprint
 from loradrift.runs import RunRecord, read_record
-
-NOTHING_TO_ADD = ("lora_A", "lora_B", "effect")
-"""Checks that fail where an adapter is loaded as its files say, and these change nothing."""
 
 
 @dataclass(frozen=True)

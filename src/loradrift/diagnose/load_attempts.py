@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from loradrift.adapters import Certificate, Check, certify
-from loradrift.adapters.check_result import Findings, ordered
+from loradrift.adapters.check_result import NOTHING_TO_ADD, Findings, ordered
 from loradrift.adapters.file_checks import check_fit
 from loradrift.adapters.lora_layers import DEFAULT
 from loradrift.config import UserError
-from loradrift.diagnose.adapter_case import NOTHING_TO_ADD, AdapterCase, recorded_files, refusal
+from loradrift.diagnose.adapter_case import AdapterCase, recorded_files, refusal
 from loradrift.diagnose.advice import path_codes
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import quiet

@@ -2,7 +2,7 @@
 
 # Shape suffixes: O outputs, I inputs, D width.
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import ROWS, AdapterFiles, Factors
 from loradrift.adapters.base_checks import alike
-from loradrift.adapters.check_result import some
-from loradrift.adapters.file_checks import other_shape
+from loradrift.adapters.check_result import NOTHING_TO_ADD, ordered, some
+from loradrift.adapters.file_checks import check_files, check_fit, other_shape
 from loradrift.adapters.lora_layers import (
     as_matrix,
     block_path,
@@ -20,6 +20,7 @@ from loradrift.adapters.lora_layers import (
     is_linear,
     is_transposed,
 )
+from loradrift.adapters.row_checks import trained_rows
 from loradrift.adapters.starts import check_start, takes_from_base
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
@@ -48,8 +49,8 @@ def merge_weights(loaded: LoadedBase, files: AdapterFiles) -> MergedWeights:
     The outputs are compared with those of a model in which the saved tensors are, and each adapted
     module's output has the factors' part added.
     """
-    _refuse(files)
     model = loaded.model
+    _refuse(files, model)
     places, saved = _match_modules(files, model), _match_saved(files, model)
     if start := check_start(files, [(_matrix(layer), x) for _, layer, x in places]):
         raise UserError(f"{files.folder}: {start.message}")
@@ -76,8 +77,11 @@ def relative_gap(got: Iterable[Tensor], wanted: Iterable[Tensor], off: Iterable[
     return max(gaps, default=0.0)
 
 
-def _refuse(files: AdapterFiles) -> None:
-    """Refuse adapters whose files are not the change of the base's weights."""
+def _refuse(files: AdapterFiles, model: nn.Module) -> None:
+    """Refuse adapters whose files are not whole, or not the change of the base's weights."""
+    for check in ordered(check_files(files, {}, wants_head=False) | check_fit(files, model)):
+        if check.passed is False and check.name not in NOTHING_TO_ADD:
+            raise UserError(f"{files.folder}: {check}")
     if files.not_plain:
         raise UserError(
             f"{files.folder}: {files.not_plain} is set, and more than scale * B A would have to be "
@@ -141,19 +145,13 @@ def _parameter_path(name: str) -> str:
 
 def _token_rows(files: AdapterFiles, model: nn.Module) -> dict[Any, tuple[list[int], Tensor]]:
     """The embedding, the tokens, and the rows that were trained for them."""
-    indices, found = files.config.get("trainable_token_indices"), {}
-    for key, rows in files.saved.items():
-        if not key.endswith(ROWS):
-            continue
-        path = key.removesuffix(f".token_adapter.{ROWS}")
-        own = indices
-        if isinstance(indices, Mapping):
-            own = next((x for name, x in indices.items() if f".{path}".endswith(f".{name}")), None)
+    found = {}
+    for path, tokens, rows in trained_rows(files):
         fits = [x for name, x in model.named_modules() if f".{path}".endswith(f".{name}") and name]
         fits = [x for x in fits if isinstance(x, nn.Embedding)]
-        if len(fits) != 1 or not own or len(own) != len(rows):
-            raise UserError(f"{key}: its tokens cannot be told from trainable_token_indices")
-        found[fits[0]] = list(own), rows
+        if len(fits) != 1:
+            raise UserError(f"{path} has {len(fits)} places in {type(model).__name__}")
+        found[fits[0]] = tokens, rows
     return found
 
 

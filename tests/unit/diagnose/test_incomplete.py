@@ -16,6 +16,9 @@ HARMED = {
     "rows of the embedding": (
         {"trainable_token_indices": [1, 2]}, without("trainable_tokens"),
         "keys: adapter_model.safetensors has lost the rows of trainable_token_indices", AGAIN),
+    "the only head": (
+        {"modules_to_save": ["lm_head"]}, without("lm_head"),
+        "head: adapter_model.safetensors has lost all of lm_head: modules_to_save", "copy all of"),
     "the bias of B": (
         {"lora_bias": True}, without("lora_B.bias"),
         r".*lacks model.layers.0.mlp.down_proj.lora_B.bias, but lora_bias=True \(6 such\)",

@@ -93,7 +93,30 @@ REFUSED = {
         "foo.weight has 0 places in LlamaForCausalLM"),
     "rows of no known tokens": (
         {"trainable_token_indices": [1, 40]},
-        lambda f: cases.edit(f, trainable_token_indices=[1]), "its tokens cannot be told from"),
+        lambda f: cases.edit(f, trainable_token_indices=[1]), "consistent: .* names 1 tokens, and"),
+    "rows of tokens that are not there": (
+        {"trainable_token_indices": [1, 40]},
+        lambda f: cases.edit(f, trainable_token_indices=[1, 4000]),
+        "names token 4000, and model.embed_tokens has 64: an adapter of another base"),
+    "rows of negative tokens": (
+        {"trainable_token_indices": [1, 40]},
+        lambda f: cases.edit(f, trainable_token_indices=[1, -2]),
+        r"trainable_token_indices must be token numbers from 0, .*, got \[1, -2\]"),
+    "a pattern of no module": (
+        {}, lambda f: cases.edit(f, alpha_pattern={"q_prok": 99}),
+        "consistent: alpha_pattern of adapter_config.json names q_prok, which matches no module"),
+    "an excluded module": (
+        {}, lambda f: cases.edit(f, exclude_modules=["layers.1.self_attn.q_proj"]),
+        "is one of exclude_modules in adapter_config.json"),
+    "a lost head": (
+        HEAD, lambda f: cases.rewrite(f, cases.without("lm_head")), "head: .* lost all of lm_head"),
+    "a head that was never saved": (
+        {}, lambda f: cases.edit(f, **HEAD), "head: .* has lost all of lm_head"),
+    "a lost head of a classifier": (
+        cases.CLASSIFIER, lambda f: cases.rewrite(f, cases.without("score")),
+        "head: .* has lost all of score"),
+    "a task whose head was never saved": (
+        {}, lambda f: cases.edit(f, task_type="SEQ_CLS"), "head: .* has lost all of score"),
 }  # fmt: skip
 
 
@@ -104,3 +127,4 @@ def test_what_cannot_be_merged_is_refused(name, tied, tmp_path):
     harm(folder)
     with pytest.raises(UserError, match=message):
         merge_adapter(folder, str(tied), tmp_path / "merged")
+    assert "merge_adapter" not in cases.diagnose(str(folder), None).advice.change
