@@ -1,5 +1,6 @@
 """Any error as one line that names the key as typed and suggests the nearest legal one."""
 
+import os
 import re
 import sys
 from dataclasses import fields, is_dataclass
@@ -15,6 +16,9 @@ from loradrift.config import Config, UserError, option_schemas
 
 KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls a type, and what a value of it is."""
+
+FOLDERS = ("runs", "results", "cache")
+"""Keys of folders that are written, and made where they are not there yet."""
 
 OF_WRONG_KIND = re.compile(
     r"Error merging override (\S+?)=(.*?) "
@@ -34,10 +38,24 @@ def one_line(error: BaseException) -> str:
         return _unknown_option(error.missing_cfg_file or "", list(error.options))
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _configuration(error)
+    if isinstance(error, OSError) and (place := _place(error)):
+        return place
     first = str(error).strip().split("\n")[0]
     if isinstance(error, UserError) or type(error).__name__ == "JobFailed":
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _place(error: OSError) -> str | None:
+    """A file or folder that cannot be made, in words of the key that it was typed for."""
+    for word in sys.argv[1:]:
+        key, _, value = word.partition("=")
+        folder = os.path.abspath(os.path.expanduser(value.strip("'\"")))
+        within = os.path.join(os.path.abspath(str(error.filename or "")), "")
+        if key.rpartition(".")[2] in FOLDERS and within.startswith(os.path.join(folder, "")):
+            reason = f"{error.strerror}: {error.filename}"
+            return f"{key} must be a folder that can be written, got {value} ({reason})"
+    return None
 
 
 def _unknown_option(config: str, options: list[str]) -> str:

@@ -37,7 +37,7 @@ from loradrift.config.running import (
 )
 from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
-from loradrift.config.values import check_seed, judge_values, path_field
+from loradrift.config.values import check_seed, folder_field, judge_values, path_field
 from loradrift.config.variants import earlier_variant, folder_name, variant
 
 __all__ = [
@@ -76,13 +76,13 @@ class Config:
     phase: str = ""
     """What the run is for; a study, a search and ``experiment=overfit`` fill it in."""
 
-    runs: str = path_field("runs")
+    runs: str = folder_field("runs")
     """Folder of all runs."""
 
-    results: str = path_field("results")
+    results: str = folder_field("results")
     """Folder of what is made of them; a search writes its best values there."""
 
-    cache: str = path_field(".cache")
+    cache: str = folder_field(".cache")
     """Folder of everything that can be made again: corpora, tokens, the small model."""
 
     best: bool | str = path_field(False)

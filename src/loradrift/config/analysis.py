@@ -6,7 +6,7 @@ from typing import ClassVar
 from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check
-from loradrift.config.values import check_seed, path_field
+from loradrift.config.values import check_seed, folder_field, path_field
 
 MEASURE_NAMES = (
     "cka", "cka_biased", "cka_rbf", "cosine", "cosine_centered", "procrustes", "svcca", "pwcca",
@@ -27,7 +27,7 @@ class AnalysisConfig:
     study: str | None = None
     """Name of the study; null is the only one there is."""
 
-    results: str = path_field("results")
+    results: str = folder_field("results")
     """Folder of everything that is written."""
 
     seed: int = 0

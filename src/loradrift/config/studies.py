@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from loradrift.config.errors import check, check_option, check_positive
+from loradrift.config.errors import check, check_option, check_positive, excerpt
 from loradrift.config.methods import METHODS, FromScratchConfig, TrainedConfig
 from loradrift.config.tasks import TASKS
 from loradrift.config.values import check_seed, path_field
@@ -14,6 +14,9 @@ PHASES = (
     "sanity", "baselines", "base", "search", "production", "rounding", "analysis", "report",
 )  # fmt: skip
 """A study's phases, in the order in which they run."""
+
+LONGEST_NAME = 200
+"""A file's name has 255 bytes at most, and some files' names are a study's and more."""
 
 RUN_PHASES = PHASES[:6]
 """Phases that are made of runs."""
@@ -47,8 +50,12 @@ class StudyConfig:
     """List the cells, what is done and the time left; run nothing."""
 
     def __post_init__(self) -> None:
-        plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\\0")
-        check(plain, "study.name", "the name of one folder", repr(self.name))
+        plain = self.name == self.name.strip() != "" and self.name.isprintable()
+        plain &= not set(self.name) & set("/\\") and self.name[:1] not in (".", "~")
+        rule = "the name of one folder, which begins with neither . nor ~"
+        check(plain, "study.name", rule, repr(self.name))
+        size, rule = len(self.name.encode()), f"at most {LONGEST_NAME} bytes long"
+        check(size <= LONGEST_NAME, "study.name", rule, f"{size} ({excerpt(self.name)})")
         _require_some("study.phases", self.phases, PHASES)
         tasks = [name for name, task in TASKS.items() if not task.from_scratch]
         configs = {name: method.config for name, method in METHODS.items()}

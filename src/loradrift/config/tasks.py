@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check, check_option, check_positive, one_of
 from loradrift.config.methods import METHODS, BaselineConfig, MethodFacts, add_method, store_option
+from loradrift.config.values import LARGEST_COUNT
 
 
 @dataclass(kw_only=True)
@@ -40,6 +41,8 @@ class TaskConfig:
         check_option(self, "task.metric", *self.facts.metrics)
         check(self.max_length > 1, "task.max_length", "at least 2", self.max_length)
         check_positive(self, "task", "batch_size", "epochs", "max_steps")
+        epochs, rule = self.epochs, "at most 2^53"
+        check(epochs is None or epochs <= LARGEST_COUNT, "task.epochs", rule, epochs)
         if self.epochs is None and self.max_steps is None:
             raise UserError("task.epochs and task.max_steps are both null: training has no end")
         bound = self.min_train_accuracy

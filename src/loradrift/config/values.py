@@ -1,12 +1,13 @@
 """What every value of a configuration has to be, whatever its key.
 
-A path may begin with ``~`` and is never empty, a number is finite, and a count is no larger than
-programs can count.
+A path may begin with ``~`` and is never empty, a folder that is written stands below no file, a
+number is finite, and a count is no larger than programs can count.
 """
 
 import math
 import os
 from dataclasses import MISSING, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from loradrift.config.errors import UserError, check
@@ -17,6 +18,9 @@ LARGEST_SEED = 2**32 - 1
 LARGEST_COUNT = 2**53
 """Numbers up to here are the same in every file and library."""
 
+LONGEST_PART = 255
+"""Most bytes of a file's or folder's name on the file systems in use."""
+
 SQLITE = "sqlite:///"
 """What a storage's URL begins with if it is a file's."""
 
@@ -24,6 +28,11 @@ SQLITE = "sqlite:///"
 def path_field(default: Any = MISSING, **metadata: str) -> Any:
     """A field that holds a path; "" is legal only where it is the default."""
     return field(default=default, metadata={"path": True, **metadata})
+
+
+def folder_field(default: str) -> Any:
+    """A field that holds the path of a folder, which is made where it is not there yet."""
+    return path_field(default, folder="made")
 
 
 def check_seed(key: str, seed: int) -> None:
@@ -42,12 +51,21 @@ def expand_path(key: str, typed: str) -> str:
     >>> expand_path("runs", "runs")
     'runs'
     """
+    parts = [len(os.fsencode(part)) for part in typed.split("/")]
+    check(max(parts) <= LONGEST_PART, key, f"names of at most {LONGEST_PART} bytes", typed)
     kind, path = (SQLITE, typed.removeprefix(SQLITE)) if typed.startswith(SQLITE) else ("", typed)
     check(bool(path.strip()), key, "a path, not empty", repr(typed))
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         raise UserError(f"{key}={typed}: there is no home of {path.partition('/')[0]}")
     return kind + expanded
+
+
+def check_folder(key: str, path: str) -> None:
+    """Refuse a folder that is to be written where a file stands, or below one."""
+    there = next(each for each in (Path(path), *Path(path).absolute().parents) if each.exists())
+    what = path if str(there) == path else f"{path}, below the file {there}"
+    check(there.is_dir(), key, "a folder, or the name of a new one", what)
 
 
 def judge_values(config: Any, prefix: str = "") -> None:
@@ -63,6 +81,8 @@ def judge_values(config: Any, prefix: str = "") -> None:
         elif isinstance(value, str) and "path" in each.metadata:
             if value != each.default:
                 setattr(config, each.name, expand_path(key, value))
+            if "folder" in each.metadata:
+                check_folder(key, getattr(config, each.name))
         elif isinstance(value, float):
             check(math.isfinite(value), key, "a finite number", value)
         elif isinstance(value, int):

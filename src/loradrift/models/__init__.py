@@ -7,6 +7,7 @@ from loradrift.models.architecture import (
     load_architecture,
     num_embeddings,
     pad_token,
+    reading,
 )
 from loradrift.models.backbone import (
     Backbone,
@@ -38,6 +39,7 @@ __all__ = [
     "model_fingerprint",
     "num_embeddings",
     "pad_token",
+    "reading",
     "trainable_parameters",
     "try_out",
     "write_tiny",

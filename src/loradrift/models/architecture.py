@@ -1,5 +1,8 @@
 """What a model folder says of itself, judged before anything large is read."""
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ from torch import nn
 
 from loradrift.config import ModelConfig, UserError
 from loradrift.config.errors import excerpt, refuse_pointer
+from loradrift.files import read_json
 
 
 def load_architecture(config: ModelConfig) -> Any:
@@ -20,7 +24,7 @@ def load_architecture(config: ModelConfig) -> Any:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     here = f"model.path={config.path}"
-    try:
+    with reading(config, "config.json"):
         values, _ = PreTrainedConfig.get_config_dict(config.path)
         check_architecture(here, values)
         if values["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -28,14 +32,24 @@ def load_architecture(config: ModelConfig) -> Any:
                 f"{here} is no causal language model: model_type={values['model_type']} has none"
             )
         architecture = AutoConfig.from_pretrained(config.path, trust_remote_code=False)
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
-        raise unreadable_model(config, error) from None
-    text = architecture.get_text_config()
-    if (getattr(text, "pad_token_id", None) or 0) >= num_embeddings(architecture):
-        text.pad_token_id = None  # it needs no row, and torch would refuse a place outside of them
+        text = architecture.get_text_config()
+        if (getattr(text, "pad_token_id", None) or 0) >= num_embeddings(architecture):
+            text.pad_token_id = None  # needs no row; torch would refuse a place outside of them
     return architecture
+
+
+@contextmanager
+def reading(config: ModelConfig, files: str) -> Iterator[None]:
+    """Turn whatever libraries raise over a model's files into a UserError that names them.
+
+    What stands in a file is anybody's, and so is the exception that a wrong value ends in.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable_model(config, error, files) from None
 
 
 def check_architecture(here: str, values: dict[str, Any]) -> None:
@@ -53,7 +67,7 @@ def check_architecture(here: str, values: dict[str, Any]) -> None:
             "and compared in full precision; give the model that it was made from"
         )
     kind = values.get("model_type")
-    if kind in CONFIG_MAPPING_NAMES:
+    if isinstance(kind, str) and kind in CONFIG_MAPPING_NAMES:
         return
     if "auto_map" in values:
         raise UserError(
@@ -67,7 +81,7 @@ def check_architecture(here: str, values: dict[str, Any]) -> None:
 
 
 def check_files(here: str, folder: Path) -> None:
-    """Refuse a model folder whose files git-lfs has not fetched.
+    """Refuse a model folder whose files git-lfs has not fetched, or whose config.json holds none.
 
     Raises:
         UserError: If one is a pointer; names it and what fetches it.
@@ -75,6 +89,42 @@ def check_files(here: str, folder: Path) -> None:
     for pattern in ("*.json", "*.safetensors", "*.model"):
         for path in sorted(folder.glob(pattern)):
             refuse_pointer(path, f"{here}: ")
+    try:
+        held = type(read_json(folder / "config.json")).__name__
+    except ValueError as error:
+        raise UserError(f"{here}: its config.json is no JSON: {excerpt(error)}") from None
+    if held != "dict":
+        raise UserError(f"{here}: its config.json must hold settings, {{key: value}}, got a {held}")
+
+
+def check_surplus(here: str, model: nn.Module, surplus: Iterable[str]) -> None:
+    """Refuse weights of a file for which the architecture has a place that is switched off.
+
+    These are blocks beyond its depth, experts beyond their number, and biases that it is told to
+    leave out. Others, such as buffers of an earlier version, belong to no place of it.
+
+    Raises:
+        UserError: If a weight would be dropped; names it.
+    """
+    modules = dict(model.named_modules())
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    modules |= {name.removeprefix(prefix): module for name, module in modules.items()}
+    config = getattr(model, "config", None)
+    extra = (
+        getattr(config, "num_nextn_predict_layers", 0) or 0
+    )  # blocks that only speed up decoding
+    for name in sorted(surplus):
+        owner, _, last = name.rpartition(".")
+        off = owner in modules and modules[owner]._parameters.get(last, model) is None
+        for index in re.finditer(r"\.(\d+)\.", name):
+            held = modules.get(name[: index.start()])
+            if isinstance(held, nn.ModuleList):
+                off |= int(index[1]) >= len(held) + extra
+        if off:
+            raise UserError(
+                f"{here}: its weights hold {name}, for which the architecture in config.json has "
+                "no place: part of the model would be lost; copy the model here again"
+            )
 
 
 def check_weights(here: str, model: nn.Module) -> None:
@@ -126,16 +176,27 @@ def pad_token(tokenizer: Any, num_rows: int) -> int:
     return next(id for id in choices if id is not None and id < num_rows)
 
 
-def unreadable_model(config: ModelConfig, error: Exception) -> UserError:
-    """The error of a model that cannot be loaded, with what the user can do."""
-    reason = excerpt(str(error).strip().split("\n")[0])
+def unreadable_model(config: ModelConfig, error: Exception, files: str = "files") -> UserError:
+    """The error of a model whose ``files`` cannot be read, with what the user can do."""
+    if config.attention == "sdpa" and "scaled_dot_product_attention" in str(error):
+        return UserError(
+            f"model.attention must be eager with model.path={config.path}: {str(error).split()[0]} "
+            "has no scaled dot product attention (sdpa)"
+        )
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    heading = len(lines) > 1 and lines[0].endswith(":")
+    reason = excerpt(lines[heading] if lines else "")
+    if not isinstance(error, OSError | ValueError | RuntimeError) and not heading:
+        reason = f"{type(error).__name__} {reason}".rstrip()
+    if "Couldn't instantiate the backend tokenizer" in str(error):
+        reason = "it holds no tokenizer (tokenizer.json)"
     if "custom code" in reason:
         reason = (
             "it needs code of its own (auto_map), which is never run: give one whose architecture "
             "and tokenizer transformers has itself"
         )
     if Path(config.path).exists():
-        return UserError(f"model.path={config.path} cannot be loaded: {reason}")
+        return UserError(f"model.path={config.path} cannot be loaded: its {files}: {reason}")
     return UserError(
         f"model.path={config.path} is no local folder and cannot be had from the hub ({reason}); "
         "without a network use model=tiny, or model=local model.path=<folder>"

@@ -2,6 +2,7 @@
 
 # Shape suffixes: B rows, T tokens, D width, V vocabulary.
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from loradrift.config import ModelConfig, UserError
 from loradrift.models.architecture import (
     check_files,
+    check_surplus,
     check_weights,
     load_architecture,
-    unreadable_model,
+    reading,
 )
 
 
@@ -126,10 +128,8 @@ def load_tokenizer(config: ModelConfig) -> Any:
     from transformers import AutoTokenizer
 
     check_path(config)
-    try:
+    with reading(config, "tokenizer files"):
         tokenizer = AutoTokenizer.from_pretrained(config.path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise unreadable_model(config, error) from None
     if not tokenizer.is_fast:
         raise UserError(f"model.path={config.path} holds no fast tokenizer (tokenizer.json)")
     return tokenizer
@@ -141,12 +141,11 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     Raises:
         UserError: If ``config.path`` holds no causal language model as safetensors.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-    from transformers.utils.peft_utils import find_adapter_config_file
+    from transformers.utils.logging import disable_progress_bar
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
+    logging.getLogger("transformers.modeling_utils").addFilter(_is_not_of_padding)
     check_path(config)
     architecture = load_architecture(config)
     options: dict[str, Any] = {
@@ -154,41 +153,47 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
         "attn_implementation": config.attention,
         "trust_remote_code": False,
     }
-    try:
+    with reading(config, "config.json or weights"):
         if config.weights == "pretrained":
-            if find_adapter_config_file(config.path) is not None:  # also on the hub
-                raise adapter_beside(config)
-            lm, loaded = AutoModelForCausalLM.from_pretrained(
-                config.path,
-                config=architecture,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-            # transformers only warns of these
-            lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
-            if lost:
-                raise UserError(
-                    f"model.path={config.path}: {len(lost)} parameters have no weights that fit, "
-                    f"{lost[0]} among them; they would start at random"
-                )
-            check_weights(f"model.path={config.path}", lm)
+            lm = _pretrained(config, architecture, options)
         else:
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 lm = AutoModelForCausalLM.from_config(architecture, **options)
-    except UserError:
-        raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if config.attention == "sdpa" and "scaled_dot_product_attention" in str(error):
-            kind = str(error).split()[0]
-            raise UserError(
-                f"model.attention must be eager with model.path={config.path}: {kind} has no "
-                "scaled dot product attention (sdpa)"
-            ) from None
-        raise unreadable_model(config, error) from None
     # Pretrained models come in eval mode, in which gradient checkpointing silently does nothing.
     return Backbone(lm).train()
+
+
+def _is_not_of_padding(record: logging.LogRecord) -> bool:
+    """Whether a log line is none that asks for a mask: no token sees the padding after it."""
+    return "strongly recommend passing in an `attention_mask`" not in record.getMessage()
+
+
+def _pretrained(config: ModelConfig, architecture: Any, options: dict[str, Any]) -> Any:
+    """The model with every weight of its files, and no other."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    here = f"model.path={config.path}"
+    if find_adapter_config_file(config.path) is not None:  # also on the hub
+        raise adapter_beside(config)
+    lm, loaded = AutoModelForCausalLM.from_pretrained(
+        config.path,
+        config=architecture,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
+    # transformers only warns of these
+    lost = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+    if lost:
+        raise UserError(
+            f"{here}: {len(lost)} parameters have no weights that fit, {lost[0]} among them; they "
+            "would start at random"
+        )
+    check_surplus(here, lm, loaded["unexpected_keys"])
+    check_weights(here, lm)
+    return lm
 
 
 def check_path(config: ModelConfig) -> None:

@@ -1,5 +1,6 @@
 """Low-rank adapters on a backbone, through PEFT."""
 
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -48,7 +49,9 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
         use_dora=method.dora,
         init_lora_weights=initial,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # GPT-2's layers store their weights transposed; PEFT sets this for each layer itself
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
         torch.manual_seed(seed)
         try:
             backbone.lm = peft.get_peft_model(backbone.causal_lm, config)

@@ -87,7 +87,7 @@ def weightless_model(config: Config) -> "Backbone":
     from transformers import AutoModelForCausalLM
 
     from loradrift.methods import make_trainable
-    from loradrift.models import Backbone, check_path, load_architecture
+    from loradrift.models import Backbone, check_path, load_architecture, reading
     from loradrift.training.base_model import tiny_architecture
 
     assert isinstance(config.method, TrainedConfig)
@@ -97,7 +97,8 @@ def weightless_model(config: Config) -> "Backbone":
     check_path(model)
     architecture = load_architecture(model)
     with torch.device("meta"):
-        backbone = Backbone(AutoModelForCausalLM.from_config(architecture))
+        with reading(model, "config.json"):
+            backbone = Backbone(AutoModelForCausalLM.from_config(architecture))
         make_trainable(backbone, config.method, seed=0)
     backbone.freeze_output_head()
     return backbone

@@ -20,6 +20,7 @@ from loradrift.models import (
     num_embeddings,
     pad_token,
 )
+from loradrift.models.architecture import check_surplus
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
@@ -109,3 +110,88 @@ def test_a_padding_token_without_a_row_is_none_to_the_model(copy):
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"pad_token_id": settings["vocab_size"]}))
     assert load_backbone(copy, seed=0).causal_lm.config.pad_token_id is None
+
+
+def rewrite(copy, changes):
+    """Change values of a model's config.json."""
+    path = Path(copy.path, "config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", r"its config.json must hold settings, \{key: value\}, got a list"),
+        ("{", "its config.json is no JSON"),
+    ],
+)
+def test_a_config_that_holds_no_settings_is_named(copy, text, message):
+    Path(copy.path, "config.json").write_text(text)
+    with pytest.raises(UserError, match=f"^model.path={copy.path}: {message}"):
+        check_path(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": ["a"]}, r"has model_type=\['a'\], which transformers does"),
+        ({"num_attention_heads": 7}, "not a multiple of the number of attention heads .7."),
+        ({"hidden_size": "32"}, "'hidden_size' expected int, got str .value: '32'"),
+        ({"rope_parameters": [1]}, ""),
+        ({"vocab_size": None}, ""),
+        ({"hidden_act": "none-such"}, ""),
+    ],
+)
+def test_a_config_with_a_value_that_no_model_has_is_one_line_with_the_reason(
+    copy, changes, message
+):
+    rewrite(copy, changes)
+    with pytest.raises(UserError, match=rf"^model.path={copy.path}.*config.json.*{message}") as e:
+        load_backbone(replace(copy, weights="random"), seed=0)
+    assert "\n" not in str(e.value) and not str(e.value).endswith(":")
+
+
+def test_a_tokenizer_that_cannot_be_read_is_one_line(copy):
+    Path(copy.path, "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"its tokenizer files: .*added_tokens"):
+        load_tokenizer(copy)
+    for path in Path(copy.path).glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"it holds no tokenizer \(tokenizer.json\)$"):
+        load_tokenizer(copy)
+
+
+def test_weights_of_blocks_that_the_architecture_lacks_are_refused(copy):
+    rewrite(copy, {"num_hidden_layers": 1})
+    with pytest.raises(UserError, match=r"its weights hold model.layers.1\.\S+, for which"):
+        load_backbone(copy, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "harmful"),
+    [
+        ("model.layers.0.self_attn.q_proj.bias", True),
+        ("model.layers.77.mlp.up_proj.weight", True),
+        ("layers.77.mlp.up_proj.weight", True),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", False),
+        ("model.layers.0.attn.bias", False),
+        ("model.embeddings.position_ids", False),
+        ("vision_tower.layers.77.weight", False),
+    ],
+)
+def test_surplus_weights_are_refused_where_the_architecture_has_their_place(model, key, harmful):
+    lm = load_backbone(model, seed=0).causal_lm
+    if not harmful:
+        check_surplus("here", lm, [key])
+        return
+    with pytest.raises(UserError, match=f"^here: its weights hold {key}, for which"):
+        check_surplus("here", lm, [key])
+
+
+def test_blocks_that_only_speed_up_decoding_are_no_lost_part(model):
+    lm = load_backbone(model, seed=0).causal_lm
+    more = [f"model.layers.{len(lm.model.layers) + n}.mlp.up_proj.weight" for n in (0, 1)]
+    lm.config.num_nextn_predict_layers = 1
+    check_surplus("here", lm, more[:1])
+    with pytest.raises(UserError, match=more[1]):
+        check_surplus("here", lm, more)
