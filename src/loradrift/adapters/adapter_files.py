@@ -203,19 +203,33 @@ def read_files(folder: Path) -> AdapterFiles:
     return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
 
 
+SHARD = re.compile(r".+-\d{5}-of-\d{5}\.safetensors")
+"""The name of a part of a file that was split."""
+
 TRAINER = ("optimizer", "rng_state", "scaler", "scheduler", "training_args")
 """How files begin that transformers' Trainer puts beside an adapter."""
 
 
 def _misnamed(folder: Path) -> str:
-    """What lies there instead of the weights: they under another name, or a pickle."""
+    """What lies there instead of the weights: they in shards or another file, or a pickle."""
     suffixes = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
-    found = [path for path in sorted(folder.iterdir()) if path.suffix in suffixes]
+    found = [
+        path for path in sorted(folder.iterdir()) if path.suffix in suffixes and path.is_file()
+    ]
     others = [path for path in found if path.name != HEAD and not path.name.startswith(TRAINER)]
+    if shards := [path.name for path in others if SHARD.fullmatch(path.name)]:
+        count = int(shards[0].rpartition("-of-")[2].removesuffix(".safetensors"))
+        whole = "whole" if len(shards) == count else "not whole"
+        return f"; it is split into {count} shards, of which {len(shards)} are here: {whole}"
+    factors = []
     for path in others:
         with suppress(UserError), opened(path) as file:
             if any("lora_" in key for key in file.keys()):  # noqa: SIM118 - no mapping
-                return f"; {path.name} is a safetensors file under another name"
+                factors.append(path.name)
+    if len(factors) > 1:
+        return f"; {' and '.join(factors)} hold factors: which of them cannot be told"
+    if factors:
+        return f"; {factors[0]} is a safetensors file under another name"
     for path in others:
         if is_pickle(path):
             return f"; {path.name} is a pickle, which can run code and is not loaded"

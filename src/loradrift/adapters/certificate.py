@@ -27,6 +27,7 @@ def certify(
     initial: Mapping[str, Tensor] | None = None,
     prints: Fingerprints | None = None,
     recorded: Mapping[str, str] | None = None,
+    made_up: bool = False,
 ) -> Certificate:
     """Compare the files of one or more adapters with a model in use that claims to apply them.
 
@@ -44,6 +45,7 @@ def certify(
         prints: Digests of the base model: recorded by the run, and of what was loaded.
         recorded: sha256 of the files when they were certified before, named as in
             :attr:`Certificate.files`.
+        made_up: Whether ``forward``'s input was made up, and need not reach all of the model.
 
     Returns:
         One check for each question; a check that cannot be judged says why. Of several adapters,
@@ -86,7 +88,7 @@ def certify(
         found[adapter] |= bases[adapter]
     joined = _join(found)
     if claims and claims.keys() == adapters.keys():
-        joined["effect"] = check_effect(model, claims, forward)
+        joined["effect"] = check_effect(model, claims, forward, made_up=made_up)
     return Certificate(ordered(joined), digests)
 
 

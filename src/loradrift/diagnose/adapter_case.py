@@ -62,6 +62,8 @@ def find_adapter(adapter: str) -> tuple[Path, RunRecord | None]:
         lacks = f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}"
         if run is not None:
             lacks += f"; the run's method is {run.coordinates['method']}, its status {run.status}"
+        if below := sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}")):
+            lacks += f"; the folders below it that hold one are {', '.join(below)}"
         raise UserError(lacks)
     return folder, run
 

@@ -10,6 +10,7 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import WEIGHTS
 from loradrift.diagnose.loaded_base import LoadedBase
 
+UNMERGED = "the base before it held this adapter"
 UNKNOWN = "none: adapters of this kind cannot be diagnosed here"
 TRAINED_ON = "the base that it was trained on"
 AGAIN = "train it again, or copy all of {adapter} from where it was saved whole"
@@ -45,6 +46,14 @@ save_file({{key: x.clone() for key, x in weights.items()}}, {})"""
 RENAME = """\
 from pathlib import Path
 Path({}).rename({})"""
+
+JOIN = """\
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+folder = Path({})
+shards = sorted(folder.glob("*-of-*.safetensors"))
+save_file({{key: x for path in shards for key, x in load_file(path).items()}}, folder / {})"""
+"""Code that makes one file of a file's shards."""
 
 START = """\
 import json
@@ -93,7 +102,10 @@ def _change(failed: Check, adapter: str, load: str) -> str:
         which = "its base model" if failed.passed is None else TRAINED_ON
         return diagnose_command(adapter, f"<{which}>")
     if failed.passed is None:
-        return UNKNOWN
+        asks = failed.name == "merged_once"
+        return diagnose_command(adapter, f"<{UNMERGED}>") if asks else UNKNOWN
+    if failed.message.endswith(" are here: whole"):
+        return JOIN.format(_quoted(adapter), _quoted(WEIGHTS))
     if file := re.search(r"(?:; |/)([^/;]+) is a (pickle|safetensors)", failed.message):
         code = UNPICKLE if file[2] == "pickle" else RENAME
         return code.format(_quoted(f"{adapter}/{file[1]}"), _quoted(f"{adapter}/{WEIGHTS}"))

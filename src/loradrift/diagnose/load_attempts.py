@@ -119,6 +119,7 @@ def _try_path(case: AdapterCase, loaded: LoadedBase, path: str, code: str) -> Lo
             base=case.reference,
             prints=case.prints,
             recorded=recorded_files(case.run),
+            made_up=loaded.kind != "sentence-transformers",
         )
         try:
             by_hand = _cosines(loaded.called(), loaded.by_hand()).min().item()

@@ -95,5 +95,7 @@ def _labels(files: AdapterFiles, config: Any, built: nn.Module) -> dict[str, Any
 
 def kind_of(name: str, model: Any) -> str:
     """What the model is called in a diagnosis; ``model`` if only its outputs are looked at."""
-    plain = model.main_input_name == "input_ids" and not model.config.is_encoder_decoder
+    config = model.config
+    texts_alone = config.get_text_config() is config and not config.is_encoder_decoder
+    plain = model.main_input_name == "input_ids" and texts_alone
     return KINDS.get(name, "model") if plain else "model"

@@ -4,8 +4,15 @@ import shutil
 
 import adapter_cases as cases
 import pytest
+import torch
 from adapter_cases import WEIGHTS, diagnosed, edit, pasted, rewrite, without, write_adapter
 from peft import PeftModel
+from safetensors.torch import save_file
+
+from loradrift.adapters import Check
+from loradrift.config import UserError
+from loradrift.diagnose import diagnose
+from loradrift.diagnose.advice import advise
 
 STARTS = {
     start: {"init_lora_weights": start, "convert": False, "size": 1e-3}
@@ -31,6 +38,68 @@ def test_weights_under_another_name_are_renamed(name, folder):
     reason = f"{name} is a safetensors file under another name"
     pasted(diagnosed(folder, None, 1, reason=reason).advice.change)
     diagnosed(folder)
+
+
+def test_shards_are_joined(folder):
+    whole = cases.tensors_of(folder)
+    keys = sorted(whole)
+    shards = [folder / f"adapter_model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for shard, part in zip(shards, (keys[:5], keys[5:]), strict=True):
+        save_file({key: whole[key] for key in part}, shard)
+    (folder / WEIGHTS).unlink()
+    found = diagnosed(folder, None, 1, reason="split into 2 shards, of which 2 are here: whole")
+    shards[0].rename(folder.parent / "away")
+    part = diagnosed(folder, None, 1, reason="split into 2 shards, of which 1 are here: not whole")
+    assert part.advice.change.startswith("train it again, or copy all of")
+    (folder.parent / "away").rename(shards[0])
+    pasted(found.advice.change)
+    diagnosed(folder)
+    assert all(torch.equal(x, whole[key]) for key, x in cases.tensors_of(folder).items())
+
+
+def test_which_of_two_files_of_weights_is_meant_is_not_guessed(folder):
+    for name in ("mine.safetensors", "other.safetensors"):
+        save_file(cases.tensors_of(folder), folder / name)
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
+    reason = "mine.safetensors and other.safetensors hold factors: which of them cannot be told"
+    diagnosed(folder, None, 1, reason=reason, change="copy all of")
+
+
+def test_adapters_further_below_are_named(folder):
+    for name in ("mine", "other"):
+        shutil.copytree(folder, folder.parent / "both" / name)
+    with pytest.raises(UserError, match="the folders below it that hold one are mine, other"):
+        diagnose(str(folder.parent / "both"), None)
+
+
+def test_a_merge_that_cannot_be_judged_asks_for_the_base_before_it():
+    advice = advise("adapter", Check("merged_once", None, "not judged: it may be in the base"))
+    assert advice.healthy is None and "base=<the base before it held this adapter>" in advice.change
+
+
+ROWS = {"trainable_token_indices": [1, 40]}
+
+
+@pytest.mark.parametrize(
+    ("config", "harm", "reason"),
+    [
+        ({}, {"exclude_modules": ["layers.1.self_attn.q_proj"]}, "is one of exclude_modules in"),
+        ({}, {"exclude_modules": r".*layers\.0\..*"}, "is one of exclude_modules in"),
+        (ROWS, {"trainable_token_indices": [1, 1]}, "names token 1 twice"),
+    ],
+)
+def test_a_configuration_of_other_weights(config, harm, reason, model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, **config)
+    edit(folder, **harm)
+    found = diagnosed(folder, None, 1, reason=reason, change="both of one save_pretrained()")
+    assert found.advice.reason.startswith("consistent: ")
+
+
+def test_tokens_beyond_the_embedding_end_in_a_line(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, **ROWS)
+    edit(folder, trainable_token_indices=[1, 4000])
+    diagnosed(folder, None, 1, reason="base: trainable_token_indices of adapter_config.json names")
 
 
 def test_a_head_that_is_lost_beside_another_is_named(model_folder, tmp_path):
