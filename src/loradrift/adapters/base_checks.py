@@ -28,6 +28,7 @@ PEFTS_OWN = re.compile(r"\.(token_adapter\.)?base_layer\.")
 Read = Callable[[str], Tensor | None]
 """A parameter's name in the model -> its stored value in float64, None where there is none."""
 
+NOT_FINITE = "holds NaN or infinity in memory"
 QUANTISED = "the base weights are quantised: they are not those that are stored"
 OTHER_BASE = unjudged("another base")
 MERGED = unjudged("the adapter is merged into it")
@@ -44,13 +45,10 @@ class Fingerprints(NamedTuple):
 
 def check_base(claim: Claim, stored: StoredWeights | None, prints: Fingerprints | None) -> Findings:
     """``base`` and ``merged_once``."""
-    for name, factors in claim.factors():
-        if claim.lora_layers.quantised:
-            return _both(unjudged(QUANTISED), unjudged(QUANTISED) if prints is None else BY_DIGEST)
-        change, weight = factors.low_rank.shape, claim.lora_layers.weight(name).shape
-        if change != weight:
-            what = other_shape(name, change, tuple(weight), "the base model")
-            return _both(fails(f"{what}: an adapter of another base"))
+    if claim.lora_layers.quantised:
+        return _both(unjudged(QUANTISED), unjudged(QUANTISED) if prints is None else BY_DIGEST)
+    if (reason := _not_finite(claim) or _of_other_shape(claim)) is not None:
+        return _both(fails(reason))
     merged = _merged_by_peft(claim.lora_layers)
     if prints is not None and prints.recorded != prints.loaded:
         wrong = fails(
@@ -84,6 +82,27 @@ def _merged_once(claim: Claim, prints: Fingerprints | None, *, lost: Finding = L
 
 def _both(base: Finding, merged_once: Finding = OTHER_BASE) -> Findings:
     return {"base": base, "merged_once": merged_once}
+
+
+def _not_finite(claim: Claim) -> str | None:
+    """That a parameter of the base in memory holds NaN or infinity, in words."""
+    saved = {PEFTS_OWN.sub(".", key) for key in claim.files.saved}
+    for parameter, weight in claim.lora_layers.base.named_parameters():
+        name = PEFTS_OWN.sub(".", parameter)
+        own = name not in saved and not any(part in f".{parameter}" for part in WRAPPED)
+        # float first: float8 has no test of its own
+        if own and weight.is_floating_point() and not weight.float().isfinite().all():
+            return f"{name} {NOT_FINITE}"
+    return None
+
+
+def _of_other_shape(claim: Claim) -> str | None:
+    for name, factors in claim.factors():
+        change, weight = factors.low_rank.shape, claim.lora_layers.weight(name).shape
+        if change != weight:
+            what = other_shape(name, change, tuple(weight), "the base model")
+            return f"{what}: an adapter of another base"
+    return None
 
 
 def _merged_by_peft(lora_layers: LoraLayers) -> Finding | None:
@@ -147,7 +166,7 @@ def _taken_out(change: LowRank, rank: int, moved_OI: Tensor) -> bool:
     PiSSA and OLoRA begin with a part of the weight, of the adapter's rank. An adapter saved as it
     is, not converted to plain LoRA, needs the same base again.
     """
-    if -inner(moved_OI, change) < 0.5 * norm(moved_OI) ** 2:
+    if not -inner(moved_OI, change) >= 0.5 * norm(moved_OI) ** 2:
         return False  # which the adapter would have to put back
     draw = torch.Generator().manual_seed(0)
     probe_IP = torch.randn(moved_OI.shape[1], 2 * rank + 4, generator=draw, dtype=moved_OI.dtype)
@@ -214,7 +233,7 @@ def _compare_others(
             return same, f"{name} has shape {shapes}"
         if not alike(live, stored):
             gap = float((live.double() - stored).norm() / stored.norm().clamp_min(1e-300))
-            if gap > 1e-6:
+            if not gap <= 1e-6:  # so that NaN is a difference
                 return same, f"{name} is not the stored base's: they differ by {gap:.2g} of it"
         same += 1
     return same, None

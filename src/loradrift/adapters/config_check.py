@@ -20,11 +20,21 @@ STRETCHED = ("dynamic", "llama3", "longrope", "yarn")
 """Rotary embeddings that depend on ``max_position_embeddings``."""
 
 
+READ_UNDECLARED = {
+    "is_causal": True,
+    "position_buckets": None,
+    "position_embedding_type": "absolute",
+    "relative_attention": False,
+    "use_bidirectional_attention": None,
+}
+"""Settings that transformers reads, with these defaults, of configurations that declare none."""
+
+
 def config_difference(model: nn.Module, folder: Path) -> str | None:
     """The first setting of ``model`` that is not the one in ``folder``, in words.
 
-    Only what the architecture's own configuration declares is compared. Values are those that
-    transformers reads, so that another spelling is no difference.
+    What the architecture's own configuration declares is compared, and what is read besides.
+    Values are those that transformers reads, so that another spelling is no difference.
     """
     from transformers import AutoConfig, PreTrainedConfig
 
@@ -36,6 +46,9 @@ def config_difference(model: nn.Module, folder: Path) -> str | None:
     except Exception:  # whatever transformers raises of a folder that is no model of its own
         return None
     same = next((each for each in _nested(stored) if type(each) is type(live)), None)
+    if same is None and not any(type(each) is type(stored) for each in _nested(live)):
+        types = f"model_type={live.model_type}, and the stored base's {stored.model_type}"
+        return f"its configuration has {types}"
     if same is None:
         return None
     padded = any(hasattr(x, "create_position_ids_from_input_ids") for x in model.modules())
@@ -59,6 +72,9 @@ def _pairs(live: Any, stored: Any, *, positions_by_padding: bool) -> Iterator[tu
 
     general = {field.name for field in fields(PreTrainedConfig)}
     own = {x.name for x in fields(live)} if is_dataclass(live) else live.to_dict().keys()
+    for key, default in READ_UNDECLARED.items():
+        if key not in own:
+            yield key, getattr(live, key, default), getattr(stored, key, default)
     rotary = repr(getattr(live, "rope_parameters", None))
     for key in sorted(own - general):
         value, wanted = getattr(live, key, None), getattr(stored, key, None)

@@ -157,6 +157,10 @@ def _compare(claims: Mapping[str, Claim], by_layer: Mapping[str, Parts], passes:
         effects.append(Effect(name, seen, weight_OI, parts, initial))
     if odd := [each.layer for each in effects if each.unpredicted]:
         return fails(f"{odd[0]} changes its output, the files predict none")
+    if odd := [each.layer for each in effects if not each.got_NO.isfinite().all()]:
+        return fails(f"{odd[0]} gives NaN or infinity")
+    if not (passes.on.isfinite().all() and passes.off.isfinite().all()):
+        return fails("the outputs are NaN or infinite")
     return _judge(effects, passes, several=len(claims) > 1)
 
 
@@ -216,7 +220,8 @@ def _rows(x: Tensor) -> Tensor:
 
 def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Finding:
     found = [each for each in effects if not each.drowned]
-    change = float((passes.on - passes.off).norm() / passes.off.norm())
+    size = float(passes.off.norm()) or float(passes.on.norm()) or 1.0  # all zeros are a size too
+    change = float((passes.on - passes.off).norm()) / size
     if not found and effects and change == 0:
         return fails(SAME, output_change=0.0, layers=0.0)
     if not found:
@@ -230,7 +235,7 @@ def _judge(effects: Sequence[Effect], passes: Passes, *, several: bool) -> Findi
         "cosine": float(torch.cosine_similarity(passes.on, passes.off, dim=-1).mean()),
         "layers": float(len(found)),
     }
-    if worst.excess > SLACK:
+    if not worst.excess <= SLACK:
         adapter, share = worst.furthest()
         layer = f"{adapter}: {worst.layer}" if several else worst.layer
         return fails(

@@ -1,5 +1,6 @@
 """What PEFT made of the files in memory: where it sits, which keys it took, with which scale."""
 
+import math
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from loradrift.adapters.adapter_files import PREFIX, WEIGHTS, AdapterFiles
-from loradrift.adapters.base_checks import Read, alike
+from loradrift.adapters.base_checks import NOT_FINITE, Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.file_checks import lone_factor
 from loradrift.adapters.head_check import check_head_of_base
@@ -19,6 +20,7 @@ from loradrift.adapters.part_checks import (
     check_zero,
     difference,
     not_the_files,
+    unowned,
 )
 from loradrift.adapters.target_checks import idle_target
 from loradrift.weights import LowRank, norm
@@ -56,6 +58,8 @@ def check_claim(
     files, live = claim.files, LiveParts(claim.lora_layers)
     if target := idle_target(files, claim.lora_layers.base):
         own["consistent"] = fails(f"target_modules names {target}, which has no keys in {WEIGHTS}")
+    elif lacks := unowned(files, live, read):
+        own["consistent"] = fails(lacks)
     if own["head"].passed is None:
         own["head"] = check_head_of_base(files, claim.lora_layers, read)
     own["keys"] = _keys(files, claim.lora_layers, live)
@@ -66,6 +70,9 @@ def check_claim(
         own |= dict.fromkeys(("scale", "weights", "base", "effect"), contradicted)
         if own["consistent"].passed is None:  # what cannot be predicted can still be compared
             own |= check_saved(claim, live)
+        return False
+    if not math.isfinite(claim.scale):
+        own["scale"] = fails(f"the adapter's own scale must be finite, got {claim.scale}")
         return False
     own["head"] = _head(own["head"], files, head)
     own["scale"], own["weights"] = _scale(claim), _weights(claim)
@@ -155,7 +162,7 @@ def _scale(claim: Claim) -> Finding:
         if name not in files.parts or adapter not in layer.scaling:
             continue
         wanted, got = claim.scale * files.scale(name), float(layer.scaling[adapter])
-        if abs(got - wanted) > 1e-6 * abs(wanted):
+        if not abs(got - wanted) <= 1e-6 * abs(wanted):
             message = f"{name} multiplies with {got:g}, and {rule} of adapter_config.json is"
             return fails(f"{message} {wanted:g}", got=got, wanted=wanted)
         scales.append(got)
@@ -177,12 +184,14 @@ def _weights(claim: Claim) -> Finding:
             live = live - claim.initial[name]
         else:  # the scale is the business of its own check
             live = LowRank(live.B_OR, live.A_RI, wanted.scale)
+        if not all(x.isfinite().all() for x in (live.B_OR, live.A_RI)):
+            return fails(f"a factor of {name} {NOT_FINITE}")
         same = all(map(alike, (live.B_OR, live.A_RI), (wanted.B_OR, wanted.A_RI)))
         gap = 0.0 if same else norm(wanted - live) / max(norm(wanted), 1e-300)
         worst, where = max((worst, where), (gap, name))
     if not where:
         return unjudged("no layer is adapted")
-    if worst > 1e-5:
+    if not worst <= 1e-5:
         differ = f"is not that of {WEIGHTS}: they differ by {worst:.2g} of it"
         stale = f"B A of {where} in memory {differ}; the file is stale, or was not loaded"
         return fails(stale, worst=worst)

@@ -1,5 +1,6 @@
 """All that an adapter trained, be it no factor: is it in the files, in memory, and in use?"""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,11 @@ from torch import Tensor, nn
 
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import FACTOR, ROWS, WEIGHTS, AdapterFiles, plain_key
-from loradrift.adapters.base_checks import Read, alike
+from loradrift.adapters.base_checks import NOT_FINITE, Read, alike
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some
 from loradrift.adapters.file_checks import head_lost
 from loradrift.adapters.lora_layers import Claim, LoraLayers, embed_scale
-from loradrift.adapters.row_checks import rows_lost
+from loradrift.adapters.row_checks import rows_lost, trained_rows
 from loradrift.models.hooks import Hook
 
 UNTRAINED = "all zeros, not trained or not saved"
@@ -78,26 +79,63 @@ def check_saved(claim: Claim, live: LiveParts, products: Iterable[str] = ()) -> 
             shapes = f"{tuple(value.shape)} in memory, and {tuple(stored.shape)} in {WEIGHTS}"
             return {name: fails(f"{key} has shape {shapes}")}
         if gap := difference(value, stored):
-            return {
-                name: fails(f"{key} in memory is not the file's: they differ by {gap:.2g} of it")
-            }
+            return {name: fails(not_the_files(key, gap))}
+    return _check_tokens(claim)
+
+
+def _check_tokens(claim: Claim) -> Findings:
+    """The trained rows stand in for those of the tokens that the configuration names."""
+    wrappers, adapter = claim.lora_layers.wrappers, claim.lora_layers.adapter
+    for name, wanted, _ in trained_rows(claim.files):
+        tokens = getattr(wrappers.get(name), "token_adapter", None)
+        if tokens is not None and (live := list(tokens.token_indices[adapter])) != list(wanted):
+            what = f"{name} in memory has the rows of tokens {live}"
+            stored = f"trainable_token_indices of {CONFIG} names {wanted}"
+            return {"weights": fails(f"{what}, and {stored}")}
     return {}
+
+
+def unowned(files: AdapterFiles, live: LiveParts, read: Read | None) -> str | None:
+    """A saved tensor that no setting names and that, as PEFT loads it, changes a tied one too.
+
+    PEFT loads it into the base's own module. That is what was trained only where nothing shares its
+    weight. A copy of the base's embedding, which PEFT can save beside the factors, is none.
+    """
+    owners = tuple(f".{name}." for name in files.config.get("modules_to_save") or [])
+    for key, stored in files.saved.items():
+        value = live.all.get(key)
+        if read is None or value is None or key in live.own:
+            continue
+        if any(owner in f".{key}" for owner in owners):
+            continue
+        tied = [k for k, x in live.all.items() if k != key and x.data_ptr() == value.data_ptr()]
+        known = (read(name.replace(".base_layer.", ".")) for name in (key, *tied))
+        start = next((x for x in known if x is not None), None)  # only one of the two is stored
+        if tied and start is not None and start.shape == stored.shape and not alike(stored, start):
+            named = f"no setting of {CONFIG} names it: modules_to_save lacks its module"
+            return f"{WEIGHTS} holds {key}, tied to {tied[0]}, and {named}"
+    return None
 
 
 def not_the_files(key: str, gap: float) -> str:
     """The message that a tensor in memory differs from the stored one."""
+    if not math.isfinite(gap):
+        return f"{key} {NOT_FINITE}"
     return f"{key} in memory is not the file's: they differ by {gap:.2g} of it"
 
 
 def difference(live: Tensor, stored: Tensor) -> float:
-    """How far a tensor in memory is from the stored one, relative to it; 0 in any precision."""
+    """How far a tensor in memory is from the stored one, relative to it; 0 in any precision.
+
+    It is NaN or infinite where the one in memory is: what is stored is finite.
+    """
     live = live.detach().cpu()
     if not stored.is_floating_point():
         return float(not torch.equal(live, stored))
     if alike(live, stored):
         return 0.0
     gap = float((live.double() - stored).norm() / stored.norm().clamp_min(1e-300))
-    return gap if gap > 1e-6 else 0.0
+    return 0.0 if gap <= 1e-6 else gap
 
 
 def check_zero(claim: Claim, read: Read | None) -> Finding:

@@ -60,7 +60,7 @@ def check_start(files: AdapterFiles, layers: Iterable[tuple[Tensor, Factors]]) -
         sizes.append(norm(change.B_OR) / norm(change.A_RI))
         if len(alike) == MOST_LAYERS:
             break
-    if len(alike) < 3 or _middle(alike) < 0.5 or _middle(rest) > 0.5:
+    if len(alike) < 3 or not (_middle(alike) >= 0.5 and _middle(rest) <= 0.5):
         return None
     start = "pissa" if 0.8 < _middle(sizes) < 1.25 else "olora"
     says = f"{CONFIG} says init_lora_weights={files.config.get('init_lora_weights')}"

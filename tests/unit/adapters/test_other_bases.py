@@ -46,6 +46,8 @@ SETTINGS = {
     "rms_norm_eps": {"rms_norm_eps": 0.5},
     "rope_parameters": {"rope_parameters": {"rope_theta": 100.0, "rope_type": "default"}},
     "hidden_act": {"hidden_act": "gelu"},
+    "is_causal": {"is_causal": False},
+    "model_type": {"model_type": "mistral", "sliding_window": 2},
     "head_dim": {"head_dim": 8, "num_attention_heads": 4, "num_key_value_heads": 4},
 }
 HARMLESS = {

@@ -22,7 +22,7 @@ from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from loradrift.adapters import Certificate
+from loradrift.adapters import Certificate, certify
 
 Q, EMBEDDING = "model.layers.0.self_attn.q_proj", "model.embed_tokens"
 ROWS = f"{EMBEDDING}.token_adapter.trainable_tokens_delta"
@@ -129,6 +129,29 @@ def taken_out(name):
     return mutate
 
 
+def nan(p):
+    p.view(-1)[0] = torch.nan
+
+
+def constant_output(model):
+    layer = place(model, "model.layers.1")
+    layer.register_forward_hook(lambda module, inputs, output: 0 * output)
+
+
+def other_tokens(model):
+    place(model, EMBEDDING).token_adapter.token_indices["default"] = [5, 6, 7]
+
+
+def merged_times(share):
+    """Put the change into the base weights so many times."""
+
+    def mutate(model):
+        for layer in cases.lora_layers(model):
+            layer.base_layer.weight.add_(share * layer.get_delta_weight("default"))
+
+    return mutate
+
+
 def another_embedding_adapter(p):
     p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(3)))
 
@@ -194,6 +217,36 @@ MEMORY = {
         "weights", "lora_magnitude_vector in memory is not the file's: they differ by 0.3"),
     "bias of B zero": ("bias of B", zero("lora_B.default.bias"),
         "weights", "lora_B.bias in memory is not the file's: they differ by 1 of it"),
+    "NaN in all A": ("plain", parameters("lora_A", nan),
+        "weights", "holds NaN or infinity in memory"),
+    "NaN in one B": ("plain", parameters(f"{Q}.lora_B", nan),
+        "weights", f"a factor of {Q} holds NaN or infinity in memory"),
+    "infinite B": ("plain", parameters("lora_B", lambda p: p.fill_(torch.inf)),
+        "weights", "holds NaN or infinity in memory"),
+    "NaN in an embedding's B": ("embedding", parameters("lora_embedding_B", nan),
+        "weights", f"a factor of {EMBEDDING} holds NaN or infinity in memory"),
+    "NaN in a saved head": ("head", parameters("lm_head.modules_to_save", nan),
+        "head", "lm_head.weight holds NaN or infinity in memory"),
+    "NaN in a trained bias": ("own biases", parameters(f"{Q}.base_layer.bias", nan),
+        "weights", f"{Q}.base_layer.bias holds NaN or infinity in memory"),
+    "NaN in a trained row": ("rows", parameters("trainable_tokens_delta", nan),
+        "weights", f"{ROWS} holds NaN or infinity in memory"),
+    "NaN in a magnitude": ("dora", parameters(f"{Q}.lora_magnitude_vector", nan),
+        "weights", "holds NaN or infinity in memory"),
+    "NaN in a norm of the base": ("plain", parameters("model.norm.weight", nan),
+        "base", "model.norm.weight holds NaN or infinity in memory"),
+    "NaN in an embedding of the base": ("rows", parameters("embed_tokens.token_adapter.base", nan),
+        "base", f"{EMBEDDING}.weight holds NaN or infinity in memory"),
+    "NaN below an adapter": ("plain", parameters(f"{Q}.base_layer.weight", nan),
+        "base", f"{Q}.weight holds NaN or infinity in memory"),
+    "NaN in a scale": ("plain", lambda m: place(m, Q).scaling.update(default=torch.nan),
+        "scale", f"{Q} multiplies with nan, and alpha/r of"),
+    "a constant output": ("plain", constant_output,
+        "effect", "the output is the same with the adapter and without it"),
+    "rows of tokens that the JSON does not name": ("rows", other_tokens,
+        "weights", f"{EMBEDDING} in memory has the rows of tokens [5, 6, 7], and trainable_token_"),
+    "taken out of the base": ("plain", merged_times(-1),
+        "merged_once", "already holds -1.000 times the adapter's change"),
     "a parameter's factors": ("parameters", zero(f"{Q}.lora_B"),
         "weights", f"{Q}.lora_B in memory is not the file's: they differ by 1 of it"),
 }  # fmt: skip
@@ -207,6 +260,28 @@ def test_in_memory(name, base, tmp_path):
     with torch.no_grad():
         mutate(model)
         caught(certificate_of(model, folder, base), check, message)
+
+
+@pytest.mark.parametrize("scale", [torch.nan, torch.inf])
+def test_a_scale_that_is_no_number(scale, base, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", base)
+    model = load_adapter(folder, base)
+    found = certify(
+        model, {"default": scale}, {"default": folder}, lambda: cases.forward(model), base=base
+    )
+    caught(found, "scale", f"the adapter's own scale must be finite, got {scale}")
+
+
+@pytest.mark.parametrize(("share", "passed"), [(-1, None), (-2, None), (0.5, None), (0, True)])
+def test_a_change_that_the_base_holds_in_part_or_lacks(share, passed, base, tmp_path):
+    """Seen in the weights alone, where no other base is at hand."""
+    folder = write_adapter(tmp_path / "adapter", base, size=0.3)
+    model = load_adapter(folder, base)
+    with torch.no_grad():
+        merged_times(share)(model)
+    found = certificate_of(model, folder, None)
+    assert found.passed is passed, found.verdict
+    assert found["merged_once"].passed is passed
 
 
 def tensors(change):
@@ -331,6 +406,25 @@ def test_the_rows_of_a_head_that_is_tied_to_the_embedding(tmp_path):
     goes_around("lm_head")(model)
     message = "lm_head does not give the rows that were trained for its tokens"
     caught(certificate_of(model, folder, tied), "effect", message)
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "lm_head"])
+def test_a_saved_half_of_a_tied_pair_that_the_json_does_not_name(module, tmp_path):
+    tied = cases.write_base(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    folder = write_adapter(tmp_path / "adapter", tied, size=0.3, modules_to_save=[module])
+    assert cases.judged(folder, tied).passed
+    edit(folder, modules_to_save=None)
+    message = f"{module}.weight, tied to"
+    caught(cases.judged(folder, tied), "consistent", message)
+
+
+def test_a_copy_of_a_tied_embedding_is_none_that_was_trained(tmp_path):
+    tied = cases.write_base(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    folder = write_adapter(tmp_path / "adapter", tied, size=0.3)
+    load_adapter(folder, tied).save_pretrained(folder, save_embedding_layers=True)
+    assert any("embed_tokens" in key for key in cases.tensors_of(folder))
+    certificate = cases.judged(folder, tied)
+    assert certificate.passed, certificate.verdict
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"parameters"}))
