@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import Config, UserError, option_schemas
+from loradrift.config.errors import excerpt
 
 KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls a type, and what a value of it is."""
@@ -53,8 +54,9 @@ def _place(error: OSError) -> str | None:
         folder = os.path.abspath(os.path.expanduser(value.strip("'\"")))
         within = os.path.join(os.path.abspath(str(error.filename or "")), "")
         if key.rpartition(".")[2] in FOLDERS and within.startswith(os.path.join(folder, "")):
-            reason = f"{error.strerror}: {error.filename}"
-            return f"{key} must be a folder that can be written, got {value} ({reason})"
+            reason = f"{error.strerror}: {excerpt(error.filename)}"
+            rule = "a folder that can be made and written"
+            return f"{key} must be {rule}, got {excerpt(value)} ({reason})"
     return None
 
 

@@ -145,7 +145,7 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    logging.getLogger("transformers.modeling_utils").addFilter(_is_not_of_padding)
+    logging.getLogger("transformers.modeling_utils").addFilter(_is_news)
     check_path(config)
     architecture = load_architecture(config)
     options: dict[str, Any] = {
@@ -164,9 +164,13 @@ def load_backbone(config: ModelConfig, *, seed: int) -> Backbone:
     return Backbone(lm).train()
 
 
-def _is_not_of_padding(record: logging.LogRecord) -> bool:
-    """Whether a log line is none that asks for a mask: no token sees the padding after it."""
-    return "strongly recommend passing in an `attention_mask`" not in record.getMessage()
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a log line of transformers says what is not known or judged here.
+
+    Every key of its load report is judged, and no token sees the padding that it wants masked.
+    """
+    known = ("strongly recommend passing in an `attention_mask`", "LOAD REPORT")
+    return not any(words in record.getMessage() for words in known)
 
 
 def _pretrained(config: ModelConfig, architecture: Any, options: dict[str, Any]) -> Any:

@@ -184,3 +184,15 @@ def test_the_help_lists_the_axes():
     listed = dict(re.findall(r"^ {6}(\w+) +([\w |]+?)$", template, flags=re.MULTILINE))
     for group in ("task", "method", "scale", "model", "data", "trainer", "logger", "study"):
         assert set(listed[group].split(" | ")) == set(choices(group)), group
+
+
+def test_a_folder_that_cannot_be_made_is_named_by_its_key(monkeypatch):
+    typed = ["train.py", "results=r", "runs='/proc/x'", "cache=/proc/xy"]
+    monkeypatch.setattr("sys.argv", typed)
+    rule = "must be a folder that can be made and written, got"
+    for path, line in (
+        ("/proc/x", f"runs {rule} '/proc/x' (No such file: /proc/x)"),
+        ("/proc/xy/tokens", f"cache {rule} /proc/xy (No such file: /proc/xy/tokens)"),
+        ("/proc", "FileNotFoundError: [Errno 2] No such file: '/proc'"),
+    ):
+        assert one_line(FileNotFoundError(2, "No such file", path)) == line

@@ -161,10 +161,11 @@ def test_a_tokenizer_that_cannot_be_read_is_one_line(copy):
         load_tokenizer(copy)
 
 
-def test_weights_of_blocks_that_the_architecture_lacks_are_refused(copy):
+def test_weights_of_blocks_that_the_architecture_lacks_are_refused_in_one_line(copy, capfd):
     rewrite(copy, {"num_hidden_layers": 1})
     with pytest.raises(UserError, match=r"its weights hold model.layers.1\.\S+, for which"):
         load_backbone(copy, seed=0)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

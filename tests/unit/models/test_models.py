@@ -131,7 +131,8 @@ def test_what_lora_cannot_adapt_is_refused(backbone, change, message):
         make_trainable(backbone, replace(LORA, **change), seed=0)
 
 
-def test_gpt_2_is_adapted_too():
+@pytest.mark.filterwarnings("error")
+def test_gpt_2_is_adapted_too_without_a_warning():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     size = GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=1, n_head=2)
