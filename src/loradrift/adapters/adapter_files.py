@@ -203,8 +203,8 @@ def read_files(folder: Path) -> AdapterFiles:
     return AdapterFiles(folder, config, parts, saved, head, digests, tuple(odd))
 
 
-SHARD = re.compile(r".+-\d{5}-of-\d{5}\.safetensors")
-"""The name of a part of a file that was split."""
+SHARD = re.compile(r"adapter_model-\d{5}-of-\d{5}\.safetensors")
+"""The name of a part of :data:`WEIGHTS`, where it was split."""
 
 TRAINER = ("optimizer", "rng_state", "scaler", "scheduler", "training_args")
 """How files begin that transformers' Trainer puts beside an adapter."""

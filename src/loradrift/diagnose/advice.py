@@ -51,7 +51,7 @@ JOIN = """\
 from pathlib import Path
 from safetensors.torch import load_file, save_file
 folder = Path({})
-shards = sorted(folder.glob("*-of-*.safetensors"))
+shards = sorted(folder.glob("adapter_model-*-of-*.safetensors"))
 save_file({{key: x for path in shards for key, x in load_file(path).items()}}, folder / {})"""
 """Code that makes one file of a file's shards."""
 
