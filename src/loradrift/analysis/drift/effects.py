@@ -2,13 +2,14 @@
 
 # Shape suffixes: S seeds, N probe rows.
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.arms import Arms
 from loradrift.analysis.drift.jackknife import jackknife_variance
+from loradrift.analysis.drift.rounding import rounding_variance
 from loradrift.statistics import (
     adjust,
     equivalence,
@@ -31,18 +32,24 @@ BOOTSTRAP_ERRORS = (
 
 
 def ratio_summary(
-    reduction: pd.DataFrame, by_row: Mapping[str, Array], rng: np.random.Generator
+    reduction: pd.DataFrame,
+    by_row: Mapping[str, Array],
+    rounding: pd.DataFrame,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """The ratio of drifts of each task, with its intervals and its exact test.
 
-    ``by_row`` holds the log ratios of each task without each probe row in turn (S, N).
+    ``by_row`` holds the log ratios of each task without each probe row in turn (S, N); seeds vary
+    at least as much as ``rounding`` does.
     """
     rows = []
     for task, own in reduction.groupby("task", sort=False):
         values = own["log_ratio"].to_numpy()
-        seeds = t_interval(values)
+        rounded = rounding_variance(rounding, [str(task)])
+        least = 0.0 if rounded is None else rounded.value
+        seeds = t_interval(values, least=least)
         rows_of_probe = jackknife_variance(by_row[str(task)].mean(axis=0))
-        beyond = t_interval(values, rows_of_probe)
+        beyond = t_interval(values, rows_of_probe, least=least)
         test = sign_flip(values, rng=rng)
         row = {
             "task": task, "seeds": len(values),
@@ -57,28 +64,22 @@ def ratio_summary(
     return pd.DataFrame(rows)
 
 
-def overall(reduction: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def overall(
+    reduction: pd.DataFrame, unlearned: Collection[str], rng: np.random.Generator
+) -> pd.DataFrame:
     """The two-sided sign-flip test of no difference, over the seeds that every task has.
 
     A seed may be lucky on all tasks at once, so that its mean over tasks is what is independent.
-    ``exact`` says that all flips were counted: ``rng`` draws them beyond 40 seeds. Without a seed
-    that every task has, the numbers are NaN.
+    Tasks that were not learned take no part. ``exact`` says that all flips were counted: ``rng``
+    draws them beyond 40 seeds. Without a seed that every task has, the numbers are NaN.
     """
-    wide = reduction.pivot(index="seed", columns="task", values="log_ratio").dropna()
+    own = reduction[~reduction["task"].isin(unlearned)]
+    wide = own.pivot(index="seed", columns="task", values="log_ratio").dropna()
     row: dict[str, object] = {"tasks": wide.shape[1], "seeds": len(wide)}
-    row |= dict.fromkeys(("ratio", "ratio_lower", "ratio_upper", "p_sign_flip", "least_p"), np.nan)
-    row["exact"] = True
-    if len(wide):
-        values_S = wide.to_numpy().mean(axis=1)
-        interval, test = t_interval(values_S), sign_flip(values_S, rng=rng)
-        row |= {
-            "ratio": np.exp(interval.estimate),
-            "ratio_lower": np.exp(interval.low),
-            "ratio_upper": np.exp(interval.high),
-            "p_sign_flip": test.p,
-            "least_p": test.least_p,
-            "exact": test.exact,
-        }
+    row |= {"p_sign_flip": np.nan, "least_p": np.nan, "exact": True}
+    if wide.size:
+        test = sign_flip(wide.to_numpy().mean(axis=1), rng=rng)
+        row |= {"p_sign_flip": test.p, "least_p": test.least_p, "exact": test.exact}
     return pd.DataFrame([row])
 
 

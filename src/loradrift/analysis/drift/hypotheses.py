@@ -135,6 +135,9 @@ class Outcome:
     p: float | None = None
     """One-sided: the interval of confidence ``1 - 2 p`` ends at the margin."""
 
+    p_opposite: float | None = None
+    """Likewise of the claim's opposite."""
+
     p_bonferroni: float | None = None
     p_holm: float | None = None
     p_benjamini_hochberg: float | None = None
@@ -164,6 +167,6 @@ class Outcome:
 
     @property
     def p_of_verdict(self) -> float | None:
-        """The corrected p-value of the side that the verdict is on."""
-        against = self.verdict in (Verdict.REFUTED, Verdict.EQUIVALENT)
-        return self.p_opposite_holm if against else self.p_holm
+        """The p-value of the side of the margin that the estimate is on; a verdict takes 0.005."""
+        sides = [p for p in (self.p, self.p_opposite) if p is not None]
+        return min(sides, default=None)

@@ -51,8 +51,9 @@ def decide_tables(tables: DriftTables, seed: int = 0) -> list[Outcome]:
         missing = _missing(arms, runs)
         longer = untold(arms, taking_part(tables.budget), "scores")
         evidence = {
-            "H1 performance": _evidence(arms, runs, "score")._replace(
-                missing="; ".join(filter(None, [missing, longer]))
+            "H1 performance": _evidence(arms, _more_is_better(runs), "score")._replace(
+                rows=_score_rows(taking_part(tables.learned)),
+                missing="; ".join(filter(None, [missing, longer])),
             ),
             "H2 drift": _evidence(arms, drift, "drift")._replace(
                 missing=missing, rows=rows, rounding=rounding or None
@@ -88,6 +89,19 @@ def _missing(arms: Arms, runs: pd.DataFrame) -> str:
                 how = f"the command of its other seeds with seed={numbers}"
             phrases.append(f"no pair of {task} seed={numbers}: {how} adds it")
     return "; ".join(phrases)
+
+
+def _more_is_better(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the reciprocal of scores of which less is better, such as a loss."""
+    return runs.assign(score=runs["score"].where(runs["higher_is_better"], 1 / runs["score"]))
+
+
+def _score_rows(learned: pd.DataFrame) -> dict[str, Variance] | None:
+    """What other evaluation rows would add to each task's log ratio of scores, if all say so."""
+    own = learned.drop_duplicates("task").set_index("task")[["row_variance", "row_df"]]
+    if own.empty or own.isna().to_numpy().any():
+        return None
+    return {str(task): Variance(*row) for task, row in own.iterrows()}
 
 
 def _evidence(arms: Arms, table: pd.DataFrame, value: str) -> Evidence:

@@ -8,7 +8,8 @@ The best of them is never worse than the majority of the training split.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from loradrift.analysis.drift.pairing import Pair
 from loradrift.config import UserError
 from loradrift.data.squad_v2.format import Answer, Question
 from loradrift.data.squad_v2.metrics import score as score_answers
-from loradrift.statistics import t_interval
+from loradrift.statistics import Variance, t_interval
 from loradrift.statistics.values import Array
 
 AGREES = 1e-4
@@ -47,23 +48,31 @@ class Judged(NamedTuple):
     baseline: float
 
 
+Judge = Callable[[Run], Judged]
+
+
 def learned_table(arms: Arms, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Each task and arm: ``score``, its interval over rows and seeds, ``baseline``, ``learned``.
 
     ``learned`` is empty where that cannot be judged, and ``why_not_judged`` says why.
+    ``row_variance`` (``row_df``) is what the evaluation rows add to the variance of the arms' mean
+    log ratio of scores, NaN where it is not known.
     """
-    rows = []
+    rows, judge = [], cache(judge_run)
     for task in dict.fromkeys(pair.task for pair in pairs):
+        varied = _ratio_variance([pair for pair in pairs if pair.task == task], judge)
         for number, arm in enumerate(arms):
             runs = [pair[number] for pair in pairs if pair.task == task]
             metric = runs[0].record.config["task"]["metric"]
             row: dict[str, Any] = {"task": task, "method": arm.name, "metric": metric}
+            row |= {"row_variance": varied.value, "row_df": varied.df}
             try:
-                row |= _judge([run for run in runs if not trained_longer(run)])
+                row |= _judge_arm(runs, judge)
             except UserError as error:
                 row["why_not_judged"] = str(error)
             rows.append(row)
-    figures = dict.fromkeys(("score", "ci_lower", "ci_upper", "baseline"), float)
+    names = ("score", "ci_lower", "ci_upper", "baseline", "row_variance", "row_df")
+    figures = dict.fromkeys(names, float)
     columns = ["task", "method", "metric", "seeds", *figures, "learned", "why_not_judged"]
     table = pd.DataFrame(rows, columns=columns).astype(figures | {"learned": "boolean"})
     return table.assign(
@@ -78,11 +87,22 @@ def not_learned(learned: pd.DataFrame) -> list[str]:
     return [str(task) for task, own in fails.groupby(learned["task"], sort=False) if own.all()]
 
 
-def _judge(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the table says of an arm's runs on one task."""
-    if not runs:
+def _judge_arm(runs: Sequence[Run], judge: Judge) -> dict[str, Any]:
+    """What the table says of an arm's runs on one task.
+
+    Scores of more training than the arms are compared at show nothing if they are good. If they are
+    not, the arm had not learned the task earlier either.
+    """
+    own = [run for run in runs if not trained_longer(run)]
+    judged = _judge(own or runs, judge)
+    if judged["learned"] and not own:
         raise UserError("its scores are of more training than it is compared at")
-    judged = [judge_run(run) for run in runs]
+    return judged
+
+
+def _judge(runs: Sequence[Run], judge: Judge) -> dict[str, Any]:
+    """The score of some runs of an arm, its interval, and whether it beats the constant answer."""
+    judged = [judge(run) for run in runs]
     if len({len(each.without_N) for each in judged}) > 1:
         raise UserError("its runs were evaluated on different rows")
     rows = jackknife_variance(np.mean([each.without_N for each in judged], axis=0))
@@ -97,6 +117,20 @@ def _judge(runs: Sequence[Run]) -> dict[str, Any]:
         "seeds": len(runs), "score": interval.estimate, "ci_lower": low, "ci_upper": high,
         "baseline": baseline, "learned": bool(low > baseline),
     }  # fmt: skip
+
+
+def _ratio_variance(pairs: Sequence[Pair], judge: Judge) -> Variance:
+    """By the jackknife over the evaluation rows, which all seeds and both arms share."""
+    unknown = Variance(np.nan, np.nan)
+    try:
+        sides = [[judge(run).without_N for run in pair] for pair in pairs]
+    except UserError:
+        return unknown
+    if len({len(side_N) for pair in sides for side_N in pair}) > 1:
+        return unknown
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs_N = np.mean([np.log(two) - np.log(one) for one, two in sides], axis=0)
+    return jackknife_variance(logs_N) if np.isfinite(logs_N).all() else unknown
 
 
 def judge_run(run: Run) -> Judged:

@@ -93,6 +93,7 @@ def run_table(runs: Sequence[Run], trained_longer: Sequence[bool]) -> pd.DataFra
             "seed": run.seed, "metric": metric, "steps": record.steps,
             "trainable": record.parameters.get("trainable"), "overrides": overrides(run),
             "commit": record.git.get("commit"), "device": record.device, "score": score,
+            "higher_is_better": record.higher_is_better,
         }  # fmt: skip
         rows.append(row | made_of(run) | record.metrics | record.performance)
     return pd.DataFrame(rows).astype({"score": float})

@@ -1,19 +1,21 @@
 """``drift_analysis_results.json``: the keys that existing notebooks read, and new facts beside."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.effects import BOOTSTRAP_ERRORS, EQUAL
+from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.rounding import rounding_json
 from loradrift.analysis.drift.tables import DriftTables, last_steps
 
 
-def drift_results(tables: DriftTables) -> dict[str, Any]:
+def drift_results(tables: DriftTables, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The results as JSON; what is not defined (a deviation of one seed) is null."""
+    h2 = next(each for each in outcomes if each.hypothesis.table == "drift")
     reduction, means = tables.reduction, tables.summary["mean"]
     tasks = list(dict.fromkeys(reduction["task"]))
     overall = tables.overall.iloc[0].to_dict()
@@ -28,9 +30,11 @@ def drift_results(tables: DriftTables) -> dict[str, Any]:
             "mean_drift_reduction_all_tasks": means.mean(),
             "std_drift_reduction_all_tasks": means.std(ddof=1),
             "drift_ratio_all_tasks": {
-                "ratio": overall["ratio"],
-                "ci_95": [overall["ratio_lower"], overall["ratio_upper"]],
-                "num_seeds": overall["seeds"],
+                "ratio": None if h2.tasks_disagree else h2.ratio,
+                "ci_95": [None, None] if h2.tasks_disagree else [h2.ratio_lower, h2.ratio_upper],
+                "tasks_disagree": h2.tasks_disagree,
+                "num_seeds": h2.num_seeds,
+                "num_tasks": h2.num_tasks,
             },
             "sign_flip_all_tasks": {
                 "num_seeds": overall["seeds"],

@@ -17,7 +17,7 @@ from loradrift.analysis.drift.pairing import Pairing, contract, is_usable
 from loradrift.analysis.drift.usable_pairs import DriftCache
 from loradrift.config.keys import flatten, varies
 from loradrift.runs import RunRecord
-from loradrift.statistics import Variance, variance_of_mean
+from loradrift.statistics import Variance
 
 KEY = "trainer.rounding"
 
@@ -115,17 +115,16 @@ def rounding_variance(table: pd.DataFrame, tasks: Sequence[str]) -> Variance | N
     """The variance that rounding makes of one seed's log ratio of drifts, averaged over tasks.
 
     Both arms of each task have a variance of their own: their sum over the tasks, divided by the
-    square of the number of tasks. The degrees of freedom are the least of all. None if an arm of a
-    task was not made again.
+    square of the number of tasks. The degrees of freedom are the least of all. An arm that was not
+    made again adds nothing: the sum is then a lower bound. None if no arm of a task was.
     """
     parts = []
     for task in tasks:
         arms = table[table["task"] == task].groupby("method")
-        if len(arms) < 2:
+        if not len(arms):
             return None
         parts += [_pooled(own) for _, own in arms]
-    mean = variance_of_mean(parts)  # over twice as many as there are tasks
-    return Variance(4 * mean.value, mean.df)
+    return Variance(sum(p.value for p in parts) / len(tasks) ** 2, min(p.df for p in parts))
 
 
 def _pooled(rows: pd.DataFrame) -> Variance:

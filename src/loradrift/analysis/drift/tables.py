@@ -12,7 +12,7 @@ from loradrift.analysis.drift.budget import budget_table, marked, unequal_traini
 from loradrift.analysis.drift.differences import differences
 from loradrift.analysis.drift.effects import effect_table, overall, ratio_summary
 from loradrift.analysis.drift.layers import layer_grid, mean_drift_replicates, run_drift
-from loradrift.analysis.drift.learned import learned_table
+from loradrift.analysis.drift.learned import learned_table, not_learned
 from loradrift.analysis.drift.pairing import Pair, Pairing, find_pairs
 from loradrift.analysis.drift.performance import (
     drift_at,
@@ -55,7 +55,7 @@ class DriftTables(NamedTuple):
     ``row_df``); ``mean`` and ``std`` are of the reduction in percent."""
 
     overall: pd.DataFrame
-    """One row: the ratio over all tasks, and the exact test over the seeds' means."""
+    """One row: the exact test over the seeds' means, of the tasks that were learned."""
 
     effects: pd.DataFrame
     """Effect sizes, descriptions and corrected p-values of the paired t test, per task."""
@@ -150,14 +150,16 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
     reached = [
         equal_performance(own, mean_drift).assign(task=task) for task, own in by_task.items()
     ]
+    learned = learned_table(arms, pairs)
+    rounding = rounding_table(pairing.copies, cache, measures)
     return DriftTables(
         compared=arms.table(pairing.others),
         runs=run_table(runs, list(budget["trained_longer"])),
         drift=drift,
         mean_drift=mean_drift,
         reduction=reduction,
-        summary=ratio_summary(reduction, by_row, rng),
-        overall=overall(reduction, rng),
+        summary=ratio_summary(reduction, by_row, rounding, rng),
+        overall=overall(reduction, not_learned(learned), rng),
         effects=effect_table(arms, reduction, by_row, rng),
         layers=_layers(arms, last_steps(cka), rng),
         controls=_stack([pair.treatment for pair in pairs], floors),
@@ -166,8 +168,8 @@ def analyse(pairing: Pairing, measures: Sequence[str], results: Path, seed: int)
         frontier=_stack(runs, [_path(run, mean_drift) for run in runs]),
         budget=budget,
         differences=differences(arms, pairs),
-        learned=learned_table(arms, pairs),
-        rounding=rounding_table(pairing.copies, cache, measures),
+        learned=learned,
+        rounding=rounding,
     )
 
 

@@ -16,6 +16,7 @@ Few seeds are mostly undecided. That is the honest answer.
 
 # Shape suffixes: S seeds, T tasks.
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -81,6 +82,10 @@ def _decided(tested: _Tested, p: Adjusted, p_opposite: float) -> Outcome:
     if not tested.decisive:
         return outcome
     verdict = _verdict(outcome.hypothesis, tested.decisive)
+    zone = abs(outcome.hypothesis.log_margin)
+    if any(abs(math.log(ratio)) >= zone for ratio in outcome.task_ratios.values()):
+        # equal on the mean alone, by tasks on either side
+        verdict = Verdict.REFUTED if verdict == Verdict.EQUIVALENT else verdict
     notes = [outcome.note]
     low, high, margin = outcome.ci_lower, outcome.ci_upper, outcome.hypothesis.log_margin
     past = low is not None and high is not None and not low <= margin <= high
@@ -132,10 +137,12 @@ def _test(hypothesis: Hypothesis, evidence: Evidence | None, seed: int) -> _Test
     tested = _compare(hypothesis, *sides, evidence, seed)
     notes = [tested.outcome.note]
     if left_out := int((~complete_S).sum()):
-        notes.append(f"{left_out} seeds without a value for every task left out")
+        seeds = "1 seed" if left_out == 1 else f"{left_out} seeds"
+        notes.append(f"{seeds} without a value for every task left out")
         notes.append(evidence.missing)
-    if evidence.rows is not None:
-        notes.append("the interval also holds for other rows than the probe's")
+    if evidence.rows is not None and tested.outcome.ratio_lower is not None:
+        own = "those evaluated" if hypothesis.of_means else "the probe's"
+        notes.append(f"the interval also holds for other rows than {own}")
     note = "; ".join(filter(None, notes))
     return tested._replace(outcome=replace(tested.outcome, note=note))
 
@@ -186,6 +193,7 @@ def _compare(
             f"tasks disagree ({p_says(difference.p)}): no mean answers for all, and a verdict "
             "has to hold in each"
         )
+    p_opposite = max(each.p(margin, other) for each in decisive)
     outcome = Outcome(
         hypothesis=hypothesis,
         verdict=Verdict.UNDECIDED,
@@ -204,6 +212,7 @@ def _compare(
         p_equivalence=_number(
             max(max(each.p(-far, "greater"), each.p(far, "less")) for each in decisive)
         ),
+        p_opposite=_number(p_opposite),
         p_sign_flip=flips.p,
         least_p=least_p(len(whole.values_S), "greater") if flips.exact else flips.least_p,
         row_standard_error=None if whole.rows is None else whole.rows.value**0.5,
@@ -212,7 +221,6 @@ def _compare(
         num_tasks=treatment_ST.shape[1],
         note="; ".join(filter(None, notes)),
     )
-    p_opposite = max(each.p(margin, other) for each in decisive)
     return _Tested(outcome, [each.interval(DECISIVE) for each in decisive], p_opposite)
 
 

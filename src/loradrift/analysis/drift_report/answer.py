@@ -43,6 +43,8 @@ def answer(tables: DriftTables, outcomes: Sequence[Outcome]) -> str:
     verdict = f"{drift.hypothesis.name.split()[0]} {drift.verdict}"
     apart = "the tasks disagree" if drift.tasks_disagree else ""
     apart = apart or ("no seed has every task" if complete.empty else "")
+    if not apart and len(known) > 1 and len(complete) < 3:
+        apart = "too few seeds show whether the tasks agree"
     if apart:
         said = f"{apart}, so no mean is given: {_each_task(tables, known)}"
     else:
@@ -197,8 +199,8 @@ def _card(outcome: Outcome) -> Card:
         interval = _interval(outcome.ratio_lower, outcome.ratio_upper)
         lines.append(f"ratio {_digits(outcome.ratio)} ({interval}); margin {claim.margin:g}")
     if outcome.p_of_verdict is not None:
-        lines.append(f"{p_says(outcome.p_of_verdict)} (Holm)")
-    elif outcome.ratio is None:
+        lines.append(f"{p_says(outcome.p_of_verdict)}; a verdict takes 0.005")
+    else:  # no data, or no spread to make a p-value of
         lines.append(outcome.note)
     color = verdict_color(outcome.verdict)
     return Card(claim.name, claim.claim, str(outcome.verdict), lines, color)

@@ -14,7 +14,8 @@ def rounding_blocks(tables: DriftTables) -> list[Block]:
     tasks = list(dict.fromkeys(tables.runs["task"]))
     if len(tables.rounding):
         blocks += [Paragraph(_in_words(tables, tasks)), _table(tables)]
-    missing = [task for task in tasks if rounding_variance(tables.rounding, [task]) is None]
+    arms = tables.rounding.groupby("task")["method"].nunique()
+    missing = [task for task in tasks if arms.get(task, 0) < len(tables.arms)]
     if missing:
         commands = "; ".join(f"`{_command(tables, task)}`" for task in missing)
         blocks.append(

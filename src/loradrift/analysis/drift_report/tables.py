@@ -69,7 +69,7 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
     write_tables(folder, tables._asdict() | {"not_analysed": not_analysed})
     outcomes = decide(settings, tables)
     said = {"answer": answer(*readable(tables, outcomes))}
-    write_json(folder / "drift_analysis_results.json", drift_results(tables) | said)
+    write_json(folder / "drift_analysis_results.json", drift_results(tables, outcomes) | said)
     weights = find_weights(config, pairing, tables)
     return Findings(tables, outcomes, weights, self_checks, pairing.problems)
 

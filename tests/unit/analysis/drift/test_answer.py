@@ -18,7 +18,7 @@ from loradrift.runs import TASK_LABELS, RunRecord
 H1, H2, H3 = HYPOTHESES
 REFUTED = Outcome(
     hypothesis=H2, verdict=Verdict.REFUTED, ratio=2.0, ratio_lower=1.5, ratio_upper=2.7,
-    verdict_lower=1.2, verdict_upper=3.1, p_holm=1.0, p_opposite_holm=0.012, num_seeds=3,
+    verdict_lower=1.2, verdict_upper=3.1, p=0.996, p_opposite=0.004, num_seeds=3,
     task_ratios={"SST-2": 4.0, "RTE": 1.0},
 )  # fmt: skip
 LOGS = {"SST-2": [1.3, 1.4, 1.5], "RTE": [-0.1, 0.0, 0.1]}
@@ -115,9 +115,9 @@ def test_what_the_answer_rests_on():
 def test_a_card_has_the_verdicts_own_p_and_no_data_no_card():
     none = Outcome(hypothesis=H3, verdict=Verdict.NO_DATA, note="no results")
     [refuted] = cards([REFUTED, none]).cards
-    assert refuted.verdict == "refuted" and "p = 0.012 (Holm)" in refuted.lines
-    supported = replace(REFUTED, verdict=Verdict.SUPPORTED, p_holm=1e-5)
-    assert "p < 0.001 (Holm)" in cards([supported]).cards[0].lines
+    assert refuted.verdict == "refuted" and "p = 0.004; a verdict takes 0.005" in refuted.lines
+    supported = replace(REFUTED, verdict=Verdict.SUPPORTED, p=1e-5)
+    assert "p < 0.001; a verdict takes 0.005" in cards([supported]).cards[0].lines
 
 
 def test_hypotheses_without_data_are_not_drawn(tmp_path):

@@ -81,7 +81,7 @@ def test_a_task_that_neither_arm_learned_takes_no_part(tables):
         )
     h2 = found.reduction.query("task == 'sst2'")
     assert len(h2) == 2 and alone[1].num_seeds == 2
-    result = drift_results(found)["task_results"]
+    result = drift_results(found, decide_tables(found))["task_results"]
     assert result["rte"]["learned"]["lora"]["learned"] is False
     assert result["sst2"]["learned"]["lora"]["learned"] is True
     assert "Not learned: rte" in first_words(found)[-1].text
@@ -104,7 +104,8 @@ def test_what_cannot_be_judged_says_so_and_takes_part(tables):
     row = found.learned.set_index("method").loc["full_finetune"]
     assert row["learned"] is not True and "predictions.jsonl is missing" in row["why_not_judged"]
     assert not_learned(found.learned) == [] and decide_tables(found)[1].num_tasks == 1
-    assert drift_results(found)["task_results"]["sst2"]["learned"]["full_finetune"] == {
+    results = drift_results(found, decide_tables(found))["task_results"]
+    assert results["sst2"]["learned"]["full_finetune"] == {
         "learned": None, "metric": "accuracy", "score": None, "ci_95": [None, None],
         "baseline": None,
         "why_not_judged": row["why_not_judged"],
@@ -189,3 +190,21 @@ def test_predictions_of_another_run_are_not_judged(tmp_path):
 def test_a_metric_without_a_constant_answer_is_not_judged(tmp_path):
     with pytest.raises(UserError, match="no constant answer is known whose correlation"):
         judge_run(lone(tmp_path, *answers(0.9, 1), metric="correlation"))
+
+
+def test_other_evaluation_rows_widen_h1(tables):
+    found = tables(sst2=both(0.9, 0.85))
+    own = found.learned.iloc[0]
+    h1 = decide_tables(found)[0]
+    assert h1.row_standard_error == pytest.approx(own["row_variance"] ** 0.5)
+    assert "the interval also holds for other rows than those evaluated" in h1.note
+    # the variance of the rows' influence on the log ratio, averaged over seeds
+    influence = np.zeros(ROWS)
+    for seed in (1, 2):
+        for share, sign in ((0.85, 1), (0.9, -1)):
+            right = np.equal(*answers(share, seed))
+            influence += sign * (right / right.mean() - 1) / 2
+    assert own["row_variance"] == pytest.approx((influence**2).sum() / ROWS**2, rel=0.02)
+    rows = decide_tables(found._replace(learned=found.learned.assign(row_variance=np.nan)))[0]
+    assert rows.row_standard_error is None
+    assert rows.ratio_upper / rows.ratio_lower < h1.ratio_upper / h1.ratio_lower

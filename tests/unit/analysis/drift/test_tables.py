@@ -98,7 +98,7 @@ def test_a_score_never_reached_is_nan(tmp_path):
 
 
 def test_notebooks_find_their_keys(tables):
-    results = json.loads(json.dumps(drift_results(tables), allow_nan=False))
+    results = json.loads(json.dumps(drift_results(tables, decide_tables(tables)), allow_nan=False))
     assert results["tasks_analyzed"] == ["sst2"]
     assert results["seeds_per_task"] == [1, 2, 3]
     comparison = results["task_results"]["sst2"]["comparison_statistics"]

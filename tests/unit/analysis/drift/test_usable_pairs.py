@@ -106,4 +106,4 @@ def test_a_record_without_its_score_has_no_block_for_h1(runs):
     Cell(folder, read_record(folder)).save(metrics={"evaluation/accuracy": None})
     h1, h2, _ = decide_tables(analysed(runs.parent))
     assert (h1.num_seeds, h2.num_seeds) == (1, 2)
-    assert h1.note.startswith("one value") and "1 seeds without a value" in h1.note
+    assert h1.note.startswith("one value") and "1 seed without a value" in h1.note

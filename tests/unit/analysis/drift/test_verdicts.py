@@ -132,7 +132,7 @@ def test_swapped_arms_mirror_every_estimate_interval_and_verdict(seed):
             assert (two.verdict_lower, two.verdict_upper) == pytest.approx(mirrored)
             assert two.verdict == read_off(*mirrored, claim.margin, at_least)
             if two.verdict == "supported":
-                assert two.p <= 0.005 and two.p_of_verdict <= 0.015
+                assert two.p == two.p_of_verdict <= 0.005 and two.p_holm <= 0.015
 
 
 def test_no_arm_wins_where_one_drifts_as_much_less_as_the_other():
@@ -152,6 +152,24 @@ def test_no_arm_wins_where_one_drifts_as_much_less_as_the_other():
     treatment = {k: v * factors[k] * np.exp(rng.normal(0, 0.02, 3)) for k, v in control.items()}
     result = outcome(H2, Evidence(treatment, control))
     assert result.tasks_disagree and result.verdict == Verdict.SUPPORTED and result.p < 0.005
+
+
+def test_tasks_on_either_side_are_not_equal_by_their_mean():
+    control = {task: np.ones(3) for task in ("sst2", "rte")}
+    treatment = {"sst2": np.array([0.1, 0.25, 0.6]), "rte": np.array([9.0, 4.0, 1.5])}
+    result = outcome(H2, Evidence(treatment, control))
+    assert result.verdict_lower > 0.8 and result.verdict_upper < 1.25 and not result.tasks_disagree
+    assert result.verdict == Verdict.REFUTED
+
+
+def test_the_p_that_is_shown_and_the_verdict_never_contradict_each_other():
+    rng = np.random.default_rng(0)
+    strong = evidence(1, 0.001)
+    for _ in range(60):
+        data = evidence(np.exp(rng.normal(-0.2, 0.3)), 0.1 * rng.random(), 3, seed=rng.integers(99))
+        alone, beside = outcome(H2, data), decide({H1: strong, H2: data})[1]
+        assert (alone.verdict, alone.p_of_verdict) == (beside.verdict, beside.p_of_verdict)
+        assert (alone.verdict != Verdict.UNDECIDED) == (alone.p_of_verdict < 0.005)
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
@@ -220,7 +238,7 @@ def test_incomplete_seeds_are_left_out_and_nothing_is_a_ratio_to_0():
     data.treatment["rte"][2] = np.nan
     result = outcome(H2, data)
     assert result.num_seeds == 4
-    assert result.note == "1 seeds without a value for every task left out"
+    assert result.note == "1 seed without a value for every task left out"
     data.control["sst2"][:] = np.nan
     result = outcome(H2, data)
     assert result.note == "no seed has a value for both sides and every task"
