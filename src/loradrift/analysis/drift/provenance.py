@@ -30,7 +30,7 @@ def made_of(run: Run) -> dict[str, Any]:
         "searched": any(each.startswith("best=") for each in record.overrides),
         "versions": ", ".join(f"{p} {record.versions[p]}" for p in SHOWN if p in record.versions),
         "changed_code": record.git.get("dirty"),
-        "ended": record.ended,
+        "ended": (record.ended or "")[:10] or None,  # the day: a study killed in between ends alike
     }
 
 
