@@ -29,7 +29,6 @@ MOST_NOISE = 0.1
 
 SAME = "the output is the same with the adapter and without it"
 
-
 Parts = dict[str, Factors]
 """Adapter -> what it adds to one layer."""
 
@@ -37,9 +36,7 @@ Parts = dict[str, Factors]
 class Seen(NamedTuple):
     """What went into one adapted layer, came out of it, and came out of its base layer."""
 
-    x_NI: Tensor
-    """Or the ids (N,) of tokens."""
-
+    x_NI: Tensor  # or the ids (N,) of tokens
     y_NO: Tensor
     base_NO: Tensor
     eps: float
