@@ -1,9 +1,11 @@
 """No false alarm: every kind of adapter, on every architecture."""
 
 import pytest
-from healthy_kinds import KINDS
+from healthy_kinds import KINDS as OF_TEXTS
+from healthy_kinds_of_senses import KINDS as OF_SENSES
 from kind_cases import no_false_alarm
 
+KINDS = OF_TEXTS | OF_SENSES
 ALL = [(architecture, kind) for architecture, kinds in KINDS.items() for kind in kinds]
 
 

@@ -43,7 +43,7 @@ def labelled(tables: Tables, labels: Mapping[str, str]) -> Tables:
 def with_labels(table: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """A table with labels for tasks in its column ``task``, if it has one.
 
-    Where ``task_label`` said them, ``typed`` holds what is typed.
+    Of a table with a column ``task_label``, a column ``typed`` keeps the names of the command line.
     """
     if "task" not in table:
         return table

@@ -110,9 +110,8 @@ def check_surplus(here: str, model: nn.Module, surplus: Iterable[str]) -> None:
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     modules |= {name.removeprefix(prefix): module for name, module in modules.items()}
     config = getattr(model, "config", None)
-    extra = (
-        getattr(config, "num_nextn_predict_layers", 0) or 0
-    )  # blocks that only speed up decoding
+    # blocks that only speed up decoding
+    extra = getattr(config, "num_nextn_predict_layers", 0) or 0
     for name in sorted(surplus):
         owner, _, last = name.rpartition(".")
         off = owner in modules and modules[owner]._parameters.get(last, model) is None

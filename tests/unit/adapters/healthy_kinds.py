@@ -1,4 +1,4 @@
-"""Healthy adapters: every kind that PEFT writes, on models of many architectures."""
+"""Healthy adapters: every kind that PEFT writes, on models of texts of many architectures."""
 
 from typing import Any, NamedTuple
 
@@ -19,10 +19,6 @@ class Kind(NamedTuple):
 
 REBUILT = "consistent: not judged: {} is set in adapter_config.json"
 NOT_PLAIN = "effect: not judged: this kind of LoRA adds something else than B A"
-SEEN_BY_NONE = (
-    "effect: not judged: head.attention and 1 more is changed inside nn.MultiheadAttention"
-)
-
 KINDS: dict[str, dict[str, Kind]] = {
     "llama": {
         "plain": Kind({}),
@@ -231,44 +227,5 @@ KINDS: dict[str, dict[str, Kind]] = {
         "plain": Kind({"task_type": "SEQ_2_SEQ_LM"}),
         "no task": Kind({}),
         "classifier": Kind({"task_type": "SEQ_CLS"}, "BartForSequenceClassification"),
-    },
-    "vit": {
-        "plain": Kind({"modules_to_save": ["classifier"]}),
-        "no head": Kind({}, "ViTModel"),
-        "patches": Kind({"target_modules": ["projection"]}),
-        "patches dora": Kind({"target_modules": ["projection", "q_proj"], "use_dora": True}),
-        "dense": Kind({"target_modules": ["q_proj", "fc1"], "modules_to_save": ["classifier"]}),
-    },
-    "resnet": {
-        "plain": Kind({"modules_to_save": ["classifier"]}),
-        "dora": Kind({"modules_to_save": ["classifier"], "use_dora": True}),
-        "bn": Kind({"modules_to_save": ["classifier", "normalization"]}),
-        "dotted head": Kind({"modules_to_save": ["classifier.1"]}),
-        "adapted head": Kind({"target_modules": ["convolution", "classifier.1"]}),
-    },
-    "convnext": {
-        "plain": Kind({"modules_to_save": ["classifier"]}),
-        "depthwise": Kind({"target_modules": ["dwconv"], "r": 16}),
-    },
-    "siglip": {
-        "plain": Kind({}),
-        "MultiheadAttention": Kind({"target_modules": ["attention"]}, unjudged=SEEN_BY_NONE),
-    },
-    "videomae": {
-        "plain": Kind({"modules_to_save": ["classifier"]}),
-        "conv3d": Kind({"target_modules": ["projection", "q_proj"]}),
-    },
-    "wav2vec2": {
-        "plain": Kind({}),
-        "lm_head": Kind({"modules_to_save": ["lm_head"]}),
-        "conv1d": Kind({"target_modules": ["conv"]}),
-        "classifier": Kind(
-            {"modules_to_save": ["projector", "classifier"]}, "Wav2Vec2ForSequenceClassification"
-        ),
-    },
-    "whisper": {
-        "plain": Kind({}),
-        "all-linear": Kind({"target_modules": "all-linear"}),
-        "saved proj_out": Kind({"modules_to_save": ["proj_out"]}),
     },
 }

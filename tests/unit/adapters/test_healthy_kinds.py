@@ -1,9 +1,11 @@
 """No false alarm on one kind of each sort; ``tests/slow`` has all of them."""
 
 import pytest
-from healthy_kinds import KINDS
+from healthy_kinds import KINDS as OF_TEXTS
+from healthy_kinds_of_senses import KINDS as OF_SENSES
 from kind_cases import no_false_alarm
 
+KINDS = OF_TEXTS | OF_SENSES
 CORE = (
     ("llama", "saved norm by its dotted name"),
     ("llama", "embedding dora"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from adapter_cases import load_adapter, load_base
 
 from loradrift.weights import Change, LowRank, StoredWeights
 
@@ -28,3 +29,11 @@ def dense(change: Change) -> np.ndarray:
 def real_weight(shared, name: str) -> torch.Tensor:
     """A trained weight."""
     return StoredWeights(shared / "models" / "base-3M").read(f"model.layers.2.{name}.weight")
+
+
+def merged_change(adapter, base):
+    """What PEFT's merge changes, by module."""
+    before = load_base(base).state_dict()
+    after = load_adapter(adapter, base).merge_and_unload().state_dict()
+    change = {key.removesuffix(".weight"): after[key] - before[key] for key in before}
+    return {key: x for key, x in change.items() if x.any()}

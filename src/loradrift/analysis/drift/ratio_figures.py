@@ -34,7 +34,8 @@ def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
             heights, size = apart(len(seeds))
             dots = {"color": arms.treatment.color, "alpha": 0.85, "mec": "white", "mew": 0.4}
             axes.plot(seeds, place + heights, "o", ms=size, **dots)
-            interval = [[row.ratio - row.ratio_lower], [row.ratio_upper - row.ratio]]
+            low, high = row.ratio_lower_any_text, row.ratio_upper_any_text
+            interval = [[row.ratio - low], [high - row.ratio]]
             known = np.isfinite(interval).all()
             drawn = interval if known else None
             rounding = rounding_variance(tables.rounding, [row.task])
@@ -44,7 +45,7 @@ def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
                 ends += list(floor)
             mean = {"fmt": "D", "color": "black", "capsize": 3, "ms": 5.5}
             axes.errorbar(row.ratio, place - 0.16, xerr=drawn, **mean)
-            ends += [row.ratio_lower, row.ratio_upper] if known else []
+            ends += [low, high] if known else []
         ratio_axis(axes, min(ends), max(ends))
         axes.axvline(1, color="black", lw=0.8)
         axes.axvline(0.8, color="#555555", lw=0.8, ls="--")
@@ -60,15 +61,16 @@ def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
         save(figure, folder, "drift_ratio")
     control, treatment = (arm.label for arm in arms)
     said = [
-        f"{row.task} {row.ratio:.3g} ({interval_text(row.ratio_lower, row.ratio_upper)})"
+        f"{row.task} {row.ratio:.3g} "
+        f"({interval_text(row.ratio_lower_any_text, row.ratio_upper_any_text)})"
         for row in rows
     ]
     return Figure(
         "drift_ratio",
         f"How many times as far {treatment} drifts as {control}: mean drift over layers where "
         "the runs are compared, on a log scale, so that half and double are as far from 1. "
-        "Diamonds: geometric mean over seeds with its 95 % t interval (the probe's rows held "
-        f"fixed); dots: seeds. Left of 1, {treatment} drifts less."
+        "Diamonds: geometric mean over seeds with its 95 % interval, which also holds for other "
+        f"rows than the probe's; dots: seeds. Left of 1, {treatment} drifts less."
         + (" Gray: how far rounding alone moves one seed's ratio." if len(tables.rounding) else ""),
         f"Drift of {treatment} as a multiple of {control}'s, with 95 % intervals: "
         f"{', '.join(said)}.",

@@ -96,10 +96,8 @@ def rounding_table(
     """
     rows = []
     for run, own in copies.items():
-        first, nudged = (
-            _mean_drift(run, cache, measures),
-            [_mean_drift(copy, cache) for copy in own],
-        )
+        first = _mean_drift(run, cache, measures)
+        nudged = [_mean_drift(copy, cache) for copy in own]
         scores = np.array([_score(each.record) for each in (run, *own)], dtype=float)
         sd = np.log([first, *nudged]).std(ddof=1)
         place = (run.task, run.method, run.seed, len(own))

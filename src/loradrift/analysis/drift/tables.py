@@ -22,6 +22,7 @@ from loradrift.analysis.drift.performance import (
 )
 from loradrift.analysis.drift.rounding import rounding_table, with_copies
 from loradrift.analysis.drift.usable_pairs import DriftCache, readable
+from loradrift.analysis.labels import spelt, task_labels
 from loradrift.config import UserError
 from loradrift.config.analysis import ComparisonConfig
 from loradrift.statistics import max_t
@@ -113,7 +114,7 @@ def compare_runs(config: ComparisonConfig) -> tuple[Pairing, DriftTables]:
         )
     tables = analyse(pairing, config.measures, results, config.seed)
     for line in unequal_training(arms, tables.budget):
-        print(line, flush=True)
+        print(spelt(line, task_labels(tables.runs)), flush=True)
     return pairing, tables
 
 

@@ -66,10 +66,11 @@ def _digits(ratio: float) -> str:
 
 
 def _each_task(tables: DriftTables, known: pd.DataFrame) -> str:
-    """The ratio of each task with its interval."""
+    """The ratio of each task with its interval, for other rows too as H2's is."""
     rows: Any = known.itertuples()
     said = [
-        f"{_digits(row.ratio)} times on {row.task} ({_interval(row.ratio_lower, row.ratio_upper)}; "
+        f"{_digits(row.ratio)} times on {row.task} "
+        f"({_interval(row.ratio_lower_any_text, row.ratio_upper_any_text)}; "
         f"{_count(row.seeds, 'seed')})"
         for row in rows
     ]

@@ -62,7 +62,9 @@ def summary_table(tables: DriftTables) -> pd.DataFrame:
                 "seeds": str(row["seeds"]),
                 **{f"drift, {arm.label}": f"{own[arm.name].mean():.4f}" for arm in tables.arms},
                 "ratio": f"{row['ratio']:.3g}",
-                "95 % interval": interval_text(row["ratio_lower"], row["ratio_upper"]),
+                "95 % interval": interval_text(
+                    row["ratio_lower_any_text"], row["ratio_upper_any_text"]
+                ),
                 "p, sign-flip": f"{p_text(row['p_sign_flip'])} (least possible "
                 f"{p_text(row['least_p'])})",
             }

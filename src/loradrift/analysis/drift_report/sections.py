@@ -155,7 +155,7 @@ def all_runs(tables: DriftTables) -> Table:
     scores = [name for name in ("accuracy", "f1", "exact") if f"evaluation/{name}" in runs]
     table = runs[["task", "method", "seed", "steps", *(f"evaluation/{each}" for each in scores)]]
     table = table.rename(columns={f"evaluation/{each}": each for each in scores})
-    table = table.assign(commit=[str(commit)[:10] for commit in runs["commit"]])
+    table = table.assign(commit=[str(commit)[:10] if commit else "-" for commit in runs["commit"]])
     return Table(
         tables.arms.labelled(table), "All runs of this report, scored on evaluation rows.", digits=4
     )

@@ -44,10 +44,13 @@ class Findings(NamedTuple):
         """The same with labels for tasks."""
         labels = task_labels(self.tables.runs)
         tables, outcomes = readable(self.tables, self.outcomes)
+        weights = labelled(self.weights, labels)
+        left_out = weights.not_analysed
+        lines = [spelt(line, labels) for line in left_out["not analysed"]]
         return self._replace(
             tables=tables,
             outcomes=outcomes,
-            weights=labelled(self.weights, labels),
+            weights=weights._replace(not_analysed=left_out.assign(**{"not analysed": lines})),
             problems=[spelt(problem, labels) for problem in self.problems],
         )
 

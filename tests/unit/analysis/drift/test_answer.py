@@ -36,8 +36,8 @@ def found(*, unlearned=(), logs=LOGS, **columns):
         "commit": "6b04f8afd9a2cd51", "device": "cpu",
     }  # fmt: skip
     summary = [
-        {"task": task, "seeds": len(own), "ratio": np.exp(np.mean(own)), "ratio_lower": 0.5,
-         "ratio_upper": 9.0}
+        {"task": task, "seeds": len(own), "ratio": np.exp(np.mean(own)),
+         "ratio_lower_any_text": 0.5, "ratio_upper_any_text": 9.0}
         for task, own in logs.items()
     ]  # fmt: skip
     learned = [(task, name, task not in unlearned) for task in logs for name in Arms.of().names]
