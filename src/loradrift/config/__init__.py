@@ -9,12 +9,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
+from loradrift.config.benchmarks import BENCHMARK_COORDINATES, BenchmarkConfig
 from loradrift.config.errors import UserError, check, one_of, refuse_extras
 from loradrift.config.keys import OBSERVERS
 from loradrift.config.methods import (
@@ -42,11 +43,11 @@ from loradrift.config.variants import earlier_variant, folder_name, variant
 
 __all__ = [
     "METHODS", "OBSERVERS", "PHASES", "PRUNERS", "TASKS", "AnalysisConfig", "AnalyzeConfig",
-    "BaselineConfig", "CallbacksConfig", "Config", "DataConfig", "FromScratchConfig",
-    "FullFinetuneConfig", "LoggerConfig", "LoraConfig", "MethodConfig", "ModelConfig",
-    "OptimConfig", "PretrainConfig", "ScaleConfig", "SearchConfig", "StudyConfig", "TaskConfig",
-    "TaskFacts", "TinyModelConfig", "TrainedConfig", "TrainerConfig", "UserError", "check",
-    "identity", "load", "load_analysis", "option_schemas", "register",
+    "BaselineConfig", "BenchmarkConfig", "CallbacksConfig", "Config", "DataConfig",
+    "FromScratchConfig", "FullFinetuneConfig", "LoggerConfig", "LoraConfig", "MethodConfig",
+    "ModelConfig", "OptimConfig", "PretrainConfig", "ScaleConfig", "SearchConfig", "StudyConfig",
+    "TaskConfig", "TaskFacts", "TinyModelConfig", "TrainedConfig", "TrainerConfig", "UserError",
+    "check", "identity", "load", "load_analysis", "load_benchmark", "option_schemas", "register",
 ]  # fmt: skip
 
 
@@ -200,18 +201,32 @@ def load_analysis(cfg: DictConfig) -> AnalyzeConfig:
         UserError: If a value is missing or illegal; the message names key, rule and value.
     """
     schema: Any = OmegaConf.get_type(cfg)
-    for key in fields(schema):
-        if OmegaConf.is_missing(cfg, key.name):
-            kind = key.metadata["kind"]
-            error = UserError(f"analysis={cfg.analysis.name} needs {key.name}=<{kind}>")
-            error.exit_code = schema.exit_code
-            raise error
-    config = OmegaConf.to_object(cfg)
-    assert isinstance(config, AnalyzeConfig)
-    refuse_extras(config, "")
     try:
-        judge_values(config)
+        return cast(AnalyzeConfig, _judged(cfg, f"analysis={cfg.analysis.name}"))
     except UserError as error:
         error.exit_code = schema.exit_code
         raise
+
+
+def load_benchmark(cfg: DictConfig, overrides: Sequence[str] = ()) -> BenchmarkConfig:
+    """Convert the composed config of ``benchmark.py``, running every check.
+
+    The overrides, as typed, name the variant.
+
+    Raises:
+        UserError: If a value is missing or illegal; the message names key, rule and value.
+    """
+    config = cast(BenchmarkConfig, _judged(cfg, f"benchmark={cfg.benchmark}"))
+    config.variant = variant(overrides, BENCHMARK_COORDINATES)
+    return config
+
+
+def _judged(cfg: DictConfig, chosen: str) -> Any:
+    """The dataclass of a composed config whose fields without a default must be given."""
+    for key in fields(OmegaConf.get_type(cfg)):  # type: ignore[arg-type]
+        if "kind" in key.metadata and OmegaConf.is_missing(cfg, key.name):
+            raise UserError(f"{chosen} needs {key.name}=<{key.metadata['kind']}>")
+    config: Any = OmegaConf.to_object(cfg)
+    refuse_extras(config, "")
+    judge_values(config)
     return config

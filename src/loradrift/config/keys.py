@@ -31,12 +31,15 @@ def typed_keys(overrides: Sequence[str]) -> set[str]:
     return {key for each in parsed for key in flatten({each.key_or_group: each.value()})}
 
 
-def varies(override: str) -> bool:
-    """Whether an override is part of a run's variant, beside its coordinates."""
+RUN = ("study", "task", "method", "seed")
+"""The coordinates of a run, which have folders of their own."""
+
+
+def varies(override: str, coordinates: Sequence[str] = RUN) -> bool:
+    """Whether an override is part of a cell's variant, beside its coordinates."""
     key = override.partition("=")[0].lstrip("+~")
     if key == "best":  # a run with a search's best values is another than one without
         return override.lower() != "best=false"
-    coordinates = ("study", "task", "method", "seed")
     return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
 
 

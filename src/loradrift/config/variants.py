@@ -10,7 +10,7 @@ from functools import lru_cache
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from loradrift.config.keys import varies
+from loradrift.config.keys import RUN, varies
 
 LONGEST_NAME = 255
 """Bytes that file systems take in the name of a folder."""
@@ -22,22 +22,22 @@ LONGEST_VALUE = 32
 """Bytes of a value in a name that is cut short."""
 
 
-def variant(overrides: Sequence[str]) -> str:
-    """Whatever was overridden beside the cell's coordinates, as ``key=value`` joined by commas.
+def variant(overrides: Sequence[str], coordinates: Sequence[str] = RUN) -> str:
+    """Whatever was overridden beside the cell's ``coordinates``, as ``key=value`` joined by commas.
 
     It is the overrides (of a key typed twice, the last, as in Hydra) in sorted order, in characters
     that every file system takes. Where that loses some (a path, a list) a digest keeps it unique.
     """
-    return ",".join(sorted(map(_readable, varied(overrides))))
+    return ",".join(sorted(map(_readable, varied(overrides, coordinates))))
 
 
-def varied(overrides: Sequence[str]) -> list[str]:
+def varied(overrides: Sequence[str], coordinates: Sequence[str] = RUN) -> list[str]:
     """The overrides that make the variant, each key once, in sorted order.
 
     A sweep hands on values as Hydra parsed them (2e-3 as 0.002), and so does this.
     """
-    last = {each.partition("=")[0]: each for each in map(_parsed, overrides) if varies(each)}
-    return sorted(last.values())
+    parsed = [each for each in map(_parsed, overrides) if varies(each, coordinates)]
+    return sorted({each.partition("=")[0]: each for each in parsed}.values())
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,27 @@
+"""Measure what a trained model costs to run, or with ``-m`` a grid; ``--help`` says more."""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+import loradrift.serving  # noqa: F401  registers benchmark=…
+from loradrift import config
+from loradrift.cli.benchmark_job import run_benchmark
+from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values
+
+config.register()
+
+
+@hydra.main(config_path="conf", config_name="benchmark", execution_whitelist=HYDRA_MAY_CALL)
+def main(cfg: DictConfig) -> None:
+    """Run the benchmark that ``cfg`` describes."""
+    with entry_point():  # Hydra would add a line of its own to an exception
+        run_benchmark(cfg, HydraConfig.get().overrides.task)
+
+
+if __name__ == "__main__":
+    with entry_point():
+        quote_values(sys.argv)
+        main()

@@ -1,0 +1,102 @@
+"""What ``benchmark.py`` measures: the keys that its benchmarks share, and their registry."""
+
+import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from loradrift.config.errors import UserError, check_option
+from loradrift.config.models import ModelConfig
+from loradrift.config.running import DataConfig, ScaleConfig, TrainerConfig
+from loradrift.config.studies import StudyConfig
+from loradrift.config.values import check_seed, folder_field
+from loradrift.config.variants import folder_name
+
+ENGINES = ("vllm", "vllm_server", "hf")
+"""What can answer prompts: vLLM in this machine's process, its server, or transformers and PEFT."""
+
+
+BENCHMARK_COORDINATES = ("benchmark", "engine", "model")
+"""The coordinates of a benchmark's cell, which have folders of their own."""
+
+
+@dataclass(kw_only=True)
+class BenchmarkConfig:
+    """One cell of a benchmark: an engine, a model, and what is asked of them."""
+
+    benchmark: str = MISSING
+    """Chosen by ``benchmark=<name>``."""
+
+    engine: str = "vllm"
+    """``vllm`` (offline), ``vllm_server`` or ``hf`` (transformers and PEFT)."""
+
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    model: ModelConfig = MISSING
+    data: DataConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    """Of it, ``accelerator`` and ``threads``: where the engine runs."""
+
+    seed: int = 0
+    """Draws the prompts, the order of the arms, and adapters that no run has trained."""
+
+    runs: str = folder_field("runs")
+    """Folder of all runs: those whose adapters are used, and the benchmark's own cells."""
+
+    results: str = folder_field("results")
+    """Folder of what is made of them."""
+
+    cache: str = folder_field(".cache")
+    """Folder of everything that can be made again: exported adapters and merged models too."""
+
+    force: bool = False
+    """Archive what the cell holds and start anew, unless it is finished and the same."""
+
+    variant: str = ""
+    """Filled in at the door: whatever else was overridden."""
+
+    def __post_init__(self) -> None:
+        check_option(self, "engine", *ENGINES)
+        check_seed("seed", self.seed)
+
+    @property
+    def cell(self) -> Path:
+        """The folder of a cell, which is its coordinates."""
+        place = Path(self.runs, self.benchmark, self.engine)
+        return place / folder_name(self.model.name, self.variant)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """An entry of ``benchmark=``; ``run`` names a function, ``package.module:function``.
+
+    The function takes the configuration and the overrides as typed, and is imported when it runs.
+    """
+
+    name: str
+    config: type[BenchmarkConfig]
+    run: str
+
+    def function(self) -> Any:
+        """Import the function that ``run`` names."""
+        return pkgutil.resolve_name(self.run)
+
+
+BENCHMARKS: dict[str, Benchmark] = {}
+"""Name -> entry."""
+
+
+def add_benchmark(entry: Benchmark) -> None:
+    """Make a benchmark known, so that ``benchmark=<name>`` can be typed.
+
+    Raises:
+        UserError: If the name is taken.
+    """
+    if entry.name in BENCHMARKS:
+        raise UserError(f"benchmark={entry.name} is registered twice")
+    BENCHMARKS[entry.name] = entry
+    # a class, not a value of it: what is MISSING is given by the groups of conf/
+    ConfigStore.instance().store(entry.name, entry.config, group="schema/benchmark")
