@@ -40,11 +40,14 @@ class Merge(NamedTuple):
         return said
 
 
-def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> Merge:
+def merge_adapter(
+    adapter: str | Path, base: str, out: str | Path, *, dtype: torch.dtype | None = None
+) -> Merge:
     """Write the base model with the adapter added to its weights, as safetensors.
 
     ``base`` is the model that the adapter was trained on. It is merged in float32, rounded once to
-    the precision that the base is stored in, and read back: what does not come back is an error.
+    ``dtype``, by default the precision that the base is stored in, and read back: what does not
+    come back is an error.
 
     Raises:
         UserError: If the adapter's modules cannot be found in the model, the merged outputs are
@@ -58,7 +61,7 @@ def merge_adapter(adapter: str | Path, base: str, out: str | Path) -> Merge:
     merged = merge_weights(loaded, files)
     if merged.gap > TOLERANCE:
         raise UserError(f"the merged model is off by {merged.gap:.2g} of the adapter's effect")
-    dtype = _stored_dtype(loaded, base)
+    dtype = dtype or _stored_dtype(loaded, base)
     loaded.model.to(dtype)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
