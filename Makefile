@@ -1,10 +1,10 @@
-# The two commands of the README, and what a developer needs. Each sets up .venv the first time.
+# The commands of the README, and what a developer needs. Each sets up .venv the first time.
 # The newest Python that really runs (a version manager's shims may exist and not run).
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: study test test-slow check bench clean
+.PHONY: study test test-slow check bench serve-setup clean
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
@@ -23,11 +23,27 @@ bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
 	$(BIN)/python benchmarks/similarity.py
 
+# The real vLLM on a CPU. torch's CPU wheel is for this Python; a GPU takes `pip install '.[serve]'` instead.
+SERVE_PYTHON := python3.11
+
+serve-setup:
+	@$(SERVE_PYTHON) -c '' 2>/dev/null || { \
+		echo "error: make serve-setup needs Python 3.11 ($(SERVE_PYTHON)), which does not run here"; exit 1; }
+	@test ! -e .venv || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "error: .venv has another Python than 3.11; make clean serve-setup makes it anew"; exit 1; }
+	@$(MAKE) --no-print-directory .venv/served PYTHON=$(SERVE_PYTHON)
+
 clean:
 	rm -rf .venv .cache
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	touch $@
+
+.venv/served: .venv/installed serve-lock.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement serve-lock.txt
+	$(BIN)/python -m pip uninstall --quiet --yes triton  # a build for GPUs, which vllm would try to use
+	VLLM_LOGGING_LEVEL=ERROR $(BIN)/python -c 'import vllm'
 	touch $@
