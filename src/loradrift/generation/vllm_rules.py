@@ -1,0 +1,195 @@
+"""What vLLM can serve, told from files before it starts: inside it a bad adapter is a deadlock."""
+
+import os
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from loradrift.adapters import AdapterFiles, read_adapter, read_files
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.starts import MOVES_BASE
+from loradrift.config import UserError
+from loradrift.generation.base import EngineSettings
+from loradrift.weights import StoredWeights
+from loradrift.weights.stored import read_json
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What ``max_lora_rank`` can be."""
+
+LEAST_HEAD_SIZE = 32
+"""Of vLLM's attention on a CPU: smaller heads fail or are wrong."""
+
+HEADS = ("classifier", "score")
+"""What an adapter may hold besides factors, where its model classifies."""
+
+MERGE = "`python benchmark.py benchmark=export run={folder}` makes a merged model"
+
+
+def check_installed() -> None:
+    """Raise a UserError if there is no vLLM, with the commands that bring it."""
+    if find_spec("vllm") is None:
+        raise UserError(
+            "engine=vllm needs vLLM, which is not installed: `make serve-setup` makes it on a CPU, "
+            "`pip install '.[serve]'` on a GPU; engine=hf needs neither"
+        )
+
+
+def environment(settings: EngineSettings) -> dict[str, str]:
+    """Variables that vLLM must find set, in this process or in a server's."""
+    variables = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    if settings.accelerator == "cpu":
+        # "auto" overrides OMP_NUM_THREADS and puts every engine onto the first core
+        variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        if settings.threads is not None:
+            variables["OMP_NUM_THREADS"] = str(settings.threads)
+    return variables
+
+
+def engine_options(settings: EngineSettings, rank: int) -> dict[str, Any]:
+    """The settings as vLLM's own engine arguments.
+
+    Args:
+        settings: The engine's.
+        rank: The largest rank of its adapters.
+    """
+    on_cpu = settings.accelerator == "cpu"
+    options: dict[str, Any] = {
+        "model": str(settings.model),
+        "dtype": settings.dtype,  # "auto" would cast float32 to bfloat16
+        "seed": settings.seed,
+        "max_model_len": settings.max_length,
+        "kv_cache_memory_bytes": settings.kv_cache_bytes,
+        "enable_prefix_caching": False,
+        "skip_tokenizer_init": True,
+        "enforce_eager": on_cpu,  # LoRA turns compilation off there: so does every arm
+    }
+    if not on_cpu:
+        # only what must be free at the start: kv_cache_memory_bytes decides what is taken
+        options["gpu_memory_utilization"] = 0.1
+    if has_lora(settings):
+        slots = lora_slots(settings)
+        options |= {
+            "enable_lora": True,
+            "max_loras": slots,
+            "max_cpu_loras": max(settings.max_cpu_loras or 0, slots),
+            "max_lora_rank": lora_rank(settings, rank),
+        }
+    return options
+
+
+def lora_slots(settings: EngineSettings) -> int:
+    """Adapters in the device's memory at a time.
+
+    The CPU kernels give rows of the base model the last slot's adapter; one slot more than there
+    are adapters stays empty.
+    """
+    spare = settings.accelerator == "cpu"
+    return settings.max_loras or max(1, len(settings.adapters) + spare)
+
+
+def lora_rank(settings: EngineSettings, rank: int) -> int:
+    """The least of :data:`RANKS` that holds the adapters and what is declared.
+
+    Raises:
+        UserError: If there is none.
+    """
+    declared = settings.max_lora_rank
+    if declared is not None and declared < rank:
+        raise UserError(
+            f"max_lora_rank must be at least {rank}, the adapters' largest rank, got {declared}"
+        )
+    wanted = declared or rank
+    fitting = [step for step in RANKS if step >= wanted]
+    if not fitting:
+        raise UserError(f"max_lora_rank must be at most {RANKS[-1]} for vLLM, got {wanted}")
+    return fitting[0]
+
+
+def check_model(settings: EngineSettings) -> None:
+    """Refuse a base model that vLLM would serve wrongly, or with an error of many lines.
+
+    Raises:
+        UserError: If it is no model, its heads are too small, or ``max_length`` is too large.
+    """
+    config = read_json(settings.model / "config.json")
+    config = config.get("text_config", config)
+    heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+    size = config.get("head_dim") or (width // heads if heads and width else None)
+    if settings.accelerator == "cpu" and size is not None and size < LEAST_HEAD_SIZE:
+        raise UserError(
+            f"{settings.model}: the attention heads' size must be at least {LEAST_HEAD_SIZE} for "
+            f"vLLM on a CPU, got {size}; engine=hf serves it"
+        )
+    longest = config.get("max_position_embeddings")
+    if longest is not None and settings.max_length > longest:
+        raise UserError(
+            f"max_length must be at most {longest}, the model's max_position_embeddings, got "
+            f"{settings.max_length}"
+        )
+
+
+def check_adapter(folder: Path, base: StoredWeights) -> int:
+    """Refuse an adapter that vLLM cannot serve, or would serve as something else; gives its rank.
+
+    Args:
+        folder: A PEFT adapter's.
+        base: The weights that it is to change.
+
+    Raises:
+        UserError: Names the folder, the key, the rule and the value.
+    """
+    files = read_files(folder)
+    _check_config(files)
+    read_adapter(folder, base)
+    return max(map(files.rank, files.parts))
+
+
+def _check_config(files: AdapterFiles) -> None:
+    config = files.config
+    start = config.get("init_lora_weights")
+    saved = [name for name in config.get("modules_to_save") or [] if name not in HEADS]
+    largest = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    rules: Mapping[str, tuple[bool, str, object]] = {
+        "r": (largest <= RANKS[-1], f"at most {RANKS[-1]}", largest),
+        "use_dora": (not config.get("use_dora"), "false", True),
+        "lora_bias": (not config.get("lora_bias"), "false", True),
+        "bias": (config.get("bias") in (None, "none"), "none", config.get("bias")),
+        "init_lora_weights": (
+            not str(start).startswith(MOVES_BASE),
+            "one that leaves the base weights alone",
+            start,
+        ),
+        "modules_to_save": (not saved, f"none but {' and '.join(HEADS)}", ", ".join(saved)),
+    }
+    for key, (legal, rule, value) in rules.items():
+        if not legal:
+            place, merge = files.folder / CONFIG, MERGE.format(folder=files.folder)
+            raise UserError(f"{place}: {key} must be {rule} for vLLM, got {value}; {merge}")
+
+
+def has_lora(settings: EngineSettings) -> bool:
+    """Whether the engine can have adapters."""
+    return bool(settings.adapters) or settings.lora
+
+
+def largest_rank(adapters: Iterable[Path], model: Path) -> int:
+    """Check adapters against their base model, and give the largest rank; 1 if there is none."""
+    folders = list(adapters)
+    if not folders:
+        return 1
+    base = StoredWeights(model)
+    return max(check_adapter(folder, base) for folder in folders)
+
+
+def stamp(folder: Path) -> tuple[tuple[int, int], ...]:
+    """What tells whether an adapter's files are still there and the same.
+
+    Raises:
+        UserError: If one is gone.
+    """
+    try:
+        stats = [os.stat(folder / name) for name in (CONFIG, "adapter_model.safetensors")]
+    except OSError as error:
+        raise UserError(f"{folder} can no longer be read: {error.strerror}") from None
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
