@@ -1,0 +1,137 @@
+"""What is written of each request, and of each adapter's first one."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loradrift.files import write_atomic
+
+WRONG = "differs"
+"""The ``answer`` of a request that another model has answered."""
+
+
+class Sample(NamedTuple):
+    """One request and its answer; times in seconds."""
+
+    phase: str
+    """``offline``, ``closed_loop`` or ``open_loop``."""
+
+    arm: str
+    load: float
+    """Batch size, requests in flight, or requests per second."""
+
+    round: int
+    request: int
+    """Its place in the call."""
+
+    prompt: int
+    asked: str | None
+    """The adapter, or the merged model's; None is the base."""
+
+    served: str | None
+    """What the engine says has answered."""
+
+    submitted_s: float
+    """Since the call began."""
+
+    ttft_s: float
+    """From submission to the first token."""
+
+    latency_s: float
+    """From submission to the last token."""
+
+    tokens: int
+    token_times_s: list[float]
+    """Since submission."""
+
+    token_ids: list[int]
+    call_s: float
+    """Of the whole call, the same for all its requests."""
+
+    answer: str = "unchecked"
+    """``equal``, ``tie``, ``differs`` or ``unchecked``."""
+
+    equal_tokens: float = 0.0
+    """Share of the tokens that are the merged model's."""
+
+    gap: float = 0.0
+    """How far (nats) a token is at most below the merged model's best; 0 where all are equal."""
+
+    answered_by: str | None = None
+    """Of a wrong answer the model that gives it: ``base``, an adapter, or None if none does."""
+
+
+class ColdStart(NamedTuple):
+    """The first request to an adapter, after it was loaded, or a later one."""
+
+    round: int
+    arm: str
+    adapter: str
+    state: str
+    """``cold`` or ``warm``."""
+
+    load_s: float
+    ttft_s: float
+
+
+class ReferenceAnswer(NamedTuple):
+    """What a merged model, or the base, answers."""
+
+    adapter: str | None
+    prompt: int
+    token_ids: list[int]
+    largest_gap: float
+    """How far (nats) a token is at most below transformers' best, in fp32."""
+
+
+TEXT, NUMBER, REAL = pa.string(), pa.int64(), pa.float64()
+TYPES = {
+    "phase": TEXT, "arm": TEXT, "load": REAL, "asked": TEXT, "served": TEXT, "submitted_s": REAL,
+    "ttft_s": REAL, "latency_s": REAL, "token_times_s": pa.list_(REAL),
+    "token_ids": pa.list_(pa.int32()), "call_s": REAL, "answer": TEXT, "equal_tokens": REAL,
+    "gap": REAL, "answered_by": TEXT, "adapter": TEXT, "state": TEXT, "load_s": REAL,
+    "largest_gap": REAL,
+}  # fmt: skip
+"""Type of each column; of those that are not here, whole numbers."""
+
+
+def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> None:
+    """Write rows of one of the types above as Parquet, atomically."""
+    schema = pa.schema([(name, TYPES.get(name, NUMBER)) for name in kind._fields])
+    table = pa.Table.from_pylist([row._asdict() for row in rows], schema)
+    with write_atomic(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_rows(path: Path, kind: type[Any]) -> list[Any]:
+    """The rows of a file.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged, or has other columns.
+    """
+    with path.open("rb") as file:
+        table = pq.ParquetFile(file).read()
+    if tuple(table.column_names) != kind._fields:
+        raise ValueError(f"its columns are {', '.join(table.column_names)}")
+    return [kind(**row) for row in table.to_pylist()]
+
+
+def answers_of(samples: Iterable[Sample]) -> dict[str, Any]:
+    """How many answers are right, and how near: what ``checks.json`` holds."""
+    checked = [each for each in samples if each.answer != "unchecked"]
+    wrong = [each for each in checked if each.answer == WRONG]
+    shares = [each.equal_tokens for each in checked]
+    return {
+        "answers": len(checked),
+        "equal": sum(each.answer == "equal" for each in checked),
+        "ties": sum(each.answer == "tie" for each in checked),
+        "wrong": len(wrong),
+        "wrong_adapter": sum(each.answered_by is not None for each in wrong),
+        "base_answers": sum(each.asked is None for each in checked),
+        "equal_tokens": sum(shares) / len(shares) if shares else None,
+        "largest_gap": max((each.gap for each in checked if each.answer != WRONG), default=0.0),
+    }
