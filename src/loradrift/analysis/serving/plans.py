@@ -1,0 +1,163 @@
+"""What a cell of the serving benchmark set out to measure: its ``plan.json``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+SCHEMA = 1
+"""The schema of the cells that are read."""
+
+ENGINES = {"vllm": "vLLM", "vllm_server": "vLLM's server", "hf": "transformers and PEFT"}
+DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
+MIXES = {
+    "round_robin": "adapters in turn",
+    "uniform": "adapters drawn with equal chances",
+    "zipf": "adapters drawn by Zipf's law",
+    "one_hot": "all requests to one adapter",
+}
+"""How a report writes the choices of the configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """One of the adapters that are served."""
+
+    name: str
+    label: str
+    rank: int
+    task: str | None = None
+    drawn: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to serve: which adapters are in the engine, and how it is set up."""
+
+    name: str
+    kind: str
+    adapters: tuple[str, ...] = ()
+    max_loras: int | None = None
+    max_cpu_loras: int | None = None
+    max_lora_rank: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is measured in a cell, and in what order of words a report names it."""
+
+    engine: str
+    kernels: str
+    model: Mapping[str, Any]
+    dtype: str
+    mix: str
+    batch_sizes: Sequence[int]
+    rounds: int
+    max_tokens: int
+    prompts: str
+    prompt_length: int
+    latency_target_s: float
+    adapters: Sequence[Adapter]
+    arms: Sequence[Arm]
+    tiny_note: str = ""
+    full: bool = False
+    cannot_tell_apart: Sequence[Sequence[Any]] = field(default_factory=list)
+
+    @property
+    def merged(self) -> list[str]:
+        """The names of the merged models' arms."""
+        return [arm.name for arm in self.arms if arm.kind == "merged"]
+
+    def of_kind(self, *kinds: str) -> list[Arm]:
+        """The arms of some kinds, in the plan's order."""
+        return [arm for arm in self.arms if arm.kind in kinds]
+
+    def adapter_label(self, name: str | None) -> str:
+        """How a report writes an adapter; None is the base model."""
+        if name is None:
+            return "base model"
+        return next((each.label for each in self.adapters if each.name == name), name)
+
+    def setting(self) -> str:
+        """``vLLM, CPU reference kernels, fp32``: what every figure stands for."""
+        engine = ENGINES.get(self.engine, self.engine)
+        return ", ".join(filter(None, [engine, self.kernels, DTYPES.get(self.dtype, self.dtype)]))
+
+    def data(self) -> str:
+        """Where the adapters and the prompts come from, generated data named as generated."""
+        drawn = [each.drawn for each in self.adapters]
+        if self.adapters and all(drawn):
+            return "adapters with random factors"
+        generated = any("(generated)" in each.label for each in self.adapters)
+        trained = "generated data" if generated else "real data"
+        return f"{trained} and adapters with random factors" if any(drawn) else trained
+
+
+def read_plan(saved: Mapping[str, Any]) -> Plan:
+    """The plan in a file's object; keys that are not known are left alone.
+
+    Raises:
+        ValueError: If it is of another schema, or lacks something; says which.
+    """
+    if (schema := saved.get("schema")) != SCHEMA:
+        raise ValueError(f"it has schema {schema!r}, and this program reads schema {SCHEMA}")
+    try:
+        parts = {
+            "adapters": [_made(Adapter, each) for each in saved["adapters"]],
+            "arms": [_made(Arm, each | {"adapters": tuple(each["adapters"])})
+                     for each in saved["arms"]],
+        }  # fmt: skip
+        plan: Plan = _made(Plan, {**saved, **parts})
+        if lost := [key for key in ("name", "label") if key not in plan.model]:
+            raise KeyError(f"model.{lost[0]}")
+    except KeyError as error:
+        raise ValueError(f"it lacks {error.args[0]}") from None
+    except TypeError as error:
+        raise ValueError(f"it is no plan: {error}") from None
+    return plan
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
+    """An object of those values that its class knows."""
+    return kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})
+
+
+def arm_label(arm: Arm, plan: Plan) -> str:
+    """How a report writes an arm."""
+    count = len(arm.adapters)
+    adapters = f"{count} adapter{'s' * (count != 1)}"
+    one = plan.adapter_label(arm.adapters[0]) if count else ""
+    labels = {
+        "baseline": "base model",
+        "lora_enabled_base": "base model, LoRA enabled",
+        "merged": f"merged: {one}",
+        "single": adapters,
+        "multi": adapters,
+        "declared_rank": f"{adapters}, rank {arm.max_lora_rank} declared",
+        "few_slots": f"{adapters}, {arm.max_loras} slots",
+        "engines": f"{count} merged engines",
+    }
+    return labels.get(arm.kind, arm.name)
+
+
+MERGED_LABEL = "merged models"
+"""How all merged arms together are written."""
+
+COLORS = {
+    "baseline": "#6E6E6E", "lora_enabled_base": "#A6A6A6", "merged": "#D55E00",
+    "single": "#56B4E9", "declared_rank": "#CC79A7", "few_slots": "#B8860B", "engines": "#000000",
+}  # fmt: skip
+MULTI_COLORS = ("#0072B2", "#009E73", "#5B2A86", "#8C2D04", "#1B4332", "#3A3A98")
+"""Of arms with several adapters, from few to many."""
+
+MARKERS = {
+    "baseline": "s", "lora_enabled_base": "D", "merged": "o", "single": "^", "multi": "v",
+    "declared_rank": "P", "few_slots": "X", "engines": "*",
+}  # fmt: skip
+
+
+def arm_color(arm: Arm, plan: Plan) -> str:
+    """An arm's colour, the same in every figure."""
+    if arm.kind != "multi":
+        return COLORS.get(arm.kind, "#444444")
+    counts = sorted({len(each.adapters) for each in plan.of_kind("multi")})
+    return MULTI_COLORS[counts.index(len(arm.adapters)) % len(MULTI_COLORS)]

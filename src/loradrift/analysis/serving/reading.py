@@ -1,0 +1,168 @@
+"""Cells of the serving benchmark, from their files: what is damaged is one line, not the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from loradrift.analysis.serving.plans import Plan, read_plan
+from loradrift.config import UserError
+from loradrift.files import read_json
+from loradrift.runs import RunRecord, Status, read_record
+
+SAMPLES = (
+    "phase", "arm", "load", "round", "request", "prompt", "asked", "served", "submitted_s",
+    "ttft_s", "latency_s", "tokens", "token_times_s", "token_ids", "call_s", "answer",
+    "equal_tokens", "gap", "answered_by",
+)  # fmt: skip
+"""The columns of a file of samples, one row per request."""
+
+COLD = ("round", "arm", "adapter", "state", "load_s", "ttft_s")
+"""The columns of ``cold.parquet``."""
+
+COMMAND = "python benchmark.py"
+"""What measures, and measures again what is missing."""
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingCell:
+    """What one cell holds."""
+
+    name: str
+    """Its folder below ``runs/serving``: ``vllm/tiny,serving.mix=zipf``."""
+
+    plan: Plan
+    record: RunRecord
+    samples: pd.DataFrame
+    """One row per request, of all phases; ``place`` is the row's place in its file."""
+
+    cold: pd.DataFrame
+    memory: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    events: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    classification: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    """What could not be read, a line each."""
+
+    @property
+    def rounds(self) -> int:
+        """The offline rounds that were read."""
+        return int(self.samples.loc[self.samples["phase"] == "offline", "round"].nunique())
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything planned was measured."""
+        return self.record.status is Status.SUCCESS
+
+    @property
+    def marks(self) -> str:
+        """``2 of 5 rounds, interrupted``; empty for a cell that is finished and whole."""
+        missing = self.rounds < self.plan.rounds
+        said = [f"{self.rounds} of {self.plan.rounds} rounds"] if missing else []
+        said += [] if self.finished else [str(self.record.status)]
+        return ", ".join(said)
+
+
+def read_cells(runs: Path) -> tuple[list[ServingCell], list[str]]:
+    """All cells below ``<runs>/serving``, and a line for each that cannot be read.
+
+    The first is the one that a report is about: of vLLM before others, finished before unfinished,
+    and of these the newest.
+
+    Raises:
+        UserError: If there is none that can be read.
+    """
+    root = runs / "serving"
+    folders = sorted({path.parent for path in root.glob("*/*/run.json")}
+                     | {path.parent for path in root.glob("*/*/plan.json")})  # fmt: skip
+    if not folders:
+        raise UserError(f"{root} holds no cell of the serving benchmark: `{COMMAND}` measures one")
+    cells, problems = [], []
+    for folder in folders:
+        try:
+            cells.append(read_cell(folder))
+        except UserError as error:
+            problems.append(str(error))
+    if not cells:
+        more = f" ({len(problems)} cells cannot be read)" if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{more}")
+    cells.sort(key=lambda cell: cell.record.ended or cell.record.started, reverse=True)
+    cells.sort(key=lambda cell: (not cell.plan.engine.startswith("vllm"), not cell.finished))
+    return cells, problems
+
+
+def read_cell(folder: Path) -> ServingCell:
+    """What a cell holds.
+
+    Raises:
+        UserError: If its plan or its record cannot be used, or nothing was measured yet; one line.
+    """
+    try:
+        plan = read_plan(read_json(folder / "plan.json"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no plan.json: the cell is left out") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / 'plan.json'}: {_reason(error)}: the cell is left out") from None
+    record = read_record(folder)
+    if record is None:
+        raise UserError(f"{folder} holds no run.json: the cell is left out")
+    problems: list[str] = []
+    tables = [_samples(path, problems) for path in sorted(folder.glob("rounds/round=*.parquet"))]
+    tables += [_samples(path, problems) for path in sorted(folder.glob("server/*.parquet"))]
+    samples = [table for table in tables if table is not None]
+    if not samples:
+        why = problems[0] if problems else record.error or f"its status is {record.status}"
+        raise UserError(f"{folder} holds no samples ({why}): the cell is left out")
+    cold = _read(folder / "cold.parquet", lambda path: _table(path, COLD), problems)
+    parts = {
+        name: _read(folder / f"{name}.json", _object, problems) or {}
+        for name in ("memory", "events", "checks", "classification")
+    }
+    return ServingCell(
+        name=folder.relative_to(folder.parents[1]).as_posix(),
+        plan=plan,
+        record=record,
+        samples=pd.concat(samples, ignore_index=True),
+        cold=pd.DataFrame(columns=list(COLD)) if cold is None else cold,
+        problems=tuple(problems),
+        **parts,
+    )
+
+
+def _samples(path: Path, problems: list[str]) -> pd.DataFrame | None:
+    table = _read(path, lambda path: _table(path, SAMPLES), problems)
+    return None if table is None else table.assign(place=range(len(table)))
+
+
+def _read(path: Path, read: Callable[[Path], Read], problems: list[str]) -> Read | None:
+    """What a file holds; None where there is none, or where it is damaged, which is noted."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        again = f"delete it and `{COMMAND}` measures it again"
+        problems.append(f"{path} is damaged ({_reason(error)}) and left out: {again}")
+        return None
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    if lost := [name for name in columns if name not in table]:
+        raise ValueError(f"it lacks the column {lost[0]}")
+    return table
+
+
+def _object(path: Path) -> dict[str, Any]:
+    saved = read_json(path)
+    if not isinstance(saved, dict):
+        raise ValueError(f"an object is expected, got {type(saved).__name__}")
+    return saved
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0]

@@ -1,0 +1,155 @@
+"""``deployment_benchmark.json``: what each arm costs, in numbers for other programs."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.tables import Measured, Serving
+from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN
+
+UNITS = {
+    "mean_latency": "s", "p50_latency": "s", "p95_latency": "s", "p99_latency": "s",
+    "mean_ttft": "s", "p95_ttft": "s", "mean_tpot": "s", "mean_itl": "s",
+    "throughput": "tokens/s", "requests_per_s": "requests/s", "goodput": "requests/s",
+    "memory_gb": "GB", "kv_cache_gb": "GB", "gpu_peak_gb": "GB", "overhead_percent": "%",
+    "ci_95_percent": "%", "bootstrap_95_percent": "%",
+}  # fmt: skip
+
+FIGURES = {
+    "mean_latency": "latency_mean_s", "p50_latency": "latency_p50_s",
+    "p95_latency": "latency_p95_s", "p99_latency": "latency_p99_s",
+    "throughput": "tokens_per_s", "requests_per_s": "requests_per_s", "goodput": "goodput_per_s",
+    "mean_ttft": "ttft_mean_s", "p95_ttft": "ttft_p95_s", "mean_tpot": "tpot_mean_s",
+    "mean_itl": "itl_mean_s", "requests": "requests",
+}  # fmt: skip
+"""Name in the file -> column."""
+
+LOADS = {"offline": "batch", "closed_loop": "concurrency", "open_loop": "rate"}
+"""What a phase's load is called: ``batch_8``, ``concurrency_4``, ``rate_2.5``."""
+
+
+def deployment_json(serving: Serving) -> dict[str, Any]:
+    """All results; those of the first cell are at the top, the others' below ``cells``.
+
+    What is not defined (an interval of one round) is null.
+    """
+    first, *others = serving.cells
+    named = {each.cell.name: cell_json(each) for each in others}
+    found: dict[str, Any] = _plain(cell_json(first) | {"units": UNITS, "cells": named})
+    return found
+
+
+def cell_json(measured: Measured) -> dict[str, Any]:
+    """The results of one cell: an object for each arm, and what belongs to all of them."""
+    cell = measured.cell
+    arms = {name: _arm(measured, name) for name in dict.fromkeys(measured.latencies["arm"])}
+    plan = cell.plan
+    return arms | {
+        "overhead_analysis": _overheads(measured),
+        "benchmark": {
+            "cell": cell.name,
+            "engine": plan.engine,
+            "kernels": plan.kernels,
+            "model": dict(plan.model),
+            "data": plan.data(),
+            "dtype": plan.dtype,
+            "mix": plan.mix,
+            "max_tokens": plan.max_tokens,
+            "latency_target_s": plan.latency_target_s,
+            "rounds": cell.rounds,
+            "rounds_planned": plan.rounds,
+            "status": str(cell.record.status),
+            "percentiles": "numpy, linear interpolation",
+        },
+        "answers": measured.answers._asdict()
+        | {
+            "wrong_adapter_rate": measured.answers.wrong_adapter_rate,
+            "cannot_tell_apart": [list(each) for each in plan.cannot_tell_apart],
+        },
+    }
+
+
+def _arm(measured: Measured, arm: str) -> dict[str, Any]:
+    """An arm's figures by load, those of each adapter below, and its memory."""
+    own = measured.latencies[measured.latencies["arm"] == arm]
+    found: dict[str, Any] = {}
+    for (phase, load), rows in own.groupby(["phase", "load"], sort=False):
+        each = {row["adapter"]: _figures(row) for row in rows.to_dict("records")}
+        figures = each.pop(ALL) | {"adapters": each}
+        found[f"{LOADS[str(phase)]}_{load:g}"] = figures
+    return found | _memory(measured, arm)
+
+
+def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[column] for name, column in FIGURES.items()}
+
+
+def _memory(measured: Measured, arm: str) -> dict[str, float | None]:
+    """An arm's memory; of all merged arms together, the mean of one engine's."""
+    saved = measured.cell.memory
+    names = measured.cell.plan.merged if arm == "merged" else [arm]
+    own = [saved[name] for name in names if name in saved]
+    keys = ("memory_gb", "kv_cache_gb", "gpu_peak_gb")
+    return {key: _mean([each.get(key) for each in own]) for key in keys}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _overheads(measured: Measured) -> dict[str, Any]:
+    """How much longer each arm takes, by what it is compared with and by load; and H3."""
+    found: dict[str, Any] = {}
+    for row in measured.overheads.to_dict("records"):
+        key = f"{LOADS[row['phase']]}_{row['load']:g}"
+        place = found.setdefault(row["arm"], {}).setdefault(key, {})
+        place[f"over_{row['against']}"] = {
+            "overhead_percent": percent(row["ratio"]),
+            "ci_95_percent": [percent(row["low"]), percent(row["high"])],
+            "bootstrap_95_percent": [
+                percent(row["bootstrap_low"]), percent(row["bootstrap_high"])
+            ],
+            "rounds": row["rounds"],
+        }  # fmt: skip
+    verdict = measured.verdict
+    return found | {
+        "H3": {
+            "claim": CLAIM,
+            "arm": ARM,
+            "batch": BATCH,
+            "margin_percent": percent(MARGIN),
+            "verdict": str(verdict.verdict),
+            "why": verdict.why or None,
+            "overhead_percent": percent(verdict.ratio),
+            "ci_95_percent": [percent(verdict.low), percent(verdict.high)],
+            "bootstrap_95_percent": [
+                percent(verdict.bootstrap_low), percent(verdict.bootstrap_high)
+            ],
+            "rounds": verdict.rounds,
+        },
+        "method": "paired by round: log of the call's wall time minus the references' mean log; "
+        "t interval over rounds; bootstrap over rounds beside it",
+    }  # fmt: skip
+
+
+def percent(ratio: float) -> float:
+    """An overhead of a ratio: 1.2 is 20 %, to six decimals.
+
+    Example:
+        >>> percent(1.2)
+        20.0
+    """
+    return round(100 * (float(ratio) - 1), 6)
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers, and null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

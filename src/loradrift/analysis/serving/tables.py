@@ -1,0 +1,87 @@
+"""``analysis=serving``: cells -> tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from loradrift.analysis.serving import AnalyzeServingConfig
+from loradrift.analysis.serving.answers import Answers, contradictions, count_answers
+from loradrift.analysis.serving.latencies import band_table, call_table, in_order, latency_table
+from loradrift.analysis.serving.overheads import overhead_table
+from loradrift.analysis.serving.reading import ServingCell, read_cells
+from loradrift.analysis.serving.verdict import H3, h3
+
+
+class Measured(NamedTuple):
+    """One cell, and what is computed from it."""
+
+    cell: ServingCell
+    answers: Answers
+    calls: pd.DataFrame
+    """One row per phase, load, arm and round."""
+
+    latencies: pd.DataFrame
+    """One row per phase, load, arm and adapter."""
+
+    bands: pd.DataFrame
+    """One row per phase, load and arm: with intervals over rounds."""
+
+    overheads: pd.DataFrame
+    """One row per phase, load, arm and what it is compared with."""
+
+    verdict: H3
+    problems: Sequence[str]
+
+    @property
+    def load(self) -> float:
+        """The batch size that reports look at: H3's, or else the largest one."""
+        loads = sorted(self.calls.loc[self.calls["phase"] == "offline", "load"].unique())
+        return 8.0 if 8.0 in loads or not loads else float(loads[-1])
+
+
+class Serving(NamedTuple):
+    """All cells; the first is the one that the report is about."""
+
+    cells: Sequence[Measured]
+    problems: Sequence[str]
+    """Cells that cannot be read, a line each."""
+
+
+def tabulate(settings: AnalyzeServingConfig) -> Serving:
+    """Read all cells and compute their tables.
+
+    Raises:
+        UserError: If there is no cell that can be read.
+    """
+    config = settings.analysis
+    cells, problems = read_cells(Path(config.runs))
+    return Serving([measure(cell, config.seed) for cell in cells], problems)
+
+
+def measure(cell: ServingCell, seed: int) -> Measured:
+    """Compute the tables of one cell."""
+    answers, calls = count_answers(cell.samples), call_table(cell.samples)
+    plan = cell.plan
+    overheads = in_order(overhead_table(calls, plan, seed), plan)
+    return Measured(
+        cell=cell,
+        answers=answers,
+        calls=calls,
+        latencies=in_order(latency_table(cell.samples, calls, plan), plan),
+        bands=in_order(band_table(calls, plan), plan),
+        overheads=overheads,
+        verdict=h3(overheads, answers),
+        problems=[*cell.problems, *contradictions(cell, answers)],
+    )
+
+
+def all_cells(serving: Serving, table: str) -> pd.DataFrame:
+    """A table of every cell in one, whose column ``cell`` says of which."""
+    parts = []
+    for each in serving.cells:
+        part: pd.DataFrame = getattr(each, table).copy()
+        part.insert(0, "cell", each.cell.name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

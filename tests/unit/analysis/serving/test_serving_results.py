@@ -1,0 +1,225 @@
+"""From a cell's files to results and verdict: what is right, unfinished, wrong or damaged."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from serving_cells import ARMS, Simulated
+
+from loradrift.analysis.registry import make_config, run_analysis
+from loradrift.analysis.serving.latencies import described
+from loradrift.analysis.serving.reading import read_cell, read_cells
+from loradrift.analysis.serving.tables import measure
+from loradrift.analysis.serving.verdict import h3_sentence
+from loradrift.config import UserError
+from loradrift.runs.record import Status
+
+FEW = {"batch_sizes": (1, 8), "concurrency": (4,), "rates": (4.0,), "requests": 4, "max_tokens": 4}
+
+
+def simulated(**changes):
+    return Simulated(**{**FEW, **changes})
+
+
+def written(tmp_path, **changes):
+    return simulated(**changes).write(tmp_path / "runs")
+
+
+def change_samples(folder, change):
+    """Change the samples of the first offline round."""
+    path = folder / "rounds" / "round=000.parquet"
+    table = pd.read_parquet(path)
+    change(table).to_parquet(path, index=False)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A simulated cell through the analysis: its JSON, samples, and what was printed."""
+    folder = tmp_path_factory.mktemp("serving")
+    simulated().write(folder / "runs")
+    simulated(variant="serving.mix=zipf", seed=1, rounds=2, planned=5,
+              status=Status.INTERRUPTED).write(folder / "runs")  # fmt: skip
+    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(folder / "results")))
+    return folder / "results" / "deployment"
+
+
+def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
+    found = json.loads((results / "deployment_benchmark.json").read_text())
+    samples = pd.read_parquet(results / "samples.parquet")
+    for arm in (each["name"] for each in ARMS):
+        assert found[arm]["memory_gb"] > 0.5
+        for batch in (1, 8):
+            own = samples[
+                (samples["cell"] == "vllm/tiny") & (samples["phase"] == "offline")
+                & (samples["arm"] == arm) & (samples["load"] == batch)
+            ]  # fmt: skip
+            figures = found[arm][f"batch_{batch}"]
+            assert figures["mean_latency"] == pytest.approx(own["latency_s"].mean())
+            assert figures["p95_latency"] == pytest.approx(np.percentile(own["latency_s"], 95))
+            calls = own.groupby("round")["call_s"].first()
+            assert figures["throughput"] == pytest.approx(own["tokens"].sum() / calls.sum())
+    assert found["units"]["mean_latency"] == "s" and found["units"]["throughput"] == "tokens/s"
+    h3 = found["overhead_analysis"]["H3"]
+    assert h3["verdict"] == "refuted" and h3["rounds"] == 5
+    over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
+    assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
+
+
+def test_other_cells_stand_below_the_first_one(results):
+    found = json.loads((results / "deployment_benchmark.json").read_text())
+    other = found["cells"]["vllm/tiny,serving.mix=zipf"]
+    assert other["benchmark"]["status"] == "interrupted" and other["benchmark"]["rounds"] == 2
+    assert other["overhead_analysis"]["H3"]["verdict"] == "undecided"
+    assert other["multi_2_adapters"]["batch_8"]["throughput"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"slower": {"multi": 1.1}}, "H3 (at most 30 % overhead) supported."),
+        ({"slower": {"multi": 1.6}}, "H3 (at most 30 % overhead) refuted."),
+        ({"slower": {"multi": 1.3}}, "undecided: the interval holds 1.30."),
+        ({"rounds": 4}, "undecided: 4 rounds, and a verdict takes at least 5."),
+        ({"rounds": 1}, "no interval; 1 round): H3 (at most 30 % overhead) undecided: 1 round,"),
+        ({"batch_sizes": (1, 4)}, "no verdict: no round has both multi_2_adapters and the merged"),
+        ({"arms": ARMS[:-4]}, "no verdict: no round has both multi_2_adapters and the merged"),
+        ({}, "On generated data and a 0.93 M-parameter Llama (tiny) (vLLM, CPU reference kernels"),
+        ({"generated": False}, "On real data and"),
+        ({"dtype": "bfloat16"}, "CPU reference kernels, bf16)"),
+    ],
+)
+def test_verdict_says_what_it_stands_for(tmp_path, changes, says):
+    slower = simulated().slower | changes.get("slower", {})
+    found = measure(read_cell(written(tmp_path, **{**changes, "slower": slower})), seed=0)
+    assert says in h3_sentence(found.cell, found.verdict)
+
+
+def test_the_interval_of_h3_at_its_border(tmp_path):
+    """The verdict is read from the interval's end, not from the estimate."""
+    cell = simulated(own_noise=0.02, slower=simulated().slower | {"multi": 1.29})
+    found = measure(read_cell(cell.write(tmp_path / "runs")), seed=0).verdict
+    assert found.ratio < 1.30 < found.high and found.verdict == "undecided"
+
+
+def one_of_200_wrong(table):
+    """One request in 200 is answered by the other adapter."""
+    rows = table.index[table["asked"] == "sst2"][::200]
+    table.loc[rows, ["answer", "answered_by"]] = ["differs", "mrpc"]
+    return table
+
+
+def base_gets_an_adapter(table):
+    rows = table.index[table["asked"].isna()][:3]
+    table.loc[rows, ["answer", "answered_by"]] = ["differs", "mrpc"]
+    return table
+
+
+def served_another(table):
+    rows = table.index[table["asked"] == "sst2"][:1]
+    table.loc[rows, "served"] = "mrpc"
+    return table
+
+
+def served_by_base(table):
+    rows = table.index[table["asked"] == "sst2"][:1]
+    table.loc[rows, "served"] = None
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(one_of_200_wrong, 1), (base_gets_an_adapter, 3), (served_another, 1), (served_by_base, 1)],
+)
+def test_answers_of_another_model_take_the_verdict_away(tmp_path, change, count):
+    folder = written(tmp_path)
+    change_samples(folder, change)
+    found = measure(read_cell(folder), seed=0)
+    assert found.answers.wrong_adapter == count
+    assert found.answers.wrong_adapter_rate == pytest.approx(count / found.answers.answers)
+    assert found.verdict.verdict == "no data"
+    assert f"{count} of {found.answers.answers} answers are wrong" in found.verdict.why
+    assert "checks.json of vllm/tiny says wrong_adapter 0" in " ".join(found.problems)
+
+
+def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
+    folder = written(tmp_path)
+
+    def change(table):
+        table.loc[:4, ["answer", "gap", "equal_tokens"]] = ["tie", 5e-4, 0.5]
+        table.loc[5:6, "answer"] = "unchecked"
+        return table
+
+    change_samples(folder, change)
+    found = measure(read_cell(folder), seed=0)
+    assert (found.answers.ties, found.answers.unchecked, found.answers.wrong) == (5, 2, 0)
+    assert found.answers.largest_gap == 5e-4 and found.answers.equal_tokens < 1
+    assert found.verdict.verdict == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rounds/round=001.parquet", "round=001.parquet is damaged"),
+        ("cold.parquet", "cold.parquet is damaged"),
+        ("memory.json", "memory.json is damaged"),
+    ],
+)
+def test_a_damaged_file_is_one_line_and_the_others_are_used(tmp_path, name, says):
+    folder = written(tmp_path)
+    (folder / name).write_bytes(b"[]not")
+    cell = read_cell(folder)
+    [problem] = cell.problems
+    assert says in problem and "\n" not in problem
+    assert cell.rounds == (4 if "rounds" in name else 5)
+    assert bool(cell.marks) == ("rounds" in name)
+    assert measure(cell, seed=0).verdict.rounds == cell.rounds
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (lambda plan: plan | {"schema": 2}, "it has schema 2, and this program reads schema 1"),
+        (lambda plan: {k: v for k, v in plan.items() if k != "arms"}, "it lacks arms"),
+        (lambda plan: plan | {"model": {"name": "tiny"}}, "it lacks model.label"),
+        (lambda plan: {k: v for k, v in plan.items() if k != "dtype"}, "'dtype'"),
+        (lambda plan: [], "plan.json"),
+    ],
+)
+def test_a_cell_of_another_schema_is_one_line(tmp_path, plan, says):
+    folder = written(tmp_path)
+    written(tmp_path, model="smollm2")
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan(json.loads(path.read_text()))))
+    cells, [problem] = read_cells(tmp_path / "runs")
+    assert [cell.name for cell in cells] == ["vllm/smollm2"]
+    assert says in problem and problem.endswith("the cell is left out") and "\n" not in problem
+
+
+def test_no_cell_says_what_measures_one(tmp_path):
+    with pytest.raises(UserError, match=r"holds no cell .*: `python benchmark.py` measures one"):
+        read_cells(tmp_path)
+
+
+def test_the_first_cell_is_of_vllm_finished_and_the_newest(tmp_path):
+    for changes in (
+        {"model": "a", "ended": "2026-08-03T00:00:00+00:00", "status": Status.INTERRUPTED},
+        {"model": "b", "ended": "2026-08-01T00:00:00+00:00"},
+        {"model": "c", "ended": "2026-08-02T00:00:00+00:00"},
+        {"model": "d", "ended": "2026-08-04T00:00:00+00:00", "engine": "hf"},
+    ):
+        written(tmp_path, rounds=1, **changes)
+    cells, _ = read_cells(tmp_path / "runs")
+    assert [cell.name for cell in cells] == ["vllm/c", "vllm/b", "vllm/a", "hf/d"]
+
+
+def test_percentiles_interpolate_between_order_statistics():
+    """By the formula of Hyndman and Fan's type 7, written out."""
+    values = np.array([5.0, 1.0, 9.0, 2.0])
+    ordered, found = sorted(values), described(values)
+    for percent in (50, 95, 99):
+        place = percent / 100 * (len(values) - 1)
+        low, part = int(place), place % 1
+        assert found[f"p{percent}"] == pytest.approx(
+            ordered[low] + part * (ordered[min(low + 1, 3)] - ordered[low])
+        )
