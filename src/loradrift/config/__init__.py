@@ -28,7 +28,7 @@ from loradrift.config.methods import (
     OptimConfig,
     TrainedConfig,
 )
-from loradrift.config.models import ModelConfig, TinyModelConfig
+from loradrift.config.models import ModelConfig, SmolLM2Config, TinyModelConfig
 from loradrift.config.running import (
     CallbacksConfig,
     DataConfig,
@@ -150,6 +150,7 @@ def identity(config: Config) -> dict[str, Any]:
 SCHEMAS: tuple[tuple[str, str, type], ...] = (
     ("model", "model", ModelConfig),
     ("model", "tiny", TinyModelConfig),
+    ("model", "smollm2", SmolLM2Config),
     ("data", "data", DataConfig),
     ("trainer", "trainer", TrainerConfig),
     ("logger", "logger", LoggerConfig),
@@ -190,6 +191,7 @@ def load(cfg: DictConfig, overrides: Sequence[str] = ()) -> Config:
     assert isinstance(config, Config)
     refuse_extras(config, "")
     judge_values(config)
+    config.model = config.model.located(Path(config.cache))
     config.variant, config.earlier_variant = variant(overrides), earlier_variant(overrides)
     return config
 
@@ -217,6 +219,7 @@ def load_benchmark(cfg: DictConfig, overrides: Sequence[str] = ()) -> BenchmarkC
         UserError: If a value is missing or illegal; the message names key, rule and value.
     """
     config = cast(BenchmarkConfig, _judged(cfg, f"benchmark={cfg.benchmark}"))
+    config.model = config.model.located(Path(config.cache))
     config.variant = variant(overrides, BENCHMARK_COORDINATES)
     return config
 

@@ -1,6 +1,8 @@
 """Which backbone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -24,9 +26,49 @@ class ModelConfig:
     attention: str = "sdpa"
     """``sdpa`` (flash kernels where there is a GPU) or ``eager``."""
 
+    without_network: ClassVar[str] = "use model=tiny, or model=local model.path=<folder>"
+    """What helps where the hub cannot be reached."""
+
     def __post_init__(self) -> None:
         check_option(self, "model.weights", "pretrained", "random")
         check_option(self, "model.attention", "sdpa", "eager")
+
+    def located(self, cache: Path) -> "ModelConfig":
+        """The same model with what depends on the files that this machine has."""
+        return self
+
+
+SMOLLM2_COPY = Path("models", "smollm2-135m")
+"""Where ``make smollm2`` writes, below the cache."""
+
+
+@dataclass(kw_only=True)
+class SmolLM2Config(ModelConfig):
+    """SmolLM2-135M-Instruct: the hub's weights, or the copy that needs no hub."""
+
+    path: str = path_field("")
+    """Filled in at the door: the copy's folder if it is there, else the hub's name. A path that is
+    typed takes precedence."""
+
+    copy: str = ""
+    """Filled in at the door: ``hub``, ``dequantised`` (of 4-bit weights, by ``make smollm2``), or
+    ``typed`` for a path that was typed."""
+
+    without_network: ClassVar[str] = "`make smollm2` makes a copy that needs no hub"
+
+    def located(self, cache: Path) -> ModelConfig:
+        """With ``path`` and ``copy``.
+
+        Raises:
+            UserError: If ``copy`` was typed.
+        """
+        check(not self.copy, "model.copy", "left out: it follows from what is there", self.copy)
+        if self.path:
+            return replace(self, copy="typed")
+        folder = cache / SMOLLM2_COPY
+        if (folder / "config.json").is_file():
+            return replace(self, path=str(folder), copy="dequantised")
+        return replace(self, path="HuggingFaceTB/SmolLM2-135M-Instruct", copy="hub")
 
 
 @dataclass(kw_only=True)

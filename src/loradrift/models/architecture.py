@@ -198,5 +198,5 @@ def unreadable_model(config: ModelConfig, error: Exception, files: str = "files"
         return UserError(f"model.path={config.path} cannot be loaded: its {files}: {reason}")
     return UserError(
         f"model.path={config.path} is no local folder and cannot be had from the hub ({reason}); "
-        "without a network use model=tiny, or model=local model.path=<folder>"
+        f"without a network {config.without_network}"
     )

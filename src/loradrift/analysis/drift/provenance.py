@@ -40,5 +40,7 @@ def _model(config: dict[str, Any]) -> str | None:
     if name == "tiny":
         return "tiny"
     shown = Path(path).name if path else name
-    random = config.get("model.weights") == "random"
-    return f"{shown} with random weights" if shown and random else shown
+    said = "with random weights" if config.get("model.weights") == "random" else None
+    if config.get("model.copy") == "dequantised":
+        said = "(4-bit weights, dequantised)"
+    return f"{shown} {said}" if shown and said else shown
