@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
-from loradrift.config import UserError
-from loradrift.config.errors import excerpt
-
 _open_engines: set[int] = set()
 """Engines of this process, by ``id``: what they share is taken down by the last one."""
 
@@ -48,36 +45,6 @@ def _end_of(kept: IO[bytes], size: int = 4000) -> str:
     end = kept.seek(0, os.SEEK_END)
     kept.seek(max(0, end - size))
     return kept.read().decode(errors="replace")
-
-
-@contextmanager
-def one_line_errors(what: str) -> Iterator[None]:
-    """An error of vLLM's becomes one line that begins with ``what``, or a MemoryError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise MemoryError(f"{what}: {reason(error)}") from error
-        raise UserError(f"{what}: {reason(error)}") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, of this machine or of its GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    words = ("can't allocate memory", "out of memory", "Cannot allocate memory")
-    return any(each in str(error) for each in words)
-
-
-def reason(error: BaseException) -> str:
-    """The line of an error that says what is wrong; pydantic's first one only counts."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    says = [line for line in lines if line.startswith(("Value error, ", "Assertion failed, "))]
-    line = (says or lines or [type(error).__name__])[0]
-    line = line.removeprefix("Value error, ").partition(" [type=")[0]
-    return excerpt(line) if len(line) > 400 else line
 
 
 def start(options: Mapping[str, Any], threads: int | None) -> Any:

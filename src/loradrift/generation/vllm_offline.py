@@ -9,6 +9,7 @@ from typing import Any
 from loradrift.config import UserError
 from loradrift.generation import vllm_library, vllm_rules
 from loradrift.generation.base import Completion, EngineSettings, Request, Sampling
+from loradrift.generation.errors import one_line_errors
 from loradrift.generation.requests import check_requests, request_seed
 from loradrift.weights import StoredWeights
 
@@ -27,7 +28,7 @@ def open_vllm(settings: EngineSettings) -> Iterator["VllmEngine"]:
     options = vllm_rules.engine_options(settings, rank)
     vllm_library.import_vllm(vllm_rules.environment(settings))
     started = perf_counter()
-    with vllm_library.one_line_errors(f"vLLM cannot serve {settings.model}"):
+    with one_line_errors(f"vLLM cannot serve {settings.model}"):
         llm = vllm_library.start(options, settings.threads)
     engine = VllmEngine(settings, llm, options.get("max_lora_rank", 0))
     try:
@@ -142,7 +143,7 @@ class VllmEngine:
         adapter = LoRARequest(name, self._loads, str(folder.resolve()))
         files = vllm_rules.stamp(folder)
         started = perf_counter()
-        with vllm_library.one_line_errors(f"adapter {name} ({folder})"):
+        with one_line_errors(f"adapter {name} ({folder})"):
             self._llm.llm_engine.add_lora(adapter)
         self.load_s[name] = perf_counter() - started
         self._adapters[name], self._stamps[name] = adapter, files
@@ -193,7 +194,7 @@ class VllmEngine:
         places = {f"{self._calls}-{index}": index for index in range(len(requests))}
         started = perf_counter()
         try:
-            with vllm_library.one_line_errors("vLLM failed"):
+            with one_line_errors("vLLM failed"):
                 for key, request, each in zip(places, requests, params, strict=True):
                     prompt = {"prompt_token_ids": list(request.prompt_ids)}
                     adapter = self._adapters.get(request.adapter or "")

@@ -1,0 +1,202 @@
+"""Transformers and PEFT as an engine: slower than vLLM, needs neither it nor a GPU."""
+
+# Shape suffixes: B rows of one batch, T tokens, V vocabulary, A tokens of an answer.
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from loradrift.config import ModelConfig, UserError
+from loradrift.generation.base import Completion, EngineSettings, Request, Sampling
+from loradrift.generation.decoding import Answer, decode, inputs_for, left_padded
+from loradrift.generation.errors import one_line_errors
+from loradrift.generation.interventions import check_interventions, intervening
+from loradrift.generation.peft_adapters import PeftAdapters
+from loradrift.generation.requests import check_requests, request_seed
+from loradrift.models.backbone import Backbone, load_backbone
+
+LOGITS_BYTES = 512 * 2**20
+"""What the logits of one forward pass over whole texts may take."""
+
+
+@contextmanager
+def open_hf(settings: EngineSettings) -> Iterator["HfEngine"]:
+    """Load a model and its adapters; ``kv_cache_bytes`` has no meaning here.
+
+    Raises:
+        UserError: If the model or an adapter cannot be loaded as it is, there is no GPU, or a
+            setting would have no effect.
+        MemoryError: If there is too little memory.
+    """
+    for key in ("max_loras", "max_cpu_loras", "max_lora_rank"):
+        if (value := getattr(settings, key)) is not None:
+            raise UserError(f"{key} has no effect with engine=hf, got {value}")
+    if settings.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")
+    threads = torch.get_num_threads()
+    started = perf_counter()
+    try:
+        torch.set_num_threads(settings.threads or threads)
+        with one_line_errors(f"{settings.model} cannot be loaded"):
+            engine = HfEngine(settings)
+        for name, folder in settings.adapters.items():
+            engine.load_adapter(name, folder)
+        engine.start_s = perf_counter() - started
+        yield engine
+    finally:
+        torch.set_num_threads(threads)
+
+
+class HfEngine:
+    """A model of transformers with PEFT's adapters side by side; made by :func:`open_hf`."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.start_s = 0.0
+        self.load_s: dict[str, float] = {}
+        """Seconds that each adapter took to load."""
+
+        device = "cuda" if settings.accelerator == "gpu" else "cpu"
+        model = ModelConfig(name="local", path=str(settings.model))
+        self._backbone: Backbone = load_backbone(model, seed=settings.seed).eval()
+        self._backbone.to(device, getattr(torch, settings.dtype)).requires_grad_(False)
+        self._adapters = PeftAdapters(self._backbone, settings.model)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+        """Answer requests, all in one batch; with DoRA among them, one adapter after another.
+
+        Raises:
+            UserError: If an adapter is unknown, a prompt is too long, or an intervention does not
+                fit the model.
+            MemoryError: If memory runs out.
+        """
+        self._check(requests, sampling.max_tokens)
+        answers: dict[int, Answer] = {}
+        stops = () if sampling.ignore_eos else self._stops()
+        started = perf_counter()
+        for rows in self._groups(requests):
+            some = [requests[row] for row in rows]
+            with self._as_asked(some):
+                given = decode(
+                    self._backbone.causal_lm,
+                    [request.prompt_ids for request in some],
+                    max_tokens=sampling.max_tokens,
+                    temperature=sampling.temperature,
+                    seeds=[request_seed(sampling.seed, request) for request in some],
+                    stops=stops,
+                    started=started,
+                )
+            answers |= zip(rows, given, strict=True)
+        return [
+            Completion(
+                request.id,
+                tuple(answers[row].token_ids),
+                tuple(answers[row].times_s),
+                request.adapter,
+            )
+            for row, request in enumerate(requests)
+        ]
+
+    def log_likelihoods(self, requests: Sequence[Request]) -> list[float]:
+        """Log-likelihood (nats) of each prompt's tokens but the first, given those before it.
+
+        Raises:
+            UserError: As :meth:`generate`.
+        """
+        self._check(requests, 0)
+        sums = [0.0] * len(requests)
+        for row, logits_TV in self._logits(requests, [r.prompt_ids for r in requests]):
+            next_T = torch.tensor(requests[row].prompt_ids[1:], device=logits_TV.device)
+            logs_TV = logits_TV[:-1].log_softmax(-1)
+            sums[row] = float(logs_TV.gather(1, next_T[:, None]).double().sum())
+        return sums
+
+    def greedy_gaps(
+        self, requests: Sequence[Request], completions: Sequence[Completion]
+    ) -> list[list[float]]:
+        """How far (nats) each token of an answer is below the likeliest one, given what precedes.
+
+        One forward pass over prompt and answer. An answer that the model itself would give has
+        gaps of 0; of a tie that fell the other way, they are as small as the rounding.
+
+        Args:
+            requests: What was asked, each with the model that should have answered.
+            completions: What was answered, in the same order.
+
+        Raises:
+            UserError: As :meth:`generate`.
+        """
+        assert self.settings.dtype == "float32", "gaps of a rounded model say nothing"
+        self._check(requests, max((len(each.token_ids) for each in completions), default=0))
+        texts = [
+            (*request.prompt_ids, *completion.token_ids)
+            for request, completion in zip(requests, completions, strict=True)
+        ]
+        gaps: list[list[float]] = [[] for _ in requests]
+        for row, logits_TV in self._logits(requests, texts):
+            given_A = torch.tensor(completions[row].token_ids, device=logits_TV.device).long()
+            first = len(requests[row].prompt_ids) - 1
+            logits_AV = logits_TV[first : first + len(given_A)]
+            gap_A = logits_AV.amax(-1) - logits_AV.gather(1, given_A[:, None]).squeeze(1)
+            gaps[row] = gap_A.tolist()
+        return gaps
+
+    def load_adapter(self, name: str, folder: Path) -> float:
+        """Make another adapter known; gives the seconds that PEFT took to load it.
+
+        Raises:
+            UserError: If the name is taken, or the adapter is not all applied.
+        """
+        if name in self._adapters.names:
+            raise UserError(f"the engine has an adapter {name} already; unload it first")
+        with one_line_errors(f"adapter {name} ({folder})"):
+            self.load_s[name] = self._adapters.load(name, folder)
+        return self.load_s[name]
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; UserError if it is unknown."""
+        self._adapters.unload(name)
+
+    def _check(self, requests: Sequence[Request], max_tokens: int) -> None:
+        check_requests(requests, self.settings, self._adapters.names, max_tokens=max_tokens)
+        check_interventions(requests, self._backbone)
+
+    def _groups(self, requests: Sequence[Request]) -> list[list[int]]:
+        return self._adapters.groups([request.adapter for request in requests])
+
+    @contextmanager
+    def _as_asked(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Each row of a batch with its own adapter and intervention."""
+        names = [request.adapter for request in requests]
+        applied = self._adapters.applied(names)
+        with one_line_errors("engine=hf failed"), applied, intervening(requests, self._backbone):
+            yield
+
+    def _stops(self) -> set[int]:
+        """The tokens that end an answer, by the model's own configuration."""
+        lm = self._backbone.causal_lm
+        found = getattr(lm.generation_config, "eos_token_id", None) or lm.config.eos_token_id
+        return set(found if isinstance(found, list) else [found]) - {None}
+
+    @torch.inference_mode()
+    def _logits(
+        self, requests: Sequence[Request], texts: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """A row, and the fp32 logits (T, V) after each of its text's tokens."""
+        lm = self._backbone.causal_lm
+        for group in self._groups(requests):
+            row_bytes = (
+                4 * lm.config.get_text_config().vocab_size * max(len(texts[i]) for i in group)
+            )
+            together = max(1, LOGITS_BYTES // row_bytes)
+            for first in range(0, len(group), together):
+                rows = group[first : first + together]
+                with self._as_asked([requests[row] for row in rows]):
+                    padded = left_padded([texts[row] for row in rows], lm.device)
+                    logits_BTV = lm(**inputs_for(lm, *padded), use_cache=False).logits
+                for row, logits_TV in zip(rows, logits_BTV, strict=True):
+                    yield row, logits_TV[-len(texts[row]) :].float()
