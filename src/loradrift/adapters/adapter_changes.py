@@ -22,8 +22,13 @@ def read_adapter(folder: Path, base: StoredWeights | None = None) -> dict[str, L
         Traceback (most recent call last):
         loradrift.config.errors.UserError: nowhere is no adapter: it has no adapter_config.json
     """
-    files = read_files(folder)
+    return changes_of(read_files(folder), base)
+
+
+def changes_of(files: AdapterFiles, base: StoredWeights | None = None) -> dict[str, LowRank | Dora]:
+    """The changes of an adapter whose files have been read; see :func:`read_adapter`."""
     _check_whole_change(files)
+    folder = files.folder
     changes: dict[str, LowRank | Dora] = {}
     for module, parts in files.parts.items():
         factors, key = files.factors(module), f"{module}.weight"

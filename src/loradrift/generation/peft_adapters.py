@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from loradrift.adapters import AdapterFiles, read_adapter, read_files
+from loradrift.adapters import AdapterFiles, read_files
+from loradrift.adapters.adapter_changes import changes_of
 from loradrift.adapters.adapter_files import WEIGHTS, plain_key
 from loradrift.adapters.lora_layers import find_lora_layers
 from loradrift.config import UserError
@@ -43,7 +44,7 @@ class PeftAdapters:
         from safetensors.torch import load_file
 
         files = read_files(folder)
-        read_adapter(folder, StoredWeights(self.base))
+        changes_of(files, StoredWeights(self.base))
         inner = f"adapter_{self._loads}"
         self._loads += 1
         started = perf_counter()

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
+from loradrift.config import UserError
+
 _open_engines: set[int] = set()
 """Engines of this process, by ``id``: what they share is taken down by the last one."""
 
@@ -69,12 +71,25 @@ def start(options: Mapping[str, Any], threads: int | None) -> Any:
     return llm
 
 
-def import_vllm(variables: Mapping[str, str]) -> None:
-    """Import vLLM, which takes long the first time and reads its variables then."""
+def import_vllm(accelerator: str, variables: Mapping[str, str]) -> None:
+    """Import vLLM, which takes long the first time and reads its variables then.
+
+    Raises:
+        UserError: If the vLLM that is installed is not for the accelerator.
+    """
     in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
     os.environ.update({**variables, **in_process})
     with quiet():
-        import vllm  # noqa: F401
+        from vllm import LLM  # noqa: F401
+        from vllm.platforms import current_platform
+
+        kind = "cpu" if current_platform.is_cpu() else "gpu"
+        found = current_platform.device_name or "no device"
+    if kind != accelerator:
+        raise UserError(
+            f"trainer.accelerator={accelerator} needs another vLLM than the one here, which runs "
+            f"on {found}: `make serve-setup` makes it on a CPU, `pip install '.[serve]'` on a GPU"
+        )
 
 
 def stop(llm: Any) -> None:

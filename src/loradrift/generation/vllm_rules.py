@@ -1,13 +1,14 @@
 """What vLLM can serve, told from files before it starts: inside it a bad adapter is a deadlock."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from loradrift.adapters import AdapterFiles, read_adapter, read_files
+from loradrift.adapters.adapter_changes import changes_of
 from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles
 from loradrift.adapters.starts import MOVES_BASE
 from loradrift.config import UserError
 from loradrift.generation.base import EngineSettings
@@ -129,19 +130,18 @@ def check_model(settings: EngineSettings) -> None:
         )
 
 
-def check_adapter(folder: Path, base: StoredWeights) -> int:
+def check_adapter(files: AdapterFiles, base: StoredWeights) -> int:
     """Refuse an adapter that vLLM cannot serve, or would serve as something else; gives its rank.
 
     Args:
-        folder: A PEFT adapter's.
+        files: A PEFT adapter's.
         base: The weights that it is to change.
 
     Raises:
         UserError: Names the folder, the key, the rule and the value.
     """
-    files = read_files(folder)
     _check_config(files)
-    read_adapter(folder, base)
+    changes_of(files, base)
     return max(map(files.rank, files.parts))
 
 
@@ -173,15 +173,6 @@ def has_lora(settings: EngineSettings) -> bool:
     return bool(settings.adapters) or settings.lora
 
 
-def largest_rank(adapters: Iterable[Path], model: Path) -> int:
-    """Check adapters against their base model, and give the largest rank; 1 if there is none."""
-    folders = list(adapters)
-    if not folders:
-        return 1
-    base = StoredWeights(model)
-    return max(check_adapter(folder, base) for folder in folders)
-
-
 def stamp(folder: Path) -> tuple[tuple[int, int], ...]:
     """What tells whether an adapter's files are still there and the same.
 
@@ -189,7 +180,7 @@ def stamp(folder: Path) -> tuple[tuple[int, int], ...]:
         UserError: If one is gone.
     """
     try:
-        stats = [os.stat(folder / name) for name in (CONFIG, "adapter_model.safetensors")]
+        stats = [os.stat(folder / name) for name in (CONFIG, WEIGHTS)]
     except OSError as error:
         raise UserError(f"{folder} can no longer be read: {error.strerror}") from None
     return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
