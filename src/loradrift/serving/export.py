@@ -1,27 +1,36 @@
 """``benchmark=export``: any run, or adapter, as folders that an engine can serve."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.caching import cached
 from loradrift.config import UserError
+from loradrift.config.errors import check
+from loradrift.config.values import check_folder
 from loradrift.files import write_atomic
 from loradrift.serving.config import ExportConfig
-from loradrift.serving.export_servable import RECORD, Servable, read_servable, write_servable
+from loradrift.serving.export_servable import RECORD, Servable, read_servable
 
 if TYPE_CHECKING:
     from loradrift.serving.export_source import Source
 
-__all__ = ["Servable", "export", "export_cached", "read_servable", "run"]
+__all__ = ["Servable", "draw_adapter", "export", "export_cached", "read_servable", "run"]
 
 
 def run(config: ExportConfig, overrides: Sequence[str]) -> None:
     """Export what ``run=`` names, and print what was written and how it is served."""
-    folder = Path(config.run)
-    out = Path(config.out or Path(config.results, "export", folder.name))
-    servable = export(folder, out, base=config.base)
-    print(f"{servable.label}: {out}")
+    from loradrift.serving.export_source import find_source
+    from loradrift.serving.export_table import print_export
+
+    source = find_source(Path(config.run), config.base)
+    out = Path(config.out or Path(config.results, "export", source.folder_name))
+    servable, before = _export(source, out)
+    if before:
+        print(f"exported already, nothing to do: {out}")
+    print_export(servable, out)
 
 
 def export(source: Path, out: Path, *, base: str | None = None) -> Servable:
@@ -40,68 +49,98 @@ def export(source: Path, out: Path, *, base: str | None = None) -> Servable:
     """
     from loradrift.serving.export_source import find_source
 
-    found = find_source(source, base)
-    if out.exists() and any(out.iterdir()):
-        if not (out / RECORD).is_file():
-            raise UserError(f"out={out} must be a new folder, and holds something else already")
-        there = read_servable(out)
-        if there.digest != found.digest:
-            raise UserError(f"out={out} holds the export of {there.source}: choose another folder")
-        return there
-    with write_atomic(out) as new:
-        _write(found, new, out)
-    return read_servable(out)
+    return _export(find_source(source, base), out)[0]
 
 
 def export_cached(source: Path, cache: Path, *, base: str | None = None) -> Servable:
     """The export of a run or an adapter below ``<cache>/served``, made on first use.
 
     Each version has a folder of its own, named by a digest of what went in.
+
+    Raises:
+        UserError: As :func:`export`.
     """
     from loradrift.serving.export_source import find_source
+    from loradrift.serving.export_write import write_export
 
     found = find_source(source, base)
-    folder = cache / "served" / f"{found.name}-{found.digest}"
+    folder = cache / "served" / found.folder_name
+    return recalled(folder, lambda new: write_export(found, new, folder))
+
+
+def draw_adapter(
+    base: Path, out: Path, *, like: Path | None = None, rank: int, seed: int, name: str
+) -> Servable:
+    """Write ``out`` with an adapter of random factors, which no run has trained, and its merge.
+
+    Its factors are scaled so that it moves the outputs as far as a trained one; every seed gives
+    another adapter. Nothing is done where ``out`` holds just that already.
+
+    Args:
+        base: Folder of the base model.
+        out: A new folder, or one with the same adapter.
+        like: Folder of a trained adapter of this base, or of its run, whose modules and effect it
+            gets; None takes all linear layers, and an effect as trained adapters have it.
+        rank: R of every module.
+        seed: Draws the factors.
+        name: What engines call it.
+
+    Raises:
+        UserError: If ``out`` holds anything else, or the rank is above the largest that vLLM takes.
+    """
+    from loradrift.adapters import read_files
+    from loradrift.diagnose.adapter_case import find_adapter
+    from loradrift.serving.export_drawn import Drawing, export_drawn
+    from loradrift.serving.export_limits import LARGEST_RANK
+
+    check(0 < rank <= LARGEST_RANK, "rank", f"from 1 to {LARGEST_RANK}", rank)
+    files = None if like is None else read_files(find_adapter(str(like))[0])
+    drawing = Drawing(base.resolve(), files, rank, seed, name)
+    return _exported(drawing.digest, out) or _write(out, partial(export_drawn, drawing))
+
+
+def recalled(folder: Path, make: Callable[[Path], object]) -> Servable:
+    """The export in ``folder``, made if it is absent or damaged."""
 
     def read(there: Path) -> Servable:
-        (there / RECORD).stat()  # an absent entry is no damaged one
+        (there / RECORD).stat()  # an absent entry is not a damaged one
         return read_servable(there)
 
-    return cached(folder, lambda new: _write(found, new, folder), read)
+    return cached(folder.absolute(), make, read)
 
 
-def _write(found: "Source", new: Path, out: Path) -> None:
-    from loradrift.serving.export_parts import (
-        classifier_head,
-        write_adapter,
-        write_classifier,
-        write_merged,
-    )
+def _write(out: Path, write: Callable[[Path, Path], None]) -> Servable:
+    """Write an export: all of it, or nothing."""
+    out = out.absolute()
+    with write_atomic(out) as new:
+        write(new, out)
+    return read_servable(out)
 
-    new.mkdir()
-    files = found.case.files
-    head = classifier_head(files)
-    write_adapter(found, new / "adapter")
-    write_merged(found, new / "merged")
-    if head is not None:
-        write_classifier(found, head, new / "classifier")
-    servable = Servable(
-        name=found.name,
-        label=found.label,
-        task=None if found.run is None else found.name,
-        source=found.folder.resolve(),
-        base=found.base,
-        base_fingerprint=found.base_fingerprint,
-        adapter=out / "adapter",
-        merged=out / "merged",
-        classifier=None if head is None else out / "classifier",
-        num_labels=None if head is None else len(head["bias"]),
-        rank=max(files.rank(module) for module in files.parts),
-        sha256=found.sha256,
-        drawn=False,
-        notices=(),
-        checks={},
-        certificate=None,
-        digest=found.digest,
-    )
-    write_servable(new, servable)
+
+def _exported(digest: str, out: Path) -> Servable | None:
+    """What ``out`` holds already, if it is this very export; None where it can be written."""
+    check_folder("out", str(out))
+    with suppress(FileNotFoundError):
+        if next(out.iterdir(), None) is None:
+            return None
+        if not (out / RECORD).is_file():
+            raise UserError(f"out={out} must be a new folder, and holds something else already")
+        there = read_servable(out)
+        if there.digest != digest:
+            raise UserError(
+                f"out={out} holds another export, of {there.source}: give another folder"
+            )
+        return there
+    return None
+
+
+def _export(source: "Source", out: Path) -> tuple[Servable, bool]:
+    """The export in ``out``, and whether it was there before."""
+    from loradrift.serving.export_write import write_export
+
+    kept = [place for place in (source.folder, source.base) if place is not None]
+    if inside := [place for place in kept if place in (out.resolve(), *out.resolve().parents)]:
+        raise UserError(f"out={out} must be outside of {inside[0]}, which is exported from")
+    if there := _exported(source.digest, out):
+        return there, True
+    return _write(out, partial(write_export, source)), False

@@ -8,6 +8,9 @@ from loradrift.config import UserError
 from loradrift.files import read_json, write_json
 
 RECORD = "export.json"
+VERSION = 1
+"""Of what an export writes; a change of it makes earlier exports others."""
+
 PARTS = ("adapter", "merged", "classifier")
 """The folders of an export, and the fields that name them."""
 
@@ -27,17 +30,20 @@ class Servable:
     """Folder of the run or the adapter."""
 
     base: Path
-    """Folder of the base model."""
+    """Folder of the base model; of whole weights, ``merged``."""
 
     base_fingerprint: str
     adapter: Path | None
-    """PEFT folder that vLLM takes for the base; None where it takes none (DoRA, full weights)."""
+    """PEFT folder that vLLM takes for the base; None where it takes none (DoRA, whole weights)."""
 
     merged: Path
     """The whole model in fp32, the adapter added to its weights."""
 
     classifier: Path | None
     """PEFT folder with the head as ``score``; None without a classifier's head."""
+
+    classifier_base: Path | None
+    """Model that the classifier is for: the base where there is an adapter, else ``merged``."""
 
     num_labels: int | None
     rank: int
@@ -56,19 +62,20 @@ class Servable:
     """Largest difference of logits between each part and the source."""
 
     certificate: str | None
-    """The verdict on the adapter as it was applied; None without an adapter."""
+    """What the certificate says of the adapter's effect; None without an adapter."""
 
     digest: str
     """Of everything that went in."""
 
 
 def write_servable(folder: Path, servable: Servable) -> None:
-    """Write the record; the export's own folders are named relative to it."""
+    """Write the record; parts of the export are named relative to it."""
     values = asdict(servable)
-    for part in PARTS:
-        values[part] = None if values[part] is None else part
-    paths = {key: str(values[key]) for key in ("source", "base")}
-    write_json(folder / RECORD, {"schema_version": 1, **values, **paths})
+    for key, value in values.items():
+        if isinstance(value, Path):
+            inside = value.parent == servable.merged.parent
+            values[key] = value.name if inside else str(value)
+    write_json(folder / RECORD, {"schema_version": 1, **values})
 
 
 def read_servable(out: Path) -> Servable:
@@ -78,18 +85,19 @@ def read_servable(out: Path) -> Servable:
         UserError: If there is none, or a part of it is damaged or gone.
     """
     path = out / RECORD
+    again = f"delete {out} and export again"
     try:
         values: dict[str, Any] = read_json(path)
-        values.pop("schema_version")
-        folders = {part: out / part for part in PARTS if values[part] is not None}
-        paths = {key: Path(values[key]) for key in ("source", "base")}
-        values |= {**folders, **paths, "notices": tuple(values["notices"])}
+        for key in (*PARTS, "source", "base", "classifier_base"):
+            if values[key] is not None:
+                values[key] = out / values[key]  # an absolute path stays what it is
+        values["notices"] = tuple(values["notices"])
         servable = Servable(**{each.name: values[each.name] for each in fields(Servable)})
     except FileNotFoundError:
         raise UserError(f"{out} is no export: it has no {RECORD}") from None
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {out} and export again") from None
-    for folder in folders.values():
-        if not any(folder.glob("*.safetensors")):
-            raise UserError(f"{folder} holds no weights any more: delete {out} and export again")
+        raise UserError(f"{path} is damaged ({error}): {again}") from None
+    for folder in (servable.adapter, servable.merged, servable.classifier):
+        if folder is not None and not any(folder.glob("*.safetensors")):
+            raise UserError(f"{folder} holds no weights any more: {again}")
     return servable

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from loradrift.config import ModelConfig, UserError
-from loradrift.diagnose import AdapterCase, find_case
-from loradrift.diagnose.adapter_case import find_adapter
-from loradrift.models import model_fingerprint
-from loradrift.runs import RunRecord, Status, read_record
+from torch import Tensor
 
-VERSION = 1
-"""Of what an export writes; a change of it makes earlier exports others."""
+import loradrift.tasks  # noqa: F401  registers the baselines too
+from loradrift.adapters.adapter_config import CONFIG
+from loradrift.adapters.adapter_files import HEAD
+from loradrift.config import METHODS, BaselineConfig, ModelConfig, UserError
+from loradrift.diagnose import AdapterCase, find_case
+from loradrift.models import check_path, model_fingerprint
+from loradrift.runs import RunRecord, Status, read_record
+from loradrift.serving.export_servable import VERSION
+from loradrift.weights.stored import opened
+
+SCORE = "score"
+"""The head's name in transformers' classifiers, which vLLM knows too."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +28,25 @@ class Source:
     """A run or an adapter, found and read."""
 
     folder: Path
-    """As typed: of a run, or of an adapter."""
+    """Of the run or of the adapter."""
 
     model: Path
-    """The folder with the weights."""
+    """The folder with its weights."""
 
     run: RunRecord | None
-    case: AdapterCase
-    base: Path
-    """Folder of the base model, also where it was named by its hub name."""
+    case: AdapterCase | None
+    """The adapter and its base; None of whole weights."""
+
+    base: Path | None
+    """Folder of the base model; None of whole weights that stand on none."""
 
     base_fingerprint: str
+    head: dict[str, Tensor] | None
+    """Weight and bias of a classifier's head."""
+
+    span_head: bool
+    sha256: dict[str, str]
+    """Digests of the files that go in."""
 
     @property
     def name(self) -> str:
@@ -45,9 +59,16 @@ class Source:
         return self.folder.name if self.run is None else self.run.task_label
 
     @property
-    def sha256(self) -> dict[str, str]:
-        """Digests of the files that go in."""
-        return self.case.files.sha256
+    def folder_name(self) -> str:
+        """A folder's name that no other version has.
+
+        It has no ``=``: vLLM's ``--lora-modules name=path`` would be cut there.
+        """
+        parts = [self.name]
+        if self.run is not None:
+            place = self.run.coordinates
+            parts += [str(place["method"]), f"seed{place['seed']}"]
+        return "-".join([*parts, self.digest]).replace("=", "-")
 
     @cached_property
     def digest(self) -> str:
@@ -62,30 +83,107 @@ def find_source(folder: Path, base: str | None) -> Source:
     Raises:
         UserError: If it is neither a finished run nor an adapter, or its base is not here.
     """
+    if not folder.is_dir():
+        raise UserError(f"run={folder} is no folder")
+    folder = folder.resolve()
+    if folder.name == "model" and (folder.parent / "run.json").is_file():
+        folder = folder.parent
+    run = read_record(folder)
+    model = folder if run is None else folder / "model"
+    if run is not None:
+        _refuse_run(folder, run)
+    if run is None and not (folder / CONFIG).is_file():
+        raise UserError(_neither(folder))
+    if (model / CONFIG).is_file():
+        return _adapter_source(folder, model, run, base)
+    assert run is not None
+    return _weights_source(folder, model, run, base)
+
+
+def _refuse_run(folder: Path, run: RunRecord) -> None:
+    """Refuse runs that have left nothing to serve."""
+    what = f"run={folder}"
+    if run.kind != "training":
+        raise UserError(f"{what} is a cell of benchmark={run.kind}, and no training: nothing in it")
+    if run.status is not Status.SUCCESS:
+        why = f" ({run.error})" if run.error else ""
+        raise UserError(
+            f"{what} has not finished: its status is {run.status}{why}; only finished runs are "
+            "exported"
+        )
+    method = str(run.coordinates.get("method"))
+    entry = METHODS.get(method)
+    if entry is not None and entry.config is BaselineConfig:
+        raise UserError(
+            f"{what} is the baseline {method}, which trains nothing: there is nothing to serve"
+        )
+    if not (folder / "model").is_dir():
+        raise UserError(f"{what} holds no model: its folder model/ is not there")
+
+
+def _neither(folder: Path) -> str:
+    what = f"run={folder} is neither a run (run.json) nor an adapter ({CONFIG})"
+    if (folder / "config.json").is_file():
+        return f"{what}; it holds a whole model, which engines serve as it is"
+    for name in ("run.json", CONFIG):
+        if below := sorted(path.parent for path in folder.glob(f"*/{name}")):
+            return f"{what}; {len(below)} of the folders below it are, such as {below[0].name}"
+    return what
+
+
+def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str | None) -> Source:
     try:
-        record = read_record(folder)
-        if record is not None:
-            _refuse_unfinished(folder, record)
-        model, run = find_adapter(str(folder))
+        case = find_case(str(model), base)
     except UserError as error:
         raise UserError(str(error).replace("adapter=", "run=", 1)) from None
-    case = find_case(str(folder), base)
-    where = _base_folder(case.base)
-    prints = case.prints
-    fingerprint = _fingerprint(where) if prints is None else prints.loaded
-    return Source(folder, model, run, case, where, fingerprint)
+    where = base_folder(case.base)
+    fingerprint = fingerprint_of(where) if case.prints is None else case.prints.loaded
+    files = case.files
+    head, span_head = _head(files.head)
+    saved = {key.removeprefix(f"{SCORE}."): x for key, x in files.saved.items()}
+    if head is None and files.config.get("modules_to_save") == [SCORE]:
+        head = {key: x.float() for key, x in saved.items() if key in ("weight", "bias")}
+    return Source(folder, model, run, case, where, fingerprint, head, span_head, dict(files.sha256))
 
 
-def _refuse_unfinished(folder: Path, record: RunRecord) -> None:
-    if record.status is not Status.SUCCESS:
-        why = f" ({record.error})" if record.error else ""
+def _weights_source(folder: Path, model: Path, run: RunRecord, base: str | None) -> Source:
+    """A run that has trained whole weights, or a head alone, which its base can stand below."""
+    check_path(ModelConfig(name="local", path=str(model)))
+    stored = {path.name: path for path in model.glob("*.safetensors")}
+    head, span_head = None, False
+    if HEAD in stored:
+        with opened(stored[HEAD]) as file:
+            head, span_head = _head({key: file.get_tensor(key) for key in list(file.keys())})
+    sha256 = {name: _digest(path) for name, path in sorted(stored.items())}
+    sha256["config.json"] = _digest(model / "config.json")
+    trained = run.coordinates.get("method") != "head_only"
+    if base is not None and trained:
         raise UserError(
-            f"run={folder} has not finished: its status is {record.status}{why}; only finished "
-            "runs are exported"
+            f"base={base} has no effect on {folder}: its method is {run.coordinates['method']}, "
+            "whose weights are whole"
         )
+    where, fingerprint = None, fingerprint_of(model)
+    if not trained and base is not None:
+        where = base_folder(base)
+        fingerprint = fingerprint_of(where)
+        if fingerprint != (recorded := run.fingerprints.get("base_model")):
+            raise UserError(
+                f"base={base} has digest {fingerprint[:12]}, and {folder} was trained on the base "
+                f"model with digest {str(recorded)[:12]}"
+            )
+    return Source(folder, model, run, None, where, fingerprint, head, span_head, sha256)
 
 
-def _base_folder(base: str) -> Path:
+def _head(tensors: dict[str, Tensor] | None) -> tuple[dict[str, Tensor] | None, bool]:
+    """A classifier's head, and whether it is a span's instead."""
+    if tensors is None:
+        return None, False
+    if tensors.keys() == {"weight", "bias"}:
+        return {key: x.float() for key, x in tensors.items()}, False
+    return None, True
+
+
+def base_folder(base: str) -> Path:
     """The folder of the base, be it the hub's copy on this machine."""
     if Path(base).is_dir():
         return Path(base).resolve()
@@ -94,7 +192,13 @@ def _base_folder(base: str) -> Path:
     return Path(snapshot_download(base, allow_patterns=["*.json", "*.safetensors"]))
 
 
-def _fingerprint(base: Path) -> str:
+def fingerprint_of(base: Path) -> str:
+    """The base model's own digest."""
     with tempfile.TemporaryDirectory() as cache:
         model = ModelConfig(name="local", path=str(base))
         return model_fingerprint(model, seed=0, cache=Path(cache))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
