@@ -7,11 +7,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import loradrift.serving  # noqa: F401  registers benchmark=…
-from loradrift import config
+from loradrift import config, launching
 from loradrift.cli.benchmark_job import run_benchmark
 from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values
 
 config.register()
+launching.register()
 
 
 @hydra.main(config_path="conf", config_name="benchmark", execution_whitelist=HYDRA_MAY_CALL)

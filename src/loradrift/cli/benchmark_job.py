@@ -1,13 +1,24 @@
-"""One job of ``benchmark.py``: its configuration judged, its benchmark run."""
+"""One job of ``benchmark.py``: its configuration judged, its benchmark run, its result printed."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict, read_write
 
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
+from loradrift.cli.entry_point import JobFailed, located, say
 from loradrift.config import load_benchmark
-from loradrift.config.benchmarks import BENCHMARKS
+from loradrift.config.benchmarks import BENCHMARKS, BenchmarkConfig
+from loradrift.config.job_names import own_overrides, shared_keys
+from loradrift.error_messages import one_line
+from loradrift.files import read_json, write_json
+from loradrift.progress import lines_of
 
 
 def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -15,6 +26,63 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
     Raises:
         UserError: If something that the user can fix is wrong.
+        JobFailed: With ``-m``, if anything went wrong; the reason is printed.
     """
-    config = load_benchmark(cfg, overrides)
-    BENCHMARKS[config.benchmark].function()(config, overrides)
+    if HydraConfig.get().mode is RunMode.RUN:
+        config = load_benchmark(cfg, overrides)
+        BENCHMARKS[config.benchmark].function()(config, overrides)
+        report(config)
+        return
+    where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
+    try:
+        config = load_benchmark(cfg, overrides)
+        with lines_of(where):
+            BENCHMARKS[config.benchmark].function()(config, overrides)
+    except Exception as error:
+        say(located(one_line(error), where))
+        raise JobFailed(one_line(error)) from None
+
+
+def report(config: BenchmarkConfig) -> None:
+    """Run the analysis of a benchmark's cells, if it has one."""
+    name = BENCHMARKS[config.benchmark].analysis
+    if name is None:
+        return
+    from loradrift.analysis.registry import make_config, run_analysis
+
+    run_analysis(make_config(name, runs=config.runs, results=config.results))
+
+
+class ClosingLines(Callback):
+    """Hydra's hooks: at the end of a sweep, one report of all cells, and which failed and why."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note how a cell ended."""
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        overrides = list(config.hydra.overrides.task)
+        error = None
+        if job_return.status is not JobStatus.COMPLETED:
+            error = one_line(job_return._return_value)
+        note = {"name": " ".join(own_overrides(overrides, shared_keys(config.hydra)))}
+        path = Path(config.hydra.sweep.dir, f"job={config.hydra.job.num:04d}.json")
+        write_json(path, note | {"error": error})
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say which cells failed, and report what was measured."""
+        folder = Path(config.hydra.sweep.dir)
+        notes = [read_json(path) for path in sorted(folder.glob("job=*.json"))]
+        failed = [note for note in notes if note["error"]]
+        if len(failed) < len(notes):
+            report(load_benchmark(_without_hydra(config)))
+        for note in failed:
+            print(f"failed: {located(note['error'], note['name'])}")
+        if failed:
+            print(f"{len(failed)} of {len(notes)} cells failed", flush=True)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    own = config.copy()
+    with read_write(own), open_dict(own):
+        del own["hydra"]
+    return own

@@ -30,6 +30,12 @@ HYDRA_MAY_CALL = [
 
 QUOTES = "'\""
 
+LISTS = (
+    "serving.adapters", "serving.batch_sizes", "serving.folders", "serving.server.concurrency",
+    "serving.server.rates",
+)  # fmt: skip
+"""Keys of lists, whose brackets may be left out; with ``-m`` commas part what is swept."""
+
 HOMES = ("~", "sqlite:///~")
 """How a path begins that is below the user's home."""
 
@@ -65,15 +71,24 @@ def entry_point() -> Iterator[None]:
 def quote_values(typed: list[str]) -> None:
     """Quote in place what Hydra could not read: the commas of an arm, the ``~`` of a path.
 
-    As in ``analysis.treatment=lora,method.rank=64`` and ``runs=~/runs``.
+    As in ``analysis.treatment=lora,method.rank=64`` and ``runs=~/runs``. A list gets the brackets
+    that were left out, as in ``serving.adapters=1,2,4``.
     """
+    swept = any(word in ("-m", "--multirun") for word in typed)
     for place, word in enumerate(typed):
         key, _, value = word.partition("=")
         is_arm = key in ("analysis.control", "analysis.treatment") and "=" in value
         if is_arm:
             typed[place] = f"{key}='{value.strip(QUOTES)}'"
+        elif key in LISTS and value[:1] not in ("", "[") and not (swept and "," in value):
+            typed[place] = f"{key}=[{','.join(map(_quoted, value.split(',')))}]"
         elif value.startswith(HOMES):  # several with -m
             typed[place] = f"{key}=" + ",".join(f"'{each}'" for each in value.split(","))
+
+
+def _quoted(part: str) -> str:
+    """An element of a list; numbers need no quotes."""
+    return part if part.replace(".", "", 1).isdigit() else f"'{part.strip(QUOTES)}'"
 
 
 def reader_left() -> bool:

@@ -79,6 +79,8 @@ class Benchmark:
     name: str
     config: type[BenchmarkConfig]
     run: str
+    analysis: str | None = None
+    """The analysis of ``analyze.py`` that reads its cells: it is run at the end."""
 
     def function(self) -> Any:
         """Import the function that ``run`` names."""

@@ -3,5 +3,7 @@
 from loradrift.config.benchmarks import Benchmark, add_benchmark
 from loradrift.serving.config import ExportConfig, ServingBenchmarkConfig
 
-add_benchmark(Benchmark("serving", ServingBenchmarkConfig, "loradrift.serving.bench:run"))
+add_benchmark(
+    Benchmark("serving", ServingBenchmarkConfig, "loradrift.serving.bench:run", analysis="serving")
+)
 add_benchmark(Benchmark("export", ExportConfig, "loradrift.serving.export:run"))

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from loradrift.generation.vllm_rules import RANKS
 from loradrift.serving.config import ServingConfig
 
 MOST_MERGED = 4
 """Merged models that are arms: all are of one shape, so that more would tell nothing new."""
-
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM reserves memory for."""
 
 
 class Arm(NamedTuple):
@@ -41,14 +39,13 @@ def make_arms(
     merged = names[: min(MOST_MERGED, counts[-1])]
     arms = [Arm("baseline", "baseline")]
     arms += [Arm(f"merged_{name}", "merged", (name,)) for name in merged]
-    if counts[0] == 1:
-        arms.append(Arm("single_adapter", "single", names[:1], max_loras=1))
-    several = [count for count in counts if count > 1]
-    arms += [Arm(side_by_side(n), "multi", names[:n], max_loras=n) for n in several]
+    for count in counts:
+        kind = "single" if count == 1 else "multi"
+        arms.append(Arm(side_by_side(count), kind, names[:count], max_loras=count))
     if engine == "hf":
-        return tuple(arms)
+        return tuple(arm._replace(max_loras=None) for arm in arms)
     arms.append(Arm("lora_enabled_base", "lora_enabled_base", max_loras=1, max_lora_rank=rank))
-    few, reserved = counts[0] if not several else several[0], settings.declared_rank
+    few, reserved = next((n for n in counts if n > 1), 1), settings.declared_rank
     if reserved is not None and round_up(reserved) > round_up(rank):
         name = f"{side_by_side(few)}_rank_{reserved}"
         arms.append(Arm(name, "declared_rank", names[:few], few, None, reserved))

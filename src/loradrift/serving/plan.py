@@ -13,9 +13,6 @@ from loradrift.serving.workload import Workload
 
 SCHEMA = 1
 
-COLD_TOKENS = 8
-"""Tokens of an answer whose first one is waited for."""
-
 
 @dataclass(frozen=True)
 class ServedAdapter:

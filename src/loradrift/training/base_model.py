@@ -45,7 +45,8 @@ def resolve_model(config: Config, pretrain: Pretrain) -> ModelConfig:
         return replace(model, weights="random") if pretraining else model
     if pretraining:
         return tiny_architecture(config, model)
-    return _plain(model, _pretrained(config, model, pretrain), "pretrained")
+    folder = pretrained_tiny(model, config.data.seed, config.cache, pretrain)
+    return _plain(model, folder, "pretrained")
 
 
 def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
@@ -81,9 +82,12 @@ def _embedded_fingerprint(root: Path) -> str:
     return rows_fingerprint(read_corpus(root, "train"))
 
 
-def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> Path:
-    """The cached weights; another process that needs them too waits for the first."""
-    recipe = _recipe(config, model)
+def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pretrain) -> Path:
+    """The cached weights of the small model; another process that needs them waits for the first.
+
+    ``seed`` is that of the generated corpus.
+    """
+    recipe = _recipe(model, seed, cache)
     architecture = Path(tiny_architecture(recipe, model).path)
     digest = _digest(architecture.name, asdict(model.pretraining))
 
@@ -95,11 +99,11 @@ def _pretrained(config: Config, model: TinyModelConfig, pretrain: Pretrain) -> P
                 reset_peak_memory()  # what the run that asked for the model goes on measuring
         shutil.copytree(cell.folder / "model", new)
 
-    folder = Path(config.cache) / "models" / f"tiny-{digest}"
+    folder = Path(cache) / "models" / f"tiny-{digest}"
     return cached(folder, make, folder_with("config.json"))
 
 
-def _recipe(config: Config, model: TinyModelConfig) -> Config:
+def _recipe(model: TinyModelConfig, seed: int, cache: str) -> Config:
     """The run of ``task=pretrain`` that makes the weights, kept in the cache."""
     callbacks = CallbacksConfig()
     callbacks.activation_dump.enabled = False
@@ -110,13 +114,13 @@ def _recipe(config: Config, model: TinyModelConfig) -> Config:
         method=model.pretraining.method,
         model=model,
         seed=model.pretraining.seed,
-        data=DataConfig(name="embedded", seed=config.data.seed),
+        data=DataConfig(name="embedded", seed=seed),
         trainer=TrainerConfig(name="cpu", threads=PRETRAINING_THREADS),
         logger=LoggerConfig(name="csv"),
         callbacks=callbacks,
-        variant=_digest(f"data.seed={config.data.seed}", asdict(model)),
-        cache=config.cache,
-        runs=str(Path(config.cache) / "pretraining"),
+        variant=_digest(f"data.seed={seed}", asdict(model)),
+        cache=cache,
+        runs=str(Path(cache) / "pretraining"),
     )
 
 

@@ -1,0 +1,84 @@
+"""The first request to an adapter, against a later one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from loradrift.generation.base import Engine
+from loradrift.serving.answers import MOST_GAP, Gaps, References, judge
+from loradrift.serving.arms import Arm
+from loradrift.serving.plan import Plan, Prompt, make_requests
+from loradrift.serving.rounds import refuse_wrong
+from loradrift.serving.samples import ColdStart, Sample
+
+COLD_TOKENS = 8
+"""Tokens of these answers, whose first one is waited for."""
+
+
+@dataclass
+class ColdStarts:
+    """First and second requests, one at a time.
+
+    The engine that has LoRA enabled and no adapter loads each one from its files, answers twice and
+    forgets it. The one with fewer slots than adapters has all of them in the host's memory, and a
+    request to the one that was used longest ago takes a slot from another.
+    """
+
+    plan: Plan
+    prompts: Sequence[Prompt]
+    engines: Mapping[str, Engine]
+    rows: list[ColdStart] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def measure(self, references: References, gaps: Gaps) -> list[ColdStart]:
+        """All rounds; WrongAnswerError if an answer is not the adapter's."""
+        arms = {arm.kind: arm for arm in self.plan.arms}
+        enabled, few_slots = arms.get("lora_enabled_base"), arms.get("few_slots")
+        for round in range(self.plan.rounds):
+            if enabled is not None:
+                engine = self.engines[enabled.name]
+                for each in self.plan.adapters:
+                    folder = self.plan.adapter_folder(each.name)
+                    self._ask_twice(
+                        round, enabled, each.name, engine.load_adapter(each.name, folder)
+                    )
+                    engine.unload_adapter(each.name)
+            if few_slots is not None:
+                for name in few_slots.adapters:
+                    self._ask_twice(round, few_slots, name, 0.0)
+        judged = judge(self.samples, references, gaps, MOST_GAP[self.plan.dtype])
+        refuse_wrong(judged, self.plan)
+        return self.rows
+
+    def _ask_twice(self, round: int, arm: Arm, adapter: str, load_s: float) -> None:
+        for state, loading in (("cold", load_s), ("warm", 0.0)):
+            ttft_s = self._ask(round, arm, adapter)
+            self.rows.append(ColdStart(round, arm.name, adapter, state, loading, ttft_s))
+
+    def _ask(self, round: int, arm: Arm, adapter: str) -> float:
+        """Seconds to the first token of one request."""
+        [number] = self.plan.workload(self.prompts).prompts(round, 1)
+        requests = make_requests(self.prompts, [number], [adapter])
+        size = min(COLD_TOKENS, self.plan.max_tokens)
+        sampling = replace(self.plan.sampling, max_tokens=size)
+        [answer] = self.engines[arm.name].generate(requests, sampling)
+        times = list(answer.token_times_s)
+        self.samples.append(
+            Sample(
+                phase="offline",
+                arm=arm.name,
+                load=1.0,
+                round=round,
+                request=len(self.samples),
+                prompt=number,
+                asked=adapter,
+                served=answer.served,
+                submitted_s=0.0,
+                ttft_s=times[0],
+                latency_s=times[-1],
+                tokens=len(times),
+                token_times_s=times,
+                token_ids=list(answer.token_ids),
+                call_s=times[-1],
+            )
+        )
+        return times[0]

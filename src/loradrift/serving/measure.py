@@ -1,0 +1,130 @@
+"""All that a cell measures, in the order in which it is measured; nothing is measured twice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from loradrift.caching import recall
+from loradrift.files import write_json
+from loradrift.generation.base import Engine
+from loradrift.progress import Tenths
+from loradrift.serving.answers import References
+from loradrift.serving.cold import ColdStarts
+from loradrift.serving.engines import open_arms, open_model, start_times, warm_up
+from loradrift.serving.memory import measure_memory, preload
+from loradrift.serving.messages import Messages
+from loradrift.serving.plan import Plan, Prompt, read_plan, read_prompts, write_plan
+from loradrift.serving.prover import Prover
+from loradrift.serving.references import make_references
+from loradrift.serving.rounds import Offline, keep, measured, round_path
+from loradrift.serving.samples import (
+    ColdStart,
+    ReferenceAnswer,
+    Sample,
+    answers_of,
+    read_rows,
+    write_rows,
+)
+
+
+@dataclass
+class Measurement:
+    """A cell, as its worker sees it."""
+
+    folder: Path
+    plan: Plan
+    prompts: Sequence[Prompt]
+    messages: Messages
+    prover: Prover
+
+    def run(self) -> None:
+        """Measure what is left.
+
+        Raises:
+            WrongAnswerError: If a model answers that was not asked.
+            UserError: If an engine cannot serve what the plan says.
+            MemoryError: If there is too little memory.
+        """
+        found = measured(self.folder, self.plan)
+        if self.plan.memory and not (self.folder / "memory.json").exists():
+            self.say("measuring the memory of each arm")
+            write_json(self.folder / "memory.json", measure_memory(self.plan, self.prompts))
+        cold = self._cold()
+        if self.plan.offline and (len(found) < self.plan.rounds or cold is None):
+            found |= self._offline(found, with_cold=cold is None)
+        samples = [sample for round in sorted(found) for sample in found[round]]
+        write_json(self.folder / "checks.json", answers_of(samples))
+
+    def _offline(
+        self, found: Mapping[int, Sequence[Sample]], *, with_cold: bool
+    ) -> dict[int, list[Sample]]:
+        """Measure the rounds that are left, then first requests."""
+        plan, new = self.plan, {}
+        self.say("starting the engines")
+        preload(plan)
+        with open_arms(plan) as engines:
+            write_json(self.folder / "events.json", start_times(engines))
+            references = self._references(engines)
+            for arm in plan.arms:
+                if arm.name in engines:
+                    warm_up(plan, self.prompts, arm, engines[arm.name])
+            offline = Offline(plan, self.prompts, engines, references, self.prover)
+            calls = len(plan.arms) * len(plan.batch_sizes)
+            done = len(found) * calls
+            progress = Progress(self.messages, "measurements", plan.rounds * calls, done=done)
+            for round in range(plan.rounds):
+                if round not in found:
+                    new[round] = offline.measure(round, progress, done)
+                    keep(round_path(self.folder, round), new[round], plan)
+                    done += calls
+            if with_cold:
+                rows = ColdStarts(plan, self.prompts, engines).measure(references, self.prover)
+                write_rows(self.folder / "cold.parquet", ColdStart, rows)
+        return new
+
+    def _references(self, engines: Mapping[str, Engine]) -> References:
+        """The right answers, which are made once."""
+        path = self.folder / "reference.parquet"
+        rows = recall(path, lambda there: read_rows(there, ReferenceAnswer))
+        if rows is None:
+            self.say("making the merged models' answers")
+            opened = open_model(self.plan, engines)
+            rows = make_references(self.plan, self.prompts, opened, self.prover)
+            write_rows(path, ReferenceAnswer, rows)
+        references = References.of(rows)
+        alike = tuple(references.coincident())
+        write_plan(self.folder, replace(self.plan, cannot_tell_apart=alike))
+        for first, second, _ in alike:
+            self.say(
+                f"{first} and {second} answer every prompt alike: whether one answers for the "
+                "other cannot be told"
+            )
+        return references
+
+    def _cold(self) -> list[ColdStart] | None:
+        path = self.folder / "cold.parquet"
+        return recall(path, lambda there: read_rows(there, ColdStart))
+
+    def say(self, line: str) -> None:
+        """Tell the user."""
+        self.messages.send(say=line)
+
+
+class Progress(Tenths):
+    """Lines of progress that are sent instead of printed."""
+
+    def __init__(self, messages: Messages, noun: str, total: int, *, done: int = 0) -> None:
+        super().__init__(noun, total, done=done, quiet_s=1.0)
+        self.messages = messages
+
+    def reach(self, done: int) -> None:
+        """Say how far it is, once for each tenth."""
+        with self.messages.spoken():
+            super().reach(done)
+
+
+def measure(folder: Path, messages: Messages) -> None:
+    """Measure what is left of the cell in ``folder``; raises what :meth:`Measurement.run` does."""
+    plan, prompts = read_plan(folder), read_prompts(folder)
+    with Prover(plan, prompts) as prover:
+        Measurement(folder, plan, prompts, messages, prover).run()

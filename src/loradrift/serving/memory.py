@@ -1,0 +1,144 @@
+"""What each arm takes of the machine's memory: a pass of its own, in one process an arm."""
+
+import multiprocessing
+import os
+import pkgutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from loradrift.config import UserError
+from loradrift.error_messages import one_line
+from loradrift.serving.arms import Arm
+from loradrift.serving.engines import open_arm, warm_up
+from loradrift.serving.plan import Plan, Prompt, make_requests
+
+MB = 2**20
+TOGETHER = 2
+"""Arms at a time on a CPU, since nothing is timed; on a GPU one."""
+
+
+LIBRARIES = ("transformers.models.auto.modeling_auto", "peft")
+"""What transformers' engine loads only when it starts."""
+
+
+def measure_memory(plan: Plan, prompts: Sequence[Prompt]) -> dict[str, dict[str, Any]]:
+    """Memory of each arm after it has answered its largest batch, in GB (10^9 bytes).
+
+    Each arm runs in a fork of this process, which has imported everything and opened nothing:
+    call it before any engine is open.
+
+    Raises:
+        UserError: If an arm's engine cannot be started.
+        MemoryError: If there is too little memory.
+    """
+    preload(plan)
+    together = TOGETHER if plan.accelerator == "cpu" else 1
+    found: dict[str, dict[str, Any]] = {}
+    for first in range(0, len(plan.arms), together):
+        arms = plan.arms[first : first + together]
+        running = [(arm, *_start(plan, prompts, arm)) for arm in arms]
+        for arm, process, pipe in running:
+            found[arm.name] = _result(arm, process, pipe)
+    return found
+
+
+def preload(plan: Plan) -> None:
+    """Import what the engine needs, once for all forks."""
+    pkgutil.resolve_name(plan.opener)
+    if plan.engine == "hf":
+        for module in LIBRARIES:
+            import_module(module)
+    else:
+        from loradrift.generation import vllm_library, vllm_rules
+
+        variables = vllm_rules.environment(plan.settings(plan.arms[0]))
+        vllm_library.import_vllm(plan.accelerator, variables)
+
+
+def _start(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> tuple[Any, Connection]:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(theirs, plan, prompts, arm), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _result(arm: Arm, process: Any, pipe: Connection) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = pipe.recv()
+    except EOFError:
+        process.join()
+        raise UserError(
+            f"the process that measures the memory of {arm.name} was killed (exit code "
+            f"{process.exitcode}); serving.memory=false leaves it out"
+        ) from None
+    process.join()
+    if "error" in figures:
+        error = MemoryError if figures["full"] else UserError
+        raise error(f"memory of {arm.name}: {figures['error']}")
+    return figures
+
+
+def _measure(pipe: Connection, plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> None:
+    """Open an arm, have it answer, and tell what it takes; runs in a fork."""
+    try:
+        pipe.send(_figures(plan, prompts, arm))
+    except Exception as error:
+        pipe.send({"error": one_line(error), "full": isinstance(error, MemoryError)})
+
+
+def _figures(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> dict[str, Any]:
+    gpu = plan.accelerator == "gpu"
+    with open_arm(plan, arm) as engines:
+        for engine in engines.values():
+            warm_up(plan, prompts, arm, engine)
+            size = max(plan.batch_sizes)
+            adapters = arm.adapters if arm.lora and arm.adapters else [None]
+            asked = [adapters[i % len(adapters)] for i in range(size)]
+            numbers = [i % len(prompts) for i in range(size)]
+            engine.generate(make_requests(prompts, numbers, asked), plan.sampling)
+        peak = None
+        if gpu:
+            import torch
+
+            peak = torch.cuda.max_memory_allocated() / 1e9
+        return {
+            "memory_gb": tree_bytes(os.getpid()) / 1e9,
+            "kv_cache_gb": None
+            if plan.engine == "hf"
+            else len(engines) * plan.kv_cache_mb * MB / 1e9,
+            "gpu_peak_gb": peak,
+        }
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and of those below it, pages that they share counted once.
+
+    Of a process alone, what it shares with one above it counts in full, as if it had been started
+    by itself: a fork shares with its parent what both have imported.
+    """
+    pids = list(tree(pid))
+    key = "Rss" if len(pids) == 1 else "Pss"
+    return sum(_rollup(each, key) for each in pids)
+
+
+def tree(pid: int) -> Iterator[int]:
+    """A process, and all that it has started."""
+    yield pid
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it ended meanwhile
+            for child in tasks.read_text().split():
+                yield from tree(int(child))
+
+
+def _rollup(pid: int, key: str) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
+    return 0

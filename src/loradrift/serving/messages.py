@@ -1,0 +1,50 @@
+"""What the worker says to the program that started it: lines of JSON in a file."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+FILE = "messages.jsonl"
+
+
+class Messages:
+    """The worker's end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+
+    def send(self, **message: Any) -> None:
+        """Add a message."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(message) + "\n")
+
+    @contextmanager
+    def spoken(self) -> Iterator[None]:
+        """Send what the block prints: the standard streams belong to the engine's libraries."""
+        said = StringIO()
+        with redirect_stdout(said):
+            yield
+        for line in said.getvalue().splitlines():
+            self.send(say=line)
+
+
+class Inbox:
+    """The other end: the messages that have come since they were last asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self.path.unlink(missing_ok=True)  # of an earlier worker
+        self._read = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """New messages; one that is half written comes the next time."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        return [json.loads(line) for line in whole.splitlines()]

@@ -1,0 +1,168 @@
+"""From a configuration to the plan of a cell: adapters exported, prompts drawn, arms listed."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loradrift.config import UserError
+from loradrift.generation.base import OPENERS
+from loradrift.progress import announced, tell
+from loradrift.serving.arms import make_arms
+from loradrift.serving.bases import Base, check_length, find_base
+from loradrift.serving.choice import Source, choose_sources
+from loradrift.serving.config import ServingBenchmarkConfig
+from loradrift.serving.export import Servable, draw_adapter, export_cached
+from loradrift.serving.plan import Plan, Prompt, ServedAdapter, ServerPlan
+from loradrift.serving.prompting import fingerprint, make_prompts
+
+CUT = (
+    "left out here: a second server, one engine for each merged model, and the sweep of request "
+    "rates (serving.full=true, or scale=small)"
+)
+
+
+class Prepared(NamedTuple):
+    """A cell that can be measured."""
+
+    plan: Plan
+    prompts: list[Prompt]
+    identity: dict[str, Any]
+    """What makes two cells the same."""
+
+
+def prepare(config: ServingBenchmarkConfig) -> Prepared:
+    """Find, export and draw what a cell takes.
+
+    Raises:
+        UserError: If something is missing, or does not go together.
+    """
+    sources = choose_sources(config)
+    base = find_base(config, sources)
+    check_length(config, base)
+    with announced("exporting the adapters"):
+        adapters = _adapters(config, sources, base)
+    with announced("making the prompts"):
+        prompts = make_prompts(config, sources, base)
+    plan = _plan(config, base, adapters)
+    return Prepared(plan, prompts, _identity(config, plan, fingerprint(prompts)))
+
+
+def _adapters(
+    config: ServingBenchmarkConfig, sources: Sequence[Source], base: Base
+) -> list[ServedAdapter]:
+    """As many adapters as the largest arm takes; those that lack are drawn like the first."""
+    cache, serving = Path(config.cache), config.serving
+    served = []
+    for source in sources:
+        servable = export_cached(source.folder, cache, base=base.path)
+        for notice in servable.notices:
+            tell(f"{source.name}: {notice}")
+        if servable.adapter is None:
+            raise UserError(
+                f"{source.folder} has no adapter that engines serve side by side; serving.method "
+                "or serving.folders chooses others"
+            )
+        served.append(_served(source.name, servable, seed_of(source, sources)))
+    like = sources[0].folder if sources else None
+    rank = served[0].rank if served else serving.rank
+    for number in range(1, max(serving.adapters) - len(served) + 1):
+        name = f"drawn_{number}"
+        first = dict(served[0].sha256) if served else None
+        parts = [base.fingerprint, first, rank, config.seed, number]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        out = cache / "served" / f"{name}-{digest}"
+        seed = config.seed + number
+        drawn = draw_adapter(Path(base.path), out, like=like, rank=rank, seed=seed, name=name)
+        served.append(_served(name, drawn, ""))
+    return served
+
+
+def seed_of(source: Source, others: Sequence[Source]) -> str:
+    """``, seed 2`` where several runs of one task are served."""
+    if source.run is None:
+        return ""
+    task = source.run.coordinates["task"]
+    same = [each for each in others if each.run and each.run.coordinates["task"] == task]
+    return f", seed {source.run.coordinates['seed']}" if len(same) > 1 else ""
+
+
+def _served(name: str, servable: Servable, seed: str) -> ServedAdapter:
+    return ServedAdapter(
+        name=name,
+        label=servable.label + seed,
+        task=servable.task,
+        source=str(servable.source),
+        rank=servable.rank,
+        sha256=servable.sha256,
+        drawn=servable.drawn,
+        adapter=str(servable.adapter),
+        merged=str(servable.merged),
+        classifier=None if servable.classifier is None else str(servable.classifier),
+        num_labels=servable.num_labels,
+        certificate=servable.certificate or "",
+    )
+
+
+def _plan(config: ServingBenchmarkConfig, base: Base, adapters: list[ServedAdapter]) -> Plan:
+    serving, trainer = config.serving, config.trainer
+    offline = "hf" if config.engine == "hf" else "vllm"
+    on_cpu = trainer.accelerator == "cpu"
+    names = [each.name for each in adapters]
+    arms = make_arms(names, max(each.rank for each in adapters), offline, serving)
+    server = serving.server
+    return Plan(
+        engine=config.engine,
+        opener=OPENERS[offline],
+        kernels={True: "CPU reference kernels", False: "GPU kernels"}[on_cpu]
+        if offline == "vllm"
+        else "",
+        model=base._asdict(),
+        dtype=serving.dtype,
+        accelerator=trainer.accelerator,
+        threads=trainer.threads,
+        kv_cache_mb=serving.kv_cache_mb,
+        mix=serving.mix,
+        batch_sizes=tuple(sorted(serving.batch_sizes)),
+        rounds=serving.rounds,
+        max_tokens=serving.max_tokens,
+        prompts=serving.prompts,
+        prompt_length=serving.prompt_length,
+        seed=config.seed,
+        latency_target_s=server.latency_target_s,
+        full=serving.full,
+        memory=serving.memory and config.engine != "vllm_server",
+        tiny_note="" if serving.full or config.engine == "hf" else CUT,
+        adapters=tuple(adapters),
+        arms=arms,
+        server=None
+        if config.engine == "hf" or not server.enabled
+        else ServerPlan(
+            concurrency=tuple(sorted(server.concurrency)),
+            requests=server.requests,
+            rates=tuple(sorted(server.rates)),
+            port=server.port,
+            start_timeout_s=server.start_timeout_s,
+        ),
+    )
+
+
+def _identity(config: ServingBenchmarkConfig, plan: Plan, prompts: str) -> dict[str, Any]:
+    """The configuration without what only observes, and digests of what it stands for."""
+    serving = asdict(config.serving)
+    for key in ("port", "start_timeout_s"):  # where and how long, not what
+        del serving["server"][key]
+    return {
+        "benchmark": config.benchmark,
+        "engine": config.engine,
+        "model": asdict(config.model),
+        "data": asdict(config.data),
+        "trainer": {"accelerator": config.trainer.accelerator, "threads": config.trainer.threads},
+        "seed": config.seed,
+        "serving": serving,
+        "adapters": {each.name: dict(each.sha256) for each in plan.adapters},
+        "prompts": prompts,
+        "base_model": plan.model["fingerprint"],
+    }
