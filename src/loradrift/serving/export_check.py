@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from loradrift.adapters import read_files
 from loradrift.config import ModelConfig, UserError
 from loradrift.diagnose import AdapterCase, apply_adapter
 from loradrift.diagnose.adapter_case import refusal
 from loradrift.diagnose.loading import quiet
 from loradrift.diagnose.made_up_inputs import made_up_inputs
 from loradrift.models import Backbone, Classifier, load_backbone
+from loradrift.serving.export_servable import Servable
 
 TOLERANCE = 2e-5
 """Largest difference of logits, relative to the largest logit: the order of sums in fp32."""
@@ -125,6 +127,15 @@ def load_classifier(base: Path, classifier: Path, head: Mapping[str, Tensor]) ->
     model.score = nn.Linear(width, labels, bias="bias" in head)
     model.config.pad_token_id = -1  # no row is padded
     return _with_adapter(model, classifier)
+
+
+def open_classifier_in_peft(servable: Servable) -> nn.Module:
+    """An export's classifier, as :func:`load_classifier` loads it."""
+    base, folder = servable.classifier_base, servable.classifier
+    assert base is not None and folder is not None
+    saved = read_files(folder).saved
+    head = {key.removeprefix("score."): x.float() for key, x in saved.items()}
+    return load_classifier(base, folder, head)
 
 
 def class_logits(model: nn.Module, ids_BT: Tensor) -> Tensor:
