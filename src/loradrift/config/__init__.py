@@ -35,6 +35,7 @@ from loradrift.config.running import (
     LoggerConfig,
     ScaleConfig,
     TrainerConfig,
+    fast_precision,
 )
 from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
 from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
@@ -166,11 +167,12 @@ def option_schemas() -> set[tuple[str, type]]:
 
 
 def register() -> None:
-    """Make the schemas visible to the defaults lists in ``conf/``, and ``${home:…}`` to Hydra.
+    """Make the schemas visible to the defaults lists in ``conf/``, and its resolvers to Hydra.
 
-    Hydra makes folders of its own before :func:`load` is called.
+    ``${home:…}`` is for Hydra, which makes folders of its own before :func:`load` is called.
     """
     OmegaConf.register_resolver("home", os.path.expanduser, replace=True)
+    OmegaConf.register_resolver("fast_precision", fast_precision, replace=True)
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
     for group, name, schema in SCHEMAS:

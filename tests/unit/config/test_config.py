@@ -11,10 +11,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.errors import ConfigCompositionException
 
-from loradrift.config import UserError
+from loradrift.config import UserError, running
 from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
+LEARNING = ("lora", "rslora", "dora", "pissa", "full_finetune", "head_only")
 NULL_SPAN = ("task=squad_v2", "task.answerability=null_span")
 
 
@@ -65,6 +66,35 @@ def test_scale_sets_model_data_and_trainer_but_overrides_take_precedence(load):
     assert paper.trainer.precision == "bf16-mixed"
     assert (paper.method.optim.lr, load().method.optim.lr) == (2e-4, 2e-3)
     assert load("scale=paper", "data=embedded").data.name == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("flags", "on_cpu"),
+    [("fma avx512_bf16 avx512f", "bf16-mixed"), ("fma avx512f", "32-true"), (None, "32-true")],
+)
+def test_scale_small_computes_in_what_the_machine_is_fast_in(
+    load, tmp_path, monkeypatch, flags, on_cpu
+):
+    monkeypatch.setattr(running, "CPU_FACTS", tmp_path / "cpuinfo")
+    if flags:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    small = load("scale=small")
+    assert (small.model.name, small.data.name, small.trainer.name) == ("smollm2", "hub", "cpu")
+    assert small.trainer.precision == on_cpu
+    assert load("scale=small", "trainer=gpu").trainer.precision == "bf16-mixed"
+    assert load("scale=small", "trainer.precision=32-true").trainer.precision == "32-true"
+
+
+@pytest.mark.parametrize("scale", choices("scale"))
+def test_every_task_and_method_has_its_sizes_and_rates_at_every_scale(load, scale):
+    for name in {*choices("task")} - {"pretrain"}:
+        task = load(f"scale={scale}", f"task={name}").task
+        assert task.max_steps or task.epochs
+    rates = {name: load(f"scale={scale}", f"method={name}").method for name in LEARNING}
+    assert rates["lora"].optim.lr == rates["dora"].optim.lr > rates["full_finetune"].optim.lr
+    assert (
+        len({method.optim.head_lr for method in rates.values() if method.name != "head_only"}) == 1
+    )
 
 
 def test_there_are_few_files_and_they_are_flat():
