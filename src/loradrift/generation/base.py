@@ -43,6 +43,11 @@ class Sampling:
     """Go on to ``max_tokens``, so that every answer takes the same work."""
 
     seed: int = 0
+    """With a request's id, decides its draws: they do not depend on what is answered beside it."""
+
+    def __post_init__(self) -> None:
+        check(self.max_tokens > 0, "max_tokens", "positive", self.max_tokens)
+        check(self.temperature >= 0, "temperature", "0 or more", self.temperature)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class Completion:
 
     served: str | None = None
     """The adapter that the engine says has answered; None is the base model."""
+
+
+DTYPES = ("float32", "bfloat16")
+"""What a model's weights are kept in."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,8 @@ class EngineSettings:
     """CPU threads of each engine; None leaves the library's own choice."""
 
     max_loras: int | None = None
-    """Adapters in the device's memory at a time; None is all of them."""
+    """Adapters in the device's memory at a time; None is all of them, and on a CPU one more: the
+    kernels there give rows of the base model, beside adapters, what is in the last place."""
 
     max_cpu_loras: int | None = None
     """Adapters in the host's memory at a time; None is the engine's own choice."""
@@ -91,10 +101,13 @@ class EngineSettings:
     """Most tokens of a prompt and its answer together."""
 
     kv_cache_bytes: int = 256 * 2**20
+    """Of vLLM's cache of keys and values; ``hf`` takes what it needs."""
+
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("max_loras", "max_cpu_loras", "max_lora_rank"):
+        check(self.dtype in DTYPES, "dtype", " or ".join(DTYPES), self.dtype)
+        for key in ("max_loras", "max_cpu_loras", "max_lora_rank", "threads"):
             value = getattr(self, key)
             check(value is None or value > 0, key, "positive", value)
 
@@ -105,6 +118,9 @@ class Engine(Protocol):
     settings: EngineSettings
     start_s: float
     """Seconds that it took to start, its model loaded and its adapters known."""
+
+    load_s: Mapping[str, float]
+    """Seconds that each adapter took to load."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """Answer requests, all of them handed over at once.

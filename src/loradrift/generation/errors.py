@@ -9,6 +9,12 @@ from loradrift.config.errors import EXCERPT
 LONGEST = 4 * EXCERPT
 """Most characters of a library's line in a message."""
 
+LACKS_MEMORY = (
+    "can't allocate memory", "out of memory", "Cannot allocate memory",
+    "Available memory on node", "Free memory on device",
+)  # fmt: skip
+"""What torch, the system and vLLM say where memory is too little."""
+
 
 @contextmanager
 def one_line_errors(what: str) -> Iterator[None]:
@@ -26,8 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory has run out, of this machine or of its GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    words = ("can't allocate memory", "out of memory", "Cannot allocate memory")
-    return any(each in str(error) for each in words)
+    return any(words in str(error) for words in LACKS_MEMORY)
 
 
 def reason(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from loradrift.generation.errors import one_line_errors
 from loradrift.generation.interventions import check_interventions, intervening
 from loradrift.generation.peft_adapters import PeftAdapters
 from loradrift.generation.requests import check_requests, request_seed
+from loradrift.generation.settings import check_settings
 from loradrift.models.backbone import Backbone, load_backbone
 
 LOGITS_BYTES = 512 * 2**20
@@ -35,8 +36,7 @@ def open_hf(settings: EngineSettings) -> Iterator["HfEngine"]:
     for key in ("max_loras", "max_cpu_loras", "max_lora_rank"):
         if (value := getattr(settings, key)) is not None:
             raise UserError(f"{key} has no effect with engine=hf, got {value}")
-    if settings.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")
+    check_settings(settings)
     threads = torch.get_num_threads()
     started = perf_counter()
     try:
@@ -64,6 +64,7 @@ class HfEngine:
         model = ModelConfig(name="local", path=str(settings.model))
         self._backbone: Backbone = load_backbone(model, seed=settings.seed).eval()
         self._backbone.to(device, getattr(torch, settings.dtype)).requires_grad_(False)
+        self._vocabulary = self._backbone.causal_lm.get_input_embeddings().weight.shape[0]
         self._adapters = PeftAdapters(self._backbone, settings.model)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
@@ -162,7 +163,13 @@ class HfEngine:
         self._adapters.unload(name)
 
     def _check(self, requests: Sequence[Request], max_tokens: int) -> None:
-        check_requests(requests, self.settings, self._adapters.names, max_tokens=max_tokens)
+        check_requests(
+            requests,
+            self.settings,
+            self._adapters.names,
+            vocabulary=self._vocabulary,
+            max_tokens=max_tokens,
+        )
         check_interventions(requests, self._backbone)
 
     def _groups(self, requests: Sequence[Request]) -> list[list[int]]:

@@ -12,6 +12,7 @@ def check_requests(
     settings: EngineSettings,
     adapters: Collection[str],
     *,
+    vocabulary: int | None,
     max_tokens: int,
 ) -> None:
     """Refuse what no engine can answer.
@@ -20,11 +21,12 @@ def check_requests(
         requests: What is asked.
         settings: The engine's, of which ``max_length`` holds.
         adapters: Names that the engine knows.
+        vocabulary: How many tokens the model knows; None leaves them unjudged.
         max_tokens: Tokens of each answer.
 
     Raises:
-        UserError: If an adapter is unknown, two requests have one id, or a prompt is empty or too
-            long.
+        UserError: If an adapter is unknown, two requests have one id, or a prompt is empty, too
+            long, or of tokens that the model does not have.
     """
     seen = set()
     for request in requests:
@@ -44,6 +46,10 @@ def check_requests(
                 f"{name} must have at most {settings.max_length} tokens (max_length), answer "
                 f"included, got {length} + {max_tokens}"
             )
+        for token in (min(request.prompt_ids), max(request.prompt_ids)):
+            if vocabulary is not None and not 0 <= token < vocabulary:
+                rule = f"from 0 to {vocabulary - 1}, as the model has them"
+                raise UserError(f"{name}: its token ids must be {rule}, got {token}")
 
 
 def request_seed(seed: int, request: Request) -> int:

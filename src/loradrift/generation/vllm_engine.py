@@ -1,5 +1,6 @@
 """What engines of vLLM in this process share: adapters loaded and judged, requests run."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +11,9 @@ from loradrift.adapters import AdapterFiles, read_files
 from loradrift.config import UserError
 from loradrift.generation import vllm_library, vllm_rules
 from loradrift.generation.base import EngineSettings, Request
-from loradrift.generation.errors import one_line_errors
+from loradrift.generation.errors import is_out_of_memory, one_line_errors
 from loradrift.generation.requests import check_requests
+from loradrift.generation.settings import text_config
 from loradrift.weights import StoredWeights
 
 
@@ -32,6 +34,7 @@ class VllmInProcess:
 
         self.max_rank = max_rank
         self._llm = llm
+        self._vocabulary = text_config(settings.model).get("vocab_size")
         self._adapters: dict[str, Any] = {}
         self._stamps: dict[str, object] = {}
         self._loads = 0
@@ -96,7 +99,13 @@ class VllmInProcess:
             UserError: If an adapter is unknown or has changed, a prompt is too long, a request asks
                 for an intervention, or rows of the base model would get an adapter.
         """
-        check_requests(requests, self.settings, self._adapters, max_tokens=max_tokens)
+        check_requests(
+            requests,
+            self.settings,
+            self._adapters,
+            vocabulary=self._vocabulary,
+            max_tokens=max_tokens,
+        )
         for request in requests:
             if request.intervention is not None:
                 raise UserError(
@@ -165,7 +174,7 @@ def started_vllm(
     options |= vllm_rules.engine_options(settings, max(ranks, default=1))
     vllm_library.import_vllm(settings.accelerator, vllm_rules.environment(settings))
     started = perf_counter()
-    with one_line_errors(f"vLLM cannot serve {settings.model}"):
+    with one_line_errors(f"vLLM cannot serve {settings.model}"), _cache_errors(settings):
         llm = vllm_library.start(options, settings.threads)
     engine = kind(settings, llm, options.get("max_lora_rank", 0))
     try:
@@ -175,3 +184,17 @@ def started_vllm(
         yield engine
     finally:
         engine.close()
+
+
+@contextmanager
+def _cache_errors(settings: EngineSettings) -> Iterator[None]:
+    """A cache too small for one request, in words of the settings: vLLM's are of other keys."""
+    try:
+        yield
+    except ValueError as error:
+        if is_out_of_memory(error) or not re.search("KV cache|cache blocks", str(error)):
+            raise
+        raise UserError(
+            f"kv_cache_bytes must hold one request of {settings.max_length} tokens (max_length), "
+            f"got {settings.kv_cache_bytes}"
+        ) from error

@@ -75,17 +75,17 @@ def import_vllm(accelerator: str, variables: Mapping[str, str]) -> None:
     """Import vLLM, which takes long the first time and reads its variables then.
 
     Raises:
-        UserError: If the vLLM that is installed is not for the accelerator.
+        UserError: If the vLLM that is installed runs elsewhere than on the accelerator.
     """
-    in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR"}
+    in_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "CRITICAL"}
     os.environ.update({**variables, **in_process})
     with quiet():
         from vllm import LLM  # noqa: F401
         from vllm.platforms import current_platform
 
-        kind = "cpu" if current_platform.is_cpu() else "gpu"
         found = current_platform.device_name or "no device"
-    if kind != accelerator:
+        fits = accelerator == ("cpu" if current_platform.is_cpu() else "gpu")
+    if not fits:
         raise UserError(
             f"trainer.accelerator={accelerator} needs another vLLM than the one here, which runs "
             f"on {found}: `make serve-setup` makes it on a CPU, `pip install '.[serve]'` on a GPU"

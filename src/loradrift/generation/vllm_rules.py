@@ -1,5 +1,6 @@
 """What vLLM can serve, told from files before it starts: inside it a bad adapter is a deadlock."""
 
+import json
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -11,15 +12,16 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles
 from loradrift.adapters.starts import MOVES_BASE
 from loradrift.config import UserError
+from loradrift.config.errors import check
 from loradrift.generation.base import EngineSettings
+from loradrift.generation.settings import check_settings
 from loradrift.weights import StoredWeights
-from loradrift.weights.stored import read_json
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``max_lora_rank`` can be."""
 
-LEAST_HEAD_SIZE = 32
-"""Of vLLM's attention on a CPU: smaller heads fail or are wrong."""
+HEAD_SIZES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Of vLLM's attention on a CPU; others end the engine at the first request."""
 
 HEADS = ("classifier", "score")
 """What an adapter may hold besides factors, where its model classifies."""
@@ -53,6 +55,9 @@ def engine_options(settings: EngineSettings, rank: int) -> dict[str, Any]:
     Args:
         settings: The engine's.
         rank: The largest rank of its adapters.
+
+    Raises:
+        UserError: If a rank or ``max_cpu_loras`` is out of range.
     """
     on_cpu = settings.accelerator == "cpu"
     options: dict[str, Any] = {
@@ -69,11 +74,12 @@ def engine_options(settings: EngineSettings, rank: int) -> dict[str, Any]:
         # only what must be free at the start: kv_cache_memory_bytes decides what is taken
         options["gpu_memory_utilization"] = 0.1
     if has_lora(settings):
-        slots = lora_slots(settings)
+        slots, kept = lora_slots(settings), settings.max_cpu_loras
+        check(kept is None or kept >= slots, "max_cpu_loras", f"at least {slots}, max_loras", kept)
         options |= {
             "enable_lora": True,
             "max_loras": slots,
-            "max_cpu_loras": max(settings.max_cpu_loras or 0, slots),
+            "max_cpu_loras": kept or slots,
             "max_lora_rank": lora_rank(settings, rank),
         }
     return options
@@ -111,22 +117,16 @@ def check_model(settings: EngineSettings) -> None:
     """Refuse a base model that vLLM would serve wrongly, or with an error of many lines.
 
     Raises:
-        UserError: If it is no model, its heads are too small, or ``max_length`` is too large.
+        UserError: As :func:`check_settings`, and if the size of its heads is none of vLLM's.
     """
-    config = read_json(settings.model / "config.json")
-    config = config.get("text_config", config)
+    config = check_settings(settings)
     heads, width = config.get("num_attention_heads"), config.get("hidden_size")
     size = config.get("head_dim") or (width // heads if heads and width else None)
-    if settings.accelerator == "cpu" and size is not None and size < LEAST_HEAD_SIZE:
+    if settings.accelerator == "cpu" and size is not None and size not in HEAD_SIZES:
+        sizes = ", ".join(map(str, HEAD_SIZES))
         raise UserError(
-            f"{settings.model}: the attention heads' size must be at least {LEAST_HEAD_SIZE} for "
-            f"vLLM on a CPU, got {size}; engine=hf serves it"
-        )
-    longest = config.get("max_position_embeddings")
-    if longest is not None and settings.max_length > longest:
-        raise UserError(
-            f"max_length must be at most {longest}, the model's max_position_embeddings, got "
-            f"{settings.max_length}"
+            f"{settings.model}: the size of its attention heads must be one of {sizes} for vLLM on "
+            f"a CPU, got {size}; engine=hf serves it"
         )
 
 
@@ -149,9 +149,10 @@ def _check_config(files: AdapterFiles) -> None:
     config = files.config
     start = config.get("init_lora_weights")
     saved = [name for name in config.get("modules_to_save") or [] if name not in HEADS]
-    largest = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    largest = max([0, *(config.get("rank_pattern") or {}).values()])
     rules: Mapping[str, tuple[bool, str, object]] = {
-        "r": (largest <= RANKS[-1], f"at most {RANKS[-1]}", largest),
+        "r": (config["r"] <= RANKS[-1], f"at most {RANKS[-1]}", config["r"]),
+        "rank_pattern": (largest <= RANKS[-1], f"at most {RANKS[-1]}", largest),
         "use_dora": (not config.get("use_dora"), "false", True),
         "lora_bias": (not config.get("lora_bias"), "false", True),
         "bias": (config.get("bias") in (None, "none"), "none", config.get("bias")),
@@ -165,7 +166,8 @@ def _check_config(files: AdapterFiles) -> None:
     for key, (legal, rule, value) in rules.items():
         if not legal:
             place, merge = files.folder / CONFIG, MERGE.format(folder=files.folder)
-            raise UserError(f"{place}: {key} must be {rule} for vLLM, got {value}; {merge}")
+            got = json.dumps(value) if isinstance(value, bool) else value
+            raise UserError(f"{place}: {key} must be {rule} for vLLM, got {got}; {merge}")
 
 
 def has_lora(settings: EngineSettings) -> bool:
