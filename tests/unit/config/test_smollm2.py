@@ -37,8 +37,10 @@ def test_the_hub_is_asked_only_where_there_is_no_copy(load, with_copy, tmp_path)
 def test_a_benchmark_takes_the_same_copy(load, with_copy, tmp_path):  # load: what is registered
     with initialize_config_dir(str(ROOT / "conf")):
         for cache, copy in ((with_copy, "dequantised"), (f"cache={tmp_path}/empty", "hub")):
-            typed = ["model=smollm2", cache]
-            assert load_benchmark(compose("benchmark", typed), typed).model.copy == copy
+            typed = ["scale=small", cache]
+            config = load_benchmark(compose("benchmark", typed), typed)
+            assert config.model.copy == copy
+            assert config.serving.full and 16 in config.serving.batch_sizes
 
 
 def test_a_copy_that_is_typed_would_have_no_effect(load, tmp_path):
