@@ -36,6 +36,9 @@ LISTS = (
 )  # fmt: skip
 """Keys of lists, whose brackets may be left out; with ``-m`` commas part what is swept."""
 
+PATHS = ("adapter", "base", "out", "run")
+"""Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
+
 HOMES = ("~", "sqlite:///~")
 """How a path begins that is below the user's home."""
 
@@ -69,16 +72,18 @@ def entry_point() -> Iterator[None]:
 
 
 def quote_values(typed: list[str]) -> None:
-    """Quote in place what Hydra could not read: the commas of an arm, the ``~`` of a path.
+    """Quote in place what Hydra could not read: commas of an arm, ``~`` and ``=`` of a path.
 
-    As in ``analysis.treatment=lora,method.rank=64`` and ``runs=~/runs``. A list gets the brackets
-    that were left out, as in ``serving.adapters=1,2,4``.
+    As in ``analysis.treatment=lora,method.rank=64``, ``runs=~/runs`` and ``run=sst2/lora/seed=1``.
+    A list gets the brackets that were left out, as in ``serving.adapters=1,2,4``. With ``-m`` a
+    comma may part the values of a sweep: a path with ``=`` then needs its own quotes.
     """
     swept = any(word in ("-m", "--multirun") for word in typed)
     for place, word in enumerate(typed):
         key, _, value = word.partition("=")
         is_arm = key in ("analysis.control", "analysis.treatment") and "=" in value
-        if is_arm:
+        is_path = key in PATHS and not swept and not {"=", ","}.isdisjoint(value)
+        if is_arm or is_path:
             typed[place] = f"{key}='{value.strip(QUOTES)}'"
         elif key in LISTS and value[:1] not in ("", "[") and not (swept and "," in value):
             typed[place] = f"{key}=[{','.join(map(_quoted, value.split(',')))}]"

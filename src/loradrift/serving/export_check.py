@@ -60,13 +60,13 @@ def refer_to_adapter(case: AdapterCase) -> Reference:
         failed = certificate.first_open
         raise refusal(case, failed) if failed else UserError(applied.problem)
     model = applied.loaded
-    ids_BT = model.inputs["input_ids"]
+    ids_BT, said = model.inputs["input_ids"], certificate["effect"].message
     with torch.no_grad():
         if model.kind == "classifier":
-            return Reference(ids_BT, Tensor(), model.results().double(), str(certificate["effect"]))
+            return Reference(ids_BT, Tensor(), model.results().double(), said)
         classes_BC = model.called().double() if model.head is not None else None
         logits_BTV = next_token_logits(model.model, ids_BT)
-    return Reference(ids_BT, logits_BTV, classes_BC, str(certificate["effect"]))
+    return Reference(ids_BT, logits_BTV, classes_BC, said)
 
 
 def refer_to_weights(model: Path, head: Mapping[str, Tensor] | None) -> Reference:

@@ -5,10 +5,9 @@ The adapter's factors may belong to linear layers, the embedding and the output 
 """
 
 from loradrift.adapters import AdapterFiles
+from loradrift.generation.vllm_rules import HEADS, RANKS
 
-LARGEST_RANK = 512
-HEADS = ("classifier", "score")
-"""Names of heads that vLLM takes as ``modules_to_save``."""
+LARGEST_RANK = RANKS[-1]
 
 SETTINGS = (
     "alora_invocation_tokens", "layer_replication", "lora_bias", "trainable_token_indices",

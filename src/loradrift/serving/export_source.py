@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from torch import Tensor
@@ -135,7 +135,10 @@ def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str 
     try:
         case = find_case(str(model), base)
     except UserError as error:
-        raise UserError(str(error).replace("adapter=", "run=", 1)) from None
+        what = str(error).replace("adapter=", "run=", 1)
+        if base is None and what.startswith("base="):
+            what += f"; {model / CONFIG} names it: give base=<folder or hub name>"
+        raise UserError(what) from None
     where = base_folder(case.base)
     fingerprint = fingerprint_of(where) if case.prints is None else case.prints.loaded
     files = case.files
@@ -193,7 +196,13 @@ def base_folder(base: str) -> Path:
 
 
 def fingerprint_of(base: Path) -> str:
-    """The base model's own digest."""
+    """The base model's own digest; its files are read again only where they have changed."""
+    stats = [path.stat() for path in sorted(base.glob("*.safetensors"))]
+    return _fingerprint(base, tuple((each.st_size, each.st_mtime_ns) for each in stats))
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(base: Path, stats: tuple[tuple[int, int], ...]) -> str:
     with tempfile.TemporaryDirectory() as cache:
         model = ModelConfig(name="local", path=str(base))
         return model_fingerprint(model, seed=0, cache=Path(cache))

@@ -114,6 +114,15 @@ def test_a_home_needs_no_quotes_on_the_command_line():
     assert typed[4] == "analysis.treatment='lora,r=1'"
 
 
+def test_a_runs_folder_needs_no_quotes_but_in_a_sweep():
+    typed = ["x.py", "run=runs/sst2/lora,r=4/seed=1", "out='a=b'", "seed=1,2"]
+    quote_values(typed)
+    assert typed[1:] == ["run='runs/sst2/lora,r=4/seed=1'", "out='a=b'", "seed=1,2"]
+    typed = ["x.py", "-m", "run='lora/seed=1',other"]
+    quote_values(typed)
+    assert typed[2] == "run='lora/seed=1',other"
+
+
 def test_a_message_quotes_the_beginning_of_a_long_value_in_one_line():
     assert excerpt("short") == "short"
     assert excerpt("a\rb\x1b[31m") == r"a\rb\x1b[31m"
