@@ -11,7 +11,7 @@ from reportlab.platypus import CondPageBreak
 
 from loradrift.analysis.drift import figures
 from loradrift.analysis.drift.arms import Arms
-from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome
 from loradrift.analysis.drift.ratio_figures import hypothesis
 from loradrift.analysis.weights import figures as weight_figures
 from loradrift.report import style
@@ -19,6 +19,7 @@ from loradrift.report.blocks import Heading, Paragraph, Table
 from loradrift.report.pdf import _flow, _piece
 from loradrift.report.pdf_tables import KEPT, column_widths, printed
 from loradrift.report.style import canvas, few_ticks, finish_panels, ratio_axis, save
+from loradrift.report.verdicts import Verdict
 
 PRINTED = style.DPI  # before a test makes it smaller
 WIDTH, ROOMY = 470.0, 10_000.0

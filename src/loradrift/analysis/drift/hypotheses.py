@@ -8,26 +8,13 @@ decides them.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from numpy.typing import ArrayLike
 
 from loradrift.analysis.drift.arms import Arms
+from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Variance
-
-
-class Verdict(StrEnum):
-    """What the data say about a claim."""
-
-    SUPPORTED = "supported"
-    REFUTED = "refuted"
-    EQUIVALENT = "equivalent"
-    """Refuted, and both sides are equal within the margin: the interval lies between the margin
-    and its reciprocal, also where it has no width."""
-
-    UNDECIDED = "undecided"
-    NO_DATA = "no data"
 
 
 @dataclass(frozen=True, kw_only=True)

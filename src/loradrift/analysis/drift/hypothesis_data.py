@@ -15,7 +15,6 @@ from loradrift.analysis.drift.hypotheses import (
     Evidence,
     Hypothesis,
     Outcome,
-    Verdict,
     hypotheses_about,
 )
 from loradrift.analysis.drift.learned import not_learned
@@ -25,6 +24,7 @@ from loradrift.analysis.drift.verdicts import decide
 from loradrift.analysis.labels import spelt, task_labels
 from loradrift.config import UserError
 from loradrift.report.blocks import cell_text, interval_text, p_text
+from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Variance
 from loradrift.statistics.values import Array
 

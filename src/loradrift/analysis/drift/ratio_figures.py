@@ -6,21 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from loradrift.analysis.drift.hypotheses import Outcome, Verdict
+from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.rounding import rounding_variance
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.report.blocks import Figure, interval_text
 from loradrift.report.style import canvas, ratio_axis, save
-
-VERDICT_COLORS = {Verdict.SUPPORTED: "#00694D", Verdict.REFUTED: "#B34700"}
-
-ROW_INCHES = 0.6
-"""The height of a task in the figure of ratios."""
-
-
-def verdict_color(verdict: Verdict) -> str:
-    """A verdict's colour, dark enough to be read on white."""
-    return VERDICT_COLORS.get(verdict, "#444444")
+from loradrift.report.verdicts import ROW_INCHES, Verdict, apart, verdict_color
 
 
 def draw_ratio(tables: DriftTables, folder: Path) -> Figure:
@@ -113,17 +104,6 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("ratio (log scale)", fontsize=8)
     axes.set_title(f"{claim.name}: {claim.claim}", loc="left", fontsize=8.5)
-
-
-def apart(number: int) -> tuple[Any, float]:
-    """Heights for dots below a mean, in a row's own, and their size in points: none hides another.
-
-    They share a third of the row.
-    """
-    if number == 1:
-        return np.array([0.16]), 5.0
-    pitch = 0.34 * ROW_INCHES * 72 / (number - 1)
-    return np.linspace(0.06, 0.4, number), float(np.clip(pitch, 1.0, 5.0))
 
 
 def draw_hypotheses(outcomes: Sequence[Outcome], folder: Path) -> Figure | None:

@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 
 from loradrift.analysis.drift.contrasts import Side, by_task, over_tasks
-from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence, Hypothesis, Outcome, Verdict
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence, Hypothesis, Outcome
 from loradrift.report.blocks import p_says
+from loradrift.report.verdicts import Verdict
 from loradrift.statistics import (
     Interval,
     adjust,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.drift.hypotheses import Outcome, Verdict
+from loradrift.analysis.drift.hypotheses import Outcome
 from loradrift.analysis.drift.hypothesis_data import ratios_text
 from loradrift.analysis.drift.learned import not_learned
-from loradrift.analysis.drift.ratio_figures import verdict_color
 from loradrift.analysis.drift.tables import DriftTables
 from loradrift.report.blocks import Answer, Block, Card, Cards, Facts, interval_text, p_says
+from loradrift.report.verdicts import Verdict, verdict_color
 
 SOURCES = {
     "embedded": "generated data",

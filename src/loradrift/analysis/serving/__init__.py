@@ -9,9 +9,13 @@ from loradrift.config.analysis import FiguresConfig
 
 @dataclass(kw_only=True)
 class AnalyzeServingConfig(AnalyzeConfig):
-    """What adapters side by side cost in an engine, against merged models."""
+    """What adapters side by side cost in an engine, against merged models: [cell=<folder>]."""
 
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
+
+    cell: str | None = None
+    """The cell that the report is about, as its folder is called below ``<runs>/serving``:
+    ``vllm/tiny``. Null is the newest one that is finished, of vLLM if there is one."""
 
 
 register(Analysis("serving", AnalyzeServingConfig, "tables:tabulate", "page:report"))

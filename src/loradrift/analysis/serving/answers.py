@@ -1,6 +1,5 @@
 """Whether every answer was its model's, counted again from the samples themselves."""
 
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,9 +12,11 @@ class Answers(NamedTuple):
     """How many answers there are of each kind."""
 
     answers: int
+    """Those that were held against their model's."""
+
     equal: int
     ties: int
-    """Other tokens, whose log-probability is as good up to the tolerance."""
+    """Other tokens, each within the tolerance of their model's best."""
 
     wrong: int
     unchecked: int
@@ -32,7 +33,7 @@ class Answers(NamedTuple):
     @property
     def wrong_adapter_rate(self) -> float:
         """The share of answers by another model than the one asked."""
-        return self.wrong_adapter / self.answers
+        return self.wrong_adapter / max(1, self.answers)
 
     @property
     def sound(self) -> bool:
@@ -45,18 +46,19 @@ def count_answers(samples: pd.DataFrame) -> Answers:
     kinds = samples["answer"].value_counts()
     asked, served = samples["asked"].fillna(""), samples["served"].fillna("")
     by = samples["answered_by"]
-    wrong = samples["answer"] == "differs"
+    wrong, unchecked = (samples["answer"] == kind for kind in ("differs", "unchecked"))
+    checked = samples[~unchecked]
     elsewhere = wrong & by.notna() & (by != asked.where(asked != "", "base"))
     return Answers(
-        answers=len(samples),
+        answers=len(checked),
         equal=int(kinds.get("equal", 0)),
         ties=int(kinds.get("tie", 0)),
         wrong=int(wrong.sum()),
-        unchecked=int(kinds.get("unchecked", 0)),
+        unchecked=int(unchecked.sum()),
         wrong_adapter=int((elsewhere | (asked != served)).sum()),
-        base_answers=int((asked == "").sum()),
-        equal_tokens=float(samples["equal_tokens"].mean()),
-        largest_gap=float(samples["gap"].max()),
+        base_answers=int(checked["asked"].isna().sum()),
+        equal_tokens=float(checked["equal_tokens"].mean()),
+        largest_gap=float(samples.loc[samples["answer"] == "tie", "gap"].max()),
     )
 
 
@@ -67,12 +69,11 @@ def answers_text(found: Answers) -> str:
     ]
     if found.ties:
         said.append(
-            f"{found.ties:,} differ where two tokens are equally good (at most "
-            f"{found.largest_gap:.1e} nats apart)"
+            f"{found.ties:,} with another token that their model finds as good (at most "
+            f"{found.largest_gap:.1e} nats below its best)"
         )
-    if found.unchecked:
-        said.append(f"{found.unchecked:,} not checked")
-    said += [f"{found.wrong:,} wrong", f"wrong adapter rate {found.wrong_adapter_rate:.2%}"]
+    said += [f"{found.wrong:,} wrong", f"wrong adapter rate {100 * found.wrong_adapter_rate:.2g} %"]
+    said += [f"{found.unchecked:,} more not checked"] if found.unchecked else []
     return ", ".join(said)
 
 
@@ -80,11 +81,11 @@ def apart_text(plan: Plan) -> str:
     """Which adapters' answers coincide, so that one in the other's place would not be seen."""
     if not plan.cannot_tell_apart:
         return ""
-    pairs = _listed(
-        f"{plan.adapter_label(first)} and {plan.adapter_label(second)} ({share:.0%} of prompts)"
-        for first, second, share in plan.cannot_tell_apart
+    pairs = ", ".join(
+        f"{plan.adapter_label(first)} and {plan.adapter_label(second)}"
+        for first, second, _ in plan.cannot_tell_apart
     )
-    return f"Cannot be told apart by their answers, which coincide: {pairs}."
+    return f"Their answers coincide on every prompt, so that they cannot be told apart: {pairs}."
 
 
 def contradictions(cell: ServingCell, found: Answers) -> list[str]:
@@ -94,8 +95,3 @@ def contradictions(cell: ServingCell, found: Answers) -> list[str]:
         for name, value in found._asdict().items()
         if name in ("wrong", "wrong_adapter") and cell.checks.get(name, value) != value
     ]
-
-
-def _listed(texts: Iterable[str]) -> str:
-    every: Sequence[str] = list(texts)
-    return ", ".join(every)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.serving.plans import Plan
+from loradrift.analysis.serving.plans import BASE, Plan
 from loradrift.statistics import t_interval
 from loradrift.statistics.values import Array
 
@@ -27,8 +27,8 @@ CALL = ["phase", "load", "arm", "round"]
 """What names a call: requests that were handed over together."""
 
 PHASES = ("offline", "closed_loop", "open_loop")
-ALL, BASE = "all", "base"
-"""What stands for an adapter: all requests together, and those for the base model."""
+ALL = "all"
+"""What stands for an adapter where all requests are counted together."""
 
 
 def call_table(samples: pd.DataFrame) -> pd.DataFrame:
@@ -38,6 +38,8 @@ def call_table(samples: pd.DataFrame) -> pd.DataFrame:
         requests=("tokens", "size"),
         tokens=("tokens", "sum"),
         mean_latency_s=("latency_s", "mean"),
+        p95_latency_s=("latency_s", lambda own: np.percentile(own, 95)),
+        mean_ttft_s=("ttft_s", "mean"),
         place=("place", "min"),
     )
     calls["order"] = calls.groupby(["phase", "round"], sort=False)["place"].rank().astype(int)
@@ -117,7 +119,7 @@ def described(values: Array) -> dict[str, float]:
 
 
 def band_table(calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Mean latency and tokens per second with 95 % t intervals over rounds, on the log scale.
+    """Latency and tokens per second with 95 % t intervals over rounds, on the log scale.
 
     A merged round's value is the geometric mean of its arms'.
     """
@@ -125,7 +127,7 @@ def band_table(calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     rows = []
     for place, own in with_merged(calls, plan).groupby(["phase", "load", "arm"], sort=False):
         row = dict(zip(("phase", "load", "arm"), place, strict=True))
-        for name in ("mean_latency_s", "tokens_per_s"):
+        for name in ("mean_latency_s", "p95_latency_s", "mean_ttft_s", "tokens_per_s"):
             of_rounds = np.log(own[name]).groupby(own["round"]).mean()
             interval = t_interval(of_rounds)
             ends = np.exp([interval.estimate, interval.low, interval.high])

@@ -7,6 +7,9 @@ from typing import Any
 SCHEMA = 1
 """The schema of the cells that are read."""
 
+BASE = "base"
+"""How tables name the base model among adapters."""
+
 ENGINES = {"vllm": "vLLM", "vllm_server": "vLLM's server", "hf": "transformers and PEFT"}
 DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
 MIXES = {
@@ -58,6 +61,8 @@ class Plan:
     latency_target_s: float
     adapters: Sequence[Adapter]
     arms: Sequence[Arm]
+    accelerator: str = "cpu"
+    threads: int | None = None
     tiny_note: str = ""
     full: bool = False
     cannot_tell_apart: Sequence[Sequence[Any]] = field(default_factory=list)
@@ -67,15 +72,23 @@ class Plan:
         """The names of the merged models' arms."""
         return [arm.name for arm in self.arms if arm.kind == "merged"]
 
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; ``merged`` is all merged arms together."""
+        return next((arm for arm in self.arms if arm.name == name), MERGED)
+
+    def label(self, name: str) -> str:
+        """How a report writes the arm of that name."""
+        return arm_label(self.arm(name), self)
+
     def of_kind(self, *kinds: str) -> list[Arm]:
         """The arms of some kinds, in the plan's order."""
         return [arm for arm in self.arms if arm.kind in kinds]
 
     def adapter_label(self, name: str | None) -> str:
-        """How a report writes an adapter; None is the base model."""
-        if name is None:
+        """How a report writes an adapter; None and ``base`` are the base model."""
+        if name in (None, BASE):
             return "base model"
-        return next((each.label for each in self.adapters if each.name == name), name)
+        return next((each.label for each in self.adapters if each.name == name), str(name))
 
     def setting(self) -> str:
         """``vLLM, CPU reference kernels, fp32``: what every figure stands for."""
@@ -90,6 +103,10 @@ class Plan:
         generated = any("(generated)" in each.label for each in self.adapters)
         trained = "generated data" if generated else "real data"
         return f"{trained} and adapters with random factors" if any(drawn) else trained
+
+
+MERGED = Arm(name="merged", kind="merged")
+"""All merged arms together."""
 
 
 def read_plan(saved: Mapping[str, Any]) -> Plan:
@@ -129,7 +146,7 @@ def arm_label(arm: Arm, plan: Plan) -> str:
     labels = {
         "baseline": "base model",
         "lora_enabled_base": "base model, LoRA enabled",
-        "merged": f"merged: {one}",
+        "merged": f"merged: {one}" if count else "merged models",
         "single": adapters,
         "multi": adapters,
         "declared_rank": f"{adapters}, rank {arm.max_lora_rank} declared",
@@ -137,27 +154,3 @@ def arm_label(arm: Arm, plan: Plan) -> str:
         "engines": f"{count} merged engines",
     }
     return labels.get(arm.kind, arm.name)
-
-
-MERGED_LABEL = "merged models"
-"""How all merged arms together are written."""
-
-COLORS = {
-    "baseline": "#6E6E6E", "lora_enabled_base": "#A6A6A6", "merged": "#D55E00",
-    "single": "#56B4E9", "declared_rank": "#CC79A7", "few_slots": "#B8860B", "engines": "#000000",
-}  # fmt: skip
-MULTI_COLORS = ("#0072B2", "#009E73", "#5B2A86", "#8C2D04", "#1B4332", "#3A3A98")
-"""Of arms with several adapters, from few to many."""
-
-MARKERS = {
-    "baseline": "s", "lora_enabled_base": "D", "merged": "o", "single": "^", "multi": "v",
-    "declared_rank": "P", "few_slots": "X", "engines": "*",
-}  # fmt: skip
-
-
-def arm_color(arm: Arm, plan: Plan) -> str:
-    """An arm's colour, the same in every figure."""
-    if arm.kind != "multi":
-        return COLORS.get(arm.kind, "#444444")
-    counts = sorted({len(each.adapters) for each in plan.of_kind("multi")})
-    return MULTI_COLORS[counts.index(len(arm.adapters)) % len(MULTI_COLORS)]

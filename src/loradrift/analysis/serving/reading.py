@@ -67,14 +67,14 @@ class ServingCell:
         return ", ".join(said)
 
 
-def read_cells(runs: Path) -> tuple[list[ServingCell], list[str]]:
+def read_cells(runs: Path, first: str | None = None) -> tuple[list[ServingCell], list[str]]:
     """All cells below ``<runs>/serving``, and a line for each that cannot be read.
 
-    The first is the one that a report is about: of vLLM before others, finished before unfinished,
-    and of these the newest.
+    The first one is that which a report is about: the one that ``first`` names, or else of vLLM
+    before others, finished before unfinished, and of these the newest.
 
     Raises:
-        UserError: If there is none that can be read.
+        UserError: If there is none that can be read, or none of that name.
     """
     root = runs / "serving"
     folders = sorted({path.parent for path in root.glob("*/*/run.json")}
@@ -92,6 +92,12 @@ def read_cells(runs: Path) -> tuple[list[ServingCell], list[str]]:
         raise UserError(f"{problems[0]}{more}")
     cells.sort(key=lambda cell: cell.record.ended or cell.record.started, reverse=True)
     cells.sort(key=lambda cell: (not cell.plan.engine.startswith("vllm"), not cell.finished))
+    names = [cell.name for cell in cells]
+    if first is not None:
+        if first not in names:
+            why = next((line for line in problems if str(root / first) in line), None)
+            raise UserError(why or f"cell must be one of {', '.join(sorted(names))}, got {first}")
+        cells.insert(0, cells.pop(names.index(first)))
     return cells, problems
 
 

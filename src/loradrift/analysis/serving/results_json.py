@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from loradrift.analysis.serving.advice import advise, untold
 from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.memory import KEYS
 from loradrift.analysis.serving.tables import Measured, Serving
 from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN
 
@@ -45,8 +47,13 @@ def cell_json(measured: Measured) -> dict[str, Any]:
     cell = measured.cell
     arms = {name: _arm(measured, name) for name in dict.fromkeys(measured.latencies["arm"])}
     plan = cell.plan
+    even = measured.break_even
     return arms | {
         "overhead_analysis": _overheads(measured),
+        "break_even": None if even is None else even._asdict() | {"adapters": even.adapters},
+        "advice": [each._asdict() for each in advise(measured)],
+        "cannot_tell": untold(measured),
+        "rounds_checked": list(measured.stability.lines),
         "benchmark": {
             "cell": cell.name,
             "engine": plan.engine,
@@ -86,17 +93,9 @@ def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _memory(measured: Measured, arm: str) -> dict[str, float | None]:
-    """An arm's memory; of all merged arms together, the mean of one engine's."""
-    saved = measured.cell.memory
-    names = measured.cell.plan.merged if arm == "merged" else [arm]
-    own = [saved[name] for name in names if name in saved]
-    keys = ("memory_gb", "kv_cache_gb", "gpu_peak_gb")
-    return {key: _mean([each.get(key) for each in own]) for key in keys}
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    """An arm's memory; null where it was not measured."""
+    own = measured.memory[measured.memory["arm"] == arm]
+    return {key: own[key].iloc[0] if len(own) else None for key in KEYS}
 
 
 def _overheads(measured: Measured) -> dict[str, Any]:

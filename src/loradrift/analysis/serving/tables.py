@@ -7,10 +7,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from loradrift.analysis.serving import AnalyzeServingConfig
+from loradrift.analysis.serving.adapters import adapter_table, cold_table, start_table
 from loradrift.analysis.serving.answers import Answers, contradictions, count_answers
 from loradrift.analysis.serving.latencies import band_table, call_table, in_order, latency_table
+from loradrift.analysis.serving.memory import BreakEven, break_even, memory_table
 from loradrift.analysis.serving.overheads import overhead_table
 from loradrift.analysis.serving.reading import ServingCell, read_cells
+from loradrift.analysis.serving.stability import Stability, check_rounds
 from loradrift.analysis.serving.verdict import H3, h3
 
 
@@ -31,6 +34,18 @@ class Measured(NamedTuple):
     overheads: pd.DataFrame
     """One row per phase, load, arm and what it is compared with."""
 
+    adapters: pd.DataFrame
+    """One row per load, arm and adapter: against its own merged model."""
+
+    cold: pd.DataFrame
+    memory: pd.DataFrame
+    """One row per arm."""
+
+    starts: pd.DataFrame
+    """One row per engine."""
+
+    break_even: BreakEven | None
+    stability: Stability
     verdict: H3
     problems: Sequence[str]
 
@@ -56,7 +71,7 @@ def tabulate(settings: AnalyzeServingConfig) -> Serving:
         UserError: If there is no cell that can be read.
     """
     config = settings.analysis
-    cells, problems = read_cells(Path(config.runs))
+    cells, problems = read_cells(Path(config.runs), settings.cell)
     return Serving([measure(cell, config.seed) for cell in cells], problems)
 
 
@@ -65,6 +80,7 @@ def measure(cell: ServingCell, seed: int) -> Measured:
     answers, calls = count_answers(cell.samples), call_table(cell.samples)
     plan = cell.plan
     overheads = in_order(overhead_table(calls, plan, seed), plan)
+    memory, verdict = memory_table(cell.memory, plan), h3(overheads, answers)
     return Measured(
         cell=cell,
         answers=answers,
@@ -72,16 +88,21 @@ def measure(cell: ServingCell, seed: int) -> Measured:
         latencies=in_order(latency_table(cell.samples, calls, plan), plan),
         bands=in_order(band_table(calls, plan), plan),
         overheads=overheads,
-        verdict=h3(overheads, answers),
+        adapters=adapter_table(cell.samples, plan),
+        cold=cold_table(cell.cold),
+        memory=memory,
+        starts=start_table(cell.events),
+        break_even=break_even(memory, plan),
+        stability=check_rounds(calls, verdict),
+        verdict=verdict,
         problems=[*cell.problems, *contradictions(cell, answers)],
     )
 
 
 def all_cells(serving: Serving, table: str) -> pd.DataFrame:
     """A table of every cell in one, whose column ``cell`` says of which."""
-    parts = []
-    for each in serving.cells:
-        part: pd.DataFrame = getattr(each, table).copy()
-        part.insert(0, "cell", each.cell.name)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    parts: dict[str, pd.DataFrame] = {
+        each.cell.name: getattr(each, table) for each in serving.cells
+    }
+    kept = {name: part for name, part in parts.items() if len(part)} or parts
+    return pd.concat(kept, names=["cell"]).reset_index("cell").reset_index(drop=True)

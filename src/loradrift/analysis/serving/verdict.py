@@ -1,14 +1,14 @@
 """H3: two adapters side by side take at most 30 % longer than merged models, at batch 8."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.drift.hypotheses import Verdict
 from loradrift.analysis.serving.answers import Answers
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.reading import ServingCell
 from loradrift.report.blocks import interval_text
+from loradrift.report.verdicts import Verdict
 
 ARM, BATCH, MARGIN = "multi_2_adapters", 8, 1.30
 CLAIM = "two adapters side by side take at most 30 % longer than merged models, at batch 8"
@@ -26,6 +26,9 @@ class H3(NamedTuple):
     rounds: int
     why: str = ""
     """What keeps it from a verdict; empty where there is one."""
+
+    log_ratios: tuple[float, ...] = ()
+    """Of each round."""
 
 
 def judge(low: float, high: float, rounds: int) -> Verdict:
@@ -51,25 +54,25 @@ def h3(overheads: pd.DataFrame, answers: Answers) -> H3:
         (overheads["phase"] == "offline") & (overheads["load"] == BATCH)
         & (overheads["arm"] == ARM) & (overheads["against"] == "merged")
     ]  # fmt: skip
-    nothing = dict.fromkeys(
+    nothing: dict[str, Any] = dict.fromkeys(
         ("ratio", "low", "high", "bootstrap_low", "bootstrap_high"), float("nan")
     )
     if rows.empty:
         why = f"no round has both {ARM} and the merged models at batch {BATCH}"
         return H3(Verdict.NO_DATA, **nothing, rounds=0, why=why)
     row = rows.iloc[0]
-    figures = {name: float(row[name]) for name in nothing}
-    rounds = int(row["rounds"])
+    figures: dict[str, Any] = {name: float(row[name]) for name in nothing}
+    rounds, ratios = int(row["rounds"]), tuple(row["log_ratios"])
     if not answers.sound:
         count = max(answers.wrong, answers.wrong_adapter)
         why = f"{count} of {answers.answers} answers are wrong, so the times answer nothing"
-        return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why)
+        return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why, log_ratios=ratios)
     verdict, why = judge(figures["low"], figures["high"], rounds), ""
     if rounds < LEAST_ROUNDS:
         why = f"{rounds_text(rounds)}, and a verdict takes at least {LEAST_ROUNDS}"
     elif verdict is Verdict.UNDECIDED:
         why = f"the interval holds {MARGIN:.2f}"
-    return H3(verdict, **figures, rounds=rounds, why=why)
+    return H3(verdict, **figures, rounds=rounds, why=why, log_ratios=ratios)
 
 
 def rounds_text(rounds: int) -> str:

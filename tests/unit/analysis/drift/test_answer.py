@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from loradrift.analysis.drift.arms import Arms
-from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome, Verdict
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Outcome
 from loradrift.analysis.drift.hypothesis_data import for_readers, outcome_table
-from loradrift.analysis.drift.ratio_figures import apart, draw_hypotheses
+from loradrift.analysis.drift.ratio_figures import draw_hypotheses
 from loradrift.analysis.drift_report.answer import answer, cards, rests_on
 from loradrift.analysis.labels import spelt, task_labels, with_labels
+from loradrift.report.verdicts import Verdict, apart
 from loradrift.runs import TASK_LABELS, RunRecord
 
 H1, H2, H3 = HYPOTHESES

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from planted_evidence import H1, H2, TASKS, evidence, outcome
 
-from loradrift.analysis.drift.hypotheses import Evidence, Verdict
+from loradrift.analysis.drift.hypotheses import Evidence
 from loradrift.analysis.drift.verdicts import decide
+from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Variance
 
 

@@ -8,8 +8,9 @@ import pytest
 from planted_evidence import H1, H2, H3, TASKS, evidence, outcome, scaled
 from scipy import stats
 
-from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence, Verdict
+from loradrift.analysis.drift.hypotheses import HYPOTHESES, Evidence
 from loradrift.analysis.drift.verdicts import decide
+from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Variance
 
 

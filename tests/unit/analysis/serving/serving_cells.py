@@ -86,7 +86,7 @@ class Simulated:
             "prompts": "tasks", "prompt_length": 64, "latency_target_s": 0.25,
             "tiny_note": "Left out: a second server and n_merged_engines (serving.full=true).",
             "full": False, "adapters": adapters, "arms": list(self.arms),
-            "cannot_tell_apart": [["sst2", "mrpc", 0.25]],
+            "cannot_tell_apart": [["sst2", "mrpc", 1.0]],
         }  # fmt: skip
 
     def call_s(self, kind: str, load: float) -> float:
@@ -99,7 +99,7 @@ class Simulated:
         rows = []
         for request in range(size):
             names = each["adapters"]
-            asked = names[request % len(names)] if names and each["kind"] != "merged" else None
+            asked = names[request % len(names)] if names else None
             end = seconds * (1 - 0.1 * self.rng.random())
             times = np.linspace(end / (self.max_tokens + 3) * 4, end, self.max_tokens)
             rows.append(

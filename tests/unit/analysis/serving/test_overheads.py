@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from serving_cells import ADAPTERS, Simulated
 
-from loradrift.analysis.drift.hypotheses import Verdict
 from loradrift.analysis.serving.latencies import call_table
 from loradrift.analysis.serving.overheads import contrasts, overhead, overhead_table
 from loradrift.analysis.serving.plans import read_plan
 from loradrift.analysis.serving.verdict import judge
+from loradrift.report.verdicts import Verdict
 
 TRUTH = 1.2
 

@@ -1,6 +1,7 @@
 """From a cell's files to results and verdict: what is right, unfinished, wrong or damaged."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from serving_cells import ARMS, Simulated
 
 from loradrift.analysis.registry import make_config, run_analysis
+from loradrift.analysis.serving.drawers import CELLS, SERVING
 from loradrift.analysis.serving.latencies import described
 from loradrift.analysis.serving.reading import read_cell, read_cells
 from loradrift.analysis.serving.tables import measure
@@ -64,6 +66,59 @@ def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
     assert h3["verdict"] == "refuted" and h3["rounds"] == 5
     over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
     assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
+
+
+def test_page_has_the_answer_first_and_every_figure(results):
+    page = (results / "report.html").read_text()
+    answer = page.index('class="answer"')
+    assert "H3 (at most 30 % overhead) refuted." in page[answer : page.index("</p>", answer)]
+    assert answer < page.index("<figure>")
+    drawn = {path.stem for path in (results / "figures").glob("*.svg")}
+    assert drawn == set(SERVING) | set(CELLS)
+    assert page.count("<figure>") == len(drawn)
+    assert (results / "report.pdf").stat().st_size > 10_000
+    for told in (
+        "What to set",
+        "max_lora_rank",
+        "2 of 5 rounds, interrupted",
+        "wrong adapter rate",
+    ):
+        assert told in page
+
+
+def test_every_figure_and_caption_says_which_kernels(results):
+    page = (results / "report.html").read_text()
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert sum("CPU reference kernels" in each for each in captions) == len(SERVING)
+
+
+def test_figures_are_drawn_alike_from_equal_files(results, tmp_path):
+    """A second report of the same cells is the same, byte for byte."""
+    before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
+    folder = results.parents[1]
+    found = (results / "deployment_benchmark.json").read_bytes()
+    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(tmp_path),
+                             figures=["overheads"]))  # fmt: skip
+    again = tmp_path / "deployment"
+    assert {path.name: path.read_bytes() for path in again.glob("*.csv")} == before
+    assert (again / "deployment_benchmark.json").read_bytes() == found
+    assert [path.name for path in (again / "figures").glob("*.svg")] == ["overheads.svg"]
+    ours, theirs = ((each / "figures/overheads.svg").read_bytes() for each in (again, results))
+    assert ours == theirs
+
+
+def test_cell_chooses_what_the_report_is_about(results, tmp_path, capsys):
+    folder = results.parents[1]
+    places = {"runs": str(folder / "runs"), "results": str(tmp_path), "figures": ["overheads"]}
+    name = "vllm/tiny,serving.mix=zipf"
+    run_analysis(make_config("serving", keys={"cell": name}, **places))
+    found = json.loads((tmp_path / "deployment" / "deployment_benchmark.json").read_text())
+    assert found["benchmark"]["cell"] == name and list(found["cells"]) == ["vllm/tiny"]
+    printed = capsys.readouterr().out
+    assert "[2 of 5 rounds, interrupted]" in printed
+    assert "undecided: 2 rounds, and a verdict takes at least 5" in printed
+    with pytest.raises(UserError, match=r"cell must be one of vllm/tiny, vllm/tiny,.* got vllm/x"):
+        run_analysis(make_config("serving", keys={"cell": "vllm/x"}, **places))
 
 
 def test_other_cells_stand_below_the_first_one(results):
@@ -147,13 +202,16 @@ def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
 
     def change(table):
         table.loc[:4, ["answer", "gap", "equal_tokens"]] = ["tie", 5e-4, 0.5]
-        table.loc[5:6, "answer"] = "unchecked"
+        table.loc[5:6, ["answer", "equal_tokens"]] = ["unchecked", 0.0]
         return table
 
     change_samples(folder, change)
     found = measure(read_cell(folder), seed=0)
     assert (found.answers.ties, found.answers.unchecked, found.answers.wrong) == (5, 2, 0)
-    assert found.answers.largest_gap == 5e-4 and found.answers.equal_tokens < 1
+    answers = len(found.cell.samples) - 2
+    assert (found.answers.answers, found.answers.equal) == (answers, answers - 5)
+    assert found.answers.equal_tokens == pytest.approx((answers - 2.5) / answers)
+    assert found.answers.largest_gap == 5e-4
     assert found.verdict.verdict == "refuted"
 
 

@@ -1,0 +1,84 @@
+"""From how many adapters on one engine with all of them takes less memory than merged engines."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from loradrift.analysis.serving.plans import Plan
+
+KEYS = ("memory_gb", "kv_cache_gb", "gpu_peak_gb")
+
+
+def memory_table(memory: Mapping[str, Mapping[str, float | None]], plan: Plan) -> pd.DataFrame:
+    """One row per arm, in GB; ``merged`` is the mean of one merged model's engine."""
+    rows = []
+    for arm in plan.arms:
+        if arm.name in memory:
+            own = {key: memory[arm.name].get(key) for key in KEYS}
+            rows.append({"arm": arm.name, "adapters": len(arm.adapters), **own})
+    table = pd.DataFrame(rows, columns=["arm", "adapters", *KEYS]).astype(
+        dict.fromkeys(KEYS, float)
+    )
+    merged = table[table["arm"].isin(plan.merged)]
+    if len(merged):
+        mean = {"arm": "merged", "adapters": 1, **merged[list(KEYS)].mean()}
+        table = pd.concat([pd.DataFrame([mean]), table], ignore_index=True)
+    return table
+
+
+class BreakEven(NamedTuple):
+    """Memory by number of adapters n, in GB; a GPU's peak where there is one.
+
+    One engine with adapters side by side takes ``fixed + n * adapter``, the least squares line
+    through its arms; merged engines take ``engines + n * engine``.
+    """
+
+    fixed: float
+    adapter: float
+    """NaN where only one arm has adapters side by side: a line needs two."""
+
+    engine: float
+    engines: float
+    """0 where merged engines were not measured together: n of them take n times what one takes."""
+
+    measured: int
+    """Merged engines that were measured together; 0 where none were."""
+
+    column: str
+
+    @property
+    def adapters(self) -> int | None:
+        """The least n with which one engine takes less; None where there is none."""
+        counts = range(1, 1001)
+        return next((n for n in counts if self.one_engine(n) < self.merged_engines(n)), None)
+
+    def one_engine(self, adapters: int) -> float:
+        """Memory of one engine with so many adapters."""
+        return self.fixed + (0.0 if math.isnan(self.adapter) else self.adapter * adapters)
+
+    def merged_engines(self, adapters: int) -> float:
+        """Memory of so many engines with a merged model each."""
+        return self.engines + self.engine * adapters
+
+
+def break_even(table: pd.DataFrame, plan: Plan) -> BreakEven | None:
+    """What :func:`memory_table` says of it; None where a side was not measured."""
+    column = "gpu_peak_gb" if table["gpu_peak_gb"].notna().any() else "memory_gb"
+    own = table.set_index("arm")[column].dropna()
+    sizes = {arm.name: len(arm.adapters) for arm in plan.of_kind("single", "multi")}
+    side = {name: count for name, count in sizes.items() if name in own}
+    if "merged" not in own or not side:
+        return None
+    one, fixed, adapter = float(own["merged"]), float(own[list(side)].mean()), math.nan
+    if len(set(side.values())) > 1:
+        adapter, fixed = map(float, np.polyfit(list(side.values()), own[list(side)], 1))
+    engines, engine, measured = 0.0, one, 0
+    for arm in plan.of_kind("engines"):
+        count = len(arm.adapters)
+        if arm.name in own and count > 1:
+            measured, engine = count, (float(own[arm.name]) - one) / (count - 1)
+            engines = one - engine
+    return BreakEven(fixed, adapter, engine, engines, measured, column)

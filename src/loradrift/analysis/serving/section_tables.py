@@ -1,0 +1,122 @@
+"""The tables of the page: arms, percentiles, adapters, first requests."""
+
+import pandas as pd
+
+from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.summary import arm_table
+from loradrift.analysis.serving.tables import Measured
+from loradrift.analysis.serving.text import ratio_text
+from loradrift.report.blocks import Block, Table, interval_text
+
+PHASES = {
+    "offline": "batch", "closed_loop": "requests in flight", "open_loop": "requests/s sent",
+}  # fmt: skip
+
+
+def arms_table(measured: Measured) -> Table:
+    """All arms at the load that reports look at."""
+    return Table(
+        arm_table(measured),
+        f"All arms at batch {measured.load:g} (means; p95: 95th percentile of latency; TTFT: time "
+        "to first token; TPOT: time per other token). Overheads are paired by round, with 95 % t "
+        "intervals. Memory is that of a process of its own, shared pages counted once.",
+    )
+
+
+def percentile_tables(measured: Measured) -> list[Block]:
+    """Every load, arm and adapter, with all percentiles; a table per phase."""
+    plan, blocks = measured.cell.plan, list[Block]()
+    for phase, own in measured.latencies.groupby("phase", sort=False):
+        shown = own[own["adapter"] == ALL]
+        blocks.append(
+            Table(
+                _percentiles(measured, shown).drop(columns="adapter"),
+                f"Latencies by {PHASES[str(phase)]}, over all requests of all rounds: mean / p50 / "
+                "p95 / p99 (linear interpolation). Goodput counts requests that end within "
+                f"{plan.latency_target_s:g} s.",
+            )
+        )
+    return blocks
+
+
+def _percentiles(measured: Measured, rows: pd.DataFrame) -> pd.DataFrame:
+    plan = measured.cell.plan
+    shown = []
+    for row in rows.to_dict("records"):
+        cells = {"load": f"{row['load']:g}", "arm": plan.label(row["arm"])}
+        cells["adapter"] = plan.adapter_label(row["adapter"])
+        for name, title, scale in (
+            ("latency", "latency (s)", 1), ("ttft", "TTFT (ms)", 1000),
+            ("tpot", "TPOT (ms)", 1000), ("itl", "ITL (ms)", 1000),
+        ):  # fmt: skip
+            values = (scale * row[f"{name}_{what}_s"] for what in ("mean", "p50", "p95", "p99"))
+            cells[title] = " / ".join(f"{value:.3g}" for value in values)
+        cells |= {"tokens/s": row["tokens_per_s"], "requests/s": row["requests_per_s"],
+                  "goodput": row["goodput_per_s"], "requests": row["requests"]}  # fmt: skip
+        shown.append(cells)
+    return pd.DataFrame(shown)
+
+
+def adapter_blocks(measured: Measured) -> list[Block]:
+    """Each adapter beside others: its latencies, and against its own merged model."""
+    plan, table = measured.cell.plan, measured.adapters
+    own = table[table["load"] == measured.load]
+    blocks: list[Block] = []
+    if len(own):
+        frame = pd.DataFrame(
+            {
+                "arm": [plan.label(name) for name in own["arm"]],
+                "adapter": [plan.adapter_label(name) for name in own["adapter"]],
+                "latency against its merged model": [
+                    ratio_text(*ends)
+                    for ends in zip(own["ratio"], own["low"], own["high"], strict=True)
+                ],
+                "rounds": own["rounds"],
+                "requests": own["requests"],
+            }
+        )
+        blocks.append(
+            Table(frame, f"Each adapter's mean latency at batch {measured.load:g} against that of "
+                  "its own merged model, paired by round, with 95 % t intervals.")
+        )  # fmt: skip
+    several = [arm.name for arm in plan.of_kind("multi", "few_slots")]
+    rows = measured.latencies
+    rows = rows[(rows["phase"] == "offline") & (rows["load"] == measured.load)
+                & (rows["adapter"] != ALL) & rows["arm"].isin([*several, "merged"])]  # fmt: skip
+    if len(rows):
+        frame = _percentiles(measured, rows).drop(columns=["load", "goodput"])
+        blocks.append(
+            Table(frame, f"Latencies of each adapter at batch {measured.load:g}: mean / p50 / p95 "
+                  "/ p99. Tokens per second are its own, of calls that it shares.")
+        )  # fmt: skip
+    return blocks
+
+
+def setting_blocks(measured: Measured) -> list[Block]:
+    """Loading, first requests, start-up."""
+    plan, blocks = measured.cell.plan, list[Block]()
+    cold, starts = measured.cold, measured.starts
+    if len(cold):
+        frame = pd.DataFrame(
+            {
+                "arm": [plan.label(name) for name in cold["arm"]],
+                "adapter": [plan.adapter_label(name) for name in cold["adapter"]],
+                "load (ms)": 1000 * cold["load_s"],
+                "TTFT cold (ms)": 1000 * cold["cold_ttft_s"],
+                "TTFT warm (ms)": 1000 * cold["warm_ttft_s"],
+                "difference (ms)": 1000 * cold["difference_s"],
+                "95 % interval": [
+                    interval_text(1000 * low, 1000 * high)
+                    for low, high in zip(cold["low"], cold["high"], strict=True)
+                ],
+            }
+        )
+        blocks.append(Table(frame, "First requests: time to load an adapter, and to first token."))
+    if len(starts):
+        named = {arm.name: plan.label(arm.name) for arm in plan.arms}
+        frame = starts.assign(arm=[named.get(name, name) for name in starts["arm"]])
+        frame["load_s"] *= 1000
+        frame = frame.rename(columns={"arm": "engine", "start_s": "start (s)",
+                                      "load_s": "load of one (ms)"})  # fmt: skip
+        blocks.append(Table(frame, "Start of each engine, and loading one of its adapters."))
+    return blocks

@@ -1,0 +1,130 @@
+"""The parts of the page, of one cell's tables."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from loradrift.analysis.serving.advice import advise, untold
+from loradrift.analysis.serving.answers import answers_text, apart_text
+from loradrift.analysis.serving.plans import MIXES
+from loradrift.analysis.serving.summary import arm_table
+from loradrift.analysis.serving.tables import Measured, Serving
+from loradrift.analysis.serving.text import ratio_text
+from loradrift.analysis.serving.verdict import CLAIM, model_text
+from loradrift.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Facts,
+    Paragraph,
+    Table,
+    interval_text,
+)
+from loradrift.report.verdicts import Verdict, verdict_color
+
+
+def facts(measured: Measured) -> Facts:
+    """What the figures rest on."""
+    cell, plan = measured.cell, measured.cell.plan
+    answers = measured.answers
+    versions = cell.record.versions
+    known = [f"{name} {versions[name]}" for name in ("vllm", "torch", "transformers", "peft")
+             if versions.get(name)]  # fmt: skip
+    commit = str(cell.record.git.get("commit") or "")[:10]
+    threads = f"{plan.threads} threads" if plan.threads else ""
+    rows = [
+        ("Model", model_text(cell)),
+        ("Adapters", ", ".join(f"{each.label}, rank {each.rank}" for each in plan.adapters)),
+        ("Engine", ", ".join(filter(None, [plan.setting(), threads]))),
+        ("Requests", f"{_prompts(plan.prompts)}, {plan.max_tokens} tokens each; "
+                     f"{MIXES.get(plan.mix, plan.mix)}"),
+        ("Rounds", cell.marks or f"{cell.rounds}, arms in random order in each"),
+        ("Answers", answers_text(answers) + "."),
+        ("Not told apart", apart_text(plan)),
+        ("Left out", plan.tiny_note),
+        ("Made with", ", ".join(filter(None, [*known, commit and f"commit {commit}"]))),
+        ("Made", ", ".join(filter(None, [str(cell.record.ended or "")[:10], cell.record.device]))),
+    ]  # fmt: skip
+    return Facts([(name, text) for name, text in rows if text])
+
+
+def _prompts(kind: str) -> str:
+    return "prompts of drawn tokens" if kind == "fixed" else "prompts from the tasks' own rows"
+
+
+def cards(measured: Measured) -> Cards:
+    """H3, and whether the answers were right."""
+    found, answers = measured.verdict, measured.answers
+    lines = [found.why] if found.why else []
+    if found.rounds:
+        lines.append(
+            f"{ratio_text(found.ratio, found.low, found.high)} by t interval; bootstrap "
+            f"{interval_text(100 * (found.bootstrap_low - 1), 100 * (found.bootstrap_high - 1))} %"
+        )
+    right = Verdict.SUPPORTED if answers.sound else Verdict.REFUTED
+    rate = f"wrong adapter rate {100 * answers.wrong_adapter_rate:.2g} %"
+    return Cards(
+        [
+            Card("H3 serving", CLAIM, str(found.verdict), lines, verdict_color(found.verdict)),
+            Card(
+                "Answers",
+                "every answer is that of the model that was asked",
+                "all right" if answers.sound else f"{answers.wrong} wrong",
+                [f"{answers.answers:,} checked; {rate}"],
+                verdict_color(right),
+            ),
+        ]
+    )
+
+
+def problems(serving: Serving) -> list[Block]:
+    """What could not be read, and what the record of a cell that failed says."""
+    first = serving.cells[0]
+    error = [f"This cell's status is {first.cell.record.status}: {first.cell.record.error}"]
+    lines = [*(error if first.cell.record.error else []), *first.problems, *serving.problems]
+    return [Paragraph(line) for line in lines]
+
+
+def advice_blocks(measured: Measured) -> list[Block]:
+    """What to set, and what these data cannot tell."""
+    rows = advise(measured)
+    if not rows:
+        return [Paragraph("There is no advice: nothing was measured that any could rest on.")]
+    frame = pd.DataFrame(rows, columns=["setting", "value", "because"])
+    return [
+        Table(frame, "Computed from this measurement: what to set, with the figures behind it."),
+        *map(Paragraph, untold(measured)),
+    ]
+
+
+def stability_blocks(measured: Measured) -> list[Block]:
+    """Whether rounds are alike, and which calls are far off."""
+    found, plan = measured.stability, measured.cell.plan
+    blocks: list[Block] = [Paragraph(line) for line in found.lines]
+    if len(found.outliers):
+        frame = found.outliers.assign(arm=[plan.label(name) for name in found.outliers["arm"]])
+        frame = frame.rename(columns={"load": "batch", "order": "place in its round",
+                                      "ratio": "time / expected"})  # fmt: skip
+        blocks.append(Table(frame, "Calls far from what their arm, batch and round let expect."))
+    return blocks
+
+
+def cells_table(cells: Sequence[Measured]) -> Table:
+    """All cells side by side."""
+    rows = []
+    for each in cells:
+        found, table = each.verdict, arm_table(each).set_index("arm")
+        rows.append(
+            {
+                "cell": each.cell.name,
+                "model": model_text(each.cell),
+                "setting": each.cell.plan.setting(),
+                "rounds": each.cell.marks or str(each.cell.rounds),
+                "merged (tokens/s)": table["tokens/s"].get("merged models"),
+                "2 adapters (tokens/s)": table["tokens/s"].get("2 adapters"),
+                "overhead": ratio_text(found.ratio, found.low, found.high) if found.rounds else "-",
+                "H3": str(found.verdict),
+                "wrong answers": each.answers.wrong,
+            }
+        )
+    return Table(pd.DataFrame(rows), "All cells: two adapters against merged models at batch 8.")

@@ -1,0 +1,167 @@
+"""Whether rounds are what the intervals take them for: alike, and in no order that matters.
+
+On the log scale a call's time is the sum of its arm's and load's level, of its round's, and of a
+rest. Nothing is dropped for what is found here: it is said, so that a reader can judge.
+"""
+
+# Shape suffixes: R rounds.
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from loradrift.analysis.serving.overheads import LEAST_ROUNDS
+from loradrift.analysis.serving.verdict import H3, judge
+from loradrift.report.verdicts import Verdict
+from loradrift.statistics import t_interval
+from loradrift.statistics.values import Array
+
+FAR, LEAST_FAR = 5.0, 0.10
+"""A call is far off if its rest is beyond so many robust deviations, and 10 % at least."""
+
+
+class Stability(NamedTuple):
+    """What was found, as sentences, and the calls that are far off."""
+
+    lines: Sequence[str]
+    outliers: pd.DataFrame
+    """Columns ``load``, ``arm``, ``round``, ``order`` and ``ratio``: to what was expected."""
+
+
+def check_rounds(calls: pd.DataFrame, verdict: H3) -> Stability:
+    """Look at the offline rounds of a cell."""
+    own = calls[calls["phase"] == "offline"]
+    rests = add_rests(own)
+    outliers = far_off(rests)
+    lines = [first_round(rests), order_effect(own), _said_of(outliers, len(own)),
+             *without_a_round(verdict)]  # fmt: skip
+    return Stability([line for line in lines if line], outliers)
+
+
+def add_rests(calls: pd.DataFrame) -> pd.DataFrame:
+    """The calls with ``level`` (of the round) and ``rest``, both of the log of the time.
+
+    Medians (one sweep of Tukey's median polish), so that a call that is far off does not move what
+    it is held against.
+    """
+    y, kind = np.log(calls["call_s"]), [calls["arm"], calls["load"]]
+    level = (y - y.groupby(kind).transform("median")).groupby(calls["round"]).transform("median")
+    rest = y - level
+    return calls.assign(level=level, rest=rest - rest.groupby(kind).transform("median"))
+
+
+def first_round(rests: pd.DataFrame) -> str:
+    """Whether the first round's level is what the others let expect; empty for few rounds."""
+    levels_R = rests.groupby("round")["level"].first().sort_index().to_numpy()
+    if len(levels_R) < 4:
+        return ""
+    difference, half = unlike_others(levels_R)
+    said = f"the first round took {100 * np.expm1(difference):+.1f} % against the others' mean"
+    if abs(difference) > half:
+        return (
+            f"{_capital(said)}, more than these let expect (up to {100 * np.expm1(half):.1f} %): "
+            "the machine or the engine was still warming up. It slowed all arms, and cancels in "
+            "overheads as far as it did so alike."
+        )
+    return f"{_capital(said)}, within what these let expect (up to {100 * np.expm1(half):.1f} %)."
+
+
+def unlike_others(values_R: Array) -> tuple[float, float]:
+    """How far the first value is from the others' mean, and half its 95 % prediction interval.
+
+    Example:
+        >>> unlike_others(np.array([3.0, 1.0, 1.0, 1.0]))
+        (2.0, 0.0)
+    """
+    first, others = values_R[0], values_R[1:]
+    n = len(others)
+    half = special.stdtrit(n - 1, 0.975) * others.std(ddof=1) * np.sqrt(1 + 1 / n)
+    return float(first - others.mean()), float(half)
+
+
+def order_effect(calls: pd.DataFrame) -> str:
+    """Whether calls late in a round took longer; empty where it cannot be told."""
+    slope = slope_over_places(calls)
+    if slope is None:
+        return ""
+    mean, low, high = (100 * np.expm1(each) for each in slope)
+    matters = "Arms are in random order, so that this favours none" if low * high > 0 else (
+        "No effect of the order is seen"
+    )  # fmt: skip
+    return (
+        f"A round's last call took {mean:+.1f} % against its first (95 % interval {low:+.1f} to "
+        f"{high:+.1f} %). {matters}."
+    )
+
+
+def slope_over_places(calls: pd.DataFrame) -> tuple[float, float, float] | None:
+    """By how much the log of the time grows from a round's first place to its last.
+
+    Least squares with a level of each arm and load and of each round, so that who came early does
+    not matter: the slope and its 95 % interval; None where too few calls are left for them.
+    """
+    if len(calls) < 3:
+        return None
+    count = calls.groupby("round")["order"].transform("max")
+    place = ((calls["order"] - 1) / (count - 1).clip(lower=1)).to_numpy()
+    kinds = calls["arm"] + " " + calls["load"].astype(str)
+    levels = pd.concat([pd.get_dummies(kinds), pd.get_dummies(calls["round"])], axis=1)
+    design = np.column_stack([place, levels.to_numpy(dtype=float)])
+    y = np.log(calls["call_s"].to_numpy())
+    fitted, _, rank, _ = np.linalg.lstsq(design, y)
+    df = len(y) - int(rank)
+    others = np.linalg.lstsq(design[:, 1:], place)[0]
+    own = place - design[:, 1:] @ others  # of the place, what no level explains
+    if df < 1 or own @ own < 1e-9:
+        return None
+    variance = float(np.square(y - design @ fitted).sum()) / df / float(own @ own)
+    half = float(special.stdtrit(df, 0.975)) * variance**0.5
+    return float(fitted[0]), float(fitted[0]) - half, float(fitted[0]) + half
+
+
+def far_off(rests: pd.DataFrame) -> pd.DataFrame:
+    """The calls whose time is far from what their arm, load and round let expect."""
+    off = rests["rest"].abs()
+    deviation = 1.4826 * off.median()  # of a normal distribution
+    chosen = rests[off > max(FAR * deviation, np.log1p(LEAST_FAR))]
+    table: pd.DataFrame = chosen.assign(ratio=np.exp(chosen["rest"]))
+    return table.filter(["load", "arm", "round", "order", "ratio"]).reset_index(drop=True)
+
+
+def _said_of(outliers: pd.DataFrame, count: int) -> str:
+    if outliers.empty:
+        return (
+            f"None of {count:,} calls is far from what its arm, batch and round let expect "
+            f"({FAR:g} robust deviations, and {100 * LEAST_FAR:g} %, at least)."
+        )
+    worst = outliers["ratio"].iloc[int(np.log(outliers["ratio"]).abs().argmax())]
+    return (
+        f"{len(outliers)} of {count:,} calls are far from what their arm, batch and round let "
+        f"expect (the furthest took {worst:.2f} times as long). They are in all figures."
+    )
+
+
+def without_a_round(verdict: H3) -> list[str]:
+    """Whether one round alone decides H3."""
+    d_R = np.asarray(verdict.log_ratios)
+    if verdict.verdict is Verdict.NO_DATA or len(d_R) < LEAST_ROUNDS:
+        return []
+    ratios, changed = [], []
+    for place in range(len(d_R)):
+        found = t_interval(np.delete(d_R, place))
+        ratio, low, high = np.exp(found[:3])
+        ratios.append(ratio)
+        without = judge(float(low), float(high), LEAST_ROUNDS)
+        if without is not verdict.verdict:
+            changed.append(f"{without} without round {place}")
+    said = f"Without one round H3's ratio is {min(ratios):.3g} to {max(ratios):.3g}"
+    return [
+        f"{said}; it would be {', '.join(changed)}." if changed else f"{said}: the same verdict."
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

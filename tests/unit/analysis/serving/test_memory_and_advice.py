@@ -1,0 +1,117 @@
+"""Break-even and advice: from known costs to what to set, and what is not said."""
+
+from dataclasses import replace
+
+import pytest
+from serving_cells import ADAPTERS, ARMS, Simulated, arm
+
+from loradrift.analysis.serving.advice import advise, untold
+from loradrift.analysis.serving.memory import break_even, memory_table
+from loradrift.analysis.serving.plans import read_plan
+from loradrift.analysis.serving.reading import read_cell
+from loradrift.analysis.serving.tables import measure
+
+ENGINES = arm("n_merged_engines", "engines", *ADAPTERS)
+
+
+def cell(**changes):
+    few = {"batch_sizes": (1, 8), "concurrency": (4,), "rates": (4.0,), "requests": 4,
+           "max_tokens": 4}  # fmt: skip
+    return Simulated(**{**few, **changes})
+
+
+def even_of(merged, side_by_side, engines=None, key="memory_gb"):
+    """The break-even of known memory: {adapters: GB} of one engine."""
+    names = {1: "single_adapter", 2: "multi_2_adapters", 4: "multi_4_adapters"}
+    memory = {f"merged_{name}": {key: merged} for name in ADAPTERS}
+    memory |= {names[count]: {key: value} for count, value in side_by_side.items()}
+    if engines is not None:
+        memory["n_merged_engines"] = {key: engines}
+    plan = read_plan(cell(arms=(*ARMS, ENGINES)).plan())
+    return break_even(memory_table(memory, plan), plan)
+
+
+@pytest.mark.parametrize(
+    ("merged", "fixed", "adapter", "least"),
+    [(1.0, 1.1, 0.05, 2), (1.0, 0.9, 0.05, 1), (1.0, 4.1, 0.5, 9), (1.0, 1.0, 1.0, None)],
+)
+def test_break_even_is_the_least_count_with_less_memory(merged, fixed, adapter, least):
+    found = even_of(merged, {n: fixed + adapter * n for n in (1, 2, 4)})
+    assert found.adapters == least
+    for n in range(1, 20):
+        assert (found.one_engine(n) < found.merged_engines(n)) == (least is not None and n >= least)
+    assert (found.fixed, found.adapter) == pytest.approx((fixed, adapter))
+
+
+def test_merged_engines_measured_together_share_pages():
+    found = even_of(1.0, {1: 1.1, 2: 1.2, 4: 1.4}, engines=2.5)
+    assert found.measured == 4 and found.merged_engines(4) == pytest.approx(2.5)
+    assert found.merged_engines(1) == pytest.approx(1.0)
+    assert found.merged_engines(3) == pytest.approx(2.0)
+
+
+def test_one_arm_side_by_side_has_no_slope():
+    found = even_of(1.0, {2: 1.3})
+    assert found.one_engine(4) == pytest.approx(1.3) and found.adapters == 2
+
+
+def test_memory_of_a_gpu_is_its_peak():
+    assert even_of(1.0, {1: 1.1, 2: 1.2}, key="gpu_peak_gb").column == "gpu_peak_gb"
+
+
+def test_without_merged_memory_there_is_no_break_even():
+    plan = read_plan(cell().plan())
+    memory = {"multi_2_adapters": {"memory_gb": 1.0}}
+    assert break_even(memory_table(memory, plan), plan) is None
+    assert break_even(memory_table({}, plan), plan) is None
+
+
+def measured(tmp_path, **changes):
+    return measure(read_cell(cell(**changes).write(tmp_path / "runs")), seed=0)
+
+
+def values(found):
+    return {each.setting: each.value for each in advise(found)}
+
+
+def test_costs_that_are_there_are_avoided(tmp_path):
+    found = measured(tmp_path)
+    assert values(found) == {
+        "merge or not": "side by side from 2 adapters on if memory decides, merged if time does",
+        "max_loras": "4: a slot for every adapter",
+        "max_cpu_loras": "4 or more: all that are asked for",
+        "max_lora_rank": "8: the adapters' own",
+    }
+    said = {each.setting: each.because for each in advise(found)}
+    assert "4 adapters in one engine take +8" in said["merge or not"]
+    assert "4 merged engines 2.48 GB (4 times one)" in said["merge or not"]
+    assert "declaring 64 for rank 8 takes +1" in said["max_lora_rank"]
+
+
+def test_costs_that_are_not_there_are_not_claimed(tmp_path):
+    free = dict.fromkeys(Simulated().slower, 1.0)
+    found = measured(tmp_path, slower=free, own_noise=0.03)
+    chosen = values(found)
+    assert chosen["merge or not"] == "side by side from 2 adapters on"
+    assert chosen["max_loras"] == "2 or more" and chosen["max_lora_rank"] == "8 suffices"
+
+
+def test_wrong_answers_give_no_advice(tmp_path):
+    found = measured(tmp_path)
+    assert advise(found._replace(answers=found.answers._replace(wrong=1))) == []
+
+
+def test_arms_that_were_not_measured_give_no_advice(tmp_path):
+    found = measured(tmp_path, arms=ARMS[:-2])
+    assert "max_loras" not in values(found) and "max_lora_rank" not in values(found)
+
+
+def test_what_the_data_cannot_tell(tmp_path):
+    found = measured(tmp_path)
+    said = " ".join(untold(found))
+    assert "CPU reference kernels: they say nothing about GPUs" in said
+    assert "the model's weights are 0.0037 GB" in said
+    assert "Merged engines side by side were not measured" in said
+    plan = replace(found.cell.plan, accelerator="gpu", model={"parameters": 10**9})
+    on_gpu = found._replace(cell=replace(found.cell, plan=plan))
+    assert not any("GPU" in line or "weights" in line for line in untold(on_gpu))

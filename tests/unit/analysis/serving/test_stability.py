@@ -1,0 +1,116 @@
+"""What is said of rounds that are not alike, and that nothing is dropped for it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from serving_cells import Simulated
+
+from loradrift.analysis.serving.latencies import call_table
+from loradrift.analysis.serving.stability import (
+    add_rests,
+    check_rounds,
+    far_off,
+    slope_over_places,
+    unlike_others,
+)
+from loradrift.analysis.serving.verdict import H3
+from loradrift.report.verdicts import Verdict
+
+NONE = H3(Verdict.NO_DATA, *[float("nan")] * 5, rounds=0)
+
+
+@pytest.fixture
+def calls():
+    cell = Simulated(batch_sizes=(1, 8), max_tokens=2, shared_noise=0.02, seed=5)
+    rows = [row for number in range(5) for row in cell.round_rows(number)]
+    table = pd.DataFrame(rows)
+    return call_table(table.assign(place=range(len(table))))
+
+
+def said(calls, verdict=NONE):
+    return " ".join(check_rounds(calls, verdict).lines)
+
+
+def test_rounds_that_are_alike_are_called_so(calls):
+    text = said(calls)
+    assert "within what these let expect" in text
+    assert "None of 110 calls is far from" in text
+
+
+def test_order_of_the_calls_is_that_in_which_they_were_measured(calls):
+    for _, own in calls.groupby("round"):
+        assert sorted(own["order"]) == list(range(1, 23))
+
+
+def test_a_slow_first_round_is_said(calls):
+    calls.loc[calls["round"] == 0, "call_s"] *= 1.5
+    text = said(calls)
+    assert "more than these let expect" in text and "still warming up" in text
+    assert "None of 110 calls" in text, "a round is no call"
+
+
+def test_a_slow_last_round_is_no_warm_up(calls):
+    calls.loc[calls["round"] == 4, "call_s"] *= 1.5
+    assert "warming up" not in said(calls)
+
+
+def test_prediction_interval_is_that_of_one_more_value():
+    """Coverage: the first of six equal draws lies within it in 95 % of cases."""
+    rng = np.random.default_rng(0)
+    found = [unlike_others(rng.normal(size=6)) for _ in range(4000)]
+    assert np.mean([abs(gap) <= half for gap, half in found]) == pytest.approx(0.95, abs=0.01)
+
+
+def test_calls_that_get_slower_within_a_round_are_said_with_how_much(calls):
+    share = (calls["order"] - 1) / 21
+    calls["call_s"] *= np.exp(share * np.log(1.2))
+    text = said(calls)
+    found = float(text.partition("A round's last call took ")[2].partition(" %")[0])
+    assert found == pytest.approx(20, abs=2)
+    assert "Arms are in random order, so that this favours none" in text
+
+
+def test_slope_has_the_interval_that_it_says():
+    """Coverage of a known slope, with the order, the arms' levels and the rounds' at random."""
+    rng, held = np.random.default_rng(0), []
+    for _ in range(400):
+        order = np.concatenate([rng.permutation(8) + 1 for _ in range(5)])
+        arm = np.tile(np.arange(8), 5)
+        y = 0.1 * (order - 1) / 7 + rng.normal(size=8)[arm] + 0.05 * rng.normal(size=40)
+        y += np.repeat(rng.normal(size=5), 8)
+        table = pd.DataFrame({"order": order, "arm": arm.astype(str), "load": 1.0})
+        table = table.assign(round=np.repeat(np.arange(5), 8), call_s=np.exp(y))
+        _, low, high = slope_over_places(table)
+        held.append(low <= 0.1 <= high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_call_that_is_far_off_is_named_and_stays(calls):
+    chosen = (calls["round"] == 3) & (calls["arm"] == "multi_2_adapters") & (calls["load"] == 8)
+    calls.loc[chosen, "call_s"] *= 2
+    [row] = far_off(add_rests(calls)).to_dict("records")
+    assert (row["round"], row["arm"], row["load"]) == (3, "multi_2_adapters", 8)
+    assert row["ratio"] == pytest.approx(2, rel=0.05)
+    text = said(calls)
+    assert "1 of 110 calls are far" in text and "They are in all figures" in text
+
+
+@pytest.mark.parametrize(
+    ("log_ratios", "says"),
+    [
+        (np.log([1.2, 1.21, 1.19, 1.2, 1.2]), "the same verdict"),
+        (np.log([1.2, 1.21, 1.19, 1.2, 1.6]), "it would be supported without round 4"),
+    ],
+)
+def test_one_round_that_decides_h3_is_named(calls, log_ratios, says):
+    mean, half = log_ratios.mean(), 2.776 * log_ratios.std(ddof=1) / np.sqrt(5)
+    low, high = np.exp([mean - half, mean + half])
+    verdict = Verdict.SUPPORTED if high < 1.3 else Verdict.UNDECIDED
+    found = H3(verdict, np.exp(mean), low, high, low, high, 5, "", tuple(log_ratios))
+    assert says in said(calls, found)
+
+
+def test_few_rounds_say_nothing_of_the_first(calls):
+    assert "first round" not in said(calls[calls["round"] < 3])
+    one = check_rounds(calls[calls["round"] == 0], NONE)
+    assert "last call" not in " ".join(one.lines)
