@@ -83,7 +83,7 @@ def import_vllm(accelerator: str, variables: Mapping[str, str]) -> None:
         from vllm import LLM  # noqa: F401
         from vllm.platforms import current_platform
 
-        found = current_platform.device_name or "no device"
+        found = getattr(current_platform, "device_name", "") or "no device"
         fits = accelerator == ("cpu" if current_platform.is_cpu() else "gpu")
     if not fits:
         raise UserError(

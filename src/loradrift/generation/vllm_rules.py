@@ -57,7 +57,7 @@ def engine_options(settings: EngineSettings, rank: int) -> dict[str, Any]:
         rank: The largest rank of its adapters.
 
     Raises:
-        UserError: If a rank or ``max_cpu_loras`` is out of range.
+        UserError: If a rank or ``max_cpu_loras`` is out of range, or the kernels lack the type.
     """
     on_cpu = settings.accelerator == "cpu"
     options: dict[str, Any] = {
@@ -76,6 +76,8 @@ def engine_options(settings: EngineSettings, rank: int) -> dict[str, Any]:
     if has_lora(settings):
         slots, kept = lora_slots(settings), settings.max_cpu_loras
         check(kept is None or kept >= slots, "max_cpu_loras", f"at least {slots}, max_loras", kept)
+        rounded = on_cpu or settings.dtype != "float32"
+        check(rounded, "dtype", "bfloat16 for the kernels of adapters on a GPU", settings.dtype)
         options |= {
             "enable_lora": True,
             "max_loras": slots,

@@ -98,6 +98,10 @@ def test_engine_arguments(settings):
     gpu = vllm_rules.engine_options(replace(settings, accelerator="gpu", dtype="bfloat16"), 9)
     assert gpu["dtype"] == "bfloat16" and gpu["enforce_eager"] is False
     assert gpu["kv_cache_memory_bytes"] == settings.kv_cache_bytes
+    whole = replace(settings, accelerator="gpu")
+    with pytest.raises(UserError, match="dtype must be bfloat16 for .* on a GPU, got float32"):
+        vllm_rules.engine_options(whole, 9)
+    vllm_rules.engine_options(replace(whole, adapters={}), 1)
     with pytest.raises(UserError, match="max_cpu_loras must be at least 3, max_loras, got 2"):
         vllm_rules.engine_options(replace(settings, max_loras=3, max_cpu_loras=2), 8)
 
