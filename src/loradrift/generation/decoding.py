@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from loradrift.config import UserError
+
 
 class Answer(NamedTuple):
     """The tokens of one row, and when each came, in seconds since ``started``."""
@@ -60,6 +62,9 @@ def decode(
         seeds: One for each row's draws.
         stops: Tokens that end an answer, of which they are the last.
         started: Reading of ``perf_counter`` from which times count.
+
+    Raises:
+        UserError: If the architecture has no such cache.
     """
     padded = left_padded(prompts, lm.device)
     ids_BT, mask_BT = padded
@@ -69,7 +74,9 @@ def decode(
     cache = None
     for _ in range(max_tokens):
         output = lm(**inputs_for(lm, ids_BT, mask_BT, cache), use_cache=True)
-        cache = output.past_key_values
+        cache = getattr(output, "past_key_values", None)
+        if cache is None:
+            raise UserError(f"{type(lm).__name__} keeps no keys and values, which engine=hf needs")
         chosen = _choose(output.logits[:, -1].float(), temperature, generators)
         now = perf_counter() - started
         for row in sorted(going):

@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -51,6 +52,17 @@ def open_hf(settings: EngineSettings) -> Iterator["HfEngine"]:
         torch.set_num_threads(threads)
 
 
+def _load(settings: EngineSettings) -> Backbone:
+    """The model, with the fast attention where it has one."""
+    model = ModelConfig(name="local", path=str(settings.model))
+    try:
+        return load_backbone(model, seed=settings.seed)
+    except UserError as error:
+        if "model.attention must be eager" not in str(error):
+            raise
+    return load_backbone(replace(model, attention="eager"), seed=settings.seed)
+
+
 class HfEngine:
     """A model of transformers with PEFT's adapters side by side; made by :func:`open_hf`."""
 
@@ -61,8 +73,7 @@ class HfEngine:
         """Seconds that each adapter took to load."""
 
         device = "cuda" if settings.accelerator == "gpu" else "cpu"
-        model = ModelConfig(name="local", path=str(settings.model))
-        self._backbone: Backbone = load_backbone(model, seed=settings.seed).eval()
+        self._backbone = _load(settings).eval()
         self._backbone.to(device, getattr(torch, settings.dtype)).requires_grad_(False)
         self._vocabulary = self._backbone.causal_lm.get_input_embeddings().weight.shape[0]
         self._adapters = PeftAdapters(self._backbone, settings.model)
