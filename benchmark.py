@@ -18,8 +18,7 @@ launching.register()
 @hydra.main(config_path="conf", config_name="benchmark", execution_whitelist=HYDRA_MAY_CALL)
 def main(cfg: DictConfig) -> None:
     """Run the benchmark that ``cfg`` describes."""
-    with entry_point():  # Hydra would add a line of its own to an exception
-        run_benchmark(cfg, HydraConfig.get().overrides.task)
+    run_benchmark(cfg, HydraConfig.get().overrides.task)
 
 
 if __name__ == "__main__":

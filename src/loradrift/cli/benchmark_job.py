@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
-from loradrift.cli.entry_point import JobFailed, located, say
+from loradrift.cli.entry_point import JobFailed, entry_point, located, say
 from loradrift.config import load_benchmark
 from loradrift.config.benchmarks import BENCHMARKS, BenchmarkConfig
 from loradrift.config.job_names import own_overrides, shared_keys
@@ -25,13 +25,13 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Run the benchmark that a composed configuration describes.
 
     Raises:
-        UserError: If something that the user can fix is wrong.
         JobFailed: With ``-m``, if anything went wrong; the reason is printed.
     """
     if HydraConfig.get().mode is RunMode.RUN:
-        config = load_benchmark(cfg, overrides)
-        BENCHMARKS[config.benchmark].function()(config, overrides)
-        report(config)
+        with entry_point():  # Hydra would add a line of its own to an exception
+            config = load_benchmark(cfg, overrides)
+            BENCHMARKS[config.benchmark].function()(config, overrides)
+            report(config)
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
     try:
@@ -73,12 +73,13 @@ class ClosingLines(Callback):
         folder = Path(config.hydra.sweep.dir)
         notes = [read_json(path) for path in sorted(folder.glob("job=*.json"))]
         failed = [note for note in notes if note["error"]]
-        if len(failed) < len(notes):
-            report(load_benchmark(_without_hydra(config)))
         for note in failed:
             print(f"failed: {located(note['error'], note['name'])}")
         if failed:
             print(f"{len(failed)} of {len(notes)} cells failed", flush=True)
+        if len(failed) < len(notes):
+            with entry_point():  # Hydra would make a warning of an exception
+                report(load_benchmark(_without_hydra(config)))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

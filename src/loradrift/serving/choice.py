@@ -1,11 +1,12 @@
 """Which adapters a cell serves: those of finished runs, of folders that were typed, or drawn."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from loradrift.config import TASKS, UserError
+from loradrift.config.keys import changes, defaults
 from loradrift.runs import RunRecord, Status, read_record
 from loradrift.serving.config import ServingBenchmarkConfig
 
@@ -65,6 +66,13 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
             f"model={config.model.name} is not the base model of the runs of {serving.method} "
             f"below {runs}: model={models[0]} chooses theirs{_others(models[1:])}"
         )
+    changed = [_changed(run, config) for _, run in own]
+    if all(changed):
+        raise UserError(
+            f"the runs of {serving.method} below {runs} were trained on another model="
+            f"{config.model.name}: {', '.join(changed[0])}; type what they were trained with"
+        )
+    own = [run for run, keys in zip(own, changed, strict=True) if not keys]
     certified = [(folder, run) for folder, run in own if (run.certificate or {}).get("passed")]
     if not certified:
         raise UserError(
@@ -72,6 +80,14 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
             "applied, and only such are measured: train again, or name adapters by serving.folders"
         )
     return certified
+
+
+def _changed(run: RunRecord, config: ServingBenchmarkConfig) -> list[str]:
+    """Keys of the model that are not the run's, but for where it is: its digest tells more."""
+    here = ("path", "copy", "attention")
+    pair = (run.config["model"], asdict(config.model))
+    before, now = ({key: tree[key] for key in tree if key not in here} for tree in pair)
+    return changes({"model": before}, {"model": now}, {"model": defaults(config.model)})
 
 
 def _others(models: Sequence[str]) -> str:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loradrift.caching import recall
-from loradrift.files import write_json
+from loradrift.config import UserError
+from loradrift.files import read_json, write_json
 from loradrift.generation.base import Engine
 from loradrift.progress import Tenths
 from loradrift.serving.answers import References
+from loradrift.serving.classification import classify_runs
 from loradrift.serving.cold import ColdStarts
 from loradrift.serving.engines import open_arms, open_model, start_times, warm_up
+from loradrift.serving.export import read_servable
 from loradrift.serving.memory import measure_memory, preload
 from loradrift.serving.messages import Messages
 from loradrift.serving.plan import Plan, Prompt, read_plan, read_prompts, write_plan
@@ -25,6 +28,10 @@ from loradrift.serving.samples import (
     read_rows,
     write_rows,
 )
+
+
+CLASSIFIED_ROWS = 40
+"""Rows that each run's head classifies."""
 
 
 @dataclass
@@ -52,6 +59,7 @@ class Measurement:
         cold = self._cold()
         if self.plan.offline and (len(found) < self.plan.rounds or cold is None):
             found |= self._offline(found, with_cold=cold is None)
+        self._classify()
         samples = [sample for round in sorted(found) for sample in found[round]]
         write_json(self.folder / "checks.json", answers_of(samples))
 
@@ -100,6 +108,27 @@ class Measurement:
                 "other cannot be told"
             )
         return references
+
+    def _classify(self) -> None:
+        """Have one engine classify with the heads of all runs, and hold it against the runs."""
+        plan, path = self.plan, self.folder / "classification.json"
+        heads = [each for each in plan.adapters if each.classifier and each.task]
+        if plan.engine != "vllm" or not heads:
+            return
+        if not path.exists():
+            self.say(f"classifying with {len(heads)} heads from one engine")
+            exports = [(each.name, read_servable(Path(each.merged).parent)) for each in heads]
+            found = classify_runs(
+                [replace(servable, name=name) for name, servable in exports],
+                Path(plan.cache),
+                rows=CLASSIFIED_ROWS,
+                dtype=plan.dtype,
+                threads=plan.threads,
+                accelerator=plan.accelerator,
+            )
+            write_json(path, found)
+        if problem := read_json(path)["problem"]:
+            raise UserError(f"{problem}; force=true measures anew")
 
     def _cold(self) -> list[ColdStart] | None:
         path = self.folder / "cold.parquet"

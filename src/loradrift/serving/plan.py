@@ -82,6 +82,7 @@ class Plan:
     prompts: str
     prompt_length: int
     seed: int
+    cache: str
     latency_target_s: float
     full: bool
     memory: bool

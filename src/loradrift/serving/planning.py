@@ -131,6 +131,7 @@ def _plan(config: ServingBenchmarkConfig, base: Base, adapters: list[ServedAdapt
         prompts=serving.prompts,
         prompt_length=serving.prompt_length,
         seed=config.seed,
+        cache=config.cache,
         latency_target_s=server.latency_target_s,
         full=serving.full,
         memory=serving.memory and config.engine != "vllm_server",
