@@ -112,7 +112,7 @@ def test_a_cell_whose_processes_are_killed_goes_on_and_ends(typed, tmp_path):
     assert parent.returncode == 1
     [line] = stderr.splitlines()
     done = len(rounds(runs))
-    assert f"the engines' process is killed (SIGKILL)" in line
+    assert "the engines' process is killed (SIGKILL)" in line
     assert f"what was measured is kept: {done} of 4 rounds; the same command goes on" in line
     record = record_of(runs)
     assert (record["status"], record["resumed"]) == ("failed", 1) and done < 4
@@ -171,7 +171,7 @@ def test_ctrl_c_leaves_a_status_and_exit_code_130(typed, tmp_path):
         (["serving.method=rslora"], "holds no finished run of rslora: `python train.py task=sst2,"),
         (["serving.study=other"], "no finished run of lora of study other: "),
         (["serving.folders=[nowhere]"], "serving.folders names nowhere, which is no folder"),
-        (["model.num_layers=3"], "were trained on another model=tiny: model.num_layers: 2 -> 3; type"),
+        (["model.num_layers=3"], "were trained on another model=tiny: model.num_layers: 2 -> 3"),
         (["serving.slots=3"], "serving.slots has no effect with engine=hf, which has no server"),
         (["serving.server.port=80"], "serving.server.port has no effect with engine=hf"),
         (["serving.source=drawn", "serving.study=x"], "no effect with serving.source=drawn"),

@@ -29,7 +29,6 @@ from loradrift.serving.samples import (
     write_rows,
 )
 
-
 CLASSIFIED_ROWS = 40
 """Rows that each run's head classifies."""
 

@@ -131,3 +131,16 @@ def test_a_message_quotes_the_beginning_of_a_long_value_in_one_line():
     with pytest.raises(UserError) as error:
         check(False, "key", "short", "y" * 10**6)
     assert len(str(error.value)) < 2 * EXCERPT
+
+
+def test_a_list_needs_no_brackets_on_the_command_line():
+    typed = ["serving.adapters=1,2,4", "serving.server.rates=0.5", "serving.folders=runs/a=1,b"]
+    quote_values(typed)
+    assert typed == [
+        "serving.adapters=[1,2,4]",
+        "serving.server.rates=[0.5]",
+        "serving.folders=['runs/a=1','b']",
+    ]
+    kept = ["-m", "serving.adapters=[1,2],[4]", "serving.mix=uniform,zipf"]
+    quote_values(swept := [*kept])
+    assert swept == kept

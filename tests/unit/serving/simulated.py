@@ -110,8 +110,8 @@ def make_plan(count: int = 4, **changed) -> Plan:
         dtype=serving.dtype, accelerator="cpu", threads=1, kv_cache_mb=1, mix=serving.mix,
         batch_sizes=tuple(serving.batch_sizes), rounds=serving.rounds,
         max_tokens=serving.max_tokens, prompts="tasks", prompt_length=8, seed=0,
-        cache=".cache", latency_target_s=1.0, full=serving.full, memory=False, tiny_note="", adapters=served,
-        arms=make_arms(names, 8, "vllm", serving), server=None,
+        cache=".cache", latency_target_s=1.0, full=serving.full, memory=False, tiny_note="",
+        adapters=served, arms=make_arms(names, 8, "vllm", serving), server=None,
     )  # fmt: skip
     return Plan(**values | changed)
 
