@@ -18,6 +18,8 @@ from loradrift.config.variants import folder_name
 ENGINES = ("vllm", "vllm_server", "hf")
 """What can answer prompts: vLLM in this machine's process, its server, or transformers and PEFT."""
 
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's ``max_lora_rank`` can be: ranks that it reserves memory for."""
 
 BENCHMARK_COORDINATES = ("benchmark", "engine", "model")
 """The coordinates of a benchmark's cell, which have folders of their own."""

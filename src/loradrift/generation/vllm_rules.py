@@ -12,13 +12,11 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles
 from loradrift.adapters.starts import MOVES_BASE
 from loradrift.config import UserError
+from loradrift.config.benchmarks import RANKS
 from loradrift.config.errors import check
 from loradrift.generation.base import EngineSettings
 from loradrift.generation.settings import check_settings
 from loradrift.weights import StoredWeights
-
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""What ``max_lora_rank`` can be."""
 
 HEAD_SIZES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Of vLLM's attention on a CPU; others end the engine at the first request."""

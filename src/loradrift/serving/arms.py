@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from loradrift.generation.vllm_rules import RANKS
+from loradrift.config.benchmarks import RANKS
 from loradrift.serving.config import ServingConfig
 
 MOST_MERGED = 4

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from loradrift.generation.vllm_rules import RANKS
+from loradrift.config.benchmarks import RANKS
 from loradrift.serving.export_servable import Servable
 
 SERVER = "python -m vllm.entrypoints.openai.api_server"
