@@ -5,7 +5,8 @@ The adapter's factors may belong to linear layers, the embedding and the output 
 """
 
 from loradrift.adapters import AdapterFiles
-from loradrift.generation.vllm_rules import HEADS, RANKS
+from loradrift.config.benchmarks import RANKS
+from loradrift.generation.vllm_rules import HEADS
 
 LARGEST_RANK = RANKS[-1]
 
