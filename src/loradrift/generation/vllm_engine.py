@@ -1,4 +1,4 @@
-"""What engines of vLLM in this process share: adapters loaded and judged, requests run."""
+"""What engines of vLLM in this process share: started, adapters loaded, requests run."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -7,17 +7,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from loradrift.adapters import AdapterFiles, read_files
 from loradrift.config import UserError
 from loradrift.generation import vllm_library, vllm_rules
 from loradrift.generation.base import EngineSettings, Request
 from loradrift.generation.errors import is_out_of_memory, one_line_errors
-from loradrift.generation.requests import check_requests
-from loradrift.generation.settings import text_config
-from loradrift.weights import StoredWeights
+from loradrift.generation.vllm_adapters import VllmAdapters
 
 
-class VllmInProcess:
+class VllmInProcess(VllmAdapters):
     """A model in vLLM, with adapters side by side.
 
     Args:
@@ -27,103 +24,16 @@ class VllmInProcess:
     """
 
     def __init__(self, settings: EngineSettings, llm: Any, max_rank: int) -> None:
-        self.settings = settings
-        self.start_s = 0.0
-        self.load_s: dict[str, float] = {}
-        """Seconds that each adapter took to load."""
-
-        self.max_rank = max_rank
+        super().__init__(settings, max_rank)
         self._llm = llm
-        self._vocabulary = text_config(settings.model).get("vocab_size")
         self._adapters: dict[str, Any] = {}
-        self._stamps: dict[str, object] = {}
         self._loads = 0
         self._calls = 0
-        self._every_slot_used = False
-
-    def judged(self, files: AdapterFiles) -> AdapterFiles:
-        """The files without what this engine has a place for beside factors."""
-        return files
-
-    def load_adapter(self, name: str, folder: Path) -> float:
-        """Make another adapter known; gives the seconds that vLLM took to load it.
-
-        Raises:
-            UserError: If the name is taken, or vLLM cannot serve the adapter.
-        """
-        if not self.max_rank:
-            raise UserError(f"adapter {name}: the engine was started without LoRA (lora=true)")
-        if name in self._adapters:
-            raise UserError(f"the engine has an adapter {name} already; unload it first")
-        base = StoredWeights(self.settings.model)
-        rank = vllm_rules.check_adapter(self.judged(read_files(folder)), base)
-        if rank > self.max_rank:
-            raise UserError(
-                f"adapter {name}: its rank must be at most {self.max_rank}, the engine's "
-                f"max_lora_rank, got {rank}"
-            )
-        return self.add(name, folder)
-
-    def add(self, name: str, folder: Path) -> float:
-        """Load an adapter that has been judged; see :meth:`load_adapter`."""
-        from vllm.lora.request import LoRARequest
-
-        self._loads += 1
-        adapter = LoRARequest(name, self._loads, str(folder.resolve()))
-        files = vllm_rules.stamp(folder)
-        started = perf_counter()
-        with one_line_errors(f"adapter {name} ({folder})"):
-            self._llm.llm_engine.add_lora(adapter)
-        self.load_s[name] = perf_counter() - started
-        self._adapters[name], self._stamps[name] = adapter, files
-        slots = vllm_rules.lora_slots(self.settings)
-        self._every_slot_used |= len(self._adapters) >= slots
-        return self.load_s[name]
-
-    def unload_adapter(self, name: str) -> None:
-        """Forget an adapter; UserError if it is unknown."""
-        if name not in self._adapters:
-            raise UserError(f"the engine has no adapter {name}")
-        self._llm.llm_engine.remove_lora(self._adapters.pop(name).lora_int_id)
-        del self._stamps[name]
 
     def close(self) -> None:
         """End vLLM and give its memory back."""
         llm, self._llm = self._llm, None
         vllm_library.stop(llm)
-
-    def check(self, requests: Sequence[Request], *, max_tokens: int) -> None:
-        """Refuse what would end the engine, or what it would answer wrongly.
-
-        Raises:
-            UserError: If an adapter is unknown or has changed, a prompt is too long, a request asks
-                for an intervention, or rows of the base model would get an adapter.
-        """
-        check_requests(
-            requests,
-            self.settings,
-            self._adapters,
-            vocabulary=self._vocabulary,
-            max_tokens=max_tokens,
-        )
-        for request in requests:
-            if request.intervention is not None:
-                raise UserError(
-                    f"request {request.id} has an intervention, which vLLM cannot make; engine=hf"
-                )
-        asked = {request.adapter for request in requests}
-        for name in asked - {None}:
-            assert name is not None
-            folder = Path(self._adapters[name].lora_path)
-            if vllm_rules.stamp(folder) != self._stamps[name]:
-                raise UserError(f"adapter {name}: {folder} has changed since it was loaded")
-        on_cpu = self.settings.accelerator == "cpu"
-        if on_cpu and self._every_slot_used and None in asked and len(asked) > 1:
-            raise UserError(
-                "max_loras must leave a slot that no adapter has used where the base model answers "
-                "beside adapters: on a CPU its rows would get an adapter; got "
-                f"{vllm_rules.lora_slots(self.settings)}"
-            )
 
     def run(
         self, requests: Sequence[Request], params: Sequence[Any]
@@ -147,6 +57,18 @@ class VllmInProcess:
         finally:
             if engine.has_unfinished_requests():
                 engine.abort_request(list(places))
+
+    def _load(self, name: str, folder: Path) -> None:
+        from vllm.lora.request import LoRARequest
+
+        self._loads += 1
+        adapter = LoRARequest(name, self._loads, str(folder.resolve()))
+        with one_line_errors(f"adapter {name} ({folder})"):
+            self._llm.llm_engine.add_lora(adapter)
+        self._adapters[name] = adapter
+
+    def _unload(self, name: str) -> None:
+        self._llm.llm_engine.remove_lora(self._adapters.pop(name).lora_int_id)
 
 
 Kind = TypeVar("Kind", bound=VllmInProcess)

@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from loradrift.adapters import read_files
-from loradrift.generation import vllm_rules
 from loradrift.generation.base import Completion, EngineSettings, Request, Sampling
 from loradrift.generation.requests import request_seed
+from loradrift.generation.vllm_adapters import preflight
 from loradrift.generation.vllm_engine import VllmInProcess, started_vllm
-from loradrift.weights import StoredWeights
 
 
 @contextmanager
@@ -19,12 +17,7 @@ def open_vllm(settings: EngineSettings) -> Iterator["VllmEngine"]:
         UserError: If it is not installed, or cannot serve the model or an adapter; says why.
         MemoryError: If there is too little memory.
     """
-    vllm_rules.check_installed()
-    vllm_rules.check_model(settings)
-    base = StoredWeights(settings.model)
-    folders = settings.adapters.values()
-    ranks = [vllm_rules.check_adapter(read_files(folder), base) for folder in folders]
-    with started_vllm(VllmEngine, settings, ranks) as engine:
+    with started_vllm(VllmEngine, settings, preflight(settings)) as engine:
         yield engine
 
 

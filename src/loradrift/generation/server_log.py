@@ -1,0 +1,50 @@
+"""What a server's log says of its failure, in one line."""
+
+import re
+from pathlib import Path
+
+from loradrift.config import UserError
+from loradrift.generation.errors import LONGEST, is_out_of_memory
+from loradrift.generation.supervisor import Supervised
+
+LAST_LINES = 6
+"""Lines of a log that an error quotes."""
+
+
+def ended(process: Supervised) -> str:
+    """How a process has ended, in words."""
+    code = process.returncode
+    if code is None:
+        return "it does not answer any more"
+    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+
+
+def failure(what: str, log: Path) -> UserError | MemoryError:
+    """An error of one line: what failed, and how the log ends."""
+    last = last_lines(log.read_text(errors="replace"))
+    kind = MemoryError if is_out_of_memory(RuntimeError(last)) else UserError
+    return kind(f"{what}; its log ends: {last}" if last else f"{what}; its log is empty")
+
+
+def last_lines(log: str) -> str:
+    r"""The cause that a server's log tells and its last lines, as one.
+
+    >>> last_lines("(APIServer pid=7) INFO 05-12 10:11:12 [api.py:7] Started\n\nValueError: no")
+    'Started | ValueError: no'
+    """
+    lines = [_bare(line) for line in log.splitlines()]
+    lines = [line for line in lines if line]
+    first = next((line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)), None)
+    last = lines[-LAST_LINES:]
+    if first is not None and first not in last:
+        last = [first, "…", *last[1:]]
+    text = " | ".join(last)
+    return text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}…"
+
+
+def _bare(line: str) -> str:
+    """A line of vLLM's log without process, level, time and place; "" within a traceback."""
+    line = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    line = re.sub(r"^\(\w+ pid=\d+\) ", "", line)
+    line = re.sub(r"^[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[[^]]*\] ", "", line)
+    return "" if line.startswith((" ", "Traceback ")) else " ".join(line.split())
