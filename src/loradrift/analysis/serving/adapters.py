@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.serving.latencies import ALL
 from loradrift.analysis.serving.plans import Plan
 from loradrift.statistics import t_interval
 
@@ -40,26 +41,37 @@ def adapter_table(samples: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def cold_table(cold: pd.DataFrame) -> pd.DataFrame:
-    """Per arm and adapter: seconds to load it, to the first token cold and warm, and between.
+FILES, SLOT = "files", "slot"
+"""Where a cold adapter is: in its files, or in the host's memory without a slot."""
 
-    The difference is paired by round, with a 95 % t interval over rounds.
+
+def cold_table(cold: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """How much longer a cold adapter's first token takes than a warm one's, in seconds.
+
+    A row for each place where it was, and each adapter; of :data:`ALL` adapters, first. The wait is
+    the time to load it and that to the first token; its difference to that of a warm one is paired
+    by round, with a 95 % t interval over rounds.
     """
+    kinds = {name: plan.arm(name).kind for name in cold["arm"].unique()}
+    cold = cold.assign(
+        place=[SLOT if kinds[name] == "few_slots" else FILES for name in cold["arm"]],
+        wait_s=cold["ttft_s"] + cold["load_s"].fillna(0.0),
+    )
     rows: list[dict[str, Any]] = []
-    for (arm, adapter), own in cold.groupby(["arm", "adapter"], sort=False):
-        by_state = own.pivot_table(index="round", columns="state", values="ttft_s")
-        if {"cold", "warm"} - set(by_state):
-            continue
-        pairs = by_state.dropna()
-        found = t_interval(pairs["cold"] - pairs["warm"])
-        load = own.loc[own["state"] == "cold", "load_s"].dropna()
-        rows.append(
-            {"arm": arm, "adapter": adapter, "load_s": load.mean(),
-             "cold_ttft_s": pairs["cold"].mean(), "warm_ttft_s": pairs["warm"].mean(),
-             "difference_s": found.estimate, "low": found.low, "high": found.high,
-             "rounds": len(pairs)}
-        )  # fmt: skip
-    columns = ["arm", "adapter", "load_s", "cold_ttft_s", "warm_ttft_s", "difference_s", "low",
+    for (arm, place), own in cold.groupby(["arm", "place"], sort=False):
+        parts: list[Any] = [(ALL, own), *own.groupby("adapter", sort=False)]
+        for adapter, part in parts:
+            waits = part.pivot_table(index="round", columns="state", values="wait_s")
+            if {"cold", "warm"} - set(waits):
+                continue
+            pairs = waits.dropna()
+            found = t_interval(pairs["cold"] - pairs["warm"])
+            load = part.loc[part["state"] == "cold", "load_s"].mean()
+            row = {"arm": arm, "place": place, "adapter": adapter, "load_s": load}
+            row |= {"cold_s": pairs["cold"].mean(), "warm_s": pairs["warm"].mean()}
+            ends = dict(zip(("difference_s", "low", "high"), found[:3], strict=True))
+            rows.append(row | ends | {"rounds": len(pairs)})
+    columns = ["arm", "place", "adapter", "load_s", "cold_s", "warm_s", "difference_s", "low",
                "high", "rounds"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 

@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from loradrift.analysis.serving.adapters import FILES
+from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.plans import Arm, Plan
 from loradrift.analysis.serving.tables import Measured
-from loradrift.analysis.serving.text import contrast_row, overhead_text, says_slower
+from loradrift.analysis.serving.text import Cost, contrast_row, cost, cost_note, overhead_text
+from loradrift.analysis.serving.verdict import rounds_text
 from loradrift.report.blocks import interval_text
-from loradrift.serving.arms import round_up
 
 
 class Advice(NamedTuple):
@@ -37,28 +40,28 @@ def _merge(measured: Measured) -> Advice | None:
     row = None if largest is None else contrast_row(measured, largest.name, "merged")
     if largest is None or row is None:
         return None
-    count = len(largest.adapters)
-    slower = says_slower(row)
-    cost = (
+    count, found = len(largest.adapters), cost(row)
+    because = (
         f"{count} adapters in one engine take {overhead_text(row)} longer than merged models at "
-        f"batch {measured.load:g}"
+        f"batch {measured.load:g}{cost_note(found, row['rounds'])}"
     )
+    by_time = {
+        Cost.SHOWN: "merged if time decides",
+        Cost.SMALL: "side by side costs little time",
+        Cost.UNDECIDED: "by time undecided",
+    }[found]
     if even is None:
-        value = "merge, if time decides" if slower else "either"
-        return Advice("merge or not", value, f"{cost}; memory was not measured")
-    memory = (
-        f"one engine with {count} takes {even.one_engine(count):.3g} GB, {count} merged engines "
-        f"{even.merged_engines(count):.3g} GB" + ("" if even.measured else f" ({count} times one)")
+        return Advice("merge or not", by_time, f"{because}; memory was not measured")
+    times = "" if even.measured else f" ({count} times one)"
+    because += (
+        f"; one engine with {count} takes {even.one_engine(count):.3g} GB, {count} merged engines "
+        f"{even.merged_engines(count):.3g} GB{times}"
     )
     least = even.adapters
-    if least is None:
-        value = "merge"
-        memory += "; one engine takes no less memory, however many adapters it has"
-    elif slower:
-        value = f"side by side from {least} adapters on if memory decides, merged if time does"
-    else:
-        value = f"side by side from {least} adapters on"
-    return Advice("merge or not", value, f"{cost}; {memory}")
+    by_memory = "merged if memory decides"
+    if least is not None:
+        by_memory = f"side by side from {least} adapters on if memory decides"
+    return Advice("merge or not", f"{by_memory}, {by_time}", because)
 
 
 def _slots(measured: Measured) -> Advice | None:
@@ -71,30 +74,34 @@ def _slots(measured: Measured) -> Advice | None:
     row = contrast_row(measured, few.name, full.name)
     if row is None:
         return None
-    count, slots = len(few.adapters), few.max_loras
-    cost = f"{count} adapters in {slots} slots take {overhead_text(row)} longer than in {count}"
-    memory = _more_memory(measured, full.name, few.name)
-    if says_slower(row):
-        return Advice("max_loras", f"{count}: a slot for every adapter", f"{cost}{memory}")
-    return Advice("max_loras", f"{slots} or more", f"{cost}: no cost is shown{memory}")
+    count, slots, found = len(few.adapters), few.max_loras, cost(row)
+    because = (
+        f"{count} adapters in {slots} slots take {overhead_text(row)} longer than in {count}, and "
+        f"{_more_memory(measured, few.name, full.name)}{cost_note(found, row['rounds'])}"
+    )
+    if found is Cost.SMALL:
+        return Advice("max_loras", f"{slots} or more", because)
+    return Advice("max_loras", f"{count}: a slot for every adapter", because)
 
 
 def _host(measured: Measured) -> Advice | None:
-    """max_cpu_loras: whether a cold adapter's first request waits."""
-    cold, count = measured.cold, len(measured.cell.plan.adapters)
-    if cold.empty:
+    """max_cpu_loras: what a first request waits longer whose adapter is not in memory."""
+    cold = measured.cold
+    rows = cold[(cold["place"] == FILES) & (cold["adapter"] == ALL)].to_dict("records")
+    if not rows:
         return None
-    difference = 1000 * cold["difference_s"]
-    said = (
-        f"a first request waits {1000 * cold['cold_ttft_s'].mean():.3g} ms for its first token "
-        f"while its adapter is not loaded, and {1000 * cold['warm_ttft_s'].mean():.3g} ms after "
-        f"(difference {interval_text(difference.min(), difference.max())} ms by adapter)"
+    row, count = rows[0], len(measured.cell.plan.adapters)
+    more, low, high = (1000 * row[name] for name in ("difference_s", "low", "high"))
+    because = (
+        f"an adapter in its files makes its first request wait {more:.3g} ms longer (95 % interval "
+        f"{interval_text(low, high)}) than {1000 * row['warm_s']:.3g} ms, of which loading takes "
+        f"{1000 * row['load_s']:.3g}"
     )
-    if cold["load_s"].notna().any():
-        said += f"; loading one beforehand takes {1000 * cold['load_s'].mean():.3g} ms"
-    if (cold["low"] > 0).any():
-        return Advice("max_cpu_loras", f"{count} or more: all that are asked for", said)
-    return Advice("max_cpu_loras", "any", f"{said}: no cost is shown")
+    if row["low"] > 0 and row["rounds"] >= LEAST_ROUNDS:
+        return Advice("max_cpu_loras", f"{count} or more: all that are asked for", because)
+    few = row["rounds"] < LEAST_ROUNDS
+    why = f"undecided: {rounds_text(row['rounds'])}" if few else "no wait is shown"
+    return Advice("max_cpu_loras", f"{count} or more, if in doubt", f"{because}; {why}")
 
 
 def _rank(measured: Measured) -> Advice | None:
@@ -108,14 +115,15 @@ def _rank(measured: Measured) -> Advice | None:
     row = contrast_row(measured, declared.name, own.name)
     if row is None:
         return None
-    cost = (
-        f"declaring {declared.max_lora_rank} for rank {rank} takes {overhead_text(row)} longer"
-        f"{_more_memory(measured, declared.name, own.name)}"
+    memory, note = (
+        _more_memory(measured, declared.name, own.name),
+        cost_note(cost(row), row["rounds"]),
     )
-    if says_slower(row):
-        return Advice("max_lora_rank", f"{round_up(rank)}: the adapters' own", cost)
-    value = f"{round_up(rank)} suffices"
-    return Advice("max_lora_rank", value, f"{cost}: no cost in time is shown")
+    because = (
+        f"declaring {declared.max_lora_rank} for rank {rank} takes {overhead_text(row)} longer, "
+        f"and {memory}{note}"
+    )
+    return Advice("max_lora_rank", f"{rank}, or the engine's next step: the adapters' own", because)
 
 
 def _same_adapters(plan: Plan, arm: Arm) -> Arm | None:
@@ -125,12 +133,11 @@ def _same_adapters(plan: Plan, arm: Arm) -> Arm | None:
 
 
 def _more_memory(measured: Measured, arm: str, than: str) -> str:
-    """How much more memory an arm takes than another; empty where it was not measured."""
+    """How much more memory an arm takes than another."""
     table: pd.DataFrame = measured.memory.set_index("arm")
     if arm not in table.index or than not in table.index:
-        return ""
-    more = 1000 * (table["memory_gb"][arm] - table["memory_gb"][than])
-    return f", and {more:+.0f} MB"
+        return "memory was not measured"
+    return f"{1000 * (table['memory_gb'][arm] - table['memory_gb'][than]):+.0f} MB"
 
 
 def untold(measured: Measured) -> list[str]:
@@ -139,8 +146,8 @@ def untold(measured: Measured) -> list[str]:
     plan = cell.plan
     if plan.accelerator == "cpu":
         said.append(
-            f"{plan.kernels}: they say nothing about GPUs, whose kernels compute all adapters of "
-            "a batch together."
+            f"These are times of {plan.kernels or 'a CPU'}: what an adapter costs on a GPU, they "
+            "do not say."
         )
     if plan.dtype != "float32":
         said.append(
@@ -151,8 +158,8 @@ def untold(measured: Measured) -> list[str]:
     memory = measured.memory.set_index("arm")["memory_gb"]
     if "merged" in memory and weights < 0.2 * memory["merged"]:
         said.append(
-            f"Of {memory['merged']:.2f} GB for an engine the model's weights are {weights:.2g} GB: "
-            "with a larger model memory differs otherwise between one engine and several."
+            f"Of an engine's {memory['merged']:.2f} GB the model's weights are {weights:.2g} GB: "
+            "with a larger model, one engine and several differ in memory in another ratio."
         )
     if not plan.of_kind("engines"):
         said.append(

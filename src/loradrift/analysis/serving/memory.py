@@ -38,7 +38,7 @@ class BreakEven(NamedTuple):
 
     fixed: float
     adapter: float
-    """NaN where only one arm has adapters side by side: a line needs two."""
+    """At least 0, as memory is; NaN where only one arm has adapters: a line needs two."""
 
     engine: float
     engines: float
@@ -74,7 +74,9 @@ def break_even(table: pd.DataFrame, plan: Plan) -> BreakEven | None:
         return None
     one, fixed, adapter = float(own["merged"]), float(own[list(side)].mean()), math.nan
     if len(set(side.values())) > 1:
-        adapter, fixed = map(float, np.polyfit(list(side.values()), own[list(side)], 1))
+        counts, values = list(side.values()), own[list(side)]
+        adapter = max(0.0, float(np.polyfit(counts, values, 1)[0]))
+        fixed = float(values.mean()) - adapter * float(np.mean(counts))
     engines, engine, measured = 0.0, one, 0
     for arm in plan.of_kind("engines"):
         count = len(arm.adapters)

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from loradrift.analysis.serving.adapters import FILES, SLOT
 from loradrift.analysis.serving.figures import setting
 from loradrift.analysis.serving.looks import APART, MARGIN_COLOR, SIDE_BY_SIDE, arm_style
 from loradrift.analysis.serving.memory import BreakEven
@@ -83,7 +85,7 @@ def _memory_caption(measured: Measured) -> str:
         return said
     apart = (
         f"merged engines measured together ({even.measured})" if even.measured
-        else "n times one merged engine, which is computed, not measured"
+        else "merged engines, n times one of them: computed, shared libraries counted in each"
     )  # fmt: skip
     return (
         f"{said} Right: memory against the number of adapters, of one engine with all of them "
@@ -92,41 +94,46 @@ def _memory_caption(measured: Measured) -> str:
 
 
 def draw_cold(measured: Measured, folder: Path) -> Figure | None:
-    """The first token of a cold and of a warm adapter, each round a dot."""
+    """The wait for the first token of a cold and of a warm adapter, each round a dot."""
     cold, plan = measured.cell.cold, measured.cell.plan
-    if cold.empty:
+    places = [name for name in PLACES if (measured.cold["place"] == name).any()]
+    if not places:
         return None
-    groups: list[Any] = list(cold.groupby(["arm", "adapter"], sort=False))
-    names = [plan.adapter_label(adapter).replace(" (", "\n(") for (_, adapter), _ in groups]
-    if cold["arm"].nunique() > 1:
-        names = [
-            f"{name}\n{plan.label(arm)}" for name, ((arm, _), _) in zip(names, groups, strict=True)
-        ]
-    states = {"cold": (-0.13, "#0072B2", "o"), "warm": (0.13, "#E69F00", "s")}
-    with canvas(1, height=3.0) as (figure, [axes]):
-        for place, (_, own) in enumerate(groups):
-            for state, (shift, color, marker) in states.items():
-                values = 1000 * own.loc[own["state"] == state, "ttft_s"].to_numpy()
-                spread = np.linspace(-0.06, 0.06, len(values)) if len(values) > 1 else [0.0]
-                axes.plot(
-                    place + shift + np.asarray(spread), values, marker, color=color, ms=5,
-                    mec="white", mew=0.4, ls="none", label=STATES[state],
-                )  # fmt: skip
-                if len(values):
-                    mean = float(values.mean())
-                    axes.plot(place + shift + np.array([-0.1, 0.1]), [mean, mean], color=color)
-        axes.set_xticks(range(len(groups)), names)
-        axes.set_xlim(-0.6, len(groups) - 0.4)
-        axes.set_ylabel("time to first token (ms)")
-        axes.grid(visible=False, axis="x")
-        from_zero(axes)
-        finish_panels(figure, [axes])
+    with canvas(len(places), height=2.9, columns=2) as (figure, panels):
+        for axes, place in zip(panels, places, strict=True):
+            arms = measured.cold.loc[measured.cold["place"] == place, "arm"]
+            own = cold[cold["arm"].isin(arms)]
+            names = list(dict.fromkeys(own["adapter"]))
+            for at, name in enumerate(names):
+                _cold_dots(axes, own[own["adapter"] == name], at)
+            labels = [plan.adapter_label(name).replace(" (", "\n(") for name in names]
+            axes.set_xticks(range(len(names)), labels, fontsize=7 if len(places) > 1 else 8)
+            axes.set_xlim(-0.6, len(names) - 0.4)
+            axes.set(title=PLACES[place], ylabel="wait for the first token (ms)")
+            axes.grid(visible=False, axis="x")
+            from_zero(axes)
+        finish_panels(figure, panels)
         save(figure, folder, "cold_warm")
     return Figure(
         "cold_warm",
-        "Time to the first token of an adapter's first request, which loads it, and of a later "
-        f"one; dots are rounds, lines their means. {setting(measured)}",
+        "How long an adapter's first request waits for its first token, loading included, and a "
+        f"later one; dots are rounds, lines their means. {setting(measured)}",
     )
 
 
-STATES = {"cold": "cold: the adapter is loaded first", "warm": "warm: it is loaded"}
+PLACES = {FILES: "cold: in its files", SLOT: "cold: in memory, without a slot"}
+"""Where a cold adapter was -> a panel's title."""
+
+STATES = {"cold": (-0.15, "#0072B2", "o"), "warm": (0.15, "#E69F00", "s")}
+
+
+def _cold_dots(axes: Any, rows: pd.DataFrame, at: int) -> None:
+    """One adapter's rounds and means, cold and warm side by side."""
+    for state, (shift, color, marker) in STATES.items():
+        own = rows[rows["state"] == state]
+        waits = 1000 * (own["ttft_s"] + own["load_s"].fillna(0.0)).to_numpy()
+        spread = np.linspace(-0.07, 0.07, len(waits)) if len(waits) > 1 else np.zeros(len(waits))
+        dots = {"color": color, "ms": 4, "mec": "white", "mew": 0.3, "ls": "none"}
+        axes.plot(at + shift + spread, waits, marker, label=state, **dots)
+        if len(waits):
+            axes.plot(at + shift + np.array([-0.12, 0.12]), [waits.mean()] * 2, color=color)

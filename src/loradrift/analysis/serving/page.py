@@ -10,6 +10,7 @@ from loradrift.analysis.serving.results_json import deployment_json
 from loradrift.analysis.serving.section_tables import (
     adapter_blocks,
     arms_table,
+    classification_blocks,
     percentile_tables,
     setting_blocks,
 )
@@ -92,6 +93,8 @@ def page_blocks(serving: Serving, figures: Figures) -> list[Block]:
         *adapter_blocks(first),
         Heading("A server under load"),
         *figures["server"],
+        Heading("Classifiers side by side"),
+        *classification_blocks(first),
         Heading("Whether rounds are alike"),
         Paragraph(
             "Overheads are paired by round: of the log of an arm's time the mean of the merged "

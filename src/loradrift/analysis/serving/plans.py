@@ -93,7 +93,8 @@ class Plan:
     def setting(self) -> str:
         """``vLLM, CPU reference kernels, fp32``: what every figure stands for."""
         engine = ENGINES.get(self.engine, self.engine)
-        return ", ".join(filter(None, [engine, self.kernels, DTYPES.get(self.dtype, self.dtype)]))
+        kernels = self.kernels or ("on the CPU" if self.accelerator == "cpu" else "on the GPU")
+        return ", ".join([engine, kernels, DTYPES.get(self.dtype, self.dtype)])
 
     def data(self) -> str:
         """Where the adapters and the prompts come from, generated data named as generated."""

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from loradrift.analysis.serving.adapters import FILES, SLOT
 from loradrift.analysis.serving.latencies import ALL
 from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import ratio_text
-from loradrift.report.blocks import Block, Table, interval_text
+from loradrift.report.blocks import Block, Paragraph, Table, interval_text
 
 PHASES = {
     "offline": "batch", "closed_loop": "requests in flight", "open_loop": "requests/s sent",
@@ -97,13 +98,16 @@ def setting_blocks(measured: Measured) -> list[Block]:
     plan, blocks = measured.cell.plan, list[Block]()
     cold, starts = measured.cold, measured.starts
     if len(cold):
+        places = {FILES: "in its files", SLOT: "in the host's memory, without a slot"}
         frame = pd.DataFrame(
             {
-                "arm": [plan.label(name) for name in cold["arm"]],
-                "adapter": [plan.adapter_label(name) for name in cold["adapter"]],
+                "cold adapter": [places[name] for name in cold["place"]],
+                "adapter": [
+                    "all" if name == ALL else plan.adapter_label(name) for name in cold["adapter"]
+                ],
                 "load (ms)": 1000 * cold["load_s"],
-                "TTFT cold (ms)": 1000 * cold["cold_ttft_s"],
-                "TTFT warm (ms)": 1000 * cold["warm_ttft_s"],
+                "first wait (ms)": 1000 * cold["cold_s"],
+                "later wait (ms)": 1000 * cold["warm_s"],
                 "difference (ms)": 1000 * cold["difference_s"],
                 "95 % interval": [
                     interval_text(1000 * low, 1000 * high)
@@ -111,7 +115,8 @@ def setting_blocks(measured: Measured) -> list[Block]:
                 ],
             }
         )
-        blocks.append(Table(frame, "First requests: time to load an adapter, and to first token."))
+        caption = "Wait for the first token, loading included, of first and of later requests."
+        blocks.append(Table(frame, caption))
     if len(starts):
         named = {arm.name: plan.label(arm.name) for arm in plan.arms}
         frame = starts.assign(arm=[named.get(name, name) for name in starts["arm"]])
@@ -120,3 +125,30 @@ def setting_blocks(measured: Measured) -> list[Block]:
                                       "load_s": "load of one (ms)"})  # fmt: skip
         blocks.append(Table(frame, "Start of each engine, and loading one of its adapters."))
     return blocks
+
+
+def classification_blocks(measured: Measured) -> list[Block]:
+    """The runs' classifiers in one engine: labels against the runs', logits against PEFT's."""
+    found = measured.cell.classification
+    rows = [
+        {
+            "task": each["label"],
+            "classes": each["num_labels"],
+            "rows": each["rows"],
+            "the run's label": each["equal_labels"],
+            "ties": each["ties"],
+            "others": len(each["wrong"]),
+            "largest difference of a logit": each["largest_difference"],
+            "largest logit": each["largest_logit"],
+        }
+        for each in found.get("tasks", {}).values()
+    ]
+    if not rows:
+        return []
+    caption = (
+        f"All runs' classifiers in one engine, their rows mixed in one batch ({found['dtype']}, "
+        f"{found['rows_per_s']:.3g} rows/s): labels against those of the runs, row by row, and "
+        "logits against PEFT's in fp32."
+    )
+    problem = [Paragraph(f"Not right: {found['problem']}.")] if found.get("problem") else []
+    return [Table(pd.DataFrame(rows), caption), *problem]

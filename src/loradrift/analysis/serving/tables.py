@@ -89,7 +89,7 @@ def measure(cell: ServingCell, seed: int) -> Measured:
         bands=in_order(band_table(calls, plan), plan),
         overheads=overheads,
         adapters=adapter_table(cell.samples, plan),
-        cold=cold_table(cell.cold),
+        cold=cold_table(cell.cold, plan),
         memory=memory,
         starts=start_table(cell.events),
         break_even=break_even(memory, plan),

@@ -1,11 +1,14 @@
 """How overheads are looked up and written."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
+from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.tables import Measured
+from loradrift.analysis.serving.verdict import rounds_text
 
 
 def contrast_row(
@@ -22,9 +25,41 @@ def contrast_row(
     return rows[0] if rows else None
 
 
-def says_slower(row: Mapping[str, Any]) -> bool:
-    """Whether the whole interval lies above 1."""
-    return bool(row["low"] > 1)
+class Cost(StrEnum):
+    """What an interval says of a cost."""
+
+    SHOWN = "shown"
+    """It is wholly above nothing."""
+
+    SMALL = "small"
+    """It is wholly below :data:`WORTH`."""
+
+    UNDECIDED = "undecided"
+
+
+WORTH = 1.10
+"""The ratio from which a cost is worth a word."""
+
+
+def cost(row: Mapping[str, Any]) -> Cost:
+    """What an overhead's interval says; of few rounds nothing.
+
+    Example:
+        >>> str(cost({"low": 1.02, "high": 1.4, "rounds": 5}))
+        'shown'
+    """
+    if row["rounds"] < LEAST_ROUNDS:
+        return Cost.UNDECIDED
+    if row["low"] > 1:
+        return Cost.SHOWN
+    return Cost.SMALL if row["high"] < WORTH else Cost.UNDECIDED
+
+
+def cost_note(found: Cost, rounds: int) -> str:
+    """What is said after a cost's figures; empty where they speak."""
+    few = f": {rounds_text(rounds)}" if rounds < LEAST_ROUNDS else ""
+    small = f"; so less than {100 * (WORTH - 1):.0f} %"
+    return {Cost.SHOWN: "", Cost.SMALL: small, Cost.UNDECIDED: f" (undecided{few})"}[found]
 
 
 def overhead_text(row: Mapping[str, Any] | None) -> str:

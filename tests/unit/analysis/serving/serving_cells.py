@@ -170,14 +170,15 @@ class Simulated:
     def cold_rows(self):
         rows = []
         for number in range(self.rounds):
-            for name in ADAPTERS[:2]:
-                for state, ttft in (("cold", 0.030), ("warm", 0.012)):
-                    noise = np.exp(0.05 * self.rng.normal())
-                    load_s = 0.015 * noise if state == "cold" else None
-                    rows.append(
-                        {"round": number, "arm": "multi_2_adapters", "adapter": name,
-                         "state": state, "load_s": load_s, "ttft_s": ttft * noise}
-                    )  # fmt: skip
+            for arm, load_s in (("lora_enabled_base", 0.015), ("multi_4_adapters_2_slots", 0.0)):
+                for name in ADAPTERS:
+                    for state, ttft in (("cold", 0.014), ("warm", 0.012)):
+                        noise = np.exp(0.05 * self.rng.normal())
+                        loaded = load_s * noise if state == "cold" else 0.0
+                        rows.append(
+                            {"round": number, "arm": arm, "adapter": name, "state": state,
+                             "load_s": loaded, "ttft_s": ttft * noise}
+                        )  # fmt: skip
         return rows
 
     def memory(self):
