@@ -73,7 +73,8 @@ class Source:
     @cached_property
     def digest(self) -> str:
         """Of everything that goes in."""
-        parts = [VERSION, sorted(self.sha256.items()), self.base_fingerprint, str(self.base)]
+        places = [str(self.folder), str(self.base)]
+        parts = [VERSION, sorted(self.sha256.items()), self.base_fingerprint, places]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -135,7 +136,9 @@ def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str 
     try:
         case = find_case(str(model), base)
     except UserError as error:
-        what = str(error).replace("adapter=", "run=", 1)
+        what = str(error)
+        if what.startswith("adapter="):
+            what = f"run={what.removeprefix('adapter=')}"
         if base is None and what.startswith("base="):
             what += f"; {model / CONFIG} names it: give base=<folder or hub name>"
         raise UserError(what) from None
@@ -192,7 +195,14 @@ def base_folder(base: str) -> Path:
         return Path(base).resolve()
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(base, allow_patterns=["*.json", "*.safetensors"]))
+    try:
+        return Path(snapshot_download(base, allow_patterns=["*.json", "*.safetensors"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"base={base} is no folder here and cannot be had from the hub ({reason}); give "
+            "base=<folder>"
+        ) from None
 
 
 def fingerprint_of(base: Path) -> str:

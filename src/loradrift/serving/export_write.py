@@ -1,14 +1,17 @@
 """One export, from what is to be exported to the checked folders."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from loradrift.adapters.lora_layers import is_linear, is_transposed
 from loradrift.config import UserError
+from loradrift.config.studies import APART
 from loradrift.diagnose import AdapterCase, find_case
 from loradrift.files import read_json
 from loradrift.models import Backbone
@@ -32,11 +35,11 @@ from loradrift.serving.export_parts import (
     write_merged,
     write_whole,
 )
-from loradrift.serving.export_servable import Servable, write_servable
+from loradrift.serving.export_servable import RECORD, Servable, write_servable
 from loradrift.serving.export_source import Source
 
-ON_MERGED = (
-    "The head is in an adapter of rank 1 that changes nothing, for the merged model: vLLM's own "
+IDLE = (
+    "The head is in an adapter of rank 1 that changes nothing, for the {model} model: vLLM's own "
     "classifiers have no bias."
 )
 SPAN_HEAD = (
@@ -81,10 +84,11 @@ def write_export(
     new.mkdir()
     parts = Parts(new, out, source.base or out / "merged")
     certificate = None
-    if source.case is None:
-        _write_weights(source, parts)
-    else:
-        certificate = _write_adapter(source, source.case, parts)
+    with _disk_full(out):
+        if source.case is None:
+            _write_weights(source, parts)
+        else:
+            certificate = _write_adapter(source, source.case, parts)
     if source.span_head:
         parts.notices.append(SPAN_HEAD)
     classifier = None if parts.classifier_base is None else out / "classifier"
@@ -112,6 +116,20 @@ def write_export(
         digest=digest,
     )
     write_servable(new, servable)
+    mode = (new / RECORD).stat().st_mode
+    for path in new.rglob("*.safetensors"):
+        path.chmod(mode)  # safetensors' 0600 would hide them from the server's user
+
+
+@contextmanager
+def _disk_full(out: Path) -> Iterator[None]:
+    """Make one line of what the libraries raise where a disk is full."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if "No space left" not in str(error):
+            raise
+        raise UserError(f"out={out} cannot be written: no space is left on its disk") from None
 
 
 def _write_adapter(source: Source, case: AdapterCase, parts: Parts) -> str | None:
@@ -137,7 +155,7 @@ def _write_adapter(source: Source, case: AdapterCase, parts: Parts) -> str | Non
         if parts.adapter:
             _write_classifier(parts, reference, adapter, source.head, parts.base)
         else:
-            _write_on_merged(parts, reference, lm, source.head, parts.out / "merged")
+            _write_idle(parts, reference, lm, source.head, parts.out / "merged")
     return reference.certificate
 
 
@@ -149,7 +167,7 @@ def _write_weights(source: Source, parts: Parts) -> None:
     trained = source.run is None or source.run.coordinates.get("method") != "head_only"
     parts.notices.append(WHOLE if trained else HEAD_ONLY)
     if source.head is not None:
-        _write_on_merged(parts, reference, lm, source.head, parts.base)
+        _write_idle(parts, reference, lm, source.head, parts.base)
 
 
 def _check_merged(parts: Parts, reference: Reference) -> nn.Module:
@@ -160,7 +178,7 @@ def _check_merged(parts: Parts, reference: Reference) -> nn.Module:
     return lm
 
 
-def _write_on_merged(
+def _write_idle(
     parts: Parts, reference: Reference, lm: nn.Module, head: Mapping[str, Tensor], base: Path
 ) -> None:
     """Write a classifier whose adapter changes nothing, for a model that needs no other change."""
@@ -173,7 +191,9 @@ def _write_on_merged(
     _write_classifier(parts, reference, idle, head, base)
     shutil.rmtree(idle)
     if parts.classifier_base is not None:
-        parts.notices.append(ON_MERGED)
+        parts.notices.append(
+            IDLE.format(model="merged" if base == parts.out / "merged" else "base")
+        )
 
 
 def _write_classifier(
@@ -197,6 +217,8 @@ def _write_classifier(
 def _notices(source: Source, case: AdapterCase) -> list[str]:
     """What there is to say of an adapter before it is written."""
     said = []
+    if source.run is not None and source.run.phase in APART:
+        said.append(f"The run is of a study's phase {source.run.phase}, and none of its results.")
     if source.run is not None and source.run.certificate is None:
         said.append(NO_CERTIFICATE)
     method = {} if source.run is None else source.run.config.get("method", {})
