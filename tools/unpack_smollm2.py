@@ -93,6 +93,8 @@ def write_model(gguf: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(folder)
+    # safetensors' 0600 would hide them from the user's group
+    (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,13 @@ from front_doors import ROOT, error_of, output_of, run_here
 from hydra.core.config_store import ConfigStore
 
 import loradrift.methods
+import loradrift.serving
 import loradrift.tasks  # noqa: F401  what is built in is registered before the examples are
 from loradrift.analysis.registry import ANALYSES, register_all
-from loradrift.config import METHODS, TASKS
+from loradrift.config import METHODS, TASKS, UserError
+from loradrift.config.benchmarks import BENCHMARKS
+from loradrift.generation import EngineSettings, Intervention, Request, Sampling, open_engine
+from loradrift.generation.base import OPENERS
 from loradrift.similarity import MEASURES, raise_failed, reference, self_check
 
 DOC = (ROOT / "docs" / "extending.md").read_text()
@@ -24,7 +28,8 @@ DOC = (ROOT / "docs" / "extending.md").read_text()
 def example(monkeypatch):
     """Run the block below a heading of the page as a module; what it registers goes again."""
     register_all()
-    registries, groups = (TASKS, METHODS, ANALYSES), ConfigStore.instance().repo
+    registries = (TASKS, METHODS, ANALYSES, BENCHMARKS, OPENERS)
+    groups = ConfigStore.instance().repo
     known = [dict(each) for each in registries]
     options = {name: dict(groups.get(name, {})) for name in ("task", "method", "analysis")}
 
@@ -97,3 +102,44 @@ def test_an_analysis(example, compute, tmp_path):
     output_of(run_here(ROOT / "analyze.py", *typed, "at_least=1"))
     html = (tmp_path / "speed.html").read_text()
     assert "sst2/lora" in html and "majority" not in html and "<figure>" in html
+
+
+def test_an_engine(example, tmp_path):
+    example("An engine")
+    for name, answer in (("base", [1, 2, 3]), ("adapter", [4, 5, 6])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "answers.json").write_text(json.dumps({"7 8": answer}))
+    settings = EngineSettings(tmp_path / "base", {"sst2": tmp_path / "adapter"})
+    asked = [Request("a", (7, 8), "sst2"), Request("b", (7, 8))]
+    with open_engine("replay", settings) as engine:
+        answers = engine.generate(asked, Sampling(max_tokens=2))
+        assert [answer.token_ids for answer in answers] == [(4, 5), (1, 2)]
+        assert [(answer.id, answer.served) for answer in answers] == [("a", "sst2"), ("b", None)]
+        with pytest.raises(UserError, match="knows no adapter rte"):
+            engine.generate([Request("c", (7, 8), "rte")], Sampling())
+        steered = replace(asked[1], intervention=Intervention(0, (1.0,), 2.0))
+        with pytest.raises(UserError, match="makes no interventions"):
+            engine.generate([steered], Sampling())
+        engine.unload_adapter("sst2")
+        with pytest.raises(UserError, match="knows no adapter sst2"):
+            engine.generate(asked, Sampling())
+    missing = EngineSettings(tmp_path)
+    with pytest.raises(UserError, match="engine=replay needs"), open_engine("replay", missing):
+        pass
+
+
+def test_a_benchmark(example, model_folder, tmp_path):
+    example("A benchmark")
+    [option] = re.findall(r"```yaml\n(.*?)```", DOC.partition("## A benchmark")[2], re.DOTALL)
+    (tmp_path / "conf" / "benchmark").mkdir(parents=True)
+    (tmp_path / "conf" / "benchmark" / "startup.yaml").write_text(option)
+    typed = ("--config-dir", f"{tmp_path}/conf", "benchmark=startup", "engine=hf", "model=local")
+    typed += (f"model.path={model_folder}", f"runs={tmp_path}/runs", "times=2")
+    first = output_of(run_here(ROOT / "benchmark.py", *typed))
+    [path] = tmp_path.rglob("run.json")
+    record = json.loads(path.read_text())
+    assert (record["kind"], record["status"]) == ("startup", "success")
+    assert first.endswith(f"{record['metrics']['start_s']:.2f} s\n")
+    assert output_of(run_here(ROOT / "benchmark.py", *typed)) == first, "it was measured again"
+    wrong = run_here(ROOT / "benchmark.py", *typed, "times=0")
+    assert "times must be positive, got 0" in error_of(wrong)

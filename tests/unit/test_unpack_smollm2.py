@@ -112,6 +112,7 @@ def test_the_copy_is_the_dequantised_model_with_its_tokenizer(tool, wheel, tmp_p
         expected = torch.from_numpy(wheel[name]).to(torch.bfloat16)
         assert module.weight.dtype == torch.bfloat16
         assert torch.equal(module.weight, expected), name
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
     assert model.config.rope_parameters["rope_theta"] == 1e5
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer("ab a", add_special_tokens=False).input_ids == [5, 7]
