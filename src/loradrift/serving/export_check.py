@@ -4,6 +4,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def refer_to_adapter(case: AdapterCase) -> Reference:
 
 def refer_to_weights(model: Path, head: Mapping[str, Tensor] | None) -> Reference:
     """The logits of a run's whole weights, and of its head."""
-    backbone = _load(model)
+    backbone = load_whole(model)
     ids_BT = made_up_inputs(str(model), backbone.lm)["input_ids"]
     classes_BC = None
     with torch.no_grad():
@@ -89,15 +90,20 @@ def next_token_logits(lm: nn.Module, ids_BT: Tensor) -> Tensor:
     return logits_BTV.double()
 
 
-def load_merged(folder: Path) -> nn.Module:
-    """A whole model, as transformers loads it."""
-    lm: nn.Module = _load(folder).lm
-    return lm
+def load_whole(folder: Path) -> Backbone:
+    """A whole model in fp32, with the fast attention where it has one."""
+    model = ModelConfig(name="local", path=str(folder))
+    try:
+        return load_backbone(model, seed=0).eval()
+    except UserError as error:
+        if "model.attention must be eager" not in str(error):
+            raise
+    return load_backbone(replace(model, attention="eager"), seed=0).eval()
 
 
 def load_beside(base: Path, adapter: Path) -> nn.Module:
     """The base with the adapter, as PEFT loads it."""
-    return _with_adapter(_load(base).lm, adapter)
+    return _with_adapter(load_whole(base).lm, adapter)
 
 
 def load_classifier(base: Path, classifier: Path, head: Mapping[str, Tensor]) -> nn.Module:
@@ -155,11 +161,6 @@ def check_same(part: str, got: Tensor, wanted: Tensor, tolerance: float = TOLERA
             f"than the {tolerance * largest:.2g} that rounding may make"
         )
     return difference
-
-
-def _load(folder: Path) -> Backbone:
-    backbone = load_backbone(ModelConfig(name="local", path=str(folder)), seed=0)
-    return backbone.eval()
 
 
 @quiet()

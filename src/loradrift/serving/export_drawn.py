@@ -18,10 +18,9 @@ from torch import Tensor
 from loradrift.adapters import AdapterFiles
 from loradrift.adapters.adapter_files import PREFIX, WEIGHTS
 from loradrift.adapters.lora_layers import is_linear, is_transposed
-from loradrift.config import ModelConfig
 from loradrift.diagnose.made_up_inputs import made_up_inputs
-from loradrift.models import Backbone, load_backbone
-from loradrift.serving.export_check import load_beside
+from loradrift.models import Backbone
+from loradrift.serving.export_check import load_beside, load_whole
 from loradrift.serving.export_servable import VERSION
 from loradrift.serving.export_source import find_source, fingerprint_of
 from loradrift.serving.export_write import write_export
@@ -97,7 +96,7 @@ def write_drawn(drawing: Drawing, folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     base, like = drawing.base, drawing.like
-    backbone = load_backbone(ModelConfig(name="local", path=str(base)), seed=0).eval()
+    backbone = load_whole(base)
     ids_BT = made_up_inputs(str(base), backbone.lm)["input_ids"]
     off_BTD = _hidden(backbone, ids_BT)
     wanted = EFFECT

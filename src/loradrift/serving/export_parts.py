@@ -15,6 +15,7 @@ from loradrift.adapters import AdapterFiles
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD, PREFIX, WEIGHTS
 from loradrift.diagnose import merge_adapter
+from loradrift.generation.vllm_rules import HEADS
 from loradrift.serving.export_source import SCORE
 
 
@@ -23,7 +24,7 @@ def write_adapter(files: AdapterFiles, base: Path, folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder.mkdir()
-    saved = [name for name in files.config.get("modules_to_save") or [] if name != SCORE]
+    saved = [name for name in files.config.get("modules_to_save") or [] if name not in HEADS]
     config = files.config | {"base_model_name_or_path": str(base), "modules_to_save": saved or None}
     if files.config.get("task_type") != "SEQ_CLS":
         shutil.copyfile(files.folder / WEIGHTS, folder / WEIGHTS)

@@ -146,9 +146,9 @@ def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str 
     fingerprint = fingerprint_of(where) if case.prints is None else case.prints.loaded
     files = case.files
     head, span_head = _head(files.head)
-    saved = {key.removeprefix(f"{SCORE}."): x for key, x in files.saved.items()}
-    if head is None and files.config.get("modules_to_save") == [SCORE]:
-        head = {key: x.float() for key, x in saved.items() if key in ("weight", "bias")}
+    if head is None and files.config.get("task_type") == "SEQ_CLS":
+        found = {part: files.saved.get(f"{SCORE}.{part}") for part in ("weight", "bias")}
+        head = {part: x.float() for part, x in found.items() if x is not None} or None
     return Source(folder, model, run, case, where, fingerprint, head, span_head, dict(files.sha256))
 
 

@@ -22,7 +22,7 @@ from loradrift.serving.export_check import (
     class_logits,
     load_beside,
     load_classifier,
-    load_merged,
+    load_whole,
     next_token_logits,
     refer_to_adapter,
     refer_to_weights,
@@ -171,7 +171,7 @@ def _write_weights(source: Source, parts: Parts) -> None:
 
 
 def _check_merged(parts: Parts, reference: Reference) -> nn.Module:
-    lm = load_merged(parts.new / "merged")
+    lm: nn.Module = load_whole(parts.new / "merged").lm
     got_BTV = next_token_logits(lm, reference.ids_BT)
     wanted_BTV, bound = reference.logits_BTV, MERGED_TOLERANCE
     parts.checks["merged"] = check_same("merged model", got_BTV, wanted_BTV, bound)

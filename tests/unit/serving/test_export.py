@@ -1,0 +1,253 @@
+"""What an adapter is exported as, and that nothing is written over."""
+
+import re
+import shutil
+
+import pytest
+import torch
+from adapter_cases import (
+    CLASSIFIER,
+    WEIGHTS,
+    edit,
+    load_adapter,
+    load_base,
+    pickled,
+    rewrite,
+    tensors_of,
+    truncate,
+    without,
+    write_adapter,
+    write_base,
+    zero_b,
+)
+from export_cases import logits
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from loradrift.config import UserError
+from loradrift.serving import export_write
+from loradrift.serving.export import export, export_cached, read_servable
+
+SIDE_BY_SIDE = {
+    "plain": {},
+    "rslora": {"use_rslora": True},
+    "uneven": {"rank_pattern": {"v_proj": 9}, "alpha_pattern": {"q_proj": 32}},
+    "pissa": {"init_lora_weights": "pissa"},
+    "gaussian": {"init_lora_weights": "gaussian"},
+    "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
+    "head": {"target_modules": ["lm_head", "q_proj"]},
+}
+MERGED_ALONE = {
+    "dora": ({"use_dora": True}, "it is DoRA"),
+    "bias": ({"bias": "all"}, "trained biases .bias=all."),
+    "saved": ({"modules_to_save": ["lm_head"]}, "saved modules .modules_to_save=lm_head."),
+    "rows": ({"trainable_token_indices": [5, 6]}, "adapters with trainable_token_indices"),
+    "rank 600": ({"r": 600}, "its rank 600 is above 512, the largest that vLLM serves"),
+}
+
+
+@pytest.mark.parametrize("kind", SIDE_BY_SIDE)
+def test_an_adapter_is_exported_with_its_merge(kind, model_folder, tmp_path):
+    folder = write_adapter(tmp_path / kind, model_folder, size=0.2, **SIDE_BY_SIDE[kind])
+    found = export(folder, tmp_path / "out")
+    wanted = logits(load_adapter(folder, model_folder))
+    assert (wanted - logits(load_base(model_folder))).abs().max() > 1e-2
+    assert torch.equal(logits(load_adapter(found.adapter, model_folder)), wanted)
+    torch.testing.assert_close(logits(load_base(found.merged)), wanted, rtol=0, atol=1e-5)
+    assert (found.classifier, found.num_labels, found.task, found.drawn) == (
+        None,
+        None,
+        None,
+        False,
+    )
+    assert found.checks["adapter"] == 0 <= found.checks["merged"] < 1e-5
+    assert "scale * B A x at worst" in found.certificate
+    assert found.rank == {"uneven": 9, "pissa": 8}.get(kind, 4)
+    assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", MERGED_ALONE)
+def test_what_vllm_does_not_take_is_merged_and_said_so(kind, model_folder, tmp_path):
+    config, why = MERGED_ALONE[kind]
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2, **config)
+    found = export(folder, tmp_path / "out")
+    wanted = logits(load_adapter(folder, model_folder))
+    torch.testing.assert_close(logits(load_base(found.merged)), wanted, rtol=0, atol=2e-5)
+    assert found.adapter is None and not (tmp_path / "out" / "adapter").exists()
+    assert re.search(why, " ".join(found.notices))
+
+
+def test_the_second_time_nothing_is_done(model_folder, tmp_path, monkeypatch):
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    first = export(folder, tmp_path / "out"), export_cached(folder, tmp_path / "cache")
+    monkeypatch.setattr("loradrift.serving.export_write.write_export", None)
+    assert export(folder, tmp_path / "out") == first[0] == read_servable(tmp_path / "out")
+    assert export_cached(folder, tmp_path / "cache") == first[1]
+    assert first[1].digest == first[0].digest in first[1].merged.parent.name
+
+
+def test_each_version_has_a_folder_of_its_own(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    first = export_cached(folder, tmp_path)
+    shutil.rmtree(folder)
+    write_adapter(folder, model_folder, size=0.1)
+    second = export_cached(folder, tmp_path)
+    assert first.adapter != second.adapter and first.adapter.is_dir()
+
+
+def test_a_classifiers_adapter_is_a_language_models_too(model_folder, tmp_path):
+    """Without its head it is the adapter of the base's language model."""
+    config = CLASSIFIER | {"modules_to_save": ["score"]}
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2, **config)
+    found = export(folder, tmp_path / "out")
+    plain = write_adapter(tmp_path / "plain", model_folder)
+    rewrite(plain, lambda _: without("score")(tensors_of(folder)))
+    wanted = logits(load_adapter(plain, model_folder))
+    torch.testing.assert_close(logits(load_base(found.merged)), wanted, rtol=0, atol=1e-5)
+    assert torch.equal(logits(load_adapter(found.adapter, model_folder)), wanted)
+    weights = load_file(found.classifier / WEIGHTS)
+    head = load_file(folder / WEIGHTS)["base_model.model.score.weight"]
+    assert torch.equal(weights["base_model.model.score.weight"], head)
+    assert (found.num_labels, found.classifier_base) == (2, found.base)
+
+
+def test_a_base_in_half_precision_is_merged_in_float32(tmp_path):
+    base = write_base(tmp_path / "base", "llama", dtype="bfloat16")
+    found = export(write_adapter(tmp_path / "adapter", base, size=0.2), tmp_path / "out")
+    assert {x.dtype for x in load_file(found.merged / "model.safetensors").values()} == {
+        torch.float32
+    }
+    assert "stored in bfloat16: the merged model is float32" in found.notices[0]
+
+
+def foreign(out, folder):
+    out.mkdir()
+    (out / "mine.txt").write_text("precious")
+
+
+def another(out, folder):
+    export(write_adapter(folder.parent / "other", folder.parent / "base", size=0.1), out)
+
+
+def damaged(out, folder):
+    export(folder, out)
+    (out / "export.json").write_text("{}")
+
+
+def emptied(out, folder):
+    shutil.rmtree(export(folder, out).merged)
+
+
+OCCUPIED = {
+    foreign: "out=.* must be a new folder, and holds something else already",
+    another: "out=.* holds another export, of .*other: give another folder",
+    damaged: r"export.json is damaged \('.*'\): delete .* and export again",
+    emptied: "merged holds no weights any more: delete .* and export again",
+    lambda out, folder: out.write_text("mine"): "out must be a folder, or the name of a new one",
+}
+
+
+@pytest.mark.parametrize("occupy", OCCUPIED)
+def test_what_is_there_already_is_never_written_over(occupy, model_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "base")
+    folder, out = write_adapter(tmp_path / "adapter", tmp_path / "base"), tmp_path / "out"
+    occupy(out, folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=OCCUPIED[occupy]):
+        export(folder, out)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["adapter", "adapter/x", "base/x/y"])
+def test_nothing_is_written_into_what_is_exported(place, model_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "base")
+    folder = write_adapter(tmp_path / "adapter", tmp_path / "base")
+    with pytest.raises(UserError, match=r"out=.* must be outside of .*, which is exported from"):
+        export(folder, tmp_path / place)
+
+
+def test_an_empty_folder_is_as_good_as_a_new_one(model_folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert export(write_adapter(tmp_path / "a", model_folder), tmp_path / "out").name == "a"
+
+
+def test_a_damaged_entry_of_the_cache_is_made_again(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    found = export_cached(folder, tmp_path)
+    shutil.rmtree(found.merged)
+    with pytest.warns(UserWarning, match="is damaged .*merged holds no weights any more"):
+        assert export_cached(folder, tmp_path) == found
+    assert found.merged.is_dir()
+
+
+@pytest.mark.parametrize("part", ["adapter", "merged model"])
+def test_a_part_with_other_logits_is_not_left(part, model_folder, tmp_path, monkeypatch):
+    """As by a library that writes what it does not read."""
+    write = {"adapter": export_write.write_adapter, "merged model": export_write.write_merged}[part]
+
+    def spoiled(*args):
+        done = write(*args)
+        path = args[-1] / {"adapter": WEIGHTS, "merged model": "model.safetensors"}[part]
+        weights = {key: x.clone() for key, x in load_file(path).items()}
+        weights[sorted(weights)[0]][0, 0] += 0.5
+        save_file(weights, path, metadata={"format": "pt"})
+        return done
+
+    monkeypatch.setattr(export_write, write.__name__, spoiled)
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2)
+    with pytest.raises(UserError, match=r"exported .* is not the run's: its logits differ by 0\."):
+        export(folder, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(model_folder, tmp_path, monkeypatch):
+    def full(*args):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr(export_write, "write_merged", full)
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    with pytest.raises(UserError, match=r"out=.*out cannot be written: no space is left on its"):
+        export(folder, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+HARMS = {
+    "a pickle": (pickled, "adapter_model.safetensors is a pickle under the name of"),
+    "half a file": (truncate, "adapter_model.safetensors cannot be read"),
+    "zero B": (zero_b, "is not applied to .*: lora_B: B is zero in 6 of 6 modules"),
+    "no base": (
+        lambda f: edit(f, base_model_name_or_path="nowhere/at_all"),
+        "base=nowhere/at_all .*; give base=<folder>"),
+    "a base that is gone": (
+        lambda f: edit(f, base_model_name_or_path="/gone/base"),
+        "base=/gone/base is no model: .*adapter_config.json names it: give base=<folder or hub"),
+    "another kind": (
+        lambda f: edit(f, peft_type="IA3"), "peft_type must be LORA, got IA3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMS)
+def test_an_adapter_that_cannot_be_used_is_refused(name, model_folder, tmp_path):
+    harm, message = HARMS[name]
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    harm(folder)
+    with pytest.raises(UserError, match=message):
+        export(folder, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_another_base_is_refused(model_folder, tmp_path):
+    other = write_base(tmp_path / "other", "llama", hidden_size=64)
+    folder = write_adapter(tmp_path / "adapter", model_folder)
+    with pytest.raises(UserError, match="is not applied to .*other: .* an adapter of another base"):
+        export(folder, tmp_path / "out", base=str(other))
+
+
+def test_an_adapter_of_no_language_model_is_refused(tmp_path):
+    size = {"max_position_embeddings": 64, "type_vocab_size": 1}
+    base = write_base(tmp_path / "bert", "bert", kind=AutoModel, **size)
+    config = {"kind": AutoModel, "target_modules": ["query", "value"]}
+    folder = write_adapter(tmp_path / "adapter", base, size=0.2, **config)
+    with pytest.raises(UserError, match="must be an adapter of a causal language model, and is"):
+        export(folder, tmp_path / "out")
