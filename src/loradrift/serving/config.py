@@ -20,8 +20,9 @@ class ServerConfig:
     concurrency: list[int] = field(default_factory=lambda: [1, 4, 8])
     """Requests in flight at a time (closed loop)."""
 
-    requests: int = 32
-    """Requests of each load and round."""
+    requests: int = 2
+    """Requests of each client, one after the other; at a request rate, at least those of the most
+    clients."""
 
     rates: list[float] = field(default_factory=list)
     """Requests per second (open loop); empty doubles the rate until the server is saturated."""

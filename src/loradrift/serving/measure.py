@@ -8,18 +8,17 @@ from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.files import read_json, write_json
 from loradrift.generation.base import Engine
-from loradrift.progress import Tenths
 from loradrift.serving.answers import References
 from loradrift.serving.classification import classify_runs
 from loradrift.serving.cold import ColdStarts
 from loradrift.serving.engines import open_arms, open_model, start_times, warm_up
 from loradrift.serving.export import read_servable
 from loradrift.serving.memory import measure_memory, preload
-from loradrift.serving.messages import Messages
+from loradrift.serving.messages import Messages, Progress
 from loradrift.serving.plan import Plan, Prompt, read_plan, read_prompts, write_plan
 from loradrift.serving.prover import Prover
 from loradrift.serving.references import make_references
-from loradrift.serving.rounds import Offline, keep, measured, round_path
+from loradrift.serving.rounds import Offline, keep, measured, refuse_wrong, round_path
 from loradrift.serving.samples import (
     ColdStart,
     ReferenceAnswer,
@@ -28,6 +27,7 @@ from loradrift.serving.samples import (
     read_rows,
     write_rows,
 )
+from loradrift.serving.serve import ServerPart
 
 CLASSIFIED_ROWS = 40
 """Rows that each run's head classifies."""
@@ -60,6 +60,7 @@ class Measurement:
             found |= self._offline(found, with_cold=cold is None)
         self._classify()
         samples = [sample for round in sorted(found) for sample in found[round]]
+        samples += self._serve()
         write_json(self.folder / "checks.json", answers_of(samples))
 
     def _offline(
@@ -108,6 +109,20 @@ class Measurement:
             )
         return references
 
+    def _serve(self) -> list[Sample]:
+        """Measure what is left of the server's part; gives all its samples."""
+        plan, server = self.plan, self.plan.server
+        if server is None:
+            return []
+        part = ServerPart(self.folder, plan, server, self.prompts, self.messages)
+        samples = part.samples()
+        if samples is None:
+            part.measure(self._references({}), self.prover)
+            samples = part.samples()
+            assert samples is not None
+        refuse_wrong(samples, plan)
+        return samples
+
     def _classify(self) -> None:
         """Have one engine classify with the heads of all runs, and hold it against the runs."""
         plan, path = self.plan, self.folder / "classification.json"
@@ -136,19 +151,6 @@ class Measurement:
     def say(self, line: str) -> None:
         """Tell the user."""
         self.messages.send(say=line)
-
-
-class Progress(Tenths):
-    """Lines of progress that are sent instead of printed."""
-
-    def __init__(self, messages: Messages, noun: str, total: int, *, done: int = 0) -> None:
-        super().__init__(noun, total, done=done, quiet_s=1.0)
-        self.messages = messages
-
-    def reach(self, done: int) -> None:
-        """Say how far it is, once for each tenth."""
-        with self.messages.spoken():
-            super().reach(done)
 
 
 def measure(folder: Path, messages: Messages) -> None:

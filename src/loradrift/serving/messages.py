@@ -7,6 +7,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from loradrift.progress import Tenths
+
 FILE = "messages.jsonl"
 
 
@@ -29,6 +31,19 @@ class Messages:
             yield
         for line in said.getvalue().splitlines():
             self.send(say=line)
+
+
+class Progress(Tenths):
+    """Lines of progress that are sent instead of printed."""
+
+    def __init__(self, messages: Messages, noun: str, total: int, *, done: int = 0) -> None:
+        super().__init__(noun, total, done=done, quiet_s=1.0)
+        self.messages = messages
+
+    def reach(self, done: int) -> None:
+        """Say how far it is, once for each tenth."""
+        with self.messages.spoken():
+            super().reach(done)
 
 
 class Inbox:

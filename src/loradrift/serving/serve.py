@@ -1,0 +1,135 @@
+"""The server's part of a cell: one with all adapters, and with ``full`` one without LoRA."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loradrift.files import read_json, write_json
+from loradrift.serving.answers import Gaps, References
+from loradrift.serving.arms import Arm
+from loradrift.serving.loads import Loads, load_path
+from loradrift.serving.memory import tree_bytes
+from loradrift.serving.messages import Messages, Progress
+from loradrift.serving.plan import Plan, Prompt, ServerPlan
+from loradrift.serving.rounds import read_round
+from loradrift.serving.samples import Sample
+
+if TYPE_CHECKING:
+    from loradrift.generation.vllm_server import VllmServer
+
+LOG = "server.log"
+
+OPEN_ROUNDS = 3
+"""Most rounds of open loops, each of which lasts as long as twenty requests that are alone."""
+
+
+def server_arms(plan: Plan) -> list[Arm]:
+    """The arms of the server with all adapters, told apart by the model that is asked.
+
+    Without ``full`` these are the base model, one adapter, and the fewest side by side.
+    """
+    arms = [arm for arm in plan.arms if arm.kind in ("lora_enabled_base", "single", "multi")]
+    if not plan.full:
+        several = [arm for arm in arms if arm.kind == "multi"]
+        arms = [arm for arm in arms if arm.kind != "multi"] + several[:1]
+    return arms
+
+
+def merged_arm(plan: Plan) -> Arm | None:
+    """The arm of the second server, whose model is merged and which has no LoRA."""
+    return next((arm for arm in plan.arms if arm.kind == "merged" and plan.full), None)
+
+
+@dataclass(frozen=True)
+class ServerPart:
+    """What is measured on servers."""
+
+    folder: Path
+    plan: Plan
+    server: ServerPlan
+    prompts: Sequence[Prompt]
+    messages: Messages
+
+    def samples(self) -> list[Sample] | None:
+        """All answers; None where a load is not measured yet."""
+        plan = self.plan
+        paths = [
+            load_path(self.folder, "closed_loop", clients, round)
+            for round in range(plan.rounds)
+            for clients in self.server.concurrency
+        ]
+        if plan.full:
+            rates = self.folder / "server" / "rates.json"
+            if not rates.exists():
+                return None
+            found = {rate for own in read_json(rates).values() for rate, _ in own}
+            rounds = range(self.open_rounds)
+            paths += [
+                load_path(self.folder, "open_loop", rate, r) for r in rounds for rate in found
+            ]
+        tables = [read_round(path) for path in paths]
+        if any(table is None for table in tables):
+            return None
+        return [sample for table in tables for sample in table or ()]
+
+    @property
+    def open_rounds(self) -> int:
+        """Rounds of open loops."""
+        return min(self.plan.rounds, OPEN_ROUNDS)
+
+    def measure(self, references: References, gaps: Gaps) -> None:
+        """Start the servers, and measure the loads that are left.
+
+        Raises:
+            WrongAnswerError: If an answer is not that of the model that was asked.
+            UserError: If a server does not come up, or a request fails; quotes its log.
+        """
+        with ExitStack() as stack:
+            started = self._start(stack)
+            servers = {arm.name: started["server"] for arm in server_arms(self.plan)}
+            if (merged := merged_arm(self.plan)) is not None:
+                servers[merged.name] = started["merged_server"]
+            own = (self.plan, self.server, self.prompts, self.folder)
+            loads = Loads(*own, references, gaps, servers)
+            self._rounds("rounds of the server", self.plan.rounds, loads.closed_loops)
+            if self.plan.full:
+                self._rounds("rounds of request rates", self.open_rounds, loads.open_loops)
+            self._note(started)
+
+    def _rounds(self, noun: str, count: int, measure: Callable[[int], None]) -> None:
+        progress = Progress(self.messages, noun, count)
+        for round in range(count):
+            measure(round)
+            progress.reach(round + 1)
+
+    def _start(self, stack: ExitStack) -> "dict[str, VllmServer]":
+        """Start what the arms need: as ``events.json`` calls it -> a server that is up."""
+        from loradrift.generation.vllm_server import open_server
+
+        self.messages.send(say="starting the server")
+        start_s, log, port = self.server.start_timeout_s, self.folder / LOG, self.server.port
+        names = max((arm.adapters for arm in server_arms(self.plan)), key=len)
+        settings = self.plan.settings(Arm("server", "multi", names))
+        opened = open_server(settings, port=port, start_timeout_s=start_s, log=log)
+        started = {"server": stack.enter_context(opened)}
+        if (merged := merged_arm(self.plan)) is not None:
+            self.messages.send(say="starting the server of the merged model")
+            settings = self.plan.settings(merged, merged.adapters[0])
+            log = self.folder / f"merged_{LOG}"
+            opened = open_server(settings, start_timeout_s=start_s, log=log)
+            started["merged_server"] = stack.enter_context(opened)
+        return started
+
+    def _note(self, started: "Mapping[str, VllmServer]") -> None:
+        """Add to ``events.json`` what the servers took, and the seconds of a load at run time."""
+        server, path = started["server"], self.folder / "events.json"
+        for name in server.settings.adapters:
+            server.unload_adapter(name)
+            server.load_adapter(name, self.plan.adapter_folder(name))
+        events: dict[str, Any] = read_json(path) if path.exists() else {}
+        for name, each in started.items():
+            memory = {"memory_gb": tree_bytes(each.pid) / 1e9}
+            events[name] = {"start_s": each.start_s, "load_s": dict(each.load_s)} | memory
+        write_json(path, events)
