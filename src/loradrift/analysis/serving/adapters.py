@@ -11,13 +11,13 @@ from loradrift.analysis.serving.plans import Plan
 from loradrift.statistics import t_interval
 
 
-def adapter_table(samples: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def adapter_table(samples: pd.DataFrame, plan: Plan, phase: str) -> pd.DataFrame:
     """How many times as long an adapter's requests take as its merged model's, paired by round.
 
     Columns ``load``, ``arm``, ``adapter``, ``ratio``, ``low``, ``high`` (95 % t interval of log
-    ratios over rounds), ``rounds``, ``requests``; offline only.
+    ratios over rounds), ``rounds``, ``requests``; of one phase.
     """
-    own = samples[(samples["phase"] == "offline") & samples["asked"].notna()]
+    own = samples[(samples["phase"] == phase) & samples["asked"].notna()]
     keys = ["arm", "asked", "load", "round"]
     latency = np.log(own.groupby(keys)["latency_s"].mean())
     counts = own.groupby(keys[:-1]).size()
@@ -77,11 +77,13 @@ def cold_table(cold: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def start_table(events: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per engine: seconds to start it, and the mean to load one of its adapters."""
+    """One row per engine: seconds to start it, the mean to load an adapter, a server's memory."""
     rows = []
     for name, each in events.items():
         loads = [float(value) for value in (each.get("load_s") or {}).values()]
         load_s = sum(loads) / len(loads) if loads else None
         start_s = each.get("start_s")
-        rows.append({"arm": name, "start_s": start_s, "adapters": len(loads), "load_s": load_s})
-    return pd.DataFrame(rows, columns=["arm", "start_s", "adapters", "load_s"])
+        row = {"arm": name, "start_s": start_s, "adapters": len(loads), "load_s": load_s}
+        rows.append(row | {"memory_gb": each.get("memory_gb")})
+    table = pd.DataFrame(rows, columns=["arm", "start_s", "adapters", "load_s", "memory_gb"])
+    return table.astype(dict.fromkeys(["start_s", "load_s", "memory_gb"], float))

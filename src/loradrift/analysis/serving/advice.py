@@ -11,6 +11,7 @@ from loradrift.analysis.serving.plans import Arm, Plan
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import Cost, contrast_row, cost, cost_note, overhead_text
 from loradrift.analysis.serving.verdict import rounds_text
+from loradrift.config.benchmarks import RANKS
 from loradrift.report.blocks import interval_text
 
 
@@ -43,7 +44,7 @@ def _merge(measured: Measured) -> Advice | None:
     count, found = len(largest.adapters), cost(row)
     because = (
         f"{count} adapters in one engine take {overhead_text(row)} longer than merged models at "
-        f"batch {measured.load:g}{cost_note(found, row['rounds'])}"
+        f"{measured.at}{cost_note(found, row['rounds'])}"
     )
     by_time = {
         Cost.SHOWN: "merged if time decides",
@@ -123,7 +124,8 @@ def _rank(measured: Measured) -> Advice | None:
         f"declaring {declared.max_lora_rank} for rank {rank} takes {overhead_text(row)} longer, "
         f"and {memory}{note}"
     )
-    return Advice("max_lora_rank", f"{rank}, or the engine's next step: the adapters' own", because)
+    least = next((each for each in RANKS if each >= rank), rank)
+    return Advice("max_lora_rank", f"{least}: the adapters' own", because)
 
 
 def _same_adapters(plan: Plan, arm: Arm) -> Arm | None:

@@ -12,7 +12,7 @@ from loradrift.analysis.serving.overheads import contrasts
 from loradrift.analysis.serving.plans import Arm
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import contrast_row, ratio_text
-from loradrift.analysis.serving.verdict import MARGIN, rounds_text
+from loradrift.analysis.serving.verdict import MARGIN, model_text, rounds_text
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, few_ticks, finish_panels, from_zero, ratio_axis, save
 from loradrift.report.verdicts import apart
@@ -23,8 +23,9 @@ ROW = 0.42
 
 def setting(measured: Measured) -> str:
     """How captions say what a figure stands for."""
-    marks = f"; {measured.cell.marks}" if measured.cell.marks else ""
-    return f"{measured.cell.name}: {measured.cell.plan.setting()}{marks}."
+    cell = measured.cell
+    marks = f"; {cell.marks}" if cell.marks else ""
+    return f"Of {model_text(cell)}, {cell.plan.setting()}{marks}."
 
 
 def draw_overheads(measured: Measured, folder: Path) -> Figure | None:
@@ -44,7 +45,7 @@ def draw_overheads(measured: Measured, folder: Path) -> Figure | None:
             "H3: below 1.30", (MARGIN, 1), xycoords=("data", "axes fraction"), ha="center",
             va="bottom", fontsize=8, color=MARGIN_COLOR,
         )  # fmt: skip
-        axes.set_xlabel(f"time / time of merged models, batch {measured.load:g} (log scale)")
+        axes.set_xlabel(f"time / time of merged models, {measured.at} (log scale)")
         save(figure, folder, "overheads")
     said = ", ".join(f"{label} {_said(row)}" for label, _, row in known)
     return Figure(
@@ -52,7 +53,7 @@ def draw_overheads(measured: Measured, folder: Path) -> Figure | None:
         "How many times as long the same requests take as with merged models, paired by round: "
         "diamonds are geometric means with 95 % t intervals, dots are rounds. "
         f"{setting(measured)}",
-        f"Overheads over merged models at batch {measured.load:g}: {said}.",
+        f"Overheads over merged models at {measured.at}: {said}.",
     )
 
 
@@ -98,14 +99,14 @@ def draw_settings(measured: Measured, folder: Path) -> Figure | None:
         return None
     with canvas(1, height=0.9 + ROW * len(rows)) as (figure, [axes]):
         _forest(axes, rows, [0.95, 1.05])
-        axes.set_xlabel(f"ratio of times, batch {measured.load:g} (log scale)")
+        axes.set_xlabel(f"ratio of times, {measured.at} (log scale)")
         save(figure, folder, "settings")
     said = ", ".join(f"{label} {_said(row)}".replace("\n", " ") for label, _, row in rows)
     return Figure(
         "settings",
         "What one setting costs: the same requests with it and without it, paired by round; "
         f"diamonds with 95 % t intervals, dots are rounds. {setting(measured)}",
-        f"What single settings cost at batch {measured.load:g}: {said}.",
+        f"What single settings cost at {measured.at}: {said}.",
     )
 
 

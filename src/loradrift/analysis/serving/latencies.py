@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.serving.plans import BASE, Plan
+from loradrift.analysis.serving.plans import BASE, PHASES, Plan
 from loradrift.statistics import t_interval
 from loradrift.statistics.values import Array
 
@@ -26,13 +26,12 @@ TIMES = ("ttft", "tpot", "itl", "latency")
 CALL = ["phase", "load", "arm", "round"]
 """What names a call: requests that were handed over together."""
 
-PHASES = ("offline", "closed_loop", "open_loop")
 ALL = "all"
 """What stands for an adapter where all requests are counted together."""
 
 
 def call_table(samples: pd.DataFrame) -> pd.DataFrame:
-    """One row per call: its wall time, what it answered, and its place in its round's order."""
+    """One row per call: its wall time, what it answered, and offline its place in its round."""
     calls = samples.groupby(CALL, sort=False).agg(
         call_s=("call_s", "first"),
         requests=("tokens", "size"),
@@ -42,7 +41,9 @@ def call_table(samples: pd.DataFrame) -> pd.DataFrame:
         mean_ttft_s=("ttft_s", "mean"),
         place=("place", "min"),
     )
-    calls["order"] = calls.groupby(["phase", "round"], sort=False)["place"].rank().astype(int)
+    order = calls.groupby(["phase", "round"], sort=False)["place"].rank().astype(int)
+    # a server's loads have a file each, which does not say in what order they were
+    calls["order"] = order.where(calls.index.get_level_values("phase") == "offline", 0)
     return calls.drop(columns="place").reset_index()
 
 

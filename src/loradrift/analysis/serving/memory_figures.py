@@ -21,7 +21,9 @@ def draw_memory(measured: Measured, folder: Path) -> Figure | None:
     column = "memory_gb" if even is None else even.column
     memory = measured.memory.set_index("arm")[column].dropna()
     bands = measured.bands
-    own = bands[(bands["phase"] == "offline") & (bands["load"] == measured.load)].set_index("arm")
+    own = bands[
+        (bands["phase"] == measured.cell.phase) & (bands["load"] == measured.load)
+    ].set_index("arm")
     names = [name for name in own.index if name in memory and name not in plan.merged]
     if not names:
         return None
@@ -34,7 +36,7 @@ def draw_memory(measured: Measured, folder: Path) -> Figure | None:
                 memory[name], row["tokens_per_s"], yerr=ends if np.isfinite(ends).all() else None,
                 capsize=2, label=plan.label(name), **arm_style(arm, plan) | {"ls": "none", "ms": 7},
             )  # fmt: skip
-        axes[0].set(xlabel=f"{MEMORY[column]} (GB)", ylabel=f"tokens/s at batch {measured.load:g}")
+        axes[0].set(xlabel=f"{MEMORY[column]} (GB)", ylabel=f"tokens/s at {measured.at}")
         axes[0].margins(x=0.15)
         from_zero(axes[0])
         few_ticks(axes[0].xaxis)

@@ -131,19 +131,21 @@ def overhead_table(calls: pd.DataFrame, plan: Plan, seed: int) -> pd.DataFrame:
     """Every contrast at every load where the calls' times can be compared.
 
     An open loop's call ends when its last request came: its time says nothing about the engine.
-    A round counts where it has every arm of both sides.
+    A side is its arms that were measured at all in that phase; a round counts where it has every
+    one of them.
     """
     rows = []
     closed = calls[calls["phase"] != "open_loop"]
     for (phase, load), own in closed.groupby(["phase", "load"], sort=False):
         times = own.pivot(index="round", columns="arm", values="call_s")
         for arm, arms, against, references in contrasts(plan):
-            complete = times.reindex(columns=[*arms, *references]).dropna()
-            if complete.empty:
+            sides = [[name for name in side if name in times] for side in (arms, references)]
+            complete = times[sides[0] + sides[1]].dropna()
+            if complete.empty or not all(sides):
                 continue
             # draws of its own, whatever else is compared
             rng = np.random.default_rng([seed, *f"{phase} {load:g} {arm} {against}".encode()])
-            found = overhead(complete[[*arms]], complete[[*references]], rng)
+            found = overhead(complete[sides[0]], complete[sides[1]], rng)
             rows.append(
                 {"phase": phase, "load": load, "arm": arm, "against": against}
                 | dict(zip(FIGURES, found, strict=False))

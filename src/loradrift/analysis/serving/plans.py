@@ -12,6 +12,9 @@ BASE = "base"
 
 ENGINES = {"vllm": "vLLM", "vllm_server": "vLLM's server", "hf": "transformers and PEFT"}
 DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
+PHASES = ("offline", "closed_loop", "open_loop")
+"""How requests are asked: in batches, so many at a time, or so many a second."""
+
 MIXES = {
     "round_robin": "adapters in turn",
     "uniform": "adapters drawn with equal chances",
@@ -106,6 +109,12 @@ class Plan:
         return f"{trained} and adapters with random factors" if any(drawn) else trained
 
 
+KINDS = (
+    "baseline", "lora_enabled_base", "merged", "single", "multi", "declared_rank", "few_slots",
+    "engines",
+)  # fmt: skip
+"""The kinds of arms, in the order in which reports show them."""
+
 MERGED = Arm(name="merged", kind="merged")
 """All merged arms together."""
 
@@ -121,8 +130,8 @@ def read_plan(saved: Mapping[str, Any]) -> Plan:
     try:
         parts = {
             "adapters": [_made(Adapter, each) for each in saved["adapters"]],
-            "arms": [_made(Arm, each | {"adapters": tuple(each["adapters"])})
-                     for each in saved["arms"]],
+            "arms": sorted((_made(Arm, each | {"adapters": tuple(each["adapters"])})
+                            for each in saved["arms"]), key=_place),
         }  # fmt: skip
         plan: Plan = _made(Plan, {**saved, **parts})
         if lost := [key for key in ("name", "label") if key not in plan.model]:
@@ -132,6 +141,11 @@ def read_plan(saved: Mapping[str, Any]) -> Plan:
     except TypeError as error:
         raise ValueError(f"it is no plan: {error}") from None
     return plan
+
+
+def _place(arm: Arm) -> int:
+    """Where an arm stands in reports: by its kind, and as planned within it."""
+    return KINDS.index(arm.kind) if arm.kind in KINDS else len(KINDS)
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from loradrift.analysis.serving.plans import Plan, read_plan
+from loradrift.analysis.serving.plans import PHASES, Plan, read_plan
 from loradrift.config import UserError
 from loradrift.files import read_json
 from loradrift.runs import RunRecord, Status, read_record
@@ -49,9 +49,14 @@ class ServingCell:
     """What could not be read, a line each."""
 
     @property
+    def phase(self) -> str:
+        """What reports look at first: offline batches, or else a server's closed loop."""
+        return next(name for name in PHASES if (self.samples["phase"] == name).any())
+
+    @property
     def rounds(self) -> int:
-        """The offline rounds that were read."""
-        return int(self.samples.loc[self.samples["phase"] == "offline", "round"].nunique())
+        """The rounds of that phase which were read."""
+        return int(self.samples.loc[self.samples["phase"] == self.phase, "round"].nunique())
 
     @property
     def finished(self) -> bool:

@@ -18,7 +18,7 @@ def arms_table(measured: Measured) -> Table:
     """All arms at the load that reports look at."""
     return Table(
         arm_table(measured),
-        f"All arms at batch {measured.load:g} (means; p95: 95th percentile of latency; TTFT: time "
+        f"All arms at {measured.at} (means; p95: 95th percentile of latency; TTFT: time "
         "to first token; TPOT: time per other token). Overheads are paired by round, with 95 % t "
         "intervals. Memory is that of a process of its own, shared pages counted once.",
     )
@@ -77,17 +77,17 @@ def adapter_blocks(measured: Measured) -> list[Block]:
             }
         )
         blocks.append(
-            Table(frame, f"Each adapter's mean latency at batch {measured.load:g} against that of "
+            Table(frame, f"Each adapter's mean latency at {measured.at} against that of "
                   "its own merged model, paired by round, with 95 % t intervals.")
         )  # fmt: skip
     several = [arm.name for arm in plan.of_kind("multi", "few_slots")]
     rows = measured.latencies
-    rows = rows[(rows["phase"] == "offline") & (rows["load"] == measured.load)
+    rows = rows[(rows["phase"] == measured.cell.phase) & (rows["load"] == measured.load)
                 & (rows["adapter"] != ALL) & rows["arm"].isin([*several, "merged"])]  # fmt: skip
     if len(rows):
         frame = _percentiles(measured, rows).drop(columns=["load", "goodput"])
         blocks.append(
-            Table(frame, f"Latencies of each adapter at batch {measured.load:g}: mean / p50 / p95 "
+            Table(frame, f"Latencies of each adapter at {measured.at}: mean / p50 / p95 "
                   "/ p99. Tokens per second are its own, of calls that it shares.")
         )  # fmt: skip
     return blocks
@@ -96,9 +96,9 @@ def adapter_blocks(measured: Measured) -> list[Block]:
 def setting_blocks(measured: Measured) -> list[Block]:
     """Loading, first requests, start-up."""
     plan, blocks = measured.cell.plan, list[Block]()
-    cold, starts = measured.cold, measured.starts
+    cold = measured.cold
     if len(cold):
-        places = {FILES: "in its files", SLOT: "in the host's memory, without a slot"}
+        places = {FILES: "in its files", SLOT: "in memory, without a slot"}
         frame = pd.DataFrame(
             {
                 "cold adapter": [places[name] for name in cold["place"]],
@@ -117,14 +117,29 @@ def setting_blocks(measured: Measured) -> list[Block]:
         )
         caption = "Wait for the first token, loading included, of first and of later requests."
         blocks.append(Table(frame, caption))
-    if len(starts):
-        named = {arm.name: plan.label(arm.name) for arm in plan.arms}
-        frame = starts.assign(arm=[named.get(name, name) for name in starts["arm"]])
-        frame["load_s"] *= 1000
-        frame = frame.rename(columns={"arm": "engine", "start_s": "start (s)",
-                                      "load_s": "load of one (ms)"})  # fmt: skip
-        blocks.append(Table(frame, "Start of each engine, and loading one of its adapters."))
-    return blocks
+    return [*blocks, *_starts(measured)]
+
+
+def _starts(measured: Measured) -> list[Block]:
+    """Start-up and loading times."""
+    plan, starts = measured.cell.plan, measured.starts
+    if starts.empty:
+        return []
+    names = {arm.name: plan.label(arm.name) for arm in plan.arms}
+    frame = pd.DataFrame(
+        {
+            "engine": [names.get(name, name.replace("_", " ")) for name in starts["arm"]],
+            "start (s)": starts["start_s"],
+            "adapters": starts["adapters"],
+            "load of one (ms)": 1000 * starts["load_s"],
+            "memory (GB)": starts["memory_gb"],
+        }
+    ).dropna(axis="columns", how="all")
+    caption = (
+        "Start of each engine, and loading one of its adapters. Of engines that share a process "
+        "the first one loads the libraries."
+    )
+    return [Table(frame, caption)]
 
 
 def classification_blocks(measured: Measured) -> list[Block]:

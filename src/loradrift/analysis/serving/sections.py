@@ -31,7 +31,7 @@ def facts(measured: Measured) -> Facts:
     known = [f"{name} {versions[name]}" for name in ("vllm", "torch", "transformers", "peft")
              if versions.get(name)]  # fmt: skip
     commit = str(cell.record.git.get("commit") or "")[:10]
-    threads = f"{plan.threads} threads" if plan.threads else ""
+    threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}" if plan.threads else ""
     rows = [
         ("Model", model_text(cell)),
         ("Adapters", ", ".join(f"{each.label}, rank {each.rank}" for each in plan.adapters)),
@@ -41,7 +41,7 @@ def facts(measured: Measured) -> Facts:
         ("Rounds", cell.marks or f"{cell.rounds}, arms in random order in each"),
         ("Answers", answers_text(answers) + "."),
         ("Not told apart", apart_text(plan)),
-        ("Left out", plan.tiny_note),
+        ("Left out", plan.tiny_note.removeprefix("left out here: ")),
         ("Made with", ", ".join(filter(None, [*known, commit and f"commit {commit}"]))),
         ("Made", ", ".join(filter(None, [str(cell.record.ended or "")[:10], cell.record.device]))),
     ]  # fmt: skip

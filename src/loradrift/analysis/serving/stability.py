@@ -23,17 +23,24 @@ FAR, LEAST_FAR = 5.0, 0.10
 """A call is far off if its rest is beyond so many robust deviations, and 10 % at least."""
 
 
+OUTLIERS = ["load", "arm", "round", "order", "ratio"]
+MANY = 0.05
+"""If more than this share of the calls is far off, something else was running."""
+
+
 class Stability(NamedTuple):
     """What was found, as sentences, and the calls that are far off."""
 
     lines: Sequence[str]
     outliers: pd.DataFrame
-    """Columns ``load``, ``arm``, ``round``, ``order`` and ``ratio``: to what was expected."""
+    """Columns :data:`OUTLIERS`; ``ratio`` is that to what was expected."""
 
 
 def check_rounds(calls: pd.DataFrame, verdict: H3) -> Stability:
     """Look at the offline rounds of a cell."""
     own = calls[calls["phase"] == "offline"]
+    if own.empty:
+        return Stability([], pd.DataFrame(columns=OUTLIERS))
     rests = add_rests(own)
     outliers = far_off(rests)
     lines = [first_round(rests), order_effect(own), _said_of(outliers, len(own)),
@@ -59,14 +66,15 @@ def first_round(rests: pd.DataFrame) -> str:
     if len(levels_R) < 4:
         return ""
     difference, half = unlike_others(levels_R)
-    said = f"the first round took {100 * np.expm1(difference):+.1f} % against the others' mean"
-    if abs(difference) > half:
-        return (
-            f"{_capital(said)}, more than these let expect (up to {100 * np.expm1(half):.1f} %): "
-            "the machine or the engine was still warming up. It slowed all arms, and cancels in "
-            "overheads as far as it did so alike."
-        )
-    return f"{_capital(said)}, within what these let expect (up to {100 * np.expm1(half):.1f} %)."
+    said = f"The first round took {100 * np.expm1(difference):+.1f} % against the others' mean"
+    expected = f"these let expect (up to {100 * np.expm1(half):.1f} %)"
+    if abs(difference) <= half:
+        return f"{said}, within what {expected}."
+    why = "was still warming up" if difference > 0 else "was in another state"
+    return (
+        f"{said}, more than {expected}, as if the machine or an engine {why}. As far as it did so "
+        "to all arms alike, it cancels in overheads."
+    )
 
 
 def unlike_others(values_R: Array) -> tuple[float, float]:
@@ -128,7 +136,7 @@ def far_off(rests: pd.DataFrame) -> pd.DataFrame:
     deviation = 1.4826 * off.median()  # of a normal distribution
     chosen = rests[off > max(FAR * deviation, np.log1p(LEAST_FAR))]
     table: pd.DataFrame = chosen.assign(ratio=np.exp(chosen["rest"]))
-    return table.filter(["load", "arm", "round", "order", "ratio"]).reset_index(drop=True)
+    return table.filter(OUTLIERS).reset_index(drop=True)
 
 
 def _said_of(outliers: pd.DataFrame, count: int) -> str:
@@ -137,10 +145,12 @@ def _said_of(outliers: pd.DataFrame, count: int) -> str:
             f"None of {count:,} calls is far from what its arm, batch and round let expect "
             f"({FAR:g} robust deviations, and {100 * LEAST_FAR:g} %, at least)."
         )
+    many = len(outliers) > MANY * count
     worst = outliers["ratio"].iloc[int(np.log(outliers["ratio"]).abs().argmax())]
     return (
         f"{len(outliers)} of {count:,} calls are far from what their arm, batch and round let "
         f"expect (the furthest took {worst:.2f} times as long). They are in all figures."
+        + (" With so many, something else was running on this machine." if many else "")
     )
 
 
@@ -161,7 +171,3 @@ def without_a_round(verdict: H3) -> list[str]:
     return [
         f"{said}; it would be {', '.join(changed)}." if changed else f"{said}: the same verdict."
     ]
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

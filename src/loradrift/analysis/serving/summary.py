@@ -15,7 +15,7 @@ def print_cell(measured: Measured) -> None:
     """Print a cell's table, its notes, its advice and the verdict."""
     cell = measured.cell
     marks = f" [{cell.marks}]" if cell.marks else ""
-    title = f"{cell.name}: batch {measured.load:g}, {cell.plan.setting()}{marks}"
+    title = f"{cell.name}: {measured.at}, {cell.plan.setting()}{marks}"
     table = arm_table(measured)
     print_table(table.drop(columns=["requests/s", "over base"]), title)
     for line in (*measured.problems, *measured.stability.lines, *untold(measured)):
@@ -28,11 +28,11 @@ def print_cell(measured: Measured) -> None:
     print(f"verdict: {h3_sentence(cell, measured.verdict)}")
 
 
-def arm_table(measured: Measured, phase: str = "offline") -> pd.DataFrame:
+def arm_table(measured: Measured) -> pd.DataFrame:
     """One row per arm at the load that reports look at; merged models together."""
-    plan, load = measured.cell.plan, measured.load
-    rows = measured.latencies
-    rows = rows[(rows["phase"] == phase) & (rows["load"] == load) & (rows["adapter"] == ALL)]
+    plan, rows = measured.cell.plan, measured.latencies
+    rows = rows[rows["phase"] == measured.cell.phase]
+    rows = rows[(rows["load"] == measured.load) & (rows["adapter"] == ALL)]
     memory = dict(zip(measured.memory["arm"], measured.memory["memory_gb"], strict=True))
     shown = []
     for row in rows[~rows["arm"].isin(plan.merged)].to_dict("records"):

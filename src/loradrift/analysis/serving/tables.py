@@ -14,7 +14,7 @@ from loradrift.analysis.serving.memory import BreakEven, break_even, memory_tabl
 from loradrift.analysis.serving.overheads import overhead_table
 from loradrift.analysis.serving.reading import ServingCell, read_cells
 from loradrift.analysis.serving.stability import Stability, check_rounds
-from loradrift.analysis.serving.verdict import H3, h3
+from loradrift.analysis.serving.verdict import BATCH, H3, h3
 
 
 class Measured(NamedTuple):
@@ -51,9 +51,16 @@ class Measured(NamedTuple):
 
     @property
     def load(self) -> float:
-        """The batch size that reports look at: H3's, or else the largest one."""
-        loads = sorted(self.calls.loc[self.calls["phase"] == "offline", "load"].unique())
-        return 8.0 if 8.0 in loads or not loads else float(loads[-1])
+        """The load that reports look at: H3's batch size, or else the largest one."""
+        loads = self.calls.loc[self.calls["phase"] == self.cell.phase, "load"].unique()
+        return float(BATCH) if BATCH in loads else float(max(loads))
+
+    @property
+    def at(self) -> str:
+        """``batch 8``, ``8 requests in flight``."""
+        words = {"closed_loop": "requests in flight", "open_loop": "requests/s"}
+        named = words.get(self.cell.phase)
+        return f"{self.load:g} {named}" if named else f"batch {self.load:g}"
 
 
 class Serving(NamedTuple):
@@ -88,7 +95,7 @@ def measure(cell: ServingCell, seed: int) -> Measured:
         latencies=in_order(latency_table(cell.samples, calls, plan), plan),
         bands=in_order(band_table(calls, plan), plan),
         overheads=overheads,
-        adapters=adapter_table(cell.samples, plan),
+        adapters=adapter_table(cell.samples, plan, cell.phase),
         cold=cold_table(cell.cold, plan),
         memory=memory,
         starts=start_table(cell.events),

@@ -11,14 +11,11 @@ from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.verdict import rounds_text
 
 
-def contrast_row(
-    measured: Measured, arm: str, against: str, load: float | None = None
-) -> Mapping[str, Any] | None:
-    """The offline overhead of an arm; at the load that reports look at, if none is given."""
+def contrast_row(measured: Measured, arm: str, against: str) -> Mapping[str, Any] | None:
+    """The overhead of an arm at the load that reports look at; None where none is known."""
     table = measured.overheads
-    chosen = measured.load if load is None else load
     own = table[
-        (table["phase"] == "offline") & (table["load"] == chosen)
+        (table["phase"] == measured.cell.phase) & (table["load"] == measured.load)
         & (table["arm"] == arm) & (table["against"] == against)
     ]  # fmt: skip
     rows: list[Mapping[str, Any]] = own.to_dict("records")  # type: ignore[assignment]

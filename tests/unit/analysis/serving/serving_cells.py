@@ -29,6 +29,12 @@ ARMS = (
     arm("multi_4_adapters_2_slots", "few_slots", *ADAPTERS, max_loras=2, max_lora_rank=8),
 )
 
+FEW = {"batch_sizes": (1, 8), "concurrency": (4,), "rates": (4.0,), "requests": 4, "max_tokens": 4}
+"""A cell that is written in a moment."""
+
+UNSERVED = tuple(f"merged_{name}" for name in ADAPTERS[1:])
+"""A second server has one merged model."""
+
 SLOWER = {
     "baseline": 1.0, "lora_enabled_base": 1.08, "merged": 1.0, "single": 1.6, "multi": 1.85,
     "declared_rank": 2.1, "few_slots": 2.3,
@@ -54,6 +60,7 @@ class Simulated:
     concurrency: tuple = (1, 4, 8)
     rates: tuple = (2.0, 4.0, 8.0, 16.0)
     requests: int = 16
+    served_kinds: tuple = ("multi",)
     max_tokens: int = 16
     arms: tuple = ARMS
     slower: dict = field(default_factory=lambda: dict(SLOWER))
@@ -128,11 +135,11 @@ class Simulated:
         """One load of the server with several adapters; beyond 6 requests a second they wait."""
         rows = []
         for each in self.arms:
-            if each["kind"] != "multi":
+            if each["kind"] not in self.served_kinds or each["name"] in UNSERVED:
                 continue
             noise = np.exp(self.shared_noise * self.rng.normal())
             busy = load if phase == "closed_loop" else 1 + max(0, load - 6) ** 1.5
-            seconds = self.call_s("multi", busy) * noise
+            seconds = self.call_s(each["kind"], busy) * noise
             whole = seconds * self.requests / load if phase == "closed_loop" else None
             part = self.call((phase, load, number), each, seconds, self.requests)
             for row in part:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from serving_cells import ADAPTERS, ARMS, Simulated, arm
+from serving_cells import ADAPTERS, ARMS, FEW, Simulated, arm
 
 from loradrift.analysis.serving.advice import advise, untold
 from loradrift.analysis.serving.memory import break_even, memory_table
@@ -16,9 +16,7 @@ ENGINES = arm("n_merged_engines", "engines", *ADAPTERS)
 
 
 def cell(**changes):
-    few = {"batch_sizes": (1, 8), "concurrency": (4,), "rates": (4.0,), "requests": 4,
-           "max_tokens": 4}  # fmt: skip
-    return Simulated(**{**few, **changes})
+    return Simulated(**{**FEW, **changes})
 
 
 def even_of(merged, side_by_side, engines=None, key="memory_gb"):
@@ -81,7 +79,7 @@ def test_costs_that_are_there_are_avoided(tmp_path):
         "merge or not": "side by side from 2 adapters on if memory decides, merged if time decides",
         "max_loras": "4: a slot for every adapter",
         "max_cpu_loras": "4 or more: all that are asked for",
-        "max_lora_rank": "8, or the engine's next step: the adapters' own",
+        "max_lora_rank": "8: the adapters' own",
     }
     said = {each.setting: each.because for each in advise(found)}
     assert "4 adapters in one engine take +8" in said["merge or not"]

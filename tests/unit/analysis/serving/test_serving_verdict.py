@@ -1,23 +1,18 @@
-"""From a cell's files to results and verdict: what is right, unfinished, wrong or damaged."""
+"""From a cell's files to its verdict: what is right, unfinished, wrong or damaged."""
 
 import json
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from serving_cells import ARMS, Simulated
+from serving_cells import ARMS, FEW, Simulated
 
-from loradrift.analysis.registry import make_config, run_analysis
-from loradrift.analysis.serving.drawers import CELLS, SERVING
 from loradrift.analysis.serving.latencies import described
 from loradrift.analysis.serving.reading import read_cell, read_cells
 from loradrift.analysis.serving.tables import measure
 from loradrift.analysis.serving.verdict import h3_sentence
 from loradrift.config import UserError
 from loradrift.runs.record import Status
-
-FEW = {"batch_sizes": (1, 8), "concurrency": (4,), "rates": (4.0,), "requests": 4, "max_tokens": 4}
 
 
 def simulated(**changes):
@@ -33,100 +28,6 @@ def change_samples(folder, change):
     path = folder / "rounds" / "round=000.parquet"
     table = pd.read_parquet(path)
     change(table).to_parquet(path, index=False)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """A simulated cell through the analysis: its JSON, samples, and what was printed."""
-    folder = tmp_path_factory.mktemp("serving")
-    simulated().write(folder / "runs")
-    simulated(variant="serving.mix=zipf", seed=1, rounds=2, planned=5,
-              status=Status.INTERRUPTED).write(folder / "runs")  # fmt: skip
-    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(folder / "results")))
-    return folder / "results" / "deployment"
-
-
-def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
-    found = json.loads((results / "deployment_benchmark.json").read_text())
-    samples = pd.read_parquet(results / "samples.parquet")
-    for arm in (each["name"] for each in ARMS):
-        assert found[arm]["memory_gb"] > 0.5
-        for batch in (1, 8):
-            own = samples[
-                (samples["cell"] == "vllm/tiny") & (samples["phase"] == "offline")
-                & (samples["arm"] == arm) & (samples["load"] == batch)
-            ]  # fmt: skip
-            figures = found[arm][f"batch_{batch}"]
-            assert figures["mean_latency"] == pytest.approx(own["latency_s"].mean())
-            assert figures["p95_latency"] == pytest.approx(np.percentile(own["latency_s"], 95))
-            calls = own.groupby("round")["call_s"].first()
-            assert figures["throughput"] == pytest.approx(own["tokens"].sum() / calls.sum())
-    assert found["units"]["mean_latency"] == "s" and found["units"]["throughput"] == "tokens/s"
-    h3 = found["overhead_analysis"]["H3"]
-    assert h3["verdict"] == "refuted" and h3["rounds"] == 5
-    over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
-    assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
-
-
-def test_page_has_the_answer_first_and_every_figure(results):
-    page = (results / "report.html").read_text()
-    answer = page.index('class="answer"')
-    assert "H3 (at most 30 % overhead) refuted." in page[answer : page.index("</p>", answer)]
-    assert answer < page.index("<figure>")
-    drawn = {path.stem for path in (results / "figures").glob("*.svg")}
-    assert drawn == set(SERVING) | set(CELLS)
-    assert page.count("<figure>") == len(drawn)
-    assert (results / "report.pdf").stat().st_size > 10_000
-    for told in (
-        "What to set",
-        "max_lora_rank",
-        "2 of 5 rounds, interrupted",
-        "wrong adapter rate",
-    ):
-        assert told in page
-
-
-def test_every_figure_and_caption_says_which_kernels(results):
-    page = (results / "report.html").read_text()
-    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
-    assert sum("CPU reference kernels" in each for each in captions) == len(SERVING)
-
-
-def test_figures_are_drawn_alike_from_equal_files(results, tmp_path):
-    """A second report of the same cells is the same, byte for byte."""
-    before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
-    folder = results.parents[1]
-    found = (results / "deployment_benchmark.json").read_bytes()
-    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(tmp_path),
-                             figures=["overheads"]))  # fmt: skip
-    again = tmp_path / "deployment"
-    assert {path.name: path.read_bytes() for path in again.glob("*.csv")} == before
-    assert (again / "deployment_benchmark.json").read_bytes() == found
-    assert [path.name for path in (again / "figures").glob("*.svg")] == ["overheads.svg"]
-    ours, theirs = ((each / "figures/overheads.svg").read_bytes() for each in (again, results))
-    assert ours == theirs
-
-
-def test_cell_chooses_what_the_report_is_about(results, tmp_path, capsys):
-    folder = results.parents[1]
-    places = {"runs": str(folder / "runs"), "results": str(tmp_path), "figures": ["overheads"]}
-    name = "vllm/tiny,serving.mix=zipf"
-    run_analysis(make_config("serving", keys={"cell": name}, **places))
-    found = json.loads((tmp_path / "deployment" / "deployment_benchmark.json").read_text())
-    assert found["benchmark"]["cell"] == name and list(found["cells"]) == ["vllm/tiny"]
-    printed = capsys.readouterr().out
-    assert "[2 of 5 rounds, interrupted]" in printed
-    assert "undecided: 2 rounds, and a verdict takes at least 5" in printed
-    with pytest.raises(UserError, match=r"cell must be one of vllm/tiny, vllm/tiny,.* got vllm/x"):
-        run_analysis(make_config("serving", keys={"cell": "vllm/x"}, **places))
-
-
-def test_other_cells_stand_below_the_first_one(results):
-    found = json.loads((results / "deployment_benchmark.json").read_text())
-    other = found["cells"]["vllm/tiny,serving.mix=zipf"]
-    assert other["benchmark"]["status"] == "interrupted" and other["benchmark"]["rounds"] == 2
-    assert other["overhead_analysis"]["H3"]["verdict"] == "undecided"
-    assert other["multi_2_adapters"]["batch_8"]["throughput"] > 0
 
 
 @pytest.mark.parametrize(

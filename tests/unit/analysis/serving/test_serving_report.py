@@ -1,0 +1,159 @@
+"""What a report of serving holds: JSON, tables, page and figures, of simulated cells."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from serving_cells import ARMS, FEW, Simulated
+
+from loradrift.analysis.registry import make_config, run_analysis
+from loradrift.analysis.serving.drawers import CELLS, SERVING
+from loradrift.analysis.serving.reading import read_cell
+from loradrift.config import UserError
+from loradrift.runs.record import Status
+
+
+def simulated(**changes):
+    return Simulated(**{**FEW, **changes})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Bitmaps of few dots, which are drawn sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loradrift.report.style.DPI", 40)
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A simulated cell through the analysis: its JSON, samples, and what was printed."""
+    folder = tmp_path_factory.mktemp("serving")
+    simulated().write(folder / "runs")
+    simulated(variant="serving.mix=zipf", seed=1, rounds=2, planned=5,
+              status=Status.INTERRUPTED).write(folder / "runs")  # fmt: skip
+    analyze(folder)
+    return folder / "results" / "deployment"
+
+
+def analyze(folder, **values):
+    places = {"runs": str(folder / "runs"), "results": str(folder / "results")}
+    run_analysis(make_config("serving", **places, **values))
+
+
+def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
+    found = json.loads((results / "deployment_benchmark.json").read_text())
+    samples = pd.read_parquet(results / "samples.parquet")
+    for arm in (each["name"] for each in ARMS):
+        assert found[arm]["memory_gb"] > 0.5
+        for batch in (1, 8):
+            own = samples[
+                (samples["cell"] == "vllm/tiny") & (samples["phase"] == "offline")
+                & (samples["arm"] == arm) & (samples["load"] == batch)
+            ]  # fmt: skip
+            figures = found[arm][f"batch_{batch}"]
+            assert figures["mean_latency"] == pytest.approx(own["latency_s"].mean())
+            assert figures["p95_latency"] == pytest.approx(np.percentile(own["latency_s"], 95))
+            calls = own.groupby("round")["call_s"].first()
+            assert figures["throughput"] == pytest.approx(own["tokens"].sum() / calls.sum())
+    assert found["units"]["mean_latency"] == "s" and found["units"]["throughput"] == "tokens/s"
+    h3 = found["overhead_analysis"]["H3"]
+    assert h3["verdict"] == "refuted" and h3["rounds"] == 5
+    over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
+    assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
+
+
+def test_page_has_the_answer_first_and_every_figure(results):
+    page = (results / "report.html").read_text()
+    answer = page.index('class="answer"')
+    assert "H3 (at most 30 % overhead) refuted." in page[answer : page.index("</p>", answer)]
+    assert answer < page.index("<figure>")
+    drawn = {path.stem for path in (results / "figures").glob("*.svg")}
+    assert drawn == set(SERVING) | set(CELLS)
+    assert page.count("<figure>") == len(drawn)
+    assert (results / "report.pdf").stat().st_size > 10_000
+    for told in (
+        "What to set",
+        "max_lora_rank",
+        "2 of 5 rounds, interrupted",
+        "wrong adapter rate",
+    ):
+        assert told in page
+
+
+def test_every_figure_and_caption_says_which_kernels(results):
+    page = (results / "report.html").read_text()
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert sum("CPU reference kernels" in each for each in captions) == len(SERVING)
+
+
+def test_figures_are_drawn_alike_from_equal_files(results, tmp_path):
+    """A second report of the same cells is the same, byte for byte."""
+    before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
+    folder = results.parents[1]
+    found = (results / "deployment_benchmark.json").read_bytes()
+    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(tmp_path),
+                             figures=["overheads"]))  # fmt: skip
+    again = tmp_path / "deployment"
+    assert {path.name: path.read_bytes() for path in again.glob("*.csv")} == before
+    assert (again / "deployment_benchmark.json").read_bytes() == found
+    assert [path.name for path in (again / "figures").glob("*.svg")] == ["overheads.svg"]
+    ours, theirs = ((each / "figures/overheads.svg").read_bytes() for each in (again, results))
+    assert ours == theirs
+
+
+def test_cell_chooses_what_the_report_is_about(results, tmp_path, capsys):
+    folder = results.parents[1]
+    places = {"runs": str(folder / "runs"), "results": str(tmp_path), "figures": ["overheads"]}
+    name = "vllm/tiny,serving.mix=zipf"
+    run_analysis(make_config("serving", keys={"cell": name}, **places))
+    found = json.loads((tmp_path / "deployment" / "deployment_benchmark.json").read_text())
+    assert found["benchmark"]["cell"] == name and list(found["cells"]) == ["vllm/tiny"]
+    printed = capsys.readouterr().out
+    assert "[2 of 5 rounds, interrupted]" in printed
+    assert "undecided: 2 rounds, and a verdict takes at least 5" in printed
+    with pytest.raises(UserError, match=r"cell must be one of vllm/tiny, vllm/tiny,.* got vllm/x"):
+        run_analysis(make_config("serving", keys={"cell": "vllm/x"}, **places))
+
+
+def test_other_cells_stand_below_the_first_one(results):
+    found = json.loads((results / "deployment_benchmark.json").read_text())
+    other = found["cells"]["vllm/tiny,serving.mix=zipf"]
+    assert other["benchmark"]["status"] == "interrupted" and other["benchmark"]["rounds"] == 2
+    assert other["overhead_analysis"]["H3"]["verdict"] == "undecided"
+    assert other["multi_2_adapters"]["batch_8"]["throughput"] > 0
+
+
+def only_server(tmp_path, **changes):
+    """A cell of engine=vllm_server: loads of a server, no offline rounds, one merged model."""
+    cell = simulated(engine="vllm_server", concurrency=(1, 8), served_kinds=SERVED, **changes)
+    folder = cell.write(tmp_path / "runs")
+    for path in (folder / "rounds").iterdir():
+        path.unlink()
+    (folder / "cold.parquet").unlink()
+    return folder
+
+
+SERVED = ("lora_enabled_base", "single", "multi", "merged")
+
+
+def test_a_server_alone_is_reported_by_its_closed_loop(tmp_path, capsys):
+    only_server(tmp_path)
+    analyze(tmp_path, figures=["server"])
+    found = json.loads((tmp_path / "results/deployment/deployment_benchmark.json").read_text())
+    assert found["overhead_analysis"]["H3"]["verdict"] == "no data"
+    assert found["multi_2_adapters"]["concurrency_8"]["throughput"] > 0
+    assert found["multi_2_adapters"]["rate_4"]["goodput"] > 0
+    over = found["overhead_analysis"]["multi_2_adapters"]["concurrency_8"]["over_merged"]
+    assert over["rounds"] == 5 and over["overhead_percent"] == pytest.approx(85, abs=8)
+    assert "rate_4" not in found["overhead_analysis"]["multi_2_adapters"], "its time is no cost"
+    printed = capsys.readouterr().out
+    assert "vllm_server/tiny: 8 requests in flight, vLLM's server, CPU" in printed
+    assert "no verdict: no round has both multi_2_adapters and the merged models" in printed
+
+
+def test_unfinished_rounds_of_a_server_are_marked(tmp_path):
+    cell = read_cell(only_server(tmp_path, rounds=2, planned=5, status=Status.FAILED))
+    assert cell.marks == "2 of 5 rounds, failed"
