@@ -43,6 +43,7 @@ class VllmAdapters:
         self._vocabulary = text_config(settings.model).get("vocab_size")
         self._folders: dict[str, Path] = {}
         self._stamps: dict[str, object] = {}
+        self._held = 0  # adapters in vLLM, which may keep those that were unloaded
         self._every_slot_used = False
 
     def judged(self, files: AdapterFiles) -> AdapterFiles:
@@ -120,7 +121,8 @@ class VllmAdapters:
     def _know(self, name: str, folder: Path, stamp: object) -> None:
         """An adapter is loaded, of files as they were."""
         self._folders[name], self._stamps[name] = folder, stamp
-        self._every_slot_used |= len(self._folders) >= vllm_rules.lora_slots(self.settings)
+        self._held += 1
+        self._every_slot_used |= self._held >= vllm_rules.lora_slots(self.settings)
 
     def _load(self, name: str, folder: Path) -> None:
         """Have vLLM load an adapter."""

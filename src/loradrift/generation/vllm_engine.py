@@ -69,6 +69,7 @@ class VllmInProcess(VllmAdapters):
 
     def _unload(self, name: str) -> None:
         self._llm.llm_engine.remove_lora(self._adapters.pop(name).lora_int_id)
+        self._held -= 1
 
 
 Kind = TypeVar("Kind", bound=VllmInProcess)

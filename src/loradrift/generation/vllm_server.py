@@ -184,6 +184,7 @@ class VllmServer(VllmAdapters):
         self._post("/v1/load_lora_adapter", body, f"adapter {name} ({folder})")
 
     def _unload(self, name: str) -> None:
+        # the server forgets the name; its engine keeps the adapter until others take the place
         self._post("/v1/unload_lora_adapter", {"lora_name": name}, f"adapter {name}")
 
     def _post(self, path: str, body: Mapping[str, Any], what: str) -> Any:
