@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from loradrift.generation.base import Engine
-from loradrift.serving.answers import MOST_GAP, Gaps, References, judge
+from loradrift.serving.answers import TOLERANCES, Gaps, References, judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.rounds import refuse_wrong
@@ -45,7 +45,7 @@ class ColdStarts:
             if few_slots is not None:
                 for name in few_slots.adapters:
                     self._ask_twice(round, few_slots, name, 0.0)
-        judged = judge(self.samples, references, gaps, MOST_GAP[self.plan.dtype])
+        judged = judge(self.samples, references, gaps, TOLERANCES[self.plan.dtype])
         refuse_wrong(judged, self.plan)
         return self.rows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.files import read_json, write_json
-from loradrift.serving.answers import MOST_GAP, Gaps, References, judge
+from loradrift.serving.answers import TOLERANCES, Gaps, References, judge
 from loradrift.serving.plan import Plan, Prompt, ServerPlan, make_requests
 from loradrift.serving.rounds import keep, read_round
 from loradrift.serving.samples import Sample
@@ -120,7 +120,7 @@ class Loads:
         return Call(name, round, numbers, requests, self.plan.sampling, merged)
 
     def _keep(self, path: Path, samples: Sequence[Sample]) -> None:
-        judged = judge(samples, self.references, self.gaps, MOST_GAP[self.plan.dtype])
+        judged = judge(samples, self.references, self.gaps, TOLERANCES[self.plan.dtype])
         keep(path, judged, self.plan)
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from loradrift.config import UserError
 from loradrift.generation.base import Engine
-from loradrift.serving.answers import MOST_GAP, Gaps
+from loradrift.serving.answers import TOLERANCES, Gaps
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.samples import ReferenceAnswer
 
@@ -19,10 +19,10 @@ def make_references(
     """Each model's answer to each prompt.
 
     Raises:
-        UserError: If one is not what transformers gives: a token that is further below the best
-            than :data:`~loradrift.serving.answers.MOST_GAP`.
+        UserError: If one is not what transformers gives, within
+            :data:`~loradrift.serving.answers.TOLERANCES`.
     """
-    most, size = MOST_GAP[plan.dtype], max(plan.batch_sizes)
+    tolerance, size = TOLERANCES[plan.dtype], max(plan.batch_sizes)
     rows: list[ReferenceAnswer] = []
     for model in (None, *(each.name for each in plan.adapters)):
         answers: list[tuple[int, tuple[int, ...]]] = []
@@ -33,13 +33,13 @@ def make_references(
                 completions = engine.generate(requests, plan.sampling)
                 answers += zip(numbers, (each.token_ids for each in completions), strict=True)
         for (prompt, tokens), own in zip(answers, gaps(model, answers), strict=True):
-            largest = max(own, default=0.0)
-            if not largest <= most:
+            if not tolerance.allows(own):
                 raise UserError(
                     f"engine={plan.engine} answers prompt {prompt} with the "
                     f"{f'merged model of {model}' if model else 'base model'} otherwise than "
-                    f"transformers: a token is {largest:.3g} nats below the best one, which may be "
-                    f"at most {most:g} in {plan.dtype}"
+                    f"transformers: a token is {max(own):.3g} nats below the best, all together "
+                    f"{sum(own):.3g}, which is too much for {plan.dtype}"
                 )
+            largest = max(own, default=0.0)
             rows.append(ReferenceAnswer(model, prompt, list(tokens), largest))
     return rows

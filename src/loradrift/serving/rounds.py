@@ -10,7 +10,7 @@ from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.generation.base import Completion, Engine
 from loradrift.progress import Tenths
-from loradrift.serving.answers import MOST_GAP, Gaps, References, complaint, judge
+from loradrift.serving.answers import TOLERANCES, Gaps, References, complaint, judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.samples import Sample, read_rows, write_rows
@@ -63,7 +63,7 @@ class Offline:
             done += 1
             if progress is not None:
                 progress.reach(done)
-        return judge(samples, self.references, self.gaps, MOST_GAP[self.plan.dtype])
+        return judge(samples, self.references, self.gaps, TOLERANCES[self.plan.dtype])
 
     def _shares(self, arm: Arm, asked: Sequence[str | None]) -> list[tuple[Engine, Sequence[int]]]:
         """The engines of an arm, and the places of the requests that each answers."""

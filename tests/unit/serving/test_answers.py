@@ -1,9 +1,11 @@
 """Answers: equal, as good, or another model's."""
 
+import math
+
 import pytest
 from simulated import ADAPTERS, make_plan, make_prompts, open_offline, true_answer
 
-from loradrift.serving.answers import References, complaint, judge
+from loradrift.serving.answers import TOLERANCES, References, complaint, judge
 from loradrift.serving.samples import ReferenceAnswer, Sample, answers_of
 
 
@@ -14,6 +16,7 @@ def sample(asked, tokens, *, served="same", prompt=0) -> Sample:
     return Sample(*place, 0.0, 0.1, 0.2, len(tokens), times, list(tokens), 0.3)
 
 
+FP32 = TOLERANCES["float32"]
 REFERENCES = References(
     {None: {0: (1, 2, 3)}, "sst2": {0: (1, 2, 4)}, "mrpc": {0: (9, 9, 9)}, "rte": {0: (1, 2, 4)}}
 )
@@ -26,8 +29,8 @@ def known_gaps(table):
     ]
 
 
-def judged(one: Sample, table=None, most_gap=1e-3) -> Sample:
-    [result] = judge([one], REFERENCES, known_gaps(table or {}), most_gap)
+def judged(one: Sample, table=None, tolerance=FP32) -> Sample:
+    [result] = judge([one], REFERENCES, known_gaps(table or {}), tolerance)
     return result
 
 
@@ -35,9 +38,9 @@ def test_an_equal_answer_is_right_and_costs_no_forward_pass():
     def never(model, answers):
         raise AssertionError("nothing to look at")
 
-    [right] = judge([sample("sst2", (1, 2, 4))], REFERENCES, never, 1e-3)
+    [right] = judge([sample("sst2", (1, 2, 4))], REFERENCES, never, FP32)
     assert (right.answer, right.equal_tokens, right.gap) == ("equal", 1.0, 0.0)
-    [short] = judge([sample("sst2", (1, 2))], REFERENCES, never, 1e-3)
+    [short] = judge([sample("sst2", (1, 2))], REFERENCES, never, FP32)
     assert short.answer == "equal"
 
 
@@ -51,6 +54,17 @@ def test_a_difference_counts_where_the_two_tokens_are_not_as_likely(gap, answer)
 def test_what_follows_a_tie_has_to_be_the_model_s_own_too():
     result = judged(sample("sst2", (1, 7, 8)), {("sst2", (1, 7, 8)): [0.0, 1e-4, 2.0]})
     assert result.answer == "differs"
+
+
+def test_bfloat16_bounds_the_whole_answer():
+    bf16, long = TOLERANCES["bfloat16"], [0.02] * 99
+    assert bf16.allows([1.5, 0.0, 0.4]) and not bf16.allows([1.5, 0.0, 0.6])
+    assert bf16.allows(long) and not bf16.allows(long * 2)
+    assert bf16.allows([0.0156] * 1280) and not bf16.allows([0.0157] * 1280)
+    assert not bf16.allows([math.nan]) and not FP32.allows([0.0, math.nan])
+    assert FP32.allows([1e-3] * 1000) and not FP32.allows([0.0, 1.1e-3])
+    result = judged(sample("sst2", (1, 7, 8)), {("sst2", (1, 7, 8)): [0.0, 1.9, 0.0]}, bf16)
+    assert (result.answer, result.gap) == ("tie", 1.9)
 
 
 def test_a_wrong_answer_says_whose_it_is():

@@ -16,6 +16,7 @@ from simulated import (
 )
 
 from loradrift.config import UserError
+from loradrift.serving.answers import TOLERANCES, judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.references import make_references
 from loradrift.serving.rounds import (
@@ -108,9 +109,7 @@ def test_base_rows_that_get_the_last_slot_s_adapter_are_caught():
     offline.engines["mixed"] = BaseRowFault(plan.settings(arm), merged=None, overhead=1.0)
     asked = ("sst2", None, "mrpc", None)
     samples = offline.call(arm._replace(adapters=asked), 4, 0)
-    from loradrift.serving.answers import judge
-
-    judged = judge(samples, offline.references, offline.gaps, 1e-3)
+    judged = judge(samples, offline.references, offline.gaps, TOLERANCES["float32"])
     assert Counter(s.answer for s in judged) == {"equal": 2, "differs": 2}
     assert {s.answered_by for s in judged if s.asked is None} == {"mrpc"}
     with pytest.raises(WrongAnswerError, match="the base model was asked and mrpc answers so"):
