@@ -96,7 +96,7 @@ def test_rows_of_a_file_become_references():
 
 def test_the_complaint_is_one_line_that_names_everything():
     results = judge(
-        [sample("sst2", (9, 9, 9)), sample(None, (1, 2, 3))], REFERENCES, known_gaps({}), 1e-3
+        [sample("sst2", (9, 9, 9)), sample(None, (1, 2, 3))], REFERENCES, known_gaps({}), FP32
     )
     line = complaint(results, {"sst2": "14 checks hold"})
     assert line == (
