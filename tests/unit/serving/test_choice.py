@@ -1,0 +1,111 @@
+"""Which adapters are served: of which runs, in which order, by which names."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import loradrift.tasks  # noqa: F401  registers them, in their order
+from loradrift.config import DataConfig, TrainerConfig, UserError
+from loradrift.config.models import ModelConfig
+from loradrift.serving.choice import choose_sources
+from loradrift.serving.config import ServingBenchmarkConfig, ServingConfig
+
+MODEL = {"name": "local", "path": "m", "weights": "pretrained", "attention": "sdpa"}
+
+
+def write_run(runs: Path, place: str, **changed) -> Path:
+    """A finished run's record, as far as the choice reads it."""
+    study, task, method, seed = place.split("/")
+    folder = runs / study / task / method / f"seed={seed}"
+    (folder / "model").mkdir(parents=True)
+    record = {
+        "schema_version": 3,
+        "coordinates": {
+            "study": study, "task": task, "method": method, "variant": "", "seed": int(seed),
+        },
+        "config": {"model": MODEL, "trainer": {"rounding": 0}},
+        "status": "success",
+        "fingerprints": {"base_model": "abc"},
+        "certificate": {"passed": True},
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record | changed))
+    return folder
+
+
+def choose(runs: Path, **serving) -> list[tuple[str, str]]:
+    """Names, and the runs' places."""
+    config = ServingBenchmarkConfig(
+        model=ModelConfig(name="local", path="elsewhere"),
+        data=DataConfig(name="embedded"),
+        trainer=TrainerConfig(name="cpu"),
+        runs=str(runs),
+        serving=ServingConfig(**serving),
+    )
+    return [
+        (each.name, each.folder.relative_to(runs).as_posix()) for each in choose_sources(config)
+    ]
+
+
+def test_the_first_of_each_task_comes_before_further_seeds(tmp_path):
+    for place in (
+        "a/rte/lora/3",
+        "a/sst2/lora/10",
+        "a/sst2/lora/2",
+        "b/mrpc/lora/1",
+        "a/rte/lora/4",
+    ):
+        write_run(tmp_path, place)
+    assert choose(tmp_path, adapters=[8]) == [
+        ("sst2", "a/sst2/lora/seed=2"),
+        ("mrpc", "b/mrpc/lora/seed=1"),
+        ("rte", "a/rte/lora/seed=3"),
+        ("sst2-seed=10", "a/sst2/lora/seed=10"),
+        ("rte-seed=4", "a/rte/lora/seed=4"),
+    ]
+    assert [name for name, _ in choose(tmp_path, adapters=[1, 2])] == ["sst2", "mrpc"]
+    assert [name for name, _ in choose(tmp_path, study="b")] == ["mrpc"]
+
+
+def test_what_is_no_result_of_the_method_is_left_out(tmp_path):
+    write_run(tmp_path, "a/sst2/lora/1")
+    write_run(tmp_path, "a/mrpc/lora,method.rank=16/1")
+    write_run(tmp_path, "a/rte/full_finetune/1")
+    write_run(tmp_path, "a.search/rte/lora/1", phase="search")
+    write_run(tmp_path, "a/rte/lora/2", status="failed")
+    write_run(tmp_path, "a/rte/lora/3", phase="rounding")
+    write_run(tmp_path, "a/rte/lora/4", certificate={"passed": False})
+    write_run(tmp_path, "serving/vllm/lora/1", kind="serving")
+    assert choose(tmp_path) == [("sst2", "a/sst2/lora/seed=1")]
+    assert choose(tmp_path, method="lora,method.rank=16") == [
+        ("mrpc", "a/mrpc/lora,method.rank=16/seed=1")
+    ]
+
+
+def test_folders_are_taken_as_typed_and_get_names_of_their_own(tmp_path):
+    run = write_run(tmp_path, "a/sst2/lora/1")
+    (other := tmp_path / "sst2").mkdir()
+    folders = [str(other), str(run), str(run / "model")]
+    assert [name for name, _ in choose(tmp_path, folders=folders)] == [
+        "sst2", "sst2-seed=1", "sst2-seed=1-2",
+    ]  # fmt: skip
+
+
+def test_runs_of_one_model_are_chosen_where_there_are_several(tmp_path):
+    write_run(tmp_path, "a/sst2/lora/1", config={"model": MODEL | {"name": "smollm2"}})
+    with pytest.raises(UserError, match=r"model=local is not the base model .* model=smollm2"):
+        choose(tmp_path)
+    write_run(tmp_path, "a/mrpc/lora/1")
+    assert [name for name, _ in choose(tmp_path)] == ["mrpc"]
+    write_run(tmp_path, "a/rte/lora/1", fingerprints={"base_model": "def"})
+    with pytest.raises(UserError, match=r"different base models, local .a/mrpc, digest abc. and"):
+        choose(tmp_path)
+
+
+def test_nothing_there_says_which_commands_make_some(tmp_path):
+    with pytest.raises(UserError, match=r"python train.py .* -m` .*serving.source=drawn"):
+        choose(tmp_path)
+    write_run(tmp_path, "a/sst2/lora/1", certificate=None)
+    with pytest.raises(UserError, match="no run of lora below .* has a certificate"):
+        choose(tmp_path)
+    assert choose(tmp_path, source="drawn") == []
