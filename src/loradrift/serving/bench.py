@@ -140,6 +140,8 @@ def failure(cell: Cell, plan: Plan, kind: str, line: str) -> UserError:
         line += f"; what it printed is in {cell.folder / LOG}"
     if kept := rounds_kept(cell.folder):
         line += f"; what was measured is kept: {kept} of {plan.rounds} rounds"
+    if kind == "memory":
+        line += "; fewer serving.adapters or a smaller serving.kv_cache_mb take less"
     if kind in ("killed", "memory"):
         line += "; the same command goes on"
     return OutOfMemory(line) if kind == "memory" else UserError(line)

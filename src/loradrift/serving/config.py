@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from loradrift.config.benchmarks import BenchmarkConfig
+from loradrift.config.benchmarks import RANKS, BenchmarkConfig
 from loradrift.config.errors import UserError, check, check_option, check_positive
 from loradrift.config.values import path_field
 
@@ -107,6 +107,9 @@ class ServingConfig:
         check_option(self, f"{key}.dtype", "float32", "bfloat16")
         sizes = ("rank", "max_tokens", "prompt_length", "kv_cache_mb", "declared_rank", "slots")
         check_positive(self, key, *sizes)
+        for name in ("rank", "declared_rank"):
+            rank = getattr(self, name)
+            check((rank or 0) <= RANKS[-1], f"{key}.{name}", f"at most {RANKS[-1]}", rank)
         check(self.rounds >= 1, f"{key}.rounds", "at least 1 (5 for intervals)", self.rounds)
         for name in ("adapters", "batch_sizes"):
             values = getattr(self, name)

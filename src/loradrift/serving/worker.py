@@ -25,7 +25,8 @@ def main(folder: Path) -> int:
             traceback.print_exc()
         full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         kind = "memory" if full else "user" if isinstance(error, UserError) else "fault"
-        messages.send(failed=one_line(error), kind=kind)
+        line = f"out of memory: {error}".split("\n")[0] if full else one_line(error)
+        messages.send(failed=line, kind=kind)
         return 1
     messages.send(done=True)
     return 0
