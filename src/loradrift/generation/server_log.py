@@ -4,11 +4,18 @@ import re
 from pathlib import Path
 
 from loradrift.config import UserError
-from loradrift.generation.errors import LONGEST, is_out_of_memory
+from loradrift.config.errors import EXCERPT
+from loradrift.generation.errors import is_out_of_memory
 from loradrift.generation.supervisor import Supervised
 
 LAST_LINES = 6
 """Lines of a log that an error quotes."""
+
+WIDEST = 2 * EXCERPT
+"""Most characters of each."""
+
+IDLE = (" ", "Traceback ", "[shutdown] ")
+"""How lines begin that only say where an error passed, or that a server is ending."""
 
 
 def ended(process: Supervised) -> str:
@@ -38,13 +45,12 @@ def last_lines(log: str) -> str:
     last = lines[-LAST_LINES:]
     if first is not None and first not in last:
         last = [first, "…", *last[1:]]
-    text = " | ".join(last)
-    return text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}…"
+    return " | ".join(line if len(line) <= WIDEST else f"{line[:WIDEST]}…" for line in last)
 
 
 def _bare(line: str) -> str:
-    """A line of vLLM's log without process, level, time and place; "" within a traceback."""
+    """A line of vLLM's log without process, level, time and place; "" if it tells nothing."""
     line = re.sub(r"\x1b\[[0-9;]*m", "", line)
     line = re.sub(r"^\(\w+ pid=\d+\) ", "", line)
     line = re.sub(r"^[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[[^]]*\] ", "", line)
-    return "" if line.startswith((" ", "Traceback ")) else " ".join(line.split())
+    return "" if line.startswith(IDLE) or "resource_tracker" in line else " ".join(line.split())
