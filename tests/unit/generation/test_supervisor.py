@@ -135,6 +135,24 @@ with supervised({tree(mark)!r}, log=Path({str(tmp_path / "log")!r})):
     wait_for(lambda: not marked(mark))
 
 
+def test_a_program_that_dies_takes_supervisors_below_supervisors_with_it(tmp_path, mark):
+    def program(command: list[str]) -> str:
+        return f"""
+import time
+from pathlib import Path
+from loradrift.generation.supervisor import supervised
+with supervised({command!r}, log=Path({str(tmp_path / "log")!r})):
+    time.sleep(600)
+"""
+
+    worker = [sys.executable, "-c", program(tree(mark))]
+    parent = subprocess.Popen([sys.executable, "-c", program(worker)])
+    wait_for(lambda: started(mark))
+    parent.kill()
+    parent.wait(20)
+    wait_for(lambda: not marked(mark))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_supervisor_that_is_asked_to_stop_ends_all(mark, number):
     command = [sys.executable, "-m", "loradrift.generation.supervisor", *tree(mark)]
