@@ -221,6 +221,9 @@ def test_a_server_that_lacks_memory(opened):
         opened(dies="RuntimeError: can't allocate memory: 7 bytes"),
     ):
         pass
+    with pytest.raises(UserError) as caught, opened(dies="ValueError: something else"):
+        pass
+    assert "7 bytes" not in str(caught.value)  # the log has both, and the second quotes its own
 
 
 def test_a_port_that_is_in_use_is_seen_before_the_start(opened, tmp_path):

@@ -1,7 +1,6 @@
 """What a server's log says of its failure, in one line."""
 
 import re
-from pathlib import Path
 
 from loradrift.config import UserError
 from loradrift.config.errors import EXCERPT
@@ -26,9 +25,9 @@ def ended(process: Supervised) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
-def failure(what: str, log: Path) -> UserError | MemoryError:
-    """An error of one line: what failed, and how the log ends."""
-    last = last_lines(log.read_text(errors="replace"))
+def failure(what: str, process: Supervised) -> UserError | MemoryError:
+    """An error of one line: what failed, and how the process's log ends."""
+    last = last_lines(process.printed())
     kind = MemoryError if is_out_of_memory(RuntimeError(last)) else UserError
     return kind(f"{what}; its log ends: {last}" if last else f"{what}; its log is empty")
 

@@ -78,7 +78,7 @@ class ServerProcess:
             if self.healthy():
                 return UserError(what)
             time.sleep(LOOK_EVERY_S)
-        return failure(f"{what}; {ended(self.process)}", self.process.log)
+        return failure(f"{what}; {ended(self.process)}", self.process)
 
 
 @contextmanager
@@ -150,8 +150,8 @@ def _wait_until_up(server: ServerProcess, timeout_s: float) -> None:
     while not server.healthy():
         if server.process.poll() is not None:
             what = f"the server did not come up: {ended(server.process)}"
-            raise failure(what, server.process.log)
+            raise failure(what, server.process)
         if time.monotonic() > deadline:
             rule = f"within {timeout_s:g} s (serving.server.start_timeout_s)"
-            raise failure(f"the server did not come up {rule}", server.process.log)
+            raise failure(f"the server did not come up {rule}", server.process)
         time.sleep(LOOK_EVERY_S)

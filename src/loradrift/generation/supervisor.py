@@ -138,12 +138,13 @@ class Supervised:
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str] | None, log: Path) -> None:
         self.log = log
-        """File with all that the command prints."""
+        """File that all it prints is appended to."""
 
         self.returncode: int | None = None
         """The command's exit code once all its processes have ended; negative for a signal."""
 
         with log.open("ab") as file:
+            self._log_began = file.tell()
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", __file__, *command],
                 stdin=subprocess.PIPE,
@@ -156,6 +157,12 @@ class Supervised:
         self._alive, self._told = self._supervisor.stdin, self._supervisor.stdout
         self.pid = int(self._told.readline() or -1)
         """The command's process id, which is its group's and its session's."""
+
+    def printed(self) -> str:
+        """What it has printed."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_began)
+            return file.read().decode(errors="replace")
 
     def poll(self) -> int | None:
         """The exit code, or None while any of its processes is there."""
@@ -208,7 +215,7 @@ def supervised(
     try:
         if process.pid < 0:
             process.wait()
-            raise ChildProcessError(log.read_text(errors="replace").strip().rpartition("\n")[2])
+            raise ChildProcessError(process.printed().strip().rpartition("\n")[2])
         yield process
     finally:
         process.stop()

@@ -67,9 +67,11 @@ def is_supervisor(pid: int) -> bool:
 def test_a_command_runs_and_its_exit_code_and_words_are_known(tmp_path):
     script = "import os, sys; print('words', os.environ['WORD']); sys.exit(7)"
     command = [sys.executable, "-c", script]
+    (tmp_path / "log").write_text("before\n")
     with supervised(command, env={"WORD": "given"}, log=tmp_path / "log") as process:
         assert process.wait(20) == process.returncode == process.poll() == 7
-    assert (tmp_path / "log").read_text() == "words given\n"
+    assert process.printed() == "words given\n"
+    assert (tmp_path / "log").read_text() == "before\nwords given\n"
 
 
 def test_the_end_of_the_block_ends_all_processes(tmp_path, mark):
