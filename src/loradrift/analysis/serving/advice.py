@@ -41,16 +41,25 @@ def _merge(measured: Measured) -> Advice | None:
     row = None if largest is None else contrast_row(measured, largest.name, "merged")
     if largest is None or row is None:
         return None
-    count, found = len(largest.adapters), cost(row)
+    count = len(largest.adapters)
     because = (
         f"{count} adapters in one engine take {overhead_text(row)} longer than merged models at "
-        f"{measured.at}{cost_note(found, row['rounds'])}"
+        f"{measured.at}{cost_note(cost(row), row['rounds'])}"
     )
+    for arm in plan.of_kind("engines"):
+        beside = contrast_row(measured, largest.name, arm.name)
+        if beside is not None:  # what would be done instead of serving side by side
+            row = beside
+            because += (
+                f", and {overhead_text(row)} than {plan.label(arm.name)} that share the requests "
+                f"and answer in turn{cost_note(cost(row), row['rounds'])}"
+            )
     by_time = {
         Cost.SHOWN: "merged if time decides",
+        Cost.SAVES: "side by side if time decides",
         Cost.SMALL: "side by side costs little time",
         Cost.UNDECIDED: "by time undecided",
-    }[found]
+    }[cost(row)]
     if even is None:
         return Advice("merge or not", by_time, f"{because}; memory was not measured")
     times = "" if even.measured else f" ({count} times one)"
@@ -62,7 +71,10 @@ def _merge(measured: Measured) -> Advice | None:
     by_memory = "merged if memory decides"
     if least is not None:
         by_memory = f"side by side from {least} adapters on if memory decides"
-    return Advice("merge or not", f"{by_memory}, {by_time}", because)
+    value = f"{by_memory}, {by_time}"
+    if least is not None and cost(row) is Cost.SAVES:
+        value = f"side by side from {least} adapters on, for memory and for time"
+    return Advice("merge or not", value, because)
 
 
 def _slots(measured: Measured) -> Advice | None:
@@ -80,7 +92,7 @@ def _slots(measured: Measured) -> Advice | None:
         f"{count} adapters in {slots} slots take {overhead_text(row)} longer than in {count}, and "
         f"{_more_memory(measured, few.name, full.name)}{cost_note(found, row['rounds'])}"
     )
-    if found is Cost.SMALL:
+    if found in (Cost.SMALL, Cost.SAVES):
         return Advice("max_loras", f"{slots} or more", because)
     return Advice("max_loras", f"{count}: a slot for every adapter", because)
 
@@ -165,8 +177,13 @@ def untold(measured: Measured) -> list[str]:
         )
     if not plan.of_kind("engines"):
         said.append(
-            "Merged engines side by side were not measured: they share the cores, so that several "
-            "at once are slower than one (serving.full=true measures them)."
+            "Merged engines beside each other were not measured (serving.full=true measures "
+            "them): the merged models here answer one batch each, alone on the machine."
+        )
+    else:
+        said.append(
+            "The merged engines answer in turn, in one process: each on a machine of its own is "
+            "as fast as a merged model here."
         )
     if not (measured.calls["phase"] == "open_loop").any():
         said.append("No request rates were measured, so nothing is said about a server's limit.")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.serving.looks import MARGIN_COLOR, arm_style
-from loradrift.analysis.serving.overheads import contrasts
+from loradrift.analysis.serving.overheads import LEAST_ROUNDS, contrasts
 from loradrift.analysis.serving.plans import Arm
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import contrast_row, ratio_text
@@ -142,14 +142,15 @@ def draw_batches(measured: Measured, folder: Path) -> Figure | None:
 
 
 def draw_band(axes: Any, bands: pd.DataFrame, arm: Arm, measured: Measured, column: str) -> None:
-    """One arm's line with its band, from a column of the bands."""
+    """One arm's line with its band, from a column of the bands; of few rounds there is none."""
     own = bands[bands["arm"] == arm.name].sort_values("load")
     if own.empty:
         return
     plan = measured.cell.plan
     style = arm_style(arm, plan)
-    ends = (own[f"{column}_{end}"] for end in ("low", "high"))
-    axes.fill_between(own["load"], *ends, color=style["color"], alpha=0.15, lw=0)
+    if own["rounds"].min() >= LEAST_ROUNDS:
+        ends = (own[f"{column}_{end}"] for end in ("low", "high"))
+        axes.fill_between(own["load"], *ends, color=style["color"], alpha=0.15, lw=0)
     axes.plot(own["load"], own[column], label=plan.label(arm.name), **style)
 
 

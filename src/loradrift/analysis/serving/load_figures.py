@@ -35,9 +35,10 @@ def draw_server(measured: Measured, folder: Path) -> Figure | None:
                         draw_band(right, own, plan.arm(name), measured, "tokens_per_s")
                     else:
                         _goodput(right, measured, name)
-            left.axhline(target, color=MARGIN_COLOR, lw=0.9, ls="--")
             left.set(xlabel=LOADS[phase], ylabel="p95 latency (s)")
             right.set(xlabel=LOADS[phase], ylabel=RIGHT[phase])
+            if target < 1.5 * left.get_ylim()[1]:
+                left.axhline(target, color=MARGIN_COLOR, lw=0.9, ls="--")
             for each in (left, right):
                 _loads_axis(each, sorted(own["load"].unique()))
                 from_zero(each)
@@ -51,9 +52,10 @@ def draw_server(measured: Measured, folder: Path) -> Figure | None:
         save(figure, folder, "server")
     return Figure(
         "server",
-        "A server under load: the 95th percentile of latency (mean over rounds with 95 % t "
-        f"intervals; dashed: the target of {target:g} s) and throughput. Goodput is the requests "
-        "per second that meet the target; dotted: as many as were sent. "
+        "A server under load: the 95th percentile of latency (geometric mean over rounds; bands "
+        "are 95 % t intervals of 5 rounds or more; dashed, where in sight: the target of "
+        f"{target:g} s) and throughput. Goodput is the requests per second that meet the target; "
+        "dotted: as many as were sent. "
         f"{setting(measured)}",
     )
 

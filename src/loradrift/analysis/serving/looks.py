@@ -33,5 +33,5 @@ def arm_style(arm: Arm, plan: Plan) -> dict[str, Any]:
     else:
         line = ":" if arm.kind == "baseline" else "-"
         look = COLORS.get(arm.kind, "#444444"), MARKERS.get(arm.kind, "o"), line
-    edges = {"ms": 5, "mec": "white", "mew": 0.3}
+    edges = {"ms": 8 if look[1] == "*" else 5, "mec": "white", "mew": 0.3}
     return dict(zip(("color", "marker", "ls"), look, strict=True)) | edges

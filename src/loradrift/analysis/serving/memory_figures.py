@@ -71,9 +71,9 @@ def _break_even(axes: Any, even: BreakEven, measured: Measured) -> None:
     if least is not None and least <= most:
         axes.axvline(least, color=MARGIN_COLOR, lw=0.9, ls=":")
         axes.annotate(
-            f"from {least} adapters on\none engine takes less", (least, 0.97),
+            f"from {least} adapters on\none engine takes less", (least, 0.08),
             xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-            va="top", fontsize=8,
+            va="bottom", fontsize=8,
         )  # fmt: skip
     axes.set(xlabel="adapters", ylabel=f"{MEMORY[even.column]} (GB)")
     few_ticks(axes.xaxis, 6, whole=True)

@@ -119,9 +119,9 @@ def contrasts(plan: Plan) -> list[Contrast]:
 
 
 def _one_setting(arm: Arm, other: Arm) -> bool:
-    """Whether an arm serves the same adapters as the other one, and differs in one setting."""
+    """Whether an arm serves the same adapters as the other one, and differs in one thing."""
     kinds = arm.kind, other.kind
-    differs = kinds == ("single", "merged") or (
+    differs = kinds in (("single", "merged"), ("multi", "engines")) or (
         arm.kind in ("declared_rank", "few_slots") and other.kind in ("multi", "single")
     )
     return differs and arm.adapters == other.adapters

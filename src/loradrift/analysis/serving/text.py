@@ -26,7 +26,10 @@ class Cost(StrEnum):
     """What an interval says of a cost."""
 
     SHOWN = "shown"
-    """It is wholly above nothing."""
+    """It is wholly above 1, and not wholly below :data:`WORTH`."""
+
+    SAVES = "saves"
+    """It is wholly below the reciprocal of :data:`WORTH`."""
 
     SMALL = "small"
     """It is wholly below :data:`WORTH`."""
@@ -47,16 +50,16 @@ def cost(row: Mapping[str, Any]) -> Cost:
     """
     if row["rounds"] < LEAST_ROUNDS:
         return Cost.UNDECIDED
-    if row["low"] > 1:
-        return Cost.SHOWN
-    return Cost.SMALL if row["high"] < WORTH else Cost.UNDECIDED
+    if row["high"] < WORTH:
+        return Cost.SAVES if row["high"] < 1 / WORTH else Cost.SMALL
+    return Cost.SHOWN if row["low"] > 1 else Cost.UNDECIDED
 
 
 def cost_note(found: Cost, rounds: int) -> str:
     """What is said after a cost's figures; empty where they speak."""
     few = f": {rounds_text(rounds)}" if rounds < LEAST_ROUNDS else ""
     small = f"; so less than {100 * (WORTH - 1):.0f} %"
-    return {Cost.SHOWN: "", Cost.SMALL: small, Cost.UNDECIDED: f" (undecided{few})"}[found]
+    return {Cost.SMALL: small, Cost.UNDECIDED: f" (undecided{few})"}.get(found, "")
 
 
 def overhead_text(row: Mapping[str, Any] | None) -> str:

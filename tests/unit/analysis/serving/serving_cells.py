@@ -190,6 +190,8 @@ class Simulated:
 
     def memory(self):
         def gb(each):
+            if each["kind"] == "engines":
+                return 0.62 + 0.1 * (len(each["adapters"]) - 1)
             with_lora = each["kind"] not in ("baseline", "merged")
             declared = (each["max_loras"] or 0) * (each["max_lora_rank"] or 0) * 1e-4
             return 0.62 + (0.03 + declared if with_lora else 0.0)

@@ -110,8 +110,12 @@ def test_few_rounds_decide_nothing(tmp_path):
     ("low", "high", "rounds", "says"),
     [
         (1.001, 2.0, 5, "shown"),
+        (1.001, 1.10, 5, "shown"),
+        (1.001, 1.099, 5, "small"),
         (1.0, 1.05, 5, "small"),
         (0.5, 1.099, 5, "small"),
+        (0.5, 0.909, 5, "saves"),
+        (0.5, 0.91, 5, "small"),
         (0.99, 1.10, 5, "undecided"),
         (0.9, 1.2, 5, "undecided"),
         (1.5, 1.6, 4, "undecided"),
@@ -120,6 +124,23 @@ def test_few_rounds_decide_nothing(tmp_path):
 )
 def test_a_cost_is_read_from_its_interval(low, high, rounds, says):
     assert cost({"low": low, "high": high, "rounds": rounds}) == says
+
+
+@pytest.mark.parametrize(
+    ("engines", "says"),
+    [
+        (3.0, "side by side from 2 adapters on, for memory and for time"),
+        (1.2, "merged if time decides"),
+    ],
+)
+def test_merged_engines_are_what_would_be_done_instead(tmp_path, engines, says):
+    """One engine of four adapters takes 1.85 times a merged model; four merged ones, as given."""
+    slower = Simulated().slower | {"engines": engines}
+    found = measured(tmp_path, arms=(*ARMS, ENGINES), slower=slower)
+    assert values(found)["merge or not"].endswith(says)
+    [because] = [each.because for each in advise(found) if each.setting == "merge or not"]
+    assert "than 4 merged engines that share the requests and answer in turn" in because
+    assert "The merged engines answer in turn" in " ".join(untold(found))
 
 
 def test_wrong_answers_give_no_advice(tmp_path):
@@ -137,7 +158,7 @@ def test_what_the_data_cannot_tell(tmp_path):
     said = " ".join(untold(found))
     assert "These are times of CPU reference kernels" in said
     assert "the model's weights are 0.0037 GB" in said
-    assert "Merged engines side by side were not measured" in said
+    assert "Merged engines beside each other were not measured" in said
     plan = replace(found.cell.plan, accelerator="gpu", model={"parameters": 10**9})
     on_gpu = found._replace(cell=replace(found.cell, plan=plan))
     assert not any("GPU" in line or "weights" in line for line in untold(on_gpu))
