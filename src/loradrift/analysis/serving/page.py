@@ -44,7 +44,8 @@ def report(settings: AnalyzeServingConfig, serving: Serving) -> None:
     write_json(folder / "deployment_benchmark.json", deployment_json(serving))
     write_tables(folder, {name: all_cells(serving, name) for name in TABLES})
     _write_samples(folder / "samples.parquet", serving)
-    title = f"Serving adapters side by side: {serving.cells[0].cell.name}"
+    name = serving.cells[0].cell.name.replace(",", ", ")  # a line may end there
+    title = f"Serving adapters side by side: {name}"
     blocks = page_blocks(serving, figures)
     write_html(folder / "report.html", title, blocks, figures.folder)
     write_pdf(folder / "report.pdf", title, blocks, figures.folder)

@@ -7,7 +7,7 @@ from loradrift.analysis.serving.latencies import ALL
 from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import ratio_text
-from loradrift.report.blocks import Block, Paragraph, Table, interval_text
+from loradrift.report.blocks import Block, Paragraph, Table, cell_text, interval_text
 
 PHASES = {
     "offline": "batch", "closed_loop": "requests in flight", "open_loop": "requests/s sent",
@@ -29,12 +29,15 @@ def percentile_tables(measured: Measured) -> list[Block]:
     plan, blocks = measured.cell.plan, list[Block]()
     for phase, own in measured.latencies.groupby("phase", sort=False):
         shown = own[own["adapter"] == ALL]
+        merged = [name for name in plan.merged if name in set(shown["arm"])]
+        if len(merged) == 1:  # a row for all of them says the same
+            shown = shown[shown["arm"] != merged[0]]
         blocks.append(
             Table(
                 _percentiles(measured, shown).drop(columns="adapter"),
                 f"Latencies by {PHASES[str(phase)]}, over all requests of all rounds: mean / p50 / "
                 "p95 / p99 (linear interpolation). Goodput counts requests that end within "
-                f"{plan.latency_target_s:g} s.",
+                f"{plan.latency_target_s:g} s. Tokens that arrive together have an ITL of 0.",
             )
         )
     return blocks
@@ -44,14 +47,14 @@ def _percentiles(measured: Measured, rows: pd.DataFrame) -> pd.DataFrame:
     plan = measured.cell.plan
     shown = []
     for row in rows.to_dict("records"):
-        cells = {"load": f"{row['load']:g}", "arm": plan.label(row["arm"])}
+        cells = {"load": f"{row['load']:.3g}", "arm": plan.label(row["arm"])}
         cells["adapter"] = plan.adapter_label(row["adapter"])
         for name, title, scale in (
             ("latency", "latency (s)", 1), ("ttft", "TTFT (ms)", 1000),
             ("tpot", "TPOT (ms)", 1000), ("itl", "ITL (ms)", 1000),
         ):  # fmt: skip
             values = (scale * row[f"{name}_{what}_s"] for what in ("mean", "p50", "p95", "p99"))
-            cells[title] = " / ".join(f"{value:.3g}" for value in values)
+            cells[title] = " / ".join(map(cell_text, values))
         cells |= {"tokens/s": row["tokens_per_s"], "requests/s": row["requests_per_s"],
                   "goodput": row["goodput_per_s"], "requests": row["requests"]}  # fmt: skip
         shown.append(cells)
