@@ -96,6 +96,15 @@ def test_each_version_has_a_folder_of_its_own(model_folder, tmp_path):
     assert first.adapter != second.adapter and first.adapter.is_dir()
 
 
+def test_a_copy_elsewhere_has_an_export_of_its_own(model_folder, tmp_path):
+    """What an export says of its source stays true where that is moved or deleted."""
+    folder = write_adapter(tmp_path / "a" / "adapter", model_folder)
+    first = export_cached(folder, tmp_path)
+    second = export_cached(shutil.copytree(folder, tmp_path / "b" / "adapter"), tmp_path)
+    assert first.sha256 == second.sha256 and first.merged != second.merged
+    assert (first.source, second.source) == (folder, tmp_path / "b" / "adapter")
+
+
 def test_a_classifiers_adapter_is_a_language_models_too(model_folder, tmp_path):
     """Without its head it is the adapter of the base's language model."""
     config = CLASSIFIER | {"modules_to_save": ["score"]}
@@ -250,4 +259,12 @@ def test_an_adapter_of_no_language_model_is_refused(tmp_path):
     config = {"kind": AutoModel, "target_modules": ["query", "value"]}
     folder = write_adapter(tmp_path / "adapter", base, size=0.2, **config)
     with pytest.raises(UserError, match="must be an adapter of a causal language model, and is"):
+        export(folder, tmp_path / "out")
+
+
+def test_an_adapter_saved_from_the_inner_transformer_is_refused(model_folder, tmp_path):
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2, task_type="CAUSAL_LM")
+    inner = {key: key.replace("model.model.model.", "model.model.") for key in tensors_of(folder)}
+    rewrite(folder, lambda ts: {inner[key]: x for key, x in ts.items()})
+    with pytest.raises(UserError, match=r"the model has model.layers.0.*: the adapter belongs to"):
         export(folder, tmp_path / "out")
