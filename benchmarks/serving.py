@@ -10,6 +10,10 @@ the ratio of ours to theirs with a 95 % t interval of its logarithm over the pai
 that each reports, and of the CPU seconds spent meanwhile (the server's too), which other processes
 disturb less. What we do besides, rows and the judgement of every answer, is outside of these
 seconds, and has a line of its own.
+
+Where offline ours costs more, it is for the time of each token: vLLM then makes an output for every
+token instead of one for every answer. On one thread and with ``model=tiny`` that was 7.0 instead of
+2.5 µs a token, of 410; our own loop was 2.4, and that of vLLM's ``LLM.generate`` 2.3.
 """
 
 import argparse
