@@ -9,7 +9,7 @@ from loradrift.analysis.serving.latencies import ALL
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.plans import Arm, Plan
 from loradrift.analysis.serving.tables import Measured
-from loradrift.analysis.serving.text import Cost, contrast_row, cost, cost_note, overhead_text
+from loradrift.analysis.serving.text import Cost, contrast_row, cost, cost_note, times_text
 from loradrift.analysis.serving.verdict import rounds_text
 from loradrift.config.benchmarks import RANKS
 from loradrift.report.blocks import interval_text
@@ -43,7 +43,7 @@ def _merge(measured: Measured) -> Advice | None:
         return None
     count = len(largest.adapters)
     because = (
-        f"{count} adapters in one engine take {overhead_text(row)} longer than merged models at "
+        f"{count} adapters in one engine take {times_text(row)} as merged models at "
         f"{measured.at}{cost_note(cost(row), row['rounds'])}"
     )
     for arm in plan.of_kind("engines"):
@@ -51,7 +51,7 @@ def _merge(measured: Measured) -> Advice | None:
         if beside is not None:  # what would be done instead of serving side by side
             row = beside
             because += (
-                f", and {overhead_text(row)} than {plan.label(arm.name)} that share the requests "
+                f", and {times_text(row)} as {plan.label(arm.name)} that share the requests "
                 f"and answer in turn{cost_note(cost(row), row['rounds'])}"
             )
     by_time = {
@@ -89,7 +89,7 @@ def _slots(measured: Measured) -> Advice | None:
         return None
     count, slots, found = len(few.adapters), few.max_loras, cost(row)
     because = (
-        f"{count} adapters in {slots} slots take {overhead_text(row)} longer than in {count}, and "
+        f"{count} adapters in {slots} slots take {times_text(row)} as in {count}, and "
         f"{_more_memory(measured, few.name, full.name)}{cost_note(found, row['rounds'])}"
     )
     if found in (Cost.SMALL, Cost.SAVES):
@@ -133,7 +133,7 @@ def _rank(measured: Measured) -> Advice | None:
         cost_note(cost(row), row["rounds"]),
     )
     because = (
-        f"declaring {declared.max_lora_rank} for rank {rank} takes {overhead_text(row)} longer, "
+        f"declaring {declared.max_lora_rank} for rank {rank} takes {times_text(row)}, "
         f"and {memory}{note}"
     )
     least = next((each for each in RANKS if each >= rank), rank)

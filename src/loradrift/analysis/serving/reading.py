@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ class ServingCell:
     problems: tuple[str, ...] = ()
     """What could not be read, a line each."""
 
-    @property
+    @cached_property
     def phase(self) -> str:
         """What reports look at first: offline batches, or else a server's closed loop."""
         return next(name for name in PHASES if (self.samples["phase"] == name).any())

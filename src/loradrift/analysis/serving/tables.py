@@ -49,11 +49,8 @@ class Measured(NamedTuple):
     verdict: H3
     problems: Sequence[str]
 
-    @property
-    def load(self) -> float:
-        """The load that reports look at: H3's batch size, or else the largest one."""
-        loads = self.calls.loc[self.calls["phase"] == self.cell.phase, "load"].unique()
-        return float(BATCH) if BATCH in loads else float(max(loads))
+    load: float
+    """The load that reports look at: H3's batch size, or else the largest one."""
 
     @property
     def at(self) -> str:
@@ -88,6 +85,7 @@ def measure(cell: ServingCell, seed: int) -> Measured:
     plan = cell.plan
     overheads = in_order(overhead_table(calls, plan, seed), plan)
     memory, verdict = memory_table(cell.memory, plan), h3(overheads, answers)
+    loads = calls.loc[calls["phase"] == cell.phase, "load"].unique()
     return Measured(
         cell=cell,
         answers=answers,
@@ -103,6 +101,7 @@ def measure(cell: ServingCell, seed: int) -> Measured:
         stability=check_rounds(calls, verdict),
         verdict=verdict,
         problems=[*cell.problems, *contradictions(cell, answers)],
+        load=float(BATCH) if BATCH in loads else float(max(loads)),
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.verdict import rounds_text
+from loradrift.report.blocks import interval_text
 
 
 def contrast_row(measured: Measured, arm: str, against: str) -> Mapping[str, Any] | None:
@@ -65,6 +66,12 @@ def cost_note(found: Cost, rounds: int) -> str:
 def overhead_text(row: Mapping[str, Any] | None) -> str:
     """``+85 % (+84 to +87)``; a dash where nothing is compared."""
     return "-" if row is None else ratio_text(row["ratio"], row["low"], row["high"])
+
+
+def times_text(row: Mapping[str, Any]) -> str:
+    """``1.85 times as long (1.84 to 1.87)``."""
+    ends = interval_text(row["low"], row["high"])
+    return f"{row['ratio']:.3g} times as long" + ("" if ends == "-" else f" ({ends})")
 
 
 def ratio_text(ratio: float, low: float, high: float) -> str:

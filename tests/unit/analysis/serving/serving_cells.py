@@ -161,7 +161,8 @@ class Simulated:
                 for load in loads:
                     rows = self.server_rows(phase, load, number)
                     name = f"{phase}-{load:g}-round={number:03d}.parquet"
-                    save(folder / "server" / name, rows)
+                    if rows:
+                        save(folder / "server" / name, rows)
                     samples += rows
         save(folder / "cold.parquet", self.cold_rows())
         write_json(folder / "memory.json", self.memory())

@@ -38,11 +38,6 @@ def wrong(folder):
     table.to_parquet(path, index=False)
 
 
-def without_server(folder):
-    for path in (folder / "server").iterdir():
-        path.unlink()
-
-
 def classified(folder):
     task = {"label": "RTE-like (generated)", "num_labels": 2, "rows": 40, "equal_labels": 39,
             "ties": 0, "wrong": [{}], "largest_difference": 1e-6, "largest_logit": 3.9}  # fmt: skip
@@ -50,68 +45,56 @@ def classified(folder):
     (folder / "classification.json").write_text(json.dumps(found))
 
 
+def bare(folder):
+    lacking("memory.json", "events.json", "cold.parquet", "checks.json")(folder)
+    for path in (folder / "server").iterdir():
+        path.unlink()
+
+
 ODD = {
-    "one round": ({"rounds": 1}, None),
-    "two rounds, interrupted": ({"rounds": 2, "planned": 5, "status": Status.INTERRUPTED}, None),
-    "one batch size": ({"batch_sizes": (3,)}, None),
-    "one token": ({"max_tokens": 1}, None),
-    "no server": ({}, without_server),
-    "no memory": ({}, lacking("memory.json")),
-    "no events, no first requests": ({}, lacking("events.json", "cold.parquet")),
-    "a wrong answer": ({"status": Status.FAILED, "error": "a wrong answer: 1 < 2"}, wrong),
-    "base model alone": ({"arms": ARMS[:1]}, None),
-    "merged models alone": ({"arms": ARMS[2:6]}, None),
-    "adapters alone": ({"arms": ARMS[6:9]}, None),
+    "one round": ({"rounds": 1}, None, "undecided: 1 round"),
+    "two rounds, interrupted": (
+        {"rounds": 2, "planned": 5, "status": Status.INTERRUPTED, "batch_sizes": (3,)}, None,
+        "2 of 5 rounds, interrupted"),
+    "one token": ({"max_tokens": 1}, None, "1 tokens each"),
+    "offline times alone": ({}, bare, "No request rates were measured"),
+    "a wrong answer": (
+        {"status": Status.FAILED, "error": "a wrong answer: 1 < 2"}, wrong,
+        "status is failed: a wrong answer: 1 < 2", "There is no advice", "1 wrong"),
+    "base model alone": ({"arms": ARMS[:1]}, None, "no verdict"),
+    "merged models alone": ({"arms": ARMS[2:6]}, None, "no verdict"),
+    "adapters alone": ({"arms": ARMS[6:9]}, None, "no verdict"),
     "many adapters": ({"arms": (*ARMS, *(
         arm(f"multi_{n}_adapters", "multi", *(f"drawn_{i}" for i in range(n)))
-        for n in (8, 16, 32)))}, None),
-    "transformers": ({"engine": "hf", "kernels": "", "arms": ARMS[:1] + ARMS[2:9]}, None),
-    "a kind of arm that is not known": ({"arms": (*ARMS, arm("new", "new", "sst2")),
-                                         "slower": Simulated().slower | {"new": 1.0}}, None),
-    "classified": ({}, classified),
+        for n in (8, 16, 32)))}, None, "32 adapters"),
+    "transformers": (
+        {"engine": "hf", "kernels": "", "arms": ARMS[:1] + ARMS[2:9]}, None,
+        "transformers and PEFT, on the CPU, fp32"),
+    "a kind of arm that is not known, and classifiers": (
+        {"arms": (*ARMS, arm("new", "new", "sst2")), "slower": Simulated().slower | {"new": 1.0}},
+        classified, "Classifiers side by side", "Not right: rte: 1."),
 }  # fmt: skip
 
 
-def reported(tmp_path, changes, change):
+@pytest.mark.parametrize("name", ODD)
+def test_a_report_is_made(tmp_path, capsys, name):
+    changes, change, *says = ODD[name]
     folder = Simulated(**{**FEW, **changes}).write(tmp_path / "runs")
     if change is not None:
         change(folder)
     cells, problems = read_cells(tmp_path / "runs")
     serving = Serving([measure(cell, seed=0) for cell in cells], problems)
-    first = serving.cells[0]
-    figures = Figures(tmp_path, [], (SERVING, first), (CELLS, serving))
-    return serving, with_content(page_blocks(serving, figures))
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_a_report_is_made(tmp_path, capsys, name):
-    serving, blocks = reported(tmp_path, *ODD[name])
+    figures = Figures(tmp_path, [], (SERVING, serving.cells[0]), (CELLS, serving))
+    blocks = with_content(page_blocks(serving, figures))
     assert isinstance(blocks[0], Answer) and "H3 (at most 30 % overhead)" in blocks[0].text
+    assert all(each in str(blocks) for each in says)
     for table in (block for block in blocks if isinstance(block, Table)):
         assert "nan" not in str(table.cells()), table.caption
     json.dumps(deployment_json(serving), allow_nan=False)
     print_cell(serving.cells[0])
     printed = capsys.readouterr().out
     assert "nan" not in printed and "verdict: " in printed
-
-
-def headings(blocks):
-    return [block.text for block in blocks if isinstance(block, Heading)]
-
-
-def test_sections_of_what_was_not_measured_are_not_there(tmp_path):
-    _, blocks = reported(tmp_path, *ODD["no server"])
-    assert "A server under load" not in headings(blocks)
-    assert "Classifiers side by side" not in headings(blocks)
-
-
-def test_the_line_of_a_failed_cell_is_on_its_page(tmp_path):
-    _, blocks = reported(tmp_path, *ODD["a wrong answer"])
-    text = str(blocks)
-    assert "status is failed: a wrong answer: 1 < 2" in text
-    assert "There is no advice" in text and "1 wrong" in text
-
-
-def test_classifiers_that_are_not_right_are_said(tmp_path):
-    _, blocks = reported(tmp_path, *ODD["classified"])
-    assert "Classifiers side by side" in headings(blocks) and "Not right: rte: 1." in str(blocks)
+    headings = [block.text for block in blocks if isinstance(block, Heading)]
+    assert ("A server under load" in headings) == (
+        serving.cells[0].calls["phase"] != "offline"
+    ).any()

@@ -11,6 +11,8 @@ from serving_cells import ARMS, FEW, Simulated
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.analysis.serving.drawers import CELLS, SERVING
 from loradrift.analysis.serving.reading import read_cell
+from loradrift.analysis.serving.results_json import deployment_json
+from loradrift.analysis.serving.tables import tabulate
 from loradrift.config import UserError
 from loradrift.runs.record import Status
 
@@ -38,8 +40,8 @@ def results(tmp_path_factory):
     return folder / "results" / "deployment"
 
 
-def analyze(folder, **values):
-    places = {"runs": str(folder / "runs"), "results": str(folder / "results")}
+def analyze(folder, results=None, **values):
+    places = {"runs": str(folder / "runs"), "results": str(results or folder / "results")}
     run_analysis(make_config("serving", **places, **values))
 
 
@@ -89,13 +91,10 @@ def test_every_figure_and_caption_says_which_kernels(results):
     assert sum("CPU reference kernels" in each for each in captions) == len(SERVING)
 
 
-def test_figures_are_drawn_alike_from_equal_files(results, tmp_path):
-    """A second report of the same cells is the same, byte for byte."""
+def test_a_second_report_is_the_same_byte_for_byte(results, tmp_path):
     before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
-    folder = results.parents[1]
     found = (results / "deployment_benchmark.json").read_bytes()
-    run_analysis(make_config("serving", runs=str(folder / "runs"), results=str(tmp_path),
-                             figures=["overheads"]))  # fmt: skip
+    analyze(results.parents[1], tmp_path, figures=["overheads"])
     again = tmp_path / "deployment"
     assert {path.name: path.read_bytes() for path in again.glob("*.csv")} == before
     assert (again / "deployment_benchmark.json").read_bytes() == found
@@ -104,18 +103,13 @@ def test_figures_are_drawn_alike_from_equal_files(results, tmp_path):
     assert ours == theirs
 
 
-def test_cell_chooses_what_the_report_is_about(results, tmp_path, capsys):
-    folder = results.parents[1]
-    places = {"runs": str(folder / "runs"), "results": str(tmp_path), "figures": ["overheads"]}
-    name = "vllm/tiny,serving.mix=zipf"
-    run_analysis(make_config("serving", keys={"cell": name}, **places))
-    found = json.loads((tmp_path / "deployment" / "deployment_benchmark.json").read_text())
+def test_cell_chooses_what_the_report_is_about(results):
+    name, runs = "vllm/tiny,serving.mix=zipf", str(results.parents[1] / "runs")
+    serving = tabulate(make_config("serving", keys={"cell": name}, runs=runs))
+    found = deployment_json(serving)
     assert found["benchmark"]["cell"] == name and list(found["cells"]) == ["vllm/tiny"]
-    printed = capsys.readouterr().out
-    assert "[2 of 5 rounds, interrupted]" in printed
-    assert "undecided: 2 rounds, and a verdict takes at least 5" in printed
     with pytest.raises(UserError, match=r"cell must be one of vllm/tiny, vllm/tiny,.* got vllm/x"):
-        run_analysis(make_config("serving", keys={"cell": "vllm/x"}, **places))
+        tabulate(make_config("serving", keys={"cell": "vllm/x"}, runs=runs))
 
 
 def test_other_cells_stand_below_the_first_one(results):

@@ -7,20 +7,27 @@ import pandas as pd
 import pytest
 from serving_cells import ARMS, FEW, Simulated
 
-from loradrift.analysis.serving.latencies import described
+from loradrift.analysis.serving.answers import contradictions, count_answers
+from loradrift.analysis.serving.latencies import call_table, described
+from loradrift.analysis.serving.overheads import overhead_table
 from loradrift.analysis.serving.reading import read_cell, read_cells
-from loradrift.analysis.serving.tables import measure
-from loradrift.analysis.serving.verdict import h3_sentence
+from loradrift.analysis.serving.verdict import h3, h3_sentence
 from loradrift.config import UserError
 from loradrift.runs.record import Status
 
 
 def simulated(**changes):
-    return Simulated(**{**FEW, **changes})
+    return Simulated(**{**FEW, "served_kinds": (), **changes})
 
 
 def written(tmp_path, **changes):
     return simulated(**changes).write(tmp_path / "runs")
+
+
+def verdict_of(cell):
+    """H3 by what it rests on alone."""
+    overheads = overhead_table(call_table(cell.samples), cell.plan, seed=0)
+    return h3(overheads, count_answers(cell.samples))
 
 
 def change_samples(folder, change):
@@ -47,14 +54,14 @@ def change_samples(folder, change):
 )
 def test_verdict_says_what_it_stands_for(tmp_path, changes, says):
     slower = simulated().slower | changes.get("slower", {})
-    found = measure(read_cell(written(tmp_path, **{**changes, "slower": slower})), seed=0)
-    assert says in h3_sentence(found.cell, found.verdict)
+    cell = read_cell(written(tmp_path, **{**changes, "slower": slower}))
+    assert says in h3_sentence(cell, verdict_of(cell))
 
 
 def test_the_interval_of_h3_at_its_border(tmp_path):
     """The verdict is read from the interval's end, not from the estimate."""
-    cell = simulated(own_noise=0.02, slower=simulated().slower | {"multi": 1.29})
-    found = measure(read_cell(cell.write(tmp_path / "runs")), seed=0).verdict
+    cell = simulated(own_noise=0.05, slower=simulated().slower | {"multi": 1.29})
+    found = verdict_of(read_cell(cell.write(tmp_path / "runs")))
     assert found.ratio < 1.30 < found.high and found.verdict == "undecided"
 
 
@@ -90,12 +97,14 @@ def served_by_base(table):
 def test_answers_of_another_model_take_the_verdict_away(tmp_path, change, count):
     folder = written(tmp_path)
     change_samples(folder, change)
-    found = measure(read_cell(folder), seed=0)
-    assert found.answers.wrong_adapter == count
-    assert found.answers.wrong_adapter_rate == pytest.approx(count / found.answers.answers)
-    assert found.verdict.verdict == "no data"
-    assert f"{count} of {found.answers.answers} answers are wrong" in found.verdict.why
-    assert "checks.json of vllm/tiny says wrong_adapter 0" in " ".join(found.problems)
+    cell = read_cell(folder)
+    answers, verdict = count_answers(cell.samples), verdict_of(cell)
+    assert answers.wrong_adapter == count
+    assert answers.wrong_adapter_rate == pytest.approx(count / answers.answers)
+    assert verdict.verdict == "no data"
+    assert f"{count} of {answers.answers} answers are wrong" in verdict.why
+    said = " ".join(contradictions(cell, answers))
+    assert "checks.json of vllm/tiny says wrong_adapter 0" in said
 
 
 def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
@@ -107,13 +116,14 @@ def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
         return table
 
     change_samples(folder, change)
-    found = measure(read_cell(folder), seed=0)
-    assert (found.answers.ties, found.answers.unchecked, found.answers.wrong) == (5, 2, 0)
-    answers = len(found.cell.samples) - 2
-    assert (found.answers.answers, found.answers.equal) == (answers, answers - 5)
-    assert found.answers.equal_tokens == pytest.approx((answers - 2.5) / answers)
-    assert found.answers.largest_gap == 5e-4
-    assert found.verdict.verdict == "refuted"
+    cell = read_cell(folder)
+    found = count_answers(cell.samples)
+    assert (found.ties, found.unchecked, found.wrong) == (5, 2, 0)
+    answers = len(cell.samples) - 2
+    assert (found.answers, found.equal) == (answers, answers - 5)
+    assert found.equal_tokens == pytest.approx((answers - 2.5) / answers)
+    assert found.largest_gap == 5e-4
+    assert verdict_of(cell).verdict == "refuted"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +142,7 @@ def test_a_damaged_file_is_one_line_and_the_others_are_used(tmp_path, name, says
     assert says in problem and "\n" not in problem
     assert cell.rounds == (4 if "rounds" in name else 5)
     assert bool(cell.marks) == ("rounds" in name)
-    assert measure(cell, seed=0).verdict.rounds == cell.rounds
+    assert verdict_of(cell).rounds == cell.rounds
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_calls_that_get_slower_within_a_round_are_said_with_how_much(calls):
 def test_slope_has_the_interval_that_it_says():
     """Coverage of a known slope, with the order, the arms' levels and the rounds' at random."""
     rng, held = np.random.default_rng(0), []
-    for _ in range(400):
+    for _ in range(200):
         order = np.concatenate([rng.permutation(8) + 1 for _ in range(5)])
         arm = np.tile(np.arange(8), 5)
         y = 0.1 * (order - 1) / 7 + rng.normal(size=8)[arm] + 0.05 * rng.normal(size=40)
@@ -82,7 +82,7 @@ def test_slope_has_the_interval_that_it_says():
         table = table.assign(round=np.repeat(np.arange(5), 8), call_s=np.exp(y))
         _, low, high = slope_over_places(table)
         held.append(low <= 0.1 <= high)
-    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
 
 
 def test_a_call_that_is_far_off_is_named_and_stays(calls):
