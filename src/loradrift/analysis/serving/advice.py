@@ -105,10 +105,12 @@ def _host(measured: Measured) -> Advice | None:
         return None
     row, count = rows[0], len(measured.cell.plan.adapters)
     more, low, high = (1000 * row[name] for name in ("difference_s", "low", "high"))
+    ends = interval_text(low, high)
+    interval = "no interval" if ends == "-" else f"95 % interval {ends}"
     because = (
-        f"an adapter in its files makes its first request wait {more:.3g} ms longer (95 % interval "
-        f"{interval_text(low, high)}) than {1000 * row['warm_s']:.3g} ms, of which loading takes "
-        f"{1000 * row['load_s']:.3g}"
+        f"with an adapter in its files a first request waits {1000 * row['cold_s']:.3g} ms for "
+        f"its first token, loading included ({1000 * row['load_s']:.3g}), and later ones "
+        f"{1000 * row['warm_s']:.3g} ms: a difference of {more:.3g} ms ({interval})"
     )
     if row["low"] > 0 and row["rounds"] >= LEAST_ROUNDS:
         return Advice("max_cpu_loras", f"{count} or more: all that are asked for", because)

@@ -70,7 +70,8 @@ def answers_text(found: Answers) -> str:
     if found.ties:
         said.append(
             f"{found.ties:,} with another token that their model finds as good (at most "
-            f"{found.largest_gap:.1e} nats below its best)"
+            f"{found.largest_gap:.1e} nats below its best; of all tokens "
+            f"{100 * found.equal_tokens:.3g} % are equal)"
         )
     said += [f"{found.wrong:,} wrong", f"wrong adapter rate {100 * found.wrong_adapter_rate:.2g} %"]
     said += [f"{found.unchecked:,} more not checked"] if found.unchecked else []
