@@ -2,7 +2,7 @@
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
@@ -48,18 +48,10 @@ def open_arms(plan: Plan) -> Iterator[dict[str, Engine]]:
         yield engines
 
 
-def open_model(plan: Plan, engines: Mapping[str, Engine]) -> OpenModel:
-    """The engine of a merged model, or of the base: the one that is open, else a new one."""
+def open_model(plan: Plan) -> OpenModel:
+    """The engine of a merged model, or of the base."""
     open_engine = opener(plan)
-
-    def opened(model: str | None) -> AbstractContextManager[Engine]:
-        name = "baseline" if model is None else f"merged_{model}"
-        if name in engines:
-            return nullcontext(engines[name])
-        arm = Arm(name, "merged", () if model is None else (model,))
-        return open_engine(plan.settings(arm, model))
-
-    return opened
+    return lambda model: open_engine(plan.settings(Arm("", "merged"), model))
 
 
 def warm_up(plan: Plan, prompts: Sequence[Prompt], arm: Arm, engine: Engine) -> None:

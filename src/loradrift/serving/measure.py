@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.files import read_json, write_json
-from loradrift.generation.base import Engine
 from loradrift.serving.answers import References
 from loradrift.serving.classification import classify_runs
 from loradrift.serving.cold import ColdStarts
@@ -27,7 +28,7 @@ from loradrift.serving.samples import (
     read_rows,
     write_rows,
 )
-from loradrift.serving.serve import ServerPart
+from loradrift.serving.serve import ServerPart, in_background
 
 CLASSIFIED_ROWS = 40
 """Rows that each run's head classifies."""
@@ -55,24 +56,45 @@ class Measurement:
         if self.plan.memory and not (self.folder / "memory.json").exists():
             self.say("measuring the memory of each arm")
             write_json(self.folder / "memory.json", measure_memory(self.plan, self.prompts))
-        cold = self._cold()
-        if self.plan.offline and (len(found) < self.plan.rounds or cold is None):
-            found |= self._offline(found, with_cold=cold is None)
-        self._classify()
-        samples = [sample for round in sorted(found) for sample in found[round]]
-        samples += self._serve()
+        preload(self.plan)
+        samples = self._serve()
+        if self.plan.offline:
+            found |= self._offline(found)
+        samples += [sample for round in sorted(found) for sample in found[round]]
         write_json(self.folder / "checks.json", answers_of(samples))
 
-    def _offline(
-        self, found: Mapping[int, Sequence[Sample]], *, with_cold: bool
-    ) -> dict[int, list[Sample]]:
+    def _serve(self) -> list[Sample]:
+        """Measure what is left of the server's part; gives all its samples.
+
+        It starts while the right answers are made: neither is timed.
+        """
+        plan, server = self.plan, self.plan.server
+        if server is None:
+            self._classify()
+            return []
+        part = ServerPart(self.folder, plan, server, self.prompts, self.messages)
+        samples = part.samples()
+        if samples is None:
+            self.say("starting the server")
+            with in_background(part.start) as started:
+                references = self.references
+                self._classify()
+                part.measure(started(), references, self.prover)
+            samples = part.samples()
+            assert samples is not None
+        refuse_wrong(samples, plan)
+        return samples
+
+    def _offline(self, found: Mapping[int, Sequence[Sample]]) -> dict[int, list[Sample]]:
         """Measure the rounds that are left, then first requests."""
-        plan, new = self.plan, {}
+        plan, new, cold = self.plan, {}, self.folder / "cold.parquet"
+        known = recall(cold, lambda there: read_rows(there, ColdStart))
+        if len(found) == plan.rounds and known is not None:
+            return {}
+        references = self.references
         self.say("starting the engines")
-        preload(plan)
         with open_arms(plan) as engines:
-            write_json(self.folder / "events.json", start_times(engines))
-            references = self._references(engines)
+            write_json(self.folder / "events.json", self._events() | start_times(engines))
             for arm in plan.arms:
                 if arm.name in engines:
                     warm_up(plan, self.prompts, arm, engines[arm.name])
@@ -85,19 +107,19 @@ class Measurement:
                     new[round] = offline.measure(round, progress, done)
                     keep(round_path(self.folder, round), new[round], plan)
                     done += calls
-            if with_cold:
+            if known is None:
                 rows = ColdStarts(plan, self.prompts, engines).measure(references, self.prover)
-                write_rows(self.folder / "cold.parquet", ColdStart, rows)
+                write_rows(cold, ColdStart, rows)
         return new
 
-    def _references(self, engines: Mapping[str, Engine]) -> References:
+    @cached_property
+    def references(self) -> References:
         """The right answers, which are made once."""
         path = self.folder / "reference.parquet"
         rows = recall(path, lambda there: read_rows(there, ReferenceAnswer))
         if rows is None:
             self.say("making the merged models' answers")
-            opened = open_model(self.plan, engines)
-            rows = make_references(self.plan, self.prompts, opened, self.prover)
+            rows = make_references(self.plan, self.prompts, open_model(self.plan), self.prover)
             write_rows(path, ReferenceAnswer, rows)
         references = References.of(rows)
         alike = tuple(references.coincident())
@@ -108,20 +130,6 @@ class Measurement:
                 "other cannot be told"
             )
         return references
-
-    def _serve(self) -> list[Sample]:
-        """Measure what is left of the server's part; gives all its samples."""
-        plan, server = self.plan, self.plan.server
-        if server is None:
-            return []
-        part = ServerPart(self.folder, plan, server, self.prompts, self.messages)
-        samples = part.samples()
-        if samples is None:
-            part.measure(self._references({}), self.prover)
-            samples = part.samples()
-            assert samples is not None
-        refuse_wrong(samples, plan)
-        return samples
 
     def _classify(self) -> None:
         """Have one engine classify with the heads of all runs, and hold it against the runs."""
@@ -144,9 +152,9 @@ class Measurement:
         if problem := read_json(path)["problem"]:
             raise UserError(f"{problem}; force=true measures anew")
 
-    def _cold(self) -> list[ColdStart] | None:
-        path = self.folder / "cold.parquet"
-        return recall(path, lambda there: read_rows(there, ColdStart))
+    def _events(self) -> dict[str, Any]:
+        path = self.folder / "events.json"
+        return read_json(path) if path.exists() else {}
 
     def say(self, line: str) -> None:
         """Tell the user."""

@@ -5,6 +5,7 @@ import os
 import pkgutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any
 from loradrift.config import UserError
 from loradrift.error_messages import one_line
 from loradrift.serving.arms import Arm
-from loradrift.serving.engines import open_arm, warm_up
+from loradrift.serving.engines import open_arm
 from loradrift.serving.plan import Plan, Prompt, make_requests
 
 MB = 2**20
 TOGETHER = 2
 """Arms at a time on a CPU, since nothing is timed; on a GPU one."""
 
+
+TOKENS = 16
+"""Tokens of an answer: an engine's memory is reserved before, and depends on them no more."""
 
 LIBRARIES = ("transformers.models.auto.modeling_auto", "peft")
 """What transformers' engine loads only when it starts."""
@@ -96,12 +100,12 @@ def _figures(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> dict[str, Any]:
     gpu = plan.accelerator == "gpu"
     with open_arm(plan, arm) as engines:
         for engine in engines.values():
-            warm_up(plan, prompts, arm, engine)
             size = max(plan.batch_sizes)
             adapters = arm.adapters if arm.lora and arm.adapters else [None]
             asked = [adapters[i % len(adapters)] for i in range(size)]
             numbers = [i % len(prompts) for i in range(size)]
-            engine.generate(make_requests(prompts, numbers, asked), plan.sampling)
+            sampling = replace(plan.sampling, max_tokens=min(TOKENS, plan.max_tokens))
+            engine.generate(make_requests(prompts, numbers, asked), sampling)
         peak = None
         if gpu:
             import torch

@@ -22,16 +22,14 @@ def make_references(
         UserError: If one is not what transformers gives, within
             :data:`~loradrift.serving.answers.TOLERANCES`.
     """
-    tolerance, size = TOLERANCES[plan.dtype], max(plan.batch_sizes)
+    tolerance = TOLERANCES[plan.dtype]
+    numbers = range(len(prompts))
     rows: list[ReferenceAnswer] = []
     for model in (None, *(each.name for each in plan.adapters)):
-        answers: list[tuple[int, tuple[int, ...]]] = []
         with open_model(model) as engine:
-            for first in range(0, len(prompts), size):
-                numbers = range(first, min(first + size, len(prompts)))
-                requests = make_requests(prompts, numbers, [None] * len(numbers))
-                completions = engine.generate(requests, plan.sampling)
-                answers += zip(numbers, (each.token_ids for each in completions), strict=True)
+            requests = make_requests(prompts, numbers, [None] * len(numbers))
+            completions = engine.generate(requests, plan.sampling)
+        answers = list(zip(numbers, (each.token_ids for each in completions), strict=True))
         for (prompt, tokens), own in zip(answers, gaps(model, answers), strict=True):
             if not tolerance.allows(own):
                 raise UserError(

@@ -1,10 +1,12 @@
 """The server's part of a cell: one with all adapters, and with ``full`` one without LoRA."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loradrift.files import read_json, write_json
 from loradrift.serving.answers import Gaps, References
@@ -18,6 +20,8 @@ from loradrift.serving.samples import Sample
 
 if TYPE_CHECKING:
     from loradrift.generation.vllm_server import VllmServer
+
+Started = TypeVar("Started")
 
 LOG = "server.log"
 
@@ -79,48 +83,50 @@ class ServerPart:
         """Rounds of open loops."""
         return min(self.plan.rounds, OPEN_ROUNDS)
 
-    def measure(self, references: References, gaps: Gaps) -> None:
-        """Start the servers, and measure the loads that are left.
+    def start(self, stack: ExitStack) -> "dict[str, VllmServer]":
+        """Start what the arms need: as ``events.json`` calls it -> a server that is up.
 
         Raises:
-            WrongAnswerError: If an answer is not that of the model that was asked.
-            UserError: If a server does not come up, or a request fails; quotes its log.
+            UserError: If a server does not come up; quotes its log.
         """
-        with ExitStack() as stack:
-            started = self._start(stack)
-            servers = {arm.name: started["server"] for arm in server_arms(self.plan)}
-            if (merged := merged_arm(self.plan)) is not None:
-                servers[merged.name] = started["merged_server"]
-            own = (self.plan, self.server, self.prompts, self.folder)
-            loads = Loads(*own, references, gaps, servers)
-            self._rounds("rounds of the server", self.plan.rounds, loads.closed_loops)
-            if self.plan.full:
-                self._rounds("rounds of request rates", self.open_rounds, loads.open_loops)
-            self._note(started)
-
-    def _rounds(self, noun: str, count: int, measure: Callable[[int], None]) -> None:
-        progress = Progress(self.messages, noun, count)
-        for round in range(count):
-            measure(round)
-            progress.reach(round + 1)
-
-    def _start(self, stack: ExitStack) -> "dict[str, VllmServer]":
-        """Start what the arms need: as ``events.json`` calls it -> a server that is up."""
         from loradrift.generation.vllm_server import open_server
 
-        self.messages.send(say="starting the server")
         start_s, log, port = self.server.start_timeout_s, self.folder / LOG, self.server.port
         names = max((arm.adapters for arm in server_arms(self.plan)), key=len)
         settings = self.plan.settings(Arm("server", "multi", names))
         opened = open_server(settings, port=port, start_timeout_s=start_s, log=log)
         started = {"server": stack.enter_context(opened)}
         if (merged := merged_arm(self.plan)) is not None:
-            self.messages.send(say="starting the server of the merged model")
             settings = self.plan.settings(merged, merged.adapters[0])
             log = self.folder / f"merged_{LOG}"
             opened = open_server(settings, start_timeout_s=start_s, log=log)
             started["merged_server"] = stack.enter_context(opened)
         return started
+
+    def measure(
+        self, started: "Mapping[str, VllmServer]", references: References, gaps: Gaps
+    ) -> None:
+        """Measure the loads that are left.
+
+        Raises:
+            WrongAnswerError: If an answer is not that of the model that was asked.
+            UserError: If a request fails; quotes the server's log.
+        """
+        servers = {arm.name: started["server"] for arm in server_arms(self.plan)}
+        if (merged := merged_arm(self.plan)) is not None:
+            servers[merged.name] = started["merged_server"]
+        own = (self.plan, self.server, self.prompts, self.folder)
+        loads = Loads(*own, references, gaps, servers)
+        self._rounds("rounds of the server", self.plan.rounds, loads.closed_loops)
+        if self.plan.full:
+            self._rounds("rounds of request rates", self.open_rounds, loads.open_loops)
+        self._note(started)
+
+    def _rounds(self, noun: str, count: int, measure: Callable[[int], None]) -> None:
+        progress = Progress(self.messages, noun, count)
+        for round in range(count):
+            measure(round)
+            progress.reach(round + 1)
 
     def _note(self, started: "Mapping[str, VllmServer]") -> None:
         """Add to ``events.json`` what the servers took, and the seconds of a load at run time."""
@@ -133,3 +139,26 @@ class ServerPart:
             memory = {"memory_gb": tree_bytes(each.pid) / 1e9}
             events[name] = {"start_s": each.start_s, "load_s": dict(each.load_s)} | memory
         write_json(path, events)
+
+
+@contextmanager
+def in_background(start: Callable[[ExitStack], Started]) -> Iterator[Callable[[], Started]]:
+    """Have a thread start something, while the block does other work.
+
+    The block is given a function that waits for what was started, or raises what went wrong. Where
+    the block ends before, by an error, so does this process, and with it what is being started.
+    """
+    stack, outcome = ExitStack(), Future[Started]()
+
+    def work() -> None:
+        try:
+            outcome.set_result(start(stack))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, name="start", daemon=True).start()
+    try:
+        yield outcome.result
+    finally:
+        if outcome.done():
+            stack.close()
