@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
 from loradrift.cli.entry_point import JobFailed, entry_point, located, say
-from loradrift.config import load_benchmark
+from loradrift.config import UserError, load_benchmark
 from loradrift.config.benchmarks import BENCHMARKS, BenchmarkConfig
 from loradrift.config.job_names import own_overrides, shared_keys
 from loradrift.error_messages import one_line
@@ -35,12 +35,23 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
     try:
+        _check_launcher()
         config = load_benchmark(cfg, overrides)
         with lines_of(where):
             BENCHMARKS[config.benchmark].function()(config, overrides)
     except Exception as error:
         say(located(one_line(error), where))
         raise JobFailed(one_line(error)) from None
+
+
+def _check_launcher() -> None:
+    """Refuse to measure cells side by side on one machine: each would slow the others."""
+    launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
+    if launcher in ("joblib", "submitit_local"):
+        raise UserError(
+            f"hydra/launcher={launcher} measures cells side by side, which slows each of them: leave "
+            "it out"
+        )
 
 
 def report(config: BenchmarkConfig) -> None:

@@ -1,6 +1,7 @@
 """What the worker says to the program that started it: lines of JSON in a file."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
@@ -17,9 +18,11 @@ class Messages:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
+        self._began = time.perf_counter()
 
     def send(self, **message: Any) -> None:
-        """Add a message."""
+        """Add a message, with the seconds since the worker began."""
+        message["seconds"] = round(time.perf_counter() - self._began, 1)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(message) + "\n")
 
