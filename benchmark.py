@@ -8,11 +8,11 @@ from omegaconf import DictConfig
 
 import loradrift.serving  # noqa: F401  registers benchmark=…
 from loradrift import config, launching
-from loradrift.cli.benchmark_job import run_benchmark
+from loradrift.cli.benchmark_job import refuse_launchers, run_benchmark
 from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values
 
 config.register()
-launching.register()
+launching.register_multirun()
 
 
 @hydra.main(config_path="conf", config_name="benchmark", execution_whitelist=HYDRA_MAY_CALL)
@@ -23,5 +23,6 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     with entry_point():
+        refuse_launchers(sys.argv)
         quote_values(sys.argv)
         main()

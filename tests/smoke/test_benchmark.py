@@ -234,4 +234,4 @@ def test_a_sweep_measures_its_cells_one_after_the_other_and_names_those_that_fai
     }
     assert states == {"uniform": "out_of_memory", "zipf": "success"}
     done = benchmark(*FEW[:1], *typed, "-m", "seed=1,2", "hydra/launcher=joblib")
-    assert "hydra/launcher=joblib measures cells side by side" in done.stderr
+    assert "hydra/launcher=joblib: benchmark.py measures one cell after the other" in error_of(done)

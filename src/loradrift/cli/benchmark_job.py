@@ -21,6 +21,13 @@ from loradrift.files import read_json, write_json
 from loradrift.progress import lines_of
 
 
+def refuse_launchers(typed: Sequence[str]) -> None:
+    """Raise a UserError if cells are to be measured side by side, which would slow each of them."""
+    for word in typed:
+        if word.startswith("hydra/launcher=") and word != "hydra/launcher=basic":
+            raise UserError(f"{word}: benchmark.py measures one cell after the other; leave it out")
+
+
 def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Run the benchmark that a composed configuration describes.
 
@@ -35,23 +42,12 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
     try:
-        _check_launcher()
         config = load_benchmark(cfg, overrides)
         with lines_of(where):
             BENCHMARKS[config.benchmark].function()(config, overrides)
     except Exception as error:
         say(located(one_line(error), where))
         raise JobFailed(one_line(error)) from None
-
-
-def _check_launcher() -> None:
-    """Refuse to measure cells side by side on one machine: each would slow the others."""
-    launcher = HydraConfig.get().runtime.choices.get("hydra/launcher")
-    if launcher in ("joblib", "submitit_local"):
-        raise UserError(
-            f"hydra/launcher={launcher} measures cells side by side, which slows each of them: leave "
-            "it out"
-        )
 
 
 def report(config: BenchmarkConfig) -> None:

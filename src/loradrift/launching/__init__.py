@@ -12,15 +12,22 @@ from loradrift.launching.processes import JoblibLauncher
 from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 
 
+def register_multirun() -> None:
+    """Make ``-m`` do every job, one after the other, whatever becomes of the others."""
+    Plugins.instance().register(Multirun)
+    store = ConfigStore.instance()
+    store.store(group="hydra/sweeper", name="basic", node=MultirunConf, replace=True)  # Hydra's
+
+
 def register() -> None:
     """Make launchers and multiruns known to Hydra, and the schemas to ``conf/hydra/launcher/``.
 
     The options are files there, which come before what Hydra's own packages register by the same
     names, in every process.
     """
+    register_multirun()
     store = ConfigStore.instance()
-    for plugin in (JoblibLauncher, LocalLauncher, SlurmLauncher, Multirun):
+    for plugin in (JoblibLauncher, LocalLauncher, SlurmLauncher):
         Plugins.instance().register(plugin)
-    store.store(group="hydra/sweeper", name="basic", node=MultirunConf, replace=True)  # Hydra's
     for name, schema in SCHEMAS.items():
         store.store(group="schema/launcher", name=name, node=schema)
