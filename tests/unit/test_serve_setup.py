@@ -47,7 +47,8 @@ def make(tmp_path, monkeypatch):
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "serve-lock.txt"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
-    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that runs the tests
+        monkeypatch.delenv(name, raising=False)
     stand_in(tmp_path / "bin/python3.13", "3.13")
 
     def run(*goals):

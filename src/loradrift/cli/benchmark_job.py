@@ -38,7 +38,7 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
         with entry_point():  # Hydra would add a line of its own to an exception
             config = load_benchmark(cfg, overrides)
             BENCHMARKS[config.benchmark].function()(config, overrides)
-            report(config)
+            report(config, config.cell)
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
     try:
@@ -50,14 +50,16 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
         raise JobFailed(one_line(error)) from None
 
 
-def report(config: BenchmarkConfig) -> None:
-    """Run the analysis of a benchmark's cells, if it has one."""
+def report(config: BenchmarkConfig, cell: Path | None = None) -> None:
+    """Run the analysis of a benchmark's cells, if it has one; ``cell`` is the one it is about."""
     name = BENCHMARKS[config.benchmark].analysis
     if name is None:
         return
     from loradrift.analysis.registry import make_config, run_analysis
 
-    run_analysis(make_config(name, runs=config.runs, results=config.results))
+    below = Path(config.runs, config.benchmark)
+    keys = {} if cell is None else {"cell": cell.relative_to(below).as_posix()}
+    run_analysis(make_config(name, keys=keys, runs=config.runs, results=config.results))
 
 
 class ClosingLines(Callback):
