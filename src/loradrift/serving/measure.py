@@ -1,6 +1,7 @@
 """All that a cell measures, in the order in which it is measured; nothing is measured twice."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from loradrift.files import read_json, write_json
 from loradrift.serving.answers import References
 from loradrift.serving.classification import classify_runs
 from loradrift.serving.cold import ColdStarts
-from loradrift.serving.engines import open_arms, open_model, start_times, warm_up
+from loradrift.serving.engines import open_arms, open_model, settle, start_times, warm_up
 from loradrift.serving.export import read_servable
 from loradrift.serving.memory import measure_memory, preload
 from loradrift.serving.messages import Messages, Progress
@@ -43,6 +44,8 @@ class Measurement:
     prompts: Sequence[Prompt]
     messages: Messages
     prover: Prover
+    stack: ExitStack
+    """Of the engines that are open."""
 
     def run(self) -> None:
         """Measure what is left.
@@ -93,23 +96,24 @@ class Measurement:
             return {}
         references = self.references
         self.say("starting the engines")
-        with open_arms(plan) as engines:
-            write_json(self.folder / "events.json", self._events() | start_times(engines))
-            for arm in plan.arms:
-                if arm.name in engines:
-                    warm_up(plan, self.prompts, arm, engines[arm.name])
-            offline = Offline(plan, self.prompts, engines, references, self.prover)
-            calls = len(plan.arms) * len(plan.batch_sizes)
-            done = len(found) * calls
-            progress = Progress(self.messages, "measurements", plan.rounds * calls, done=done)
-            for round in range(plan.rounds):
-                if round not in found:
-                    new[round] = offline.measure(round, progress, done)
-                    keep(round_path(self.folder, round), new[round], plan)
-                    done += calls
-            if known is None:
-                rows = ColdStarts(plan, self.prompts, engines).measure(references, self.prover)
-                write_rows(cold, ColdStart, rows)
+        engines = self.stack.enter_context(open_arms(plan))
+        write_json(self.folder / "events.json", self._events() | start_times(engines))
+        for arm in plan.arms:
+            if arm.name in engines:
+                warm_up(plan, self.prompts, arm, engines[arm.name])
+        settle()
+        offline = Offline(plan, self.prompts, engines, references, self.prover)
+        calls = len(plan.arms) * len(plan.batch_sizes)
+        done = len(found) * calls
+        progress = Progress(self.messages, "measurements", plan.rounds * calls, done=done)
+        for round in range(plan.rounds):
+            if round not in found:
+                new[round] = offline.measure(round, progress, done)
+                keep(round_path(self.folder, round), new[round], plan)
+                done += calls
+        if known is None:
+            rows = ColdStarts(plan, self.prompts, engines).measure(references, self.prover)
+            write_rows(cold, ColdStart, rows)
         return new
 
     @cached_property
@@ -162,7 +166,8 @@ class Measurement:
 
 
 def measure(folder: Path, messages: Messages) -> None:
-    """Measure what is left of the cell in ``folder``; raises what :meth:`Measurement.run` does."""
+    """Measure what is left of a cell, and say that it is done (:meth:`Measurement.run`)."""
     plan, prompts = read_plan(folder), read_prompts(folder)
-    with Prover(plan, prompts) as prover:
-        Measurement(folder, plan, prompts, messages, prover).run()
+    with Prover(plan, prompts) as prover, ExitStack() as stack:
+        Measurement(folder, plan, prompts, messages, prover, stack).run()
+        messages.send(done=True)  # to close the engines takes seconds, and nobody waits for it

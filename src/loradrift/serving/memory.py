@@ -14,7 +14,7 @@ from typing import Any
 from loradrift.config import UserError
 from loradrift.error_messages import one_line
 from loradrift.serving.arms import Arm
-from loradrift.serving.engines import open_arm
+from loradrift.serving.engines import open_arm, settle
 from loradrift.serving.plan import Plan, Prompt, make_requests
 
 MB = 2**20
@@ -51,7 +51,7 @@ def measure_memory(plan: Plan, prompts: Sequence[Prompt]) -> dict[str, dict[str,
 
 
 def preload(plan: Plan) -> None:
-    """Import what the engine needs, once for all forks."""
+    """Import what the engine needs, once for all forks, which then share what was imported."""
     pkgutil.resolve_name(plan.opener)
     if plan.engine == "hf":
         for module in LIBRARIES:
@@ -61,6 +61,7 @@ def preload(plan: Plan) -> None:
 
         variables = vllm_rules.environment(plan.settings(plan.arms[0]))
         vllm_library.import_vllm(plan.accelerator, variables)
+    settle()
 
 
 def _start(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> tuple[Any, Connection]:

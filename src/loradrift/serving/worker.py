@@ -28,7 +28,6 @@ def main(folder: Path) -> int:
         line = f"out of memory: {error}".split("\n")[0] if full else one_line(error)
         messages.send(failed=line, kind=kind)
         return 1
-    messages.send(done=True)
     return 0
 
 
