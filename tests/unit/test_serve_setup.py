@@ -95,9 +95,30 @@ def test_an_environment_of_another_python_is_left_alone_with_one_line(make, tmp_
     done = make("serve-setup")
     assert done.returncode != 0
     line = "error: .venv has another Python than 3.11; make clean serve-setup makes it anew"
-    assert done.stdout.splitlines() == [line]
+    assert done.stdout.splitlines() == [f"{line} (.cache stays)"]
     assert not (tmp_path / "calls").exists()
+    model = tmp_path / ".cache/models/tiny/model.safetensors"
+    model.parent.mkdir(parents=True)
+    model.touch()
     assert make("clean", "serve-setup").returncode == 0
+    assert "3.11" in (tmp_path / ".venv/bin/python").read_text()
+    assert model.exists()
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "measured"),
+    [
+        ("nothing", 0, True),
+        ('"-m pip show"*', 0, False),  # vLLM is not installed
+        ("benchmarks/serving.py", 2, True),  # it is, and the benchmark fails
+    ],
+)
+def test_bench_measures_serving_where_vllm_is_installed(make, tmp_path, fails, status, measured):
+    stand_in(tmp_path / "bin/python3.13", "3.13", fails=fails)
+    done = make("bench")
+    assert done.returncode == status
+    assert ("benchmarks/serving.py" in calls(tmp_path)) == measured
+    assert ("is left out" in done.stdout.splitlines()[-1]) == (not measured)
 
 
 def test_a_machine_without_that_python_is_told_so(make, tmp_path):
