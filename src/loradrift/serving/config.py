@@ -82,8 +82,8 @@ class ServingConfig:
     """Tokens of a prompt; of a task's own, at most so many."""
 
     dtype: str = "float32"
-    """``float32``, in which every answer must be its merged model's, or ``bfloat16``, which adapters
-    on a GPU need."""
+    """``float32``, in which every answer must be its merged model's, or ``bfloat16``, which a GPU
+    takes."""
 
     kv_cache_mb: int = 64
     declared_rank: int | None = 64
@@ -142,5 +142,5 @@ class ExportConfig(BenchmarkConfig):
     """Folder or hub name of its base model; null is what the adapter or the run names."""
 
     out: str = path_field("")
-    """Where it is written; "" is ``<results>/export/<task>-<method>-seed<n>-<digest>`` of a run, and
-    ``<results>/export/<its name>-<digest>`` of an adapter's folder."""
+    """Where it is written; "" is ``<results>/export/<task>-<method>-seed<n>-<digest>`` of a run,
+    and ``<results>/export/<its name>-<digest>`` of an adapter's folder."""
