@@ -54,7 +54,8 @@ def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterat
     if not isinstance(model, TinyModelConfig):
         yield _folder(model)
         return
-    for name in filter(None, map(_named_base, sources[:1])):
+    runs = [each for each in sources if each.run is not None]
+    for name in filter(None, map(_named_base, runs[:1])):
         beside = Path(config.runs).resolve().parent
         for place in (Path(name), beside / name, Path(config.cache, "models", Path(name).name)):
             if (place / "config.json").is_file():
@@ -66,12 +67,11 @@ def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterat
 
 
 def _named_base(source: Source) -> str | None:
-    """What an adapter's configuration calls its base model."""
+    """What the configuration of a run's adapter calls its base model."""
     from loradrift.adapters.adapter_config import CONFIG
     from loradrift.weights.stored import read_json
 
-    folder = source.folder if source.run is None else source.folder / "model"
-    path = folder / CONFIG
+    path = source.folder / "model" / CONFIG
     return read_json(path).get("base_model_name_or_path") if path.is_file() else None
 
 

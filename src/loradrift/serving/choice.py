@@ -33,18 +33,20 @@ def choose_sources(config: ServingBenchmarkConfig) -> list[Source]:
     if serving.source == "drawn":
         return []
     if serving.folders:
-        sources = _named([(Path(each), _record(Path(each))) for each in serving.folders])
+        sources = _named([_found(Path(each)) for each in serving.folders])
     else:
         sources = _named(_ordered(_matching(config)))
     _check_bases([each.run for each in sources if each.run is not None])
     return sources[: max(serving.adapters)]
 
 
-def _record(folder: Path) -> RunRecord | None:
-    """The record of a run; None for an adapter's folder."""
+def _found(folder: Path) -> tuple[Path, RunRecord | None]:
+    """A run and its record, or an adapter's folder."""
     if not folder.is_dir():
         raise UserError(f"serving.folders names {folder}, which is no folder")
-    return read_record(folder.parent if folder.name == "model" else folder)
+    if folder.name == "model" and (run := read_record(folder.parent)) is not None:
+        return folder.parent, run
+    return folder, read_record(folder)
 
 
 def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
