@@ -29,7 +29,7 @@ def test_verdict_advice_and_answers_are_printed(cells):
     printed = output_of(analyze(cells, *typed))
     assert "undecided: 2 rounds, and a verdict takes at least 5." in printed
     assert "vllm/tiny: On generated data" in printed
-    assert "H3 (at most 30 % overhead) refuted." in printed
+    assert "H3 (at most 30 % overhead) is refuted." in printed
     assert "advice: max_lora_rank: 8: the adapters' own" in printed
     assert "0 wrong, wrong adapter rate 0 %" in printed
     report = cells / "results" / "deployment" / "report.html"

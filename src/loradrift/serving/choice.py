@@ -10,7 +10,6 @@ from loradrift.config.keys import changes, defaults
 from loradrift.runs import RunRecord, Status, read_record
 from loradrift.serving.config import ServingBenchmarkConfig
 
-MAKES_RUNS = "`python train.py task=sst2,mrpc,rte,squad_v2 method=lora -m` trains them"
 DRAWS = "`python benchmark.py serving.source=drawn` measures adapters with random factors"
 
 
@@ -56,7 +55,7 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
     study = f" of study {serving.study}" if serving.study else ""
     what = f"{runs} holds no finished run of {serving.method}{study}"
     if not found:
-        raise UserError(f"{what}: {MAKES_RUNS}, and {DRAWS}")
+        raise UserError(f"{what}: `{training_command(config)}` trains them, and {DRAWS}")
     models = sorted({str(run.config["model"].get("name")) for _, run in found})
     own = [
         (folder, run)
@@ -82,6 +81,18 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
             "applied, and only such are measured: train again, or name adapters by serving.folders"
         )
     return certified
+
+
+def training_command(config: ServingBenchmarkConfig) -> str:
+    """What trains runs of the method on the model that is asked for."""
+    words = ["python train.py task=sst2,mrpc,rte,squad_v2"]
+    method, *changed = config.serving.method.split(",")  # a variant's folder names its overrides
+    words += [f"method={method}", *changed]
+    defaults = {"scale": "tiny", "model": "tiny"}
+    chosen = {"scale": config.scale.name, "model": config.model.name}
+    words += [f"{key}={name}" for key, name in chosen.items() if name != defaults[key]]
+    words += [f"model.path={config.model.path}"] if config.model.name == "local" else []
+    return " ".join([*words, "-m"])
 
 
 def _changed(run: RunRecord, config: ServingBenchmarkConfig) -> list[str]:

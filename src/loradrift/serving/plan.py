@@ -37,6 +37,9 @@ class ServedAdapter:
     certificate: str = ""
     """What is known of the adapter as it was trained or drawn, in a few words."""
 
+    data: str | None = None
+    """What it was trained on: ``generated`` or ``real``; None where that is not known."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -91,6 +94,9 @@ class Plan:
     arms: tuple[Arm, ...]
     server: ServerPlan | None
     cannot_tell_apart: tuple[tuple[str, str, float], ...] = ()
+    prompt_data: str | None = None
+    """Whose rows the prompts are: ``generated``, ``real`` or both; None where they are drawn."""
+
     schema: int = field(default=SCHEMA)
 
     @property
@@ -170,7 +176,8 @@ def read_plan(folder: Path) -> Plan:
         )
         values["cannot_tell_apart"] = tuple(map(tuple, values["cannot_tell_apart"]))
         values["batch_sizes"] = tuple(values["batch_sizes"])
-        return Plan(**{each.name: values[each.name] for each in fields(Plan)})
+        known = {each.name: values[each.name] for each in fields(Plan) if each.name in values}
+        return Plan(**known)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
 

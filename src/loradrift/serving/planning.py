@@ -16,7 +16,7 @@ from loradrift.serving.choice import Source, choose_sources
 from loradrift.serving.config import ServingBenchmarkConfig
 from loradrift.serving.export import Servable, draw_adapter, export_cached
 from loradrift.serving.plan import Plan, Prompt, ServedAdapter, ServerPlan
-from loradrift.serving.prompting import fingerprint, make_prompts
+from loradrift.serving.prompting import fingerprint, make_prompts, origin, prompt_data
 
 CUT = (
     "left out here: a second server, one engine for each merged model, and the sweep of request "
@@ -46,7 +46,7 @@ def prepare(config: ServingBenchmarkConfig) -> Prepared:
         adapters = _adapters(config, sources, base)
     with announced("making the prompts"):
         prompts = make_prompts(config, sources, base)
-    plan = _plan(config, base, adapters)
+    plan = _plan(config, base, adapters, prompt_data(config, sources))
     return Prepared(plan, prompts, _identity(config, plan, fingerprint(prompts)))
 
 
@@ -65,7 +65,8 @@ def _adapters(
                 f"{source.folder} has no adapter that engines serve side by side; serving.method "
                 "or serving.folders chooses others"
             )
-        served.append(_served(source.name, servable, seed_of(source, sources)))
+        seed = seed_of(source, sources)
+        served.append(_served(source.name, servable, seed, trained_on(source)))
     like = sources[0].folder if sources else None
     rank = served[0].rank if served else serving.rank
     for number in range(1, max(serving.adapters) - len(served) + 1):
@@ -76,7 +77,7 @@ def _adapters(
         out = cache / "served" / f"{name}-{digest}"
         seed = config.seed + number
         drawn = draw_adapter(Path(base.path), out, like=like, rank=rank, seed=seed, name=name)
-        served.append(_served(name, drawn, ""))
+        served.append(_served(name, drawn, "", None))
     return served
 
 
@@ -89,7 +90,12 @@ def seed_of(source: Source, others: Sequence[Source]) -> str:
     return f", seed {source.run.coordinates['seed']}" if len(same) > 1 else ""
 
 
-def _served(name: str, servable: Servable, seed: str) -> ServedAdapter:
+def trained_on(source: Source) -> str | None:
+    """``generated`` or ``real`` rows; None of a folder, which says nothing about them."""
+    return None if source.run is None else origin(str(source.run.config["data"]["name"]))
+
+
+def _served(name: str, servable: Servable, seed: str, data: str | None) -> ServedAdapter:
     return ServedAdapter(
         name=name,
         label=servable.label + seed,
@@ -103,10 +109,13 @@ def _served(name: str, servable: Servable, seed: str) -> ServedAdapter:
         classifier=None if servable.classifier is None else str(servable.classifier),
         num_labels=servable.num_labels,
         certificate=servable.certificate or "",
+        data=data,
     )
 
 
-def _plan(config: ServingBenchmarkConfig, base: Base, adapters: list[ServedAdapter]) -> Plan:
+def _plan(
+    config: ServingBenchmarkConfig, base: Base, adapters: list[ServedAdapter], data: str | None
+) -> Plan:
     serving, trainer = config.serving, config.trainer
     offline = "hf" if config.engine == "hf" else "vllm"
     on_cpu = trainer.accelerator == "cpu"
@@ -129,6 +138,7 @@ def _plan(config: ServingBenchmarkConfig, base: Base, adapters: list[ServedAdapt
         rounds=serving.rounds,
         max_tokens=serving.max_tokens,
         prompts=serving.prompts,
+        prompt_data=data,
         prompt_length=serving.prompt_length,
         seed=config.seed,
         cache=config.cache,

@@ -53,6 +53,23 @@ def make_prompts(
     return prompts
 
 
+def prompt_data(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> str | None:
+    """Whose rows the prompts are: ``generated``, ``real`` or both; None of drawn tokens."""
+    if config.serving.prompts == "fixed":
+        return None
+    return " and ".join(sorted({origin(data.name) for _, data in _readings(config, sources)}))
+
+
+def origin(data: str) -> str:
+    """Whether the rows of ``data=<name>`` are made here, or people's.
+
+    Example:
+        >>> origin("embedded"), origin("hub")
+        ('generated', 'real')
+    """
+    return "generated" if data == "embedded" else "real"
+
+
 def fingerprint(prompts: Sequence[Prompt]) -> str:
     """Digest (sha256) of all prompts."""
     text = json.dumps([asdict(prompt) for prompt in prompts])

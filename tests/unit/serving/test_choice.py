@@ -8,8 +8,12 @@ import pytest
 import loradrift.tasks  # noqa: F401  registers them, in their order
 from loradrift.config import DataConfig, TrainerConfig, UserError
 from loradrift.config.models import ModelConfig
-from loradrift.serving.choice import choose_sources
+from loradrift.config.running import ScaleConfig
+from loradrift.runs import read_record
+from loradrift.serving.choice import Source, choose_sources, training_command
 from loradrift.serving.config import ServingBenchmarkConfig, ServingConfig
+from loradrift.serving.planning import trained_on
+from loradrift.serving.prompting import prompt_data
 
 MODEL = {"name": "local", "path": "m", "weights": "pretrained", "attention": "sdpa"}
 
@@ -100,6 +104,54 @@ def test_runs_of_one_model_are_chosen_where_there_are_several(tmp_path):
     write_run(tmp_path, "a/rte/lora/1", fingerprints={"base_model": "def"})
     with pytest.raises(UserError, match=r"different base models, local .a/mrpc, digest abc. and"):
         choose(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "model", "method", "says"),
+    [
+        ("tiny", "tiny", "lora", "method=lora -m"),
+        ("small", "smollm2", "lora", "method=lora scale=small model=smollm2 -m"),
+        ("tiny", "smollm2", "rslora,method.rank=16",
+         "method=rslora method.rank=16 model=smollm2 -m"),
+        ("tiny", "local", "lora", "method=lora model=local model.path=m -m"),
+    ],
+)  # fmt: skip
+def test_the_command_trains_what_was_asked_for(scale, model, method, says):
+    config = ServingBenchmarkConfig(
+        model=ModelConfig(name=model, path="m"),
+        data=DataConfig(name="embedded"),
+        trainer=TrainerConfig(name="cpu"),
+        scale=ScaleConfig(name=scale),
+        serving=ServingConfig(method=method),
+    )
+    train = "python train.py task=sst2,mrpc,rte,squad_v2"
+    assert training_command(config) == f"{train} {says}"
+
+
+@pytest.mark.parametrize(
+    ("data", "prompts", "says"),
+    [
+        ("embedded", "tasks", "generated"),
+        ("hub", "tasks", "real"),
+        ("hub", "fixed", None),
+    ],
+)
+def test_prompts_say_whose_rows_they_are(data, prompts, says):
+    config = ServingBenchmarkConfig(
+        model=ModelConfig(name="local", path="m"),
+        data=DataConfig(name=data),
+        trainer=TrainerConfig(name="cpu"),
+        serving=ServingConfig(prompts=prompts),
+    )
+    assert prompt_data(config, []) == says
+
+
+def test_a_run_says_what_its_adapter_was_trained_on_and_a_folder_does_not(tmp_path):
+    for name, says in (("embedded", "generated"), ("hub", "real")):
+        config = {"model": MODEL, "trainer": {"rounding": 0}, "data": {"name": name}}
+        folder = write_run(tmp_path, f"a/sst2/lora/{len(name)}", config=config)
+        assert trained_on(Source("sst2", folder, read_record(folder))) == says
+    assert trained_on(Source("mine", tmp_path, None)) is None
 
 
 def test_nothing_there_says_which_commands_make_some(tmp_path):

@@ -1,15 +1,17 @@
 """What to set, computed from the measurement, with the figures behind it."""
 
+import math
 from typing import NamedTuple
 
 import pandas as pd
 
 from loradrift.analysis.serving.adapters import FILES
 from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.memory import memory_column
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.plans import Arm, Plan
 from loradrift.analysis.serving.tables import Measured
-from loradrift.analysis.serving.text import Cost, contrast_row, cost, cost_note, times_text
+from loradrift.analysis.serving.text import Cost, contrast_row, cost, time_cost
 from loradrift.analysis.serving.verdict import rounds_text
 from loradrift.config.benchmarks import RANKS
 from loradrift.report.blocks import interval_text
@@ -43,20 +45,16 @@ def _merge(measured: Measured) -> Advice | None:
         return None
     count = len(largest.adapters)
     because = (
-        f"{count} adapters in one engine take {times_text(row)} as merged models at "
-        f"{measured.at}{cost_note(cost(row), row['rounds'])}"
+        f"{count} adapters in one engine take {time_cost(row, 'as merged models')} at {measured.at}"
     )
     for arm in plan.of_kind("engines"):
         beside = contrast_row(measured, largest.name, arm.name)
-        if beside is not None:  # what would be done instead of serving side by side
-            row = beside
-            because += (
-                f", and {times_text(row)} as {plan.label(arm.name)} that share the requests "
-                f"and answer in turn{cost_note(cost(row), row['rounds'])}"
-            )
+        if beside is not None:  # engines that are deployed do not wait for each other
+            them = f"as {plan.label(arm.name)} that share the requests and answer in turn"
+            because += f", and {time_cost(beside, them)}, which decides nothing"
     by_time = {
-        Cost.SHOWN: "merged if time decides",
-        Cost.SAVES: "side by side if time decides",
+        Cost.SHOWN: "merged if time matters more",
+        Cost.SAVES: "side by side if time matters more",
         Cost.SMALL: "side by side costs little time",
         Cost.UNDECIDED: "by time undecided",
     }[cost(row)]
@@ -68,9 +66,9 @@ def _merge(measured: Measured) -> Advice | None:
         f"{even.merged_engines(count):.3g} GB{times}"
     )
     least = even.adapters
-    by_memory = "merged if memory decides"
+    by_memory = "merged if memory matters more"
     if least is not None:
-        by_memory = f"side by side from {least} adapters on if memory decides"
+        by_memory = f"side by side from {least} adapters on if memory matters more"
     value = f"{by_memory}, {by_time}"
     if least is not None and cost(row) is Cost.SAVES:
         value = f"side by side from {least} adapters on, for memory and for time"
@@ -89,12 +87,20 @@ def _slots(measured: Measured) -> Advice | None:
         return None
     count, slots, found = len(few.adapters), few.max_loras, cost(row)
     because = (
-        f"{count} adapters in {slots} slots take {times_text(row)} as in {count}, and "
-        f"{_more_memory(measured, few.name, full.name)}{cost_note(found, row['rounds'])}"
+        f"{count} adapters in {slots} slots take {time_cost(row, f'as in {count}')}, and "
+        f"{_more_memory(measured, few.name, full.name)}"
     )
-    if found in (Cost.SMALL, Cost.SAVES):
-        return Advice("max_loras", f"{slots} or more", because)
-    return Advice("max_loras", f"{count}: a slot for every adapter", because)
+    value = {
+        Cost.SHOWN: f"{count}: a slot for every adapter",
+        Cost.UNDECIDED: f"{count}, if in doubt: a slot for every adapter",
+    }.get(found, f"{slots} or more")
+    if plan.accelerator == "cpu":
+        value += f"; {count + 1} where the base model is asked beside adapters"
+        because += (
+            "; the CPU kernels answer the base model's requests in a batch with adapters by the "
+            "last slot's adapter, so one slot has to stay empty"
+        )
+    return Advice("max_loras", value, because)
 
 
 def _host(measured: Measured) -> Advice | None:
@@ -130,13 +136,9 @@ def _rank(measured: Measured) -> Advice | None:
     row = contrast_row(measured, declared.name, own.name)
     if row is None:
         return None
-    memory, note = (
-        _more_memory(measured, declared.name, own.name),
-        cost_note(cost(row), row["rounds"]),
-    )
     because = (
-        f"declaring {declared.max_lora_rank} for rank {rank} takes {times_text(row)}, "
-        f"and {memory}{note}"
+        f"declaring {declared.max_lora_rank} for rank {rank} takes {time_cost(row)}, "
+        f"and {_more_memory(measured, declared.name, own.name)}"
     )
     least = next((each for each in RANKS if each >= rank), rank)
     return Advice("max_lora_rank", f"{least}: the adapters' own", because)
@@ -149,11 +151,23 @@ def _same_adapters(plan: Plan, arm: Arm) -> Arm | None:
 
 
 def _more_memory(measured: Measured, arm: str, than: str) -> str:
-    """How much more memory an arm takes than another."""
+    """How much more memory an arm takes than another: a GPU's where that was measured."""
+    column = memory_column(measured.memory)
     table: pd.DataFrame = measured.memory.set_index("arm")
     if arm not in table.index or than not in table.index:
         return "memory was not measured"
-    return f"{1000 * (table['memory_gb'][arm] - table['memory_gb'][than]):+.0f} MB"
+    more = 1000 * float(table[column][arm] - table[column][than])
+    if math.isnan(more):
+        return "memory was not measured"
+    where = "of the GPU's memory" if column == "gpu_peak_gb" else "of memory"
+    return f"{abs(more):.0f} MB {'less' if more < 0 else 'more'} {where}"
+
+
+BYTES = {"float32": 4, "bfloat16": 2}
+"""Of a parameter."""
+
+SMALL = 100e6
+"""Parameters below which an engine's own work is most of a call's time."""
 
 
 def untold(measured: Measured) -> list[str]:
@@ -170,13 +184,24 @@ def untold(measured: Measured) -> list[str]:
             f"In {plan.dtype} rounding changes answers: other tokens are right here if each is "
             "near its model's best, which a wrong adapter that is alike could be too."
         )
-    weights = 4e-9 * float(plan.model.get("parameters") or 0)
-    memory = measured.memory.set_index("arm")["memory_gb"]
+    parameters = float(plan.model.get("parameters") or 0)
+    if 0 < parameters < SMALL:
+        said.append(
+            f"The model has {parameters / 1e6:.3g} million parameters: most of a call's time is "
+            "the engine's own work, and a larger model's ratios of times are others."
+        )
+    weights = 1e-9 * BYTES.get(plan.dtype, 4) * parameters
+    memory = measured.memory.set_index("arm")[memory_column(measured.memory)]
     if "merged" in memory and weights < 0.2 * memory["merged"]:
         said.append(
             f"Of an engine's {memory['merged']:.2f} GB the model's weights are {weights:.2g} GB: "
-            "with a larger model, one engine and several differ in memory in another ratio."
+            "with a larger model, the memory of several engines is another multiple of one "
+            "engine's."
         )
+    calls = measured.calls
+    served = calls.loc[(calls["phase"] != "offline") & calls["arm"].isin(plan.merged), "arm"]
+    if served.nunique() == 1 < len(plan.merged):
+        said.append(f"Of the merged models the server had one ({plan.label(served.iloc[0])}).")
     if not plan.of_kind("engines"):
         said.append(
             "Merged engines beside each other were not measured (serving.full=true measures "
@@ -184,9 +209,9 @@ def untold(measured: Measured) -> list[str]:
         )
     else:
         said.append(
-            "The merged engines answer in turn, in one process: each on a machine of its own is "
-            "as fast as a merged model here."
+            "The merged engines answer in turn, in one process, each its share of a batch: where "
+            "they answer at the same time, as servers do, their times are others."
         )
-    if not (measured.calls["phase"] == "open_loop").any():
+    if not (calls["phase"] == "open_loop").any():
         said.append("No request rates were measured, so nothing is said about a server's limit.")
     return said

@@ -37,8 +37,8 @@ class Answers(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether the times are of the right answers."""
-        return self.wrong == self.wrong_adapter == 0
+        """Whether the times are of right answers: some were checked, and none is wrong."""
+        return self.answers > 0 and self.wrong == self.wrong_adapter == 0
 
 
 def count_answers(samples: pd.DataFrame) -> Answers:

@@ -48,7 +48,11 @@ def call_table(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_merged(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The same rows, and those of all merged arms once more under the one name ``merged``."""
+    """The same rows, and those of all merged arms once more under the one name ``merged``.
+
+    ``own_arm`` is the arm that a row is of.
+    """
+    table = table.assign(own_arm=table["arm"])
     merged = table[table["arm"].isin(plan.merged)].assign(arm="merged")
     return pd.concat([table, merged], ignore_index=True)
 
@@ -68,13 +72,18 @@ def in_order(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def latency_table(samples: pd.DataFrame, calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """One row per phase, load, arm and adapter; the arm ``merged`` is all merged arms together."""
+    """One row per phase, load, arm and adapter; the arm ``merged`` is all merged arms together.
+
+    An adapter's throughput is over the calls of the arms in which it was asked: of ``merged``, over
+    those of its own merged model.
+    """
     samples, calls = with_merged(samples, plan), with_merged(calls, plan)
-    seconds = dict(list(calls.groupby(["phase", "load", "arm"])["call_s"]))
+    seconds = dict(list(calls.groupby(["phase", "load", "arm"])))
     rows = []
     for place, own in samples.groupby(["phase", "load", "arm"], sort=False):
-        call_s = seconds[place]
         for adapter, part in _by_adapter(own):
+            shared = seconds[place]["own_arm"].isin(part["own_arm"])
+            call_s = seconds[place].loc[shared, "call_s"]
             keys = dict(zip(("phase", "load", "arm"), place, strict=True))
             figures = summary(part, call_s.sum(), plan.latency_target_s)
             rows.append(keys | {"adapter": adapter, "calls": len(call_s)} | figures)
@@ -117,6 +126,16 @@ def described(values: Array) -> dict[str, float]:
     cuts = np.percentile(values, PERCENTILES, method="linear")
     shares = {f"p{each}": float(cut) for each, cut in zip(PERCENTILES, cuts, strict=True)}
     return {"mean": float(values.mean())} | shares
+
+
+def few_as_nan(value: float, percent: int, count: int) -> float:
+    """A percentile; NaN of so few values that it is little else than their largest.
+
+    Example:
+        >>> few_as_nan(0.5, 95, 20), few_as_nan(0.5, 99, 20)
+        (0.5, nan)
+    """
+    return value if count * (100 - percent) >= 100 else float("nan")
 
 
 def band_table(calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:

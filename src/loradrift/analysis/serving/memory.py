@@ -29,6 +29,11 @@ def memory_table(memory: Mapping[str, Mapping[str, float | None]], plan: Plan) -
     return table
 
 
+def memory_column(table: pd.DataFrame) -> str:
+    """The column of :func:`memory_table` that counts: a GPU's peak where there is one."""
+    return "gpu_peak_gb" if table["gpu_peak_gb"].notna().any() else "memory_gb"
+
+
 class BreakEven(NamedTuple):
     """Memory by number of adapters n, in GB; a GPU's peak where there is one.
 
@@ -66,7 +71,7 @@ class BreakEven(NamedTuple):
 
 def break_even(table: pd.DataFrame, plan: Plan) -> BreakEven | None:
     """What :func:`memory_table` says of it; None where a side was not measured."""
-    column = "gpu_peak_gb" if table["gpu_peak_gb"].notna().any() else "memory_gb"
+    column = memory_column(table)
     own = table.set_index("arm")[column].dropna()
     sizes = {arm.name: len(arm.adapters) for arm in plan.of_kind("single", "multi")}
     side = {name: count for name, count in sizes.items() if name in own}

@@ -9,7 +9,7 @@ import pandas as pd
 from loradrift.analysis.serving.adapters import FILES, SLOT
 from loradrift.analysis.serving.figures import setting
 from loradrift.analysis.serving.looks import APART, MARGIN_COLOR, SIDE_BY_SIDE, arm_style
-from loradrift.analysis.serving.memory import BreakEven
+from loradrift.analysis.serving.memory import BreakEven, memory_column
 from loradrift.analysis.serving.tables import Measured
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, few_ticks, finish_panels, from_zero, save
@@ -18,7 +18,7 @@ from loradrift.report.style import canvas, few_ticks, finish_panels, from_zero, 
 def draw_memory(measured: Measured, folder: Path) -> Figure | None:
     """Throughput against memory, and memory against the number of adapters."""
     plan, even = measured.cell.plan, measured.break_even
-    column = "memory_gb" if even is None else even.column
+    column = memory_column(measured.memory)
     memory = measured.memory.set_index("arm")[column].dropna()
     bands = measured.bands
     own = bands[

@@ -33,6 +33,13 @@ class Adapter:
     rank: int
     task: str | None = None
     drawn: bool = False
+    data: str | None = None
+    """What it was trained on: ``generated`` or ``real``; None where that is not known."""
+
+    @property
+    def kind(self) -> str:
+        """How a report writes where the adapter comes from."""
+        return "adapters with random factors" if self.drawn else f"adapters of {_rows(self.data)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +76,8 @@ class Plan:
     tiny_note: str = ""
     full: bool = False
     cannot_tell_apart: Sequence[Sequence[Any]] = field(default_factory=list)
+    prompt_data: str | None = None
+    """Whose rows the prompts are: ``generated``, ``real`` or both."""
 
     @property
     def merged(self) -> list[str]:
@@ -100,13 +109,18 @@ class Plan:
         return ", ".join([engine, kernels, DTYPES.get(self.dtype, self.dtype)])
 
     def data(self) -> str:
-        """Where the adapters and the prompts come from, generated data named as generated."""
-        drawn = [each.drawn for each in self.adapters]
-        if self.adapters and all(drawn):
-            return "adapters with random factors"
-        generated = any("(generated)" in each.label for each in self.adapters)
-        trained = "generated data" if generated else "real data"
-        return f"{trained} and adapters with random factors" if any(drawn) else trained
+        """Where the adapters and the prompts come from: nothing is called real that may not be."""
+        kinds = dict.fromkeys(each.kind for each in self.adapters)
+        rows = "drawn tokens" if self.prompts == "fixed" else _rows(self.prompt_data)
+        alike = f"adapters of {rows}"
+        if self.prompt_data is None or alike not in kinds:
+            return ", ".join([*kinds, f"prompts of {rows}"])
+        others = [each for each in kinds if each != alike]
+        return " and ".join([rows, *others])
+
+
+def _rows(data: str | None) -> str:
+    return "unknown data" if data is None else f"{data} data"
 
 
 KINDS = (
@@ -128,6 +142,7 @@ def read_plan(saved: Mapping[str, Any]) -> Plan:
     if (schema := saved.get("schema")) != SCHEMA:
         raise ValueError(f"it has schema {schema!r}, and this program reads schema {SCHEMA}")
     try:
+        saved = _with_origins(saved)
         parts = {
             "adapters": [_made(Adapter, each) for each in saved["adapters"]],
             "arms": sorted((_made(Arm, each | {"adapters": tuple(each["adapters"])})
@@ -141,6 +156,21 @@ def read_plan(saved: Mapping[str, Any]) -> Plan:
     except TypeError as error:
         raise ValueError(f"it is no plan: {error}") from None
     return plan
+
+
+def _with_origins(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A plan from before origins were written: labels say what is generated, nothing what is not.
+
+    Prompts were rows of the adapters' own tasks.
+    """
+    if "prompt_data" in saved or "adapters" not in saved:
+        return saved
+    adapters = [
+        each | {"data": "generated" if "(generated)" in each["label"] else None}
+        for each in saved["adapters"]
+    ]
+    data = "generated" if any(each["data"] for each in adapters) else None
+    return {**saved, "adapters": adapters, "prompt_data": data}
 
 
 def _place(arm: Arm) -> int:

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from loradrift.analysis.serving.adapters import FILES, SLOT
-from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.latencies import ALL, few_as_nan
+from loradrift.analysis.serving.memory import memory_column
 from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import ratio_text
@@ -14,13 +15,22 @@ PHASES = {
 }  # fmt: skip
 
 
+FEW = "A dash stands for a p95 of fewer than 20 values and a p99 of fewer than 100."
+
+
 def arms_table(measured: Measured) -> Table:
     """All arms at the load that reports look at."""
+    on_gpu = memory_column(measured.memory) == "gpu_peak_gb"
+    memory = (
+        "Memory is the peak of the GPU's."
+        if on_gpu
+        else "Memory is that of a process of its own, shared pages counted once."
+    )
     return Table(
         arm_table(measured),
         f"All arms at {measured.at} (means; p95: 95th percentile of latency; TTFT: time "
         "to first token; TPOT: time per other token). Overheads are paired by round, with 95 % t "
-        "intervals. Memory is that of a process of its own, shared pages counted once.",
+        f"intervals. {memory} {FEW}",
     )
 
 
@@ -30,14 +40,14 @@ def percentile_tables(measured: Measured) -> list[Block]:
     for phase, own in measured.latencies.groupby("phase", sort=False):
         shown = own[own["adapter"] == ALL]
         merged = [name for name in plan.merged if name in set(shown["arm"])]
-        if len(merged) == 1:  # a row for all of them says the same
-            shown = shown[shown["arm"] != merged[0]]
+        if len(merged) == 1:  # all of them are that one, which its own row names
+            shown = shown[shown["arm"] != "merged"]
         blocks.append(
             Table(
                 _percentiles(measured, shown).drop(columns="adapter"),
                 f"Latencies by {PHASES[str(phase)]}, over all requests of all rounds: mean / p50 / "
                 "p95 / p99 (linear interpolation). Goodput counts requests that end within "
-                f"{plan.latency_target_s:g} s. Tokens that arrive together have an ITL of 0.",
+                f"{plan.latency_target_s:g} s. Tokens that arrive together have an ITL of 0. {FEW}",
             )
         )
     return blocks
@@ -53,8 +63,10 @@ def _percentiles(measured: Measured, rows: pd.DataFrame) -> pd.DataFrame:
             ("latency", "latency (s)", 1), ("ttft", "TTFT (ms)", 1000),
             ("tpot", "TPOT (ms)", 1000), ("itl", "ITL (ms)", 1000),
         ):  # fmt: skip
-            values = (scale * row[f"{name}_{what}_s"] for what in ("mean", "p50", "p95", "p99"))
-            cells[title] = " / ".join(map(cell_text, values))
+            count = row["tokens"] - row["requests"] if name == "itl" else row["requests"]
+            values = [row[f"{name}_mean_s"], row[f"{name}_p50_s"]]
+            values += [few_as_nan(row[f"{name}_p{each}_s"], each, count) for each in (95, 99)]
+            cells[title] = " / ".join(cell_text(scale * value) for value in values)
         cells |= {"tokens/s": row["tokens_per_s"], "requests/s": row["requests_per_s"],
                   "goodput": row["goodput_per_s"], "requests": row["requests"]}  # fmt: skip
         shown.append(cells)
@@ -90,9 +102,13 @@ def adapter_blocks(measured: Measured) -> list[Block]:
     if len(rows):
         frame = _percentiles(measured, rows).drop(columns=["load", "goodput"])
         blocks.append(
-            Table(frame, f"Latencies of each adapter at {measured.at}: mean / p50 / p95 "
-                  "/ p99. Tokens per second are its own, of calls that it shares.")
-        )  # fmt: skip
+            Table(
+                frame,
+                f"Latencies of each adapter at {measured.at}: mean / p50 / p95 / p99. Tokens per "
+                "second are its own, over all calls of its arm; of merged models, over the calls "
+                f"of its own one. {FEW}",
+            )
+        )
     return blocks
 
 

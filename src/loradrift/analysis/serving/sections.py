@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from loradrift.analysis.serving.advice import advise, untold
-from loradrift.analysis.serving.answers import answers_text, apart_text
+from loradrift.analysis.serving.answers import Answers, answers_text, apart_text
 from loradrift.analysis.serving.plans import MIXES
 from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import Measured, Serving
 from loradrift.analysis.serving.text import ratio_text
-from loradrift.analysis.serving.verdict import CLAIM, model_text
+from loradrift.analysis.serving.verdict import CLAIM, H3, model_text
 from loradrift.report.blocks import (
     Block,
     Card,
@@ -69,12 +69,18 @@ def cards(measured: Measured) -> Cards:
             Card(
                 "Answers",
                 "every answer is that of the model that was asked",
-                "all right" if answers.sound else f"{answers.wrong} wrong",
+                _right(answers),
                 [f"{answers.answers:,} checked; {rate}"],
                 verdict_color(right),
             ),
         ]
     )
+
+
+def _right(answers: Answers) -> str:
+    if not answers.answers:
+        return "none checked"
+    return "all right" if answers.sound else f"{max(answers.wrong, answers.wrong_adapter)} wrong"
 
 
 def problems(serving: Serving) -> list[Block]:
@@ -105,8 +111,13 @@ def stability_blocks(measured: Measured) -> list[Block]:
         frame = found.outliers.assign(arm=[plan.label(name) for name in found.outliers["arm"]])
         frame = frame.rename(columns={"load": "batch", "order": "place in its round",
                                       "ratio": "time / expected"})  # fmt: skip
-        blocks.append(Table(frame, "Calls far from what their arm, batch and round let expect."))
+        caption = "Outliers: calls far from their arm's, batch's and round's median."
+        blocks.append(Table(frame, caption))
     return blocks
+
+
+def _overhead(found: H3) -> str:
+    return ratio_text(found.ratio, found.low, found.high) if found.rounds else "-"
 
 
 def cells_table(cells: Sequence[Measured]) -> Table:
@@ -119,12 +130,17 @@ def cells_table(cells: Sequence[Measured]) -> Table:
                 "cell": each.cell.name,
                 "model": model_text(each.cell),
                 "setting": each.cell.plan.setting(),
+                "at": each.at,
                 "rounds": each.cell.marks or str(each.cell.rounds),
                 "merged (tokens/s)": table["tokens/s"].get("merged models"),
                 "2 adapters (tokens/s)": table["tokens/s"].get("2 adapters"),
-                "overhead": ratio_text(found.ratio, found.low, found.high) if found.rounds else "-",
+                "overhead at batch 8": _overhead(found),
                 "H3": str(found.verdict),
                 "wrong answers": each.answers.wrong,
             }
         )
-    return Table(pd.DataFrame(rows), "All cells: two adapters against merged models at batch 8.")
+    return Table(
+        pd.DataFrame(rows),
+        "All cells: two adapters against merged models. Tokens per second are those of the load "
+        "in the column at; H3 and its overhead are of batch 8 alone.",
+    )

@@ -27,6 +27,9 @@ OUTLIERS = ["load", "arm", "round", "order", "ratio"]
 MANY = 0.05
 """If more than this share of the calls is far off, something else was running."""
 
+BUSY = 0.10
+"""Calls of an idle machine scatter by less."""
+
 
 class Stability(NamedTuple):
     """What was found, as sentences, and the calls that are far off."""
@@ -43,7 +46,7 @@ def check_rounds(calls: pd.DataFrame, verdict: H3) -> Stability:
         return Stability([], pd.DataFrame(columns=OUTLIERS))
     rests = add_rests(own)
     outliers = far_off(rests)
-    lines = [first_round(rests), order_effect(own), _said_of(outliers, len(own)),
+    lines = [first_round(rests), order_effect(own), scatter(rests), _said_of(outliers, len(own)),
              *without_a_round(verdict)]  # fmt: skip
     return Stability([line for line in lines if line], outliers)
 
@@ -66,15 +69,21 @@ def first_round(rests: pd.DataFrame) -> str:
     if len(levels_R) < 4:
         return ""
     difference, half = unlike_others(levels_R)
-    said = f"The first round took {100 * np.expm1(difference):+.1f} % against the others' mean"
-    expected = f"these let expect (up to {100 * np.expm1(half):.1f} %)"
+    said = f"The first round was {_than(difference)} than the others' mean"
+    expected = f"the others vary by up to {100 * np.expm1(half):.1f} %"
     if abs(difference) <= half:
-        return f"{said}, within what {expected}."
+        return f"{said}; {expected}, so this is normal."
     why = "was still warming up" if difference > 0 else "was in another state"
     return (
-        f"{said}, more than {expected}, as if the machine or an engine {why}. As far as it did so "
-        "to all arms alike, it cancels in overheads."
+        f"{said}, and {expected}: the machine or an engine {why}. What this did to all arms alike "
+        "cancels in overheads."
     )
+
+
+def _than(difference: float) -> str:
+    """A difference of logs of times: ``12.3 % slower``."""
+    word = "slower" if difference > 0 else "faster"
+    return f"{abs(100 * np.expm1(difference)):.1f} % {word}"
 
 
 def unlike_others(values_R: Array) -> tuple[float, float]:
@@ -95,13 +104,13 @@ def order_effect(calls: pd.DataFrame) -> str:
     slope = slope_over_places(calls)
     if slope is None:
         return ""
-    mean, low, high = (100 * np.expm1(each) for each in slope)
-    matters = "Arms are in random order, so that this favours none" if low * high > 0 else (
+    low, high = (100 * np.expm1(each) for each in slope[1:])
+    matters = "Arms are in random order, so this favours none" if low * high > 0 else (
         "No effect of the order is seen"
     )  # fmt: skip
     return (
-        f"A round's last call took {mean:+.1f} % against its first (95 % interval {low:+.1f} to "
-        f"{high:+.1f} %). {matters}."
+        f"A round's last call was {_than(slope[0])} than its first (95 % interval of the "
+        f"difference {low:+.1f} to {high:+.1f} %). {matters}."
     )
 
 
@@ -132,24 +141,41 @@ def slope_over_places(calls: pd.DataFrame) -> tuple[float, float, float] | None:
 
 def far_off(rests: pd.DataFrame) -> pd.DataFrame:
     """The calls whose time is far from what their arm, load and round let expect."""
-    off = rests["rest"].abs()
-    deviation = 1.4826 * off.median()  # of a normal distribution
-    chosen = rests[off > max(FAR * deviation, np.log1p(LEAST_FAR))]
+    chosen = rests[rests["rest"].abs() > max(FAR * _deviation(rests), np.log1p(LEAST_FAR))]
     table: pd.DataFrame = chosen.assign(ratio=np.exp(chosen["rest"]))
     return table.filter(OUTLIERS).reset_index(drop=True)
+
+
+def _deviation(rests: pd.DataFrame) -> float:
+    """A robust standard deviation of the rests, in units of log time."""
+    return 1.4826 * float(rests["rest"].abs().median())  # the factor of a normal distribution
+
+
+def scatter(rests: pd.DataFrame) -> str:
+    """How far calls are from what is expected of them; empty of one round."""
+    if rests["round"].nunique() < 2:
+        return ""
+    deviation = np.expm1(_deviation(rests))
+    said = f"From round to round a call's time scatters by {100 * deviation:.2g} %"
+    if deviation <= BUSY:
+        return f"{said}."
+    return (
+        f"{said}: as if something else was running on this machine. Intervals are wide, and only "
+        "extreme calls count as outliers: measure again on an idle machine."
+    )
 
 
 def _said_of(outliers: pd.DataFrame, count: int) -> str:
     if outliers.empty:
         return (
-            f"None of {count:,} calls is far from what its arm, batch and round let expect "
-            f"({FAR:g} robust deviations, and {100 * LEAST_FAR:g} %, at least)."
+            f"No call of {count:,} is an outlier ({FAR:g} robust deviations, and "
+            f"{100 * LEAST_FAR:g} %, from the median of its arm, batch and round)."
         )
     many = len(outliers) > MANY * count
     worst = outliers["ratio"].iloc[int(np.log(outliers["ratio"]).abs().argmax())]
     return (
-        f"{len(outliers)} of {count:,} calls are far from what their arm, batch and round let "
-        f"expect (the furthest took {worst:.2f} times as long). They are in all figures."
+        f"Outliers among {count:,} calls: {len(outliers)} (the furthest took {worst:.2f} times as "
+        "long as expected of its arm, batch and round). They are in all figures."
         + (" With so many, something else was running on this machine." if many else "")
     )
 
@@ -160,13 +186,13 @@ def without_a_round(verdict: H3) -> list[str]:
     if verdict.verdict is Verdict.NO_DATA or len(d_R) < LEAST_ROUNDS:
         return []
     ratios, changed = [], []
-    for place in range(len(d_R)):
+    for place, number in enumerate(verdict.of_rounds):
         found = t_interval(np.delete(d_R, place))
         ratio, low, high = np.exp(found[:3])
         ratios.append(ratio)
         without = judge(float(low), float(high), LEAST_ROUNDS)
         if without is not verdict.verdict:
-            changed.append(f"{without} without round {place}")
+            changed.append(f"{without} without round {number}")
     said = f"Without one round H3's ratio is {min(ratios):.3g} to {max(ratios):.3g}"
     return [
         f"{said}; it would be {', '.join(changed)}." if changed else f"{said}: the same verdict."

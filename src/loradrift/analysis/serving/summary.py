@@ -4,7 +4,8 @@ import pandas as pd
 
 from loradrift.analysis.serving.advice import advise, untold
 from loradrift.analysis.serving.answers import answers_text, apart_text
-from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.latencies import ALL, few_as_nan
+from loradrift.analysis.serving.memory import memory_column
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import contrast_row, overhead_text
 from loradrift.analysis.serving.verdict import h3_sentence
@@ -33,7 +34,9 @@ def arm_table(measured: Measured) -> pd.DataFrame:
     plan, rows = measured.cell.plan, measured.latencies
     rows = rows[rows["phase"] == measured.cell.phase]
     rows = rows[(rows["load"] == measured.load) & (rows["adapter"] == ALL)]
-    memory = dict(zip(measured.memory["arm"], measured.memory["memory_gb"], strict=True))
+    column = memory_column(measured.memory)
+    memory = dict(zip(measured.memory["arm"], measured.memory[column], strict=True))
+    title = "GPU memory (GB)" if column == "gpu_peak_gb" else "memory (GB)"
     shown = []
     for row in rows[~rows["arm"].isin(plan.merged)].to_dict("records"):
         arm = row["arm"]
@@ -41,14 +44,14 @@ def arm_table(measured: Measured) -> pd.DataFrame:
             {
                 "arm": plan.label(arm),
                 "latency (s)": row["latency_mean_s"],
-                "p95 (s)": row["latency_p95_s"],
+                "p95 (s)": few_as_nan(row["latency_p95_s"], 95, row["requests"]),
                 "TTFT (ms)": 1000 * row["ttft_mean_s"],
                 "TPOT (ms)": 1000 * row["tpot_mean_s"],
                 "tokens/s": row["tokens_per_s"],
                 "requests/s": row["requests_per_s"],
                 "over merged": overhead_text(contrast_row(measured, arm, "merged")),
                 "over base": overhead_text(contrast_row(measured, arm, "baseline")),
-                "memory (GB)": memory.get(arm, float("nan")),
+                title: memory.get(arm, float("nan")),
             }
         )
     return pd.DataFrame(shown)

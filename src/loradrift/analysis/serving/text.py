@@ -56,22 +56,27 @@ def cost(row: Mapping[str, Any]) -> Cost:
     return Cost.SHOWN if row["low"] > 1 else Cost.UNDECIDED
 
 
-def cost_note(found: Cost, rounds: int) -> str:
-    """What is said after a cost's figures; empty where they speak."""
-    few = f": {rounds_text(rounds)}" if rounds < LEAST_ROUNDS else ""
-    small = f"; so less than {100 * (WORTH - 1):.0f} %"
-    return {Cost.SMALL: small, Cost.UNDECIDED: f" (undecided{few})"}.get(found, "")
+def time_cost(row: Mapping[str, Any], than: str = "") -> str:
+    """An overhead in words, with what its interval leaves open.
+
+    Example:
+        >>> time_cost({"ratio": 1.4, "low": 0.9, "high": 2.2, "rounds": 5}, "as merged models")
+        '1.4 times as long as merged models (0.9 to 2.2: undecided)'
+    """
+    ends, rounds = interval_text(row["low"], row["high"]), row["rounds"]
+    few = f" with {rounds_text(rounds)}" if rounds < LEAST_ROUNDS else ""
+    notes = {
+        Cost.SMALL: f"less than {100 * (WORTH - 1):.0f} % longer",
+        Cost.UNDECIDED: f"undecided{few}",
+    }
+    note = notes.get(cost(row))
+    said = ": ".join(each for each in ("" if ends == "-" else ends, note) if each)
+    return " ".join(filter(None, [f"{row['ratio']:.3g} times as long", than, said and f"({said})"]))
 
 
 def overhead_text(row: Mapping[str, Any] | None) -> str:
     """``+85 % (+84 to +87)``; a dash where nothing is compared."""
     return "-" if row is None else ratio_text(row["ratio"], row["low"], row["high"])
-
-
-def times_text(row: Mapping[str, Any]) -> str:
-    """``1.85 times as long (1.84 to 1.87)``."""
-    ends = interval_text(row["low"], row["high"])
-    return f"{row['ratio']:.3g} times as long" + ("" if ends == "-" else f" ({ends})")
 
 
 def ratio_text(ratio: float, low: float, high: float) -> str:

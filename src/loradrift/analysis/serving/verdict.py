@@ -30,6 +30,9 @@ class H3(NamedTuple):
     log_ratios: tuple[float, ...] = ()
     """Of each round."""
 
+    of_rounds: tuple[int, ...] = ()
+    """Their numbers: a round that could not be read has none."""
+
 
 def judge(low: float, high: float, rounds: int) -> Verdict:
     """The verdict of a 95 % interval of ratios.
@@ -62,17 +65,21 @@ def h3(overheads: pd.DataFrame, answers: Answers) -> H3:
         return H3(Verdict.NO_DATA, **nothing, rounds=0, why=why)
     row = rows.iloc[0]
     figures: dict[str, Any] = {name: float(row[name]) for name in nothing}
-    rounds, ratios = int(row["rounds"]), tuple(row["log_ratios"])
+    rounds = int(row["rounds"])
+    figures |= {key: tuple(row[key]) for key in ("log_ratios", "of_rounds")}
     if not answers.sound:
+        if not answers.answers:
+            why = "no answer was checked, so the times mean nothing"
+            return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why)
         count = max(answers.wrong, answers.wrong_adapter)
-        why = f"{count} of {answers.answers} answers are wrong, so the times answer nothing"
-        return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why, log_ratios=ratios)
+        why = f"{count} of {answers.answers} answers are wrong, so the times mean nothing"
+        return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why)
     verdict, why = judge(figures["low"], figures["high"], rounds), ""
     if rounds < LEAST_ROUNDS:
         why = f"{rounds_text(rounds)}, and a verdict takes at least {LEAST_ROUNDS}"
     elif verdict is Verdict.UNDECIDED:
         why = f"the interval holds {MARGIN:.2f}"
-    return H3(verdict, **figures, rounds=rounds, why=why, log_ratios=ratios)
+    return H3(verdict, **figures, rounds=rounds, why=why)
 
 
 def rounds_text(rounds: int) -> str:
@@ -96,10 +103,10 @@ def h3_sentence(cell: ServingCell, found: H3) -> str:
 
 
 def verdict_text(found: H3) -> str:
-    """``supported``, ``undecided: 3 rounds, …``."""
+    """``is supported``, ``is undecided: 3 rounds, …``."""
     if found.verdict is Verdict.NO_DATA:
         return f"has no verdict: {found.why}"
-    return f"{found.verdict}: {found.why}" if found.why else str(found.verdict)
+    return f"is {found.verdict}: {found.why}" if found.why else f"is {found.verdict}"
 
 
 def model_text(cell: ServingCell) -> str:

@@ -52,6 +52,7 @@ class Simulated:
     kernels: str = "CPU reference kernels"
     dtype: str = "float32"
     generated: bool = True
+    accelerator: str = "cpu"
     status: Status = Status.SUCCESS
     error: str | None = None
     rounds: int = 5
@@ -78,10 +79,11 @@ class Simulated:
         return runs / "serving" / self.engine / name
 
     def plan(self):
+        data = "generated" if self.generated else "real"
         suffix = "-like (generated)" if self.generated else ""
         adapters = [
             {"name": name, "label": f"{LABELS[name]}{suffix}", "task": name, "source": name,
-             "rank": 8, "sha256": {}, "drawn": False}
+             "rank": 8, "sha256": {}, "drawn": False, "data": data}
             for name in ADAPTERS
         ]  # fmt: skip
         model = {"name": self.model, "path": "models/tiny", "fingerprint": "f00d",
@@ -92,6 +94,7 @@ class Simulated:
             "rounds": self.planned or self.rounds, "max_tokens": self.max_tokens,
             "prompts": "tasks", "prompt_length": 64, "latency_target_s": 0.25,
             "tiny_note": "Left out: a second server and n_merged_engines (serving.full=true).",
+            "accelerator": self.accelerator, "prompt_data": data,
             "full": False, "adapters": adapters, "arms": list(self.arms),
             "cannot_tell_apart": [["sst2", "mrpc", 1.0]],
         }  # fmt: skip

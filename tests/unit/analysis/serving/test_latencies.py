@@ -10,6 +10,7 @@ from loradrift.analysis.serving.latencies import (
     ALL,
     band_table,
     call_table,
+    few_as_nan,
     latency_table,
     summary,
 )
@@ -68,6 +69,23 @@ def test_merged_arms_are_one_arm_too(cell, samples):
     assert own["latency_mean_s"]["merged"] == pytest.approx(merged["latency_mean_s"].mean())
     tokens, seconds = merged["tokens"].sum(), (merged["tokens"] / merged["tokens_per_s"]).sum()
     assert own["tokens_per_s"]["merged"] == pytest.approx(tokens / seconds)
+
+
+def test_an_adapters_throughput_among_merged_models_is_its_own_engines(cell, samples):
+    """Four merged models answer in calls of their own: none waits for another's."""
+    plan = read_plan(cell.plan())
+    table = latency_table(samples, call_table(samples), plan)
+    own = table[(table["load"] == 8) & table["arm"].str.startswith("merged")]
+    own = own.set_index(["arm", "adapter"])
+    for name in ADAPTERS:
+        among, alone = own.loc[("merged", name)], own.loc[(f"merged_{name}", ALL)]
+        assert among["tokens_per_s"] == pytest.approx(alone["tokens_per_s"])
+        assert among["calls"] == alone["calls"] == 5
+
+
+def test_percentiles_of_few_values_are_not_shown():
+    assert few_as_nan(0.5, 95, 20) == few_as_nan(0.5, 99, 100) == 0.5
+    assert np.isnan(few_as_nan(0.5, 95, 19)) and np.isnan(few_as_nan(0.5, 99, 99))
 
 
 def test_adapters_share_the_calls_of_their_arm(cell, samples):

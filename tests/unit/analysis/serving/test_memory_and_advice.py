@@ -1,5 +1,6 @@
 """Break-even and advice: from known costs to what to set, and what is not said."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,8 @@ from loradrift.analysis.serving.advice import advise, untold
 from loradrift.analysis.serving.memory import break_even, memory_table
 from loradrift.analysis.serving.plans import read_plan
 from loradrift.analysis.serving.reading import read_cell
+from loradrift.analysis.serving.section_tables import arms_table
+from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import measure
 from loradrift.analysis.serving.text import cost
 
@@ -69,6 +72,10 @@ def measured(tmp_path, **changes):
     return measure(read_cell(cell(**changes).write(tmp_path / "runs")), seed=0)
 
 
+SPARE = "; 5 where the base model is asked beside adapters"
+"""On a CPU."""
+
+
 def values(found):
     return {each.setting: each.value for each in advise(found)}
 
@@ -76,8 +83,9 @@ def values(found):
 def test_costs_that_are_there_are_avoided(tmp_path):
     found = measured(tmp_path)
     assert values(found) == {
-        "merge or not": "side by side from 2 adapters on if memory decides, merged if time decides",
-        "max_loras": "4: a slot for every adapter",
+        "merge or not": "side by side from 2 adapters on if memory matters more, "
+        "merged if time matters more",
+        "max_loras": f"4: a slot for every adapter{SPARE}",
         "max_cpu_loras": "4 or more: all that are asked for",
         "max_lora_rank": "8: the adapters' own",
     }
@@ -92,18 +100,18 @@ def test_costs_that_are_not_there_are_not_claimed(tmp_path):
     found = measured(tmp_path, slower=free)
     chosen = values(found)
     assert chosen["merge or not"].endswith("side by side costs little time")
-    assert chosen["max_loras"] == "2 or more"
+    assert chosen["max_loras"] == f"2 or more{SPARE}"
     said = {each.setting: each.because for each in advise(found)}
-    assert all("so less than 10 %" in said[each] for each in ("max_loras", "max_lora_rank"))
+    assert all("less than 10 % longer)" in said[each] for each in ("max_loras", "max_lora_rank"))
 
 
 def test_few_rounds_decide_nothing(tmp_path):
     found = measured(tmp_path, rounds=3)
     chosen = values(found)
     assert chosen["merge or not"].endswith("by time undecided")
-    assert chosen["max_loras"] == "4: a slot for every adapter", "the cautious choice"
+    assert chosen["max_loras"].startswith("4, if in doubt: "), "the cautious choice"
     assert chosen["max_cpu_loras"] == "4 or more, if in doubt"
-    assert all("undecided: 3 rounds" in each.because for each in advise(found))
+    assert all("undecided" in each.because and "3 rounds" in each.because for each in advise(found))
 
 
 @pytest.mark.parametrize(
@@ -126,20 +134,47 @@ def test_a_cost_is_read_from_its_interval(low, high, rounds, says):
     assert cost({"low": low, "high": high, "rounds": rounds}) == says
 
 
-@pytest.mark.parametrize(
-    ("engines", "says"),
-    [
-        (3.0, "side by side from 2 adapters on, for memory and for time"),
-        (1.2, "merged if time decides"),
-    ],
-)
-def test_merged_engines_are_what_would_be_done_instead(tmp_path, engines, says):
+def test_a_spare_slot_is_for_the_base_model_and_says_why(tmp_path):
+    """The CPU kernels look the base up in the last slot; those of a GPU do not."""
+    said = {each.setting: each.because for each in advise(measured(tmp_path))}
+    assert "so one slot has to stay empty" in said["max_loras"]
+    on_gpu = measured(tmp_path / "gpu", accelerator="gpu")
+    assert values(on_gpu)["max_loras"] == "4: a slot for every adapter"
+
+
+def test_what_is_undecided_is_the_time_and_not_the_memory(tmp_path):
+    found = measured(tmp_path, rounds=3)
+    said = {each.setting: each.because for each in advise(found)}
+    assert ": undecided with 3 rounds), and 11 MB more of memory" in said["max_lora_rank"]
+
+
+def test_memory_of_a_gpu_is_what_is_advised_and_shown(tmp_path):
+    """The process's own memory differs too, in another direction."""
+    folder = cell().write(tmp_path / "runs")
+    path = folder / "memory.json"
+    memory = json.loads(path.read_text())
+    for place, each in enumerate(memory.values()):
+        each["gpu_peak_gb"] = 2.0 + 0.5 * place
+    path.write_text(json.dumps(memory))
+    found = measure(read_cell(folder), seed=0)
+    names = list(memory)
+    more = 500 * (names.index("multi_2_adapters_rank_64") - names.index("multi_2_adapters"))
+    said = {each.setting: each.because for each in advise(found)}
+    assert f"and {more} MB more of the GPU's memory" in said["max_lora_rank"]
+    shown = arm_table(found).set_index("arm")["GPU memory (GB)"]
+    assert shown["2 adapters"] == 2.0 + 0.5 * names.index("multi_2_adapters")
+    assert "peak of the GPU's" in arms_table(found).caption
+
+
+@pytest.mark.parametrize("engines", [3.0, 1.2])
+def test_engines_that_wait_for_each_other_decide_nothing(tmp_path, engines):
     """One engine of four adapters takes 1.85 times a merged model; four merged ones, as given."""
     slower = Simulated().slower | {"engines": engines}
     found = measured(tmp_path, arms=(*ARMS, ENGINES), slower=slower)
-    assert values(found)["merge or not"].endswith(says)
+    assert values(found)["merge or not"].endswith("merged if time matters more")
     [because] = [each.because for each in advise(found) if each.setting == "merge or not"]
     assert "as 4 merged engines that share the requests and answer in turn" in because
+    assert "which decides nothing" in because
     assert "The merged engines answer in turn" in " ".join(untold(found))
 
 
@@ -158,6 +193,9 @@ def test_what_the_data_cannot_tell(tmp_path):
     said = " ".join(untold(found))
     assert "These are times of CPU reference kernels" in said
     assert "the model's weights are 0.0037 GB" in said
+    assert "most of a call's time is the engine's own work" in said
+    halved = replace(found.cell, plan=replace(found.cell.plan, dtype="bfloat16"))
+    assert any("weights are 0.0019 GB" in line for line in untold(found._replace(cell=halved)))
     assert "Merged engines beside each other were not measured" in said
     plan = replace(found.cell.plan, accelerator="gpu", model={"parameters": 10**9})
     on_gpu = found._replace(cell=replace(found.cell, plan=plan))

@@ -12,6 +12,8 @@ from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.analysis.serving.drawers import CELLS, SERVING
 from loradrift.analysis.serving.reading import read_cell
 from loradrift.analysis.serving.results_json import deployment_json
+from loradrift.analysis.serving.sections import cells_table
+from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import tabulate
 from loradrift.config import UserError
 from loradrift.runs.record import Status
@@ -70,7 +72,7 @@ def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
 def test_page_has_the_answer_first_and_every_figure(results):
     page = (results / "report.html").read_text()
     answer = page.index('class="answer"')
-    assert "H3 (at most 30 % overhead) refuted." in page[answer : page.index("</p>", answer)]
+    assert "H3 (at most 30 % overhead) is refuted." in page[answer : page.index("</p>", answer)]
     assert answer < page.index("<figure>")
     drawn = {path.stem for path in (results / "figures").glob("*.svg")}
     assert drawn == set(SERVING) | set(CELLS)
@@ -112,6 +114,20 @@ def test_cell_chooses_what_the_report_is_about(results):
         tabulate(make_config("serving", keys={"cell": "vllm/x"}, runs=runs))
 
 
+def test_a_cell_without_batch_8_says_at_which_load_its_figures_are(tmp_path):
+    for name, sizes in (("a", (1, 8)), ("b", (1, 4))):
+        simulated(model=name, batch_sizes=sizes, rounds=1, served_kinds=()).write(tmp_path / "runs")
+    serving = tabulate(make_config("serving", runs=str(tmp_path / "runs")))
+    table = cells_table(serving.cells)
+    rows = table.frame.set_index("cell")
+    assert rows["at"]["vllm/a"] == "batch 8" and rows["at"]["vllm/b"] == "batch 4"
+    assert rows["overhead at batch 8"]["vllm/b"] == "-"
+    assert "merged models at batch 8" not in table.caption
+    shown = arm_table(serving.cells[0]).set_index("arm")["p95 (s)"]
+    assert np.isnan(shown["2 adapters"]), "of 8 requests, a p95 is their largest"
+    assert shown["merged models"] > 0, "of 32"
+
+
 def test_other_cells_stand_below_the_first_one(results):
     found = json.loads((results / "deployment_benchmark.json").read_text())
     other = found["cells"]["vllm/tiny,serving.mix=zipf"]
@@ -144,6 +160,7 @@ def test_a_server_alone_is_reported_by_its_closed_loop(tmp_path, capsys):
     assert over["rounds"] == 5 and over["overhead_percent"] == pytest.approx(85, abs=8)
     assert "rate_4" not in found["overhead_analysis"]["multi_2_adapters"], "its time is no cost"
     printed = capsys.readouterr().out
+    assert "Of the merged models the server had one (merged: SST-2-like (generated))" in printed
     assert "vllm_server/tiny: 8 requests in flight, vLLM's server, CPU" in printed
     assert "no verdict: no round has both multi_2_adapters and the merged models" in printed
 

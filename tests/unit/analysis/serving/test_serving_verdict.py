@@ -1,6 +1,7 @@
 """From a cell's files to its verdict: what is right, unfinished, wrong or damaged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from serving_cells import ARMS, FEW, Simulated
 from loradrift.analysis.serving.answers import contradictions, count_answers
 from loradrift.analysis.serving.latencies import call_table, described
 from loradrift.analysis.serving.overheads import overhead_table
+from loradrift.analysis.serving.plans import Adapter, read_plan
 from loradrift.analysis.serving.reading import read_cell, read_cells
 from loradrift.analysis.serving.verdict import h3, h3_sentence
 from loradrift.config import UserError
@@ -40,11 +42,11 @@ def change_samples(folder, change):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"slower": {"multi": 1.1}}, "H3 (at most 30 % overhead) supported."),
-        ({"slower": {"multi": 1.6}}, "H3 (at most 30 % overhead) refuted."),
-        ({"slower": {"multi": 1.3}}, "undecided: the interval holds 1.30."),
+        ({"slower": {"multi": 1.1}}, "H3 (at most 30 % overhead) is supported."),
+        ({"slower": {"multi": 1.6}}, "H3 (at most 30 % overhead) is refuted."),
+        ({"slower": {"multi": 1.3}}, "is undecided: the interval holds 1.30."),
         ({"rounds": 4}, "undecided: 4 rounds, and a verdict takes at least 5."),
-        ({"rounds": 1}, "no interval; 1 round): H3 (at most 30 % overhead) undecided: 1 round,"),
+        ({"rounds": 1}, "no interval; 1 round): H3 (at most 30 % overhead) is undecided: 1 round,"),
         ({"batch_sizes": (1, 4)}, "no verdict: no round has both multi_2_adapters and the merged"),
         ({"arms": ARMS[:-4]}, "no verdict: no round has both multi_2_adapters and the merged"),
         ({}, "On generated data and a 0.93 M-parameter Llama (tiny) (vLLM, CPU reference kernels"),
@@ -105,6 +107,64 @@ def test_answers_of_another_model_take_the_verdict_away(tmp_path, change, count)
     assert f"{count} of {answers.answers} answers are wrong" in verdict.why
     said = " ".join(contradictions(cell, answers))
     assert "checks.json of vllm/tiny says wrong_adapter 0" in said
+
+
+def test_h3_has_the_numbers_of_the_rounds_that_were_read(tmp_path):
+    folder = written(tmp_path, rounds=6)
+    (folder / "rounds" / "round=001.parquet").write_bytes(b"damaged")
+    assert verdict_of(read_cell(folder)).of_rounds == (0, 2, 3, 4, 5)
+
+
+def test_answers_that_nobody_checked_support_nothing(tmp_path):
+    folder = written(tmp_path)
+    for path in (folder / "rounds").iterdir():
+        pd.read_parquet(path).assign(answer="unchecked").to_parquet(path, index=False)
+    cell = read_cell(folder)
+    assert not count_answers(cell.samples).sound
+    found = verdict_of(cell)
+    assert found.verdict == "no data" and "no answer was checked" in found.why
+
+
+def trained(*origins):
+    """Adapters of some origins; ``random`` has random factors."""
+    return tuple(
+        Adapter(name=str(i), label="my_adapter", rank=8, drawn=each == "random",
+                data=each if each in ("generated", "real") else None)
+        for i, each in enumerate(origins)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("adapters", "prompts", "rows", "says"),
+    [
+        (("generated",), "tasks", "generated", "generated data"),
+        (("real", "real"), "tasks", "real", "real data"),
+        (("real", "random"), "tasks", "real", "real data and adapters with random factors"),
+        (("unknown",), "fixed", None, "adapters of unknown data, prompts of drawn tokens"),
+        (("unknown",), "tasks", "generated", "adapters of unknown data, prompts of generated data"),
+        (("real",), "fixed", None, "adapters of real data, prompts of drawn tokens"),
+        (("random",), "tasks", "generated",
+         "adapters with random factors, prompts of generated data"),
+        (("generated", "real"), "tasks", "generated and real",
+         "adapters of generated data, adapters of real data, prompts of generated and real data"),
+    ],
+)  # fmt: skip
+def test_nothing_is_called_real_that_may_not_be(adapters, prompts, rows, says):
+    plan = read_plan(simulated().plan())
+    changed = replace(plan, adapters=trained(*adapters), prompts=prompts, prompt_data=rows)
+    assert changed.data() == says
+
+
+@pytest.mark.parametrize(
+    ("generated", "says"),
+    [(True, "generated data"), (False, "adapters of unknown data, prompts of unknown data")],
+)
+def test_a_plan_of_before_origins_were_written_is_read(generated, says):
+    saved = simulated(generated=generated).plan()
+    del saved["prompt_data"]
+    for each in saved["adapters"]:
+        del each["data"]
+    assert read_plan(saved).data() == says
 
 
 def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
