@@ -65,8 +65,8 @@ def _adapters(
                 f"{source.folder} has no adapter that engines serve side by side; serving.method "
                 "or serving.folders chooses others"
             )
-        seed = seed_of(source, sources)
-        served.append(_served(source.name, servable, seed, trained_on(source)))
+        label_seed = seed_of(source, sources)
+        served.append(_served(source.name, servable, label_seed, trained_on(source)))
     like = sources[0].folder if sources else None
     rank = served[0].rank if served else serving.rank
     for number in range(1, max(serving.adapters) - len(served) + 1):

@@ -27,6 +27,9 @@ OUTLIERS = ["load", "arm", "round", "order", "ratio"]
 MANY = 0.05
 """If more than this share of the calls is far off, something else was running."""
 
+NORMAL = 1.4826
+"""Standard deviation over median absolute deviation, of a normal distribution."""
+
 BUSY = 0.10
 """Calls of an idle machine scatter by less."""
 
@@ -141,21 +144,22 @@ def slope_over_places(calls: pd.DataFrame) -> tuple[float, float, float] | None:
 
 def far_off(rests: pd.DataFrame) -> pd.DataFrame:
     """The calls whose time is far from what their arm, load and round let expect."""
-    chosen = rests[rests["rest"].abs() > max(FAR * _deviation(rests), np.log1p(LEAST_FAR))]
+    off = rests["rest"].abs()
+    chosen = rests[off > max(FAR * NORMAL * off.median(), np.log1p(LEAST_FAR))]
     table: pd.DataFrame = chosen.assign(ratio=np.exp(chosen["rest"]))
     return table.filter(OUTLIERS).reset_index(drop=True)
 
 
-def _deviation(rests: pd.DataFrame) -> float:
-    """A robust standard deviation of the rests, in units of log time."""
-    return 1.4826 * float(rests["rest"].abs().median())  # the factor of a normal distribution
-
-
 def scatter(rests: pd.DataFrame) -> str:
-    """How far calls are from what is expected of them; empty of one round."""
-    if rests["round"].nunique() < 2:
+    """How much the same call's time differs between rounds; empty of one round.
+
+    From differences of successive rounds: a rest is taken from the median of few rounds, which is
+    one of them, so that rests themselves are too small.
+    """
+    differences = rests.sort_values("round").groupby(["arm", "load"])["rest"].diff().dropna()
+    if differences.empty:
         return ""
-    deviation = np.expm1(_deviation(rests))
+    deviation = np.expm1(NORMAL * float(differences.abs().median()) / np.sqrt(2))
     said = f"From round to round a call's time scatters by {100 * deviation:.2g} %"
     if deviation <= BUSY:
         return f"{said}."
