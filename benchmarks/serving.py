@@ -30,10 +30,11 @@ from loradrift.config import ModelConfig, TinyModelConfig
 from loradrift.generation import Completion, EngineSettings, Request, Sampling, open_engine
 from loradrift.generation.vllm_server import VllmServer, open_server
 from loradrift.models import load_backbone, load_tokenizer, write_tiny
-from loradrift.serving.answers import TOLERANCES, References, judge
+from loradrift.serving.answers import References, judge
 from loradrift.serving.export import draw_adapter
 from loradrift.serving.load import Call, closed_loop
 from loradrift.serving.samples import ReferenceAnswer, Sample
+from loradrift.serving.tolerance import TOLERANCES
 from loradrift.statistics import t_interval
 
 WANTED = "<= 1.02"

@@ -1,6 +1,7 @@
 """One job of ``benchmark.py``: its configuration judged, its benchmark run, its result printed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if HydraConfig.get().mode is RunMode.RUN:
         with entry_point():  # Hydra would add a line of its own to an exception
             config = load_benchmark(cfg, overrides)
-            BENCHMARKS[config.benchmark].function()(config, overrides)
+            with report_of_failure(config):
+                BENCHMARKS[config.benchmark].function()(config, overrides)
             report(config, config.cell)
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
@@ -48,6 +50,27 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
     except Exception as error:
         say(located(one_line(error), where))
         raise JobFailed(one_line(error)) from None
+
+
+@contextmanager
+def report_of_failure(config: BenchmarkConfig) -> Iterator[None]:
+    """If the block fails after it has begun to measure, make the report all the same.
+
+    Else the last one, which may say that all answers are right, would stay.
+    """
+    before = _record(config.cell)
+    try:
+        yield
+    except Exception:
+        if _record(config.cell) != before:
+            with suppress(UserError):  # there may be nothing to report yet
+                report(config, config.cell)
+        raise
+
+
+def _record(cell: Path) -> bytes | None:
+    path = cell / "run.json"
+    return path.read_bytes() if path.is_file() else None
 
 
 def report(config: BenchmarkConfig, cell: Path | None = None) -> None:
@@ -86,9 +109,10 @@ class ClosingLines(Callback):
             print(f"failed: {located(note['error'], note['name'])}")
         if failed:
             print(f"{len(failed)} of {len(notes)} cells failed", flush=True)
-        if len(failed) < len(notes):
-            with entry_point():  # Hydra would make a warning of an exception
-                report(load_benchmark(_without_hydra(config)))
+        # where all have failed there may be nothing to report
+        quietly = suppress(UserError) if len(failed) == len(notes) else nullcontext()
+        with entry_point(), quietly:  # Hydra would make a warning of an exception
+            report(load_benchmark(_without_hydra(config)))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

@@ -1,72 +1,27 @@
 """All runs' classifiers from one vLLM engine in one batch, held against what the runs said."""
 
-# Shape suffixes: N rows, C classes, T tokens.
-
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from loradrift.config import UserError
 from loradrift.generation.base import EngineSettings, Request
 from loradrift.runs import read_record
+from loradrift.serving.classification_check import (
+    MARGIN,
+    Asked,
+    Row,
+    compare,
+    problem_of,
+    right_logits,
+)
 from loradrift.serving.export_servable import Servable
 
-LOGIT_GAP = {"float32": 2e-5, "bfloat16": 0.5}
-"""Largest difference of logits from fp32 PEFT's, relative to the largest logit where that is above
-1: the order of sums, or bfloat16's eight bits through all layers."""
-
-MARGIN = {"float32": 1e-3, "bfloat16": 0.5}
-"""A label may differ where its logit is no further below the best one: by the engine's precision,
-or the one that the run itself was evaluated in."""
-
 KV_CACHE_BYTES = 64 * 2**20
-
-
-class Asked(NamedTuple):
-    """What one run's classifier is asked."""
-
-    rows: list["Row"]
-    margin: float
-    """:data:`MARGIN` of the run's own precision or the engine's, whichever is larger."""
-
-
-class Row(NamedTuple):
-    """An evaluated row of a run."""
-
-    id: str
-    tokens: tuple[int, ...]
-    prediction: int
-    """The label that the run chose."""
-
-
-@dataclass
-class Classified:
-    """One task's rows, and how the engine's answers compare."""
-
-    task: str | None
-    label: str
-    num_labels: int
-    rows: int = 0
-    equal_labels: int = 0
-    """Rows with the label that the run predicted."""
-
-    ties: int = 0
-    """Rows with another one, where both logits are as good as equal."""
-
-    wrong: list[dict[str, Any]] = field(default_factory=list)
-    """The others."""
-
-    largest_difference: float = 0.0
-    """Of a logit, from fp32 PEFT's."""
-
-    largest_logit: float = 0.0
 
 
 def classify_runs(
@@ -81,7 +36,8 @@ def classify_runs(
     """Classify evaluation rows of all runs in one batch of one engine, and compare.
 
     Labels are compared row by row with the run's ``predictions.jsonl``, logits with those of
-    transformers and PEFT in fp32. Starts vLLM in this process.
+    transformers and PEFT in fp32. In bfloat16 logits must also be nearer to those of the run than
+    to those of its head without its adapter, and of the other runs. Starts vLLM in this process.
 
     Args:
         servables: Exports; those without a classifier are left out.
@@ -104,6 +60,7 @@ def classify_runs(
     heads = [each for each in servables if each.classifier is not None]
     base = _shared_base(heads)
     asked = {each.name: _ask(each, base, cache, rows, dtype) for each in heads}
+    by_name = {each.name: each for each in heads}
     requests = _in_turn(asked)
     settings = EngineSettings(
         model=base,
@@ -124,8 +81,9 @@ def classify_runs(
     for request, logits in zip(requests, answers, strict=True):
         assert request.adapter is not None
         got[request.adapter].append(logits)
-    tasks = {each.name: _compare(each, asked[each.name], got[each.name]) for each in heads}
-    problem = next(filter(None, (_problem(n, each, dtype) for n, each in tasks.items())), None)
+    right = right_logits(heads, asked, rivals=dtype == "bfloat16")
+    tasks = {n: compare(each, asked[n], got[n], right[n]) for n, each in by_name.items()}
+    problem = next(filter(None, (problem_of(n, each, dtype) for n, each in tasks.items())), None)
     return {
         "tasks": {name: asdict(each) for name, each in tasks.items()},
         "rows": len(requests),
@@ -189,45 +147,3 @@ def _in_turn(asked: dict[str, Asked]) -> list[Request]:
         [Request(row.id, row.tokens, name) for row in each.rows] for name, each in asked.items()
     ]
     return [request for turn in zip_longest(*columns) for request in turn if request is not None]
-
-
-def _compare(servable: Servable, asked: Asked, logits_NC: Sequence[Sequence[float]]) -> Classified:
-    from loradrift.serving.export_check import class_logits, open_classifier_in_peft
-
-    assert servable.num_labels is not None
-    found = Classified(servable.task, servable.label, servable.num_labels, len(asked.rows))
-    model = open_classifier_in_peft(servable)
-    for row, values in zip(asked.rows, logits_NC, strict=True):
-        got_C = torch.tensor(values, dtype=torch.float64)
-        wanted_C: Tensor = class_logits(model, torch.tensor([row.tokens]))[0]
-        difference = float((got_C - wanted_C).abs().max())
-        found.largest_difference = max(found.largest_difference, difference)
-        found.largest_logit = max(found.largest_logit, float(wanted_C.abs().max()))
-        label = int(got_C.argmax())
-        margin = float(got_C.max() - got_C[row.prediction])
-        if label == row.prediction:
-            found.equal_labels += 1
-        elif margin <= asked.margin:
-            found.ties += 1
-        else:
-            wrong = {"id": row.id, "got": label, "predicted": row.prediction, "margin": margin}
-            found.wrong.append(wrong)
-    return found
-
-
-def _problem(name: str, found: Classified, dtype: str) -> str | None:
-    """What is wrong with a task's answers, in one line."""
-    if found.wrong:
-        first = found.wrong[0]
-        return (
-            f"{name}: vLLM classifies {len(found.wrong)} of {found.rows} rows otherwise than the "
-            f"run did, row {first['id']} as {first['got']} and not as {first['predicted']}, by "
-            f"{first['margin']:.2g}"
-        )
-    bound = LOGIT_GAP[dtype] * max(1.0, found.largest_logit)
-    if not found.largest_difference <= bound:
-        return (
-            f"{name}: a logit of vLLM in {dtype} differs by {found.largest_difference:.2g} from "
-            f"PEFT's in fp32, more than {bound:.2g}"
-        )
-    return None

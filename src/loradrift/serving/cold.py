@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from loradrift.generation.base import Engine
-from loradrift.serving.answers import TOLERANCES, Gaps, References, judge
+from loradrift.serving.answers import Gaps, References, judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.plan import Plan, Prompt, make_requests
-from loradrift.serving.rounds import refuse_wrong
 from loradrift.serving.samples import ColdStart, Sample
+from loradrift.serving.tolerance import TOLERANCES
 
 COLD_TOKENS = 8
 """Tokens of these answers, whose first one is waited for."""
@@ -20,7 +20,8 @@ class ColdStarts:
 
     The engine that has LoRA enabled and no adapter loads each one from its files, answers twice and
     forgets it. The one with fewer slots than adapters has all of them in the host's memory, and a
-    request to the one that was used longest ago takes a slot from another.
+    request to the one that was used longest ago takes a slot from another. After the first round
+    the operating system keeps the files in memory, so that loading reads no disk.
     """
 
     plan: Plan
@@ -29,10 +30,14 @@ class ColdStarts:
     rows: list[ColdStart] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
-    def measure(self, references: References, gaps: Gaps) -> list[ColdStart]:
-        """All rounds; WrongAnswerError if an answer is not the adapter's."""
+    def measure(self, references: References, gaps: Gaps) -> list[Sample]:
+        """All rounds, which are :attr:`rows` then; gives the answers, judged."""
         arms = {arm.kind: arm for arm in self.plan.arms}
         enabled, few_slots = arms.get("lora_enabled_base"), arms.get("few_slots")
+        if few_slots is not None:
+            # what was asked before may still hold a slot: the last ones push it out
+            for name in few_slots.adapters[-(few_slots.max_loras or 0) :]:
+                self._ask(0, few_slots, name)
         for round in range(self.plan.rounds):
             if enabled is not None:
                 engine = self.engines[enabled.name]
@@ -45,9 +50,7 @@ class ColdStarts:
             if few_slots is not None:
                 for name in few_slots.adapters:
                     self._ask_twice(round, few_slots, name, 0.0)
-        judged = judge(self.samples, references, gaps, TOLERANCES[self.plan.dtype])
-        refuse_wrong(judged, self.plan)
-        return self.rows
+        return judge(self.samples, references, gaps, TOLERANCES[self.plan.dtype])
 
     def _ask_twice(self, round: int, arm: Arm, adapter: str, load_s: float) -> None:
         for state, loading in (("cold", load_s), ("warm", 0.0)):
@@ -64,11 +67,11 @@ class ColdStarts:
         times = list(answer.token_times_s)
         self.samples.append(
             Sample(
-                phase="offline",
+                phase="cold",
                 arm=arm.name,
                 load=1.0,
                 round=round,
-                request=len(self.samples),
+                request=sum(each.round == round for each in self.samples),
                 prompt=number,
                 asked=adapter,
                 served=answer.served,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loradrift.files import read_json, write_json
-from loradrift.serving.answers import TOLERANCES, Gaps, References, judge
+from loradrift.serving.answers import Gaps, References, judge
 from loradrift.serving.plan import Plan, Prompt, ServerPlan, make_requests
 from loradrift.serving.rounds import keep, read_round
 from loradrift.serving.samples import Sample
+from loradrift.serving.tolerance import TOLERANCES
 from loradrift.serving.workload import shuffled
 
 if TYPE_CHECKING:
@@ -85,21 +86,29 @@ class Loads:
             found = {arm: [(rate, least) for rate in self.server.rates] for arm in arms}
         else:
             [alone] = whole(closed_loop(self.servers[arms[0]], self._call(arms[0], 0, 1), 1))
+            self._keep(search_path(self.folder, "alone"), [alone])
             found = {arm: self._saturate(arm, alone.latency_s, least) for arm in arms}
         write_json(path, found)
         return found
 
     def _saturate(self, arm: str, alone_s: float, least: int) -> list[tuple[float, int]]:
-        """The rates that double until one saturates the arm's server."""
+        """The rates that double until one saturates the arm's server; all answers are checked."""
         from loradrift.serving.load import open_loop, sweep
 
         tried: list[tuple[float, int]] = []
+        samples: list[Sample] = []
 
         def measure(rate: float, count: int) -> "Load":
-            tried.append((rate, count))
-            return open_loop(self.servers[arm], self._call(arm, 0, count), rate)
+            load = open_loop(self.servers[arm], self._call(arm, 0, count), rate)
+            samples.extend(each._replace(phase="rate_search") for each in load.samples)
+            if load.error is None:  # at a rate at which requests fail nothing can be measured
+                tried.append((rate, count))
+            return load
 
-        sweep(measure, alone_s, least, self.plan.latency_target_s)
+        loads = sweep(measure, alone_s, least, self.plan.latency_target_s)
+        self._keep(search_path(self.folder, arm), samples)
+        if not tried:
+            whole(loads[-1])
         return tried
 
     def _order(self, arms: Iterable[str], load: float, round: int) -> list[str]:
@@ -134,3 +143,8 @@ def whole(load: "Load") -> list[Sample]:
 def load_path(folder: Path, phase: str, load: float, round: int) -> Path:
     """The file of a load in a round."""
     return folder / "server" / f"{phase}-{load:g}-round={round:03d}.parquet"
+
+
+def search_path(folder: Path, arm: str) -> Path:
+    """The file of what an arm was asked to find its rates, whose times are in no figure."""
+    return folder / "server" / "search" / f"{arm}.parquet"

@@ -11,6 +11,7 @@ from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.files import read_json, write_json
 from loradrift.serving.answers import References
+from loradrift.serving.apart import Apart, read_apart, tell_apart, write_apart
 from loradrift.serving.classification import classify_runs
 from loradrift.serving.cold import ColdStarts
 from loradrift.serving.engines import open_arms, open_model, settle, start_times, warm_up
@@ -20,7 +21,15 @@ from loradrift.serving.messages import Messages, Progress
 from loradrift.serving.plan import Plan, Prompt, read_plan, read_prompts, write_plan
 from loradrift.serving.prover import Prover
 from loradrift.serving.references import make_references
-from loradrift.serving.rounds import Offline, keep, measured, refuse_wrong, round_path
+from loradrift.serving.rounds import (
+    COLD_SAMPLES,
+    Offline,
+    keep,
+    measured,
+    read_round,
+    refuse_kept,
+    round_path,
+)
 from loradrift.serving.samples import (
     ColdStart,
     ReferenceAnswer,
@@ -30,6 +39,10 @@ from loradrift.serving.samples import (
     write_rows,
 )
 from loradrift.serving.serve import ServerPart, in_background
+from loradrift.serving.tolerance import TOLERANCES
+
+APART = "apart.json"
+"""Which models' answers can be told apart, in a cell's folder."""
 
 CLASSIFIED_ROWS = 40
 """Rows that each run's head classifies."""
@@ -55,6 +68,7 @@ class Measurement:
             UserError: If an engine cannot serve what the plan says.
             MemoryError: If there is too little memory.
         """
+        refuse_kept(self.folder, self.plan)
         found = measured(self.folder, self.plan)
         if self.plan.memory and not (self.folder / "memory.json").exists():
             self.say("measuring the memory of each arm")
@@ -64,7 +78,13 @@ class Measurement:
         if self.plan.offline:
             found |= self._offline(found)
         samples += [sample for round in sorted(found) for sample in found[round]]
-        write_json(self.folder / "checks.json", answers_of(samples))
+        samples += read_round(self.folder / COLD_SAMPLES) or ()
+        apart = recall(self.folder / APART, read_apart)
+        told = None
+        if apart is not None:
+            told = apart.count(samples)
+            self._note(apart)
+        write_json(self.folder / "checks.json", answers_of(samples) | {"told_apart": told})
 
     def _serve(self) -> list[Sample]:
         """Measure what is left of the server's part; gives all its samples.
@@ -85,14 +105,15 @@ class Measurement:
                 part.measure(started(), references, self.prover)
             samples = part.samples()
             assert samples is not None
-        refuse_wrong(samples, plan)
         return samples
 
     def _offline(self, found: Mapping[int, Sequence[Sample]]) -> dict[int, list[Sample]]:
         """Measure the rounds that are left, then first requests."""
         plan, new, cold = self.plan, {}, self.folder / "cold.parquet"
-        known = recall(cold, lambda there: read_rows(there, ColdStart))
-        if len(found) == plan.rounds and known is not None:
+        timed = recall(cold, lambda there: read_rows(there, ColdStart))
+        first = self.folder / COLD_SAMPLES
+        known = timed is not None and read_round(first) is not None
+        if len(found) == plan.rounds and known:
             return {}
         references = self.references
         self.say("starting the engines")
@@ -111,9 +132,10 @@ class Measurement:
                 new[round] = offline.measure(round, progress, done)
                 keep(round_path(self.folder, round), new[round], plan)
                 done += calls
-        if known is None:
-            rows = ColdStarts(plan, self.prompts, engines).measure(references, self.prover)
-            write_rows(cold, ColdStart, rows)
+        if not known:
+            starts = ColdStarts(plan, self.prompts, engines)
+            keep(first, starts.measure(references, self.prover), plan)
+            write_rows(cold, ColdStart, starts.rows)
         return new
 
     @cached_property
@@ -126,14 +148,22 @@ class Measurement:
             rows = make_references(self.plan, self.prompts, open_model(self.plan), self.prover)
             write_rows(path, ReferenceAnswer, rows)
         references = References.of(rows)
-        alike = tuple(references.coincident())
-        write_plan(self.folder, replace(self.plan, cannot_tell_apart=alike))
-        for first, second, _ in alike:
+        path = self.folder / APART
+        apart = recall(path, read_apart)
+        if apart is None:
+            apart = tell_apart(references, self.prover, TOLERANCES[self.plan.dtype])
+            write_apart(path, apart)
+        self._note(apart)
+        for first, second, _ in apart.alike:
             self.say(
-                f"{first} and {second} answer every prompt alike: whether one answers for the "
-                "other cannot be told"
+                f"{first} and {second} answer every prompt alike, or as good as alike: whether one "
+                "answers for the other cannot be told"
             )
-        return references
+        return references._replace(alike=apart.pairs)
+
+    def _note(self, apart: Apart) -> None:
+        """Have the plan say which models cannot be told apart."""
+        write_plan(self.folder, replace(self.plan, cannot_tell_apart=tuple(apart.alike)))
 
     def _classify(self) -> None:
         """Have one engine classify with the heads of all runs, and hold it against the runs."""

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 
 from loradrift.config import UserError
 from loradrift.generation.base import Engine
-from loradrift.serving.answers import TOLERANCES, Gaps
+from loradrift.serving.answers import Gaps
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.samples import ReferenceAnswer
+from loradrift.serving.tolerance import TOLERANCES
 
 OpenModel = Callable[[str | None], AbstractContextManager[Engine]]
 """Opens the engine of a merged model; None is the base."""
@@ -20,7 +21,7 @@ def make_references(
 
     Raises:
         UserError: If one is not what transformers gives, within
-            :data:`~loradrift.serving.answers.TOLERANCES`.
+            :data:`~loradrift.serving.tolerance.TOLERANCES`.
     """
     tolerance = TOLERANCES[plan.dtype]
     numbers = range(len(prompts))

@@ -10,11 +10,15 @@ from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.generation.base import Completion, Engine
 from loradrift.progress import Tenths
-from loradrift.serving.answers import TOLERANCES, Gaps, References, complaint, judge
+from loradrift.serving.answers import Gaps, References, complaint, judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.samples import Sample, read_rows, write_rows
+from loradrift.serving.tolerance import TOLERANCES
 from loradrift.serving.workload import shuffled
+
+COLD_SAMPLES = "cold_samples.parquet"
+"""The answers of first requests, in a cell's folder."""
 
 
 class WrongAnswerError(UserError):
@@ -138,6 +142,19 @@ def refuse_wrong(samples: Sequence[Sample], plan: Plan) -> None:
         raise WrongAnswerError(line)
 
 
+def refuse_kept(folder: Path, plan: Plan) -> None:
+    """Raise a WrongAnswerError if an answer that is kept is wrong, of servers and first requests.
+
+    An intermittent fault may not be there when the same command measures again.
+    """
+    for path in (*sorted(folder.glob("server/**/*.parquet")), folder / COLD_SAMPLES):
+        try:
+            samples = read_rows(path, Sample)
+        except (OSError, ValueError):  # what is not whole is measured again
+            continue
+        _refuse_for_good(samples, plan)
+
+
 def measured(folder: Path, plan: Plan) -> dict[int, list[Sample]]:
     """The offline rounds that are there, by number.
 
@@ -147,6 +164,10 @@ def measured(folder: Path, plan: Plan) -> dict[int, list[Sample]]:
     rounds = {i: read_round(round_path(folder, i)) for i in range(plan.rounds)}
     found = {i: samples for i, samples in rounds.items() if samples is not None}
     for samples in found.values():
-        if line := complaint(samples, plan.certificates):
-            raise WrongAnswerError(f"{line}; force=true measures anew")
+        _refuse_for_good(samples, plan)
     return found
+
+
+def _refuse_for_good(samples: Sequence[Sample], plan: Plan) -> None:
+    if line := complaint(samples, plan.certificates):
+        raise WrongAnswerError(f"{line}; force=true measures anew")

@@ -12,12 +12,16 @@ from loradrift.files import write_atomic
 WRONG = "differs"
 """The ``answer`` of a request that another model has answered."""
 
+UNCHECKED = "unchecked"
+"""The ``answer`` of a request that was held against nothing yet."""
+
 
 class Sample(NamedTuple):
     """One request and its answer; times in seconds."""
 
     phase: str
-    """``offline``, ``closed_loop`` or ``open_loop``."""
+    """``offline``, ``closed_loop``, ``open_loop``; ``cold`` (first requests, one at a time) and
+    ``rate_search`` (what a server was asked to find its rates) are checked and not timed."""
 
     arm: str
     load: float
@@ -32,7 +36,8 @@ class Sample(NamedTuple):
     """The adapter, or the merged model's; None is the base."""
 
     served: str | None
-    """What the engine says has answered."""
+    """What the engine says has answered: a server names it in its answer. An offline engine and one
+    of a merged model name nothing, and this is what was asked."""
 
     submitted_s: float
     """Since the call began."""
@@ -51,7 +56,7 @@ class Sample(NamedTuple):
     call_s: float
     """Of the whole call, the same for all its requests."""
 
-    answer: str = "unchecked"
+    answer: str = UNCHECKED
     """``equal``, ``tie``, ``differs`` or ``unchecked``."""
 
     equal_tokens: float = 0.0
@@ -61,7 +66,8 @@ class Sample(NamedTuple):
     """How far (nats) a token is at most below the merged model's best; 0 where all are equal."""
 
     answered_by: str | None = None
-    """Of a wrong answer the model that gives it: ``base``, an adapter, or None if none does."""
+    """Of a wrong answer the model that gives it: ``base``, an adapter, the name that
+    the engine gives, or None if none does."""
 
 
 class ColdStart(NamedTuple):
@@ -122,7 +128,7 @@ def read_rows(path: Path, kind: type[Any]) -> list[Any]:
 
 def answers_of(samples: Iterable[Sample]) -> dict[str, Any]:
     """How many answers are right, and how near: what ``checks.json`` holds."""
-    checked = [each for each in samples if each.answer != "unchecked"]
+    checked = [each for each in samples if each.answer != UNCHECKED]
     wrong = [each for each in checked if each.answer == WRONG]
     shares = [each.equal_tokens for each in checked]
     return {
@@ -130,7 +136,9 @@ def answers_of(samples: Iterable[Sample]) -> dict[str, Any]:
         "equal": sum(each.answer == "equal" for each in checked),
         "ties": sum(each.answer == "tie" for each in checked),
         "wrong": len(wrong),
-        "wrong_adapter": sum(each.answered_by is not None for each in wrong),
+        "wrong_adapter": sum(
+            each.answered_by is not None or each.served != each.asked for each in wrong
+        ),
         "base_answers": sum(each.asked is None for each in checked),
         "equal_tokens": sum(shares) / len(shares) if shares else None,
         "largest_gap": max((each.gap for each in checked if each.answer != WRONG), default=0.0),

@@ -57,7 +57,7 @@ class ServerPart:
     messages: Messages
 
     def samples(self) -> list[Sample] | None:
-        """All answers; None where a load is not measured yet."""
+        """All answers, those of the search for rates too; None where a load is not measured yet."""
         plan = self.plan
         paths = [
             load_path(self.folder, "closed_loop", clients, round)
@@ -76,6 +76,8 @@ class ServerPart:
         tables = [read_round(path) for path in paths]
         if any(table is None for table in tables):
             return None
+        searched = sorted((self.folder / "server" / "search").glob("*.parquet"))
+        tables += [read_round(path) for path in searched]
         return [sample for table in tables for sample in table or ()]
 
     @property

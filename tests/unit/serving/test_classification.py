@@ -1,6 +1,7 @@
 """Classifiers of several runs in one engine: a wrong answer is seen, and so is a wrong adapter."""
 
 import json
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from loradrift.config import UserError
 from loradrift.serving.classification import classify_runs
+from loradrift.serving.classification_check import without_adapter
 from loradrift.serving.export import export
 from loradrift.serving.export_check import class_logits, open_classifier_in_peft
 
@@ -149,6 +151,37 @@ def test_where_two_logits_are_as_good_as_equal_either_label_is_right(
     found = classify(tied)["tasks"]["sst2"]
     assert (found["ties"], len(found["wrong"])) == (ties, 1 - ties)
     assert found["equal_labels"] == len(ROWS) - 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_not_finite_are_a_problem(value, classify):
+    spoiled = lambda request, logits: [value] * 2 if request.adapter == "sst2" else logits  # noqa: E731
+    found = classify(spoiled)
+    assert (
+        f"sst2: vLLM gives {len(ROWS)} of {len(ROWS)} rows logits that are not"
+        in (found["problem"])
+    )
+    assert found["tasks"]["sst2"]["equal_labels"] == 0
+
+
+def test_in_bfloat16_an_adapter_that_is_not_applied_is_a_problem(classify, exports):
+    """Its logits may be within what rounding through all layers may make."""
+    model = open_classifier_in_peft(exports[0])
+    with_it = class_logits(model, torch.tensor([ROWS["dev/7"]]))[0]
+    with without_adapter(model):
+        lost = class_logits(model, torch.tensor([ROWS["dev/7"]]))[0]
+    assert torch.equal(class_logits(model, torch.tensor([ROWS["dev/7"]]))[0], with_it)
+    apart = float((with_it - lost).abs().max())
+    assert 0.05 * max(1.0, float(with_it.abs().max())) < apart
+
+    def spoiled(request, logits):
+        return lost.tolist() if (request.adapter, request.id) == ("sst2", "dev/7") else logits
+
+    found = classify(spoiled, dtype="bfloat16")
+    assert found["tasks"]["sst2"]["swapped"] == ["dev/7"]
+    assert found["tasks"]["mrpc"]["swapped"] == [] and found["problem"] is not None
+    rounded = lambda request, logits: torch.tensor(logits).bfloat16().tolist()  # noqa: E731
+    assert classify(rounded, dtype="bfloat16")["problem"] is None
 
 
 def test_classifiers_of_several_bases_are_refused(exports, tmp_path):

@@ -22,7 +22,7 @@ from loradrift.serving.loads import Loads, load_path
 from loradrift.serving.messages import Messages
 from loradrift.serving.plan import ServerPlan
 from loradrift.serving.references import make_references
-from loradrift.serving.rounds import WrongAnswerError
+from loradrift.serving.rounds import WrongAnswerError, refuse_kept
 from loradrift.serving.samples import Sample, read_rows
 from loradrift.serving.serve import ServerPart, merged_arm, server_arms
 
@@ -145,6 +145,37 @@ def test_rates_double_until_a_server_is_saturated_and_are_found_once(loops, tmp_
     }  # fmt: skip
 
 
+def test_wrong_answers_of_the_search_for_rates_are_caught_and_kept(loops, tmp_path):
+    class Faulty(SimulatedServer):
+        def model_for(self, request, batch):
+            return "rte" if len(batch) >= 20 else request.adapter
+
+    loads = make_loads(tmp_path, Faulty)
+    loads.closed_loops(0)  # none of these has so many requests
+    with pytest.raises(WrongAnswerError, match="at requests per second 10, round 0, request"):
+        loads.find_rates()
+    assert not (tmp_path / "server" / "rates.json").exists()
+    with pytest.raises(WrongAnswerError, match="force=true measures anew"):
+        refuse_kept(tmp_path, loads.plan)
+
+
+def test_a_rate_at_which_requests_fail_is_left_out(loops, tmp_path):
+    class Full(SimulatedServer):
+        def answers(self, call, phase, load):
+            made = super().answers(call, phase, load)
+            if phase == "open_loop" and load > self.most:
+                return Load(made.samples[:1], [], 1.0, UserError("1 of 2 requests failed"))
+            return made
+
+    Full.most = 7
+    loads = make_loads(tmp_path, Full, full=False)
+    assert {rate for own in loads.find_rates().values() for rate, _ in own} == {5.0}
+    loads.open_loops(0)
+    Full.most = 3
+    with pytest.raises(UserError, match="1 of 2 requests failed"):
+        make_loads(tmp_path / "again", Full, full=False).find_rates()
+
+
 def test_rates_that_are_typed_are_not_searched_for(loops, tmp_path):
     loads = make_loads(tmp_path, rates=(3.0,))
     loads.open_loops(0)
@@ -171,7 +202,7 @@ def test_the_part_is_done_when_every_load_is_there(loops, tmp_path):
     for round in range(2):
         loads.open_loops(round)
     samples = part.samples()
-    assert {sample.phase for sample in samples} == {"closed_loop", "open_loop"}
+    assert {sample.phase for sample in samples} == {"closed_loop", "open_loop", "rate_search"}
     load_path(tmp_path, "closed_loop", 1, 0).write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="is damaged"):
         assert part.samples() is None

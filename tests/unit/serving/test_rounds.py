@@ -16,7 +16,7 @@ from simulated import (
 )
 
 from loradrift.config import UserError
-from loradrift.serving.answers import TOLERANCES, judge
+from loradrift.serving.answers import judge
 from loradrift.serving.arms import Arm
 from loradrift.serving.references import make_references
 from loradrift.serving.rounds import (
@@ -28,6 +28,7 @@ from loradrift.serving.rounds import (
     round_path,
 )
 from loradrift.serving.samples import answers_of
+from loradrift.serving.tolerance import TOLERANCES
 
 
 def test_a_round_asks_every_arm_the_same_prompts_at_every_batch_size():
