@@ -127,6 +127,8 @@ def test_a_cell_whose_processes_are_killed_goes_on_and_ends(typed, tmp_path):
     record = record_of(runs)
     assert (record["status"], record["resumed"], record["kind"]) == ("success", 2, "serving")
     check_samples(runs)
+    checks = json.loads((cell_of(runs) / "checks.json").read_text())
+    assert 0 < checks["told_apart"] <= checks["answers"]
     # and a finished cell only prints its result again
     said = output_of(benchmark(*FEW, *typed))
     assert "finished already" in said and "0 wrong" in said

@@ -60,7 +60,8 @@ class Completion:
     """When each token came, in seconds from the request's submission."""
 
     served: str | None = None
-    """The adapter that the engine says has answered; None is the base model."""
+    """The adapter that the engine says has answered; None is the base model. Engines in this
+    process do not say: it is the adapter that was asked, and only tokens tell another's answer."""
 
 
 DTYPES = ("float32", "bfloat16")

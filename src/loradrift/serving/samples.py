@@ -127,7 +127,11 @@ def read_rows(path: Path, kind: type[Any]) -> list[Any]:
 
 
 def answers_of(samples: Iterable[Sample]) -> dict[str, Any]:
-    """How many answers are right, and how near: what ``checks.json`` holds."""
+    """How many answers are right, and how near: what ``checks.json`` holds.
+
+    No arm mixes requests for the base model with those for adapters: ``base_answers`` say nothing
+    about base rows beside adapters' in one batch.
+    """
     checked = [each for each in samples if each.answer != UNCHECKED]
     wrong = [each for each in checked if each.answer == WRONG]
     shares = [each.equal_tokens for each in checked]

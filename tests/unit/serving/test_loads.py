@@ -119,6 +119,8 @@ def test_wrong_answers_under_load_are_caught_and_kept(loops, tmp_path):
             loads.closed_loops(round)
     kept = [read_rows(path, Sample) for path in (tmp_path / "server").glob("closed*")]
     assert any(sample.answer == "differs" for samples in kept for sample in samples)
+    with pytest.raises(WrongAnswerError, match="force=true measures anew"):
+        refuse_kept(tmp_path, loads.plan)
 
 
 def test_a_server_whose_base_rows_get_an_adapter_is_caught(loops, tmp_path):
