@@ -78,7 +78,8 @@ async def complete(session: "ClientSession", url: str, asked: Mapping[str, Any])
         answer.error = f"the server has sent nothing for {SILENCE_S:g} s"
     except (ClientError, OSError):
         answer.error = f"the connection broke after {len(answer.token_ids)} tokens"
-    except ValueError as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        # no JSON, or JSON that is no event of an answer
         answer.error = f"the server sent what is no answer: {excerpt(error)}"
     return answer
 

@@ -73,7 +73,8 @@ def decode(
     going = set(range(len(prompts)))
     cache = None
     for _ in range(max_tokens):
-        output = lm(**inputs_for(lm, ids_BT, mask_BT, cache), use_cache=True)
+        inputs = inputs_for(lm, ids_BT, mask_BT, cache, last_only=True)
+        output = lm(**inputs, use_cache=True)
         cache = getattr(output, "past_key_values", None)
         if cache is None:
             raise UserError(f"{type(lm).__name__} keeps no keys and values, which engine=hf needs")
@@ -90,7 +91,9 @@ def decode(
     return answers
 
 
-def inputs_for(lm: Any, ids_BT: Tensor, mask_BT: Tensor, cache: Any = None) -> dict[str, Any]:
+def inputs_for(
+    lm: Any, ids_BT: Tensor, mask_BT: Tensor, cache: Any = None, *, last_only: bool = False
+) -> dict[str, Any]:
     """Arguments of the model's forward pass, of those that its architecture takes.
 
     Args:
@@ -98,13 +101,15 @@ def inputs_for(lm: Any, ids_BT: Tensor, mask_BT: Tensor, cache: Any = None) -> d
         ids_BT: Tokens that it has not seen.
         mask_BT: True for real tokens, those seen before included.
         cache: What it keeps of those; None at first.
+        last_only: Logits are wanted after the last token alone: those of a long prompt take much
+            memory and time.
     """
     positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
     takes = _arguments(type(lm).forward)
     inputs = {"input_ids": ids_BT, "attention_mask": mask_BT, "past_key_values": cache}
     if "position_ids" in takes:  # BLOOM and MPT count by the mask
         inputs["position_ids"] = positions_BT
-    if cache is not None and "logits_to_keep" in takes:
+    if last_only and "logits_to_keep" in takes:
         inputs["logits_to_keep"] = 1
     return inputs
 

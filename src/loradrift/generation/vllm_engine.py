@@ -47,7 +47,7 @@ class VllmInProcess(VllmAdapters):
             with one_line_errors("vLLM failed"):
                 for key, request, each in zip(places, requests, params, strict=True):
                     prompt = {"prompt_token_ids": list(request.prompt_ids)}
-                    adapter = self._adapters.get(request.adapter or "")
+                    adapter = self._adapters[request.adapter] if request.adapter else None
                     engine.add_request(key, prompt, each, lora_request=adapter)
                 while engine.has_unfinished_requests():
                     outputs = engine.step()

@@ -49,13 +49,16 @@ class VllmEngine(VllmInProcess):
         ]
         tokens: list[list[int]] = [[] for _ in requests]
         times: list[list[float]] = [[] for _ in requests]
+        served: list[str | None] = [None for _ in requests]
         for index, output, now in self.run(requests, params):
             new = output.outputs[0].token_ids
             tokens[index] += new
             times[index] += [now] * len(new)
+            used = output.lora_request  # what vLLM has answered with, not what was asked
+            served[index] = None if used is None else str(used.lora_name)
         return [
-            Completion(request.id, tuple(ids), tuple(when), request.adapter)
-            for request, ids, when in zip(requests, tokens, times, strict=True)
+            Completion(request.id, tuple(ids), tuple(when), name)
+            for request, ids, when, name in zip(requests, tokens, times, served, strict=True)
         ]
 
     def log_likelihoods(self, requests: Sequence[Request]) -> list[float]:

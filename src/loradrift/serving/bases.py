@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loradrift.config import ModelConfig, TinyModelConfig, UserError
-from loradrift.serving.choice import Source
+from loradrift.serving.choice import Source, named_base
 from loradrift.serving.config import ServingBenchmarkConfig
 
 
@@ -55,7 +55,7 @@ def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterat
         yield _folder(model)
         return
     runs = [each for each in sources if each.run is not None]
-    for name in filter(None, map(_named_base, runs[:1])):
+    for name in filter(None, map(named_base, runs[:1])):
         beside = Path(config.runs).resolve().parent
         for place in (Path(name), beside / name, Path(config.cache, "models", Path(name).name)):
             if (place / "config.json").is_file():
@@ -64,15 +64,6 @@ def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterat
     from loradrift.training.base_model import pretrained_tiny
 
     yield pretrained_tiny(model, config.data.seed, config.cache, pretrain)
-
-
-def _named_base(source: Source) -> str | None:
-    """What the configuration of a run's adapter calls its base model."""
-    from loradrift.adapters.adapter_config import CONFIG
-    from loradrift.weights.stored import read_json
-
-    path = source.folder / "model" / CONFIG
-    return read_json(path).get("base_model_name_or_path") if path.is_file() else None
 
 
 def _folder(model: ModelConfig) -> Path:

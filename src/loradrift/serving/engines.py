@@ -39,8 +39,9 @@ def open_arm(plan: Plan, arm: Arm) -> Iterator[dict[str, Engine]]:
 @contextmanager
 def open_arms(plan: Plan) -> Iterator[dict[str, Engine]]:
     """The engines of all arms, by arm; engines side by side are those of the merged arms."""
-    with opener(plan)(plan.settings(plan.arms[0])):
-        pass  # the first start of a process takes what no other does
+    first = next((arm for arm in plan.arms if arm.lora), plan.arms[0])
+    with opener(plan)(plan.settings(first)):
+        pass  # the first start of a process takes what no other does, and the first with LoRA too
     with ExitStack() as stack:
         engines: dict[str, Engine] = {}
         for arm in plan.arms:

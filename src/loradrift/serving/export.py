@@ -69,16 +69,16 @@ def export_cached(source: Path, cache: Path, *, base: str | None = None) -> Serv
 
 
 def draw_adapter(
-    base: Path, out: Path, *, like: Path | None = None, rank: int, seed: int, name: str
+    base: Path, cache: Path, *, like: Path | None = None, rank: int, seed: int, name: str
 ) -> Servable:
-    """Write ``out`` with an adapter of random factors, which no run has trained, and its merge.
+    """The export of an adapter of random factors, which no run has trained, and of its merge.
 
     Its factors are scaled so that it moves the outputs as far as a trained one; every seed gives
-    another adapter. Nothing is done where ``out`` holds just that already.
+    another adapter. It is below ``<cache>/served``, made on first use.
 
     Args:
         base: Folder of the base model.
-        out: A new folder, or one with the same adapter.
+        cache: Folder of what can be made again.
         like: Folder of a trained adapter of this base, or of its run, whose modules and effect it
             gets; None takes all linear layers, and an effect as trained adapters have it.
         rank: R of every module.
@@ -86,7 +86,7 @@ def draw_adapter(
         name: What engines call it.
 
     Raises:
-        UserError: If ``out`` holds anything else, or the rank is above the largest that vLLM takes.
+        UserError: If the rank is above the largest that vLLM takes.
     """
     from loradrift.adapters import read_files
     from loradrift.diagnose.adapter_case import find_adapter
@@ -96,7 +96,8 @@ def draw_adapter(
     check(0 < rank <= LARGEST_RANK, "rank", f"from 1 to {LARGEST_RANK}", rank)
     files = None if like is None else read_files(find_adapter(str(like))[0])
     drawing = Drawing(base.resolve(), files, rank, seed, name)
-    return _exported(drawing.digest, out) or _write(out, partial(export_drawn, drawing))
+    folder = (cache / "served" / f"{name}-{drawing.digest}").absolute()
+    return recalled(folder, lambda new: export_drawn(drawing, new, folder))
 
 
 def recalled(folder: Path, make: Callable[[Path], object]) -> Servable:

@@ -18,7 +18,8 @@ ARRIVALS = 3
 """What is drawn, besides what :mod:`loradrift.serving.workload` draws of a round."""
 
 KEEPS_UP = 0.9
-"""A server that answers less than this share of the requests per second is saturated."""
+"""A server that answers less than this share of the requests per second that arrive is saturated:
+it has no time for the others, and they wait."""
 
 LATENCIES = 20
 """A load at a rate lasts so many latencies of a lone request: what is answered after the last was
@@ -92,9 +93,7 @@ def open_loop(server: VllmServer, call: Call, rate: float) -> Load:
     return _load(server, call, _generate(server, call, None, rate), "open_loop", rate)
 
 
-def sweep(
-    measure: Callable[[float, int], Load], alone_s: float, requests: int, latency_target_s: float
-) -> list[Load]:
+def sweep(measure: Callable[[float, int], Load], alone_s: float, requests: int) -> list[Load]:
     """Open loops at rates that double until one saturates the server, which is the last.
 
     Args:
@@ -102,29 +101,32 @@ def sweep(
         alone_s: Latency of a request that is alone. The first rate is half of what one request
             after the other reaches.
         requests: The least number of requests of a load.
-        latency_target_s: See :func:`saturated`.
+
+    Returns:
+        The loads. Where a request of the last one failed, that is not known to be saturation: the
+        server may have ended.
     """
     loads: list[Load] = []
     for doublings in range(MOST_DOUBLINGS):
         rate = 0.5 / alone_s * 2**doublings
         count = max(requests, math.ceil(rate * LATENCIES * alone_s))
         loads.append(measure(rate, count))
-        if saturated(loads[-1], rate, latency_target_s):
+        if loads[-1].error is not None or saturated(loads[-1].samples):
             break
     return loads
 
 
-def saturated(load: Load, rate: float, latency_target_s: float) -> bool:
-    """Whether a server did not keep up with a rate.
+def saturated(samples: Sequence[Sample]) -> bool:
+    """Whether a server did not keep up with the requests of an open loop.
 
-    It did not if a request failed, if more than 5 % of the answers took longer than the target, or
-    if it answered less than :data:`KEEPS_UP` of the requests per second that it was asked.
+    The least-squares line through the times of completion against those of arrival has the slope 1
+    where every request takes as long, however long that is, and a larger one where each waits
+    longer than the one before. What is answered after the last arrival does not matter so.
     """
-    if load.error is not None:
-        return True
-    latencies = [sample.latency_s for sample in load.samples]
-    slow = float(np.percentile(latencies, 95)) > latency_target_s
-    return slow or len(load.samples) / load.call_s < KEEPS_UP * rate
+    arrived_s = np.array([sample.submitted_s for sample in samples])
+    done_s = arrived_s + np.array([sample.latency_s for sample in samples])
+    spread_s = arrived_s - arrived_s.mean()
+    return float(KEEPS_UP * (spread_s @ done_s)) > float(spread_s @ spread_s)
 
 
 def _generate(server: VllmServer, call: Call, concurrency: int | None, rate: float) -> Generated:

@@ -93,7 +93,7 @@ class Loads:
 
     def _saturate(self, arm: str, alone_s: float, least: int) -> list[tuple[float, int]]:
         """The rates that double until one saturates the arm's server; all answers are checked."""
-        from loradrift.serving.load import open_loop, sweep
+        from loradrift.serving.load import closed_loop, open_loop, sweep
 
         tried: list[tuple[float, int]] = []
         samples: list[Sample] = []
@@ -105,10 +105,13 @@ class Loads:
                 tried.append((rate, count))
             return load
 
-        loads = sweep(measure, alone_s, least, self.plan.latency_target_s)
+        loads = sweep(measure, alone_s, least)
         self._keep(search_path(self.folder, arm), samples)
-        if not tried:
-            whole(loads[-1])
+        if loads[-1].error is not None:
+            if not tried:
+                whole(loads[-1])
+            # a server that has ended is not saturated: it does not answer this
+            whole(closed_loop(self.servers[arm], self._call(arm, 0, 1), 1))
         return tried
 
     def _order(self, arms: Iterable[str], load: float, round: int) -> list[str]:

@@ -38,7 +38,7 @@ from loradrift.serving.samples import (
     read_rows,
     write_rows,
 )
-from loradrift.serving.serve import ServerPart, in_background
+from loradrift.serving.serve import ServerPart
 from loradrift.serving.tolerance import TOLERANCES
 
 APART = "apart.json"
@@ -89,7 +89,7 @@ class Measurement:
     def _serve(self) -> list[Sample]:
         """Measure what is left of the server's part; gives all its samples.
 
-        It starts while the right answers are made: neither is timed.
+        It may start while the right answers are made: neither is timed then.
         """
         plan, server = self.plan, self.plan.server
         if server is None:
@@ -99,7 +99,7 @@ class Measurement:
         samples = part.samples()
         if samples is None:
             self.say("starting the server")
-            with in_background(part.start) as started:
+            with part.started() as started:
                 references = self.references
                 self._classify()
                 part.measure(started(), references, self.prover)

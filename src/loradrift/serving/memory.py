@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import pkgutil
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -23,7 +24,10 @@ TOGETHER = 2
 
 
 TOKENS = 16
-"""Tokens of an answer: an engine's memory is reserved before, and depends on them no more."""
+"""Tokens of an answer of vLLM, whose memory is reserved before and depends on them no more."""
+
+FIGURES = ("memory_gb", "kv_cache_gb", "gpu_peak_gb")
+"""What ``memory.json`` says of each arm."""
 
 LIBRARIES = ("transformers.models.auto.modeling_auto", "peft")
 """What transformers' engine loads only when it starts."""
@@ -42,12 +46,29 @@ def measure_memory(plan: Plan, prompts: Sequence[Prompt]) -> dict[str, dict[str,
     preload(plan)
     together = TOGETHER if plan.accelerator == "cpu" else 1
     found: dict[str, dict[str, Any]] = {}
-    for first in range(0, len(plan.arms), together):
-        arms = plan.arms[first : first + together]
+    own = [arm for arm in plan.arms if arm.kind != "engines"]
+    for first in range(0, len(own), together):
+        arms = own[first : first + together]
         running = [(arm, *_start(plan, prompts, arm)) for arm in arms]
         for arm, process, pipe in running:
             found[arm.name] = _result(arm, process, pipe)
-    return found
+    for arm in plan.arms:
+        if arm.kind == "engines":
+            found[arm.name] = side_by_side([found[f"merged_{name}"] for name in arm.adapters])
+    return {name: {key: each[key] for key in FIGURES} for name, each in found.items()}
+
+
+def side_by_side(engines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What engines take that have a process each, as their users run them.
+
+    Files that they map, libraries above all, are in memory once.
+    """
+    files = [float(each["files_gb"]) for each in engines]
+    summed: dict[str, Any] = {}
+    for key in FIGURES:
+        own = [each[key] for each in engines]
+        summed[key] = None if None in own else sum(own)
+    return summed | {"memory_gb": summed["memory_gb"] - sum(files) + max(files)}
 
 
 def preload(plan: Plan) -> None:
@@ -78,10 +99,11 @@ def _result(arm: Arm, process: Any, pipe: Connection) -> dict[str, Any]:
         figures: dict[str, Any] = pipe.recv()
     except EOFError:
         process.join()
-        raise UserError(
-            f"the process that measures the memory of {arm.name} was killed (exit code "
-            f"{process.exitcode}); serving.memory=false leaves it out"
-        ) from None
+        line = f"the process that measures the memory of {arm.name} was killed (exit code "
+        line += f"{process.exitcode}"
+        if process.exitcode == -signal.SIGKILL:
+            raise MemoryError(f"{line}: out of memory, if nobody has killed it)") from None
+        raise UserError(f"{line}); serving.memory=false leaves it out") from None
     process.join()
     if "error" in figures:
         error = MemoryError if figures["full"] else UserError
@@ -105,7 +127,8 @@ def _figures(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> dict[str, Any]:
             adapters = arm.adapters if arm.lora and arm.adapters else [None]
             asked = [adapters[i % len(adapters)] for i in range(size)]
             numbers = [i % len(prompts) for i in range(size)]
-            sampling = replace(plan.sampling, max_tokens=min(TOKENS, plan.max_tokens))
+            most = plan.max_tokens if plan.engine == "hf" else TOKENS  # its cache grows
+            sampling = replace(plan.sampling, max_tokens=min(most, plan.max_tokens))
             engine.generate(make_requests(prompts, numbers, asked), sampling)
         peak = None
         if gpu:
@@ -114,6 +137,7 @@ def _figures(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> dict[str, Any]:
             peak = torch.cuda.max_memory_allocated() / 1e9
         return {
             "memory_gb": tree_bytes(os.getpid()) / 1e9,
+            "files_gb": file_bytes(os.getpid()) / 1e9,
             "kv_cache_gb": None
             if plan.engine == "hf"
             else len(engines) * plan.kv_cache_mb * MB / 1e9,
@@ -124,12 +148,23 @@ def _figures(plan: Plan, prompts: Sequence[Prompt], arm: Arm) -> dict[str, Any]:
 def tree_bytes(pid: int) -> int:
     """Resident memory of a process and of those below it, pages that they share counted once.
 
-    Of a process alone, what it shares with one above it counts in full, as if it had been started
-    by itself: a fork shares with its parent what both have imported.
+    It is all of the largest process, and of each other one what no process shares with it. What
+    else runs on this machine does not matter: a fork counts in full what it shares with its parent,
+    as if it had been started by itself.
     """
-    pids = list(tree(pid))
-    key = "Rss" if len(pids) == 1 else "Pss"
-    return sum(_rollup(each, key) for each in pids)
+    found = [_rollup(each) for each in tree(pid)]
+    largest = max(found, key=lambda each: each.get("Rss", 0))
+    private = sum(_private(each) for each in found) - _private(largest)
+    return largest.get("Rss", 0) + private
+
+
+def _private(rollup: Mapping[str, int]) -> int:
+    return rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)
+
+
+def file_bytes(pid: int) -> int:
+    """Of a process's resident memory, the pages of files."""
+    return _values(Path(f"/proc/{pid}/status")).get("RssFile", 0)
 
 
 def tree(pid: int) -> Iterator[int]:
@@ -141,9 +176,16 @@ def tree(pid: int) -> Iterator[int]:
                 yield from tree(int(child))
 
 
-def _rollup(pid: int, key: str) -> int:
+def _rollup(pid: int) -> dict[str, int]:
+    return _values(Path(f"/proc/{pid}/smaps_rollup"))
+
+
+def _values(path: Path) -> dict[str, int]:
+    """The sizes in one of ``/proc``'s tables, in bytes; none where the process has ended."""
+    found = {}
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * 1024
-    return 0
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if value.endswith(" kB"):
+                found[key] = int(value.split()[0]) * 1024
+    return found

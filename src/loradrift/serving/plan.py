@@ -25,9 +25,8 @@ class ServedAdapter:
     rank: int
     sha256: Mapping[str, str]
     drawn: bool
-    adapter: str | None
-    """Folder that the engine takes; None where it takes none, and only the merged model is
-    served."""
+    adapter: str
+    """Folder that the engine takes."""
 
     merged: str
     """Folder of the merged model."""
@@ -121,9 +120,7 @@ class Plan:
 
     def adapter_folder(self, name: str) -> Path:
         """Folder of an adapter that engines take."""
-        folder = next(each.adapter for each in self.adapters if each.name == name)
-        assert folder is not None  # such an adapter is in no arm that needs it
-        return Path(folder)
+        return Path(next(each.adapter for each in self.adapters if each.name == name))
 
     def settings(self, arm: Arm, model: str | None = None) -> EngineSettings:
         """The engine of an arm; ``model`` says which of its merged ones."""

@@ -1,18 +1,19 @@
 """From a configuration to the plan of a cell: adapters exported, prompts drawn, arms listed."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.config import UserError
 from loradrift.generation.base import OPENERS
+from loradrift.generation.server_process import BASE
 from loradrift.progress import announced, tell
 from loradrift.serving.arms import make_arms
 from loradrift.serving.bases import Base, check_length, find_base
-from loradrift.serving.choice import Source, choose_sources
+from loradrift.serving.cache_room import check_cache
+from loradrift.serving.choice import Source, choose_sources, named_base
 from loradrift.serving.config import ServingBenchmarkConfig
 from loradrift.serving.export import Servable, draw_adapter, export_cached
 from loradrift.serving.plan import Plan, Prompt, ServedAdapter, ServerPlan
@@ -42,12 +43,21 @@ def prepare(config: ServingBenchmarkConfig) -> Prepared:
     sources = choose_sources(config)
     base = find_base(config, sources)
     check_length(config, base)
+    check_cache(config, base)
     with announced("exporting the adapters"):
         adapters = _adapters(config, sources, base)
     with announced("making the prompts"):
         prompts = make_prompts(config, sources, base)
     plan = _plan(config, base, adapters, prompt_data(config, sources))
+    if plan.server is not None:
+        refuse_names(each.name for each in adapters)
     return Prepared(plan, prompts, _identity(config, plan, fingerprint(prompts)))
+
+
+def refuse_names(names: Iterable[str]) -> None:
+    """Refuse an adapter by a name that a server has for something else."""
+    if BASE in names:
+        raise UserError(f"adapter {BASE}: the server calls its base model so; rename the folder")
 
 
 def _adapters(
@@ -55,10 +65,10 @@ def _adapters(
 ) -> list[ServedAdapter]:
     """As many adapters as the largest arm takes; those that lack are drawn like the first."""
     cache, serving = Path(config.cache), config.serving
-    served = []
+    served: list[ServedAdapter] = []
     for source in sources:
         servable = export_cached(source.folder, cache, base=base.path)
-        for notice in servable.notices:
+        for notice in (*servable.notices, *_unjudged(source, base, config)):
             tell(f"{source.name}: {notice}")
         if servable.adapter is None:
             raise UserError(
@@ -69,16 +79,25 @@ def _adapters(
         served.append(_served(source.name, servable, label_seed, trained_on(source)))
     like = sources[0].folder if sources else None
     rank = served[0].rank if served else serving.rank
-    for number in range(1, max(serving.adapters) - len(served) + 1):
-        name = f"drawn_{number}"
-        first = dict(served[0].sha256) if served else None
-        parts = [base.fingerprint, first, rank, config.seed, number]
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-        out = cache / "served" / f"{name}-{digest}"
-        seed = config.seed + number
-        drawn = draw_adapter(Path(base.path), out, like=like, rank=rank, seed=seed, name=name)
-        served.append(_served(name, drawn, "", None))
+    taken, number = {each.name for each in served}, count(1)
+    while len(served) < max(serving.adapters):
+        n = next(number)
+        name, seed = f"drawn_{n}", config.seed + n
+        if name not in taken:  # a folder may be called so
+            drawn = draw_adapter(Path(base.path), cache, like=like, rank=rank, seed=seed, name=name)
+            served.append(_served(name, drawn, "", None))
     return served
+
+
+def _unjudged(source: Source, base: Base, config: ServingBenchmarkConfig) -> Iterator[str]:
+    """That an adapter names a base model with which ``model`` cannot be compared."""
+    named = named_base(source) if source.run is None else None
+    called = {Path(each).name.casefold() for each in (base.path, config.model.path)}
+    if named and not Path(named).exists() and Path(named).name.casefold() not in called:
+        yield (
+            f"its base model {named} is not on this machine: whether it is model={base.name}, "
+            "nobody can tell"
+        )
 
 
 def seed_of(source: Source, others: Sequence[Source]) -> str:

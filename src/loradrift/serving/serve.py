@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 Started = TypeVar("Started")
 
 LOG = "server.log"
-
-OPEN_ROUNDS = 3
-"""Most rounds of open loops, each of which lasts as long as twenty requests that are alone."""
 
 
 def server_arms(plan: Plan) -> list[Arm]:
@@ -57,33 +54,54 @@ class ServerPart:
     messages: Messages
 
     def samples(self) -> list[Sample] | None:
-        """All answers, those of the search for rates too; None where a load is not measured yet."""
+        """All answers, those of the search for rates too.
+
+        None where a load, or what the servers took, is not measured yet.
+        """
         plan = self.plan
-        paths = [
-            load_path(self.folder, "closed_loop", clients, round)
+        servers = {"server"} if merged_arm(plan) is None else {"server", "merged_server"}
+        if not servers <= self._events().keys():
+            return None
+        rates = self._rates()
+        if rates is None:
+            return None
+        asked: dict[str, Sequence[float]] = {
+            "closed_loop": self.server.concurrency, "open_loop": rates
+        }  # fmt: skip
+        tables = [
+            read_round(path)
+            for phase, loads in asked.items()
             for round in range(plan.rounds)
-            for clients in self.server.concurrency
+            for path in self._paths(phase, loads, round)
         ]
-        if plan.full:
-            rates = self.folder / "server" / "rates.json"
-            if not rates.exists():
-                return None
-            found = {rate for own in read_json(rates).values() for rate, _ in own}
-            rounds = range(self.open_rounds)
-            paths += [
-                load_path(self.folder, "open_loop", rate, r) for r in rounds for rate in found
-            ]
-        tables = [read_round(path) for path in paths]
         if any(table is None for table in tables):
             return None
         searched = sorted((self.folder / "server" / "search").glob("*.parquet"))
         tables += [read_round(path) for path in searched]
         return [sample for table in tables for sample in table or ()]
 
-    @property
-    def open_rounds(self) -> int:
-        """Rounds of open loops."""
-        return min(self.plan.rounds, OPEN_ROUNDS)
+    def _events(self) -> dict[str, Any]:
+        path = self.folder / "events.json"
+        return read_json(path) if path.exists() else {}
+
+    def _rates(self) -> list[float] | None:
+        """The request rates of all arms; None where they are not found yet."""
+        path = self.folder / "server" / "rates.json"
+        if not self.plan.full:
+            return []
+        if not path.exists():
+            return None
+        return sorted({rate for own in read_json(path).values() for rate, _ in own})
+
+    def _paths(self, phase: str, loads: Sequence[float], round: int) -> list[Path]:
+        return [load_path(self.folder, phase, load, round) for load in loads]
+
+    def started(self) -> "AbstractContextManager[Callable[[], dict[str, VllmServer]]]":
+        """Start the servers while the block does other work; with ``full``, when it asks for them.
+
+        So ``full`` can tell how long a start takes, and a cell of minutes does not wait for it.
+        """
+        return when_asked(self.start) if self.plan.full else in_background(self.start)
 
     def start(self, stack: ExitStack) -> "dict[str, VllmServer]":
         """Start what the arms need: as ``events.json`` calls it -> a server that is up.
@@ -119,28 +137,49 @@ class ServerPart:
             servers[merged.name] = started["merged_server"]
         own = (self.plan, self.server, self.prompts, self.folder)
         loads = Loads(*own, references, gaps, servers)
-        self._rounds("rounds of the server", self.plan.rounds, loads.closed_loops)
+        self._rounds("closed_loop", self.server.concurrency, loads.closed_loops)
         if self.plan.full:
-            self._rounds("rounds of request rates", self.open_rounds, loads.open_loops)
+            if self._rates() is None:
+                self.messages.send(say="looking for the request rates that saturate the server")
+                loads.find_rates()
+            self._rounds("open_loop", self._rates() or [], loads.open_loops)
         self._note(started)
 
-    def _rounds(self, noun: str, count: int, measure: Callable[[int], None]) -> None:
-        progress = Progress(self.messages, noun, count)
-        for round in range(count):
+    def _rounds(self, phase: str, loads: Sequence[float], measure: Callable[[int], None]) -> None:
+        """Measure the rounds that are left, whose time tells that of the others."""
+        noun = {"closed_loop": "rounds of the server", "open_loop": "rounds of request rates"}
+        left = [
+            round
+            for round in range(self.plan.rounds)
+            if any(read_round(path) is None for path in self._paths(phase, loads, round))
+        ]
+        done = self.plan.rounds - len(left)
+        progress = Progress(self.messages, noun[phase], self.plan.rounds, done=done)
+        for number, round in enumerate(left, done + 1):
             measure(round)
-            progress.reach(round + 1)
+            progress.reach(number)
 
     def _note(self, started: "Mapping[str, VllmServer]") -> None:
         """Add to ``events.json`` what the servers took, and the seconds of a load at run time."""
-        server, path = started["server"], self.folder / "events.json"
+        server, alone = started["server"], self.plan.full
         for name in server.settings.adapters:
             server.unload_adapter(name)
             server.load_adapter(name, self.plan.adapter_folder(name))
-        events: dict[str, Any] = read_json(path) if path.exists() else {}
+        events = self._events()
         for name, each in started.items():
-            memory = {"memory_gb": tree_bytes(each.pid) / 1e9}
-            events[name] = {"start_s": each.start_s, "load_s": dict(each.load_s)} | memory
-        write_json(path, events)
+            events[name] = {
+                "start_s": each.start_s if alone else None,  # other work took a part of the time
+                "load_s": dict(each.load_s),
+                "memory_gb": tree_bytes(each.pid) / 1e9,
+            }
+        write_json(self.folder / "events.json", events)
+
+
+@contextmanager
+def when_asked(start: Callable[[ExitStack], Started]) -> Iterator[Callable[[], Started]]:
+    """As :func:`in_background`, but nothing is started before the block calls its function."""
+    with ExitStack() as stack:
+        yield lambda: start(stack)
 
 
 @contextmanager

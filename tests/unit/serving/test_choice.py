@@ -154,6 +154,19 @@ def test_a_run_says_what_its_adapter_was_trained_on_and_a_folder_does_not(tmp_pa
     assert trained_on(Source("mine", tmp_path, None)) is None
 
 
+def test_folders_that_name_different_base_models_are_refused(tmp_path):
+    def adapter(name, base):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"base_model_name_or_path": base})
+        (tmp_path / name / "adapter_config.json").write_text(text)
+        return str(tmp_path / name)
+
+    x, y, local = adapter("x", "org/X"), adapter("y", "org/Y"), adapter("z", "/models/x/")
+    with pytest.raises(UserError, match=r"they name org/X \(.*x\) and org/Y \(.*y\)"):
+        choose(tmp_path, folders=[x, y])
+    assert [name for name, _ in choose(tmp_path, folders=[x, local])] == ["x", "z"]
+
+
 def test_nothing_there_says_which_commands_make_some(tmp_path):
     with pytest.raises(UserError, match=r"python train.py .* -m` .*serving.source=drawn"):
         choose(tmp_path)

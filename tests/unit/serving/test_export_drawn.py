@@ -61,9 +61,13 @@ def test_a_rank_that_vllm_does_not_take_is_refused(rank, model_folder, tmp_path)
         draw_adapter(model_folder, tmp_path / "a", rank=rank, seed=1, name="x")
 
 
-def test_what_is_there_already_is_kept(model_folder, tmp_path, monkeypatch):
+def test_what_is_there_already_is_kept_and_has_a_folder_of_its_own(
+    model_folder, tmp_path, monkeypatch
+):
     first = draw_adapter(model_folder, tmp_path / "a", rank=2, seed=1, name="x")
+    monkeypatch.setattr("loradrift.serving.export_drawn.VERSION", -1)  # a later version's
+    later = draw_adapter(model_folder, tmp_path / "a", rank=2, seed=1, name="x")
+    assert later.adapter != first.adapter and later.sha256 == first.sha256
+    monkeypatch.undo()
     monkeypatch.setattr("loradrift.serving.export_drawn.write_drawn", None)
     assert draw_adapter(model_folder, tmp_path / "a", rank=2, seed=1, name="x") == first
-    with pytest.raises(UserError, match="holds another export, of .*: give another folder"):
-        draw_adapter(model_folder, tmp_path / "a", rank=2, seed=2, name="x")

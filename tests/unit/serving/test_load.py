@@ -148,25 +148,36 @@ def test_an_answer_may_end_before_where_that_is_asked(server, generated):
     assert load.failures[0].error == "the answer has 0 tokens instead of 3"
 
 
-def load_of(latencies, call_s, error=None) -> Load:
-    row = Sample("open_loop", "a", 1.0, 0, 0, 0, None, None, 0.0, 0.0, 0.0, 1, [0.0], [0], call_s)
-    return Load([row._replace(latency_s=each) for each in latencies], [], call_s, error)
+def load_of(rate, latencies, error=None) -> Load:
+    """Requests that arrive evenly, ``rate`` a second, each with its latency."""
+    row = Sample("open_loop", "a", 1.0, 0, 0, 0, None, None, 0.0, 0.0, 0.0, 1, [0.0], [0], 1.0)
+    rows = [row._replace(submitted_s=i / rate, latency_s=each) for i, each in enumerate(latencies)]
+    return Load(rows, [], 1.0, error)
+
+
+def queued(rate, capacity, alone_s, count) -> list[float]:
+    """Latencies of a server that answers ``capacity`` a second, in order of arrival."""
+    free, latencies = 0.0, []
+    for i in range(count):
+        free = max(free, i / rate) + 1 / capacity
+        latencies.append(free - i / rate + alone_s)
+    return latencies
 
 
 @pytest.mark.parametrize(
-    ("load", "expected"),
+    ("rate", "latencies", "expected"),
     [
-        (load_of([0.5] * 20, 10.0), False),  # 2 a second, as asked
-        (load_of([0.5] * 20, 11.0), False),
-        (load_of([0.5] * 20, 11.2), True),  # 1.79 < 0.9 * 2
-        (load_of([0.5] * 19 + [3.0], 10.0), False),  # one of 20 may be slow
-        (load_of([0.5] * 18 + [3.0] * 2, 10.0), True),
-        (load_of([0.5] * 20, 10.0, UserError("1 of 21 requests failed")), True),
-        (load_of([], 10.0, UserError("all failed")), True),
+        (2.0, [0.5] * 40, False),
+        (2.0, [3.0] * 40, False),  # a batch takes longer than a request alone, and none waits
+        (2.0, [1.0] * 4 + [3.0] * 36, False),  # so it is when requests begin to share a batch
+        (2.0, [0.5, 4.0] * 20, False),
+        (2.0, queued(2.0, 2.1, 1.0, 40), False),
+        (2.0, queued(2.0, 1.5, 1.0, 40), True),
+        (20.0, queued(20.0, 15.0, 0.1, 40), True),  # by completions, not by a target of seconds
     ],
 )
-def test_saturation(load, expected):
-    assert saturated(load, rate=2.0, latency_target_s=1.0) is expected
+def test_saturation(rate, latencies, expected):
+    assert saturated(load_of(rate, latencies).samples) is expected
 
 
 def test_the_sweep_doubles_until_a_server_of_known_capacity_is_saturated():
@@ -174,15 +185,18 @@ def test_the_sweep_doubles_until_a_server_of_known_capacity_is_saturated():
 
     def measure(rate, count):
         asked.append((rate, count))
-        took = max(count / rate, count / 5.0) + 0.25  # at most 5 a second, 0.25 s each
-        return load_of([0.25] * count, took)
+        return load_of(rate, queued(rate, 5.0, 0.25, count))
 
-    measured = sweep(measure, alone_s=0.25, requests=16, latency_target_s=1.0)
+    sweep(measure, alone_s=0.25, requests=16)
     assert asked == [(2.0, 16), (4.0, 20), (8.0, 40)]
-    assert len(measured) == 3
-    assert len(measured[-1].samples) / measured[-1].call_s == pytest.approx(5.0, rel=0.05)
 
 
 def test_a_sweep_that_nothing_saturates_ends():
-    measured = sweep(lambda rate, count: load_of([0.0] * count, 1e-9), 1.0, 1, 1.0)
-    assert len(measured) == loads.MOST_DOUBLINGS
+    asked = []
+    sweep(lambda rate, n: asked.append(rate) or load_of(rate, [0.1] * n), 1.0, 1)
+    assert len(asked) == loads.MOST_DOUBLINGS
+
+
+def test_a_load_that_fails_ends_the_sweep():
+    dead = load_of(1.0, [], UserError("all failed; the server has ended"))
+    assert sweep(lambda rate, count: dead, 1.0, 1) == [dead]

@@ -28,22 +28,24 @@ from loradrift.serving.serve import ServerPart, merged_arm, server_arms
 
 
 class SimulatedServer(SimulatedEngine):
-    """Answers a call all at once; it is saturated from ten requests per second on."""
+    """Answers at once, but from ten requests per second on each waits for those before it."""
 
     def answers(self, call, phase: str, load: float) -> Load:
         completions = self.generate(call.requests, call.sampling)
-        slow = 10.0 if phase == "open_loop" and load >= 10 else 0.1
+        slow = phase == "open_loop" and load >= 10
         samples = []
         for i, (prompt, request, answer) in enumerate(
             zip(call.prompts, call.requests, completions, strict=True)
         ):
-            times = [slow] * len(answer.token_ids)
+            arrived = i / load if phase == "open_loop" else 0.0
+            own = 0.1 + (i if slow else 0.0)
+            times = [own] * len(answer.token_ids)
             asked = request.adapter or call.merged
             place = (phase, call.arm, float(load), call.round, i, prompt, asked, asked)
             samples.append(
-                Sample(*place, 0.0, slow, slow, len(times), times, list(answer.token_ids), slow)
+                Sample(*place, arrived, own, own, len(times), times, list(answer.token_ids), 0.1)
             )
-        return Load(samples, [], slow, None)
+        return Load(samples, [], 0.1, None)
 
 
 @pytest.fixture
@@ -203,6 +205,8 @@ def test_the_part_is_done_when_every_load_is_there(loops, tmp_path):
     assert part.samples() is None  # with full, request rates too
     for round in range(2):
         loads.open_loops(round)
+    assert part.samples() is None  # what the servers took is not noted
+    (tmp_path / "events.json").write_text('{"server": {}, "merged_server": {}}')
     samples = part.samples()
     assert {sample.phase for sample in samples} == {"closed_loop", "open_loop", "rate_search"}
     load_path(tmp_path, "closed_loop", 1, 0).write_bytes(b"damaged")

@@ -1,0 +1,95 @@
+"""What is looked at before anything is made or measured: keys without effect, and the device."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+
+from loradrift.config import UserError
+from loradrift.config.keys import typed_keys
+from loradrift.serving.arms import round_up
+from loradrift.serving.config import ServingBenchmarkConfig
+from loradrift.serving.plan import Plan
+
+
+def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
+    """Refuse what was typed and would have no effect."""
+    serving, typed = config.serving, typed_keys(overrides)
+    if config.engine == "vllm_server" and not serving.server.enabled:
+        raise UserError("serving.server.enabled must be true with engine=vllm_server, got false")
+    idle = _idle(config)
+    for key in sorted(typed):
+        for start, why in idle.items():
+            if f"{key}.".startswith(f"{start}."):
+                raise UserError(f"{key} has no effect with {why}")
+    if config.trainer.name in ("ddp", "fsdp"):
+        raise UserError(
+            f"trainer={config.trainer.name} has no effect on an engine, which has one device: "
+            "trainer=cpu or trainer=gpu"
+        )
+    used = ("trainer", "trainer.accelerator", "trainer.threads", "trainer.name")
+    for key in sorted(typed):
+        if key.startswith("trainer.") and key not in used:
+            raise UserError(f"{key} has no effect with benchmark=serving, which trains nothing")
+
+
+def _idle(config: ServingBenchmarkConfig) -> dict[str, str]:
+    """Beginning of a key -> with what it has no effect."""
+    serving = config.serving
+    idle: dict[str, str] = {}
+    if not serving.full:
+        idle["serving.server.rates"] = "serving.full=false, which measures no request rates"
+    if not serving.server.enabled:
+        keys = [each.name for each in fields(serving.server) if each.name != "enabled"]
+        idle |= {f"serving.server.{key}": "serving.server.enabled=false" for key in keys}
+        if serving.full and max(serving.adapters) == 1:
+            idle["serving.full"] = "one adapter and no server"
+    if config.engine == "hf":
+        why = "engine=hf, which has no server and no slots"
+        keys = ["server", "slots", "declared_rank", "kv_cache_mb", "full"]
+        idle |= {f"serving.{key}": why for key in keys}
+    if config.engine == "vllm_server":
+        why = "engine=vllm_server, which has no offline arms"
+        keys = ["memory", "slots", "declared_rank", "batch_sizes"]
+        idle |= {f"serving.{key}": why for key in keys}
+    if serving.source == "drawn":
+        why = "serving.source=drawn, which takes no runs"
+        idle |= {f"serving.{key}": why for key in ("study", "method", "folders")}
+    else:
+        idle["serving.rank"] = "serving.source=runs, whose adapters have ranks of their own"
+        if serving.folders:
+            idle |= {f"serving.{key}": "serving.folders" for key in ("study", "method")}
+    return idle
+
+
+def refuse_idle_arms(plan: Plan, config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
+    """Refuse a typed value by which an arm would be like another one, and is left out."""
+    if not plan.offline or plan.engine == "hf":
+        return
+    serving, kinds = config.serving, {arm.kind for arm in plan.arms}
+    reserved, count = round_up(max(each.rank for each in plan.adapters)), len(plan.adapters)
+    rules: Mapping[str, tuple[str, int | None, str]] = {
+        "serving.declared_rank": (
+            "declared_rank",
+            serving.declared_rank,
+            f"above {reserved}, which these adapters take without it",
+        ),
+        "serving.slots": ("few_slots", serving.slots, f"less than {count}, the adapters"),
+    }
+    for key in typed_keys(overrides) & rules.keys():
+        kind, value, rule = rules[key]
+        if value is not None and kind not in kinds:
+            raise UserError(f"{key} must be {rule}, or it has no effect, got {value}")
+
+
+def check_gpu(config: ServingBenchmarkConfig) -> None:
+    """Refuse a GPU that is not there, and a type that its kernels of adapters lack."""
+    if config.trainer.accelerator != "gpu":
+        return
+    if config.engine != "hf" and config.serving.dtype == "float32":
+        raise UserError(
+            "serving.dtype must be bfloat16 on a GPU, where vLLM's kernels of adapters have no "
+            "float32, got float32"
+        )
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")

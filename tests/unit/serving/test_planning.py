@@ -1,0 +1,64 @@
+"""Which adapters a cell has, and by which names."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from loradrift.config import DataConfig, TrainerConfig, UserError
+from loradrift.config.models import ModelConfig
+from loradrift.serving import planning
+from loradrift.serving.bases import Base
+from loradrift.serving.choice import Source
+from loradrift.serving.config import ServingBenchmarkConfig, ServingConfig
+
+
+@pytest.fixture
+def exported(monkeypatch, tmp_path):
+    """Have adapters exported and drawn in no time; gives those of a configuration."""
+
+    def servable(name):
+        return SimpleNamespace(
+            label="", task=None, source=name, rank=4, sha256={}, drawn=False, adapter=name,
+            merged=name, classifier=None, num_labels=None, certificate=None, notices=(),
+        )  # fmt: skip
+
+    monkeypatch.setattr(planning, "export_cached", lambda folder, *a, **k: servable(str(folder)))
+    monkeypatch.setattr(planning, "draw_adapter", lambda *a, name, **k: servable(name))
+
+    def adapters(*names, base_name=None, count=3):
+        sources = []
+        for name in names:
+            (folder := tmp_path / name).mkdir()
+            values = {"base_model_name_or_path": base_name}
+            (folder / "adapter_config.json").write_text(json.dumps(values))
+            sources.append(Source(name, folder, None))
+        config = ServingBenchmarkConfig(
+            model=ModelConfig(name="local", path="org/Known"),
+            data=DataConfig(name="embedded"),
+            trainer=TrainerConfig(name="cpu"),
+            serving=ServingConfig(adapters=[count]),
+        )
+        base = Base("local", str(tmp_path / "model"), "", 1, "")
+        return [each.name for each in planning._adapters(config, sources, base)]
+
+    return adapters
+
+
+def test_drawn_adapters_have_names_that_no_folder_has(exported):
+    assert exported("drawn_1") == ["drawn_1", "drawn_2", "drawn_3"]
+    assert exported("drawn_2", "x", count=4) == ["drawn_2", "x", "drawn_1", "drawn_3"]
+    assert exported(count=2) == ["drawn_1", "drawn_2"]
+
+
+def test_a_base_model_that_cannot_be_compared_is_told(exported, capsys):
+    exported("a", base_name="org/Other", count=1)
+    assert "a: its base model org/Other is not on this machine" in capsys.readouterr().out
+    exported("b", base_name="org/known", count=1)
+    assert "its base model" not in capsys.readouterr().out
+
+
+def test_a_name_that_a_server_has_for_its_base_model(exported):
+    with pytest.raises(UserError, match="adapter base: the server calls its base model so"):
+        planning.refuse_names(["a", "base"])
+    planning.refuse_names(["a"])
