@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -64,7 +65,7 @@ def run(monkeypatch, tmp_path):
     measured = []
 
     def call(*, port=None, fails=False, **machine):
-        plan = make_plan(server=ServerPlan((1,), 2, (), port, 300.0))
+        plan = replace(make_plan(), server=ServerPlan((1,), 2, (), port, 300.0))
         monkeypatch.setattr(bench, "check_installed", lambda: None)
         monkeypatch.setattr(bench, "prepare", lambda config: Prepared(plan, [], {"prompts": ""}))
         for name, value in machine.items():
