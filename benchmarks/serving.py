@@ -85,8 +85,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = options.model or write_model(folder / "model")
-        draw_adapter(model, folder / "drawn", rank=8, seed=0, name="1")
-        adapter = folder / "drawn" / "adapter"
+        adapter = draw_adapter(model, folder, rank=8, seed=0, name="1").adapter
+        assert adapter is not None
         setting = Setting(model, adapter, options.size, options.tokens, options.pairs)
         with open_engine("vllm", setting.engine(())):
             import vllm_bench  # vLLM is there now, with the variables that it must find set
