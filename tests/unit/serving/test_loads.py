@@ -180,6 +180,21 @@ def test_a_rate_at_which_requests_fail_is_left_out(loops, tmp_path):
         make_loads(tmp_path / "again", Full, full=False).find_rates()
 
 
+def test_a_server_that_ends_at_a_rate_is_not_saturated_by_it(loops, tmp_path):
+    class Ending(SimulatedServer):
+        ended = False
+
+        def answers(self, call, phase, load):
+            self.ended |= phase == "open_loop" and load > 7
+            if self.ended:
+                return Load([], [], 1.0, UserError("the server was ended by signal 9"))
+            return super().answers(call, phase, load)
+
+    with pytest.raises(UserError, match="ended by signal 9"):
+        make_loads(tmp_path, Ending, full=False).find_rates()
+    assert not (tmp_path / "server" / "rates.json").exists()
+
+
 def test_rates_that_are_typed_are_not_searched_for(loops, tmp_path):
     loads = make_loads(tmp_path, rates=(3.0,))
     loads.open_loops(0)
