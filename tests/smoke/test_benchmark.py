@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -237,3 +238,32 @@ def test_a_sweep_measures_its_cells_one_after_the_other_and_names_those_that_fai
     assert states == {"uniform": "out_of_memory", "zipf": "success"}
     done = benchmark(*FEW[:1], *typed, "-m", "seed=1,2", "hydra/launcher=joblib")
     assert "hydra/launcher=joblib: benchmark.py measures one cell after the other" in error_of(done)
+
+
+def test_an_engine_that_is_given_another_adapter_s_weights_is_caught(typed, tmp_path, monkeypatch):
+    from loradrift.serving import bench
+
+    plans = []
+    with monkeypatch.context() as patch:  # export, and measure nothing yet
+        patch.setattr(bench, "measure", lambda cell, plan: plans.append(plan) or 1 / 0)
+        benchmark(*FEW, *typed)
+    [plan] = plans
+    sst2, mrpc = (Path(each.adapter, "adapter_model.safetensors") for each in plan.adapters)
+    own = sst2.read_bytes()
+    try:
+        shutil.copyfile(mrpc, sst2)
+        line = error_of(benchmark(*FEW, *typed))
+    finally:
+        sst2.write_bytes(own)
+    assert re.search(
+        r"a wrong answer: \w+ at batch size \d, round 0, request \d: sst2 was asked and mrpc "
+        r"answers so .* sst2's certificate: .*; what was measured is kept: 1 of 4 rounds",
+        line,
+    )
+    assert record_of(tmp_path / "runs")["status"] == "failed"
+    samples = read_rows(rounds(tmp_path / "runs")[0], Sample)
+    wrong = {sample.asked for sample in samples if sample.answer == "differs"}
+    assert wrong == {"sst2"}
+    arms = {sample.arm for sample in samples if sample.answer == "differs"}
+    assert arms == {"single_adapter", "multi_2_adapters"}  # and no merged model
+    assert "force=true measures anew" in error_of(benchmark(*FEW, *typed))
