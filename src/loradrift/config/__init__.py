@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.benchmarks import BENCHMARK_COORDINATES, BenchmarkConfig
+from loradrift.config.callbacks import CallbacksConfig
 from loradrift.config.errors import UserError, check, one_of, refuse_extras
 from loradrift.config.keys import OBSERVERS
 from loradrift.config.methods import (
@@ -30,7 +31,6 @@ from loradrift.config.methods import (
 )
 from loradrift.config.models import ModelConfig, SmolLM2Config, TinyModelConfig
 from loradrift.config.running import (
-    CallbacksConfig,
     DataConfig,
     LoggerConfig,
     ScaleConfig,
@@ -115,6 +115,10 @@ class Config:
             if baseline and value:
                 no_effect = f"has no effect on method={method.name}, which does not train"
                 raise UserError(f"{key} {no_effect}")
+        if self.trainer.sharded:
+            folder = self.callbacks.persona_monitor.directions
+            rule = "left out with trainer=fsdp, where no process has all weights"
+            check(not folder, "callbacks.persona_monitor.directions", rule, folder)
         if isinstance(self.model, TinyModelConfig):
             length, positions = self.task.max_length, self.model.max_positions
             rule = f"at most model.max_positions={positions}"

@@ -1,4 +1,4 @@
-"""Where the rows come from, how the loop runs, and what watches it."""
+"""Where the rows come from, how the loop runs, and where its metrics go."""
 
 import re
 from dataclasses import dataclass, field
@@ -183,64 +183,3 @@ class LoggerConfig:
     def __post_init__(self) -> None:
         names = ("csv", "wandb", "tensorboard")
         check(self.name in names, "logger.name", one_of(names), self.name)
-
-
-@dataclass(kw_only=True)
-class ActivationDumpConfig:
-    """Block outputs of the probe rows, written while training."""
-
-    enabled: bool = True
-    every_n_steps: int = 100
-    """Interval in optimizer steps; step 0 and the last step are always written."""
-
-    rows: int = 256
-    """Probe rows, taken from the evaluation split."""
-
-    pooling: str = "mean"
-    """``mean`` or ``last`` over a row's own tokens, or ``tokens``: each token is a row."""
-
-    max_tokens: int | None = 2048
-    """With ``pooling=tokens``: size of the sample of tokens; null takes all. Memory is bounded."""
-
-    dtype: str = "float32"
-    """``float16``, ``bfloat16`` or ``float32``."""
-
-    def __post_init__(self) -> None:
-        key = "callbacks.activation_dump"
-        check_positive(self, key, "every_n_steps", "rows", "max_tokens")
-        check_option(self, f"{key}.pooling", "mean", "last", "tokens")
-        check_option(self, f"{key}.dtype", "float16", "bfloat16", "float32")
-
-
-@dataclass(kw_only=True)
-class OnlineDriftConfig:
-    """Drift against step 0, logged at every dump as ``drift/layer_<k>`` and ``drift/mean``."""
-
-    enabled: bool = False
-    """With ``activation_dump.enabled=false`` the numbers are kept and the activations are not.
-    Where there are more than 2,048 token rows, a fixed sample of that size is measured."""
-
-
-@dataclass(kw_only=True)
-class ForgettingConfig:
-    """Next-token loss on neutral text before and after training, as ``forgetting/loss_*``.
-
-    For runs that train on a classification task, where the data source holds such text.
-    """
-
-    enabled: bool = True
-    tokens: int = 8192
-    """The first so many tokens of the text are measured."""
-
-    def __post_init__(self) -> None:
-        rule = "at least 2, one to predict from and one to predict"
-        check(self.tokens >= 2, "callbacks.forgetting.tokens", rule, self.tokens)
-
-
-@dataclass(kw_only=True)
-class CallbacksConfig:
-    """What watches the training without touching it."""
-
-    activation_dump: ActivationDumpConfig = field(default_factory=ActivationDumpConfig)
-    forgetting: ForgettingConfig = field(default_factory=ForgettingConfig)
-    online_drift: OnlineDriftConfig = field(default_factory=OnlineDriftConfig)

@@ -16,6 +16,7 @@ from loradrift.callbacks.best_checkpoint import BestCheckpoint
 from loradrift.callbacks.guards import FiniteLoss, GradientCheck
 from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.callbacks.overfit import StopWhenOverfit
+from loradrift.callbacks.persona_monitor import PersonaMonitor, read_directions
 from loradrift.callbacks.progress import ProgressLines, StepProgress
 from loradrift.callbacks.resume_point import ResumePoint
 from loradrift.callbacks.rounding import Rounding
@@ -100,6 +101,10 @@ def build_callbacks(
         interval, sharded = dump.every_n_steps, config.trainer.sharded
         watcher = ActivationDump(store, data.probe, interval, pooling, drift, sharded=sharded)
         callbacks.append(watcher)
+    monitor = config.callbacks.persona_monitor
+    if monitor.directions:
+        directions = read_directions(monitor.directions, data.fingerprints["base_model"])
+        callbacks.append(PersonaMonitor(directions, monitor.every_n_steps))
     # never after one step, at which LoRA's A has no gradient yet
     guard_steps = min(config.trainer.guard_steps, max(2, total_steps))
     callbacks += [FiniteLoss(), GradientCheck(guard_steps)]

@@ -4,7 +4,18 @@ Functions of two changes raise ValueError if these are not of one shape; what re
 UserError if it cannot be read.
 """
 
-from loradrift.weights.delta import Dense, Dora, read_change, read_full
+from loradrift.weights.by_module import (
+    Along,
+    Changes,
+    Projections,
+    difference,
+    interference,
+    layer_of,
+    project,
+    spectra,
+    total_norm,
+)
+from loradrift.weights.delta import AnyChange, Dense, Dora, read_change, read_full
 from loradrift.weights.low_rank import (
     Change,
     LowRank,
@@ -12,9 +23,12 @@ from loradrift.weights.low_rank import (
     apply_to,
     dora_change,
     inner,
+    is_zero,
     norm,
+    scaled,
     singular_values,
     svd,
+    times,
 )
 from loradrift.weights.projection import cosine, projection, subspace_overlap
 from loradrift.weights.spectrum import (
@@ -28,8 +42,10 @@ from loradrift.weights.spectrum import (
 from loradrift.weights.stored import StoredWeights
 
 __all__ = [
-    "Change", "Dense", "Dora", "LowRank", "StoredWeights", "Svd", "apply_to", "cosine",
-    "dora_change", "effective_rank", "inner", "intruder_dimensions", "norm", "projection",
-    "random_like", "read_change", "read_full", "relative_norm", "singular_values", "stable_rank",
-    "subspace_overlap", "svd", "top_energy",
+    "Along", "AnyChange", "Change", "Changes", "Dense", "Dora", "LowRank", "Projections",
+    "StoredWeights", "Svd", "apply_to", "cosine", "difference", "dora_change", "effective_rank",
+    "inner", "interference", "intruder_dimensions", "is_zero", "layer_of", "norm", "project",
+    "projection", "random_like", "read_change", "read_full", "relative_norm", "scaled",
+    "singular_values", "spectra", "stable_rank", "subspace_overlap", "svd", "times", "top_energy",
+    "total_norm",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 # Shape suffixes: O outputs, I inputs.
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from loradrift.config import UserError
 from loradrift.weights.low_rank import Change, LowRank, dora_change
 from loradrift.weights.stored import StoredWeights
+
+PART = 2**20
+"""Numbers of a dense difference that are held at a time where it is read in pieces: 8 MiB."""
 
 EMBEDDING = re.compile(r"(.*\.)?(wte|wpe|\w*embed\w*)")
 """Modules whose 2-D weight is a table of rows, not a linear map."""
@@ -29,6 +33,36 @@ class Dense(NamedTuple):
         change = self.tuned.read(self.prefix + self.key) - self.base.read(self.key)
         return change.T if self.base.keeps_transposed(self.key) else change
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(O, I)."""
+        shape = self.base.matrix_shape(self.key)
+        assert shape is not None
+        return shape
+
+    def parts(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """The difference in pieces of at most :data:`PART` numbers, each with its place in (O, I).
+
+        Example:
+            >>> import pathlib, safetensors.torch, tempfile, torch
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> weights = {"q_proj.weight": torch.ones(1, 2)}
+            >>> safetensors.torch.save_file(weights, folder / "model.safetensors")
+            >>> base = StoredWeights(folder)
+            >>> [part.tolist() for _, _, part in Dense(base, base, "q_proj.weight").parts()]
+            [[[0.0, 0.0]]]
+        """
+        rows, columns = self.base.shapes[self.key]
+        step, whole = max(1, PART // max(1, columns)), slice(None)
+        for start in range(0, rows, step):
+            place = slice(start, start + step)
+            tuned = self.tuned.read_rows(self.prefix + self.key, place)
+            piece = tuned - self.base.read_rows(self.key, place)
+            if self.base.keeps_transposed(self.key):
+                yield whole, place, piece.T
+            else:
+                yield place, whole, piece
+
 
 class Dora(NamedTuple):
     """A change by DoRA: rows of the adapted weight, set to learned lengths; dense when read."""
@@ -42,15 +76,24 @@ class Dora(NamedTuple):
         """:func:`~loradrift.weights.dora_change` of the stored weight."""
         return dora_change(self.base.matrix(self.key), self.factors, self.magnitude_O)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(O, I)."""
+        return tuple(self.factors.shape)
 
-def read_change(change: LowRank | Dense | Dora) -> Change:
-    """What the formulas work on: factors as they are, anything else read now.
+
+AnyChange = Change | Dense | Dora
+"""A change as it is, or one that is read when asked for."""
+
+
+def read_change(change: AnyChange) -> Change:
+    """What the formulas work on: factors and matrices as they are, anything else read now.
 
     Example:
         >>> read_change(LowRank(torch.ones(2, 1), torch.ones(1, 3))).shape
         torch.Size([2, 3])
     """
-    return change if isinstance(change, LowRank) else change.read()
+    return change.read() if isinstance(change, Dense | Dora) else change
 
 
 class FullChange(NamedTuple):

@@ -8,7 +8,7 @@ factors; no product of the size of the weight is formed for a LoRA change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -101,8 +101,47 @@ def norm(x: Change) -> float:
     if isinstance(x, Tensor):
         return float(matrix_norm(x.double()))
     # Not the root of inner(x, x): between two near adapters that keeps half of the digits.
-    _, core_RR, _ = _core(x)
-    return float(matrix_norm(core_RR))
+    return float(matrix_norm(_small(x)))
+
+
+NOTHING = 1e-12
+"""Share of its factors' sizes below which a product is what rounding leaves of zero."""
+
+
+def is_zero(x: Change) -> bool:
+    """Whether a change is zero, or the difference of equal factors.
+
+    Example:
+        >>> one = LowRank(torch.ones(2, 1), torch.ones(1, 3), scale=0.7)
+        >>> is_zero(one - one), is_zero(one)
+        (True, False)
+    """
+    if isinstance(x, Tensor):
+        return not x.any()
+    sizes = abs(x.scale) * float(matrix_norm(x.B_OR)) * float(matrix_norm(x.A_RI))
+    return norm(x) <= NOTHING * sizes
+
+
+def scaled(x: Change, factor: float) -> Change:
+    """The change times a number.
+
+    Example:
+        >>> scaled(LowRank(torch.ones(2, 1), torch.ones(1, 3), scale=2), -0.5).scale
+        -1.0
+    """
+    return replace(x, scale=factor * x.scale) if isinstance(x, LowRank) else factor * x.double()
+
+
+def times(x: Change, inputs_I: Tensor) -> Tensor:
+    """What a change (O, I) adds to the output of its module for an input (I), in float64.
+
+    Example:
+        >>> times(LowRank(torch.ones(2, 1), torch.ones(1, 3), scale=2), torch.ones(3)).tolist()
+        [6.0, 6.0]
+    """
+    if isinstance(x, LowRank):
+        return x.scale * (x.B_OR @ (x.A_RI @ inputs_I.double()))
+    return x.double() @ inputs_I.double()
 
 
 def svd(x: Change) -> Svd:
@@ -131,7 +170,7 @@ def singular_values(x: Change) -> Tensor:
         [4.0, 3.0]
     """
     if isinstance(x, LowRank):
-        S_K: Tensor = torch.linalg.svdvals(_core(x)[1])
+        S_K: Tensor = torch.linalg.svdvals(_small(x))
         return S_K
     wide_KN = (x if x.shape[0] <= x.shape[1] else x.T).double()
     squares_K = torch.linalg.eigvalsh(wide_KN @ wide_KN.T).flip(0)
@@ -143,6 +182,14 @@ def _core(x: LowRank) -> tuple[Tensor, Tensor, Tensor]:
     Q_B, R_B = qr(x.B_OR)
     Q_A, R_A = qr(x.A_RI.T)
     return Q_B, x.scale * (R_B @ R_A.T), Q_A
+
+
+def _small(x: LowRank) -> Tensor:
+    """The core alone, which has the change's norm and singular values."""
+    _, R_B = qr(x.B_OR, mode="r")
+    _, R_A = qr(x.A_RI.T, mode="r")
+    small_RR: Tensor = x.scale * (R_B @ R_A.T)
+    return small_RR
 
 
 def apply_to(base_OI: Tensor, x: Change) -> Tensor:

@@ -51,11 +51,15 @@ class StoredWeights:
 
     def read(self, key: str) -> Tensor:
         """One tensor in float64; UserError if it is not there, cannot be read or is not finite."""
-        if key not in self._files:
-            raise UserError(f"{self.folder} holds no weights named {key}")
-        path = self._files[key]
+        path = self._path(key)
         with opened(path) as file:
             return finite(file.get_tensor(key), path, key)
+
+    def read_rows(self, key: str, rows: slice) -> Tensor:
+        """Some rows of a tensor as it is stored; otherwise as :meth:`read`."""
+        path = self._path(key)
+        with opened(path) as file:
+            return finite(file.get_slice(key)[rows], path, key)
 
     def matrix(self, key: str) -> Tensor:
         """The weight of a linear map as (outputs, inputs), however the model keeps it."""
@@ -79,6 +83,11 @@ class StoredWeights:
     def _architecture(self) -> object:
         path = self.folder / "config.json"
         return read_json(path).get("model_type") if path.is_file() else None
+
+    def _path(self, key: str) -> Path:
+        if key not in self._files:
+            raise UserError(f"{self.folder} holds no weights named {key}")
+        return self._files[key]
 
     def _find(self) -> tuple[set[str], list[Path]]:
         """The keys that the index promises, if there is one, and the files to look into."""

@@ -36,7 +36,7 @@ def find_bases(
     found: dict[Path, list[Pair]] = defaultdict(list)
     for base, own in named.items():
         try:
-            found[_folder(*base, runs, cache)] += own
+            found[base_folder(*base, runs, cache)] += own
         except UserError as error:
             problems.append(f"weights of {label(own)}: {error}")
     return found, problems
@@ -62,8 +62,19 @@ def _base_of(pair: Pair) -> Base:
     return str(name), record.fingerprints["base_model"], model.get("weights") == "random"
 
 
-def _folder(name: str, fingerprint: str, is_random: bool, runs: Path, cache: Path) -> Path:
-    """Find the folder of a base model, with the same model still in it."""
+def base_folder(name: str, fingerprint: str, is_random: bool, runs: Path, cache: Path) -> Path:
+    """Find the folder of a base model, with the same model still in it.
+
+    Args:
+        name: A folder or a hub's name, as a run knows it.
+        fingerprint: Of the model that was trained.
+        is_random: Whether its weights were drawn and never stored.
+        runs: Folder of all runs; a relative name is looked up beside it too.
+        cache: Where digests are remembered.
+
+    Raises:
+        UserError: If it is not on this machine, or another model now.
+    """
     from huggingface_hub import snapshot_download
 
     if is_random:

@@ -7,7 +7,6 @@ random change as large and those of random directions.
 
 # Shape suffixes: O outputs, I inputs, K singular values.
 
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +26,9 @@ from loradrift.analysis.weights.base_models import find_bases, label
 from loradrift.caching import entry, recall
 from loradrift.config import UserError
 from loradrift.files import write_atomic
-from loradrift.weights import Change, Dense, Dora, LowRank, StoredWeights, Svd
+from loradrift.weights import Change, Dense, Dora, LowRank, StoredWeights, Svd, layer_of
 
 TOP = 10  # top directions of the base weight, and of the tuned one; all, where there are fewer
-LAYER = re.compile(r"(?:^|\.)(\d+)\.")
-"""The first number in a module's name. Modules without one (``lm_head``) belong to no layer; a
-classifier neither uses nor trains them."""
 
 COLUMNS = (
     "task", "method", "seed", "layer", "kind", "module", "change_norm", "base_norm",
@@ -93,12 +89,6 @@ def weight_changes(
                 table.to_parquet(temporary, index=False)
         tables += [table for table in known.values() if table is not None]
     return pd.concat(tables[1:] or tables, ignore_index=True), problems
-
-
-def layer_of(module: str) -> int | None:
-    """Find the number of the layer that a module is in; None for those in no layer."""
-    found = LAYER.search(module)
-    return int(found[1]) if found else None
 
 
 def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
