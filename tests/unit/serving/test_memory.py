@@ -35,6 +35,15 @@ def test_it_is_read_of_this_machine():
     assert own > 2**20 and 0 < memory.file_bytes(os.getpid()) < own
 
 
+def test_what_was_freed_does_not_count():
+    before = memory.tree_bytes(os.getpid())
+    blocks = [bytes([i % 256]) * 64 * 1024 for i in range(2000)]
+    kept = blocks[::100]  # holes between these, which the C library would keep
+    del blocks
+    memory.return_freed()
+    assert memory.tree_bytes(os.getpid()) - before < 40e6 and len(kept) == 20
+
+
 def engine(memory_gb, files_gb=0.5, gpu=None):
     return {
         "memory_gb": memory_gb, "files_gb": files_gb, "kv_cache_gb": 0.1, "gpu_peak_gb": gpu
