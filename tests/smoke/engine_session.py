@@ -71,7 +71,7 @@ def errors(engine: Any, plan: dict[str, Any], good: Request) -> dict[str, Any]:
     change = Intervention(0, (0.0,) * 32, 1.0)
     bad = {
         "unknown": replace(good, id="7", adapter="other"),
-        "intervention": replace(good, id="7", intervention=change),
+        "intervention": replace(good, id="7", interventions=(change,)),
         "long": replace(good, id="7", prompt_ids=(1,) * 60),
     }
     found = {name: refused(tokens, engine, [good, each]) for name, each in bad.items()}

@@ -117,7 +117,7 @@ def test_an_engine(example, tmp_path):
         assert [(answer.id, answer.served) for answer in answers] == [("a", "sst2"), ("b", None)]
         with pytest.raises(UserError, match="knows no adapter rte"):
             engine.generate([Request("c", (7, 8), "rte")], Sampling())
-        steered = replace(asked[1], intervention=Intervention(0, (1.0,), 2.0))
+        steered = replace(asked[1], interventions=(Intervention(0, (1.0,), 2.0),))
         with pytest.raises(UserError, match="makes no interventions"):
             engine.generate([steered], Sampling())
         engine.unload_adapter("sst2")

@@ -166,7 +166,7 @@ def test_requests_that_it_cannot_answer(opened, model_folder, adapter):
     with opened() as server:
         changed = Intervention(0, (0.0,), 1.0)
         with pytest.raises(UserError, match="has an intervention, which vLLM cannot make"):
-            server.generate([Request("0", (1,), None, changed)], FOUR)
+            server.generate([Request("0", (1,), None, (changed,))], FOUR)
         with pytest.raises(UserError, match="must have at most 32 tokens"):
             server.generate([Request("0", (1,) * 30)], FOUR)
         os.utime(adapter / "adapter_config.json")

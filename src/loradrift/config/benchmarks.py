@@ -1,6 +1,7 @@
 """What ``benchmark.py`` measures: the keys that its benchmarks share, and their registry."""
 
 import pkgutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,34 @@ class BenchmarkConfig:
         """The folder of a cell, which is its coordinates."""
         place = Path(self.runs, self.benchmark, self.engine)
         return place / folder_name(self.model.name, self.variant)
+
+
+def refuse_training_keys(config: BenchmarkConfig, typed: Collection[str]) -> None:
+    """Refuse what was typed of ``trainer`` and has no effect where nothing is trained.
+
+    Raises:
+        UserError: Names the key.
+    """
+    if config.trainer.name in ("ddp", "fsdp"):
+        raise UserError(
+            f"trainer={config.trainer.name} has no effect on an engine, which has one device: "
+            "trainer=cpu or trainer=gpu"
+        )
+    used = ("trainer", "trainer.accelerator", "trainer.threads", "trainer.name")
+    for key in sorted(typed):
+        if key.startswith("trainer.") and key not in used:
+            what = f"benchmark={config.benchmark}, which trains nothing"
+            raise UserError(f"{key} has no effect with {what}")
+
+
+def refuse_absent_gpu(config: BenchmarkConfig) -> None:
+    """Raise a UserError if the engine is to run on a GPU that is not there."""
+    if config.trainer.accelerator != "gpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")
 
 
 @dataclass(frozen=True)

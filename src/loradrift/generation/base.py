@@ -9,14 +9,23 @@ from typing import Protocol
 
 from loradrift.config.errors import check
 
+POSITIONS = ("all", "prompt", "response")
+"""Where a vector is added: at every token, at the prompt's, or where an answer is chosen."""
+
 
 @dataclass(frozen=True)
 class Intervention:
-    """``h' = h + coefficient * vector`` on one block's output, for every token."""
+    """``h' = h + coefficient * vector`` on one block's output."""
 
     layer: int
     vector: tuple[float, ...]
     coefficient: float
+    positions: str = "all"
+    """One of :data:`POSITIONS`; ``response`` is the prompt's last token, whose output chooses the
+    answer's first one, and the answer's own, as Chen et al. 2025 (arXiv:2507.21509) steer."""
+
+    def __post_init__(self) -> None:
+        check(self.positions in POSITIONS, "positions", " or ".join(POSITIONS), self.positions)
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Request:
     adapter: str | None = None
     """One of the engine's adapters; None is the base model."""
 
-    intervention: Intervention | None = None
+    interventions: tuple[Intervention, ...] = ()
+    """What is added to the blocks' outputs, all of it together."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ from torch import Tensor
 from loradrift.config import UserError
 
 
+class NotFiniteError(UserError):
+    """A model that has overflowed has no likeliest token."""
+
+
 class Answer(NamedTuple):
     """The tokens of one row, and when each came, in seconds since ``started``."""
 
@@ -41,6 +45,12 @@ def left_padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Padde
     return Padded(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
 
 
+def stop_tokens(lm: Any) -> set[int]:
+    """The tokens that end an answer, by the model's own configuration."""
+    found = getattr(lm.generation_config, "eos_token_id", None) or lm.config.eos_token_id
+    return set(found if isinstance(found, list) else [found]) - {None}
+
+
 @torch.inference_mode()
 def decode(
     lm: Any,
@@ -65,6 +75,7 @@ def decode(
 
     Raises:
         UserError: If the architecture has no such cache.
+        NotFiniteError: If the logits of any row are not finite.
     """
     padded = left_padded(prompts, lm.device)
     ids_BT, mask_BT = padded
@@ -123,8 +134,11 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
 def _choose(
     logits_BV: Tensor, temperature: float, generators: Sequence[torch.Generator]
 ) -> list[int]:
+    largest = logits_BV.max(-1)  # what is not a number counts as the largest here
+    if not largest.values.isfinite().all():
+        raise NotFiniteError("the model's logits are not finite")
     if not temperature:
-        likeliest: list[int] = logits_BV.argmax(-1).tolist()
+        likeliest: list[int] = largest.indices.tolist()
         return likeliest
     shares_BV = (logits_BV / temperature).softmax(-1).cpu()
     draws = zip(shares_BV, generators, strict=True)

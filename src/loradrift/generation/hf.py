@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loradrift.config import ModelConfig, UserError
 from loradrift.generation.base import Completion, EngineSettings, Request, Sampling
-from loradrift.generation.decoding import Answer, decode, inputs_for, left_padded
+from loradrift.generation.decoding import Answer, decode, inputs_for, left_padded, stop_tokens
 from loradrift.generation.errors import one_line_errors
 from loradrift.generation.interventions import check_interventions, intervening
 from loradrift.generation.peft_adapters import PeftAdapters
@@ -73,29 +73,32 @@ class HfEngine:
         """Seconds that each adapter took to load."""
 
         device = "cuda" if settings.accelerator == "gpu" else "cpu"
-        self._backbone = _load(settings).eval()
-        self._backbone.to(device, getattr(torch, settings.dtype)).requires_grad_(False)
-        self._vocabulary = self._backbone.causal_lm.get_input_embeddings().weight.shape[0]
-        self._adapters = PeftAdapters(self._backbone, settings.model)
+        self.backbone = _load(settings).eval()
+        """The model, which a caller may change while nothing is asked."""
+
+        self.backbone.to(device, getattr(torch, settings.dtype)).requires_grad_(False)
+        self._vocabulary = self.backbone.causal_lm.get_input_embeddings().weight.shape[0]
+        self._adapters = PeftAdapters(self.backbone, settings.model)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
         """Answer requests, all in one batch; with DoRA among them, one adapter after another.
 
         Raises:
-            UserError: If an adapter is unknown, a prompt is too long, or an intervention does not
-                fit the model.
+            UserError: If an adapter is unknown, a prompt is too long, an intervention does not fit
+                the model, or logits are not finite.
             MemoryError: If memory runs out.
         """
         self._check(requests, sampling.max_tokens)
         answers: dict[int, Answer] = {}
-        stops = () if sampling.ignore_eos else self._stops()
+        stops = () if sampling.ignore_eos else stop_tokens(self.backbone.causal_lm)
         started = perf_counter()
         for rows in self._groups(requests):
             some = [requests[row] for row in rows]
-            with self._as_asked(some):
+            prompts = [request.prompt_ids for request in some]
+            with self._as_asked(some, prompts):
                 given = decode(
-                    self._backbone.causal_lm,
-                    [request.prompt_ids for request in some],
+                    self.backbone.causal_lm,
+                    prompts,
                     max_tokens=sampling.max_tokens,
                     temperature=sampling.temperature,
                     seeds=[request_seed(sampling.seed, request) for request in some],
@@ -126,6 +129,28 @@ class HfEngine:
             logs_TV = logits_TV[:-1].log_softmax(-1)
             sums[row] = float(logs_TV.gather(1, next_T[:, None]).double().sum())
         return sums
+
+    def answer_log_likelihoods(
+        self, requests: Sequence[Request], answers: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        """Log-likelihood (nats) of each token of an answer, given the prompt and those before it.
+
+        Args:
+            requests: What is asked.
+            answers: Token ids of an answer to each, in the same order.
+
+        Raises:
+            UserError: As :meth:`generate`.
+        """
+        self._check(requests, max(map(len, answers), default=0))
+        texts = [(*r.prompt_ids, *answer) for r, answer in zip(requests, answers, strict=True)]
+        found: list[list[float]] = [[] for _ in requests]
+        for row, logits_TV in self._logits(requests, texts):
+            given_A = torch.tensor(answers[row], device=logits_TV.device).long()
+            first = len(requests[row].prompt_ids) - 1
+            logs_AV = logits_TV[first : first + len(given_A)].log_softmax(-1)
+            found[row] = logs_AV.gather(1, given_A[:, None]).squeeze(1).tolist()
+        return found
 
     def greedy_gaps(
         self, requests: Sequence[Request], completions: Sequence[Completion]
@@ -181,31 +206,27 @@ class HfEngine:
             vocabulary=self._vocabulary,
             max_tokens=max_tokens,
         )
-        check_interventions(requests, self._backbone)
+        check_interventions(requests, self.backbone)
 
     def _groups(self, requests: Sequence[Request]) -> list[list[int]]:
         return self._adapters.groups([request.adapter for request in requests])
 
     @contextmanager
-    def _as_asked(self, requests: Sequence[Request]) -> Iterator[None]:
-        """Each row of a batch with its own adapter and intervention."""
-        names = [request.adapter for request in requests]
-        applied = self._adapters.applied(names)
-        with one_line_errors("engine=hf failed"), applied, intervening(requests, self._backbone):
+    def _as_asked(
+        self, requests: Sequence[Request], texts: Sequence[Sequence[int]]
+    ) -> Iterator[None]:
+        """Each row of a batch with its own adapter and interventions, for one reading of texts."""
+        applied = self._adapters.applied([request.adapter for request in requests])
+        changed = intervening(requests, texts, self.backbone)
+        with one_line_errors("engine=hf failed"), applied, changed:
             yield
-
-    def _stops(self) -> set[int]:
-        """The tokens that end an answer, by the model's own configuration."""
-        lm = self._backbone.causal_lm
-        found = getattr(lm.generation_config, "eos_token_id", None) or lm.config.eos_token_id
-        return set(found if isinstance(found, list) else [found]) - {None}
 
     @torch.inference_mode()
     def _logits(
         self, requests: Sequence[Request], texts: Sequence[Sequence[int]]
     ) -> Iterator[tuple[int, Tensor]]:
         """A row, and the fp32 logits (T, V) after each of its text's tokens."""
-        lm = self._backbone.causal_lm
+        lm = self.backbone.causal_lm
         for group in self._groups(requests):
             row_bytes = (
                 4 * lm.config.get_text_config().vocab_size * max(len(texts[i]) for i in group)
@@ -213,8 +234,9 @@ class HfEngine:
             together = max(1, LOGITS_BYTES // row_bytes)
             for first in range(0, len(group), together):
                 rows = group[first : first + together]
-                with self._as_asked([requests[row] for row in rows]):
-                    padded = left_padded([texts[row] for row in rows], lm.device)
+                some = [texts[row] for row in rows]
+                with self._as_asked([requests[row] for row in rows], some):
+                    padded = left_padded(some, lm.device)
                     logits_BTV = lm(**inputs_for(lm, *padded), use_cache=False).logits
                 for row, logits_TV in zip(rows, logits_BTV, strict=True):
                     yield row, logits_TV[-len(texts[row]) :].float()

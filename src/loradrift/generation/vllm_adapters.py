@@ -100,7 +100,7 @@ class VllmAdapters:
             max_tokens=max_tokens,
         )
         for request in requests:
-            if request.intervention is not None:
+            if request.interventions:
                 raise UserError(
                     f"request {request.id} has an intervention, which vLLM cannot make; engine=hf"
                 )

@@ -32,6 +32,16 @@ def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
+def model_folder(config: ModelConfig) -> Path:
+    """The folder of a model's files: its own, or the hub's copy on this machine.
+
+    Raises:
+        UserError: If the model is neither here nor on the hub, or no model alone.
+    """
+    check_path(config)
+    return Path(config.path) if Path(config.path).is_dir() else _download(config)
+
+
 def _download(config: ModelConfig) -> Path:
     """The hub's snapshot of a model: every file that is loaded, and no pickle."""
     from huggingface_hub import snapshot_download

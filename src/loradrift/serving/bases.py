@@ -50,9 +50,11 @@ def find_base(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Base
 
 def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterator[Path]:
     """Folders where the model may be, the likeliest first."""
+    from loradrift.models.fingerprint import model_folder
+
     model = config.model
     if not isinstance(model, TinyModelConfig):
-        yield _folder(model)
+        yield model_folder(model)
         return
     runs = [each for each in sources if each.run is not None]
     for name in filter(None, map(named_base, runs[:1])):
@@ -64,19 +66,6 @@ def _places(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Iterat
     from loradrift.training.base_model import pretrained_tiny
 
     yield pretrained_tiny(model, config.data.seed, config.cache, pretrain)
-
-
-def _folder(model: ModelConfig) -> Path:
-    """A local model's folder, or the hub's copy on this machine."""
-    from loradrift.models import check_path, model_fingerprint
-
-    check_path(model)
-    if Path(model.path).is_dir():
-        return Path(model.path)
-    from huggingface_hub import snapshot_download
-
-    model_fingerprint(model, seed=0, cache=Path())  # downloads it, or says why it cannot
-    return Path(snapshot_download(model.path, local_files_only=True))
 
 
 def _described(name: str, folder: Path, digest: str) -> Base:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from loradrift.config import UserError
+from loradrift.config.benchmarks import refuse_absent_gpu, refuse_training_keys
 from loradrift.config.keys import typed_keys
 from loradrift.serving.arms import round_up
 from loradrift.serving.config import ServingBenchmarkConfig
@@ -20,15 +21,7 @@ def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -
         for start, why in idle.items():
             if f"{key}.".startswith(f"{start}."):
                 raise UserError(f"{key} has no effect with {why}")
-    if config.trainer.name in ("ddp", "fsdp"):
-        raise UserError(
-            f"trainer={config.trainer.name} has no effect on an engine, which has one device: "
-            "trainer=cpu or trainer=gpu"
-        )
-    used = ("trainer", "trainer.accelerator", "trainer.threads", "trainer.name")
-    for key in sorted(typed):
-        if key.startswith("trainer.") and key not in used:
-            raise UserError(f"{key} has no effect with benchmark=serving, which trains nothing")
+    refuse_training_keys(config, typed)
 
 
 def _idle(config: ServingBenchmarkConfig) -> dict[str, str]:
@@ -89,7 +82,4 @@ def check_gpu(config: ServingBenchmarkConfig) -> None:
             "serving.dtype must be bfloat16 on a GPU, where vLLM's kernels of adapters have no "
             "float32, got float32"
         )
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")
+    refuse_absent_gpu(config)

@@ -4,7 +4,7 @@ from loradrift.generation.decoding import decode, inputs_for, left_padded
 
 
 def test_only_the_last_logits_are_made_where_only_those_are_used(engine, monkeypatch):
-    lm = engine._backbone.causal_lm
+    lm = engine.backbone.causal_lm
     shapes, forward = [], lm.forward
 
     def noted(*args, **kwargs):

@@ -52,7 +52,7 @@ def test_a_row_answers_the_same_alone(engine):
 def test_a_model_without_adapters_has_no_peft_around_it(engine, settings):
     base = [replace(request, adapter=None) for request in REQUESTS]
     with open_engine("hf", replace(settings, adapters={})) as plain:
-        assert not isinstance(plain._backbone.lm, peft.PeftModel)
+        assert not isinstance(plain.backbone.lm, peft.PeftModel)
         alone = [completion.token_ids for completion in plain.generate(base, TWELVE)]
     assert alone == [completion.token_ids for completion in engine.generate(base, TWELVE)]
 
@@ -99,7 +99,7 @@ def test_another_adapters_answer_has_gaps(engine):
 def test_an_answer_ends_with_a_token_that_ends_it(engine, monkeypatch):
     whole = engine.generate(REQUESTS, TWELVE)
     stop = whole[0].token_ids[5]
-    config = engine._backbone.causal_lm.generation_config
+    config = engine.backbone.causal_lm.generation_config
     monkeypatch.setattr(config, "eos_token_id", [stop])
     cut = engine.generate(REQUESTS, replace(TWELVE, ignore_eos=False))
     for short, long in zip(cut, whole, strict=True):
@@ -173,7 +173,7 @@ def test_threads_are_the_processes_own_again(settings):
 
 def test_bfloat16_is_close(engine, settings):
     with open_engine("hf", replace(settings, dtype="bfloat16")) as rounded:
-        layers = {p.dtype for p in rounded._backbone.parameters()}
+        layers = {p.dtype for p in rounded.backbone.parameters()}
         assert layers == {torch.bfloat16}
         near = rounded.log_likelihoods(REQUESTS)
     assert near == pytest.approx(engine.log_likelihoods(REQUESTS), rel=0.02)

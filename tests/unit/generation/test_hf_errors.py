@@ -43,12 +43,16 @@ def test_a_folder_that_is_no_model(settings, tmp_path):
         (Request("7", (1, -1)), "token ids must be from 0 to 2.., .* got -1"),
         (Request("7", (1, 300000)), "token ids must be from 0 to 2.., .* got 300000"),
         (
-            Request("7", (1,), None, Intervention(2, (0.0,) * 32, 1.0)),
+            Request("7", (1,), None, (Intervention(2, (0.0,) * 32, 1.0),)),
             "request 7: its intervention's layer must be from 0 to 1, got 2",
         ),
         (
-            Request("7", (1,), None, Intervention(0, (0.0,) * 31, 1.0)),
+            Request("7", (1,), None, (Intervention(0, (0.0,) * 31, 1.0),)),
             "its intervention's vector must have 32 values, got 31",
+        ),
+        (
+            Request("7", (1,), None, (Intervention(0, (1.0,) * 32, 1e39),)),
+            "vector must keep its square finite in float32 times its coefficient, got 1e.39",
         ),
     ],
 )
