@@ -73,18 +73,23 @@ def hierarchical_bootstrap(
 def _means(values_SN: Array, rng: np.random.Generator, num_resamples: int) -> Array:
     """Resampled means of one task: seed weights against example weights."""
     num_seeds, num_examples = values_SN.shape
-    seeds_RS = _weights(rng, num_resamples, num_seeds)
+    seeds_RS = draw_shares(rng, num_resamples, num_seeds)
     means_R = np.empty(num_resamples)
     rows = max(1, CELLS // num_examples)
     for start in range(0, num_resamples, rows):
         part = slice(start, start + rows)
-        examples_CN = _weights(rng, len(means_R[part]), num_examples)
+        examples_CN = draw_shares(rng, len(means_R[part]), num_examples)
         means_R[part] = np.vecdot(examples_CN @ values_SN.T, seeds_RS[part])
     return means_R
 
 
-def _weights(rng: np.random.Generator, num_resamples: int, size: int) -> Array:
-    """How often each of ``size`` units is drawn, as shares."""
+def draw_shares(rng: np.random.Generator, num_resamples: int, size: int) -> Array:
+    """How often each of ``size`` units is drawn with repetition, as shares that sum to 1.
+
+    Example:
+        >>> draw_shares(np.random.default_rng(0), 2, 1).tolist()
+        [[1.0], [1.0]]
+    """
     drawn_CN = rng.integers(0, size, (num_resamples, size))
     drawn_CN += np.arange(num_resamples)[:, None] * size
     counts = np.bincount(drawn_CN.ravel(), minlength=num_resamples * size)

@@ -1,0 +1,88 @@
+"""``analysis=persona``: one page, a figure and a table for each of the five questions."""
+
+from pathlib import Path
+
+from loradrift.analysis.persona import AnalyzePersonaConfig
+from loradrift.analysis.persona.drawers import PERSONA
+from loradrift.analysis.persona.results_json import persona_json
+from loradrift.analysis.persona.section_tables import (
+    answer_blocks,
+    composition_blocks,
+    differences_block,
+    doses_block,
+    efficiency_blocks,
+    gains_block,
+    matrix_block,
+    prevention_blocks,
+)
+from loradrift.analysis.persona.sections import (
+    cards,
+    facts,
+    headline,
+    problem_blocks,
+    verdict_text,
+)
+from loradrift.analysis.persona.tables import Persona
+from loradrift.analysis.tables import write_tables
+from loradrift.files import write_json
+from loradrift.report.blocks import Answer, Block, Heading, Paragraph
+from loradrift.report.figures import Figures
+from loradrift.report.html import write_html
+
+FOLDER = "persona"
+"""Below the results."""
+
+
+def report(settings: AnalyzePersonaConfig, persona: Persona) -> None:
+    """Write results, tables and page; print the answer and every verdict."""
+    folder = Path(settings.analysis.results, FOLDER)
+    figures = Figures(folder / "figures", settings.analysis.figures, (PERSONA, persona))
+    write_json(folder / "persona.json", persona_json(persona))
+    write_tables(folder, persona.tables)
+    title = "Persona: weights, activations and prompts that steer a trait"
+    write_html(folder / "report.html", title, page_blocks(persona, figures), figures.folder)
+    for line in (*persona.problems, *persona.missing):
+        print(f"note: {line}")
+    print(headline(persona))
+    for found in persona.findings.values():
+        print(f"{found.name}: {found.claim}: {verdict_text(found)}")
+    print(f"results: {folder / 'persona.json'}, report: {folder / 'report.html'}")
+
+
+def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
+    """The page's content, in order; the figures are drawn as the blocks ask for them."""
+    return [
+        Answer(headline(persona)),
+        facts(persona),
+        cards(persona),
+        *problem_blocks(persona),
+        Heading("Equivalence: do weights and activations do the same?"),
+        *figures["differences"],
+        *figures["gains"],
+        *gains_block(persona),
+        *differences_block(persona),
+        *figures["frontier"],
+        *figures["doses"],
+        *figures["costs"],
+        *doses_block(persona),
+        Heading("Prediction: does a direction foretell what a fine-tuning does?"),
+        Paragraph(
+            "Fine-tuned runs that were asked the same questions are needed here: "
+            "`python benchmark.py benchmark=steering trait=… arm=none steering.run=…`."
+        ),
+        *figures["prevention"],
+        *prevention_blocks(persona),
+        Heading("Efficiency: what does steering cost per token?"),
+        *figures["efficiency"],
+        *efficiency_blocks(persona),
+        Heading("Composition: do two directions add up?"),
+        *figures["composition"],
+        *composition_blocks(persona),
+        Heading("Interpretability: what else does a direction do?"),
+        *figures["entanglement"],
+        *matrix_block(persona),
+        Heading("Answers"),
+        *answer_blocks(persona),
+        Heading("What is missing or left out"),
+        *(Paragraph(line) for line in (*persona.missing, *persona.problems)),
+    ]

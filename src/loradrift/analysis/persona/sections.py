@@ -1,0 +1,92 @@
+"""The parts of the page, in the order of the five questions."""
+
+from collections.abc import Mapping
+
+from loradrift.analysis.persona.arms import Arm
+from loradrift.analysis.persona.tables import Persona
+from loradrift.analysis.persona.verdicts import Finding, steered
+from loradrift.report.blocks import Block, Card, Cards, Facts, Paragraph
+from loradrift.report.verdicts import verdict_color
+
+SHORT = 3
+"""Problems that stand at the top of the page; of more, the rest is counted."""
+
+
+def headline(persona: Persona) -> str:
+    """The page's answer: what was found of the first questions."""
+    gained = steered(persona.reached)
+    parts = [f"{Arm(kind).text} {said}" for kind, said in gained.items()
+             if kind in ("prompt", "activation", "weight")]  # fmt: skip
+    at = f"At coherence {persona.settings.coherence:g}"
+    first = f"{at} the trait rises by: {', '.join(parts)}. " if parts else ""
+    found = persona.findings["equivalence"]
+    return f"{first}Equivalence of weights and activations: {verdict_text(found)}."
+
+
+def verdict_text(found: Finding) -> str:
+    """``undecided: the interval holds the margin``."""
+    return f"{found.verdict}: {found.why}" if found.why else str(found.verdict)
+
+
+def facts(persona: Persona) -> Facts:
+    """What the figures rest on."""
+    judged, first = persona.compared.judged, persona.compared.judged[0]
+    record, keys = first.cell.record, first.cell.keys
+    counts = persona.tables["answers"][
+        ["scored", "empty", "refusal", "unparsable", "unjudged"]
+    ].sum()
+    said = ", ".join(f"{int(number):,} {name}" for name, number in counts.items() if number)
+    traits = sorted({each.cell.trait for each in judged})
+    asked = {each.cell.trait: len(each.cell.questions) for each in judged}
+    seeds = sorted({each.cell.seed for each in judged if each.cell.arm not in ("none", "prompt")})
+    commit = str(record.git.get("commit") or "")[:10]
+    rows = [
+        ("Model", f"{record.coordinates.get('model')} "
+                  f"({str(record.fingerprints.get('base_model'))[:12]})"),
+        ("Traits", ", ".join(f"{trait} ({asked[trait]} questions)" for trait in traits)),
+        ("Answers", f"{said}; {keys.get('samples')} per question, temperature "
+                    f"{keys.get('temperature')}, at most {keys.get('max_tokens')} tokens"),
+        ("Judge", judge_text(persona)),
+        ("Directions", f"seeds {', '.join(map(str, seeds))}" if seeds else "none"),
+        ("Cells", str(len(judged))),
+        ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
+    ]  # fmt: skip
+    return Facts([(name, text) for name, text in rows if text])
+
+
+def judge_text(persona: Persona) -> str:
+    """The judge, and how well it agrees with what it was held out from."""
+    known = persona.compared.judged[0].facts
+    said = [persona.compared.judge]
+    agreement = known.get("agreement") or known.get("held_out")
+    if isinstance(agreement, Mapping):
+        said += [f"{key} {value:.3g}" for key, value in agreement.items()
+                 if isinstance(value, int | float)]  # fmt: skip
+    return ", ".join(said)
+
+
+def cards(persona: Persona) -> Cards:
+    """The five questions, each with its verdict."""
+    return Cards(
+        [
+            Card(
+                found.name,
+                found.claim,
+                str(found.verdict),
+                [
+                    *([f"{found.why[:1].upper()}{found.why[1:]}."] if found.why else []),
+                    *found.lines,
+                ],
+                verdict_color(found.verdict),
+            )
+            for found in persona.findings.values()
+        ]
+    )
+
+
+def problem_blocks(persona: Persona) -> list[Block]:
+    """What is missing, and what could not be used."""
+    lines = [*persona.missing, *persona.problems]
+    more = len(lines) - SHORT
+    rest = [f"{more} more lines like these stand at the end of the page."] if more > 0 else []
+    return [Paragraph(line) for line in [*lines[:SHORT], *rest]]

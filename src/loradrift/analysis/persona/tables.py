@@ -1,0 +1,120 @@
+"""``analysis=persona``: steering cells -> tables and findings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from loradrift.analysis.persona import AnalyzePersonaConfig
+from loradrift.analysis.persona.arms import MANDATORY, Arm, arms_of
+from loradrift.analysis.persona.composition import Composition, composition_table, compositions
+from loradrift.analysis.persona.curves import Curve, make_curves
+from loradrift.analysis.persona.doses import dose_table
+from loradrift.analysis.persona.efficiency import Efficiency, read_efficiency
+from loradrift.analysis.persona.entanglement import matrix_table, selectivity, side_effects
+from loradrift.analysis.persona.gains import Gap, Reached, gain_table, gap_table, gaps, reach_all
+from loradrift.analysis.persona.missing import missing_arms, missing_lines
+from loradrift.analysis.persona.prevention import prevention_table, preventions
+from loradrift.analysis.persona.samples import sample_answers
+from loradrift.analysis.persona.verdicts import (
+    Finding,
+    composition_finding,
+    efficiency_finding,
+    equivalence,
+    interpretability,
+)
+from loradrift.analysis.steering_cells.behaviour import behaviours
+from loradrift.analysis.steering_cells.compared import Compared, read_compared
+from loradrift.analysis.steering_cells.judged import Judged
+from loradrift.config import UserError
+
+
+class Persona(NamedTuple):
+    """Everything that the report shows."""
+
+    settings: AnalyzePersonaConfig
+    compared: Compared
+    arms: Mapping[Judged, Arm]
+    curves: Sequence[Curve]
+    reached: Sequence[Reached]
+    gaps: Sequence[Gap]
+    compositions: Sequence[Composition]
+    efficiency: Efficiency | None
+    tables: Mapping[str, pd.DataFrame]
+    """``doses``, ``gains``, ``differences``, ``entanglement``, ``composition``, ``prevention``,
+    ``samples``, ``answers``."""
+
+    findings: Mapping[str, Finding]
+    """By question: ``equivalence``, ``prediction`` …"""
+
+    missing: Sequence[str]
+    problems: Sequence[str]
+
+
+def tabulate(settings: AnalyzePersonaConfig) -> Persona:
+    """Read the cells and compute everything.
+
+    Raises:
+        UserError: As :func:`read_compared`.
+    """
+    config, runs = settings.analysis, Path(settings.analysis.runs)
+    compared = read_compared(runs, settings.cell, settings.judge)
+    judged, seed = compared.judged, config.seed
+    base = [each for each in judged if not each.cell.run]
+    plain = [each for each in base if not each.cell.also]
+    by_cell = arms_of([each.cell for each in base])
+    arms = {each: by_cell[each.cell] for each in base}
+    curves, problems = make_curves(plain, arms)
+    if not curves:
+        raise UserError(f"no arm can be compared: {problems[0] if problems else 'none was judged'}")
+    reached = reach_all(curves, settings.coherence, seed)
+    found, sides = gaps(reached), side_effects(reached, seed)
+    composed, lines = compositions(base, arms, seed)
+    behaved, unusable = behaviours(judged, runs, seed)
+    pairs, unpaired = preventions(behaved)
+    fingerprint = judged[0].cell.record.fingerprints.get("base_model")
+    efficiency, costs = read_efficiency(runs, fingerprint, seed)
+    steered = [each.cell for each in plain]
+    tables = {
+        "doses": dose_table(curves, seed),
+        "gains": gain_table(reached),
+        "differences": gap_table(found),
+        "entanglement": matrix_table(sides),
+        "composition": composition_table(composed),
+        "prevention": prevention_table(pairs),
+        "samples": sample_answers(curves, seed),
+        "answers": answer_counts(judged),
+    }
+    lost = [arm for arm in missing_arms(steered) if arm in MANDATORY]
+    findings = {
+        "equivalence": equivalence(found, settings.margin, settings.coherence, lost),
+        "efficiency": efficiency_finding(efficiency),
+        "composition": composition_finding(composed, settings.margin, settings.coherence),
+        "interpretability": interpretability(selectivity(sides), []),
+    }
+    return Persona(
+        settings=settings,
+        compared=compared,
+        arms=arms,
+        curves=curves,
+        reached=reached,
+        gaps=found,
+        compositions=composed,
+        efficiency=efficiency,
+        tables=tables,
+        findings=findings,
+        missing=missing_lines(steered),
+        problems=[*compared.problems, *problems, *lines, *unusable, *unpaired, *costs],
+    )
+
+
+def answer_counts(judged: Sequence[Judged]) -> pd.DataFrame:
+    """Answers by cell and status, as judged for the cell's own trait."""
+    rows = []
+    for each in judged:
+        cell, counts = each.cell, each.counts(each.cell.trait)
+        cut = sum(row.get("ended", "").lower() == "false" for row in cell.answers)
+        place = {"cell": cell.name, "trait": cell.trait, "arm": cell.arm, "dose": cell.coefficient}
+        rows.append(place | {"answers": sum(counts.values())} | counts | {"cut": cut})
+    return pd.DataFrame(rows)

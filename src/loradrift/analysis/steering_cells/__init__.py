@@ -1,0 +1,1 @@
+"""Steering cells as several analyses read them: answers, judged scores, what may be compared."""

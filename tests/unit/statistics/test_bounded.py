@@ -1,0 +1,70 @@
+"""Intervals of estimates with unknown scores: coverage, and that what is unknown widens them."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from loradrift.statistics.bootstrap import draw_shares
+from loradrift.statistics.bounded import Bounded, expanded_tail, mean_of
+
+
+def mean_of_rows(values_VN, seed=0, resamples=2000):
+    shares_RN = draw_shares(np.random.default_rng(seed), resamples, values_VN.shape[1])
+    return Bounded(values_VN.mean(axis=1), values_VN @ shares_RN.T)
+
+
+def test_the_tail_gives_the_t_interval_its_width():
+    """Normal percentiles at the tail, of a spread without the factor n / (n - 1)."""
+    for n in (3, 10, 40):
+        half = -stats.norm.ppf(expanded_tail(n, 0.9)) * np.sqrt((n - 1) / n)
+        assert half == pytest.approx(stats.t.ppf(0.95, n - 1))
+
+
+def test_intervals_of_a_mean_cover_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for trial in range(400):
+        values = np.tile(rng.normal(size=12), (3, 1))
+        interval = mean_of_rows(values, seed=trial, resamples=800).interval(12)
+        hits += interval.low <= 0 <= interval.high
+    assert 0.925 <= hits / 400 <= 0.98
+
+
+def test_unknown_scores_widen_the_interval_to_what_they_could_be():
+    known = np.linspace(30, 50, 10)
+    low, high = known.copy(), known.copy()
+    low[3], high[3] = 0, 100
+    rows = np.stack([low, known, high])
+    interval = mean_of_rows(rows).interval(10)
+    lowest, highest = (mean_of_rows(np.tile(side, (3, 1))).interval(10) for side in (low, high))
+    assert (interval.low, interval.high) == (lowest.low, highest.high)
+    assert interval.estimate == known.mean()
+
+
+def test_a_difference_turns_round_with_its_sides():
+    rng = np.random.default_rng(2)
+    first, second = (mean_of_rows(np.sort(rng.uniform(0, 100, (3, 8)), axis=0)) for _ in range(2))
+    there, back = first.minus(second).interval(8), second.minus(first).interval(8)
+    assert (there.estimate, there.low, there.high) == pytest.approx(
+        (-back.estimate, -back.high, -back.low)
+    )
+    turned = first.turned().interval(8)
+    own = first.interval(8)
+    assert (turned.low, turned.high) == pytest.approx((-own.high, -own.low))
+
+
+def test_few_units_and_undefined_resamples_have_no_interval():
+    rows = np.ones((3, 4))
+    assert np.isnan(mean_of_rows(rows).interval(1).low)
+    resamples = np.ones((3, 100))
+    resamples[:, :6] = np.nan
+    assert "not defined" in Bounded(np.ones(3), resamples).interval(9).note
+    resamples[:, 2:] = 1.0
+    assert Bounded(np.ones(3), resamples).interval(9)[1:3] == (1, 1)
+
+
+def test_the_mean_of_estimates_is_that_of_every_resample():
+    first, second = mean_of_rows(np.zeros((3, 4))), mean_of_rows(np.full((3, 4), 6.0))
+    both = mean_of([first, second])
+    assert both.value == 3
+    assert (both.resamples_VR == 3).all()
