@@ -4,6 +4,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import get_type_hints
 
 import pytest
+from front_doors import ROOT
+from hydra import compose, initialize_config_dir
 
 from loradrift import config
 from loradrift.analysis.registry import ANALYSES, register_all
@@ -11,6 +13,8 @@ from loradrift.cli.entry_point import quote_values
 from loradrift.config import UserError
 from loradrift.config.errors import EXCERPT, check, excerpt
 from loradrift.config.values import expand_path, judge_values
+
+CONF = ROOT / "conf"
 
 
 def leaves(schema, prefix=""):
@@ -48,13 +52,14 @@ def test_each_key_that_names_a_place_is_a_path():
     assert found >= PLACES
 
 
+def floats(schema, prefix=""):
+    return {key for key, _, kind in leaves(schema, prefix) if kind in (float, float | None)}
+
+
 def test_each_float_is_refused_by_its_key_unless_it_is_finite(load):
-    keys = {
-        key
-        for prefix, schema in schemas()
-        for key, _, kind in leaves(schema, prefix)
-        if kind in (float, float | None)
-    }
+    analyses = {analysis.config for analysis in ANALYSES.values()}
+    keys = {key for prefix, schema in schemas() if schema not in analyses
+            for key in floats(schema, prefix)}  # fmt: skip
     assert {"method.optim.lr", "method.alpha", "task.epochs", "trainer.gradient_clip"} <= keys
     for key in sorted(keys):
         for value in ("inf", "nan"):
@@ -63,6 +68,19 @@ def test_each_float_is_refused_by_its_key_unless_it_is_finite(load):
             named = str(error.value).partition(" ")[0]
             # the scale's values are judged as those of the method and the task that take them
             assert key.endswith(named) or key.startswith("scale.")
+
+
+def test_each_float_of_an_analysis_is_refused_unless_it_is_finite():
+    register_all()
+    keys = {(name, key) for name, each in ANALYSES.items() for key in floats(each.config)}
+    assert {("persona", "coherence"), ("persona", "margin")} <= keys
+    for name, key in sorted(keys):
+        for value in ("inf", "nan"):
+            with (
+                initialize_config_dir(str(CONF), version_base="1.3"),
+                pytest.raises(UserError, match=rf"^{key} must be .*, got {value}$"),
+            ):
+                config.load_analysis(compose("analyze", [f"analysis={name}", f"{key}={value}"]))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
