@@ -31,7 +31,8 @@ def test_verdict_advice_and_answers_are_printed(cells):
     assert "vllm/tiny: On generated data" in printed
     assert "H3 (at most 30 % overhead) is refuted." in printed
     assert "advice: max_lora_rank: 8: the adapters' own" in printed
-    assert "0 wrong, wrong adapter rate 0 %" in printed
+    assert " answers 0 were wrong (wrong adapter rate 0 %); " in printed
+    assert "of the base model, none in a batch with adapters" in printed
     report = cells / "results" / "deployment" / "report.html"
     assert f"report: {report}" in printed and report.exists()
     found = json.loads(report.with_name("deployment_benchmark.json").read_text())

@@ -36,8 +36,8 @@ class Sample(NamedTuple):
     """The adapter, or the merged model's; None is the base."""
 
     served: str | None
-    """What the engine says has answered: a server names it in its answer. An offline engine and one
-    of a merged model name nothing, and this is what was asked."""
+    """What the engine says has answered: a server names it in its answer, vLLM in this process in
+    each request's output. ``hf`` and engines of a merged model repeat what was asked."""
 
     submitted_s: float
     """Since the call began."""

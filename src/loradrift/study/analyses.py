@@ -76,7 +76,7 @@ def step_of(phase: str, settings: Config) -> Step:
     report = [results / name for name in ("report.html", "report.pdf", "figures")]
     files = {
         "searches": (trials, [searches]),
-        "analysis": (records, tables),
+        "analysis": ([*records, results / "deployment" / "deployment_benchmark.json"], tables),
         "report": ([*tables, searches / "edges.parquet"], report),
     }
     return Step(runs / ".study" / study / f"{phase}.json", *files[phase])

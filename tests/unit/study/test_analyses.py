@@ -91,6 +91,16 @@ def test_the_flags_are_there_when_the_report_is_made(settings, made, trial, tmp_
     assert not step_of("report", settings).done  # other flags are another report
 
 
+def test_another_benchmark_undoes_the_verdicts(settings, made, tmp_path):
+    """H3 is read from it."""
+    analyse("analysis", settings, None)
+    assert step_of("analysis", settings).done
+    path = tmp_path / "results/deployment/deployment_benchmark.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert not step_of("analysis", settings).done
+
+
 def test_a_study_without_a_search_is_reported_all_the_same(settings, made, trial, tmp_path, capsys):
     analyse("report", settings, None)
     trial.unlink()

@@ -119,5 +119,7 @@ def draw_hypotheses(outcomes: Sequence[Outcome], folder: Path) -> Figure | None:
         "hypotheses",
         "Ratios, treatment to control, with their 95 % intervals over seeds (thick) and the 99 % "
         "ones from which the verdicts are read (thin), each on a log scale of its own. Dashed: the "
-        "margin; shaded: where the hypothesis holds.",
-    )
+        "margin; shaded: where the hypothesis holds."
+        + (" H3's interval is over a benchmark's rounds, and its verdict is read from it."
+           if any(each.hypothesis.table == "serving" for each in outcomes) else ""),
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from loradrift.analysis.drift.results_json import drift_results
 from loradrift.analysis.drift.tables import DriftTables, compare_runs
 from loradrift.analysis.drift_report import AnalyzeDriftConfig, HypothesesConfig, ReportConfig
 from loradrift.analysis.drift_report.answer import answer
+from loradrift.analysis.drift_report.serving import with_serving
 from loradrift.analysis.labels import labelled, spelt, task_labels
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
@@ -127,8 +128,9 @@ def find(settings: HypothesesConfig) -> Decided:
 def decide(settings: AnalyzeDriftConfig | HypothesesConfig, tables: DriftTables) -> list[Outcome]:
     """Decide the hypotheses, and write the verdicts."""
     config = settings.analysis
-    outcomes = decide_tables(tables, config.seed)
-    write_json(Path(config.results) / "hypotheses.json", outcomes_json(tables.arms, outcomes))
+    results = Path(config.results)
+    outcomes = with_serving(decide_tables(tables, config.seed), results)
+    write_json(results / "hypotheses.json", outcomes_json(tables.arms, outcomes))
     return outcomes
 
 

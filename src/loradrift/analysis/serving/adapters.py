@@ -44,6 +44,12 @@ def adapter_table(samples: pd.DataFrame, plan: Plan, phase: str) -> pd.DataFrame
 FILES, SLOT = "files", "slot"
 """Where a cold adapter is: in its files, or in the host's memory without a slot."""
 
+CACHED = (
+    "After the first round the system keeps an adapter's files in memory (its page cache): later "
+    "loads read no disk."
+)
+"""What a load from files is."""
+
 
 def cold_table(cold: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """How much longer a cold adapter's first token takes than a warm one's, in seconds.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from loradrift.analysis.serving.adapters import FILES
 from loradrift.analysis.serving.latencies import ALL
-from loradrift.analysis.serving.memory import memory_column
+from loradrift.analysis.serving.memory import IN_TURN, memory_column
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
 from loradrift.analysis.serving.plans import Arm, Plan
 from loradrift.analysis.serving.tables import Measured
@@ -60,7 +60,7 @@ def _merge(measured: Measured) -> Advice | None:
     }[cost(row)]
     if even is None:
         return Advice("merge or not", by_time, f"{because}; memory was not measured")
-    times = "" if even.measured else f" ({count} times one)"
+    times = " (a process each)" if even.measured else f" ({count} times one)"
     because += (
         f"; one engine with {count} takes {even.one_engine(count):.3g} GB, {count} merged engines "
         f"{even.merged_engines(count):.3g} GB{times}"
@@ -114,9 +114,10 @@ def _host(measured: Measured) -> Advice | None:
     ends = interval_text(low, high)
     interval = "no interval" if ends == "-" else f"95 % interval {ends}"
     because = (
-        f"with an adapter in its files a first request waits {1000 * row['cold_s']:.3g} ms for "
-        f"its first token, loading included ({1000 * row['load_s']:.3g}), and later ones "
-        f"{1000 * row['warm_s']:.3g} ms: a difference of {more:.3g} ms ({interval})"
+        "with an adapter in its files, which the system keeps in memory after the first round, a "
+        f"first request waits {1000 * row['cold_s']:.3g} ms for its first token, loading included "
+        f"({1000 * row['load_s']:.3g}), and later ones {1000 * row['warm_s']:.3g} ms: a difference "
+        f"of {more:.3g} ms ({interval})"
     )
     if row["low"] > 0 and row["rounds"] >= LEAST_ROUNDS:
         return Advice("max_cpu_loras", f"{count} or more: all that are asked for", because)
@@ -209,8 +210,8 @@ def untold(measured: Measured) -> list[str]:
         )
     else:
         said.append(
-            "The merged engines answer in turn, in one process, each its share of a batch: where "
-            "they answer at the same time, as servers do, their times are others."
+            f"{IN_TURN} Each has its share of a batch: where they answer at the same time, as "
+            "servers do, their times are others."
         )
     if not (calls["phase"] == "open_loop").any():
         said.append("No request rates were measured, so nothing is said about a server's limit.")

@@ -37,7 +37,6 @@ def call_table(samples: pd.DataFrame) -> pd.DataFrame:
         requests=("tokens", "size"),
         tokens=("tokens", "sum"),
         mean_latency_s=("latency_s", "mean"),
-        p95_latency_s=("latency_s", lambda own: np.percentile(own, 95)),
         mean_ttft_s=("ttft_s", "mean"),
         place=("place", "min"),
     )
@@ -128,14 +127,24 @@ def described(values: Array) -> dict[str, float]:
     return {"mean": float(values.mean())} | shares
 
 
+def least_count(percent: int) -> int:
+    """How many values a percentile takes: of fewer it is little else than their largest.
+
+    Example:
+        >>> least_count(95), least_count(99)
+        (20, 100)
+    """
+    return -(-100 // (100 - percent))
+
+
 def few_as_nan(value: float, percent: int, count: int) -> float:
-    """A percentile; NaN of so few values that it is little else than their largest.
+    """A percentile; NaN of fewer values than :func:`least_count`.
 
     Example:
         >>> few_as_nan(0.5, 95, 20), few_as_nan(0.5, 99, 20)
         (0.5, nan)
     """
-    return value if count * (100 - percent) >= 100 else float("nan")
+    return value if count >= least_count(percent) else float("nan")
 
 
 def band_table(calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -147,7 +156,7 @@ def band_table(calls: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     rows = []
     for place, own in with_merged(calls, plan).groupby(["phase", "load", "arm"], sort=False):
         row = dict(zip(("phase", "load", "arm"), place, strict=True))
-        for name in ("mean_latency_s", "p95_latency_s", "mean_ttft_s", "tokens_per_s"):
+        for name in ("mean_latency_s", "mean_ttft_s", "tokens_per_s"):
             of_rounds = np.log(own[name]).groupby(own["round"]).mean()
             interval = t_interval(of_rounds)
             ends = np.exp([interval.estimate, interval.low, interval.high])

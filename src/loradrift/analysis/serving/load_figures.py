@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.serving.figures import draw_band, setting
-from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.latencies import ALL, least_count
 from loradrift.analysis.serving.looks import MARGIN_COLOR, arm_style
 from loradrift.analysis.serving.tables import Measured, Serving
 from loradrift.analysis.serving.text import ratio_text
@@ -30,11 +30,11 @@ def draw_server(measured: Measured, folder: Path) -> Figure | None:
             left, right = axes[2 * place : 2 * place + 2]
             for name in dict.fromkeys(own["arm"]):
                 if name not in plan.merged or "merged" not in set(own["arm"]):
-                    draw_band(left, own, plan.arm(name), measured, "p95_latency_s")
+                    _draw_pooled(left, measured, phase, name, "latency_p95_s")
                     if phase == "closed_loop":
                         draw_band(right, own, plan.arm(name), measured, "tokens_per_s")
                     else:
-                        _goodput(right, measured, name)
+                        _draw_pooled(right, measured, phase, name, "goodput_per_s")
             left.set(xlabel=LOADS[phase], ylabel="p95 latency (s)")
             right.set(xlabel=LOADS[phase], ylabel=RIGHT[phase])
             if target < 1.5 * left.get_ylim()[1]:
@@ -52,14 +52,17 @@ def draw_server(measured: Measured, folder: Path) -> Figure | None:
         save(figure, folder, "server")
     return Figure(
         "server",
-        "A server under load: the 95th percentile of latency (geometric mean over rounds; bands "
-        "are 95 % t intervals of 5 rounds or more; dashed, where in sight: the target of "
-        f"{target:g} s) and throughput. Goodput is the requests per second that meet the target; "
-        "dotted: as many as were sent. "
-        f"{setting(measured)}",
+        "A server under load. Left: the 95th percentile of latency, over the requests of all "
+        f"rounds (hollow: of fewer than {least_count(95)} requests, so little else than the "
+        f"longest one; dashed, where in sight: the target of {target:g} s). Right: throughput "
+        "(geometric mean over rounds; bands are 95 % t intervals of 5 rounds or more)"
+        f"{GOODPUT if 'open_loop' in phases else ''}. {setting(measured)}",
     )
 
 
+GOODPUT = (
+    ", or goodput: the requests per second that meet the target (dotted: as many as were sent)"
+)
 LOADS = {"closed_loop": "requests in flight", "open_loop": "requests per second sent"}
 RIGHT = {"closed_loop": "tokens/s, all requests", "open_loop": "goodput (requests/s)"}
 
@@ -72,15 +75,19 @@ def _loads_axis(axes: Any, loads: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def _goodput(axes: Any, measured: Measured, name: str) -> None:
+def _draw_pooled(axes: Any, measured: Measured, phase: str, name: str, column: str) -> None:
+    """A figure of one arm over the requests of all rounds; hollow where a p95 is of too few."""
     table: pd.DataFrame = measured.latencies
     own = table[
-        (table["phase"] == "open_loop") & (table["arm"] == name) & (table["adapter"] == ALL)
+        (table["phase"] == phase) & (table["arm"] == name) & (table["adapter"] == ALL)
     ].sort_values("load")
     plan = measured.cell.plan
-    arm = plan.arm(name)
-    style = arm_style(arm, plan)
-    axes.plot(own["load"], own["goodput_per_s"], label=plan.label(name), **style)
+    style = arm_style(plan.arm(name), plan)
+    axes.plot(own["load"], own[column], label=plan.label(name), **style)
+    few = own[own["requests"] < least_count(95)]
+    if column == "latency_p95_s" and len(few):
+        hollow = {"ls": "none", "mfc": "white", "mec": style["color"], "mew": 1.0}
+        axes.plot(few["load"], few[column], **style | hollow)
 
 
 def draw_cells(serving: Serving, folder: Path) -> Figure | None:

@@ -9,6 +9,9 @@ import pandas as pd
 
 from loradrift.analysis.serving.plans import Plan
 
+IN_TURN = "Merged engines answer in turn, in one process; their memory is that of a process each."
+"""How merged engines are measured."""
+
 KEYS = ("memory_gb", "kv_cache_gb", "gpu_peak_gb")
 
 
@@ -47,10 +50,11 @@ class BreakEven(NamedTuple):
 
     engine: float
     engines: float
-    """0 where merged engines were not measured together: n of them take n times what one takes."""
+    """0 where the memory of merged engines was not added up: n of them take n times one's."""
 
     measured: int
-    """Merged engines that were measured together; 0 where none were."""
+    """Merged engines whose memory was added up: a process each, files that they map counted once; 0
+    where there were none."""
 
     column: str
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.serving.adapters import FILES, SLOT
+from loradrift.analysis.serving.adapters import CACHED, FILES, SLOT
 from loradrift.analysis.serving.figures import setting
 from loradrift.analysis.serving.looks import APART, MARGIN_COLOR, SIDE_BY_SIDE, arm_style
 from loradrift.analysis.serving.memory import BreakEven, memory_column
@@ -86,7 +86,8 @@ def _memory_caption(measured: Measured) -> str:
     if even is None:
         return said
     apart = (
-        f"merged engines measured together ({even.measured})" if even.measured
+        f"merged engines, a process each ({even.measured} measured; files that all of them map "
+        "count once)" if even.measured
         else "merged engines, n times one of them: computed, shared libraries counted in each"
     )  # fmt: skip
     return (
@@ -119,7 +120,8 @@ def draw_cold(measured: Measured, folder: Path) -> Figure | None:
     return Figure(
         "cold_warm",
         "How long an adapter's first request waits for its first token, loading included, and a "
-        f"later one; dots are rounds, lines their means. {setting(measured)}",
+        "later one; dots are rounds, lines their means. "
+        f"{f'{CACHED} ' if FILES in places else ''}{setting(measured)}",
     )
 
 

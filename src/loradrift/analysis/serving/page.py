@@ -16,6 +16,7 @@ from loradrift.analysis.serving.section_tables import (
 )
 from loradrift.analysis.serving.sections import (
     advice_blocks,
+    apart_blocks,
     cards,
     cells_table,
     facts,
@@ -60,8 +61,8 @@ def report(settings: AnalyzeServingConfig, serving: Serving) -> None:
 
 
 def _write_samples(path: Path, serving: Serving) -> None:
-    """All samples of all cells, one row per request."""
-    samples = [each.cell.samples.assign(cell=each.cell.name) for each in serving.cells]
+    """All answers of all cells, one row per request; ``phase`` says which are not timed."""
+    samples = [each.cell.answers.assign(cell=each.cell.name) for each in serving.cells]
     with write_atomic(path) as temporary:
         pd.concat(samples, ignore_index=True).drop(columns="place").to_parquet(
             temporary, index=False
@@ -96,6 +97,8 @@ def page_blocks(serving: Serving, figures: Figures) -> list[Block]:
         *figures["server"],
         Heading("Classifiers side by side"),
         *classification_blocks(first),
+        Heading("Whether answers can be told apart"),
+        *apart_blocks(first),
         Heading("Whether rounds are alike"),
         Paragraph(
             "Overheads are paired by round: of the log of an arm's time the mean of the merged "

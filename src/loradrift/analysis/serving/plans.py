@@ -15,6 +15,10 @@ DTYPES = {"float32": "fp32", "bfloat16": "bf16"}
 PHASES = ("offline", "closed_loop", "open_loop")
 """How requests are asked: in batches, so many at a time, or so many a second."""
 
+COLD, SEARCH = "cold", "rate_search"
+"""Phases that are checked and not timed: first requests, and what a server is asked to find the
+rates that it can bear."""
+
 MIXES = {
     "round_robin": "adapters in turn",
     "uniform": "adapters drawn with equal chances",

@@ -1,6 +1,6 @@
 """Cells of the serving benchmark, from their files: what is damaged is one line, not the end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from loradrift.analysis.serving.plans import PHASES, Plan, read_plan
+from loradrift.analysis.serving.apart import Apart, as_apart
+from loradrift.analysis.serving.plans import COLD, PHASES, SEARCH, Plan, read_plan
 from loradrift.config import UserError
 from loradrift.files import read_json
 from loradrift.runs import RunRecord, Status, read_record
@@ -20,7 +21,7 @@ SAMPLES = (
 )  # fmt: skip
 """The columns of a file of samples, one row per request."""
 
-COLD = ("round", "arm", "adapter", "state", "load_s", "ttft_s")
+FIRST_WAITS = ("round", "arm", "adapter", "state", "load_s", "ttft_s")
 """The columns of ``cold.parquet``."""
 
 COMMAND = "python benchmark.py"
@@ -39,15 +40,26 @@ class ServingCell:
     plan: Plan
     record: RunRecord
     samples: pd.DataFrame
-    """One row per request, of all phases; ``place`` is the row's place in its file."""
+    """One row per request, of all phases that are timed; ``place`` is its place in its file."""
 
     cold: pd.DataFrame
+    untimed: Sequence[pd.DataFrame] = ()
+    """Tables of the same columns, of phases that are checked and take no part in a latency."""
+
+    apart: Apart | None = None
+    """None where the benchmark was too old, or had not come so far."""
+
     memory: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     events: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checks: Mapping[str, Any] = field(default_factory=dict)
     classification: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     """What could not be read, a line each."""
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """One row per request, of every phase."""
+        return pd.concat([self.samples, *self.untimed], ignore_index=True)
 
     @cached_property
     def phase(self) -> str:
@@ -129,7 +141,10 @@ def read_cell(folder: Path) -> ServingCell:
     if not samples:
         why = problems[0] if problems else record.error or f"its status is {record.status}"
         raise UserError(f"{folder} holds no samples ({why}): the cell is left out")
-    cold = _read(folder / "cold.parquet", lambda path: _table(path, COLD), problems)
+    untimed = [_samples(folder / "cold_samples.parquet", problems, phase=COLD)]
+    searched = sorted(folder.glob("server/search/*.parquet"))
+    untimed += [_samples(path, problems, phase=SEARCH) for path in searched]
+    cold = _read(folder / "cold.parquet", lambda path: _table(path, FIRST_WAITS), problems)
     parts = {
         name: _read(folder / f"{name}.json", _object, problems) or {}
         for name in ("memory", "events", "checks", "classification")
@@ -139,15 +154,18 @@ def read_cell(folder: Path) -> ServingCell:
         plan=plan,
         record=record,
         samples=pd.concat(samples, ignore_index=True),
-        cold=pd.DataFrame(columns=list(COLD)) if cold is None else cold,
+        cold=pd.DataFrame(columns=list(FIRST_WAITS)) if cold is None else cold,
+        untimed=[table for table in untimed if table is not None],
+        apart=_read(folder / "apart.json", lambda path: as_apart(_object(path)), problems),
         problems=tuple(problems),
         **parts,
     )
 
 
-def _samples(path: Path, problems: list[str]) -> pd.DataFrame | None:
+def _samples(path: Path, problems: list[str], **columns: str) -> pd.DataFrame | None:
+    """The samples of a file, and ``columns`` that stand for what it says itself."""
     table = _read(path, lambda path: _table(path, SAMPLES), problems)
-    return None if table is None else table.assign(place=range(len(table)))
+    return None if table is None else table.assign(place=range(len(table)), **columns)
 
 
 def _read(path: Path, read: Callable[[Path], Read], problems: list[str]) -> Read | None:
@@ -157,7 +175,7 @@ def _read(path: Path, read: Callable[[Path], Read], problems: list[str]) -> Read
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        again = f"delete it and `{COMMAND}` measures it again"
+        again = f"delete it and `{COMMAND}` measures it again (a finished cell: force=true, all)"
         problems.append(f"{path} is damaged ({_reason(error)}) and left out: {again}")
         return None
 

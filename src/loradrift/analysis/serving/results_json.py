@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from loradrift.analysis.serving.advice import advise, untold
-from loradrift.analysis.serving.latencies import ALL
+from loradrift.analysis.serving.latencies import ALL, least_count
 from loradrift.analysis.serving.memory import KEYS
 from loradrift.analysis.serving.tables import Measured, Serving
-from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN
+from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN, h3_sentence
 
 UNITS = {
     "mean_latency": "s", "p50_latency": "s", "p95_latency": "s", "p99_latency": "s",
@@ -26,6 +26,9 @@ FIGURES = {
     "mean_itl": "itl_mean_s", "requests": "requests",
 }  # fmt: skip
 """Name in the file -> column."""
+
+PERCENTS = {"p95_latency": 95, "p99_latency": 99, "p95_ttft": 95}
+"""The percentiles that few requests cannot carry."""
 
 LOADS = {"offline": "batch", "closed_loop": "concurrency", "open_loop": "rate"}
 """What a phase's load is called: ``batch_8``, ``concurrency_4``, ``rate_2.5``."""
@@ -67,12 +70,16 @@ def cell_json(measured: Measured) -> dict[str, Any]:
             "rounds": cell.rounds,
             "rounds_planned": plan.rounds,
             "status": str(cell.record.status),
-            "percentiles": "numpy, linear interpolation",
+            "percentiles": "numpy, linear interpolation; of an arm and load with fewer than "
+            "requests_needed, too_few_requests_for names those that are little else than the "
+            "longest request",
+            "requests_needed": {f"p{each}": least_count(each) for each in (95, 99)},
         },
         "answers": measured.answers._asdict()
         | {
             "wrong_adapter_rate": measured.answers.wrong_adapter_rate,
             "cannot_tell_apart": [list(each) for each in plan.cannot_tell_apart],
+            "passes_for_another": _shares(measured),
         },
     }
 
@@ -89,7 +96,19 @@ def _arm(measured: Measured, arm: str) -> dict[str, Any]:
 
 
 def _figures(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: row[column] for name, column in FIGURES.items()}
+    """The figures of some requests, and which of them these are too few for."""
+    found = {name: row[column] for name, column in FIGURES.items()}
+    few = [name for name, each in PERCENTS.items() if row["requests"] < least_count(each)]
+    return found | {"too_few_requests_for": few}
+
+
+def _shares(measured: Measured) -> list[dict[str, Any]] | None:
+    """On how many prompts a model's answer passes for another's; null where it is not known."""
+    apart = measured.cell.apart
+    if apart is None:
+        return None
+    names = ("asked", "answer_of", "share_of_prompts")
+    return [dict(zip(names, each, strict=True)) for each in apart.shares]
 
 
 def _memory(measured: Measured, arm: str) -> dict[str, float | None]:
@@ -120,6 +139,7 @@ def _overheads(measured: Measured) -> dict[str, Any]:
             "batch": BATCH,
             "margin_percent": percent(MARGIN),
             "verdict": str(verdict.verdict),
+            "sentence": h3_sentence(measured.cell, verdict),
             "why": verdict.why or None,
             "overhead_percent": percent(verdict.ratio),
             "ci_95_percent": [percent(verdict.low), percent(verdict.high)],

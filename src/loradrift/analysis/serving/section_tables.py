@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from loradrift.analysis.serving.adapters import FILES, SLOT
-from loradrift.analysis.serving.latencies import ALL, few_as_nan
-from loradrift.analysis.serving.memory import memory_column
+from loradrift.analysis.serving.adapters import CACHED, FILES, SLOT
+from loradrift.analysis.serving.latencies import ALL, few_as_nan, least_count
+from loradrift.analysis.serving.memory import IN_TURN, memory_column
 from loradrift.analysis.serving.summary import arm_table
 from loradrift.analysis.serving.tables import Measured
 from loradrift.analysis.serving.text import ratio_text
@@ -15,7 +15,10 @@ PHASES = {
 }  # fmt: skip
 
 
-FEW = "A dash stands for a p95 of fewer than 20 values and a p99 of fewer than 100."
+FEW = (
+    f"A dash stands for a p95 of fewer than {least_count(95)} values and a p99 of fewer than "
+    f"{least_count(99)}."
+)
 
 
 def arms_table(measured: Measured) -> Table:
@@ -26,6 +29,8 @@ def arms_table(measured: Measured) -> Table:
         if on_gpu
         else "Memory is that of a process of its own, shared pages counted once."
     )
+    if measured.cell.plan.of_kind("engines"):
+        memory += f" {IN_TURN}"
     return Table(
         arm_table(measured),
         f"All arms at {measured.at} (means; p95: 95th percentile of latency; TTFT: time "
@@ -135,6 +140,8 @@ def setting_blocks(measured: Measured) -> list[Block]:
             }
         )
         caption = "Wait for the first token, loading included, of first and of later requests."
+        if (cold["place"] == FILES).any():
+            caption += f" {CACHED}"
         blocks.append(Table(frame, caption))
     return [*blocks, *_starts(measured)]
 
@@ -164,6 +171,9 @@ def _starts(measured: Measured) -> list[Block]:
 def classification_blocks(measured: Measured) -> list[Block]:
     """The runs' classifiers in one engine: labels against the runs', logits against PEFT's."""
     found = measured.cell.classification
+    faults = {"not_finite": "not finite"}
+    if found.get("dtype") == "bfloat16":  # in fp32 logits have to be equal, and nobody looks
+        faults["swapped"] = "nearer to another's"
     rows = [
         {
             "task": each["label"],
@@ -172,6 +182,7 @@ def classification_blocks(measured: Measured) -> list[Block]:
             "the run's label": each["equal_labels"],
             "ties": each["ties"],
             "others": len(each["wrong"]),
+            **{title: len(each[key]) for key, title in faults.items() if key in each},
             "largest difference of a logit": each["largest_difference"],
             "largest logit": each["largest_logit"],
         }
@@ -184,5 +195,10 @@ def classification_blocks(measured: Measured) -> list[Block]:
         f"{found['rows_per_s']:.3g} rows/s): labels against those of the runs, row by row, and "
         "logits against PEFT's in fp32."
     )
+    if "swapped" in faults:
+        caption += (
+            " Nearer to another's: logits that are nearer to those of another adapter, or of none, "
+            "than to the run's."
+        )
     problem = [Paragraph(f"Not right: {found['problem']}.")] if found.get("problem") else []
     return [Table(pd.DataFrame(rows), caption), *problem]

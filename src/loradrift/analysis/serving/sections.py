@@ -39,7 +39,7 @@ def facts(measured: Measured) -> Facts:
         ("Requests", f"{_prompts(plan.prompts)}, {plan.max_tokens} tokens each; "
                      f"{MIXES.get(plan.mix, plan.mix)}"),
         ("Rounds", cell.marks or f"{cell.rounds}, arms in random order in each"),
-        ("Answers", answers_text(answers) + "."),
+        ("Answers", answers_text(answers)),
         ("Not told apart", apart_text(plan)),
         ("Left out", plan.tiny_note.removeprefix("left out here: ")),
         ("Made with", ", ".join(filter(None, [*known, commit and f"commit {commit}"]))),
@@ -63,6 +63,9 @@ def cards(measured: Measured) -> Cards:
         )
     right = Verdict.SUPPORTED if answers.sound else Verdict.REFUTED
     rate = f"wrong adapter rate {100 * answers.wrong_adapter_rate:.2g} %"
+    told = []
+    if answers.told_apart is not None:
+        told.append(f"{answers.told_apart:,} could be told from every other model's")
     return Cards(
         [
             Card("H3 serving", CLAIM, str(found.verdict), lines, verdict_color(found.verdict)),
@@ -70,7 +73,7 @@ def cards(measured: Measured) -> Cards:
                 "Answers",
                 "every answer is that of the model that was asked",
                 _right(answers),
-                [f"{answers.answers:,} checked; {rate}"],
+                [f"{answers.answers:,} checked; {rate}", *told],
                 verdict_color(right),
             ),
         ]
@@ -78,7 +81,7 @@ def cards(measured: Measured) -> Cards:
 
 
 def _right(answers: Answers) -> str:
-    if not answers.answers:
+    if not answers.timed:
         return "none checked"
     return "all right" if answers.sound else f"{max(answers.wrong, answers.wrong_adapter)} wrong"
 
@@ -101,6 +104,28 @@ def advice_blocks(measured: Measured) -> list[Block]:
         Table(frame, "Computed from this measurement: what to set, with the figures behind it."),
         *map(Paragraph, untold(measured)),
     ]
+
+
+def apart_blocks(measured: Measured) -> list[Block]:
+    """On how many prompts one model's right answer passes for another's."""
+    apart, plan = measured.cell.apart, measured.cell.plan
+    if apart is None:
+        return []
+    if not apart.shares:
+        return [Paragraph("On no prompt does the right answer of a model pass for another's.")]
+    shares = sorted(apart.shares, key=lambda each: -each[2])
+    rows = [(plan.adapter_label(a), plan.adapter_label(b), 100 * c) for a, b, c in shares]
+    frame = pd.DataFrame(rows, columns=["asked", "answer of", "of the prompts (%)"])
+    caption = (
+        "On how many prompts the right answer of one model passes for another's, because the two "
+        "coincide or differ in ties only. Pairs that are not here are told apart on every prompt."
+    )
+    if plan.dtype != "float32":
+        caption += (
+            " By the tolerance alone: an answer that is another model's token for token is refused "
+            "too, unless the two are alike on every prompt."
+        )
+    return [Table(frame, caption)]
 
 
 def stability_blocks(measured: Measured) -> list[Block]:

@@ -81,7 +81,7 @@ def tabulate(settings: AnalyzeServingConfig) -> Serving:
 
 def measure(cell: ServingCell, seed: int) -> Measured:
     """Compute the tables of one cell."""
-    answers, calls = count_answers(cell.samples), call_table(cell.samples)
+    answers, calls = count_answers(cell), call_table(cell.samples)
     plan = cell.plan
     overheads = in_order(overhead_table(calls, plan, seed), plan)
     memory, verdict = memory_table(cell.memory, plan), h3(overheads, answers)

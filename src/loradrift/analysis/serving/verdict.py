@@ -68,7 +68,7 @@ def h3(overheads: pd.DataFrame, answers: Answers) -> H3:
     rounds = int(row["rounds"])
     figures |= {key: tuple(row[key]) for key in ("log_ratios", "of_rounds")}
     if not answers.sound:
-        if not answers.answers:
+        if not answers.timed:
             why = "no answer was checked, so the times mean nothing"
             return H3(Verdict.NO_DATA, **figures, rounds=rounds, why=why)
         count = max(answers.wrong, answers.wrong_adapter)

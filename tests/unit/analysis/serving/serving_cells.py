@@ -4,8 +4,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from untimed_rows import save, told_apart, write_untimed
 
+from loradrift.analysis.serving.answers import count_answers
+from loradrift.analysis.serving.latencies import call_table
+from loradrift.analysis.serving.overheads import overhead_table
+from loradrift.analysis.serving.verdict import h3
 from loradrift.files import write_json
 from loradrift.runs.record import RunRecord, Status
 
@@ -134,12 +138,15 @@ class Simulated:
             rows += self.call(("offline", load, number), each, seconds, load)
         return rows
 
+    def served(self):
+        """The arms that servers are asked for."""
+        kinds = [each for each in self.arms if each["kind"] in self.served_kinds]
+        return [each for each in kinds if each["name"] not in UNSERVED]
+
     def server_rows(self, phase, load, number):
         """One load of the server with several adapters; beyond 6 requests a second they wait."""
         rows = []
-        for each in self.arms:
-            if each["kind"] not in self.served_kinds or each["name"] in UNSERVED:
-                continue
+        for each in self.served():
             noise = np.exp(self.shared_noise * self.rng.normal())
             busy = load if phase == "closed_loop" else 1 + max(0, load - 6) ** 1.5
             seconds = self.call_s(each["kind"], busy) * noise
@@ -167,6 +174,7 @@ class Simulated:
                     if rows:
                         save(folder / "server" / name, rows)
                     samples += rows
+        samples += write_untimed(self, folder)
         save(folder / "cold.parquet", self.cold_rows())
         write_json(folder / "memory.json", self.memory())
         write_json(folder / "events.json", self.events())
@@ -174,6 +182,7 @@ class Simulated:
             "answers": len(samples), "equal": len(samples), "ties": 0, "wrong": 0,
             "wrong_adapter": 0, "base_answers": sum(row["asked"] is None for row in samples),
             "equal_tokens": 1.0, "largest_gap": 0.0,
+            "told_apart": sum(map(told_apart, samples)),
         }  # fmt: skip
         write_json(folder / "checks.json", checks)
         return folder
@@ -226,6 +235,7 @@ class Simulated:
         )  # fmt: skip
 
 
-def save(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_parquet(path, index=False)
+def verdict_of(cell):
+    """H3 by what it rests on alone."""
+    overheads = overhead_table(call_table(cell.samples), cell.plan, seed=0)
+    return h3(overheads, count_answers(cell))

@@ -93,6 +93,8 @@ def test_costs_that_are_there_are_avoided(tmp_path):
     assert "4 adapters in one engine take 1.8" in said["merge or not"]
     assert "4 merged engines 2.48 GB (4 times one)" in said["merge or not"]
     assert "declaring 64 for rank 8 takes 1.1" in said["max_lora_rank"]
+    assert "the system keeps in memory after the first round" in said["max_cpu_loras"]
+    assert "answer in turn" not in arms_table(found).caption, "there are no such engines"
 
 
 def test_costs_that_are_not_there_are_not_claimed(tmp_path):
@@ -175,7 +177,9 @@ def test_engines_that_wait_for_each_other_decide_nothing(tmp_path, engines):
     [because] = [each.because for each in advise(found) if each.setting == "merge or not"]
     assert "as 4 merged engines that share the requests and answer in turn" in because
     assert "which decides nothing" in because
-    assert "The merged engines answer in turn" in " ".join(untold(found))
+    assert "(a process each)" in because, "and not of the one in which they answer"
+    for said in (" ".join(untold(found)), arms_table(found).caption):
+        assert "Merged engines answer in turn, in one process; their memory is that of a " in said
 
 
 def test_wrong_answers_give_no_advice(tmp_path):

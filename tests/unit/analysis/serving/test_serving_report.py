@@ -60,13 +60,35 @@ def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
             figures = found[arm][f"batch_{batch}"]
             assert figures["mean_latency"] == pytest.approx(own["latency_s"].mean())
             assert figures["p95_latency"] == pytest.approx(np.percentile(own["latency_s"], 95))
+            # five requests (batch 1) carry no p95, forty (batch 8) no p99
+            few = {1: {"p95_latency", "p95_ttft"}, 8: set()}[batch] | {"p99_latency"}
+            assert set(figures["too_few_requests_for"]) == few
             calls = own.groupby("round")["call_s"].first()
             assert figures["throughput"] == pytest.approx(own["tokens"].sum() / calls.sum())
+    assert found["merged"]["batch_8"]["requests"] == 160
+    assert found["merged"]["batch_8"]["too_few_requests_for"] == []
+    assert found["benchmark"]["requests_needed"] == {"p95": 20, "p99": 100}
     assert found["units"]["mean_latency"] == "s" and found["units"]["throughput"] == "tokens/s"
     h3 = found["overhead_analysis"]["H3"]
     assert h3["verdict"] == "refuted" and h3["rounds"] == 5
+    assert h3["sentence"].startswith("On generated data and a 0.93 M-parameter Llama (tiny) (vLLM,")
     over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
     assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
+
+
+def test_json_and_page_say_which_answers_pass_for_others(results):
+    answers = json.loads((results / "deployment_benchmark.json").read_text())["answers"]
+    samples = pd.read_parquet(results / "samples.parquet")
+    own = samples[samples["cell"] == "vllm/tiny"]
+    assert set(own["phase"]) == {"offline", "closed_loop", "open_loop", "cold", "rate_search"}
+    assert answers["answers"] == len(own) and 0 < answers["told_apart"] < len(own)
+    share = {"asked": "rte", "answer_of": "squad_v2", "share_of_prompts": 0.5}
+    assert share in answers["passes_for_another"] and len(answers["passes_for_another"]) == 3
+    page = (results / "report.html").read_text()
+    assert f"{answers['told_apart']:,} could be told from every other model" in page
+    row = r"RTE-like \(generated\)</td>\s*<td[^>]*>SQuAD v2-like \(generated\)</td>\s*<td[^>]*>50<"
+    assert re.search(row, page)
+    assert "coincide, or differ in ties only" in page
 
 
 def test_page_has_the_answer_first_and_every_figure(results):
@@ -142,7 +164,8 @@ def only_server(tmp_path, **changes):
     folder = cell.write(tmp_path / "runs")
     for path in (folder / "rounds").iterdir():
         path.unlink()
-    (folder / "cold.parquet").unlink()
+    for name in ("cold.parquet", "cold_samples.parquet"):
+        (folder / name).unlink()
     return folder
 
 

@@ -6,14 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from serving_cells import ARMS, FEW, Simulated
+from serving_cells import ARMS, FEW, Simulated, verdict_of
 
-from loradrift.analysis.serving.answers import contradictions, count_answers
-from loradrift.analysis.serving.latencies import call_table, described
-from loradrift.analysis.serving.overheads import overhead_table
+from loradrift.analysis.serving.latencies import described
 from loradrift.analysis.serving.plans import Adapter, read_plan
 from loradrift.analysis.serving.reading import read_cell, read_cells
-from loradrift.analysis.serving.verdict import h3, h3_sentence
+from loradrift.analysis.serving.verdict import h3_sentence
 from loradrift.config import UserError
 from loradrift.runs.record import Status
 
@@ -24,19 +22,6 @@ def simulated(**changes):
 
 def written(tmp_path, **changes):
     return simulated(**changes).write(tmp_path / "runs")
-
-
-def verdict_of(cell):
-    """H3 by what it rests on alone."""
-    overheads = overhead_table(call_table(cell.samples), cell.plan, seed=0)
-    return h3(overheads, count_answers(cell.samples))
-
-
-def change_samples(folder, change):
-    """Change the samples of the first offline round."""
-    path = folder / "rounds" / "round=000.parquet"
-    table = pd.read_parquet(path)
-    change(table).to_parquet(path, index=False)
 
 
 @pytest.mark.parametrize(
@@ -67,62 +52,10 @@ def test_the_interval_of_h3_at_its_border(tmp_path):
     assert found.ratio < 1.30 < found.high and found.verdict == "undecided"
 
 
-def one_of_200_wrong(table):
-    """One request in 200 is answered by the other adapter."""
-    rows = table.index[table["asked"] == "sst2"][::200]
-    table.loc[rows, ["answer", "answered_by"]] = ["differs", "mrpc"]
-    return table
-
-
-def base_gets_an_adapter(table):
-    rows = table.index[table["asked"].isna()][:3]
-    table.loc[rows, ["answer", "answered_by"]] = ["differs", "mrpc"]
-    return table
-
-
-def served_another(table):
-    rows = table.index[table["asked"] == "sst2"][:1]
-    table.loc[rows, "served"] = "mrpc"
-    return table
-
-
-def served_by_base(table):
-    rows = table.index[table["asked"] == "sst2"][:1]
-    table.loc[rows, "served"] = None
-    return table
-
-
-@pytest.mark.parametrize(
-    ("change", "count"),
-    [(one_of_200_wrong, 1), (base_gets_an_adapter, 3), (served_another, 1), (served_by_base, 1)],
-)
-def test_answers_of_another_model_take_the_verdict_away(tmp_path, change, count):
-    folder = written(tmp_path)
-    change_samples(folder, change)
-    cell = read_cell(folder)
-    answers, verdict = count_answers(cell.samples), verdict_of(cell)
-    assert answers.wrong_adapter == count
-    assert answers.wrong_adapter_rate == pytest.approx(count / answers.answers)
-    assert verdict.verdict == "no data"
-    assert f"{count} of {answers.answers} answers are wrong" in verdict.why
-    said = " ".join(contradictions(cell, answers))
-    assert "checks.json of vllm/tiny says wrong_adapter 0" in said
-
-
 def test_h3_has_the_numbers_of_the_rounds_that_were_read(tmp_path):
     folder = written(tmp_path, rounds=6)
     (folder / "rounds" / "round=001.parquet").write_bytes(b"damaged")
     assert verdict_of(read_cell(folder)).of_rounds == (0, 2, 3, 4, 5)
-
-
-def test_answers_that_nobody_checked_support_nothing(tmp_path):
-    folder = written(tmp_path)
-    for path in (folder / "rounds").iterdir():
-        pd.read_parquet(path).assign(answer="unchecked").to_parquet(path, index=False)
-    cell = read_cell(folder)
-    assert not count_answers(cell.samples).sound
-    found = verdict_of(cell)
-    assert found.verdict == "no data" and "no answer was checked" in found.why
 
 
 def trained(*origins):
@@ -165,25 +98,6 @@ def test_a_plan_of_before_origins_were_written_is_read(generated, says):
     for each in saved["adapters"]:
         del each["data"]
     assert read_plan(saved).data() == says
-
-
-def test_ties_and_unchecked_answers_are_counted_and_take_nothing_away(tmp_path):
-    folder = written(tmp_path)
-
-    def change(table):
-        table.loc[:4, ["answer", "gap", "equal_tokens"]] = ["tie", 5e-4, 0.5]
-        table.loc[5:6, ["answer", "equal_tokens"]] = ["unchecked", 0.0]
-        return table
-
-    change_samples(folder, change)
-    cell = read_cell(folder)
-    found = count_answers(cell.samples)
-    assert (found.ties, found.unchecked, found.wrong) == (5, 2, 0)
-    answers = len(cell.samples) - 2
-    assert (found.answers, found.equal) == (answers, answers - 5)
-    assert found.equal_tokens == pytest.approx((answers - 2.5) / answers)
-    assert found.largest_gap == 5e-4
-    assert verdict_of(cell).verdict == "refuted"
 
 
 @pytest.mark.parametrize(
