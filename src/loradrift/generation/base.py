@@ -70,9 +70,9 @@ class Completion:
     """When each token came, in seconds from the request's submission."""
 
     served: str | None = None
-    """The adapter that the engine says has answered; None is the base model. A server names it; vLLM
-    in this process has the ``lora_request`` in each request's own output; ``hf`` repeats what was
-    asked. Only tokens tell what an engine's kernels have done."""
+    """The adapter that the engine says has answered; None is the base model. A server names it, and
+    vLLM in this process has the ``lora_request`` in each request's own output; ``hf`` repeats what
+    was asked. Only tokens tell what an engine's kernels have done."""
 
 
 DTYPES = ("float32", "bfloat16")

@@ -93,8 +93,8 @@ def report_blocks(findings: Findings, figures: Figures, edges: list[Block]) -> l
             outcome_table(outcomes),
             "Fixed before the data were seen. Ratios of treatment to control. The verdict is read "
             "from the 99 % interval; p is of the same test, one-sided against the margin on the "
-            "estimate's side; a verdict takes 0.005, which meets Holm's correction for three. H3 is "
-            "the serving benchmark's, read from the 95 % interval over its rounds.",
+            "estimate's side; a verdict takes 0.005, which meets Holm's correction for three. H3 "
+            "is the serving benchmark's, read from the 95 % interval over its rounds.",
         ),
         *rounding_blocks(tables),
         *fairness_blocks(tables),

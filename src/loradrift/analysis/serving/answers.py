@@ -103,9 +103,11 @@ def answers_text(found: Answers) -> str:
             f"{found.base_answers:,} {_are(found.base_answers)} of the base model, {beside} in a "
             "batch with adapters"
         )
-    untimed = {"first requests": found.first_requests, "the search for rates": found.rate_search}
-    if parts := [f"{count:,} of {name}" for name, count in untimed.items() if count]:
-        said.append(f"{' and '.join(parts)} are among them, and take part in no latency")
+    untimed = {
+        "to first requests": found.first_requests, "of the search for rates": found.rate_search
+    }  # fmt: skip
+    if parts := [f"{count:,} {name}" for name, count in untimed.items() if count]:
+        said.append(f"Among all are {' and '.join(parts)}, which count in no latency")
     said += [f"{found.unchecked:,} more were not checked"] if found.unchecked else []
     return ". ".join(said) + "."
 

@@ -111,8 +111,13 @@ def apart_blocks(measured: Measured) -> list[Block]:
     apart, plan = measured.cell.apart, measured.cell.plan
     if apart is None:
         return []
+    answers = measured.answers
+    could = answers.answers - (answers.told_apart or 0)
+    said = f"{could:,} of {answers.answers:,} checked answers, as long as they are, could be"
+    short = [Paragraph(f"{said} another model's too.")] if could else []
     if not apart.shares:
-        return [Paragraph("On no prompt does the right answer of a model pass for another's.")]
+        said = "On no prompt does the right answer of a model pass for another's as a whole."
+        return [Paragraph(said), *short]
     shares = sorted(apart.shares, key=lambda each: -each[2])
     rows = [(plan.adapter_label(a), plan.adapter_label(b), 100 * c) for a, b, c in shares]
     frame = pd.DataFrame(rows, columns=["asked", "answer of", "of the prompts (%)"])
@@ -125,7 +130,7 @@ def apart_blocks(measured: Measured) -> list[Block]:
             " By the tolerance alone: an answer that is another model's token for token is refused "
             "too, unless the two are alike on every prompt."
         )
-    return [Table(frame, caption)]
+    return [Table(frame, caption), *short]
 
 
 def stability_blocks(measured: Measured) -> list[Block]:

@@ -49,13 +49,13 @@ def check_rounds(calls: pd.DataFrame, verdict: H3) -> Stability:
         return Stability([], pd.DataFrame(columns=OUTLIERS))
     rests = add_rests(own)
     outliers = far_off(rests)
-    lines = [first_round(rests), order_effect(own), scatter(rests), _said_of(outliers, len(own)),
+    lines = [first_round(own), order_effect(own), scatter(rests), _said_of(outliers, len(own)),
              *without_a_round(verdict)]  # fmt: skip
     return Stability([line for line in lines if line], outliers)
 
 
 def add_rests(calls: pd.DataFrame) -> pd.DataFrame:
-    """The calls with ``level`` (of the round) and ``rest``, both of the log of the time.
+    """The calls with ``rest``: the log of the time, without its arm's, load's and round's level.
 
     Medians (one sweep of Tukey's median polish), so that a call that is far off does not move what
     it is held against.
@@ -63,12 +63,18 @@ def add_rests(calls: pd.DataFrame) -> pd.DataFrame:
     y, kind = np.log(calls["call_s"]), [calls["arm"], calls["load"]]
     level = (y - y.groupby(kind).transform("median")).groupby(calls["round"]).transform("median")
     rest = y - level
-    return calls.assign(level=level, rest=rest - rest.groupby(kind).transform("median"))
+    return calls.assign(rest=rest - rest.groupby(kind).transform("median"))
 
 
-def first_round(rests: pd.DataFrame) -> str:
-    """Whether the first round's level is what the others let expect; empty for few rounds."""
-    levels_R = rests.groupby("round")["level"].first().sort_index().to_numpy()
+def first_round(calls: pd.DataFrame) -> str:
+    """Whether the first round's level is what the others let expect; empty for few rounds.
+
+    A level is a median of differences from means over rounds: a median over rounds is one of them,
+    so that the levels of quiet rounds would all be 0.
+    """
+    y = np.log(calls["call_s"])
+    off = y - y.groupby([calls["arm"], calls["load"]]).transform("mean")
+    levels_R = off.groupby(calls["round"]).median().sort_index().to_numpy()
     if len(levels_R) < 4:
         return ""
     difference, half = unlike_others(levels_R)

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from serving_cells import ARMS, FEW, Simulated, verdict_of
 

@@ -39,6 +39,15 @@ def test_rounds_that_are_alike_are_called_so(calls):
     assert "something else was running" not in text
 
 
+def test_rounds_that_differ_by_chance_alone_are_not_said_to_vary_by_nothing():
+    """With five rounds a median is one of them, and the differences from it are mostly 0."""
+    cell = Simulated(max_tokens=2, batch_sizes=(1, 4, 8), shared_noise=0.0, own_noise=0.02, seed=1)
+    rows = [row for number in range(5) for row in cell.round_rows(number)]
+    text = said(call_table(pd.DataFrame(rows).assign(place=range(len(rows)))))
+    varies = float(text.partition("the others vary by up to ")[2].partition(" %")[0])
+    assert 0.2 < varies < 3, "a median of 33 calls with 2 % each"
+
+
 def test_a_busy_machine_is_said_even_if_no_call_stands_out(calls):
     """Noise that all calls have makes none of them an outlier: the scatter itself is told."""
     calls["call_s"] *= np.exp(0.6 * np.random.default_rng(1).normal(size=len(calls)))

@@ -1,5 +1,6 @@
 """What single tables and figures of a serving report mark: few requests, the cache, faults."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -84,10 +85,13 @@ def test_faults_of_classifiers_are_counted_where_somebody_looked(dtype, faults, 
 def test_what_passes_for_another_is_a_table_and_nothing_is_a_sentence(tmp_path):
     folder = Simulated(**{**FEW, "served_kinds": ()}, rounds=1).write(tmp_path / "runs")
     found = measure(read_cell(folder), seed=0)
-    [table] = apart_blocks(found)
+    table, left = apart_blocks(found)
+    count = found.answers.answers - found.answers.told_apart
+    assert left.text.startswith(f"{count} of {found.answers.answers} checked answers, as long as")
     assert [*table.frame.iloc[0]] == ["SST-2-like (generated)", "MRPC-like (generated)", 100]
     assert "By the tolerance alone" not in table.caption, "of fp32"
-    (folder / "apart.json").write_text('{"shares": [], "least": {}}')
+    least = {name: [1] * 32 for name in ("base", "sst2", "mrpc", "rte", "squad_v2")}
+    (folder / "apart.json").write_text(json.dumps({"shares": [], "least": least}))
     [said] = apart_blocks(measure(read_cell(folder), seed=0))
     assert isinstance(said, Paragraph) and said.text.startswith("On no prompt")
     (folder / "apart.json").unlink()
