@@ -86,7 +86,7 @@ def hypothesis(axes: Any, outcome: Outcome) -> None:
         says += f"\n{outcome.ratio:.3g} times"
         shown = [(low, high) for low, high in pairs if low is not None and high is not None]
     # In front: a short interval stays visible inside the diamond.
-    for interval, width in zip(shown, (0.8, 2.0), strict=False):
+    for interval, width in zip(shown[::-1], (2.0, 0.8), strict=False):
         axes.plot(interval, [0, 0], "|-", color="black", lw=width, ms=8, mew=1.2)
     if shown:
         says += "\n{:.3g} to {:.3g}".format(*shown[-1])

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.analysis.drift.hypotheses import Outcome
+from loradrift.analysis.serving.verdict import rounds_text
 from loradrift.files import read_json
 from loradrift.report.verdicts import Verdict
+
+FILE = Path("deployment", "deployment_benchmark.json")
+"""Below the folder of results."""
 
 MEASURES, AGAIN = "python benchmark.py", "python analyze.py analysis=serving"
 
@@ -17,18 +21,18 @@ def with_serving(outcomes: Sequence[Outcome], results: Path) -> list[Outcome]:
 
     Its verdict is kept as it is there: from the 95 % interval over the rounds of a benchmark.
     """
-    path = results / "deployment" / "deployment_benchmark.json"
-    return [_served(each, path) if each.hypothesis.table == "serving" else each
+    return [_served(each, results) if each.hypothesis.table == "serving" else each
             for each in outcomes]  # fmt: skip
 
 
-def _served(outcome: Outcome, path: Path) -> Outcome:
+def _served(outcome: Outcome, results: Path) -> Outcome:
+    path = results.name / FILE  # a report may be read elsewhere
     try:
-        saved = read_json(path)
+        saved = read_json(results / FILE)
         return replace(outcome, **_said(saved), note=_note(saved, path))
     except FileNotFoundError:
         return replace(outcome, note=f"{path} is missing: `{MEASURES}` measures it")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError):
         note = f"{path} is damaged, or of an older version: `{AGAIN}` makes it again"
         return replace(outcome, note=note)
 
@@ -48,9 +52,10 @@ def _said(saved: Any) -> dict[str, Any]:
 
 def _note(saved: Any, path: Path) -> str:
     """What the verdict stands for and rests on."""
-    cell, answers = saved["benchmark"], saved["answers"]
-    rests = f"{answers['answers']:,} answers checked, {answers['wrong']:,} wrong"
+    found, cell, answers = saved["overhead_analysis"]["H3"], saved["benchmark"], saved["answers"]
+    said = [f"on {found['stands_for']}", f"batch {found['batch']}, {rounds_text(found['rounds'])}"]
     if cell["status"] != "success":
-        rests += f"; {cell['rounds']} of {cell['rounds_planned']} rounds, {cell['status']}"
-    sentence = saved["overhead_analysis"]["H3"]["sentence"].removesuffix(".")
-    return f"{sentence} ({rests}; cell {cell['cell']} in {path})"
+        said.append(f"{cell['rounds']} of {cell['rounds_planned']} rounds, {cell['status']}")
+    said += [found["why"]] if found["why"] else []
+    said.append(f"{answers['answers']:,} answers checked, {answers['wrong']:,} wrong")
+    return "; ".join([*said, f"cell {cell['cell']} in {path}"])

@@ -182,8 +182,9 @@ def untold(measured: Measured) -> list[str]:
         )
     if plan.dtype != "float32":
         said.append(
-            f"In {plan.dtype} rounding changes answers: other tokens are right here if each is "
-            "near its model's best, which a wrong adapter that is alike could be too."
+            f"In {plan.dtype} rounding changes answers: other tokens are right here if all of an "
+            "answer's together are near its model's best, as those of a model that is not served "
+            "and is alike could be too."
         )
     parameters = float(plan.model.get("parameters") or 0)
     if 0 < parameters < SMALL:

@@ -8,7 +8,7 @@ from loradrift.analysis.serving.advice import advise, untold
 from loradrift.analysis.serving.latencies import ALL, least_count
 from loradrift.analysis.serving.memory import KEYS
 from loradrift.analysis.serving.tables import Measured, Serving
-from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN, h3_sentence
+from loradrift.analysis.serving.verdict import ARM, BATCH, CLAIM, MARGIN, stands_for
 
 UNITS = {
     "mean_latency": "s", "p50_latency": "s", "p95_latency": "s", "p99_latency": "s",
@@ -139,7 +139,7 @@ def _overheads(measured: Measured) -> dict[str, Any]:
             "batch": BATCH,
             "margin_percent": percent(MARGIN),
             "verdict": str(verdict.verdict),
-            "sentence": h3_sentence(measured.cell, verdict),
+            "stands_for": stands_for(measured.cell),
             "why": verdict.why or None,
             "overhead_percent": percent(verdict.ratio),
             "ci_95_percent": [percent(verdict.low), percent(verdict.high)],

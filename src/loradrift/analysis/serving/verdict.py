@@ -89,8 +89,7 @@ def rounds_text(rounds: int) -> str:
 
 def h3_sentence(cell: ServingCell, found: H3) -> str:
     """The verdict with what it stands for: data, model, engine, kernels, precision."""
-    plan = cell.plan
-    setting = f"On {plan.data()} and {model_text(cell)} ({plan.setting()})"
+    setting = f"On {stands_for(cell)}"
     verdict = f"H3 (at most 30 % overhead) {verdict_text(found)}"
     if found.rounds == 0:
         return f"{setting}, {verdict}."
@@ -100,6 +99,11 @@ def h3_sentence(cell: ServingCell, found: H3) -> str:
         f"{setting}, two adapters side by side take {found.ratio:.3g} times as long as merged "
         f"models at batch {BATCH} ({interval}; {rounds_text(found.rounds)}): {verdict}."
     )
+
+
+def stands_for(cell: ServingCell) -> str:
+    """``generated data and a 0.93 M-parameter Llama (tiny) (vLLM, CPU kernels, fp32)``."""
+    return f"{cell.plan.data()} and {model_text(cell)} ({cell.plan.setting()})"
 
 
 def verdict_text(found: H3) -> str:

@@ -71,7 +71,7 @@ def test_json_keeps_the_fixed_keys_for_every_arm_and_batch(results):
     assert found["units"]["mean_latency"] == "s" and found["units"]["throughput"] == "tokens/s"
     h3 = found["overhead_analysis"]["H3"]
     assert h3["verdict"] == "refuted" and h3["rounds"] == 5
-    assert h3["sentence"].startswith("On generated data and a 0.93 M-parameter Llama (tiny) (vLLM,")
+    assert h3["stands_for"].startswith("generated data and a 0.93 M-parameter Llama (tiny) (vLLM,")
     over = found["overhead_analysis"]["multi_2_adapters"]["batch_8"]["over_merged"]
     assert over["overhead_percent"] == h3["overhead_percent"] == pytest.approx(85, abs=3)
 
