@@ -83,6 +83,7 @@ def draw_frontier(persona: Persona, folder: Path) -> Sequence[Figure]:
     """Trait against coherence along the doses of each arm: what is bought with what."""
     table = persona.tables["doses"]
     traits = list(dict.fromkeys(table["trait"]))
+    least = min(table.loc[table["dose"] >= 0, "coherence"].min(), persona.settings.coherence)
     looks = styles([curve.arm for curve in persona.curves])
     with canvas(len(traits), height=2.9, columns=2) as (figure, axes):
         for each, trait in zip(axes, traits, strict=True):
@@ -94,7 +95,7 @@ def draw_frontier(persona: Persona, folder: Path) -> Sequence[Figure]:
                     zorder=5 if arm.kind == "none" else 2, **looks[arm],
                 )  # fmt: skip
             each.axvline(persona.settings.coherence, color=MARGIN_COLOR, lw=0.8, ls="--")
-            each.set(xlim=(104, -4), ylim=(-4, 104), xlabel="coherence", title=trait)
+            each.set(xlim=(104, least - 4), ylim=(-4, 104), xlabel="coherence", title=trait)
             each.set_ylabel("trait score")
         finish_panels(figure, axes)
         save(figure, folder, "frontier")

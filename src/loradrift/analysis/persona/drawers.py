@@ -7,6 +7,7 @@ from loradrift.analysis.persona.other_figures import (
     draw_efficiency,
     draw_entanglement,
     draw_prevention,
+    draw_spaces,
 )
 from loradrift.report.figures import Drawers
 
@@ -14,6 +15,6 @@ PERSONA: Drawers = {
     "doses": draw_doses, "frontier": draw_frontier, "gains": draw_gains,
     "differences": draw_differences, "costs": draw_costs, "efficiency": draw_efficiency,
     "composition": draw_composition, "entanglement": draw_entanglement,
-    "prevention": draw_prevention,
+    "prevention": draw_prevention, "spaces": draw_spaces,
 }  # fmt: skip
 """Name -> what draws it."""

@@ -9,9 +9,9 @@ import pandas as pd
 
 from loradrift.analysis.persona.arms import Arm, main_arm
 from loradrift.analysis.persona.dose_figures import arm_of, setting_text
+from loradrift.analysis.persona.equivalence import main_gaps
 from loradrift.analysis.persona.looks import MARGIN_COLOR, styles
 from loradrift.analysis.persona.tables import Persona
-from loradrift.analysis.persona.verdicts import main_gaps
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, few_ticks, save
 from loradrift.statistics.bounded import mean_of

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.persona.dose_figures import setting_text
+from loradrift.analysis.persona.dose_figures import arm_of, setting_text
 from loradrift.analysis.persona.efficiency import ALL, WAYS
 from loradrift.analysis.persona.gain_figures import main_arms
 from loradrift.analysis.persona.looks import BAND, COLORS, MARGIN_COLOR
+from loradrift.analysis.persona.spaces import VECTOR
 from loradrift.analysis.persona.tables import Persona
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, few_ticks, finish_panels, save
+
+TRAITS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours of traits."""
 
 WAY_LOOKS = {
     "merged": ("o", COLORS["weight"]), "adapter": ("^", COLORS["weight_positive"]),
@@ -106,7 +110,7 @@ def draw_composition(persona: Persona, folder: Path) -> Sequence[Figure]:
     if table.empty:
         return []
     names = [
-        f"{row['judged']}: {row['steered']} {row['dose']:g} + {row['also']}\n({row['arm']})"
+        f"{row['judged']}: {row['steered']} {row['dose']:g} + {row['also']}\n({arm_of(row).text})"
         for _, row in table.iterrows()
     ]
     margin = persona.settings.margin
@@ -168,4 +172,33 @@ def draw_prevention(persona: Persona, folder: Path) -> Sequence[Figure]:
         "prevention",
         "Preventative steering: the trait's score after training on the same rows, with the "
         f"direction in the weights while training and without. {setting_text(persona)}",
+    )]  # fmt: skip
+
+
+def draw_spaces(persona: Persona, folder: Path) -> Sequence[Figure]:
+    """Cosine of the weights' effect with the activation vector, layer by layer."""
+    table = persona.tables["spaces"]
+    table = table[table["vector"] == VECTOR] if len(table) else table
+    if table.empty:
+        return []
+    doses = sorted(table["coefficient"].unique())
+    with canvas(len(doses), height=2.7, columns=2) as (figure, axes):
+        for each, dose in zip(axes, doses, strict=True):
+            own = table[table["coefficient"] == dose]
+            for number, (trait, rows) in enumerate(own.groupby("trait", sort=True)):
+                means = rows.groupby("layer")[["cosine", "cosine_random"]].mean()
+                color = TRAITS[number % len(TRAITS)]
+                each.plot(means.index, means["cosine"], "o-", ms=3.5, color=color, label=str(trait))
+                each.plot(means.index, means["cosine_random"], ":", lw=1.0, color=color)
+            each.axhline(0, color="black", lw=0.8)
+            each.set(ylim=(-1.05, 1.05), xlabel="layer", ylabel="cosine")
+            each.set_title(f"coefficient {dose:g}")
+            few_ticks(each.xaxis, whole=True)
+        finish_panels(figure, axes)
+        save(figure, folder, "spaces")
+    return [Figure(
+        "spaces",
+        "Relation of the spaces: the cosine, at each layer, between the activation vector and the "
+        "mean change of the answers' states that the weights' direction causes; means over seeds. "
+        "Dotted: a random change of weights of the same norm.",
     )]  # fmt: skip

@@ -4,16 +4,20 @@ from pathlib import Path
 
 from loradrift.analysis.persona import AnalyzePersonaConfig
 from loradrift.analysis.persona.drawers import PERSONA
+from loradrift.analysis.persona.question_tables import (
+    composition_blocks,
+    efficiency_blocks,
+    matrix_block,
+    prevention_blocks,
+    space_blocks,
+)
 from loradrift.analysis.persona.results_json import persona_json
 from loradrift.analysis.persona.section_tables import (
     answer_blocks,
-    composition_blocks,
     differences_block,
     doses_block,
-    efficiency_blocks,
     gains_block,
-    matrix_block,
-    prevention_blocks,
+    summary_block,
 )
 from loradrift.analysis.persona.sections import (
     cards,
@@ -23,6 +27,8 @@ from loradrift.analysis.persona.sections import (
     verdict_text,
 )
 from loradrift.analysis.persona.tables import Persona
+from loradrift.analysis.persona_projection.figures import PROJECTION
+from loradrift.analysis.persona_projection.page import prediction_blocks, write_results
 from loradrift.analysis.tables import write_tables
 from loradrift.files import write_json
 from loradrift.report.blocks import Answer, Block, Heading, Paragraph
@@ -36,9 +42,12 @@ FOLDER = "persona"
 def report(settings: AnalyzePersonaConfig, persona: Persona) -> None:
     """Write results, tables and page; print the answer and every verdict."""
     folder = Path(settings.analysis.results, FOLDER)
-    figures = Figures(folder / "figures", settings.analysis.figures, (PERSONA, persona))
+    sources = (PERSONA, persona), (PROJECTION, persona.prediction)
+    figures = Figures(folder / "figures", settings.analysis.figures, *sources)
     write_json(folder / "persona.json", persona_json(persona))
     write_tables(folder, persona.tables)
+    if persona.prediction is not None:
+        write_results(folder, persona.prediction)
     title = "Persona: weights, activations and prompts that steer a trait"
     write_html(folder / "report.html", title, page_blocks(persona, figures), figures.folder)
     for line in (*persona.problems, *persona.missing):
@@ -49,6 +58,14 @@ def report(settings: AnalyzePersonaConfig, persona: Persona) -> None:
     print(f"results: {folder / 'persona.json'}, report: {folder / 'report.html'}")
 
 
+def foretold(persona: Persona, figures: Figures) -> list[Block]:
+    """What projections say of behaviour, or what is missing for it."""
+    if persona.prediction is None:
+        why = persona.findings["prediction"].why
+        return [Paragraph(f"Nothing can be said of projections: {why}.")]
+    return prediction_blocks(persona.prediction, figures)
+
+
 def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
     """The page's content, in order; the figures are drawn as the blocks ask for them."""
     return [
@@ -57,6 +74,7 @@ def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
         cards(persona),
         *problem_blocks(persona),
         Heading("Equivalence: do weights and activations do the same?"),
+        *summary_block(persona),
         *figures["differences"],
         *figures["gains"],
         *gains_block(persona),
@@ -66,10 +84,7 @@ def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
         *figures["costs"],
         *doses_block(persona),
         Heading("Prediction: does a direction foretell what a fine-tuning does?"),
-        Paragraph(
-            "Fine-tuned runs that were asked the same questions are needed here: "
-            "`python benchmark.py benchmark=steering trait=… arm=none steering.run=…`."
-        ),
+        *foretold(persona, figures),
         *figures["prevention"],
         *prevention_blocks(persona),
         Heading("Efficiency: what does steering cost per token?"),
@@ -81,6 +96,8 @@ def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
         Heading("Interpretability: what else does a direction do?"),
         *figures["entanglement"],
         *matrix_block(persona),
+        *figures["spaces"],
+        *space_blocks(persona),
         Heading("Answers"),
         *answer_blocks(persona),
         Heading("What is missing or left out"),

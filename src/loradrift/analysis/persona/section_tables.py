@@ -1,4 +1,4 @@
-"""The tables of the page."""
+"""The tables of equivalence, and the answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,40 @@ from typing import Any
 import pandas as pd
 
 from loradrift.analysis.persona.arms import Arm
-from loradrift.analysis.persona.efficiency import ALL, WAYS
 from loradrift.analysis.persona.tables import Persona
-from loradrift.report.blocks import Block, Paragraph, Table, interval_text
+from loradrift.analysis.persona.verdicts import arm_means
+from loradrift.report.blocks import Block, Table, interval_text
+
+
+def summary_block(persona: Persona) -> list[Block]:
+    """Every arm over all traits: what is gained, and what it costs at the best measured dose."""
+    gains, doses = persona.tables["gains"], persona.tables["doses"]
+    gains = gains[(gains["side"] == "raise") & (gains["arm"] != "none")]
+    at = gains.rename(columns={"measured_dose": "dose"})[["trait", "arm", "variant", "dose"]]
+    costs = at.merge(doses, on=["trait", "arm", "variant", "dose"], how="inner")
+    rows = []
+    for arm, difference in arm_means(persona.reached).items():
+        own = costs[(costs["arm"] == arm.kind) & (costs["variant"] == arm.variant)]
+        mean = own[["coherence", "loss_rise", "accuracy_loss"]].mean()
+        rows.append(
+            {
+                "arm": arm.text,
+                "trait gained": difference.estimate,
+                "95 %": interval_text(difference.low, difference.high),
+                "traits with a coherent dose": len(own),
+                "coherence there": mean["coherence"],
+                "rise of neutral loss there": mean["loss_rise"],
+                "lost accuracy there": mean["accuracy_loss"],
+            }
+        )
+    return [
+        Table(
+            pd.DataFrame(rows).dropna(axis="columns", how="all"),
+            f"Every arm, means over traits: the trait gained at a coherence of at least "
+            f"{persona.settings.coherence:g}, and what the best measured dose that coherent costs "
+            "elsewhere (nats per token, share of right answers).",
+        )
+    ]
 
 
 def gains_block(persona: Persona) -> list[Block]:
@@ -102,99 +133,6 @@ def doses_block(persona: Persona) -> list[Block]:
             "Every dose: mean score and coherence; nats per token on neutral text and accuracy on "
             "a task, and what of them is lost against no steering. Unknown scores (refused, "
             "unparsable, not judged) widen the intervals to what they could be.",
-        )
-    ]
-
-
-def efficiency_blocks(persona: Persona) -> list[Block]:
-    """Time and memory per token."""
-    found = persona.efficiency
-    if found is None:
-        trait = persona.compared.judged[0].cell.trait
-        command = f"python benchmark.py benchmark=steering_cost trait={trait}"
-        return [Paragraph(f"Time and memory per token were not measured: `{command}` does.")]
-    frame = found.overheads
-    shown = pd.DataFrame(
-        {
-            "way": [WAYS[name] for name in frame["arm"]],
-            "against": [WAYS[name] for name in frame["against"]],
-            "batch": ["all" if each == ALL else f"{each:g}" for each in frame["batch"]],
-            "ratio of times": frame["ratio"],
-            "95 %": ends_text(frame, "", "low", "high"),
-            "rounds": frame["rounds"],
-        }
-    )
-    times = found.seconds.rename(columns=lambda batch: f"batch {batch:g}").reset_index()
-    times["arm"] = [WAYS[name] for name in times["arm"]]
-    blocks: list[Block] = [
-        Table(shown, "Time per token of one way to steer over another's, paired by round."),
-        Table(times, "Milliseconds per token (means)."),
-    ]
-    memory = found.memory.get("extra_bytes", found.memory)
-    if isinstance(memory, Mapping):
-        rows = [(WAYS.get(way, way), size / 2**20) for way, size in memory.items()
-                if isinstance(size, int | float)]  # fmt: skip
-        blocks.append(Table(pd.DataFrame(rows, columns=["way", "extra memory (MiB)"]),
-                            "Memory beside the base model's weights."))  # fmt: skip
-    return blocks
-
-
-def matrix_block(persona: Persona) -> list[Block]:
-    """What steering one trait does to all."""
-    frame = persona.tables["entanglement"]
-    if frame.empty:
-        return []
-    shown = pd.DataFrame(
-        {
-            "arm": [Arm(*pair).text for pair in zip(frame["arm"], frame["variant"], strict=True)],
-            "steered": frame["steered"],
-            "judged": frame["judged"],
-            "dose": frame["dose"],
-            "gain": frame["gain"],
-            "95 %": ends_text(frame, "", "low", "high"),
-        }
-    )
-    return [Table(shown, "Gains in every judged trait at the arm's best coherent measured dose.")]
-
-
-def composition_blocks(persona: Persona) -> list[Block]:
-    """Two traits at once."""
-    frame = persona.tables["composition"]
-    if frame.empty:
-        command = ("python benchmark.py benchmark=steering trait=… arm=weight coefficient=… "
-                   "'steering.also={…:…}'")  # fmt: skip
-        return [Paragraph(f"No two traits were steered at once: `{command}` does.")]
-    shown = pd.DataFrame(
-        {
-            "arm": frame["arm"],
-            "steered": frame["steered"],
-            "dose": frame["dose"],
-            "also": frame["also"],
-            "judged": frame["judged"],
-            "gain": frame["gain"],
-            "gain, 95 %": ends_text(frame, "gain"),
-            "against alone": frame["kept"],
-            "against alone, 95 %": ends_text(frame, "kept"),
-            "coherence": frame["coherence"],
-        }
-    )
-    return [Table(shown, "Two traits at once: gains over no steering, and against steering alone.")]
-
-
-def prevention_blocks(persona: Persona) -> list[Block]:
-    """Training with the direction merged."""
-    frame = persona.tables["prevention"]
-    if frame.empty:
-        return []
-    shown = frame.drop(columns=["low", "high"]).assign(
-        **{"95 %": ends_text(frame, "", "low", "high")}
-    )
-    return [
-        Table(
-            shown,
-            "Preventative steering: the trait's score after training with the direction in the "
-            "weights (taken out afterwards) and after training without; the difference has a 95 % "
-            "interval over questions.",
         )
     ]
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from loradrift.analysis.persona.arms import Arm
+from loradrift.analysis.persona.arms import main_arm
+from loradrift.analysis.persona.findings import Finding, points
 from loradrift.analysis.persona.tables import Persona
-from loradrift.analysis.persona.verdicts import Finding, steered
+from loradrift.analysis.persona.verdicts import arm_means
 from loradrift.report.blocks import Block, Card, Cards, Facts, Paragraph
 from loradrift.report.verdicts import verdict_color
 
@@ -14,9 +15,9 @@ SHORT = 3
 
 def headline(persona: Persona) -> str:
     """The page's answer: what was found of the first questions."""
-    gained = steered(persona.reached)
-    parts = [f"{Arm(kind).text} {said}" for kind, said in gained.items()
-             if kind in ("prompt", "activation", "weight")]  # fmt: skip
+    gained = arm_means(persona.reached)
+    main = {main_arm(list(gained), kind) for kind in ("prompt", "activation", "weight")}
+    parts = [f"{arm.text} {points(interval)}" for arm, interval in gained.items() if arm in main]
     at = f"At coherence {persona.settings.coherence:g}"
     first = f"{at} the trait rises by: {', '.join(parts)}. " if parts else ""
     found = persona.findings["equivalence"]

@@ -1,5 +1,6 @@
 """``analysis=persona``: steering cells -> tables and findings."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,24 +8,28 @@ from typing import NamedTuple
 import pandas as pd
 
 from loradrift.analysis.persona import AnalyzePersonaConfig
-from loradrift.analysis.persona.arms import MANDATORY, Arm, arms_of
+from loradrift.analysis.persona.arms import DEFAULTS, MANDATORY, Arm, arms_of
 from loradrift.analysis.persona.composition import Composition, composition_table, compositions
 from loradrift.analysis.persona.curves import Curve, make_curves
 from loradrift.analysis.persona.doses import dose_table
 from loradrift.analysis.persona.efficiency import Efficiency, read_efficiency
 from loradrift.analysis.persona.entanglement import matrix_table, selectivity, side_effects
+from loradrift.analysis.persona.equivalence import equivalence
+from loradrift.analysis.persona.findings import Finding
 from loradrift.analysis.persona.gains import Gap, Reached, gain_table, gap_table, gaps, reach_all
 from loradrift.analysis.persona.missing import missing_arms, missing_lines
 from loradrift.analysis.persona.prevention import prevention_table, preventions
 from loradrift.analysis.persona.samples import sample_answers
+from loradrift.analysis.persona.spaces import read_spaces
 from loradrift.analysis.persona.verdicts import (
-    Finding,
     composition_finding,
     efficiency_finding,
-    equivalence,
     interpretability,
+    prediction_finding,
 )
-from loradrift.analysis.steering_cells.behaviour import behaviours
+from loradrift.analysis.persona_projection import AnalyzeProjectionConfig
+from loradrift.analysis.persona_projection.tables import Prediction, find_prediction
+from loradrift.analysis.steering_cells.behaviour import Behaviour, behaviours
 from loradrift.analysis.steering_cells.compared import Compared, read_compared
 from loradrift.analysis.steering_cells.judged import Judged
 from loradrift.config import UserError
@@ -41,9 +46,10 @@ class Persona(NamedTuple):
     gaps: Sequence[Gap]
     compositions: Sequence[Composition]
     efficiency: Efficiency | None
+    prediction: Prediction | None
     tables: Mapping[str, pd.DataFrame]
     """``doses``, ``gains``, ``differences``, ``entanglement``, ``composition``, ``prevention``,
-    ``samples``, ``answers``."""
+    ``spaces``, ``interference``, ``samples``, ``answers``."""
 
     findings: Mapping[str, Finding]
     """By question: ``equivalence``, ``prediction`` …"""
@@ -73,8 +79,11 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
     composed, lines = compositions(base, arms, seed)
     behaved, unusable = behaviours(judged, runs, seed)
     pairs, unpaired = preventions(behaved)
-    fingerprint = judged[0].cell.record.fingerprints.get("base_model")
-    efficiency, costs = read_efficiency(runs, fingerprint, seed)
+    base_model = judged[0].cell.record.fingerprints.get("base_model")
+    efficiency, costs = read_efficiency(runs, base_model, seed)
+    study = study_of(plain)
+    spaces = read_spaces(Path(config.results), study, base_model)
+    prediction, why = predicted(settings, behaved, study, base_model)
     steered = [each.cell for each in plain]
     tables = {
         "doses": dose_table(curves, seed),
@@ -83,15 +92,18 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         "entanglement": matrix_table(sides),
         "composition": composition_table(composed),
         "prevention": prevention_table(pairs),
+        "spaces": spaces.layers,
+        "interference": spaces.interference,
         "samples": sample_answers(curves, seed),
         "answers": answer_counts(judged),
     }
     lost = [arm for arm in missing_arms(steered) if arm in MANDATORY]
     findings = {
         "equivalence": equivalence(found, settings.margin, settings.coherence, lost),
+        "prediction": prediction_finding(prediction, why, tables["prevention"]),
         "efficiency": efficiency_finding(efficiency),
         "composition": composition_finding(composed, settings.margin, settings.coherence),
-        "interpretability": interpretability(selectivity(sides), []),
+        "interpretability": interpretability(selectivity(sides), spaces.lines()),
     }
     return Persona(
         settings=settings,
@@ -102,11 +114,44 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         gaps=found,
         compositions=composed,
         efficiency=efficiency,
+        prediction=prediction,
         tables=tables,
         findings=findings,
         missing=missing_lines(steered),
-        problems=[*compared.problems, *problems, *lines, *unusable, *unpaired, *costs],
-    )
+        problems=[
+            *compared.problems, *problems, *lines, *unusable, *unpaired, *costs, *spaces.problems,
+            *(prediction.problems if prediction else []),
+        ],
+    )  # fmt: skip
+
+
+def study_of(judged: Sequence[Judged]) -> str:
+    """The study whose directions most cells were steered along."""
+    steered = [each.cell for each in judged if each.cell.arm not in ("none", "prompt")]
+    count = Counter(str(cell.keys.get("study", DEFAULTS["study"])) for cell in steered)
+    return count.most_common(1)[0][0] if count else str(DEFAULTS["study"])
+
+
+def predicted(
+    settings: AnalyzePersonaConfig,
+    behaved: Sequence[Behaviour],
+    study: str,
+    base_model: str | None,
+) -> tuple[Prediction | None, str]:
+    """What projections say of behaviour, or why nothing can be said."""
+    config = settings.analysis
+    try:
+        found = find_prediction(
+            behaved,
+            Path(config.results),
+            study=study,
+            base=base_model,
+            gain=AnalyzeProjectionConfig.gain,
+            seed=config.seed,
+        )
+    except UserError as error:
+        return None, str(error)
+    return found, ""
 
 
 def answer_counts(judged: Sequence[Judged]) -> pd.DataFrame:

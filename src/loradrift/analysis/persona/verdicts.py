@@ -1,14 +1,20 @@
-"""What the data say about each of the five questions; ``undecided`` is a verdict."""
+"""What the data say about prediction, efficiency, composition and interpretability."""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import pandas as pd
 
 from loradrift.analysis.persona.arms import Arm, main_arm
 from loradrift.analysis.persona.composition import Composition
 from loradrift.analysis.persona.efficiency import Efficiency, enough, over
 from loradrift.analysis.persona.entanglement import Selectivity, mean_selectivity
-from loradrift.analysis.persona.gains import RAISE, Gap, Reached
+from loradrift.analysis.persona.equivalence import within
+from loradrift.analysis.persona.findings import Finding, points
+from loradrift.analysis.persona.gains import RAISE, Reached
+from loradrift.analysis.persona.prevention import prevention_verdict
+from loradrift.analysis.persona_projection.prediction import FIGURES, claim
+from loradrift.analysis.persona_projection.tables import Prediction
 from loradrift.report.blocks import interval_text
 from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Interval
@@ -18,122 +24,31 @@ COSTLY = 1.05
 """The ratio of times from which merged weights are said to cost something."""
 
 
-class Finding(NamedTuple):
-    """A claim with its verdict."""
-
-    name: str
-    claim: str
-    verdict: Verdict
-    why: str = ""
-    """What keeps it from another verdict, or stands behind it; one sentence without its end."""
-
-    lines: tuple[str, ...] = ()
-
-
-def points(interval: Interval) -> str:
-    """``+12 points (5 to 20)``."""
-    ends = interval_text(interval.low, interval.high)
-    said = "no interval" if ends == "-" else ends
-    return f"{interval.estimate:+.3g} points ({said})"
-
-
-def within(low: float, high: float, margin: float) -> Verdict:
-    """The verdict of an interval about equality within a margin; the same for either sign.
-
-    Example:
-        >>> [str(within(*ends, margin=10)) for ends in ((-5, 5), (12, 30), (-2, 30))]
-        ['supported', 'refuted', 'undecided']
-    """
-    if -margin < low and high < margin:
-        return Verdict.SUPPORTED
-    return Verdict.REFUTED if low > margin or high < -margin else Verdict.UNDECIDED
-
-
-def main_gaps(found: Sequence[Gap], kind: str, against: str, side: int = RAISE) -> list[Gap]:
-    """The comparisons of two kinds of arms by their main variants, one per trait."""
-    arms: list[Arm] = [each for gap in found for each in (gap.arm.arm, gap.against.arm)]
-    pair = main_arm(arms, kind), main_arm(arms, against)
-    return [
-        each for each in found if (each.arm.arm, each.against.arm) == pair and each.side == side
-    ]
-
-
-def judge_gap(gap: Gap, margin: float, confidence: float = 0.95) -> tuple[Verdict, str]:
-    """Whether two arms reach the same trait, and what keeps the data from saying so.
-
-    An arm whose best dose is its largest one may do better at a larger one: nothing is said then
-    that more of it could undo. Where it is within the margin of the scale's end it cannot.
-    """
-    for each in (gap.arm, gap.against):
-        if math.isnan(each.dose):
-            return Verdict.UNDECIDED, f"{each.arm.text} has no dose that is coherent enough"
-        if not each.coherent:
-            return Verdict.UNDECIDED, f"no dose of {each.arm.text} is coherent enough but 0"
-    interval = gap.difference.interval(gap.num_questions, confidence)
-    verdict = within(interval.low, interval.high, margin)
-    open_ended = [each.edge and each.best.value < 100 - margin for each in (gap.arm, gap.against)]
-    # more of the arm that is behind could undo a difference, more of either an equality
-    undone = verdict is Verdict.SUPPORTED and any(open_ended)
-    undone |= verdict is Verdict.REFUTED and open_ended[0 if interval.estimate < 0 else 1]
-    if undone:
-        names = [
-            each.arm.text
-            for each, is_open in zip((gap.arm, gap.against), open_ended, strict=True)
-            if is_open
-        ]
-        return Verdict.UNDECIDED, f"the largest dose of {' and '.join(names)} is its best one"
-    return verdict, "" if verdict is not Verdict.UNDECIDED else "the interval holds the margin"
-
-
-def equivalence(
-    found: Sequence[Gap], margin: float, coherence: float, lost: Sequence[str]
-) -> Finding:
-    """Whether weights and activations reach the same trait, in every trait.
-
-    One trait beyond the margin refutes it, at a level for all traits together (Bonferroni).
-    """
-    name, claim = "Equivalence", (
-        f"steering weights and steering activations reach the same trait within {margin:g} points, "
-        f"at coherence {coherence:g}"
-    )  # fmt: skip
-    if lost:
-        return Finding(name, claim, Verdict.NO_DATA, f"arm={', '.join(lost)} was not measured")
-    own = main_gaps(found, "weight", "activation")
-    if not own:
-        return Finding(name, claim, Verdict.NO_DATA, "no trait has both arms")
-    wide = 1 - 0.05 / len(own)
-    judged = {gap.trait: judge_gap(gap, margin) for gap in own}
-    far = [gap.trait for gap in own if judge_gap(gap, margin, wide)[0] is Verdict.REFUTED]
-    lines = []
-    for kind, against in (("weight", "activation"), ("weight", "prompt"), ("activation", "prompt")):
-        if pairs := main_gaps(found, kind, against):
-            mean = mean_of([gap.difference for gap in pairs])
-            least = min(gap.num_questions for gap in pairs)
-            words = {"weight": "weights", "activation": "activations", "prompt": "prompt"}
-            said = points(mean.interval(least, unbiased=True))
-            lines.append(f"{words[kind]} less {words[against]}: {said}")
-    if far:
-        return Finding(name, claim, Verdict.REFUTED, f"not in {', '.join(far)}", tuple(lines))
-    if all(verdict is Verdict.SUPPORTED for verdict, _ in judged.values()):
-        return Finding(name, claim, Verdict.SUPPORTED, "", tuple(lines))
-    open_ = [f"{trait}: {why}" for trait, (verdict, why) in judged.items()
-             if verdict is not Verdict.SUPPORTED]  # fmt: skip
-    why = "; ".join(each if not each.endswith(": ") else f"{each}beyond the margin, but not at the "
-                    "level of all traits together" for each in open_)  # fmt: skip
-    return Finding(name, claim, Verdict.UNDECIDED, why, tuple(lines))
-
-
-def steered(reached: Sequence[Reached]) -> dict[str, str]:
-    """What each main arm gains on the raising side, on average over traits."""
-    said = {}
-    for kind in dict.fromkeys(each.arm.kind for each in reached):
-        arm = main_arm([each.arm for each in reached], kind)
+def arm_means(reached: Sequence[Reached]) -> dict[Arm, Interval]:
+    """What each arm gains on the raising side, on average over the traits where that is defined."""
+    found = {}
+    for arm in sorted({each.arm for each in reached}, key=lambda arm: arm.order):
         own = [each for each in reached if each.arm == arm and each.side == RAISE]
         own = [each for each in own if not math.isnan(each.gain.value)]
-        if own and kind != "none":
+        if own and arm.kind != "none":
             least = min(each.curve.num_questions for each in own)
-            said[kind] = points(mean_of([each.gain for each in own]).interval(least, unbiased=True))
-    return said
+            found[arm] = mean_of([each.gain for each in own]).interval(least, unbiased=True)
+    return found
+
+
+def prediction_finding(found: Prediction | None, why: str, prevention: pd.DataFrame) -> Finding:
+    """Whether projections foretell behaviour, and whether training on a direction prevents it."""
+    name, lines = "Prediction", []
+    if len(prevention):
+        verdict = prevention_verdict(prevention)
+        lines.append(f"the trait is lower after training with the direction merged: {verdict}")
+    if found is None:
+        return Finding(name, claim(), Verdict.NO_DATA, why, tuple(lines))
+    said = [f"{FIGURES[key]} {each.estimate:.2f} ({interval_text(each.low, each.high)})"
+            for key, each in found.estimates.items()
+            if key in ("pearson", "spearman", "norm_pearson", "auroc")]  # fmt: skip
+    said.insert(0, f"{found.runs} fine-tunings")
+    return Finding(name, claim(), found.verdict, found.why, (*said, *lines))
 
 
 def efficiency_finding(found: Efficiency | None) -> Finding:

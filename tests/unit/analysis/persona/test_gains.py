@@ -5,9 +5,9 @@ import pytest
 
 from loradrift.analysis.persona.arms import Arm
 from loradrift.analysis.persona.curves import Curve
+from loradrift.analysis.persona.equivalence import judge_gap, within
 from loradrift.analysis.persona.frontier import best_at
 from loradrift.analysis.persona.gains import LOWER, RAISE, Gap, gaps, reach
-from loradrift.analysis.persona.verdicts import judge_gap, within
 from loradrift.analysis.steering_cells.resampled import draws
 from loradrift.report.verdicts import Verdict
 
