@@ -32,11 +32,13 @@ QUOTES = "'\""
 
 LISTS = (
     "serving.adapters", "serving.batch_sizes", "serving.folders", "serving.server.concurrency",
-    "serving.server.rates",
+    "serving.server.rates", "traits",
 )  # fmt: skip
 """Keys of lists, whose brackets may be left out; with ``-m`` commas part what is swept."""
 
-PATHS = ("adapter", "base", "out", "run")
+PATHS = (
+    "adapter", "base", "callbacks.persona_monitor.directions", "out", "run", "task.direction",
+)  # fmt: skip
 """Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
 
 HOMES = ("~", "sqlite:///~")
