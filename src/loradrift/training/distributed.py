@@ -100,5 +100,5 @@ def _worker(
     cell.writes = rank == 0
     with lines_of(run if rank == 0 else None):
         train(Worker(config, cell, prepare(config, pretrain), began, Share(rank, world_size)))
-    memory = {"peak_memory_bytes": float(peak_memory_bytes())}
+    memory = {"peak_memory_bytes": float(peak_memory_bytes(config.trainer.accelerator))}
     cell.save(performance=cell.record.performance | memory)

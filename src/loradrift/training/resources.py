@@ -16,15 +16,15 @@ def reset_peak_memory() -> None:
     gc.collect()  # a trainer and its module refer to each other
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)  # freed memory counts as resident until it is given back
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # where there is no such file, the peak is the process's
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM (proc(5))
 
 
-def peak_memory_bytes() -> int:
-    """Largest GPU memory allocated, or on a CPU the largest resident memory, since the reset."""
-    if torch.cuda.is_available():
+def peak_memory_bytes(accelerator: str) -> int:
+    """Largest GPU memory allocated, or of ``cpu`` the largest resident memory, since the reset."""
+    if accelerator == "gpu":
         return int(torch.cuda.max_memory_allocated())
     status = Path("/proc/self/status")
     if status.exists():

@@ -39,11 +39,12 @@ def run(config: Config, cell: Cell) -> RunRecord:
                 predict_baseline(config, cell, data)
             else:
                 train(Worker(config, cell, data, began))
-        gpu = config.trainer.accelerator == "gpu"
+        accelerator = config.trainer.accelerator
+        gpu = accelerator == "gpu"
         device = torch.cuda.get_device_name() if gpu else f"cpu ({torch.get_num_threads()} threads)"
     finally:
         torch.set_num_threads(threads)
-    seconds, memory = time.perf_counter() - began, float(peak_memory_bytes())
+    seconds, memory = time.perf_counter() - began, float(peak_memory_bytes(accelerator))
     cell.save(
         status=Status.PRUNED if cell.record.status is Status.PRUNED else Status.SUCCESS,
         device=device,

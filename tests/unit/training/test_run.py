@@ -42,14 +42,23 @@ def test_the_peak_of_memory_is_measured_from_the_reset_on():
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("this system has no /proc/self/clear_refs")
     reset_peak_memory()
-    before = peak_memory_bytes()
+    before = peak_memory_bytes("cpu")
     pieces = [b"x" * (100_000 + i) for i in range(2000)]  # small enough to come from the heap
     cycle: list[object] = [pieces]
     cycle.append(cycle)
-    assert peak_memory_bytes() > before + 150 * MIB
+    assert peak_memory_bytes("cpu") > before + 150 * MIB
     del pieces, cycle
     reset_peak_memory()
-    assert peak_memory_bytes() < before + 20 * MIB
+    assert peak_memory_bytes("cpu") < before + 20 * MIB
+
+
+def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_measures_resident_memory(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 5)
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: 1 / 0)  # would begin CUDA
+    reset_peak_memory()
+    assert peak_memory_bytes("cpu") > MIB
+    assert peak_memory_bytes("gpu") == 5
 
 
 def test_a_training_process_hands_on_what_kind_of_error_ended_it():
