@@ -4,7 +4,7 @@
 # D doses, R resamples.
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,9 @@ class Curve:
     seeds: tuple[int, ...] = ()
     """Seeds of the directions, whose scores are averaged."""
 
+    by_seed: Mapping[int, "Curve"] = field(default_factory=dict)
+    """The curve of each direction alone; empty for one seed."""
+
     cells: Cells
     """What was measured; dose 0 may be the cell without steering."""
 
@@ -60,6 +63,7 @@ class Curve:
             doses_D=self.doses_D[places],
             traits_VND=traits if sign > 0 else 100 - traits[::-1],
             coherences_VND=self.coherences_VND[:, :, places],
+            by_seed={seed: each.side(sign) for seed, each in self.by_seed.items()},
         )
 
     @cached_property
@@ -126,18 +130,27 @@ def _curve(trait: str, known: str, arm: Arm, cells: Cells) -> tuple[Curve, list[
             )
         else:
             kept[dose] = cells[dose]
-    scores = [_average([each.scores[known] for each in own]) for own in kept.values()]
-    curve = Curve(
+    by_seed = {}
+    for seed in seeds if len(seeds) > 1 else ():
+        own = {dose: [each for each in at if each.cell.seed == seed] for dose, at in kept.items()}
+        own[0.0] = own[0.0] or list(kept[0.0])  # no steering has no seed
+        by_seed[seed] = _averaged(trait, known, arm, own)
+    curve = _averaged(trait, known, arm, kept)
+    return replace(curve, seeds=tuple(seeds), by_seed=by_seed), problems
+
+
+def _averaged(trait: str, known: str, arm: Arm, cells: Cells) -> Curve:
+    """The mean of the cells at each dose."""
+    scores = [_average([each.scores[known] for each in own]) for own in cells.values()]
+    return Curve(
         steered=trait,
         judged=known,
         arm=arm,
-        doses_D=np.array(list(kept)),
+        doses_D=np.array(list(cells)),
         traits_VND=np.stack([each.trait_VN for each in scores], axis=2),
         coherences_VND=np.stack([each.coherence_VN for each in scores], axis=2),
-        seeds=tuple(seeds),
-        cells=kept,
+        cells=cells,
     )
-    return curve, problems
 
 
 def _average(scores: Sequence[Scores]) -> Scores:

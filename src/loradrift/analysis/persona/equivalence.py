@@ -7,6 +7,7 @@ from loradrift.analysis.persona.arms import Arm, main_arm
 from loradrift.analysis.persona.findings import Finding, points
 from loradrift.analysis.persona.gains import RAISE, Gap
 from loradrift.report.verdicts import Verdict
+from loradrift.statistics import Interval
 from loradrift.statistics.bounded import mean_of
 
 
@@ -55,7 +56,19 @@ def judge_gap(gap: Gap, margin: float, confidence: float = 0.95) -> tuple[Verdic
             if is_open
         ]
         return Verdict.UNDECIDED, f"the largest dose of {' and '.join(names)} is its best one"
-    return verdict, "" if verdict is not Verdict.UNDECIDED else "the interval holds the margin"
+    if verdict is Verdict.UNDECIDED:
+        return verdict, "the interval holds the margin"
+    apart = [each for each in gap.by_seed.values() if not _agrees(each, verdict, interval, margin)]
+    if apart:
+        told = ", ".join(f"{value:+.3g} of seed {seed}" for seed, value in gap.by_seed.items())
+        return Verdict.UNDECIDED, f"directions of several seeds differ ({told})"
+    return verdict, ""
+
+
+def _agrees(value: float, verdict: Verdict, interval: Interval, margin: float) -> bool:
+    """Whether one direction alone is on the same side of the margin as all of them."""
+    same_side = verdict is Verdict.SUPPORTED or value * interval.estimate > 0
+    return within(value, value, margin) is verdict and same_side
 
 
 def equivalence(

@@ -45,6 +45,9 @@ class Reached(NamedTuple):
     measured: int | None
     """The place of the best measured dose that is coherent enough; None where there is none."""
 
+    by_seed: Mapping[int, float]
+    """The best trait of each direction alone; empty for one seed."""
+
     @property
     def arm(self) -> Arm:
         """Which arm."""
@@ -80,7 +83,16 @@ def reach(curve: Curve, side: int, threshold: float, weights_RN: Array) -> Reach
         and place.dose == own.doses_D[-1]
         and own.arm.kind not in DISCRETE,
         measured=max(fit, key=lambda i: float(traits_D[i]), default=None),
+        by_seed={
+            seed: _best_of(each, threshold, joined=joined) for seed, each in own.by_seed.items()
+        },
     )
+
+
+def _best_of(curve: Curve, threshold: float, *, joined: bool) -> float:
+    """The best trait of a curve as it was measured."""
+    traits_D, coherences_D = curve.traits_VND[1].mean(axis=0), curve.coherences_VND[1].mean(axis=0)
+    return float(best_at(traits_D, coherences_D, threshold, joined=joined))
 
 
 def reach_all(curves: Sequence[Curve], threshold: float, seed: int) -> list[Reached]:
@@ -107,6 +119,15 @@ class Gap(NamedTuple):
     def num_questions(self) -> int:
         """The units of its interval."""
         return self.arm.curve.num_questions
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The difference for each direction alone; of an arm without seeds the same for all."""
+        sides = [each.by_seed for each in (self.arm, self.against)]
+        seeds = [set(side) for side in sides if side]
+        shared = sorted(set.intersection(*seeds)) if seeds else []
+        ends = [each.best.value for each in (self.arm, self.against)]
+        return {s: sides[0].get(s, ends[0]) - sides[1].get(s, ends[1]) for s in shared}
 
 
 PAIRS = (
@@ -157,7 +178,9 @@ def _gain_row(each: Reached) -> dict[str, Any]:
         "arm": curve.arm.kind,
         "variant": curve.arm.variant,
         "questions": n,
-        "directions": len(curve.seeds),
+        "by_seed": ", ".join(
+            f"{own if sign > 0 else 100 - own:.3g}" for own in each.by_seed.values()
+        ),
         "best_dose": each.dose,
         "best_trait": best.estimate if sign > 0 else 100 - best.estimate,
         "best_low": ends[0],

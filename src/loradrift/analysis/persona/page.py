@@ -18,6 +18,7 @@ from loradrift.analysis.persona.section_tables import (
     doses_block,
     gains_block,
     summary_block,
+    trends_block,
 )
 from loradrift.analysis.persona.sections import (
     cards,
@@ -81,6 +82,7 @@ def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
         *differences_block(persona),
         *figures["frontier"],
         *figures["doses"],
+        *trends_block(persona),
         *figures["costs"],
         *doses_block(persona),
         Heading("Prediction: does a direction foretell what a fine-tuning does?"),

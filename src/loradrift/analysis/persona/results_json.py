@@ -7,7 +7,7 @@ import pandas as pd
 from loradrift.analysis.persona.tables import Persona
 from loradrift.analysis.plain_json import plain, rows
 
-TABLES = ("gains", "differences", "doses", "entanglement", "composition", "prevention")
+TABLES = ("gains", "differences", "doses", "trends", "entanglement", "composition", "prevention")
 
 UNITS = {
     "score": "points, 0 to 100", "coherence": "points, 0 to 100", "gain": "points over no steering",

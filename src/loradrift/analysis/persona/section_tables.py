@@ -57,9 +57,11 @@ def gains_block(persona: Persona) -> list[Block]:
             "area": frame["area"],
             "area, 95 %": ends_text(frame, "area"),
             "best measured dose": frame["measured_dose"],
+            "score by seed": frame["by_seed"],
             "note": [note_text(row) for row in frame.to_dict("records")],
         }
     )
+    shown = shown if frame["by_seed"].any() else shown.drop(columns="score by seed")
     at = persona.settings.coherence
     return [
         Table(
@@ -82,6 +84,32 @@ def note_text(row: Mapping[Any, Any]) -> str:
     if row["edge"]:
         notes.append("best at the largest dose")
     return "; ".join(notes)
+
+
+def trends_block(persona: Persona) -> list[Block]:
+    """Whether the trait rises with the dose."""
+    frame = persona.tables["trends"]
+    if frame.empty:
+        return []
+    shown = pd.DataFrame(
+        {
+            "trait": frame["trait"],
+            "arm": [Arm(*pair).text for pair in zip(frame["arm"], frame["variant"], strict=True)],
+            "doses": frame["doses"],
+            "tau": frame["tau"],
+            "tau, 95 %": ends_text(frame, "tau"),
+            "change": frame["change"],
+            "change, 95 %": ends_text(frame, "change"),
+            "monotone": ["yes" if each else "no" for each in frame["monotone"]],
+        }
+    )
+    return [
+        Table(
+            shown,
+            "Whether the trait rises with the dose: Kendall's tau of doses and scores (1: every "
+            "larger dose scores higher), and the change from the smallest to the largest dose.",
+        )
+    ]
 
 
 def differences_block(persona: Persona) -> list[Block]:

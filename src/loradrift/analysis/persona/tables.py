@@ -9,6 +9,7 @@ import pandas as pd
 
 from loradrift.analysis.persona import AnalyzePersonaConfig
 from loradrift.analysis.persona.arms import DEFAULTS, MANDATORY, Arm, arms_of
+from loradrift.analysis.persona.checks import instrument_lines
 from loradrift.analysis.persona.composition import Composition, composition_table, compositions
 from loradrift.analysis.persona.curves import Curve, make_curves
 from loradrift.analysis.persona.doses import dose_table
@@ -21,6 +22,7 @@ from loradrift.analysis.persona.missing import missing_arms, missing_lines
 from loradrift.analysis.persona.prevention import prevention_table, preventions
 from loradrift.analysis.persona.samples import sample_answers
 from loradrift.analysis.persona.spaces import read_spaces
+from loradrift.analysis.persona.trends import trend_table
 from loradrift.analysis.persona.verdicts import (
     composition_finding,
     efficiency_finding,
@@ -48,8 +50,8 @@ class Persona(NamedTuple):
     efficiency: Efficiency | None
     prediction: Prediction | None
     tables: Mapping[str, pd.DataFrame]
-    """``doses``, ``gains``, ``differences``, ``entanglement``, ``composition``, ``prevention``,
-    ``spaces``, ``interference``, ``samples``, ``answers``."""
+    """``doses``, ``trends``, ``gains``, ``differences``, ``entanglement``, ``composition``,
+    ``prevention``, ``spaces``, ``interference``, ``samples``, ``answers``."""
 
     findings: Mapping[str, Finding]
     """By question: ``equivalence``, ``prediction`` …"""
@@ -89,6 +91,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         "doses": dose_table(curves, seed),
         "gains": gain_table(reached),
         "differences": gap_table(found),
+        "trends": trend_table(curves, seed),
         "entanglement": matrix_table(sides),
         "composition": composition_table(composed),
         "prevention": prevention_table(pairs),
@@ -119,10 +122,12 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         findings=findings,
         missing=missing_lines(steered),
         problems=[
-            *compared.problems, *problems, *lines, *unusable, *unpaired, *costs, *spaces.problems,
+            *instrument_lines(curves, settings.coherence),
+            *(*compared.problems, *problems, *lines, *unusable, *unpaired, *costs),
+            *spaces.problems,
             *(prediction.problems if prediction else []),
         ],
-    )  # fmt: skip
+    )
 
 
 def study_of(judged: Sequence[Judged]) -> str:

@@ -28,6 +28,8 @@ def logged(found: Sequence[Behaviour], directions: Directions) -> tuple[pd.DataF
     for each in {(one.folder.resolve(), one.trait): one for one in found}.values():
         try:
             table = pd.read_csv(each.folder / "metrics.csv")
+        except FileNotFoundError:
+            continue
         except (OSError, ValueError) as error:
             problems.append(f"{each.folder / 'metrics.csv'} cannot be read: {error}")
             continue

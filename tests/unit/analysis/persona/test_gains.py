@@ -1,5 +1,7 @@
 """Gains at matched coherence: the truth is covered, sides mirror, ends of sweeps are seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,26 @@ def test_the_end_of_a_sweep_keeps_back_what_more_of_it_could_undo():
 @pytest.mark.parametrize(("low", "high"), [(-5, 5), (12, 30), (-2, 30), (-30, -12), (-30, 2)])
 def test_the_verdict_of_an_interval_is_that_of_its_mirror(low, high):
     assert within(low, high, 10) is within(-high, -low, 10)
+
+
+def seeds_apart(scores, n=12):
+    """Weights of two directions against activations, which reach 60."""
+    flat, weights_RN = np.full((n, 3), 90.0), draws("x", 0, n)
+    alone = {
+        seed: curve(np.tile([20.0, score, 30], (n, 1)), flat, "weight", [0, 1, 2])
+        for seed, score in enumerate(scores)
+    }
+    mean = np.mean([each.traits_VND[1] for each in alone.values()], axis=0)
+    both = replace(curve(mean, flat, "weight", [0, 1, 2]), by_seed=alone)
+    other = curve(np.tile([20.0, 60, 50], (n, 1)), flat, "activation", [0, 1, 2])
+    [gap] = gaps([reach(each, RAISE, 75, weights_RN) for each in (both, other)])
+    return judge_gap(gap, 10)
+
+
+def test_directions_of_several_seeds_have_to_agree():
+    assert seeds_apart([58, 62])[0] is Verdict.SUPPORTED
+    verdict, why = seeds_apart([45, 75])  # equal on average
+    assert verdict is Verdict.UNDECIDED
+    assert why == "directions of several seeds differ (-15 of seed 0, +15 of seed 1)"
+    assert seeds_apart([80, 85])[0] is Verdict.REFUTED
+    assert seeds_apart([62, 95])[0] is Verdict.UNDECIDED
