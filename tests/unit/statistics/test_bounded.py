@@ -53,6 +53,26 @@ def test_a_difference_turns_round_with_its_sides():
     assert (turned.low, turned.high) == pytest.approx((-own.high, -own.low))
 
 
+def test_what_is_unknown_on_both_sides_does_not_cancel():
+    rows = np.stack([np.zeros(8), np.full(8, 50.0), np.full(8, 100.0)])
+    gap = mean_of_rows(rows).minus(mean_of_rows(rows))
+    assert gap.value == 0 and gap.interval(8)[1:3] == (-100, 100)
+
+
+def test_what_takes_the_best_of_many_is_corrected():
+    """The best of 6 equal means: the raw one is above them, the corrected one hardly."""
+    raw, corrected = [], []
+    rng = np.random.default_rng(3)
+    for trial in range(60):
+        scores = rng.normal(size=(20, 6))
+        shares_RN = draw_shares(np.random.default_rng(trial), 300, 20)
+        best = scores.mean(axis=0).max()
+        found = Bounded.certain(best, (shares_RN @ scores).max(axis=1))
+        raw.append(found.interval(20).estimate)
+        corrected.append(found.interval(20, unbiased=True).estimate)
+    assert np.mean(raw) > 0.2 and abs(np.mean(corrected)) < 0.5 * np.mean(raw)
+
+
 def test_few_units_and_undefined_resamples_have_no_interval():
     rows = np.ones((3, 4))
     assert np.isnan(mean_of_rows(rows).interval(1).low)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from loradrift.analysis.persona import AnalyzePersonaConfig
 from loradrift.analysis.persona.drawers import PERSONA
+from loradrift.analysis.persona.judge import judge_blocks
 from loradrift.analysis.persona.question_tables import (
     composition_blocks,
     efficiency_blocks,
@@ -100,8 +101,9 @@ def page_blocks(persona: Persona, figures: Figures) -> list[Block]:
         *matrix_block(persona),
         *figures["spaces"],
         *space_blocks(persona),
-        Heading("Answers"),
+        Heading("Answers, and their judge"),
         *answer_blocks(persona),
+        *judge_blocks(persona),
         Heading("What is missing or left out"),
         *(Paragraph(line) for line in (*persona.missing, *persona.problems)),
     ]

@@ -44,7 +44,7 @@ def preventions(found: Sequence[Behaviour]) -> tuple[list[Prevented], list[str]]
 def _key(each: Behaviour) -> str:
     task = {key: value for key, value in each.task.items() if key not in OWN}
     place = {key: each.record.coordinates.get(key) for key in ("method", "seed")}
-    return str(sorted(task.items(), key=str)) + str(place)
+    return str((sorted(task.items(), key=str), place, each.record.config.get("method")))
 
 
 def prevention_table(pairs: Sequence[Prevented]) -> pd.DataFrame:

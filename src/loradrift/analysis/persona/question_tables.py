@@ -1,6 +1,8 @@
 """The tables of efficiency, composition, interpretability and prevention."""
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -35,13 +37,22 @@ def efficiency_blocks(persona: Persona) -> list[Block]:
         Table(shown, "Time per token of one way to steer over another's, paired by round."),
         Table(times, "Milliseconds per token (means)."),
     ]
-    memory = found.memory.get("extra_bytes", found.memory)
-    if isinstance(memory, Mapping):
-        rows = [(WAYS.get(way, way), size / 2**20) for way, size in memory.items()
-                if isinstance(size, int | float)]  # fmt: skip
-        blocks.append(Table(pd.DataFrame(rows, columns=["way", "extra memory (MiB)"]),
-                            "Memory beside the base model's weights."))  # fmt: skip
+    memory = memory_table(found.memory)
+    if len(memory):
+        blocks.append(Table(memory, "Memory: beside the base model's weights, and of a process in "
+                            "which the way answered its largest batch."))  # fmt: skip
     return blocks
+
+
+def memory_table(memory: Mapping[str, Any]) -> pd.DataFrame:
+    """MiB of each way; columns that were not measured are left out."""
+    names = {"extra_bytes": "beside the weights (MiB)", "resident_bytes": "process (MiB)"}
+    sizes = {title: memory[key] for key, title in names.items() if memory.get(key)}
+    ways = [way for way in WAYS if any(way in each for each in sizes.values())]
+    columns = {
+        title: [each.get(way, math.nan) / 2**20 for way in ways] for title, each in sizes.items()
+    }
+    return pd.DataFrame({"way": [WAYS[way] for way in ways], **columns})
 
 
 def matrix_block(persona: Persona) -> list[Block]:

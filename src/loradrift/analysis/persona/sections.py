@@ -1,9 +1,8 @@
 """The parts of the page, in the order of the five questions."""
 
-from collections.abc import Mapping
-
 from loradrift.analysis.persona.arms import main_arm
 from loradrift.analysis.persona.findings import Finding, points
+from loradrift.analysis.persona.judge import judge_text
 from loradrift.analysis.persona.tables import Persona
 from loradrift.analysis.persona.verdicts import arm_means
 from loradrift.report.blocks import Block, Card, Cards, Facts, Paragraph
@@ -53,17 +52,6 @@ def facts(persona: Persona) -> Facts:
         ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
     ]  # fmt: skip
     return Facts([(name, text) for name, text in rows if text])
-
-
-def judge_text(persona: Persona) -> str:
-    """The judge, and how well it agrees with what it was held out from."""
-    known = persona.compared.judged[0].facts
-    said = [persona.compared.judge]
-    agreement = known.get("agreement") or known.get("held_out")
-    if isinstance(agreement, Mapping):
-        said += [f"{key} {value:.3g}" for key, value in agreement.items()
-                 if isinstance(value, int | float)]  # fmt: skip
-    return ", ".join(said)
 
 
 def cards(persona: Persona) -> Cards:

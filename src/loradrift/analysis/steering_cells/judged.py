@@ -79,8 +79,9 @@ def judges_of(cells: Sequence[SteeringCell]) -> list[str]:
 
 
 def judging_command(judge: str | None) -> str:
-    """What judges all cells that are not judged yet."""
-    return f"python benchmark.py benchmark=judging judge={judge or '…'}"
+    """What judges all cells that are not judged yet; ``judge`` is named as its folder is."""
+    named = (judge or "…").replace("endpoint-", "endpoint judge.model=", 1)
+    return f"python benchmark.py benchmark=judging judge={named}"
 
 
 def read_judged(cell: SteeringCell, judge: str) -> Judged:

@@ -269,3 +269,23 @@ def test_keys_are_checked():
         make_config("persona", keys={"coherence": 101.0})
     with pytest.raises(UserError, match="margin must be in .0, 100., got 0"):
         make_config("persona", keys={"margin": 0.0})
+
+
+def test_the_judges_agreement_and_its_limits_are_told(tmp_path):
+    figure = {"estimate": 0.95, "low": 0.9, "high": 0.98}
+    told = dict.fromkeys(("accuracy", "kappa", "auroc", "pearson"), figure)
+    facts = {"agreement": {"held_out": "questions", "traits": {"terse": told, "shy": told},
+                           "coherence": {"texts": 9, "accuracy": figure}},
+             "limits": ["It reads the first 50 words alone."]}  # fmt: skip
+    World(tmp_path).arms(["terse"], {"none": TRUTH["none"]}, judge_facts=facts)
+    run_analysis(config(tmp_path))
+    page = (tmp_path / "results/persona/report.html").read_text()
+    assert "oracle; agreement on questions held out: terse 95 %" in page
+    assert "It reads the first 50 words alone." in page
+    assert "<td>0.95</td>" in page and "0.9 to 0.98" in page
+
+
+def test_an_endpoint_is_named_as_it_is_typed(tmp_path):
+    World(tmp_path, judge="endpoint-gpt").arms(["terse"], unjudged=[0])
+    assert any("`python benchmark.py benchmark=judging judge=endpoint judge.model=gpt`" in line
+               for line in found(tmp_path).problems)  # fmt: skip
