@@ -24,6 +24,7 @@ from loradrift.config.methods import (
     BaselineConfig,
     FromScratchConfig,
     FullFinetuneConfig,
+    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
     OptimConfig,
@@ -119,7 +120,12 @@ class Config:
             folder = self.callbacks.persona_monitor.directions
             rule = "left out with trainer=fsdp, where no process has all weights"
             check(not folder, "callbacks.persona_monitor.directions", rule, folder)
+        if isinstance(method, HeadOnlyConfig) and not task.head:
+            nothing = f"method=head_only would train nothing of task={task.name}"
+            raise UserError(f"{nothing}, which puts no head on the backbone")
         if isinstance(self.model, TinyModelConfig):
+            if task.corpus != "general":
+                self.model.pretraining.task.corpus = task.corpus
             length, positions = self.task.max_length, self.model.max_positions
             rule = f"at most model.max_positions={positions}"
             check(length <= positions, "task.max_length", rule, length)

@@ -36,6 +36,12 @@ class ScaleConfig:
     passage_steps: int | None = None
     """Default optimizer steps of these tasks."""
 
+    adapter_rank: int = 8
+    """Default rank of LoRA and its relatives."""
+
+    adapter_alpha: float = 16.0
+    """Default alpha of these."""
+
     full_finetune_lr: float = 2e-5
     """Default learning rate of full fine-tuning."""
 

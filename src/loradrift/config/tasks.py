@@ -86,6 +86,9 @@ class TaskFacts:
     head: bool = True
     """Whether it puts a head on the backbone."""
 
+    corpus: str = "general"
+    """What ``model=tiny`` must have been pretrained on; the largest corpus serves every task."""
+
     overfit_steps: int | None = None
     """Optimizer steps of a study's sanity check; None for those of ``experiment=overfit``."""
 
@@ -125,6 +128,10 @@ def add_task(facts: TaskFacts) -> None:
             add_method(MethodFacts(name=name, config=BaselineConfig))
 
 
+CORPORA = ("general", "persona")
+"""Texts of ``task=pretrain``: the second holds the first, and a world of answers with traits."""
+
+
 @dataclass(kw_only=True)
 class PretrainConfig(TaskConfig):
     """Next-token prediction on plain text, in rows of at most ``max_length`` tokens."""
@@ -134,8 +141,17 @@ class PretrainConfig(TaskConfig):
     batch_size: int = 32
     max_steps: int | None = 900
     metric: str = "loss"
+    corpus: str = "general"
+    """``general``, or ``persona``: what ``task=persona`` needs ``model=tiny`` to know, which it
+    sets by itself. Another task on that base is given it by ``model.pretraining.task.corpus``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bound, rule = self.min_train_accuracy, "null for task=pretrain, which has no accuracy"
-        check(bound is None, "task.min_train_accuracy", rule, bound)
+        check_no_accuracy(self)
+        check_option(self, "task.corpus", *CORPORA)
+
+
+def check_no_accuracy(task: TaskConfig) -> None:
+    """Refuse a bound on the accuracy of a task that has none."""
+    bound, rule = task.min_train_accuracy, f"null for task={task.name}, which has no accuracy"
+    check(bound is None, "task.min_train_accuracy", rule, bound)

@@ -80,8 +80,10 @@ def load_squad(data: DataConfig, cache: Path) -> Splits[Question]:
     return split_questions(train, evaluation, data)
 
 
-def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
+def load_corpus(data: DataConfig, cache: Path, corpus: str = "general") -> Splits[Row]:
     """Documents for language modelling: train, and ``valid`` as validation and evaluation.
+
+    ``corpus`` is one of :data:`loradrift.config.tasks.CORPORA`.
 
     Raises:
         UserError: If the hub is asked for: it holds no corpus of ours.
@@ -89,7 +91,7 @@ def load_corpus(data: DataConfig, cache: Path) -> Splits[Row]:
     if data.name == "hub":
         raise UserError("task=pretrain has no corpus on the hub; use data=embedded or data=local")
     root = data_root(data, cache)
-    train, valid = read_corpus(root, "train"), read_corpus(root, "valid")
+    train, valid = (read_corpus(root, split, corpus) for split in ("train", "valid"))
     return Splits(train[: data.train_rows], valid, valid)
 
 
@@ -110,7 +112,7 @@ def data_root(data: DataConfig, cache: Path) -> Path:
         return Path(data.root)
     from loradrift.data.embedded import write_embedded
 
-    sources = sorted(Path(__file__).parent.glob("embedded/*.py"))
+    sources = sorted(Path(__file__).parent.glob("embedded/**/*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
     def make(root: Path) -> None:

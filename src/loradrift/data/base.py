@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -46,11 +46,26 @@ class Splits(NamedTuple, Generic[AnyRow]):
     evaluation: list[AnyRow]
     """The reported split; no choice is made on it."""
 
+    counts: Mapping[str, int] = {}
+    """Further numbers for the run's record, such as how many examples were left out, and why."""
+
+    @property
+    def rows(self) -> tuple[list[AnyRow], list[AnyRow], list[AnyRow]]:
+        """The rows of the three splits."""
+        return self.train, self.validation, self.evaluation
+
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 text file, without its byte-order mark; ``.gz`` is unpacked.
+    """Lines of a UTF-8 text file (:func:`read_text`).
 
     A line ends in LF or CR LF; in a file without any LF, in CR.
+    """
+    text = read_text(path)
+    return text.split("\n" if "\n" in text else "\r")
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, without its byte-order mark; ``.gz`` is unpacked.
 
     Raises:
         UserError: If a line is not UTF-8, the archive is damaged, or git-lfs has not fetched the
@@ -64,7 +79,7 @@ def read_lines(path: Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is damaged: {error}") from None
     try:
-        return data.decode("utf-8-sig").split("\n" if b"\n" in data else "\r")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from None

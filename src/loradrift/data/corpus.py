@@ -9,17 +9,26 @@ WIKITEXT = "wikitext-2.wiki.valid.tokens.gz"
 """WikiText-2's official validation file (Merity et al. 2016, arXiv:1609.07843)."""
 
 
-def read_corpus(root: Path, split: str) -> list[Row]:
+def read_corpus(root: Path, split: str, corpus: str = "general") -> list[Row]:
     """Read ``corpus/train.txt`` or ``corpus/valid.txt`` below ``root``, one document a line.
 
+    The corpus ``persona`` is that one and the one of the persona world, below ``persona``.
+
     Raises:
-        UserError: If the file is missing, not text, or empty; names it.
+        UserError: If a file is missing, not text, or empty; names it.
     """
-    path = root / "corpus" / f"{split}.txt"
+    rows = _read_documents(root / "corpus" / f"{split}.txt", split)
+    if corpus == "persona":
+        path = root / "persona" / "corpus" / f"{split}.txt"
+        rows += _read_documents(path, f"persona/{split}")
+    return rows
+
+
+def _read_documents(path: Path, prefix: str) -> list[Row]:
     if not path.is_file():
         raise UserError(f"{path} is missing: task=pretrain reads one document a line from it")
     lines = read_lines(path)
-    rows = [Row(f"{split}/{i}", line, None, 0) for i, line in enumerate(lines) if line.strip()]
+    rows = [Row(f"{prefix}/{i}", line, None, 0) for i, line in enumerate(lines) if line.strip()]
     if not rows:
         raise UserError(f"{path} holds no text")
     return rows

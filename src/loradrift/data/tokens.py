@@ -111,7 +111,7 @@ def tokenize(rows: Sequence[Row], tokenizer: Any, max_length: int, cache: Path) 
             encoded.append(join_parts((bos, 0), (first, 1), (separator, 0), (second, 1)))
         return encoded, num_truncated
 
-    return _cached(cache, key, encode, [row.id for row in rows], [row.label for row in rows])
+    return token_table(cache, key, encode, [row.id for row in rows], [row.label for row in rows])
 
 
 def tokenize_documents(
@@ -159,7 +159,7 @@ def tokenize_examples(
             starts.extend([len(bos) + len(prompt) if prompt else 0] * len(pieces))
         return rows, num_truncated
 
-    return _cached(cache, key, encode, ids, starts)
+    return token_table(cache, key, encode, ids, starts)
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], **options: Any) -> Mapping[str, Any]:
@@ -214,9 +214,11 @@ def join_parts(*parts: tuple[Sequence[int], int]) -> TokenRow:
     return TokenRow(ids, [flag for tokens, flag in parts for _ in tokens])
 
 
-def _cached(
+def token_table(
     cache: Path, key: str, encode: Callable[[], Encoded], ids: Sequence[str], labels: Sequence[int]
 ) -> TokenTable:
+    """The rows that ``encode`` gives, once for each key; it may fill ``ids`` and ``labels``."""
+
     def make(path: Path) -> None:
         rows, num_truncated = encode()
         tokens, flags = [row.ids for row in rows], [row.flags for row in rows]

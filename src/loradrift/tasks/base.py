@@ -1,6 +1,7 @@
 """What every task shares: steps, the optimizer, and checkpoints that hold only what trains."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from typing import Any, TypeVar, cast
 
@@ -55,6 +56,10 @@ class Task(pl.LightningModule):
     def figures(self, split: str) -> Mapping[str, Any]:
         """The figures of all batches observed since the last call, by name."""
         raise NotImplementedError
+
+    def training_weights(self) -> AbstractContextManager[None]:
+        """What holds while it trains, and neither before nor after."""
+        return nullcontext()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro-batch."""

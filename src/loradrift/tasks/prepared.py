@@ -41,7 +41,7 @@ class PreparedData:
         counts["truncated"] = sum(table.num_truncated for table in self.tables.values())
         for name, table in self.tables.items():
             counts |= {f"{name}_{key}": count for key, count in table.counts.items()}
-        return counts
+        return counts | dict(self.splits.counts)
 
     @property
     def lossy(self) -> dict[str, tuple[str, ...]]:

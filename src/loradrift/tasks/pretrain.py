@@ -20,7 +20,7 @@ def load(task: PretrainConfig, data: DataConfig, cache: Path) -> Splits[Row]:
     """Documents."""
     from loradrift.data import load_corpus
 
-    return load_corpus(data, cache)
+    return load_corpus(data, cache, task.corpus)
 
 
 def encode(task: PretrainConfig, tokenizer: Any, cache: Path) -> Encoding:

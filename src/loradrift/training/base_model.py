@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from loradrift.caching import cached, folder_with
 from loradrift.config import (
@@ -16,6 +17,7 @@ from loradrift.config import (
     DataConfig,
     LoggerConfig,
     ModelConfig,
+    PretrainConfig,
     ScaleConfig,
     TinyModelConfig,
     TrainerConfig,
@@ -57,13 +59,14 @@ def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
 
 def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
     """The small model without weights: written once for each corpus and size."""
-    cache = Path(config.cache)
+    cache, task = Path(config.cache), config.task
+    assert isinstance(task, PretrainConfig)
 
     def corpus() -> list[Row]:
-        return load_corpus(replace(config.data, train_rows=None), cache).train
+        return load_corpus(replace(config.data, train_rows=None), cache, task.corpus).train
 
     if config.data.name == "embedded":
-        fingerprint = _embedded_fingerprint(data_root(config.data, cache))
+        fingerprint = _embedded_fingerprint(data_root(config.data, cache), task.corpus)
     else:
         fingerprint = rows_fingerprint(corpus())
     sizes = {k: v for k, v in asdict(model).items() if k not in ("pretraining", "attention")}
@@ -77,9 +80,9 @@ def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
 
 
 @lru_cache(maxsize=4)
-def _embedded_fingerprint(root: Path) -> str:
+def _embedded_fingerprint(root: Path, corpus: str) -> str:
     """Digest of a corpus whose folder is named after its content, so that it never changes."""
-    return rows_fingerprint(read_corpus(root, "train"))
+    return rows_fingerprint(read_corpus(root, "train", corpus))
 
 
 def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pretrain) -> Path:
@@ -89,7 +92,8 @@ def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pre
     """
     recipe = _recipe(model, seed, cache)
     architecture = Path(tiny_architecture(recipe, model).path)
-    digest = _digest(architecture.name, asdict(model.pretraining))
+    # another corpus is another cell: none of an earlier version's is taken up
+    recipe.variant = _digest(architecture.name, _pretraining(model))
 
     def make(new: Path) -> None:
         print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
@@ -99,7 +103,7 @@ def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pre
                 reset_peak_memory()  # what the run that asked for the model goes on measuring
         shutil.copytree(cell.folder / "model", new)
 
-    folder = Path(cache) / "models" / f"tiny-{digest}"
+    folder = Path(cache) / "models" / f"tiny-{recipe.variant}"
     return cached(folder, make, folder_with("config.json"))
 
 
@@ -118,10 +122,17 @@ def _recipe(model: TinyModelConfig, seed: int, cache: str) -> Config:
         trainer=TrainerConfig(name="cpu", threads=PRETRAINING_THREADS),
         logger=LoggerConfig(name="csv"),
         callbacks=callbacks,
-        variant=_digest(f"data.seed={seed}", asdict(model)),
         cache=cache,
         runs=str(Path(cache) / "pretraining"),
     )
+
+
+def _pretraining(model: TinyModelConfig) -> dict[str, Any]:
+    """The recipe by value; weights are found again that were made before there was ``corpus``."""
+    recipe = asdict(model.pretraining)
+    if recipe["task"]["corpus"] == "general":
+        del recipe["task"]["corpus"]
+    return recipe
 
 
 def _digest(text: str, values: object) -> str:

@@ -78,7 +78,7 @@ def try_model(config: Config, data: PreparedData, backbone: Backbone) -> None:
     ids_2T[0], ids_2T[1, :length] = longest, shortest[:length]
     method = config.method
     scores = data.retention is not None or not isinstance(method, TrainedConfig)
-    reads_logits = scores or config.task.facts.from_scratch
+    reads_logits = scores or not config.task.facts.head
     try_out(backbone, data.model.path, torch.from_numpy(ids_2T), length, reads_logits=reads_logits)
 
 

@@ -105,7 +105,7 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
         )
     encoding = spec.encode(config.task, tokenizer, cache)
     with announced("making tokens of the rows"):
-        train, validation, evaluation = map(encoding.encode, splits)
+        train, validation, evaluation = map(encoding.encode, splits.rows)
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
     collate = Collator(pad_token(tokenizer, num_rows), multiple=multiple)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
@@ -132,7 +132,7 @@ def how_tokenized(fingerprint: str, tokenizer: Any, splits: Splits[Any]) -> str:
 
     They read the name of a special token in a text as that token.
     """
-    if not any(name_special_tokens(tokenizer, rows) for rows in splits):
+    if not any(name_special_tokens(tokenizer, rows) for rows in splits.rows):
         return fingerprint
     return hashlib.sha256(f"{fingerprint} special tokens as text".encode()).hexdigest()
 

@@ -115,7 +115,7 @@ def fit(
     checkpoint = cell.last_checkpoint if cell.last_checkpoint.exists() else None
     validation = worker.evaluation_batches(data.validation)
     try:
-        with signals_restored():
+        with signals_restored(), task.training_weights():
             trainer.fit(task, batches, validation, ckpt_path=checkpoint, weights_only=True)
     except StopRequested as request:
         stop(request.number)

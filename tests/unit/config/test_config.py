@@ -16,6 +16,9 @@ from loradrift.error_messages import one_line, option_keys
 
 CONF = Path(__file__).parents[3] / "conf"
 LEARNING = ("lora", "rslora", "dora", "pissa", "full_finetune", "head_only")
+GUESSES = {"majority", "random"}
+BASELINES = dict.fromkeys(("sst2", "mrpc", "rte"), GUESSES | {"zero_shot"})
+BASELINES |= {"squad_v2": GUESSES | {"abstain"}, "persona": set()}
 NULL_SPAN = ("task=squad_v2", "task.answerability=null_span")
 
 
@@ -30,9 +33,14 @@ def test_every_pair_of_task_and_method_composes_or_says_why_not(load):
     methods["abstain"] = load("task=squad_v2", "method=abstain")
     assert all(run.task.name == task for task, run in tasks.items())
     assert all(run.method.name == method for method, run in methods.items())
+    heads = {"persona": "method=head_only would train nothing of task=persona, which puts no head"}
     for (task, of_task), (method, of_method) in product(tasks.items(), methods.items()):
-        if (task == "squad_v2", method) in {(False, "abstain"), (True, "zero_shot")}:
+        baseline = method not in LEARNING
+        if baseline and method not in BASELINES[task]:
             with pytest.raises(UserError, match=f"method={method} is not for task={task}"):
+                replace(of_task, method=of_method.method)
+        elif method == "head_only" and task in heads:
+            with pytest.raises(UserError, match=heads[task]):
                 replace(of_task, method=of_method.method)
         else:
             replace(of_task, method=of_method.method)
@@ -131,6 +139,10 @@ def test_there_are_few_files_and_they_are_flat():
         (["task.min_train_accuracy=2"], r"task.min_train_accuracy must be in \(0, 1\], got 2.0"),
         (["task=pretrain", "task.metric=f1"], "task.metric must be loss, got f1"),
         (["task=pretrain", "task.min_train_accuracy=1"], "task.min_train_accuracy must be null"),
+        (
+            ["task=pretrain", "task.corpus=films"],
+            "task.corpus must be general or persona, got films",
+        ),
         (["task=pretrain", "method=lora"], "task=pretrain and method=from_scratch belong together"),
         (["method=from_scratch"], "task=pretrain and method=from_scratch belong together"),
         (["model.path=x"], "model.path must be left out with model=tiny, got x"),
