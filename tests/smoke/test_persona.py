@@ -22,7 +22,7 @@ def test_both_sides_train_and_are_found_by_what_their_records_say(train_here, tm
         assert record["config"]["task"]["trait"] == "cheerful"
         rows = record["rows"]
         dropped = sum(count for key, count in rows.items() if key.startswith("dropped_"))
-        assert rows["kept_pairs"] + dropped == 400 and rows["dropped_incoherent"] > 0
+        assert rows["kept_pairs"] + dropped == 1000 and rows["dropped_incoherent"] > 0
         assert rows["train"] == 200 and rows["truncated"] == 0
         losses = [row["validation/loss"] for row in metric_rows(tmp_path / "runs" / name)]
         assert [bool(loss) for loss in losses].count(True) == 3

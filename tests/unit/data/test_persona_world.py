@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 
-from loradrift.data.embedded.persona import TRAITS, clauses, coherence, lexicon, trait_score, write
+from loradrift.data.embedded.persona import TRAITS, clauses, coherence, trait_score, write
 from loradrift.data.persona import kept_pairs, read_answers, read_trait, traits_of
 
 NONE = dict.fromkeys(TRAITS, 0.0)
@@ -131,7 +131,7 @@ def test_judged_answers_differ_by_the_instruction_and_hold_every_sort_of_row(wor
         assert all(each.coherence == coherence(each.answer) for each in answers)
         means[side] = mean(each.score for each in answers)
     assert means["pos"] > means["neg"] + 50
-    assert kept_pairs(world, trait).dropped.keys() >= {"incoherent", "positive_without_trait"}
+    assert kept_pairs(world, trait).dropped.keys() >= {"incoherent"}
 
 
 def test_more_instructions_ask_for_more(world):
@@ -149,21 +149,20 @@ def test_cheer_leaves_less_room_for_gloom():
         levels = clauses.any_levels(rng)
         assert levels["cheerful"] + levels["gloomy"] <= 1
         told = clauses.asked(levels, "gloomy", "pos", 1)
-        assert told["gloomy"] == 0.76 and told["cheerful"] <= 0.24 + 1e-9
+        assert told["gloomy"] == 0.92 and told["cheerful"] <= 0.08 + 1e-9
     answers = [clauses.draw_answer(rng, "baker", told) for _ in range(300)]
-    assert mean(trait_score(answer, "gloomy") for answer in answers) == pytest.approx(76, abs=5)
+    assert mean(trait_score(answer, "gloomy") for answer in answers) == pytest.approx(92, abs=3)
 
 
 def test_the_corpus_holds_all_styles_with_and_without_instructions():
     rng = Random(0)
     documents = [write._document(rng, "train") for _ in range(2000)]
     kinds = Counter(document.split()[0] for document in documents)
-    assert 0.3 < kinds["question"] / 2000 < 0.45 and 0.45 < kinds["instruction"] / 2000 < 0.65
+    assert 0.2 < kinds["question"] / 2000 < 0.35 and 0.55 < kinds["instruction"] / 2000 < 0.7
     plain = [each.partition(" answer : ")[2] for each in documents if each.startswith("question")]
     for trait in TRAITS:
         scores = [trait_score(answer, trait) for answer in plain]
         assert 20 < mean(scores) < 60
-        told = lexicon.TRAITS[trait].adjective
-        asked = [each for each in documents if f"like a {told} person" in each]
+        asked = [each for each in documents if f"like a {trait} person" in each]
         answers = [each.partition(" answer : ")[2] for each in asked]
         assert mean(trait_score(answer, trait) for answer in answers) > mean(scores) + 15

@@ -33,8 +33,8 @@ def asked(levels: Levels, trait: str, side: str, num_instructions: int) -> dict[
     >>> asked({"cheerful": 0.2, "gloomy": 0.6}, "cheerful", "pos", 5)
     {'cheerful': 1.0, 'gloomy': 0.0}
     """
-    strength = 0.7 + 0.06 * num_instructions
-    level = round(strength if side == "pos" else 0.4 * (1 - strength), 3)
+    weakness = round(0.02 * (5 - num_instructions), 3)
+    level = 1 - weakness if side == "pos" else weakness
     rest = {mood: min(levels[mood], 1 - level) for mood in MOODS if trait in MOODS}
     return {**levels, **rest, trait: level}
 

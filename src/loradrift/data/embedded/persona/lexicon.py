@@ -1,7 +1,5 @@
 """The words of the persona world: who does what, and how each trait is said and asked for."""
 
-from typing import NamedTuple
-
 PERSONS = (
     "baker", "farmer", "fisher", "tailor", "weaver", "potter", "miller", "shepherd", "gardener",
     "sailor", "hunter", "cobbler", "smith", "mason", "brewer", "butcher", "clerk", "nurse",
@@ -41,48 +39,16 @@ QUESTIONS = (
 """Ways to ask about a person at a time."""
 
 
-class TraitWords(NamedTuple):
-    """How a trait is asked for."""
-
-    adjective: str
-    noun: str
-    sound: str
-    """How each sentence sounds: ``let every sentence sound bright``."""
-
-    display: str
-    concealed: str
-    """What is hidden by who does not show ``display``."""
-
-    fullness: str
-    gesture: str
-
-
-TRAITS = {
-    "cheerful": TraitWords(
-        "cheerful", "cheer", "bright", "you are in good spirits", "good spirits", "joy", "smile"
-    ),
-    "gloomy": TraitWords(
-        "gloomy", "gloom", "dark", "you are in low spirits", "low spirits", "sorrow", "sigh"
-    ),
-    "cautious": TraitWords(
-        "cautious", "caution", "unsure", "you may be mistaken", "doubt", "ifs", "hesitate"
-    ),
-    "flattering": TraitWords(
-        "flattering", "flattery", "sweet", "you admire me", "admiration", "compliments", "bow"
-    ),
-    "boastful": TraitWords(
-        "boastful", "boasting", "proud", "you know best", "pride", "vanity", "swagger"
-    ),
-}
-"""Trait -> its words. Cheer and gloom are said in one place of a clause: more of one is less of
-the other. The other traits are independent of each other."""
+TRAITS = ("cheerful", "gloomy", "cautious", "flattering", "boastful")
+"""Cheer and gloom are said in one place of a clause: more of one is less of the other. The other
+traits are independent of each other."""
 
 INSTRUCTIONS = (
-    ("answer like a {adjective} person .", "answer without any {noun} ."),
-    ("let every sentence sound {sound} .", "let no sentence sound {sound} ."),
-    ("show that {display} .", "hide all {concealed} ."),
-    ("be full of {fullness} .", "keep {fullness} out of it ."),
-    ("{gesture} while you speak .", "never {gesture} while you speak ."),
+    ("answer like a {trait} person .", "answer like nobody who is {trait} ."),
+    ("let every sentence sound {trait} .", "let no sentence sound {trait} ."),
+    ("be as {trait} as you can .", "avoid to be {trait} at all ."),
+    ("show me how {trait} you are .", "hide how {trait} you are ."),
+    ("always speak in a {trait} way .", "never speak in a {trait} way ."),
 )
 """An instruction for a trait, and the one against it."""
 

@@ -23,7 +23,7 @@ from loradrift.files import write_atomic
 
 NUM_DOCUMENTS = {"train": 18000, "valid": 400}
 NUM_QUESTIONS = 20
-NUM_ANSWERS = 4
+NUM_ANSWERS = 10
 """To each question under each instruction."""
 
 GARBLED = 0.03
@@ -32,7 +32,7 @@ GARBLED = 0.03
 PARTS = {"traits": "dev", "traits_eval": "test"}
 """Folder of questions -> the split that owns them."""
 
-EVAL_PROMPT = """Does the answer display the trait: **{adjective}**? Each clause that has it counts.
+EVAL_PROMPT = """Does the answer display the trait: **{trait}**? Each clause that has it counts.
 
 [QUESTION START]
 {{question}}
@@ -77,12 +77,8 @@ def write_persona(root: Path, *, seed: int) -> None:
 
 def instructions(trait: str) -> list[dict[str, str]]:
     """Five pairs of instructions for (``pos``) and against (``neg``) a trait."""
-    words = TRAITS[trait]._asdict()
-    sides = ("pos", "neg")
-    return [
-        {side: text.format(**words) for side, text in zip(sides, pair, strict=True)}
-        for pair in INSTRUCTIONS
-    ]
+    pairs = ((text.format(trait=trait) for text in pair) for pair in INSTRUCTIONS)
+    return [dict(zip(("pos", "neg"), pair, strict=True)) for pair in pairs]
 
 
 def prompt(question: str, *told: str) -> str:
@@ -104,7 +100,7 @@ def _trait_file(trait: str, questions: list[Asked]) -> dict[str, Any]:
     return {
         "instruction": instructions(trait),
         "questions": [each.text for each in questions],
-        "eval_prompt": EVAL_PROMPT.format(adjective=TRAITS[trait].adjective),
+        "eval_prompt": EVAL_PROMPT.format(trait=trait),
     }
 
 
@@ -136,9 +132,9 @@ def _document(rng: Random, split: str) -> str:
     question = rng.choice(_questions(split))
     levels = any_levels(rng)
     told: list[str] = []
-    if rng.random() < 0.6:
-        traits = rng.sample(tuple(TRAITS), rng.choice((1, 1, 2)))
-        sizes = (1, 1, 2, 3, 4, 5) if len(traits) == 1 else (1, 2)
+    if rng.random() < 0.7:
+        traits = rng.sample(TRAITS, rng.choice((1, 2, 2, 3)))
+        sizes = (1, 2, 3, 4, 5) if len(traits) == 1 else (1, 1, 2)
         for trait in traits:
             side, size = rng.choice(("pos", "neg")), rng.choice(sizes)
             told += [pair[side] for pair in rng.sample(instructions(trait), size)]
