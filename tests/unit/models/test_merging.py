@@ -92,6 +92,16 @@ def test_a_list_of_directions_composes(backbone):
     assert same_bits(before, bits(backbone))
 
 
+def test_two_layers_that_share_a_weight_get_both_changes_and_their_bits_back(backbone):
+    other = Q.replace("layers.0", "layers.1")
+    backbone.causal_lm.get_submodule(other).weight = weight(backbone, Q)
+    before, changes = bits(backbone), {Q: DIRECTION[Q], other: low_rank(32, 32, 2, seed=5)}
+    with merged(backbone, changes, 2.0):
+        wanted = expected(before[f"lm.{Q}.weight"], *((2.0, x) for x in changes.values()))
+        torch.testing.assert_close(weight(backbone, Q), wanted, rtol=1e-6, atol=1e-6)
+    assert same_bits(before, bits(backbone))
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, torch.OutOfMemoryError])
 def test_errors_inside_leave_the_bits(backbone, error):
     before = bits(backbone)
