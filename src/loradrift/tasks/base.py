@@ -33,6 +33,9 @@ class Task(pl.LightningModule):
         self.total_steps = total_steps
         # A checkpoint holds what trains; the rest is the base model, which is named by its digest.
         self.strict_loading = False
+        self.fingerprints: Mapping[str, str] = {}
+        """Of what the task reads beside rows and base model, for the run's record."""
+
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
 
     @property

@@ -82,7 +82,7 @@ def train(worker: Worker) -> None:
     # not among the data's own: a run may go on where the text cannot be had
     text = {} if data.retention is None else {"neutral_text": data.retention.fingerprint}
     cell.save(
-        fingerprints=data.fingerprints | text,
+        fingerprints=data.fingerprints | text | dict(built.task.fingerprints),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance=throughput.figures(worker.share.world_size),
     )

@@ -8,6 +8,7 @@ import pytest
 from loradrift.config import UserError
 
 CONF = Path(__file__).parents[3] / "conf"
+DIRECTED = ("task=persona", "task.direction=somewhere")
 MIXED = ("task=persona", "task.side=mixed")
 
 
@@ -45,6 +46,8 @@ def test_only_persona_asks_the_small_model_for_its_corpus(load):
         (["task=persona", "task.side=mixed"], "task.share must be from 0 to 1 with .*, got None"),
         ([*MIXED, "task.share=1.5"], "task.share must be from 0 to 1 with .*mixed, got 1.5"),
         (["task=persona", "task.share=0.5"], "task.share has no effect on task.side=pos"),
+        (["task=persona", "task.direction_coefficient=2"], "has no effect without task.direction"),
+        ([*DIRECTED, "task.direction_coefficient=0"], "must be other than 0, got 0.0"),
         (["task=persona", "task.min_train_accuracy=1"], "must be null for task=persona"),
     ],
 )

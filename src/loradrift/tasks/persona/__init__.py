@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loradrift.config import DataConfig, OptimConfig, TaskConfig, UserError, check
 from loradrift.config.errors import check_option
 from loradrift.config.tasks import check_no_accuracy
+from loradrift.config.values import path_field
 from loradrift.tasks.spec import Encoding, TaskSpec
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class PersonaConfig(TaskConfig):
     share: float | None = None
     """With ``side=mixed``: the share of rows whose answer has the trait."""
 
+    direction: str | None = path_field(None)
+    """Preventative steering: folder of a direction that is in the weights while the run trains, and
+    is taken out, bit for bit, before it is evaluated and exported."""
+
+    direction_coefficient: float = 1.0
+    """What ``direction`` is multiplied with. Positive: the trait is in the weights already, so that
+    what is trained need not learn it, and afterwards the model has less of it than without
+    ``direction``. Negative: it has to learn more of it."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_no_accuracy(self)
@@ -47,6 +57,10 @@ class PersonaConfig(TaskConfig):
             check(share is not None and 0 <= share <= 1, "task.share", rule, share)
         elif self.share is not None:
             raise UserError(f"task.share has no effect on task.side={self.side}")
+        coefficient = self.direction_coefficient
+        check(coefficient != 0, "task.direction_coefficient", "other than 0", coefficient)
+        if self.direction is None and coefficient != 1.0:
+            raise UserError("task.direction_coefficient has no effect without task.direction")
 
 
 def load(task: PersonaConfig, data: DataConfig, cache: Path) -> Splits[Example]:
@@ -80,10 +94,13 @@ def encode(task: PersonaConfig, tokenizer: Any, cache: Path) -> Encoding:
 def build(
     backbone: Backbone, task: PersonaConfig, optim: OptimConfig, data: PreparedData, seed: int
 ) -> Task:
-    """The language model itself."""
-    from loradrift.tasks.language_modeling import LanguageModelingTask
+    """The language model itself, and the direction that is in its weights while it trains."""
+    from loradrift.tasks.persona.module import PersonaTask, read_merged
 
-    return LanguageModelingTask(backbone, optim)
+    digest = data.fingerprints["base_model"]
+    return PersonaTask(
+        backbone, optim, None if task.direction is None else read_merged(task, digest)
+    )
 
 
 SPEC = TaskSpec(
