@@ -10,8 +10,8 @@ that is compared, so that differences are paired. Percentiles of few units are t
 drawn so spread by sqrt((n - 1) / n), and the normal's quantile is not the t's. The tail that is cut
 off is therefore the normal's beyond sqrt(n / (n - 1)) t(n - 1) (Hesterberg 2015,
 doi:10.1080/00031305.2015.1089789, section 4.3). What takes the best of several is biased upwards,
-in a resample as in the data: the percentiles are turned round the estimate, which takes the bias
-away once (the basic interval; Davison & Hinkley 1997, section 5.2).
+in a resample as in the data: the percentiles are turned round the estimate (the basic
+interval; Davison & Hinkley 1997, section 5.2), which takes a part of the bias away.
 """
 
 # Shape suffixes: V values (unknown scores lowest, as the known ones, highest), R resamples.

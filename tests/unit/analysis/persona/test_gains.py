@@ -7,11 +7,12 @@ import pytest
 
 from loradrift.analysis.persona.arms import Arm
 from loradrift.analysis.persona.curves import Curve
-from loradrift.analysis.persona.equivalence import judge_gap, within
+from loradrift.analysis.persona.equivalence import equivalence, judge_gap, within
 from loradrift.analysis.persona.frontier import best_at
 from loradrift.analysis.persona.gains import LOWER, RAISE, Gap, gaps, reach
 from loradrift.analysis.steering_cells.resampled import draws
 from loradrift.report.verdicts import Verdict
+from loradrift.statistics.bounded import Bounded
 
 DOSES = np.linspace(0, 1, 6)
 
@@ -118,6 +119,43 @@ def test_unknown_scores_widen_the_gain_to_both_sides():
     )
     assert wide.low < known.low and wide.high > known.high
     assert wide.estimate == pytest.approx(known.estimate)
+
+
+def test_unknown_scores_widen_the_lowering_side_too():
+    rng = np.random.default_rng(7)
+    traits, coherences = drawn(rng, *RISING)
+    unknown = np.zeros(traits.shape, bool)
+    unknown[:3, 3:5] = True
+    weights_RN = draws("x", 0, 20)
+    known, wide = (
+        reach(curve(100 - traits, coherences, doses=-DOSES, unknown=mask), LOWER, 75, weights_RN)
+        for mask in (None, unknown)
+    )
+    known, wide = known.gain.interval(20), wide.gain.interval(20)
+    assert wide.low < known.low and wide.high > known.high
+
+
+def moved(trait, value, spread=1.0):
+    """A difference with normal resamples, of arms that are coherent and not at an edge."""
+    gap = pair([20, 60, 50], [20, 60, 50])
+    drawn_R = value + spread * np.random.default_rng(0).normal(size=4000)
+    curve_of = replace(gap.arm.curve, steered=trait)
+    return gap._replace(
+        trait=trait, arm=gap.arm._replace(curve=curve_of),
+        difference=Bounded.certain(value, drawn_R),
+    )  # fmt: skip
+
+
+def test_one_of_many_traits_is_refuted_at_the_level_of_all():
+    """12.8 points with a spread of 1 (12 questions) are beyond 10 at 95 %, and not at 98.75 %."""
+    others = [moved(trait, 0.0) for trait in "abc"]
+    assert judge_gap(moved("d", 12.8), 10)[0] is Verdict.REFUTED
+    found = equivalence([*others, moved("d", 12.8)], 10, 75, [])
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.why == "beyond the margin, but not at the level of all traits together (d)"
+    assert equivalence([*others, moved("d", 14.0)], 10, 75, []).verdict is Verdict.REFUTED
+    assert equivalence([*others, moved("d", 2.0)], 10, 75, []).verdict is Verdict.SUPPORTED
+    assert equivalence(others, 10, 75, ["prompt"]).verdict is Verdict.NO_DATA
 
 
 def test_an_arm_that_is_never_coherent_says_so():
