@@ -33,42 +33,52 @@ def main_gaps(found: Sequence[Gap], kind: str, against: str, side: int = RAISE) 
 
 
 def judge_gap(gap: Gap, margin: float, confidence: float = 0.95) -> tuple[Verdict, str]:
-    """Whether two arms reach the same trait, and what keeps the data from saying so.
-
-    An arm whose best dose is its largest one may do better at a larger one: nothing is said then
-    that more of it could undo. Where it is within the margin of the scale's end it cannot.
-    """
-    for each in (gap.arm, gap.against):
-        if math.isnan(each.dose):
-            return Verdict.UNDECIDED, f"{each.arm.text} has no dose that is coherent enough"
-        if not each.coherent:
-            return Verdict.UNDECIDED, f"no dose of {each.arm.text} is coherent enough but 0"
+    """Whether two arms reach the same trait, and what keeps the data from saying so."""
+    if why := _incoherent(gap):
+        return Verdict.UNDECIDED, why
     interval = gap.difference.interval(gap.num_questions, confidence)
+    if math.isnan(interval.low):
+        return Verdict.UNDECIDED, f"there is no interval: {interval.note}"
     verdict = within(interval.low, interval.high, margin)
-    open_ended = [each.edge and each.best.value < 100 - margin for each in (gap.arm, gap.against)]
-    # more of the arm that is behind could undo a difference, more of either an equality
-    undone = verdict is Verdict.SUPPORTED and any(open_ended)
-    undone |= verdict is Verdict.REFUTED and open_ended[0 if interval.estimate < 0 else 1]
-    if undone:
-        names = [
-            each.arm.text
-            for each, is_open in zip((gap.arm, gap.against), open_ended, strict=True)
-            if is_open
-        ]
-        return Verdict.UNDECIDED, f"the largest dose of {' and '.join(names)} is its best one"
     if verdict is Verdict.UNDECIDED:
         return verdict, "the interval holds the margin"
-    apart = [each for each in gap.by_seed.values() if not _agrees(each, verdict, interval, margin)]
-    if apart:
-        told = ", ".join(f"{value:+.3g} of seed {seed}" for seed, value in gap.by_seed.items())
-        return Verdict.UNDECIDED, f"directions of several seeds differ ({told})"
-    return verdict, ""
+    ahead = verdict is Verdict.REFUTED and interval.estimate > 0
+    behind = verdict is Verdict.REFUTED and interval.estimate < 0
+    why = _at_the_edge(gap, margin, ahead, behind) or _seeds_apart(gap, verdict, interval, margin)
+    return (Verdict.UNDECIDED, why) if why else (verdict, "")
 
 
-def _agrees(value: float, verdict: Verdict, interval: Interval, margin: float) -> bool:
-    """Whether one direction alone is on the same side of the margin as all of them."""
-    same_side = verdict is Verdict.SUPPORTED or value * interval.estimate > 0
-    return within(value, value, margin) is verdict and same_side
+def _incoherent(gap: Gap) -> str:
+    """Whether an arm has no dose to be compared at."""
+    for each in (gap.arm, gap.against):
+        if math.isnan(each.dose):
+            return f"{each.arm.text} has no dose that is coherent enough"
+        if not each.coherent:
+            return f"no dose of {each.arm.text} is coherent enough but 0"
+    return ""
+
+
+def _at_the_edge(gap: Gap, margin: float, ahead: bool, behind: bool) -> str:
+    """Whether larger doses, which were not measured, could undo what was found.
+
+    An arm whose best dose is its largest one may do better at a larger one, unless it is within the
+    margin of the scale's end. More of the arm that is behind could undo a difference, more of
+    either an equality.
+    """
+    sides = [] if ahead else [gap.arm]
+    sides += [] if behind else [gap.against]
+    names = [each.arm.text for each in sides if each.edge and each.best.value < 100 - margin]
+    return f"the largest dose of {' and '.join(names)} is its best one" if names else ""
+
+
+def _seeds_apart(gap: Gap, verdict: Verdict, interval: Interval, margin: float) -> str:
+    """Whether a direction alone is on another side of the margin than all of them together."""
+    for value in gap.by_seed.values():
+        same_side = verdict is Verdict.SUPPORTED or value * interval.estimate > 0
+        if within(value, value, margin) is not verdict or not same_side:
+            told = ", ".join(f"{each:+.3g} of seed {seed}" for seed, each in gap.by_seed.items())
+            return f"directions of several seeds differ ({told})"
+    return ""
 
 
 def equivalence(
@@ -83,7 +93,9 @@ def equivalence(
         f"at coherence {coherence:g}"
     )  # fmt: skip
     if lost:
-        return Finding(name, claim, Verdict.NO_DATA, f"arm={', '.join(lost)} was not measured")
+        return Finding(
+            name, claim, Verdict.NO_DATA, f"arm={', '.join(lost)} was not measured and judged"
+        )
     own = main_gaps(found, "weight", "activation")
     if not own:
         return Finding(name, claim, Verdict.NO_DATA, "no trait has both arms")

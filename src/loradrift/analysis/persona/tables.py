@@ -86,7 +86,8 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
     study = study_of(plain)
     spaces = read_spaces(Path(config.results), study, base_model)
     prediction, why = predicted(settings, behaved, study, base_model)
-    steered = [each.cell for each in plain]
+    steered = [each for each in compared.measured if not (each.run or each.also)]
+    known = [each.cell for each in plain]
     tables = {
         "doses": dose_table(curves, seed),
         "gains": gain_table(reached),
@@ -100,7 +101,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         "samples": sample_answers(curves, seed),
         "answers": answer_counts(judged),
     }
-    lost = [arm for arm in missing_arms(steered) if arm in MANDATORY]
+    lost = [arm for arm in missing_arms(known) if arm in MANDATORY]
     findings = {
         "equivalence": equivalence(found, settings.margin, settings.coherence, lost),
         "prediction": prediction_finding(prediction, why, tables["prevention"]),

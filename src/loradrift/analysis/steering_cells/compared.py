@@ -10,7 +10,7 @@ from loradrift.analysis.steering_cells.comparable import (
     same_setting,
 )
 from loradrift.analysis.steering_cells.judged import Judged, judging_command, read_judged
-from loradrift.analysis.steering_cells.reading import read_cells
+from loradrift.analysis.steering_cells.reading import SteeringCell, read_cells
 from loradrift.config import UserError
 
 
@@ -19,6 +19,9 @@ class Compared(NamedTuple):
 
     judged: Sequence[Judged]
     """With ``steering.run`` and ``steering.also`` too."""
+
+    measured: Sequence[SteeringCell]
+    """The same, and those that the judge has not read."""
 
     judge: str
     problems: Sequence[str]
@@ -47,4 +50,4 @@ def read_compared(runs: Path, cell: str | None, judge: str | None) -> Compared:
     if waiting:
         todo = f"`{judging_command(chosen)}` judges them"
         lines.append(f"{waiting} answers are not judged yet, and count as unknown: {todo}")
-    return Compared(judged, chosen, [*problems, *lines, *unjudged])
+    return Compared(judged, cells, chosen, [*problems, *lines, *unjudged])

@@ -117,7 +117,7 @@ def test_missing_arms_are_named_with_the_command_that_makes_them(tmp_path):
     World(tmp_path).arms(truth=truth, layers=[1])
     persona = found(tmp_path)
     assert persona.findings["equivalence"].verdict is Verdict.NO_DATA
-    assert "arm=prompt was not measured" in persona.findings["equivalence"].why
+    assert "arm=prompt was not measured and judged" in persona.findings["equivalence"].why
     [line] = [each for each in persona.missing if each.startswith("arm=prompt")]
     assert (
         "`python benchmark.py benchmark=steering trait=cheerful,terse arm=prompt "
@@ -172,6 +172,22 @@ def test_cells_without_scores_or_unfinished_are_named(tmp_path):
                "arm=bias_only coefficient=1` goes on" in line for line in lines)  # fmt: skip
     again = "is not judged by oracle: `python benchmark.py benchmark=judging judge=oracle`"
     assert any(again in line for line in lines)
+
+
+def test_an_arm_that_is_not_judged_is_not_missing(tmp_path):
+    world = World(tmp_path).arms(["terse"], {arm: TRUTH[arm] for arm in ("none", "weight")})
+    world.judge = None
+    world.arms(["terse"], {"prompt": TRUTH["prompt"]})
+    persona = found(tmp_path)
+    assert not any(line.startswith("arm=prompt") for line in persona.missing)
+    assert sum("is not judged by oracle" in line for line in persona.problems) == 4
+    assert "prompt" in persona.findings["equivalence"].why
+
+
+def test_one_question_has_no_interval(tmp_path):
+    World(tmp_path, questions=1).arms(["terse"])
+    finding = found(tmp_path).findings["equivalence"]
+    assert finding.verdict is Verdict.UNDECIDED and "there is no interval: one unit" in finding.why
 
 
 def refused(root, match, **keys):
