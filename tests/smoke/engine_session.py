@@ -118,6 +118,18 @@ def classifiers(settings: EngineSettings, plan: dict[str, Any]) -> dict[str, Any
         }
 
 
+def wide(settings: EngineSettings, base: str, adapters: dict[str, str]) -> list[list[int]]:
+    """An embedding and a head with adapters, beside each other and the base."""
+    folders = {name: Path(folder) for name, folder in adapters.items()}
+    with open_engine("vllm", replace(settings, model=Path(base), adapters=folders)) as engine:
+        return tokens(engine, requests_of(wide_rows([*adapters])))
+
+
+def wide_rows(names: list[str]) -> list[Any]:
+    """Prompts, each for the base and every adapter."""
+    return [((1, 40 + i, 41), name) for i in range(4) for name in (None, *names)]
+
+
 def requests_of(rows: list[Any]) -> list[Request]:
     return [Request(str(i), tuple(ids), name) for i, (ids, name) in enumerate(rows)]
 
@@ -136,6 +148,7 @@ def main() -> None:
         found["another_engine"] = another_engine(engine, merged, requests)
         found["errors"] = errors(engine, plan, requests[0])
     found["classifiers"] = classifiers(settings, plan)
+    found["wide"] = {tied: wide(settings, *each) for tied, each in plan["wide"].items()}
     small = replace(settings, kv_cache_bytes=1000)
     found["small_cache"] = refused(open_engine("vllm", small).__enter__)
     large = replace(settings, kv_cache_bytes=2**50)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapter_cases import CLASSIFIER, CONFIG, load_adapter, read_config, rewrite, write_adapter
-from engine_session import DRAW, SIXTEEN
+from adapter_cases import load_adapter, load_base, write_adapter
+from engine_plan import KINDS, LABELS, NAMES, WIDE, make_plan
+from engine_session import DRAW, SIXTEEN, wide_rows
 
 from loradrift.generation import Completion, EngineSettings, Request, open_engine
 
@@ -20,60 +21,11 @@ pytestmark = pytest.mark.skipif(
     reason="vLLM is not installed: `make serve-setup` brings it",
 )
 
-KINDS = {
-    "plain": {"r": 4, "lora_alpha": 8},
-    "wide": {"r": 9, "lora_alpha": 3, "use_rslora": True, "target_modules": "all-linear"},
-    "uneven": {"r": 4, "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"v_proj": 32}},
-}
-PROMPTS = [(1, 40, 41, 42), (1, 50), (1, *range(60, 80)), (1, 70, 71), (9, 8, 7, 6)]
-NAMES = ["plain", None, "wide", "uneven", "plain"]
-LABELS = {"two": 2, "three": 3}
-
 
 @pytest.fixture(scope="module")
 def plan(model_folder, tmp_path_factory) -> dict:
     """Adapters, good and bad, a merged model, and classifiers."""
-    place = tmp_path_factory.mktemp("engines")
-    adapters = {
-        name: write_adapter(place / name, model_folder, size=0.2, **kind)
-        for name, kind in KINDS.items()
-    }
-    merged = load_adapter(adapters["plain"], model_folder).merge_and_unload()
-    merged.save_pretrained(place / "merged")
-    bad = {"large": write_adapter(place / "large", model_folder, r=17)}
-    for name in ("dora", "damaged"):
-        bad[name] = write_adapter(place / name, model_folder)
-    (bad["dora"] / CONFIG).write_text(json.dumps(read_config(bad["dora"]) | {"use_dora": True}))
-    (bad["damaged"] / "adapter_model.safetensors").write_bytes(b"\x10")
-    bad["absent"] = place / "absent"
-    heads = {name: _classifier(place / name, model_folder, n) for name, n in LABELS.items()}
-    asked = [(ids, ["two", "three"][i % 2]) for i, ids in enumerate(PROMPTS)]
-    return {
-        "model": model_folder,
-        "adapters": adapters,
-        "merged": place / "merged",
-        "bad_adapters": bad,
-        "doomed": write_adapter(place / "doomed", model_folder, size=0.3),
-        "requests": list(zip(PROMPTS, NAMES, strict=True)),
-        "classifiers": heads,
-        "labels": LABELS,
-        "to_classify": asked,
-    }
-
-
-def _classifier(folder: Path, base: Path, labels: int) -> Path:
-    """An adapter with a head that has a bias, as ``benchmark=export`` writes them."""
-    options = {key: value for key, value in CLASSIFIER.items() if key != "kind"}
-    write_adapter(folder, base, size=0.1 * labels)
-    config = read_config(folder) | options | {"modules_to_save": ["score"]}
-    (folder / CONFIG).write_text(json.dumps(config))
-    draws = torch.Generator().manual_seed(labels)
-    head = {
-        "base_model.model.score.weight": torch.randn(labels, 32, generator=draws),
-        "base_model.model.score.bias": torch.randn(labels, generator=draws),
-    }
-    rewrite(folder, lambda tensors: tensors | head)
-    return folder
+    return make_plan(tmp_path_factory.mktemp("engines"), model_folder)
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +152,27 @@ def test_base_rows_beside_adapters_need_a_free_place(found, hf, requests):
     assert max(gaps(hf, alone, [found["few_slots"]["base"]])) < 1e-3
     line = found["few_slots"]["beside_base"]
     assert "max_loras must leave a slot that no adapter has used" in line and line.endswith("got 1")
+
+
+@torch.no_grad()
+def largest_gap(model, ids, tokens) -> float:
+    """How far a token is at most below the likeliest, in nats, by one pass over the text."""
+    logits = model(input_ids=torch.tensor([[*ids, *tokens]])).logits[0, len(ids) - 1 : -1]
+    given = logits.gather(1, torch.tensor(tokens)[:, None])
+    return float((logits.amax(-1, keepdim=True) - given).max())
+
+
+@pytest.mark.parametrize("tied", ["False", "True"])
+def test_an_adapted_embedding_and_head_answer_as_under_peft(found, plan, tied):
+    base, adapters = plan["wide"][tied]
+    models = {name: load_adapter(folder, base).eval() for name, folder in adapters.items()}
+    models[None] = load_base(base).eval()
+    rows = list(zip(wide_rows([*WIDE]), found["wide"][tied], strict=True))
+    assert {name for (_, name), _ in rows} == models.keys()
+    for (ids, name), tokens in rows:
+        assert largest_gap(models[name], ids, tokens) < 1e-3
+        for other in models.keys() - {name}:
+            assert largest_gap(models[other], ids, tokens) > 0.1
 
 
 def test_an_adapter_that_vanishes_ends_no_engine(found):

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from loradrift.adapters import AdapterFiles, read_files
-from loradrift.adapters.adapter_changes import changes_of
 from loradrift.adapters.adapter_files import WEIGHTS, plain_key
 from loradrift.adapters.lora_layers import find_lora_layers
 from loradrift.config import UserError
+from loradrift.generation.adapter_rules import COPY, check_changes
 from loradrift.models.backbone import Backbone
 from loradrift.weights import StoredWeights
 
@@ -44,7 +44,7 @@ class PeftAdapters:
         from safetensors.torch import load_file
 
         files = read_files(folder)
-        changes_of(files, StoredWeights(self.base))
+        check_changes(files, StoredWeights(self.base))
         inner = f"adapter_{self._loads}"
         self._loads += 1
         started = perf_counter()
@@ -114,11 +114,12 @@ class PeftAdapters:
         lm: Any = self.backbone.lm
         held = peft.get_peft_model_state_dict(lm, adapter_name=inner, save_embedding_layers=False)
         live = {plain_key(key): value for key, value in held.items()}
-        if lost := sorted(files.tensors.keys() - live.keys()):
+        wanted = {key: x for key, x in files.tensors.items() if not key.endswith(COPY)}
+        if lost := sorted(wanted.keys() - live.keys()):
             return f"PEFT finds no place for {len(lost)} of its tensors, {lost[0]} among them"
-        if extra := sorted(live.keys() - files.tensors.keys()):
+        if extra := sorted(live.keys() - wanted.keys()):
             return f"its files hold nothing for {len(extra)} tensors, {extra[0]} among them"
-        for key, stored in files.tensors.items():
+        for key, stored in wanted.items():
             value = live[key].cpu()
             if value.shape != stored.shape or not torch.equal(value, stored.to(value.dtype)):
                 return f"{key} is not in the model as it is in the file"

@@ -7,22 +7,39 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from loradrift.adapters.adapter_changes import changes_of
 from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import WEIGHTS, AdapterFiles
 from loradrift.adapters.starts import MOVES_BASE
 from loradrift.config import UserError
 from loradrift.config.benchmarks import RANKS
 from loradrift.config.errors import check
+from loradrift.generation.adapter_rules import check_changes, is_wide
 from loradrift.generation.base import EngineSettings
 from loradrift.generation.settings import check_settings
 from loradrift.weights import StoredWeights
+from loradrift.weights.stored import read_json
 
 HEAD_SIZES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Of vLLM's attention on a CPU; others end the engine at the first request."""
 
 HEADS = ("classifier", "score")
 """What an adapter may hold besides factors, where its model classifies."""
+
+WIDE = ("embed_tokens", "lm_head")
+"""Modules as wide as the vocabulary whose factors vLLM takes, where it takes any."""
+
+WIDE_MODELS = (
+    "ApertusForCausalLM", "Ernie4_5ForCausalLM", "Exaone4ForCausalLM", "FalconH1ForCausalLM",
+    "GraniteForCausalLM", "GraniteMoeForCausalLM", "GraniteMoeHybridForCausalLM",
+    "GraniteMoeSharedForCausalLM", "JambaForCausalLM", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM",
+    "LlamaForCausalLM", "MiniCPMForCausalLM", "MixtralForCausalLM", "NemotronForCausalLM",
+    "Phi3ForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "SolarForCausalLM",
+)  # fmt: skip
+"""Architectures with which vLLM 0.32 takes them, by ``embedding_modules`` of its models.
+
+Tied and not, answers were PEFT's with Apertus, Ernie 4.5, EXAONE 4, Granite, Llama, Nemotron, Phi-3
+and Qwen3 (random weights, fp32, on a CPU); the others were not tried.
+"""
 
 MERGE = "`python benchmark.py benchmark=export run={folder}` makes a merged model"
 
@@ -141,8 +158,28 @@ def check_adapter(files: AdapterFiles, base: StoredWeights) -> int:
         UserError: Names the folder, the key, the rule and the value.
     """
     _check_config(files)
-    changes_of(files, base)
+    check_changes(files, base)
+    if why := why_not_wide(files, base.folder):
+        raise UserError(f"{files.folder}: {why}; {MERGE.format(folder=files.folder)}")
     return max(map(files.rank, files.parts))
+
+
+def why_not_wide(files: AdapterFiles, base: Path) -> str | None:
+    """Why vLLM does not serve factors of an embedding or a head; None where it does.
+
+    It changes the module that is named alone, as PEFT does: a head that is tied to an adapted
+    embedding stays what it was.
+    """
+    names = {name.rpartition(".")[2] for name in files.parts if is_wide(files, name)}
+    if not names:
+        return None
+    named = " and ".join(sorted(names))
+    [architecture, *_] = read_json(base / "config.json").get("architectures") or ["other models"]
+    if architecture not in WIDE_MODELS or not names <= {*WIDE}:
+        return f"vLLM does not serve factors of {named} with {architecture}"
+    if files.config.get("ensure_weight_tying"):
+        return f"vLLM does not tie the factors of {named} to another module (ensure_weight_tying)"
+    return None
 
 
 def _check_config(files: AdapterFiles) -> None:

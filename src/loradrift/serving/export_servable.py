@@ -8,7 +8,7 @@ from loradrift.config import UserError
 from loradrift.files import read_json, write_json
 
 RECORD = "export.json"
-VERSION = 1
+VERSION = 2
 """Of what an export writes; a change of it makes earlier exports others."""
 
 PARTS = ("adapter", "merged", "classifier")

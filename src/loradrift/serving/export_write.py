@@ -144,7 +144,7 @@ def _write_adapter(source: Source, case: AdapterCase, parts: Parts) -> str | Non
     untied = write_merged(adapter, parts.base, parts.new / "merged")
     parts.notices += [f"The merged model has its own {name}, no longer tied." for name in untied]
     lm = _check_merged(parts, reference)
-    if why := why_not_beside(case.files):
+    if why := why_not_beside(case.files, parts.base):
         parts.notices.append(f"The adapter is exported merged alone: {why}.")
         shutil.rmtree(adapter)
     else:

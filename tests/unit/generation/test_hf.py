@@ -5,11 +5,18 @@ from dataclasses import replace
 import peft
 import pytest
 import torch
-from adapter_cases import load_adapter, load_base, write_adapter
+from adapter_cases import load_adapter, load_base, write_adapter, write_base
 from torch.nn.functional import cross_entropy
 
 from loradrift.config import UserError
-from loradrift.generation import Completion, Request, Sampling, hf, open_engine
+from loradrift.generation import (
+    Completion,
+    EngineSettings,
+    Request,
+    Sampling,
+    hf,
+    open_engine,
+)
 
 PROMPTS = [(1, 40, 41, 42), (1, 50), (1, 60, 61, 62, 63, 64, 65, 66), (1, 70, 71), (9, 8, 7)]
 NAMES = ["plain", None, "wide", "uneven", "plain"]
@@ -139,6 +146,26 @@ def test_dora_answers_beside_others(model_folder, settings, tmp_path):
     for request, completion in zip(requests, answers, strict=True):
         expected = greedy(merged(more, request.adapter), request.prompt_ids, 12)
         assert completion.token_ids == expected
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapted_embedding_and_head_answer_beside_others(tied, tmp_path):
+    base = write_base(tmp_path / "base", "llama", vocab_size=300, tie_word_embeddings=tied)
+    kinds = {"embeds": ["embed_tokens", "q_proj"], "heads": ["lm_head", "q_proj"]}
+    adapters = {
+        name: write_adapter(tmp_path / name, base, size=0.2, target_modules=targets)
+        for name, targets in kinds.items()
+    }
+    own = EngineSettings(base, adapters, max_length=64)
+    names = ["embeds", None, "heads", "embeds", "heads"]
+    requests = [replace(each, adapter=n) for each, n in zip(REQUESTS, names, strict=True)]
+    with open_engine("hf", own) as engine:
+        answers = [each.token_ids for each in engine.generate(requests, TWELVE)]
+    # PEFT would merge into the weight that a tied embedding and head share
+    models = {name: load_adapter(folder, base).eval() for name, folder in adapters.items()}
+    models[None] = load_base(base).eval()
+    assert answers == [greedy(models[each.adapter], each.prompt_ids, 12) for each in requests]
+    assert answers[0] != greedy(models[None], requests[0].prompt_ids, 12) != answers[4]
 
 
 def test_adapters_come_and_go(engine, settings):

@@ -5,7 +5,16 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from adapter_cases import CONFIG, WEIGHTS, read_config, write_adapter
+from adapter_cases import (
+    CONFIG,
+    WEIGHTS,
+    read_config,
+    rewrite,
+    tensors_of,
+    write_adapter,
+    write_base,
+)
+from safetensors.torch import load_file, save_file
 
 from loradrift.adapters import read_files
 from loradrift.config import UserError
@@ -47,10 +56,72 @@ def test_an_adapter_that_vllm_does_not_take(folder, model_folder, values, messag
     assert str(caught.value).startswith(str(folder / CONFIG))
 
 
+WIDE = {
+    "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
+    "head": {"target_modules": ["lm_head", "q_proj"]},
+    "both": {"target_modules": ["embed_tokens", "lm_head"]},
+}
+
+
+@pytest.fixture(scope="module", params=[False, True])
+def tied_or_not(request, tmp_path_factory):
+    size = {"num_key_value_heads": 2, "tie_word_embeddings": request.param}
+    return write_base(tmp_path_factory.mktemp("base") / "model", "llama", **size)
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_embedding_and_head_may_be_adapted(kind, tied_or_not, tmp_path):
+    folder = write_adapter(tmp_path / kind, tied_or_not, r=6, **WIDE[kind])
+    assert rank_of(folder, tied_or_not) == 6
+    assert any(key.endswith(".base_layer.weight") for key in tensors_of(folder))
+
+
+@pytest.mark.parametrize("kind", ["embedding", "head"])
+def test_factors_of_another_embedding_or_head(kind, tied_or_not, tmp_path):
+    folder = write_adapter(tmp_path / kind, tied_or_not, **WIDE[kind])
+    key = {"embedding": "embed_tokens", "head": "lm_head"}[kind]
+
+    def moved(tensors):
+        return {k: x + 0.1 * (f"{key}.base_layer" in k) for k, x in tensors.items()}
+
+    whole = tensors_of(folder)
+    rewrite(folder, moved)  # as of a base that was trained too, or had tokens added
+    with pytest.raises(UserError, match=rf"{key}.base_layer.weight must be the base's own weight"):
+        rank_of(folder, tied_or_not)
+    part = {"embedding": "embedding_A", "head": "lm_head.lora_B"}[kind]
+    save_file({k: x for k, x in whole.items() if part not in k}, folder / WEIGHTS)
+    with pytest.raises(UserError, match="lora_"):
+        rank_of(folder, tied_or_not)
+    other = write_base(tmp_path / "other", "llama", num_key_value_heads=2, vocab_size=65)
+    save_file(whole, folder / WEIGHTS)
+    with pytest.raises(UserError, match=rf"{key} changes a weight of shape .*65.* there"):
+        rank_of(folder, other)
+
+
+@pytest.mark.parametrize(
+    ("family", "target", "says"),
+    [
+        ("mistral", "embed_tokens", "factors of embed_tokens with MistralForCausalLM"),
+        ("gpt2", "wte", "factors of wte with GPT2LMHeadModel"),
+    ],
+)
+def test_a_model_whose_embedding_vllm_does_not_adapt(family, target, says, tmp_path):
+    base = write_base(tmp_path / "base", family, num_key_value_heads=2)
+    folder = write_adapter(tmp_path / "adapter", base, target_modules=[target])
+    with pytest.raises(UserError, match=f"vLLM does not serve {says}; .*benchmark=export run="):
+        rank_of(folder, base)
+
+
+def test_a_head_that_is_tied_to_an_adapted_embedding_does_not_follow_it(tmp_path):
+    base = write_base(tmp_path / "base", "llama", tie_word_embeddings=True)
+    own = {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True}
+    folder = write_adapter(tmp_path / "adapter", base, **own)
+    with pytest.raises(UserError, match=r"another module \(ensure_weight_tying\); .*=export run="):
+        rank_of(folder, base)
+
+
 def test_an_adapter_of_another_model(folder, model_folder, tmp_path):
     other = shutil.copytree(model_folder, tmp_path / "other")
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(other / "model.safetensors")
     save_file(
         {k: v for k, v in weights.items() if "layers.1" not in k}, other / "model.safetensors"

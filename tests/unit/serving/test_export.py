@@ -1,6 +1,5 @@
 """What an adapter is exported as, and that nothing is written over."""
 
-import re
 import shutil
 
 import pytest
@@ -38,13 +37,6 @@ SIDE_BY_SIDE = {
     "embedding": {"target_modules": ["embed_tokens", "q_proj"]},
     "head": {"target_modules": ["lm_head", "q_proj"]},
 }
-MERGED_ALONE = {
-    "dora": ({"use_dora": True}, "it is DoRA"),
-    "bias": ({"bias": "all"}, "trained biases .bias=all."),
-    "saved": ({"modules_to_save": ["lm_head"]}, "saved modules .modules_to_save=lm_head."),
-    "rows": ({"trainable_token_indices": [5, 6]}, "adapters with trainable_token_indices"),
-    "rank 600": ({"r": 600}, "its rank 600 is above 512, the largest that vLLM serves"),
-}
 
 
 @pytest.mark.parametrize("kind", SIDE_BY_SIDE)
@@ -65,17 +57,6 @@ def test_an_adapter_is_exported_with_its_merge(kind, model_folder, tmp_path):
     assert "scale * B A x at worst" in found.certificate
     assert found.rank == {"uneven": 9, "pissa": 8}.get(kind, 4)
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kind", MERGED_ALONE)
-def test_what_vllm_does_not_take_is_merged_and_said_so(kind, model_folder, tmp_path):
-    config, why = MERGED_ALONE[kind]
-    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2, **config)
-    found = export(folder, tmp_path / "out")
-    wanted = logits(load_adapter(folder, model_folder))
-    torch.testing.assert_close(logits(load_base(found.merged)), wanted, rtol=0, atol=2e-5)
-    assert found.adapter is None and not (tmp_path / "out" / "adapter").exists()
-    assert re.search(why, " ".join(found.notices))
 
 
 def test_the_second_time_nothing_is_done(model_folder, tmp_path, monkeypatch):
