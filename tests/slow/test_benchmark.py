@@ -139,7 +139,7 @@ def check_files(cell: Path) -> None:
     arms = {
         "baseline", "merged_sst2", "merged_mrpc", "merged_drawn_1", "single_adapter",
         "multi_2_adapters", "multi_3_adapters", "lora_enabled_base", "multi_2_adapters_rank_64",
-        "multi_3_adapters_2_slots", "n_merged_engines",
+        "multi_3_adapters_2_slots", "multi_3_adapters_2_in_memory", "n_merged_engines",
     }  # fmt: skip
     for path in sorted(cell.glob("rounds/*.parquet")):
         samples = read_rows(path, Sample)
@@ -158,11 +158,12 @@ def check_files(cell: Path) -> None:
     checks = json.loads((cell / "checks.json").read_text())
     assert checks["wrong"] == checks["wrong_adapter"] == 0
     assert checks["answers"] == checks["equal"] + checks["ties"]
-    assert checks["answers"] == 2 * len(arms) * 4 + sum(map(len, loads.values()))
+    first = read_rows(cell / "cold_samples.parquet", Sample)
+    assert checks["answers"] == 2 * len(arms) * 4 + sum(map(len, loads.values())) + len(first)
     references = read_rows(cell / "reference.parquet", ReferenceAnswer)
     assert len(references) == 4 * 32 and max(row.largest_gap for row in references) <= 1e-3
     cold = read_rows(cell / "cold.parquet", ColdStart)
-    assert len(cold) == 2 * 2 * 3 * 2
+    assert len(cold) == 2 * 3 * 3 * 2
     assert all(
         row.load_s > 0 for row in cold if row.arm == "lora_enabled_base" and row.state == "cold"
     )

@@ -1,4 +1,9 @@
-"""What is compared: a way to serve models, and the engine that it takes."""
+"""What is compared: a way to serve models, and the engine that it takes.
+
+No arm asks the base model beside adapters, in one batch. On a CPU vLLM's kernels give rows of the
+base the last slot's adapter once every slot was used: engines refuse such a batch there, rather
+than answer wrongly, and nobody would wait for a time that cannot be had elsewhere.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -53,6 +58,9 @@ def make_arms(
         name = f"{side_by_side(counts[-1])}_{settings.slots}_slots"
         own = names[: counts[-1]]
         arms.append(Arm(name, "few_slots", own, settings.slots, len(own)))
+        if settings.full:  # those that have no slot are in their files alone
+            kept = f"{side_by_side(counts[-1])}_{settings.slots}_in_memory"
+            arms.append(Arm(kept, "few_in_memory", own, settings.slots, settings.slots))
     if settings.full and len(merged) > 1:
         arms.append(Arm("n_merged_engines", "engines", merged))
     return tuple(arms)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from loradrift.config import UserError
@@ -48,8 +47,8 @@ def classify_runs(
         accelerator: ``cpu`` or ``gpu``.
 
     Returns:
-        ``tasks`` (name -> :class:`Classified`), ``rows_per_s`` of the batch, ``problem`` (one line,
-        or None), and what was asked.
+        ``tasks`` (name -> :class:`Classified`), ``problem`` (one line, or None), and what was
+        asked. Nothing is timed: a server may be starting beside it.
 
     Raises:
         UserError: If there is no classifier, they stand on several base models, their data are
@@ -73,10 +72,7 @@ def classify_runs(
     )
     labels = {each.name: each.num_labels for each in heads if each.num_labels is not None}
     with open_classifier(settings, labels) as engine:
-        engine.classify(requests[: len(heads)])  # the first batch loads the adapters
-        began = perf_counter()
         answers = engine.classify(requests)
-        seconds = perf_counter() - began
     got: dict[str, list[list[float]]] = {name: [] for name in asked}
     for request, logits in zip(requests, answers, strict=True):
         assert request.adapter is not None
@@ -87,10 +83,7 @@ def classify_runs(
     return {
         "tasks": {name: asdict(each) for name, each in tasks.items()},
         "rows": len(requests),
-        "batch_s": seconds,
-        "rows_per_s": len(requests) / seconds,
         "dtype": dtype,
-        "start_s": engine.start_s,
         "problem": problem,
     }
 

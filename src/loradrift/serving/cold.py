@@ -20,8 +20,9 @@ class ColdStarts:
 
     The engine that has LoRA enabled and no adapter loads each one from its files, answers twice and
     forgets it. The one with fewer slots than adapters has all of them in the host's memory, and a
-    request to the one that was used longest ago takes a slot from another. After the first round
-    the operating system keeps the files in memory, so that loading reads no disk.
+    request to the one that was used longest ago takes a slot from another. The one that keeps no
+    more in memory than it has slots loads it from its files again, while the request waits. After
+    the first round the operating system keeps the files in memory, so that loading reads no disk.
     """
 
     plan: Plan
@@ -33,11 +34,12 @@ class ColdStarts:
     def measure(self, references: References, gaps: Gaps) -> list[Sample]:
         """All rounds, which are :attr:`rows` then; gives the answers, judged."""
         arms = {arm.kind: arm for arm in self.plan.arms}
-        enabled, few_slots = arms.get("lora_enabled_base"), arms.get("few_slots")
-        if few_slots is not None:
+        enabled = arms.get("lora_enabled_base")
+        few = [arms[kind] for kind in ("few_slots", "few_in_memory") if kind in arms]
+        for arm in few:
             # what was asked before may still hold a slot: the last ones push it out
-            for name in few_slots.adapters[-(few_slots.max_loras or 0) :]:
-                self._ask(0, few_slots, name)
+            for name in arm.adapters[-(arm.max_loras or 0) :]:
+                self._ask(0, arm, name)
         for round in range(self.plan.rounds):
             if enabled is not None:
                 engine = self.engines[enabled.name]
@@ -47,9 +49,9 @@ class ColdStarts:
                         round, enabled, each.name, engine.load_adapter(each.name, folder)
                     )
                     engine.unload_adapter(each.name)
-            if few_slots is not None:
-                for name in few_slots.adapters:
-                    self._ask_twice(round, few_slots, name, 0.0)
+            for arm in few:
+                for name in arm.adapters:
+                    self._ask_twice(round, arm, name, 0.0)
         return judge(self.samples, references, gaps, TOLERANCES[self.plan.dtype])
 
     def _ask_twice(self, round: int, arm: Arm, adapter: str, load_s: float) -> None:

@@ -99,7 +99,8 @@ class ServingConfig:
     """Measure memory too, in one process an arm."""
 
     full: bool = False
-    """All of it: a second server, one engine for each merged model, a sweep of request rates."""
+    """All of it: a second server, one engine for each merged model, one that keeps no more adapters
+    in memory than it has slots, a sweep of request rates."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
 

@@ -14,8 +14,8 @@ from loradrift.serving.cold import ColdStarts
 from loradrift.serving.rounds import COLD_SAMPLES, WrongAnswerError, keep, refuse_kept
 
 
-def cold_starts(**kinds):
-    plan = make_plan(rounds=3)
+def cold_starts(*, full=False, **kinds):
+    plan = make_plan(rounds=3, full=full)
     offline = open_offline(plan, kinds)
     starts = ColdStarts(plan, offline.prompts, offline.engines)
     return starts, offline.references, offline.gaps
@@ -79,6 +79,18 @@ def test_no_slot_is_warm_from_what_was_asked_before():
     starts.measure(*right)
     rows = [row for row in starts.rows if row.arm == "multi_4_adapters_2_slots"]
     assert engine.loads[-len(rows) :] == [row.state == "cold" for row in rows]
+
+
+def test_what_others_have_pushed_out_of_memory_is_apart_from_what_lacks_a_slot():
+    starts, *right = cold_starts(full=True, few_in_memory=Slots)
+    engine = starts.engines["multi_4_adapters_2_in_memory"]
+    assert engine.settings.max_cpu_loras == engine.settings.max_loras == 2
+    engine.held = ["sst2", "mrpc"]
+    assert {each.answer for each in starts.measure(*right)} == {"equal"}
+    rows = [row for row in starts.rows if row.arm == "multi_4_adapters_2_in_memory"]
+    assert len(rows) == 3 * len(ADAPTERS) * 2
+    assert engine.loads[-len(rows) :] == [row.state == "cold" for row in rows]
+    assert len({(row.arm, row.round, row.adapter, row.state) for row in starts.rows}) == 3 * 24
 
 
 def test_an_adapter_s_folder_that_vanishes_is_named():

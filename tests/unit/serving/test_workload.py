@@ -60,12 +60,17 @@ def test_the_arms_of_four_adapters():
     assert [arm.name for arm in arms] == [
         "baseline", "merged_a", "merged_b", "merged_c", "merged_d", "single_adapter",
         "multi_2_adapters", "multi_4_adapters", "lora_enabled_base", "multi_2_adapters_rank_64",
-        "multi_4_adapters_2_slots", "n_merged_engines",
+        "multi_4_adapters_2_slots", "multi_4_adapters_2_in_memory", "n_merged_engines",
     ]  # fmt: skip
     by_name = {arm.name: arm for arm in arms}
     assert by_name["multi_4_adapters"].max_loras == 4
     assert by_name["multi_2_adapters_rank_64"][3:] == (2, None, 64)
     assert by_name["multi_4_adapters_2_slots"][2:] == (NAMES, 2, 4, None)
+    assert by_name["multi_4_adapters_2_in_memory"][1:] == ("few_in_memory", NAMES, 2, 2, None)
+    few = make_arms(NAMES, 8, "vllm", ServingConfig())  # minutes: without it
+    assert {arm.name for arm in arms} - {arm.name for arm in few} == {
+        "multi_4_adapters_2_in_memory", "n_merged_engines",
+    }  # fmt: skip
     assert by_name["lora_enabled_base"][2:] == ((), 1, None, 8)
     assert {arm.name for arm in arms if not arm.lora} == {
         "baseline", *(f"merged_{name}" for name in NAMES), "n_merged_engines",

@@ -41,8 +41,14 @@ def adapter_table(samples: pd.DataFrame, plan: Plan, phase: str) -> pd.DataFrame
     return pd.DataFrame(rows, columns=columns)
 
 
-FILES, SLOT = "files", "slot"
-"""Where a cold adapter is: in its files, or in the host's memory without a slot."""
+FILES, SLOT, EVICTED = "files", "slot", "evicted"
+PLACES = {
+    FILES: "in its files",
+    SLOT: "in memory, without a slot",
+    EVICTED: "pushed out of memory by others",
+}
+"""Where a cold adapter is: in its files before it is loaded, in the host's memory without a slot,
+or in its files again, from which it is loaded while its request waits."""
 
 CACHED = (
     "After the first round the system keeps an adapter's files in memory (its page cache): later "
@@ -60,7 +66,10 @@ def cold_table(cold: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """
     kinds = {name: plan.arm(name).kind for name in cold["arm"].unique()}
     cold = cold.assign(
-        place=[SLOT if kinds[name] == "few_slots" else FILES for name in cold["arm"]],
+        place=[
+            {"few_slots": SLOT, "few_in_memory": EVICTED}.get(kinds[name], FILES)
+            for name in cold["arm"]
+        ],
         wait_s=cold["ttft_s"] + cold["load_s"].fillna(0.0),
     )
     rows: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.serving.adapters import FILES
+from loradrift.analysis.serving.adapters import EVICTED, FILES
 from loradrift.analysis.serving.latencies import ALL
 from loradrift.analysis.serving.memory import IN_TURN, memory_column
 from loradrift.analysis.serving.overheads import LEAST_ROUNDS
@@ -105,19 +105,23 @@ def _slots(measured: Measured) -> Advice | None:
 
 def _host(measured: Measured) -> Advice | None:
     """max_cpu_loras: what a first request waits longer whose adapter is not in memory."""
-    cold = measured.cold
-    rows = cold[(cold["place"] == FILES) & (cold["adapter"] == ALL)].to_dict("records")
-    if not rows:
+    cold = measured.cold[measured.cold["adapter"] == ALL]
+    rows = {row["place"]: row for row in cold.to_dict("records")}
+    row = rows.get(EVICTED, rows.get(FILES))
+    if row is None:
         return None
-    row, count = rows[0], len(measured.cell.plan.adapters)
+    count = len(measured.cell.plan.adapters)
+    where, loading = "in its files, which", f" ({1000 * row['load_s']:.3g})"
+    if row["place"] == EVICTED:  # the engine loads it itself
+        where, loading = "that others have pushed out of its memory, and whose files", ""
     more, low, high = (1000 * row[name] for name in ("difference_s", "low", "high"))
     ends = interval_text(low, high)
     interval = "no interval" if ends == "-" else f"95 % interval {ends}"
     because = (
-        "with an adapter in its files, which the system keeps in memory after the first round, a "
-        f"first request waits {1000 * row['cold_s']:.3g} ms for its first token, loading included "
-        f"({1000 * row['load_s']:.3g}), and later ones {1000 * row['warm_s']:.3g} ms: a difference "
-        f"of {more:.3g} ms ({interval})"
+        f"with an adapter {where} the system keeps in memory after the first round, a first "
+        f"request waits {1000 * row['cold_s']:.3g} ms for its first token, loading included"
+        f"{loading}, and later ones {1000 * row['warm_s']:.3g} ms: a difference of {more:.3g} ms "
+        f"({interval})"
     )
     if row["low"] > 0 and row["rounds"] >= LEAST_ROUNDS:
         return Advice("max_cpu_loras", f"{count} or more: all that are asked for", because)

@@ -6,11 +6,12 @@ from loradrift.analysis.serving.plans import Arm, Plan
 
 COLORS = {
     "baseline": "#6E6E6E", "lora_enabled_base": "#A6A6A6", "merged": "#D55E00",
-    "single": "#56B4E9", "declared_rank": "#CC79A7", "few_slots": "#B8860B", "engines": "#000000",
+    "single": "#56B4E9", "declared_rank": "#CC79A7", "few_slots": "#B8860B",
+    "few_in_memory": "#6B4E16", "engines": "#000000",
 }  # fmt: skip
 MARKERS = {
     "baseline": "s", "lora_enabled_base": "D", "merged": "o", "single": "^",
-    "declared_rank": "P", "few_slots": "X", "engines": "*",
+    "declared_rank": "P", "few_slots": "X", "few_in_memory": "H", "engines": "*",
 }  # fmt: skip
 SEVERAL = (
     ("#0072B2", "v", "-"), ("#009E73", "d", "--"), ("#5B2A86", "p", "-."), ("#8C2D04", "h", ":"),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.serving.adapters import CACHED, FILES, SLOT
+from loradrift.analysis.serving.adapters import CACHED, EVICTED, FILES, PLACES
 from loradrift.analysis.serving.figures import setting
 from loradrift.analysis.serving.looks import APART, MARGIN_COLOR, SIDE_BY_SIDE, arm_style
 from loradrift.analysis.serving.memory import BreakEven, memory_column
@@ -112,7 +112,7 @@ def draw_cold(measured: Measured, folder: Path) -> Figure | None:
             labels = [plan.adapter_label(name).replace(" (", "\n(") for name in names]
             axes.set_xticks(range(len(names)), labels, fontsize=7 if len(places) > 1 else 8)
             axes.set_xlim(-0.6, len(names) - 0.4)
-            axes.set(title=PLACES[place], ylabel="wait for the first token (ms)")
+            axes.set(title=f"cold: {PLACES[place]}", ylabel="wait for the first token (ms)")
             axes.grid(visible=False, axis="x")
             from_zero(axes)
         finish_panels(figure, panels)
@@ -121,12 +121,9 @@ def draw_cold(measured: Measured, folder: Path) -> Figure | None:
         "cold_warm",
         "How long an adapter's first request waits for its first token, loading included, and a "
         "later one; dots are rounds, lines their means. "
-        f"{f'{CACHED} ' if FILES in places else ''}{setting(measured)}",
+        f"{f'{CACHED} ' if {FILES, EVICTED} & {*places} else ''}{setting(measured)}",
     )
 
-
-PLACES = {FILES: "cold: in its files", SLOT: "cold: in memory, without a slot"}
-"""Where a cold adapter was -> a panel's title."""
 
 STATES = {"cold": (-0.15, "#0072B2", "o"), "warm": (0.15, "#E69F00", "s")}
 

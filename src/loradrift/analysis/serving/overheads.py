@@ -121,7 +121,8 @@ def contrasts(plan: Plan) -> list[Contrast]:
 def _one_setting(arm: Arm, other: Arm) -> bool:
     """Whether an arm serves the same adapters as the other one, and differs in one thing."""
     kinds = arm.kind, other.kind
-    differs = kinds in (("single", "merged"), ("multi", "engines")) or (
+    pairs = ("single", "merged"), ("multi", "engines"), ("few_in_memory", "few_slots")
+    differs = kinds in pairs or (
         arm.kind in ("declared_rank", "few_slots") and other.kind in ("multi", "single")
     )
     return differs and arm.adapters == other.adapters

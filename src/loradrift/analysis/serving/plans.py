@@ -129,7 +129,7 @@ def _rows(data: str | None) -> str:
 
 KINDS = (
     "baseline", "lora_enabled_base", "merged", "single", "multi", "declared_rank", "few_slots",
-    "engines",
+    "few_in_memory", "engines",
 )  # fmt: skip
 """The kinds of arms, in the order in which reports show them."""
 
@@ -200,6 +200,7 @@ def arm_label(arm: Arm, plan: Plan) -> str:
         "multi": adapters,
         "declared_rank": f"{adapters}, rank {arm.max_lora_rank} declared",
         "few_slots": f"{adapters}, {arm.max_loras} slots",
+        "few_in_memory": f"{adapters}, {arm.max_cpu_loras} in memory",
         "engines": f"{count} merged engines",
     }
     return labels.get(arm.kind, arm.name)

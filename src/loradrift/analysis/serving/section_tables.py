@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from loradrift.analysis.serving.adapters import CACHED, FILES, SLOT
+from loradrift.analysis.serving.adapters import CACHED, EVICTED, FILES, PLACES
 from loradrift.analysis.serving.latencies import ALL, few_as_nan, least_count
 from loradrift.analysis.serving.memory import IN_TURN, memory_column
 from loradrift.analysis.serving.summary import arm_table
@@ -100,7 +100,7 @@ def adapter_blocks(measured: Measured) -> list[Block]:
             Table(frame, f"Each adapter's mean latency at {measured.at} against that of "
                   "its own merged model, paired by round, with 95 % t intervals.")
         )  # fmt: skip
-    several = [arm.name for arm in plan.of_kind("multi", "few_slots")]
+    several = [arm.name for arm in plan.of_kind("multi", "few_slots", "few_in_memory")]
     rows = measured.latencies
     rows = rows[(rows["phase"] == measured.cell.phase) & (rows["load"] == measured.load)
                 & (rows["adapter"] != ALL) & rows["arm"].isin([*several, "merged"])]  # fmt: skip
@@ -122,10 +122,9 @@ def setting_blocks(measured: Measured) -> list[Block]:
     plan, blocks = measured.cell.plan, list[Block]()
     cold = measured.cold
     if len(cold):
-        places = {FILES: "in its files", SLOT: "in memory, without a slot"}
         frame = pd.DataFrame(
             {
-                "cold adapter": [places[name] for name in cold["place"]],
+                "cold adapter": [PLACES[name] for name in cold["place"]],
                 "adapter": [
                     "all" if name == ALL else plan.adapter_label(name) for name in cold["adapter"]
                 ],
@@ -140,7 +139,7 @@ def setting_blocks(measured: Measured) -> list[Block]:
             }
         )
         caption = "Wait for the first token, loading included, of first and of later requests."
-        if (cold["place"] == FILES).any():
+        if cold["place"].isin([FILES, EVICTED]).any():
             caption += f" {CACHED}"
         blocks.append(Table(frame, caption))
     return [*blocks, *_starts(measured)]
@@ -191,9 +190,8 @@ def classification_blocks(measured: Measured) -> list[Block]:
     if not rows:
         return []
     caption = (
-        f"All runs' classifiers in one engine, their rows mixed in one batch ({found['dtype']}, "
-        f"{found['rows_per_s']:.3g} rows/s): labels against those of the runs, row by row, and "
-        "logits against PEFT's in fp32."
+        f"All runs' classifiers in one engine, their rows mixed in one batch ({found['dtype']}): "
+        "labels against those of the runs, row by row, and logits against PEFT's in fp32."
     )
     if "swapped" in faults:
         caption += (

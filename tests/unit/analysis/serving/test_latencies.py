@@ -1,11 +1,20 @@
 """Every figure of a request by hand, each adapter against its merged model, first requests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from serving_cells import ADAPTERS, FEW, Simulated
 
-from loradrift.analysis.serving.adapters import FILES, SLOT, adapter_table, cold_table, start_table
+from loradrift.analysis.serving.adapters import (
+    EVICTED,
+    FILES,
+    SLOT,
+    adapter_table,
+    cold_table,
+    start_table,
+)
 from loradrift.analysis.serving.latencies import (
     ALL,
     band_table,
@@ -14,7 +23,7 @@ from loradrift.analysis.serving.latencies import (
     latency_table,
     summary,
 )
-from loradrift.analysis.serving.plans import read_plan
+from loradrift.analysis.serving.plans import Arm, read_plan
 
 TIMES = ([0.5, 0.7, 1.1, 1.3], [0.4], [0.2, 1.2])
 """When the tokens of three requests came."""
@@ -127,14 +136,21 @@ def test_a_cold_wait_is_loading_and_first_token(cell):
          "load_s": load if state == "cold" else 0.0,
          "ttft_s": 0.02 + 0.001 * number + (0.01 if state == "cold" else 0.0)}
         for number in range(5)
-        for arm, load in (("lora_enabled_base", 0.1), ("multi_4_adapters_2_slots", 0.0))
+        for arm, load in (
+            ("lora_enabled_base", 0.1), ("multi_4_adapters_2_slots", 0.0), ("in_memory", 0.0)
+        )
         for adapter in ADAPTERS
         for state in ("cold", "warm")
     ]  # fmt: skip
-    table = cold_table(pd.DataFrame(rows), read_plan(cell.plan())).set_index(["place", "adapter"])
+    frame, plan = pd.DataFrame(rows), read_plan(cell.plan())
+    late = (frame["arm"] == "in_memory") & (frame["state"] == "cold")
+    frame.loc[late, "ttft_s"] += 0.005
+    plan = replace(plan, arms=[*plan.arms, Arm(name="in_memory", kind="few_in_memory")])
+    table = cold_table(frame, plan).set_index(["place", "adapter"])
     for adapter in (ALL, *ADAPTERS):
         assert table["difference_s"][FILES, adapter] == pytest.approx(0.11)
         assert table["difference_s"][SLOT, adapter] == pytest.approx(0.01)
+        assert table["difference_s"][EVICTED, adapter] == pytest.approx(0.015)
     assert table["load_s"][FILES, "rte"] == pytest.approx(0.1)
     assert table["warm_s"][FILES, ALL] == pytest.approx(0.022)
 

@@ -39,10 +39,22 @@ def wrong(folder):
     table.to_parquet(path, index=False)
 
 
+IN_MEMORY = arm("multi_4_adapters_2_in_memory", "few_in_memory", *ARMS[-1]["adapters"],
+                max_loras=2, max_cpu_loras=2, max_lora_rank=8)  # fmt: skip
+
+
+def evicted(folder):
+    """First requests of an engine that keeps two adapters in memory, as of two slots."""
+    path = folder / "cold.parquet"
+    table = pd.read_parquet(path)
+    few = table[table["arm"] == "multi_4_adapters_2_slots"].assign(arm=IN_MEMORY["name"])
+    pd.concat([table, few]).to_parquet(path, index=False)
+
+
 def classified(folder):
     task = {"label": "RTE-like (generated)", "num_labels": 2, "rows": 40, "equal_labels": 39,
             "ties": 0, "wrong": [{}], "largest_difference": 1e-6, "largest_logit": 3.9}  # fmt: skip
-    found = {"tasks": {"rte": task}, "dtype": "float32", "rows_per_s": 200.0, "problem": "rte: 1"}
+    found = {"tasks": {"rte": task}, "dtype": "float32", "problem": "rte: 1"}
     (folder / "classification.json").write_text(json.dumps(found))
 
 
@@ -71,6 +83,10 @@ ODD = {
     "transformers": (
         {"engine": "hf", "kernels": "", "arms": ARMS[:1] + ARMS[2:9]}, None,
         "transformers and PEFT, on the CPU, fp32"),
+    "too few in memory": (
+        {"arms": (*ARMS, IN_MEMORY), "slower": Simulated().slower | {"few_in_memory": 2.5}},
+        evicted, "4 adapters, 2 in memory", "pushed out of memory by others",
+        "with an adapter that others have pushed out"),
     "a kind of arm that is not known, and classifiers": (
         {"arms": (*ARMS, arm("new", "new", "sst2")), "slower": Simulated().slower | {"new": 1.0}},
         classified, "Classifiers side by side", "Not right: rte: 1."),
