@@ -6,6 +6,11 @@ from contextlib import contextmanager
 from loradrift.config import UserError
 from loradrift.config.errors import EXCERPT
 
+
+class EngineEnded(UserError):
+    """An engine that has answered before is gone: what was killed can be started again."""
+
+
 LONGEST = 4 * EXCERPT
 """Most characters of a library's line in a message."""
 

@@ -25,11 +25,13 @@ def ended(process: Supervised) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
 
 
-def failure(what: str, process: Supervised) -> UserError | MemoryError:
+def failure(
+    what: str, process: Supervised, kind: type[UserError] = UserError
+) -> UserError | MemoryError:
     """An error of one line: what failed, and how the process's log ends."""
     last = last_lines(process.printed())
-    kind = MemoryError if is_out_of_memory(RuntimeError(last)) else UserError
-    return kind(f"{what}; its log ends: {last}" if last else f"{what}; its log is empty")
+    made = MemoryError if is_out_of_memory(RuntimeError(last)) else kind
+    return made(f"{what}; its log ends: {last}" if last else f"{what}; its log is empty")
 
 
 def last_lines(log: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from loradrift.config import UserError
 from loradrift.generation.base import EngineSettings
+from loradrift.generation.errors import EngineEnded
 from loradrift.generation.ports import HOST, free_port, refuse_used
 from loradrift.generation.server_log import ended, failure
 from loradrift.generation.supervisor import GRACE_S, Supervised, supervised
@@ -71,14 +72,14 @@ class ServerProcess:
     def failure(self, what: str) -> UserError | MemoryError:
         """An error that says what failed, and how the server's log ends if it has ended.
 
-        A server whose engine has died ends a moment later.
+        It is an :class:`EngineEnded` then. A server whose engine has died ends a moment later.
         """
         deadline = time.monotonic() + 3 * GRACE_S
         while self.process.poll() is None and time.monotonic() < deadline:
             if self.healthy():
                 return UserError(what)
             time.sleep(LOOK_EVERY_S)
-        return failure(f"{what}; {ended(self.process)}", self.process)
+        return failure(f"{what}; {ended(self.process)}", self.process, EngineEnded)
 
 
 @contextmanager

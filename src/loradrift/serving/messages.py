@@ -2,12 +2,16 @@
 
 import json
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from loradrift.config import UserError
+from loradrift.error_messages import one_line
+from loradrift.generation.errors import EngineEnded
 from loradrift.progress import Tenths
 
 FILE = "messages.jsonl"
@@ -25,6 +29,18 @@ class Messages:
         message["seconds"] = round(time.perf_counter() - self._began, 1)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(message) + "\n")
+
+    def fail(self, error: BaseException) -> None:
+        """Say that the work cannot go on, and why; what nobody has foreseen is printed in full."""
+        if not isinstance(error, UserError):
+            traceback.print_exception(error)
+        # torch's error of its own is known by name: it is not imported here
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            self.send(failed=f"out of memory: {error}".split("\n")[0], kind="memory")
+        else:
+            known = {EngineEnded: "ended", UserError: "user"}
+            kind = next((known[each] for each in known if isinstance(error, each)), "fault")
+            self.send(failed=one_line(error), kind=kind)
 
     @contextmanager
     def spoken(self) -> Iterator[None]:

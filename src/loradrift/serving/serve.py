@@ -101,7 +101,9 @@ class ServerPart:
 
         So ``full`` can tell how long a start takes, and a cell of minutes does not wait for it.
         """
-        return when_asked(self.start) if self.plan.full else in_background(self.start)
+        if self.plan.full:
+            return when_asked(self.start)
+        return in_background(self.start, self.messages.fail)
 
     def start(self, stack: ExitStack) -> "dict[str, VllmServer]":
         """Start what the arms need: as ``events.json`` calls it -> a server that is up.
@@ -183,11 +185,14 @@ def when_asked(start: Callable[[ExitStack], Started]) -> Iterator[Callable[[], S
 
 
 @contextmanager
-def in_background(start: Callable[[ExitStack], Started]) -> Iterator[Callable[[], Started]]:
+def in_background(
+    start: Callable[[ExitStack], Started], failed: Callable[[BaseException], None]
+) -> Iterator[Callable[[], Started]]:
     """Have a thread start something, while the block does other work.
 
-    The block is given a function that waits for what was started, or raises what went wrong. Where
-    the block ends before, by an error, so does this process, and with it what is being started.
+    The block is given a function that waits for what was started, or raises what went wrong, which
+    ``failed`` is told at once: the other work may take minutes. Where the block ends before, by an
+    error, so does this process, and with it what is being started.
     """
     stack, outcome = ExitStack(), Future[Started]()
 
@@ -196,6 +201,7 @@ def in_background(start: Callable[[ExitStack], Started]) -> Iterator[Callable[[]
             outcome.set_result(start(stack))
         except BaseException as error:
             outcome.set_exception(error)
+            failed(error)
 
     Thread(target=work, name="start", daemon=True).start()
     try:

@@ -5,11 +5,8 @@ has to say goes to ``messages.jsonl``; its last message is ``{"done": true}`` or
 """
 
 import sys
-import traceback
 from pathlib import Path
 
-from loradrift.config import UserError
-from loradrift.error_messages import one_line
 from loradrift.serving.messages import Messages
 
 
@@ -21,12 +18,7 @@ def main(folder: Path) -> int:
 
         measure(folder, messages)
     except Exception as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-        full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-        kind = "memory" if full else "user" if isinstance(error, UserError) else "fault"
-        line = f"out of memory: {error}".split("\n")[0] if full else one_line(error)
-        messages.send(failed=line, kind=kind)
+        messages.fail(error)
         return 1
     return 0
 

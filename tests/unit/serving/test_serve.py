@@ -1,6 +1,7 @@
 """The server's part: when it is done, when it starts, and what is noted of it."""
 
 import json
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from simulated import make_plan, make_prompts
 from loradrift.config import UserError
 from loradrift.serving import serve
 from loradrift.serving.loads import load_path
-from loradrift.serving.messages import Messages
+from loradrift.serving.messages import Inbox, Messages
 from loradrift.serving.plan import ServerPlan
 from loradrift.serving.samples import Sample, write_rows
 
@@ -91,7 +92,7 @@ def test_a_start_is_timed_alone_or_not_at_all(monkeypatch, tmp_path, full):
     monkeypatch.setattr(serve.ServerPart, "start", lambda self, stack: events.append("starts"))
 
     @contextmanager
-    def beside(start):
+    def beside(start, failed):
         start(None)
         yield lambda: None
 
@@ -100,3 +101,22 @@ def test_a_start_is_timed_alone_or_not_at_all(monkeypatch, tmp_path, full):
         events.append("other work")
         started()
     assert events == (["other work", "starts"] if full else ["starts", "other work"])
+
+
+def test_a_server_that_does_not_come_up_is_told_while_other_work_goes_on(monkeypatch, tmp_path):
+    def start(self, stack):
+        raise UserError("the server did not come up: it ended with exit code 1")
+
+    monkeypatch.setattr(serve.ServerPart, "start", start)
+    inbox = Inbox(tmp_path)
+    with part(tmp_path).started() as started:
+        deadline = time.monotonic() + 10
+        while not (told := inbox.new()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # minutes of other work may come before this
+        with pytest.raises(UserError, match="did not come up"):
+            started()
+    [message] = told
+    assert (message["failed"], message["kind"]) == (
+        "the server did not come up: it ended with exit code 1", "user",
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from loradrift.config import UserError
+from loradrift.generation.errors import EngineEnded
 from loradrift.serving import measure, worker
 from loradrift.serving.memory import measure_memory, tree, tree_bytes
 from loradrift.serving.messages import Inbox, Messages, Progress
@@ -47,6 +48,7 @@ def _inbox(folder) -> Inbox:
     "ending",
     [
         (UserError("adapter sst2: gone"), "user", "adapter sst2: gone"),
+        (EngineEnded("it was ended by signal 9"), "ended", "it was ended by signal 9"),
         (MemoryError("vLLM failed: no room"), "memory", "out of memory: vLLM failed: no room"),
         (KeyError("x"), "fault", "KeyError: 'x'"),
     ],
@@ -61,7 +63,8 @@ def test_what_ends_a_worker_is_its_last_message(tmp_path, monkeypatch, capsys, e
     assert worker.main(tmp_path) == 1
     [message] = _inbox(tmp_path).new()
     assert (message["failed"], message["kind"]) == (line, kind)
-    assert ("Traceback" in capsys.readouterr().err) == (kind != "user")
+    printed = capsys.readouterr().err
+    assert (type(error).__name__ in printed) == (kind in ("memory", "fault"))
 
 
 def test_memory_counts_what_processes_share_once():
