@@ -48,9 +48,7 @@ def refused(call: Callable[..., Any], *args: Any) -> str:
 def rows(load: Load) -> dict[str, Any]:
     return {
         "samples": [sample._asdict() for sample in load.samples],
-        "failures": [failure._asdict() for failure in load.failures],
         "error": str(load.error),
-        "call_s": load.call_s,
     }
 
 
@@ -107,8 +105,9 @@ def main() -> None:
         found["beside_base"] = refused(server.generate, requests, SIXTEEN)
         adapted = [request for request in requests if request.adapter]
         found["adapted"] = [list(e.token_ids) for e in server.generate(adapted, SIXTEEN)]
+        closed = found["loads"]["closed"]["samples"][0]
         # 100 times the requests of the closed loop, each of more tokens
-        found["killed"] = killed(server, requests, 10 * found["loads"]["closed"]["call_s"] + 2)
+        found["killed"] = killed(server, requests, 10 * closed["call_s"] + 2)
     with open_server(EngineSettings(Path(plan["model"]), threads=1, max_length=64)) as server:
         base = [Request(str(i), tuple(ids)) for i, (ids, _) in enumerate(plan["requests"])]
         found["base"] = [list(each.token_ids) for each in server.generate(base, SIXTEEN)]

@@ -120,7 +120,7 @@ def test_base_rows_need_a_place_that_was_never_used_and_an_unloaded_adapter_keep
 @pytest.mark.parametrize("kind", ["closed", "open", "again"])
 def test_every_answer_under_load_is_right_and_names_its_model(found, kind):
     load = found["loads"][kind]
-    assert load["failures"] == []
+    assert load["error"] == "None"
     assert [row["token_ids"] for row in load["samples"]] == found["answers"]
     assert [row["asked"] for row in load["samples"]] == NAMES
     assert [row["served"] for row in load["samples"]] == NAMES
@@ -151,8 +151,9 @@ def test_a_server_that_is_killed_keeps_what_it_answered_and_leaves_nothing(found
     killed = found["killed"]
     assert found["processes"] >= 2  # the server and its engine
     assert killed["left"] == []
-    done, lost = len(killed["samples"]), len(killed["failures"])
-    assert done > 0 and lost > 0 and done + lost == 400
+    done = len(killed["samples"])
+    lost = 400 - done
+    assert done > 0 and lost > 0
     assert f"{lost} of 400 requests failed, the first of them request {done}" in killed["error"]
     assert "to plain: the connection broke after " in killed["error"]
     assert "it was ended by signal 9; its log ends: " in killed["error"]

@@ -43,29 +43,14 @@ class Call(NamedTuple):
     """The adapter that is merged into the served model: the rows say that it was asked."""
 
 
-class Failure(NamedTuple):
-    """A request that has no whole answer."""
-
-    request: int
-    """Its place in the call."""
-
-    prompt: int
-    asked: str | None
-    error: str
-
-
 class Load(NamedTuple):
     """What a load has measured."""
 
     samples: list[Sample]
     """Of the requests that were answered whole; unchecked."""
 
-    failures: list[Failure]
-    call_s: float
-    """Seconds from the start to the last answer."""
-
     error: UserError | MemoryError | None
-    """What failed, in one line; None where nothing did."""
+    """How many requests failed, and why the first did, in one line; None where none did."""
 
 
 def closed_loop(server: VllmServer, call: Call, concurrency: int) -> Load:
@@ -146,12 +131,13 @@ def _generate(server: VllmServer, call: Call, concurrency: int | None, rate: flo
 
 def _load(server: VllmServer, call: Call, made: Generated, phase: str, load: float) -> Load:
     """The answers as rows, and what failed."""
-    samples, failures = [], []
+    samples: list[Sample] = []
+    failures: list[str] = []
     asked_and_answered = zip(call.prompts, call.requests, made.answers, strict=True)
     for i, (prompt, request, answer) in enumerate(asked_and_answered):
         asked = request.adapter if call.merged is None else call.merged
         if error := _fault(answer, call.sampling):
-            failures.append(Failure(i, prompt, asked, error))
+            failures.append(f"request {i} to {asked or 'the base model'}: {error}")
             continue
         sample = Sample(
             phase=phase,
@@ -171,7 +157,10 @@ def _load(server: VllmServer, call: Call, made: Generated, phase: str, load: flo
             call_s=made.duration,
         )
         samples.append(sample)
-    return Load(samples, failures, made.duration, _error(server, call, failures))
+    if not failures:
+        return Load(samples, None)
+    count = f"{len(failures)} of {len(call.requests)} requests failed"
+    return Load(samples, server.process.failure(f"{count}, the first of them {failures[0]}"))
 
 
 def _fault(answer: Answer, sampling: Sampling) -> str:
@@ -180,15 +169,3 @@ def _fault(answer: Answer, sampling: Sampling) -> str:
     if not answer.error and count != wanted and (sampling.ignore_eos or not count):
         return f"the answer has {count} tokens instead of {wanted}"
     return answer.error
-
-
-def _error(
-    server: VllmServer, call: Call, failures: Sequence[Failure]
-) -> UserError | MemoryError | None:
-    if not failures:
-        return None
-    first = failures[0]
-    return server.process.failure(
-        f"{len(failures)} of {len(call.requests)} requests failed, the first of them request "
-        f"{first.request} to {first.asked or 'the base model'}: {first.error}"
-    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from loradrift.files import read_json, write_json
@@ -16,6 +17,9 @@ from loradrift.serving.workload import shuffled
 if TYPE_CHECKING:
     from loradrift.generation.vllm_server import VllmServer
     from loradrift.serving.load import Call, Load
+
+ALONE = 5
+"""Requests, one after the other, by whose latencies the first request rate is chosen."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Loads:
         """The rates of each arm, and how many requests are sent at each; found once.
 
         They are the configuration's, else those that double until one saturates the server. The
-        first is the same for all arms: half of what one request after the other reaches.
+        first is the same for all arms: half of what one request after the other reaches, by the
+        median of :data:`ALONE` latencies.
         """
         from loradrift.serving.load import closed_loop
 
@@ -85,9 +90,10 @@ class Loads:
         if self.server.rates:
             found = {arm: [(rate, least) for rate in self.server.rates] for arm in arms}
         else:
-            [alone] = whole(closed_loop(self.servers[arms[0]], self._call(arms[0], 0, 1), 1))
-            self._keep(search_path(self.folder, "alone"), [alone])
-            found = {arm: self._saturate(arm, alone.latency_s, least) for arm in arms}
+            alone = whole(closed_loop(self.servers[arms[0]], self._call(arms[0], 0, ALONE), 1))
+            self._keep(search_path(self.folder, "alone"), alone)
+            latency_s = median(each.latency_s for each in alone)
+            found = {arm: self._saturate(arm, latency_s, least) for arm in arms}
         write_json(path, found)
         return found
 

@@ -45,7 +45,7 @@ class SimulatedServer(SimulatedEngine):
             samples.append(
                 Sample(*place, arrived, own, own, len(times), times, list(answer.token_ids), 0.1)
             )
-        return Load(samples, [], 0.1, None)
+        return Load(samples, None)
 
 
 @pytest.fixture
@@ -149,6 +149,18 @@ def test_rates_double_until_a_server_is_saturated_and_are_found_once(loops, tmp_
     }  # fmt: skip
 
 
+def test_a_lone_request_that_is_slow_by_chance_chooses_no_rates(loops, tmp_path):
+    class Slow(SimulatedServer):
+        def answers(self, call, phase, load):
+            made = super().answers(call, phase, load)
+            late = [each._replace(latency_s=9.0) for each in made.samples[:1]]
+            return Load(late + made.samples[1:], None)
+
+    rates = make_loads(tmp_path, Slow, full=False).find_rates()
+    assert {own[0][0] for own in rates.values()} == {5.0}
+    assert len(read_rows(tmp_path / "server" / "search" / "alone.parquet", Sample)) == 5
+
+
 def test_wrong_answers_of_the_search_for_rates_are_caught_and_kept(loops, tmp_path):
     class Faulty(SimulatedServer):
         def model_for(self, request, batch):
@@ -168,7 +180,7 @@ def test_a_rate_at_which_requests_fail_is_left_out(loops, tmp_path):
         def answers(self, call, phase, load):
             made = super().answers(call, phase, load)
             if phase == "open_loop" and load > self.most:
-                return Load(made.samples[:1], [], 1.0, UserError("1 of 2 requests failed"))
+                return Load(made.samples[:1], UserError("1 of 2 requests failed"))
             return made
 
     Full.most = 7
@@ -187,7 +199,7 @@ def test_a_server_that_ends_at_a_rate_is_not_saturated_by_it(loops, tmp_path):
         def answers(self, call, phase, load):
             self.ended |= phase == "open_loop" and load > 7
             if self.ended:
-                return Load([], [], 1.0, UserError("the server was ended by signal 9"))
+                return Load([], UserError("the server was ended by signal 9"))
             return super().answers(call, phase, load)
 
     with pytest.raises(UserError, match="ended by signal 9"):
@@ -203,7 +215,7 @@ def test_rates_that_are_typed_are_not_searched_for(loops, tmp_path):
 
 def test_a_request_that_fails_ends_the_load(loops, tmp_path, monkeypatch):
     loads = make_loads(tmp_path)
-    failed = Load([], [], 1.0, UserError("1 of 2 requests failed; the server's log says: killed"))
+    failed = Load([], UserError("1 of 2 requests failed; the server's log says: killed"))
     monkeypatch.setattr(load_module, "closed_loop", lambda *given: failed)
     with pytest.raises(UserError, match="1 of 2 requests failed; the server's log says: killed"):
         loads.closed_loops(0)
