@@ -1,6 +1,8 @@
 """``benchmark=serving``: one cell, held by this process and measured by another."""
 
 import os
+import platform
+import re
 import signal
 import sys
 import time
@@ -10,14 +12,14 @@ from pathlib import Path
 
 from loradrift.config import UserError
 from loradrift.config.keys import defaults
+from loradrift.config.running import CPU_FACTS
 from loradrift.files import read_json
 from loradrift.generation.ports import refuse_used
 from loradrift.generation.supervisor import supervised
-from loradrift.generation.vllm_rules import check_installed
 from loradrift.progress import tell
 from loradrift.runs import Cell, Status, open_cell
 from loradrift.serving.config import ServingBenchmarkConfig
-from loradrift.serving.door import check_gpu, refuse_idle_arms, refuse_idle_keys
+from loradrift.serving.door import check_gpu, refuse_bare, refuse_idle_arms, refuse_idle_keys
 from loradrift.serving.messages import Inbox
 from loradrift.serving.plan import Plan, write_plan, write_prompts
 from loradrift.serving.planning import prepare
@@ -43,8 +45,7 @@ def run(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
             not that of the model that was asked.
     """
     refuse_idle_keys(config, overrides)
-    if config.engine != "hf":
-        check_installed()
+    refuse_bare(config)
     check_gpu(config)
     prepared = prepare(config)
     plan = prepared.plan
@@ -127,7 +128,7 @@ def failure(cell: Cell, plan: Plan, kind: str, line: str) -> UserError:
         line += f"; what was measured is kept: {kept}"
     if kind == "memory":
         line += f"; {TAKE_LESS}"
-    if kind in ("killed", "memory"):
+    if kind in ("killed", "ended", "memory"):
         line += "; the same command goes on"
     return OutOfMemory(line) if kind == "memory" else UserError(line)
 
@@ -152,9 +153,12 @@ def versions(plan: Plan) -> dict[str, str]:
 
 
 def device(plan: Plan) -> str:
-    """What computes, as records write it."""
+    """What computes, as records write it: a cell that was begun on another does not go on."""
     if plan.accelerator == "gpu":
         import torch
 
         return str(torch.cuda.get_device_name())
-    return f"cpu ({plan.threads or os.cpu_count()} threads)"
+    facts = CPU_FACTS.read_text(encoding="utf-8") if CPU_FACTS.exists() else ""
+    named = re.search(r"^model name\s*: *(.+)$", facts, re.MULTILINE)
+    name, threads = named[1] if named else platform.machine(), plan.threads or os.cpu_count()
+    return f"{name}, {threads} CPU thread{'s' * (threads != 1)}"

@@ -40,6 +40,14 @@ def choose_sources(config: ServingBenchmarkConfig) -> list[Source]:
     return sources[: max(serving.adapters)]
 
 
+def typed_runs(config: ServingBenchmarkConfig) -> bool:
+    """Whether a run's adapter is served, by what was typed alone."""
+    serving = config.serving
+    found = (Path(each) for each in serving.folders)
+    here = (_found(each)[1] for each in found if each.is_dir())
+    return serving.source == "runs" and (not serving.folders or any(here))
+
+
 def _found(folder: Path) -> tuple[Path, RunRecord | None]:
     """A run and its record, or an adapter's folder."""
     if not folder.is_dir():

@@ -3,12 +3,33 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from loradrift.config import UserError
+from loradrift.config import TinyModelConfig, UserError
 from loradrift.config.benchmarks import refuse_absent_gpu, refuse_training_keys
 from loradrift.config.keys import typed_keys
+from loradrift.generation.vllm_rules import check_installed
+from loradrift.progress import tell
 from loradrift.serving.arms import round_up
+from loradrift.serving.choice import choose_sources, typed_runs
 from loradrift.serving.config import ServingBenchmarkConfig
 from loradrift.serving.plan import Plan
+
+
+def refuse_bare(config: ServingBenchmarkConfig) -> None:
+    """Refuse a machine without vLLM; where there are no adapters either, say both at once.
+
+    Raises:
+        UserError: Names the commands that bring what lacks.
+    """
+    if config.engine == "hf":
+        return
+    try:
+        check_installed()
+    except UserError as lacking:
+        try:
+            choose_sources(config)
+        except UserError as error:
+            raise UserError(f"{lacking}; and {error}") from None
+        raise
 
 
 def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
@@ -17,6 +38,8 @@ def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -
     if config.engine == "vllm_server" and not serving.server.enabled:
         raise UserError("serving.server.enabled must be true with engine=vllm_server, got false")
     idle = _idle(config)
+    if isinstance(config.model, TinyModelConfig):
+        typed -= {"data.seed"}  # the small model's own, where that has to be made again
     for key in sorted(typed):
         for start, why in idle.items():
             if f"{key}.".startswith(f"{start}."):
@@ -43,6 +66,10 @@ def _idle(config: ServingBenchmarkConfig) -> dict[str, str]:
         why = "engine=vllm_server, which has no offline arms"
         keys = ["memory", "slots", "declared_rank", "batch_sizes"]
         idle |= {f"serving.{key}": why for key in keys}
+    if serving.prompts == "fixed" and not typed_runs(config):
+        idle["data"] = "serving.prompts=fixed, which are rows of no task"
+    if typed_runs(config):
+        idle["data"] = "adapters of runs, whose prompts are rows of the runs' own data"
     if serving.source == "drawn":
         why = "serving.source=drawn, which takes no runs"
         idle |= {f"serving.{key}": why for key in ("study", "method", "folders")}
@@ -54,7 +81,7 @@ def _idle(config: ServingBenchmarkConfig) -> dict[str, str]:
 
 
 def refuse_idle_arms(plan: Plan, config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
-    """Refuse a typed value by which an arm would be like another one, and is left out."""
+    """Refuse a typed value by which an arm would be like another one, and tell of a default."""
     if not plan.offline or plan.engine == "hf":
         return
     serving, kinds = config.serving, {arm.kind for arm in plan.arms}
@@ -67,10 +94,16 @@ def refuse_idle_arms(plan: Plan, config: ServingBenchmarkConfig, overrides: Sequ
         ),
         "serving.slots": ("few_slots", serving.slots, f"less than {count}, the adapters"),
     }
-    for key in typed_keys(overrides) & rules.keys():
-        kind, value, rule = rules[key]
-        if value is not None and kind not in kinds:
-            raise UserError(f"{key} must be {rule}, or it has no effect, got {value}")
+    idle = {
+        key: (value, rule)
+        for key, (kind, value, rule) in rules.items()
+        if value is not None and kind not in kinds
+    }
+    for key in sorted(typed_keys(overrides) & idle.keys()):
+        value, rule = idle[key]
+        raise UserError(f"{key} must be {rule}, or it has no effect, got {value}")
+    for key, (value, rule) in idle.items():
+        tell(f"{key}={value} has no effect and its arm is left out: it is not {rule}")
 
 
 def check_gpu(config: ServingBenchmarkConfig) -> None:

@@ -32,7 +32,6 @@ class ServedAdapter:
     """Folder of the merged model."""
 
     classifier: str | None = None
-    num_labels: int | None = None
     certificate: str = ""
     """What is known of the adapter as it was trained or drawn, in a few words."""
 

@@ -20,8 +20,8 @@ from loradrift.serving.plan import Plan, Prompt, ServedAdapter, ServerPlan
 from loradrift.serving.prompting import fingerprint, make_prompts, origin, prompt_data
 
 CUT = (
-    "left out here: a second server, one engine for each merged model, and the sweep of request "
-    "rates (serving.full=true, or scale=small)"
+    "left out here: a second server, one engine for each merged model, an engine that keeps too "
+    "few adapters in memory, and the sweep of request rates (serving.full=true, or scale=small)"
 )
 
 
@@ -70,13 +70,9 @@ def _adapters(
         servable = export_cached(source.folder, cache, base=base.path)
         for notice in (*servable.notices, *_unjudged(source, base, config)):
             tell(f"{source.name}: {notice}")
-        if servable.adapter is None:
-            raise UserError(
-                f"{source.folder} has no adapter that engines serve side by side; serving.method "
-                "or serving.folders chooses others"
-            )
+        folder = adapter_for(config.engine, source, servable, Path(base.path))
         label_seed = seed_of(source, sources)
-        served.append(_served(source.name, servable, label_seed, trained_on(source)))
+        served.append(_served(source.name, servable, folder, label_seed, trained_on(source)))
     like = sources[0].folder if sources else None
     rank = served[0].rank if served else serving.rank
     taken, number = {each.name for each in served}, count(1)
@@ -85,8 +81,35 @@ def _adapters(
         name, seed = f"drawn_{n}", config.seed + n
         if name not in taken:  # a folder may be called so
             drawn = draw_adapter(Path(base.path), cache, like=like, rank=rank, seed=seed, name=name)
-            served.append(_served(name, drawn, "", None))
+            assert drawn.adapter is not None
+            served.append(_served(name, drawn, drawn.adapter, "", None))
     return served
+
+
+def adapter_for(engine: str, source: Source, servable: Servable, base: Path) -> Path:
+    """The folder of an adapter that the engine serves beside others.
+
+    What vLLM does not take, PEFT may: DoRA, which it applies to one adapter after another.
+
+    Raises:
+        UserError: If the engine serves no such adapter; names what serves it.
+    """
+    from loradrift.adapters import read_files
+    from loradrift.diagnose.adapter_case import find_adapter
+    from loradrift.generation.adapter_rules import check_changes
+    from loradrift.weights import StoredWeights
+
+    if servable.adapter is not None:
+        return servable.adapter
+    if engine != "hf" or not servable.rank:  # whole weights have none
+        others = "" if engine == "hf" else "; engine=hf serves DoRA"
+        raise UserError(
+            f"{source.folder} has no adapter that engine={engine} serves side by side{others}; "
+            "serving.method or serving.folders chooses others"
+        )
+    folder = find_adapter(str(source.folder))[0]
+    check_changes(read_files(folder), StoredWeights(base))
+    return folder
 
 
 def _unjudged(source: Source, base: Base, config: ServingBenchmarkConfig) -> Iterator[str]:
@@ -114,7 +137,9 @@ def trained_on(source: Source) -> str | None:
     return None if source.run is None else origin(str(source.run.config["data"]["name"]))
 
 
-def _served(name: str, servable: Servable, seed: str, data: str | None) -> ServedAdapter:
+def _served(
+    name: str, servable: Servable, adapter: Path, seed: str, data: str | None
+) -> ServedAdapter:
     return ServedAdapter(
         name=name,
         label=servable.label + seed,
@@ -123,10 +148,9 @@ def _served(name: str, servable: Servable, seed: str, data: str | None) -> Serve
         rank=servable.rank,
         sha256=servable.sha256,
         drawn=servable.drawn,
-        adapter=str(servable.adapter),
+        adapter=str(adapter),
         merged=str(servable.merged),
         classifier=None if servable.classifier is None else str(servable.classifier),
-        num_labels=servable.num_labels,
         certificate=servable.certificate or "",
         data=data,
     )

@@ -1,5 +1,6 @@
 """What the front process says of a cell, and what makes two of them the same."""
 
+import json
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,12 @@ def test_what_is_kept_is_told_of_both_parts(cell):
         path.touch()
     line = str(bench.failure(cell, plan, "user", "it failed"))
     assert line == ("it failed; what was measured is kept: 1 of 5 rounds and 2 loads of the server")
+    # what was killed can be started again, and a mistake of the user's cannot
+    line = str(bench.failure(cell, plan, "ended", "it ended"))
+    assert line == (
+        "it ended; what was measured is kept: 1 of 5 rounds and 2 loads of the server; the same "
+        "command goes on"
+    )
     (cell.folder / "rounds/round=000.parquet").unlink()
     assert bench.what_is_kept(cell.folder) == "2 loads of the server"
 
@@ -66,7 +73,7 @@ def run(monkeypatch, tmp_path):
 
     def call(*, port=None, fails=False, **machine):
         plan = replace(make_plan(), server=ServerPlan((1,), 2, (), port, 300.0))
-        monkeypatch.setattr(bench, "check_installed", lambda: None)
+        monkeypatch.setattr(bench, "refuse_bare", lambda config: None)
         monkeypatch.setattr(bench, "prepare", lambda config: Prepared(plan, [], {"prompts": ""}))
         for name, value in machine.items():
             monkeypatch.setattr(bench, name, lambda plan, value=value: value)
@@ -99,6 +106,36 @@ def test_a_cell_goes_on_with_the_same_vllm_and_device_only(run):
     with pytest.raises(bench.UserError, match=r"device: cpu \(2 threads\) -> cpu \(4 threads\)"):
         run(**here | {"device": "cpu (4 threads)"})
     assert len(run(**here)) == 2
+
+
+def test_a_cell_from_before_versions_were_kept_asks_for_force_in_one_line(run, tmp_path):
+    here = {"versions": {"vllm": "0.32.0"}, "device": "Xeon, 1 CPU thread"}
+    with pytest.raises(bench.UserError, match="it failed"):
+        run(**here, fails=True)
+    [path] = tmp_path.glob("serving/vllm/*/run.json")
+    record = json.loads(path.read_text())
+    for key in ("versions", "device"):
+        del record["config"][key]
+    for status in ("failed", "success"):
+        path.write_text(json.dumps(record | {"status": status}))
+        with pytest.raises(bench.UserError) as caught:
+            run(**here)
+        assert str(caught.value) == (
+            f"{path.parent} holds a run with another configuration: device: (absent) -> Xeon, "
+            "1 CPU thread, versions.vllm: (absent) -> 0.32.0; force=true archives it and starts "
+            "anew"
+        )
+
+
+def test_a_device_is_named_with_its_threads(monkeypatch, tmp_path):
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("processor\t: 0\nmodel name\t: Xeon 9\n\nmodel name\t: Xeon 9\n")
+    monkeypatch.setattr(bench, "CPU_FACTS", facts)
+    assert bench.device(make_plan(threads=1)) == "Xeon 9, 1 CPU thread"
+    assert bench.device(make_plan(threads=4)) == "Xeon 9, 4 CPU threads"
+    monkeypatch.setattr(bench, "CPU_FACTS", tmp_path / "absent")
+    monkeypatch.setattr(bench.platform, "machine", lambda: "arm64")
+    assert bench.device(make_plan(threads=2)) == "arm64, 2 CPU threads"
 
 
 def test_a_port_in_use_is_told_before_anything_is_measured(run):

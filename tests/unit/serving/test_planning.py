@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from adapter_cases import write_adapter
 
 from loradrift.config import DataConfig, TrainerConfig, UserError
 from loradrift.config.models import ModelConfig
@@ -20,7 +21,7 @@ def exported(monkeypatch, tmp_path):
     def servable(name):
         return SimpleNamespace(
             label="", task=None, source=name, rank=4, sha256={}, drawn=False, adapter=name,
-            merged=name, classifier=None, num_labels=None, certificate=None, notices=(),
+            merged=name, classifier=None, certificate=None, notices=(),
         )  # fmt: skip
 
     monkeypatch.setattr(planning, "export_cached", lambda folder, *a, **k: servable(str(folder)))
@@ -56,6 +57,26 @@ def test_a_base_model_that_cannot_be_compared_is_told(exported, capsys):
     assert "a: its base model org/Other is not on this machine" in capsys.readouterr().out
     exported("b", base_name="org/known", count=1)
     assert "its base model" not in capsys.readouterr().out
+
+
+def test_what_vllm_does_not_take_the_other_engine_serves(model_folder, tmp_path):
+    dora = write_adapter(tmp_path / "dora", model_folder, size=0.2, use_dora=True)
+    saved = write_adapter(tmp_path / "saved", model_folder, modules_to_save=["lm_head"])
+
+    def folder_for(engine, folder, **servable):
+        made = SimpleNamespace(**{"adapter": None, "rank": 4} | servable)
+        return planning.adapter_for(engine, Source("a", folder, None), made, model_folder)
+
+    assert folder_for("hf", dora) == dora
+    assert folder_for("vllm", dora, adapter=tmp_path) == folder_for("hf", dora, adapter=tmp_path)
+    for engine in ("vllm", "vllm_server"):
+        line = f"dora has no adapter that engine={engine} serves side by side; engine=hf serves"
+        with pytest.raises(UserError, match=line):
+            folder_for(engine, dora)
+    with pytest.raises(UserError, match="engine=hf serves side by side; serving.method or"):
+        folder_for("hf", tmp_path, rank=0)
+    with pytest.raises(UserError, match="holds lm_head.weight, which is no LoRA factor"):
+        folder_for("hf", saved)
 
 
 def test_a_name_that_a_server_has_for_its_base_model(exported):
