@@ -57,7 +57,7 @@ def prevention_table(pairs: Sequence[Prevented]) -> pd.DataFrame:
             {
                 "trait": each.treated.trait,
                 "trained_on": f"{task.get('trait')} {task.get('side')}",
-                "coefficient": task.get("direction_coefficient"),
+                "coefficient": float(task.get("direction_coefficient") or 1.0),
                 "seed": each.treated.record.coordinates.get("seed"),
                 "with_direction": each.treated.score.value,
                 "without": each.control.score.value,
@@ -71,8 +71,12 @@ def prevention_table(pairs: Sequence[Prevented]) -> pd.DataFrame:
 
 
 def prevention_verdict(table: pd.DataFrame) -> Verdict:
-    """Whether the trait that was trained on is lower with the direction than without."""
+    """Whether the trait that was trained on is lower with its direction than without.
+
+    A negative coefficient takes the trait out of the weights first, and is expected to raise it.
+    """
     own = table[[row["trained_on"].split()[0] == row["trait"] for _, row in table.iterrows()]]
+    own = own[own["coefficient"] > 0]
     if own.empty:
         return Verdict.NO_DATA
     if (own["high"] < 0).all():

@@ -137,6 +137,13 @@ def test_training_with_the_direction_merged_is_compared_with_training_without(
     assert persona.findings["prediction"].lines[-1].endswith(verdict)
 
 
+def test_a_direction_that_was_taken_away_while_training_prevents_nothing(tmp_path):
+    prevent(tmp_path, treated=30, sign=-1.0)
+    persona = found(tmp_path)
+    assert len(persona.tables["prevention"]) == 1
+    assert persona.findings["prediction"].lines[-1].endswith("no data")
+
+
 def test_a_run_without_a_partner_is_named(tmp_path):
     world = World(tmp_path)
     world.cell("terse", "none", 0.0, 20, 95)
