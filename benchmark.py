@@ -1,4 +1,4 @@
-"""Measure what a trained model costs to run, or with ``-m`` a grid; ``--help`` says more."""
+"""Measure what a trained model costs to run and what steers it; ``--help`` says more."""
 
 import sys
 
@@ -6,7 +6,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-import loradrift.serving  # noqa: F401  registers benchmark=…
+import loradrift.serving
+import loradrift.steering  # noqa: F401  both register benchmark=…
 from loradrift import config, launching
 from loradrift.cli.benchmark_job import refuse_launchers, run_benchmark
 from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values

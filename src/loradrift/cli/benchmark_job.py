@@ -88,13 +88,19 @@ def report(config: BenchmarkConfig, cell: Path | None = None) -> None:
 class ClosingLines(Callback):
     """Hydra's hooks: at the end of a sweep, one report of all cells, and which failed and why."""
 
+    def __init__(self) -> None:
+        self._done: DictConfig | None = None
+        """The last cell that succeeded: a sweep's own configuration lacks what is swept."""
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how a cell ended."""
         if config.hydra.mode is not RunMode.MULTIRUN:
             return
         overrides = list(config.hydra.overrides.task)
         error = None
-        if job_return.status is not JobStatus.COMPLETED:
+        if job_return.status is JobStatus.COMPLETED:
+            self._done = config
+        else:
             error = one_line(job_return._return_value)
         note = {"name": " ".join(own_overrides(overrides, shared_keys(config.hydra)))}
         path = Path(config.hydra.sweep.dir, f"job={config.hydra.job.num:04d}.json")
@@ -112,7 +118,7 @@ class ClosingLines(Callback):
         # where all have failed there may be nothing to report
         quietly = suppress(UserError) if len(failed) == len(notes) else nullcontext()
         with entry_point(), quietly:  # Hydra would make a warning of an exception
-            report(load_benchmark(_without_hydra(config)))
+            report(load_benchmark(_without_hydra(self._done or config)))
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

@@ -31,13 +31,14 @@ HYDRA_MAY_CALL = [
 QUOTES = "'\""
 
 LISTS = (
-    "serving.adapters", "serving.batch_sizes", "serving.folders", "serving.server.concurrency",
-    "serving.server.rates", "traits",
+    "batch_sizes", "serving.adapters", "serving.batch_sizes", "serving.folders",
+    "serving.server.concurrency", "serving.server.rates", "steering.layers", "traits",
 )  # fmt: skip
 """Keys of lists, whose brackets may be left out; with ``-m`` commas part what is swept."""
 
 PATHS = (
-    "adapter", "base", "callbacks.persona_monitor.directions", "out", "run", "task.direction",
+    "adapter", "base", "callbacks.persona_monitor.directions", "out", "run", "steering.direction",
+    "steering.run", "task.direction",
 )  # fmt: skip
 """Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
 

@@ -53,7 +53,7 @@ def test_it_is_what_a_hook_by_hand_does(engine, model_folder, layer):
 SOME = {
     "all": (Intervention(1, VECTOR, 4.0),),
     "prompt": (Intervention(0, VECTOR, 6.0, "prompt"),),
-    "response": (Intervention(1, OTHER, -6.0, "response"),),
+    "response": (Intervention(0, OTHER, -6.0, "response"),),
     "several": (
         Intervention(0, VECTOR, 2.0, "prompt"),
         Intervention(1, OTHER, 3.0, "response"),
@@ -94,6 +94,21 @@ def test_an_answers_likelihood_is_that_of_the_same_positions(engine, model_folde
     wanted = logs.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist()
     assert found[0] == pytest.approx(wanted, abs=1e-4)
     assert len(found[1]) == 1
+
+
+@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("lengths", [(1,), (2,), (1, 3)])
+def test_the_shortest_prompts(engine, model_folder, name, lengths):
+    prompts = [(50, 51, 52)[:length] for length in lengths]
+    requests = [Request(str(i), each, None, SOME[name]) for i, each in enumerate(prompts)]
+    answers = [(44, 45, 46, 47, 48)[: 6 - length] for length in lengths]
+    found = engine.answer_log_likelihoods(requests, answers)
+    given = engine.generate(requests, EIGHT)
+    for prompt, answer, nats, own in zip(prompts, answers, found, given, strict=True):
+        logits = changed_logits(model_folder, (*prompt, *answer), len(prompt), SOME[name])
+        logs = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+        assert nats == pytest.approx(logs.gather(1, torch.tensor(answer)[:, None])[:, 0].tolist())
+        assert own.token_ids == greedy_by_hand(model_folder, prompt, SOME[name], 8)
 
 
 def test_where_positions_differ_so_do_answers(engine):

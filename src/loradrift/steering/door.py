@@ -1,0 +1,70 @@
+"""What is looked at before anything is read or made: keys that would have no effect."""
+
+from collections.abc import Collection, Sequence
+
+from loradrift.config import UserError
+from loradrift.config.benchmarks import refuse_absent_gpu, refuse_training_keys
+from loradrift.config.keys import typed_keys
+from loradrift.steering.config import (
+    DirectionConfig,
+    SteeringBenchmarkConfig,
+    SteeringCostConfig,
+)
+
+VECTOR_ARMS = ("activation", "random_activation")
+"""Arms that add vectors to what the blocks give."""
+
+PLAIN_ARMS = ("none", "prompt")
+"""Arms that need no direction."""
+
+COMPOSED_ARMS = ("weight", "activation")
+"""Arms that steer several traits together."""
+
+DRAWN_ARMS = ("random_weight", "random_activation")
+"""Arms whose direction ``seed`` draws."""
+
+
+def check_door(
+    config: SteeringBenchmarkConfig | SteeringCostConfig, overrides: Sequence[str]
+) -> None:
+    """Refuse what was typed and would have no effect, and a GPU that is not there.
+
+    Raises:
+        UserError: Names the key, and with what it has no effect.
+    """
+    typed = typed_keys(overrides)
+    idle = _named_direction(config.steering)
+    if isinstance(config, SteeringBenchmarkConfig):
+        idle |= _idle(config)
+    for key in sorted(typed):
+        for start, why in idle.items():
+            if f"{key}.".startswith(f"{start}."):
+                raise UserError(f"{key} has no effect with {why}")
+    refuse_training_keys(config, typed)
+    refuse_absent_gpu(config)
+
+
+def _named_direction(steering: DirectionConfig) -> dict[str, str]:
+    if not steering.direction:
+        return {}
+    why = "steering.direction, which names the direction's folder"
+    return {f"steering.{key}": why for key in ("study", "direction_seed")}
+
+
+def _idle(config: SteeringBenchmarkConfig) -> dict[str, str]:
+    """Beginning of a key -> with what it has no effect."""
+    arm, steering = config.arm, config.steering
+    why: dict[str, Collection[str]] = {}
+    if arm not in VECTOR_ARMS:
+        why[f"arm={arm}, which adds no vectors"] = ("vector", "layers", "positions")
+    if arm in PLAIN_ARMS:
+        keys = ("study", "direction", "direction_seed")
+        why[f"arm={arm}, which needs no direction"] = keys
+    if arm not in COMPOSED_ARMS:
+        why[f"arm={arm}: arm=weight and arm=activation steer several traits"] = ("also",)
+    if steering.task is None:
+        why["steering.task=null"] = ("task_rows",)
+    idle = {f"steering.{key}": line for line, keys in why.items() for key in keys}
+    if arm not in DRAWN_ARMS and steering.temperature == 0:
+        idle["seed"] = f"arm={arm} and steering.temperature=0, which draw nothing"
+    return idle
