@@ -153,11 +153,22 @@ def test_what_full_fine_tuning_changed_is_read_in_pieces(tmp_path, monkeypatch, 
     }
     shape = (10, 6) if transposed else (6, 10)
     onto = {name: low_rank(*shape, 3, seed=i) for i, name in enumerate(names)}
-    lazily, whole = project(found, onto), project(exact, onto)
+    whole = project(exact, onto)
+    monkeypatch.setattr(delta.Dense, "read", lambda _: pytest.fail("a matrix was read whole"))
+    lazily = project(found, onto)
     for name in names:
         assert tuple(found[name].shape) == shape
         assert lazily.modules[name] == pytest.approx(whole.modules[name], rel=1e-12)
     assert total_norm(found) == pytest.approx(total_norm(exact), rel=1e-12)
+
+
+def test_factors_of_weights_that_would_not_fit_in_memory():
+    x, y = ({"q": low_rank(300_000, 200_000, 2, seed=seed)} for seed in (0, 1))
+    apart = difference(x, y)
+    found = project(apart, x).total
+    assert found.size**2 == pytest.approx(float((spectra(apart)["q"] ** 2).sum()), rel=1e-10)
+    assert found.product == pytest.approx(norm(x["q"]) ** 2 - project(y, x).total.product)
+    assert times(apart["q"], torch.zeros(200_000)).shape == (300_000,)
 
 
 def test_interference_is_the_cosine_of_every_pair():

@@ -19,7 +19,7 @@ class PersonaDirectionConfig(AnalyzeConfig):
     """The arm whose runs are used, as its folder is written without trait and side: ``rslora``, or
     ``rslora,method.rank=16``; null is the only one there is."""
 
-    answers: int = 32
+    answers: int = 128
     """Answers a side from which the activation vectors and the mean inputs are taken."""
 
     max_tokens: int = 64
