@@ -5,7 +5,14 @@ import stat
 
 import pytest
 import torch
-from adapter_cases import forward, judged, load_adapter, load_base, write_adapter
+from adapter_cases import (
+    forward,
+    judged,
+    load_adapter,
+    load_base,
+    lora_layers,
+    write_adapter,
+)
 from changes import low_rank, merged_change
 
 from loradrift.adapters import read_adapter, read_files
@@ -78,7 +85,13 @@ def test_with_a_coefficient_in_it_it_answers_as_the_merged_weights(
         backbone = Backbone(load_base(model_folder).eval())
         base = forward(backbone.lm)
         with merged(backbone, changes, coefficient):
-            torch.testing.assert_close(found, forward(backbone.lm), rtol=1e-4, atol=1e-5)
+            wanted = forward(backbone.lm)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        write_low_rank(tmp_path / "whole", changes, base=str(model_folder))
+        scaled = load_adapter(tmp_path / "whole", model_folder).eval()
+        for layer in lora_layers(scaled):
+            layer.set_scale("default", coefficient)
+        torch.testing.assert_close(forward(scaled), wanted, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found, base, rtol=1e-2)
 
 
