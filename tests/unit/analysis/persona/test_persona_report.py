@@ -114,7 +114,7 @@ def test_three_answers_stand_for_every_arm_and_dose(results):
 
 def test_missing_arms_are_named_with_the_command_that_makes_them(tmp_path):
     truth = {arm: TRUTH[arm] for arm in ("none", "activation", "weight")}
-    World(tmp_path).arms(truth=truth, layers=[1])
+    World(tmp_path).arms(truth=truth, layers=[1], direction_seed=2)
     persona = found(tmp_path)
     assert persona.findings["equivalence"].verdict is Verdict.NO_DATA
     assert "arm=prompt was not measured and judged" in persona.findings["equivalence"].why
@@ -124,7 +124,7 @@ def test_missing_arms_are_named_with_the_command_that_makes_them(tmp_path):
         "coefficient=0.2,0.4,0.6,0.8,1 -m` makes it"
     ) in line
     [line] = [each for each in persona.missing if each.startswith("arm=random_activation")]
-    assert "coefficient=0.25,0.5,0.75,1 'steering.layers=[1]' -m" in line
+    assert "coefficient=0.25,0.5,0.75,1 'steering.layers=[1]' steering.direction_seed=2 -m" in line
 
 
 @pytest.mark.parametrize("named", ["refusal", "unparsable"])

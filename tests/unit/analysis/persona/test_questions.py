@@ -10,6 +10,7 @@ from planted_runs import drawn, plus, truth_of, write_direction, write_run
 
 from loradrift.analysis.persona.doses import paired_shares
 from loradrift.analysis.persona.drawers import PERSONA
+from loradrift.analysis.persona.entanglement import selectivity, side_effects
 from loradrift.analysis.persona.spaces import read_spaces
 from loradrift.analysis.persona.tables import tabulate
 from loradrift.analysis.registry import make_config
@@ -53,6 +54,20 @@ def test_side_effects_on_other_traits_are_found(tmp_path):
     assert row["dose"] == 0.5 and row["low"] < -12 < row["high"] and row["high"] < 0
     finding = persona.findings["interpretability"]
     assert finding.verdict is Verdict.SUPPORTED and "+2" in finding.lines[0]  # 40 - 12
+
+
+def test_unknown_scores_of_another_trait_may_be_no_change_or_a_large_one(tmp_path):
+    world = World(tmp_path)
+    steer(world, beside=0.0)
+    folder = next((tmp_path / "runs/steering/hf").glob("*trait=terse,arm=weight,coefficient=0.5"))
+    lines = (folder / "judged/oracle/cheerful.csv").read_text().splitlines()
+    lost = [",".join([*line.split(",")[:-3], "", "", "refusal"]) for line in lines[1:11]]
+    (folder / "judged/oracle/cheerful.csv").write_text("\n".join([lines[0], *lost, *lines[11:]]))
+    [side] = [each for each in side_effects(found(tmp_path).reached, 0) if each.steered == "terse"]
+    [own] = selectivity([side])
+    # between 40 points less and 60 more of half of the answers: 0 to 30 in size
+    assert own.difference.values_V[0] == pytest.approx(side.gains["terse"].values_V[0] - 30, abs=6)
+    assert own.difference.values_V[2] == pytest.approx(side.gains["terse"].values_V[2], abs=0.01)
 
 
 def test_a_direction_that_moves_another_trait_more_is_refuted(tmp_path):
@@ -132,6 +147,8 @@ def test_training_with_the_direction_merged_is_compared_with_training_without(
     persona = found(tmp_path)
     [row] = persona.tables["prevention"].to_dict("records")
     assert (row["trait"], row["trained_on"], row["seed"]) == ("terse", "terse pos", 2)
+    assert row["without"] == pytest.approx(70, abs=5)
+    assert row["with_direction"] == pytest.approx(treated, abs=8)
     # scores end at 100, which takes some of the luck away
     assert row["difference"] == pytest.approx(treated - 70, abs=8)
     assert persona.findings["prediction"].lines[-1].endswith(verdict)
