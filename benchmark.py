@@ -6,8 +6,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+import loradrift.judges
 import loradrift.serving
-import loradrift.steering  # noqa: F401  both register benchmark=…
+import loradrift.steering  # noqa: F401  all three register benchmark=…
 from loradrift import config, launching
 from loradrift.cli.benchmark_job import refuse_launchers, run_benchmark
 from loradrift.cli.entry_point import HYDRA_MAY_CALL, entry_point, quote_values

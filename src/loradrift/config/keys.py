@@ -8,10 +8,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 OBSERVERS = (
     "variant", "earlier_variant", "phase", "logger", "search", "runs", "results", "cache", "best",
-    "force",
+    "force", "judge",
 )  # fmt: skip
-"""Keys that change where and how a run is watched, never what it computes, and ``best``: what it
-names is in the values themselves."""
+"""Keys that change where and how a run is watched, or who judges its answers, never what it
+computes, and ``best``: what it names is in the values themselves."""
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ All raise ValueError for values that are not finite or have another shape, for a
 length, and for a ``confidence`` that is not in (0, 1); a function's text adds what is its own.
 """
 
+from loradrift.statistics.agreement import Agreement, Estimate, agreement
 from loradrift.statistics.bootstrap import hierarchical_bootstrap
 from loradrift.statistics.effect_size import hedges_factor, paired_d, pooled_d
 from loradrift.statistics.heterogeneity import task_differences
@@ -21,7 +22,8 @@ from loradrift.statistics.sign_flip import least_p, max_t, sign_flip
 from loradrift.statistics.values import stack
 
 __all__ = [
-    "Interval", "Variance", "adjust", "equivalence", "hedges_factor", "hierarchical_bootstrap",
-    "least_p", "max_t", "p_beyond", "paired_d", "paired_t", "pooled_d", "sign_flip", "stack",
-    "t_interval", "task_differences", "variance_of_mean",
+    "Agreement", "Estimate", "Interval", "Variance", "adjust", "agreement", "equivalence",
+    "hedges_factor", "hierarchical_bootstrap", "least_p", "max_t", "p_beyond", "paired_d",
+    "paired_t", "pooled_d", "sign_flip", "stack", "t_interval", "task_differences",
+    "variance_of_mean",
 ]  # fmt: skip
