@@ -52,7 +52,7 @@ def _incoherent(gap: Gap) -> str:
     """Whether an arm has no dose to be compared at."""
     for each in (gap.arm, gap.against):
         if math.isnan(each.dose):
-            return f"{each.arm.text} has no dose that is coherent enough"
+            return f"no dose of {each.arm.text} is coherent enough, not even 0"
         if not each.coherent:
             return f"no dose of {each.arm.text} is coherent enough but 0"
     return ""

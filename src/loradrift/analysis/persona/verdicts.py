@@ -48,6 +48,10 @@ def prediction_finding(found: Prediction | None, why: str, prevention: pd.DataFr
             for key, each in found.estimates.items()
             if key in ("pearson", "spearman", "norm_pearson", "auroc")]  # fmt: skip
     said.insert(0, f"{found.runs} fine-tunings")
+    if found.held_out is not None:
+        count, r = found.held_out
+        ends = interval_text(r.low, r.high)
+        said.append(f"r {r.estimate:.2f} ({ends}) over the {count} that made no direction")
     return Finding(name, claim(), found.verdict, found.why, (*said, *lines))
 
 

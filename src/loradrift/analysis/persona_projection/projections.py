@@ -33,6 +33,11 @@ class Directions:
             if not (is_persona and own == seed) and not _has_part(each, run.folder)
         ]
 
+    def made_of(self, folder: Path) -> bool:
+        """Whether any direction was made of a run."""
+        every = (each for by_seed in self.found.values() for each in by_seed.values())
+        return any(_has_part(each, folder) for each in every)
+
 
 def _has_part(direction: Direction, folder: Path) -> bool:
     runs = (direction.facts[side].get("run") for side in ("positive", "negative"))
@@ -121,6 +126,7 @@ def project_runs(
                         "cosine": sum(each.cosine for each in found) / len(found),
                         "norm": weights.total_norm(changes),
                         "directions": len(found),
+                        "made_direction": directions.made_of(run.folder),
                     }
                 )
         except UserError as error:

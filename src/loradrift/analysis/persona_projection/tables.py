@@ -27,7 +27,12 @@ MEASURE = "python benchmark.py benchmark=steering trait=… arm=none steering.ru
 """What measures how a run behaves."""
 
 COLUMNS = ["run", "label", "task", "own", "seed", "trait", "projection", "cosine", "norm",
-           "directions", "change", "change_low", "change_high", "questions"]  # fmt: skip
+           "directions", "made_direction", "change", "change_low", "change_high",
+           "questions"]  # fmt: skip
+
+
+HELD_OUT = "runs that made no direction"
+"""Points of runs of which no direction at all was made."""
 
 
 class Prediction(NamedTuple):
@@ -52,6 +57,9 @@ class Prediction(NamedTuple):
     why: str
     estimates: dict[str, Estimate]
     """Of all points."""
+
+    held_out: tuple[int, Estimate] | None
+    """Pearson's r over the runs that made no direction, and how many they are."""
 
     runs: int
     problems: Sequence[str]
@@ -103,7 +111,8 @@ def find_prediction(
         why = (*problems, *directions.problems, "nothing was measured")[0]
         raise UserError(f"no run can be projected: {why}")
     subsets = {"all": points, "the trait trained on": points[points["own"]],
-               "other traits": points[~points["own"]]}  # fmt: skip
+               "other traits": points[~points["own"]],
+               HELD_OUT: points[~points["made_direction"]]}  # fmt: skip
     figures = {}
     for name, own in subsets.items():
         if own["run"].nunique() >= 3:
@@ -123,6 +132,9 @@ def find_prediction(
         verdict=verdict,
         why=why,
         estimates=estimates,
+        held_out=(figures[HELD_OUT][0], figures[HELD_OUT][2]["pearson"])
+        if HELD_OUT in figures
+        else None,
         runs=runs,
         problems=[*directions.problems, *problems, *unread],
     )
@@ -150,4 +162,4 @@ def point_table(rows: Sequence[dict[str, object]], found: Sequence[Behaviour]) -
                 "questions": each.num_questions,
             }
         )
-    return pd.DataFrame(points, columns=COLUMNS).astype({"own": bool})
+    return pd.DataFrame(points, columns=COLUMNS).astype({"own": bool, "made_direction": bool})

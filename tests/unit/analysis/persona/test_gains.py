@@ -171,7 +171,7 @@ def test_an_arm_that_is_never_coherent_says_so():
     assert np.isnan(broken.dose) and np.isnan(broken.gain.interval(n).low)
     fine = reach(curve(traits, np.full((n, 3), 90.0), "activation", [0, 1, 2]), RAISE, 75,
                  draws("x", 0, n))  # fmt: skip
-    for other, why in ((garbled, "but 0"), (broken, "no dose that is coherent")):
+    for other, why in ((garbled, "but 0"), (broken, "not even 0")):
         gap = Gap("x", RAISE, other, fine, other.best.minus(fine.best))
         verdict, reason = judge_gap(gap, 10)
         assert verdict is Verdict.UNDECIDED and why in reason

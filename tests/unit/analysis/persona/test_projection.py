@@ -121,8 +121,12 @@ def test_a_direction_made_of_the_run_itself_is_not_used(planted, tmp_path):
     facts = json.loads((place / "direction.json").read_text())
     facts["positive"]["run"] = str(run)
     (place / "direction.json").write_text(json.dumps(facts))
-    points = found(root).points.set_index(["run", "trait"])["directions"]
+    prediction = found(root)
+    points = prediction.points.set_index(["run", "trait"])["directions"]
     assert points[str(run), "terse"] == 1 and points[str(run), "cheerful"] == 2
+    made = prediction.points[prediction.points["made_direction"]]
+    assert set(made["run"]) == {str(run)}
+    assert prediction.held_out[0] == 11
 
 
 def test_without_another_seed_there_is_nothing_to_say(tmp_path):
