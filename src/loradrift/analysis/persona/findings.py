@@ -1,5 +1,6 @@
 """A claim with its verdict, and how intervals are written."""
 
+import math
 from typing import NamedTuple
 
 from loradrift.report.blocks import interval_text
@@ -21,6 +22,8 @@ class Finding(NamedTuple):
 
 def points(interval: Interval) -> str:
     """``+12 points (5 to 20)``."""
+    if math.isnan(interval.estimate):
+        return "not defined"
     ends = interval_text(interval.low, interval.high)
     said = "no interval" if ends == "-" else ends
     return f"{interval.estimate:+.3g} points ({said})"

@@ -32,6 +32,8 @@ def summary_block(persona: Persona) -> list[Block]:
                 "lost accuracy there": mean["accuracy_loss"],
             }
         )
+    if not rows:
+        return []
     return [
         Table(
             pd.DataFrame(rows).dropna(axis="columns", how="all"),

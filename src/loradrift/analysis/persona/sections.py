@@ -38,7 +38,9 @@ def facts(persona: Persona) -> Facts:
     said = ", ".join(f"{int(number):,} {name}" for name, number in counts.items() if number)
     traits = sorted({each.cell.trait for each in judged})
     asked = {each.cell.trait: len(each.cell.questions) for each in judged}
-    seeds = sorted({each.cell.seed for each in judged if each.cell.arm not in ("none", "prompt")})
+    steered = [each.cell for each in judged if each.cell.arm not in ("none", "prompt")]
+    seeds = sorted({cell.seed for cell in steered})
+    studies = ", ".join(sorted({str(cell.keys.get("study")) for cell in steered}))
     commit = str(record.git.get("commit") or "")[:10]
     rows = [
         ("Model", f"{record.coordinates.get('model')} "
@@ -47,7 +49,7 @@ def facts(persona: Persona) -> Facts:
         ("Answers", f"{said}; {keys.get('samples')} per question, temperature "
                     f"{keys.get('temperature')}, at most {keys.get('max_tokens')} tokens"),
         ("Judge", judge_text(persona)),
-        ("Directions", f"seeds {', '.join(map(str, seeds))}" if seeds else "none"),
+        ("Directions", f"study {studies}, seeds {', '.join(map(str, seeds))}" if seeds else "none"),
         ("Cells", str(len(judged))),
         ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
     ]  # fmt: skip

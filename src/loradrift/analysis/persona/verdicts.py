@@ -44,14 +44,15 @@ def prediction_finding(found: Prediction | None, why: str, prevention: pd.DataFr
         lines.append(f"the trait is lower after training with the direction merged: {verdict}")
     if found is None:
         return Finding(name, claim(), Verdict.NO_DATA, why, tuple(lines))
-    said = [f"{FIGURES[key]} {each.estimate:.2f} ({interval_text(each.low, each.high)})"
-            for key, each in found.estimates.items()
-            if key in ("pearson", "spearman", "norm_pearson", "auroc")]  # fmt: skip
+    said = [
+        f"{FIGURES[key]} {each.text}"
+        for key, each in found.estimates.items()
+        if key in ("pearson", "spearman", "norm_pearson", "auroc")
+    ]
     said.insert(0, f"{found.runs} fine-tunings")
     if found.held_out is not None:
         count, r = found.held_out
-        ends = interval_text(r.low, r.high)
-        said.append(f"r {r.estimate:.2f} ({ends}) over the {count} that made no direction")
+        said.append(f"r {r.text} over the {count} that made no direction")
     return Finding(name, claim(), found.verdict, found.why, (*said, *lines))
 
 

@@ -32,11 +32,8 @@ def draw_projection(found: Prediction | None, folder: Path) -> Sequence[Figure]:
             few_ticks(each.xaxis)
         r = found.estimates.get("pearson")
         if r is not None:
-            axes[0].set_title(f"r = {r.estimate:.2f} ({r.low:.2f} to {r.high:.2f})")
-            by_norm = found.estimates["norm_pearson"]
-            axes[1].set_title(
-                f"r = {by_norm.estimate:.2f} ({by_norm.low:.2f} to {by_norm.high:.2f})"
-            )
+            axes[0].set_title(f"r: {r.text}")
+            axes[1].set_title(f"r: {found.estimates['norm_pearson'].text}")
         finish_panels(figure, axes, columns=3)
         save(figure, folder, "projection")
     return [Figure(

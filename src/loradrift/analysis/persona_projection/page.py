@@ -59,9 +59,8 @@ def lines(found: Prediction) -> list[str]:
     if not found.estimates:
         return [f"{found.runs} fine-tuned runs were measured."]
     count = f"Over {found.runs} fine-tuned runs and {len(found.points)} points"
-    shown = [f"{FIGURES[name]} {found.estimates[name].estimate:.2f} "
-             f"({interval_text(*found.estimates[name][1:])})"
-             for name in ("pearson", "spearman", "norm_pearson", "left_out", "auroc")]  # fmt: skip
+    names = ("pearson", "spearman", "norm_pearson", "left_out", "auroc")
+    shown = [f"{FIGURES[name]} {found.estimates[name].text}" for name in names]
     return [f"{count}: {'; '.join(shown)}."]
 
 

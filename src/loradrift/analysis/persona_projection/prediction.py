@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.report.blocks import interval_text
 from loradrift.report.verdicts import Verdict
 from loradrift.statistics.association import auroc, cluster_counts, pearson, spearman
 from loradrift.statistics.bounded import UNDEFINED, expanded_tail
@@ -43,6 +44,14 @@ class Estimate(NamedTuple):
     estimate: float
     low: float
     high: float
+
+    @property
+    def text(self) -> str:
+        """``0.84 (0.71 to 0.92)``."""
+        if np.isnan(self.estimate):
+            return "not defined"
+        ends = interval_text(self.low, self.high, 2)
+        return f"{self.estimate:.2f} ({'no interval' if ends == '-' else ends})"
 
 
 class Points(NamedTuple):
