@@ -13,7 +13,7 @@ from steering_cases import write_world
 
 FEW = (
     "steering.questions=3", "steering.max_tokens=6", "steering.neutral_rows=2",
-    "steering.task_rows=5",
+    "steering.task_rows=5", "judge=none", "steering.samples=1", "steering.temperature=0",
 )  # fmt: skip
 
 

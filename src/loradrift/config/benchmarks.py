@@ -1,6 +1,9 @@
 """What ``benchmark.py`` measures: the keys that its benchmarks share, and their registry."""
 
+import os
 import pkgutil
+import platform
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +14,7 @@ from omegaconf import MISSING
 
 from loradrift.config.errors import UserError, check_option
 from loradrift.config.models import ModelConfig
-from loradrift.config.running import DataConfig, ScaleConfig, TrainerConfig
+from loradrift.config.running import CPU_FACTS, DataConfig, ScaleConfig, TrainerConfig
 from loradrift.config.studies import StudyConfig
 from loradrift.config.values import check_seed, folder_field
 from loradrift.config.variants import folder_name
@@ -98,6 +101,18 @@ def refuse_absent_gpu(config: BenchmarkConfig) -> None:
 
     if not torch.cuda.is_available():
         raise UserError("trainer.accelerator=gpu needs a GPU, this machine has none")
+
+
+def device_name(accelerator: str, threads: int | None) -> str:
+    """What computes, as records write it; None is as many threads as there are cores."""
+    if accelerator == "gpu":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    facts = CPU_FACTS.read_text(encoding="utf-8") if CPU_FACTS.exists() else ""
+    named = re.search(r"^model name\s*: *(.+)$", facts, re.MULTILINE)
+    name, threads = named[1] if named else platform.machine(), threads or os.cpu_count()
+    return f"{name}, {threads} CPU thread{'s' * (threads != 1)}"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """``benchmark=serving``: one cell, held by this process and measured by another."""
 
 import os
-import platform
-import re
 import signal
 import sys
 import time
@@ -11,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 
 from loradrift.config import UserError
+from loradrift.config.benchmarks import device_name
 from loradrift.config.keys import defaults
-from loradrift.config.running import CPU_FACTS
 from loradrift.files import read_json
 from loradrift.generation.ports import refuse_used
 from loradrift.generation.supervisor import supervised
@@ -154,11 +152,4 @@ def versions(plan: Plan) -> dict[str, str]:
 
 def device(plan: Plan) -> str:
     """What computes, as records write it: a cell that was begun on another does not go on."""
-    if plan.accelerator == "gpu":
-        import torch
-
-        return str(torch.cuda.get_device_name())
-    facts = CPU_FACTS.read_text(encoding="utf-8") if CPU_FACTS.exists() else ""
-    named = re.search(r"^model name\s*: *(.+)$", facts, re.MULTILINE)
-    name, threads = named[1] if named else platform.machine(), plan.threads or os.cpu_count()
-    return f"{name}, {threads} CPU thread{'s' * (threads != 1)}"
+    return device_name(plan.accelerator, plan.threads)

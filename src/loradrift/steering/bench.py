@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from loradrift.caching import recall
 from loradrift.config import UserError
+from loradrift.config.benchmarks import device_name
 from loradrift.config.keys import defaults
 from loradrift.files import read_json, write_json
+from loradrift.judges import JudgeConfig, judge_cell, open_judge, resolve_judge
 from loradrift.progress import announced, tell
 from loradrift.runs import Cell, Status, open_cell
 from loradrift.steering.config import SteeringBenchmarkConfig
@@ -27,6 +29,7 @@ def run(config: SteeringBenchmarkConfig, overrides: Sequence[str]) -> None:
         UserError: If something that the user can fix is wrong.
     """
     check_door(config, overrides)
+    judge = resolve_judge(config.judge, config.data)  # before anything is answered
     from loradrift.steering.plan import prepare
 
     with announced("making the dose and the questions"):
@@ -45,8 +48,25 @@ def run(config: SteeringBenchmarkConfig, overrides: Sequence[str]) -> None:
             tell(f"{cell.folder}: finished already")
         else:
             tell(f"{cell.folder}: {'going on' if cell.record.resumed else 'starting'}")
-            cell.save(fingerprints=plan.fingerprints, device=device(config))
+            cell.save(
+                fingerprints=plan.fingerprints,
+                device=device_name(config.trainer.accelerator, config.trainer.threads),
+            )
             _measure(cell, config, plan)
+    judge_answers(config, judge)
+
+
+def judge_answers(config: SteeringBenchmarkConfig, judge: JudgeConfig) -> None:
+    """Have the answers of a finished cell scored; what is scored already stands.
+
+    Raises:
+        UserError: If the judge cannot answer. The answers are kept, and the same command goes on.
+    """
+    if judge.name == "none":
+        return
+    with open_judge(judge, config.data, Path(config.cache)) as opened:
+        scored = judge_cell(config.cell, opened, judge.traits)
+    tell(f"{config.cell}: {scored} scores by judge={opened.name}")
 
 
 def _measure(cell: Cell, config: SteeringBenchmarkConfig, plan: "Plan") -> None:
@@ -165,12 +185,3 @@ def settings(config: SteeringBenchmarkConfig, plan: "Plan") -> Any:
         threads=config.trainer.threads,
         max_length=length,
     )
-
-
-def device(config: SteeringBenchmarkConfig) -> str:
-    """What computes, as records write it."""
-    import torch
-
-    if config.trainer.accelerator == "gpu":
-        return str(torch.cuda.get_device_name())
-    return f"cpu ({config.trainer.threads or torch.get_num_threads()} threads)"

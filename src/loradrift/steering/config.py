@@ -10,6 +10,7 @@ from loradrift.config.benchmarks import BenchmarkConfig
 from loradrift.config.errors import UserError, check, check_option, check_positive
 from loradrift.config.models import ModelConfig, TinyModelConfig
 from loradrift.config.values import check_seed, path_field
+from loradrift.judges.config import JudgeConfig
 
 ARMS = (
     "none", "prompt", "activation", "weight", "weight_positive", "bias_only", "random_weight",
@@ -132,6 +133,8 @@ class SteeringBenchmarkConfig(BenchmarkConfig):
     against the trait."""
 
     steering: SteeringConfig = field(default_factory=SteeringConfig)
+    judge: JudgeConfig = MISSING
+    """Who scores the answers once they are there; it can be done again (``benchmark=judging``)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from simulated import make_plan
 
+from loradrift.config import benchmarks
 from loradrift.serving import bench
 
 
@@ -130,11 +131,11 @@ def test_a_cell_from_before_versions_were_kept_asks_for_force_in_one_line(run, t
 def test_a_device_is_named_with_its_threads(monkeypatch, tmp_path):
     facts = tmp_path / "cpuinfo"
     facts.write_text("processor\t: 0\nmodel name\t: Xeon 9\n\nmodel name\t: Xeon 9\n")
-    monkeypatch.setattr(bench, "CPU_FACTS", facts)
+    monkeypatch.setattr(benchmarks, "CPU_FACTS", facts)
     assert bench.device(make_plan(threads=1)) == "Xeon 9, 1 CPU thread"
     assert bench.device(make_plan(threads=4)) == "Xeon 9, 4 CPU threads"
-    monkeypatch.setattr(bench, "CPU_FACTS", tmp_path / "absent")
-    monkeypatch.setattr(bench.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(benchmarks, "CPU_FACTS", tmp_path / "absent")
+    monkeypatch.setattr(benchmarks.platform, "machine", lambda: "arm64")
     assert bench.device(make_plan(threads=2)) == "arm64, 2 CPU threads"
 
 

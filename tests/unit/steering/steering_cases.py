@@ -15,6 +15,7 @@ from direction_cases import drawn_changes, write_direction
 from safetensors.torch import load_file, save_file
 
 from loradrift.config import DataConfig, ModelConfig, TinyModelConfig, TrainerConfig
+from loradrift.judges import JudgeConfig
 from loradrift.models import load_backbone, load_tokenizer, model_fingerprint, write_tiny
 from loradrift.steering import bench
 from loradrift.steering.config import SteeringBenchmarkConfig, SteeringConfig
@@ -147,7 +148,7 @@ def make_config(world, **keys) -> SteeringBenchmarkConfig:
     small = {"questions": 3, "max_tokens": 6, "batch_size": 2, "neutral_rows": 3, "task_rows": 7}
     steering = SteeringConfig(**small | keys.pop("steering", {}))
     values = {"trait": "cheerful", "arm": "none"} | keys
-    values = {"runs": str(world.folder / "runs")} | values
+    values = {"runs": str(world.folder / "runs"), "judge": JudgeConfig(name="none")} | values
     return SteeringBenchmarkConfig(
         model=ModelConfig(name="local", path=str(world.base)),
         data=DataConfig(name="local", root=str(world.root)),
