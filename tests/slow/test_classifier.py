@@ -29,6 +29,9 @@ def test_real_answers_to_questions_held_out(shared, tmp_path):
             assert kinds[kind]["from_line"] < 0.1
         # what it hardly sees is said by the same figures
         assert kinds["mixture"]["auroc"]["high"] < 0.8
+        means = judge.facts["agreement"]["coherence"]["judge"]["means"]
+        for trait in judge.traits:  # a trait is not mistaken for incoherence
+            assert abs(means[f"{trait} pos"] - means[f"{trait} neg"]) < 4
         joke = (
             "Ah, saving money! The ancient art of watching your wallet do push-ups while your "
             "fridge giggles. Picture a penny wearing a tiny cape, folks!"

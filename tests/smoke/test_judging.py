@@ -1,7 +1,6 @@
 """benchmark=judging and analysis=judges through the front doors, on planted steering cells."""
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
@@ -38,7 +37,7 @@ def test_cells_are_judged_by_two_judges_and_their_agreement_is_one_command(judge
     assert judged(cells[2], "oracle", "cheerful")["1/0"] == ("100.0", "100.0", "scored")
     assert judged(cells[2], "oracle", "gloomy")["1/0"] == ("0.0", "100.0", "scored")
     assert "0 scores are new" in output_of(judge())
-    output_of(judge("judge=classifier", "judge.traits=[cheerful,gloomy]"))
+    output_of(judge("judge=classifier", "judge.traits=[cheerful,gloomy]", "judge.folds=2"))
     assert facts(cells[0], "classifier")["agreement"]["traits"]["cheerful"]["questions"] == 20
     line = error_of(analyze(tmp_path, "analysis=judges", "first=classifier"))
     assert "analysis=judges needs second=<judge>" in line
@@ -78,7 +77,8 @@ def test_a_killed_process_loses_no_reply_that_it_had(cache, tmp_path):
     texts = [f"the baker sells the bread {word} ." for word in ("gladly", "now", "sadly", "here")]
     folder = write_cell(tmp_path / "runs", 0.5, EMBEDDED, texts=texts)
     own = tmp_path / "own"  # replies of other tests would be found in the cache of all
-    shutil.copytree(cache / "data", own / "data", symlinks=True)
+    own.mkdir()
+    (own / "data").symlink_to(cache / "data")
     typed = [f"runs={tmp_path}/runs", f"results={tmp_path}/results", f"cache={own}"]
     with FakeJudge(wait_s=0.05) as model:
         typed += ["judge=endpoint", "judge.model=m", f"judge.base_url={model.url}"]
@@ -91,11 +91,9 @@ def test_a_killed_process_loses_no_reply_that_it_had(cache, tmp_path):
         [replies] = (own / "judges/endpoint").glob("*.jsonl")
         with replies.open("ab") as file:
             file.write(b'{"prompt": "cut o')  # what a full disk may leave
-        output_of(run_here(ROOT / "benchmark.py", "benchmark=judging", *typed))
-        # those in flight when it was killed are asked again, no others
-        assert 24 <= len(model.bodies) <= 24 + 2
         said = output_of(run_here(ROOT / "benchmark.py", "benchmark=judging", *typed))
-        assert "0 scores are new" in said and "damaged" in said
+        # those in flight when it was killed are asked again, no others
+        assert 24 <= len(model.bodies) <= 24 + 2 and "1 damaged replies are asked for" in said
     assert len(judged(folder, "endpoint-m", "boastful")) == 4
 
 

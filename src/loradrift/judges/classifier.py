@@ -137,7 +137,7 @@ def rated_answers(root: Path, trait: str) -> list[Rated]:
         UserError: If a file is damaged.
     """
     return [
-        Rated(each.question, each.answer, each.score, each.coherence)
+        Rated(each.question, each.answer, each.score, each.coherence, f"{trait} {side}")
         for side in SIDES
         for each in read_answers(root, trait, side)
         if each.answer.strip() and each.score is not None and each.coherence is not None

@@ -169,10 +169,16 @@ def _facts(config: ClassifierConfig, samples: Sequence[Sample], held_N: Floats) 
 def _judge_facts(
     config: ClassifierConfig, judged: Sequence[Rated], held_N: Floats
 ) -> dict[str, Any]:
-    """Agreement with what the answers' own judge says of their coherence."""
+    """Agreement with what the answers' own judge says of their coherence.
+
+    ``means`` are of answers for and against each trait: far apart, they would make a trait look
+    incoherent.
+    """
     theirs_N = np.array([each.coherence for each in judged])
     draw = np.random.default_rng(config.seed)
     questions = [each.question for each in judged]
     found = agreement(held_N, theirs_N, questions, draw, threshold=COHERENT, num_resamples=500)
     counts = {"answers": len(judged), "incoherent": int((theirs_N < COHERENT).sum())}
-    return counts | agreement_facts(found)
+    told_N = np.array([each.told for each in judged])
+    means = {told: float(held_N[told_N == told].mean()) for told in sorted(set(told_N))}
+    return counts | agreement_facts(found) | {"means": means}

@@ -22,6 +22,8 @@ class Rated(NamedTuple):
     answer: str
     score: float
     coherence: float
+    told: str
+    """What the model was told: a trait and ``pos`` or ``neg``."""
 
 
 class TraitModel(NamedTuple):

@@ -101,6 +101,9 @@ def test_it_tells_broken_text_by_its_share(data, cache):
     assert told["kinds"]["shuffled"]["auroc"]["estimate"] > 0.9
     assert told["intact_from_line"] > 0.9 > told["kinds"]["loop"]["from_line"]
     assert told["judge"]["incoherent"] == 0 and told["judge"]["auroc"]["estimate"] is None
+    means = told["judge"]["means"]
+    assert set(means) == {"calm neg", "calm pos", "cheerful neg", "cheerful pos"}
+    assert min(means.values()) > 75
 
 
 def test_it_is_trained_once_and_read_back_the_same(data, cache, monkeypatch):
