@@ -53,7 +53,7 @@ def same_setting(
 
 
 def choose_judge(cells: Sequence[SteeringCell], judge: str | None) -> str:
-    """The judge that is meant; None is the only one there is.
+    """The judge that is meant: that name, the only one that begins with it, or the only one.
 
     Raises:
         UserError: If there is no such judge, or there are several.
@@ -61,7 +61,10 @@ def choose_judge(cells: Sequence[SteeringCell], judge: str | None) -> str:
     there = judges_of(cells)
     if not there:
         raise UserError(f"no steering cell is judged: `{judging_command(judge)}` judges them")
+    begun = [name for name in there if judge and name.startswith(f"{judge}-")]
     chosen = there[0] if judge is None and len(there) == 1 else judge
+    if chosen not in there and len(begun) == 1:
+        return begun[0]
     check(chosen in there, "judge", f"one of {', '.join(there)}, which have judged cells", chosen)
     assert chosen is not None
     return chosen

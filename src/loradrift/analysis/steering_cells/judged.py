@@ -16,18 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loradrift.analysis.steering_cells.reading import Row, SteeringCell, read_answers
+from loradrift.analysis.steering_cells.reading import Row, SteeringCell
 from loradrift.config import UserError
-from loradrift.config.errors import excerpt
 from loradrift.files import read_json
+from loradrift.judges.base import Status
+from loradrift.judges.judged import read_judged as read_rows
 from loradrift.statistics.values import Array
 
-STATUSES = ("scored", "empty", "refusal", "unparsable", "unjudged")
-UNKNOWN = ("refusal", "unparsable", "unjudged")
+STATUSES = (*map(str, Status), "unjudged")
+UNKNOWN = (str(Status.REFUSAL), str(Status.UNPARSABLE), "unjudged")
 LOWEST, HIGHEST = 0.0, 100.0
 """The ends of both scales."""
-
-COLUMNS = ("id", "question", "answer", "trait", "coherence", "status")
 
 AGAIN = "delete it and judge again with"
 
@@ -118,34 +117,23 @@ def read_judged(cell: SteeringCell, judge: str) -> Judged:
 
 def _read_scores(path: Path, answers: Sequence[Row]) -> Answers:
     """The scores of all answers, in their order; ValueError says what is wrong with the file."""
-    judged = {row["id"]: row for row in read_answers(path, COLUMNS)}
+    rows = read_rows(path)
+    judged = {item.id: (item, score) for item, score in rows}
+    if len(judged) < len(rows):
+        raise ValueError("two rows have one id")
     if extra := sorted(judged.keys() - {row["id"] for row in answers}):
         raise ValueError(f"the cell has no answer with the id {extra[0]}")
     numbers, statuses = [], []
     for row in answers:
-        own = judged.get(row["id"])
-        if own and (own["question"], own["answer"]) != (row["question"], row["answer"]):
+        item, score = judged.get(row["id"], (None, None))
+        if item and (item.question, item.answer) != (row["question"], row["answer"]):
             raise ValueError(f"row {row['id']} scores another answer than the cell's")
-        numbers.append(_numbers(own) if own else (np.nan, np.nan))
-        statuses.append(own["status"] if own else "unjudged")
+        scored = score is not None and score.status is Status.SCORED
+        numbers.append((score.trait, score.coherence) if score and scored else (np.nan, np.nan))
+        statuses.append(str(score.status) if score else "unjudged")
     trait_A, coherence_A = np.array(numbers, dtype=np.float64).T
     questions, texts = ([row[name] for row in answers] for name in ("question", "answer"))
     return Answers(questions, texts, trait_A, coherence_A, statuses)
-
-
-def _numbers(row: Row) -> tuple[float, float]:
-    """Both scores of a row; NaN where it has none."""
-    given, status = (row["trait"], row["coherence"]), row["status"]
-    if status not in STATUSES:
-        raise ValueError(f"status {excerpt(status)} is none of {', '.join(STATUSES)}")
-    if status != "scored":
-        if any(given):
-            raise ValueError(f"row {row['id']} is {status} and has a score")
-        return np.nan, np.nan
-    trait, coherence = map(float, given)
-    if not all(LOWEST <= each <= HIGHEST for each in (trait, coherence)):
-        raise ValueError(f"row {row['id']} is scored, and a score of it is not in [0, 100]")
-    return trait, coherence
 
 
 def question_scores(answers: Answers) -> Scores:
@@ -161,7 +149,7 @@ def question_scores(answers: Answers) -> Scores:
     known_N = np.bincount(place_A, ~unknown_A, len(names))
     parts = []
     for scores_A in (answers.trait_A, answers.coherence_A):
-        known_A = np.where(statuses == "empty", LOWEST, scores_A)
+        known_A = np.where(statuses == str(Status.EMPTY), LOWEST, scores_A)
         sums_N = np.bincount(place_A, np.where(unknown_A, 0.0, known_A), len(names))
         all_known = sums_N.sum() / known_N.sum() if known_N.any() else np.nan
         fill_N = np.where(known_N > 0, sums_N / np.maximum(known_N, 1), all_known)

@@ -13,6 +13,9 @@ from loradrift.config.keys import flatten
 from loradrift.files import read_json
 from loradrift.runs import RunRecord, Status, read_record
 
+COLUMNS = ("id", "question", "answer")
+"""What a table of answers has at least."""
+
 Row = dict[str, str]
 Read = Callable[[Path], Any]
 
@@ -123,12 +126,12 @@ def read_cell(folder: Path, root: Path) -> SteeringCell:
     )
 
 
-def read_answers(path: Path, columns: Sequence[str] = ("id", "question", "answer")) -> list[Row]:
+def read_answers(path: Path) -> list[Row]:
     """Rows of a table of texts, whose ids differ; ValueError says what is wrong with it."""
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        if lost := [name for name in columns if name not in (reader.fieldnames or ())]:
+        if lost := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
             raise ValueError(f"it lacks the column {lost[0]}")
         rows = []
         try:

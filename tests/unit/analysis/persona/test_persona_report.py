@@ -240,10 +240,10 @@ def damage(folder, name, old, new):
 @pytest.mark.parametrize(
     ("name", "old", "new", "says"),
     [
-        ("judged/oracle/terse.csv", ",scored", ",fine", "status fine is none of"),
+        ("judged/oracle/terse.csv", ",scored", ",fine", "'fine' is not a valid Status"),
         ("judged/oracle/terse.csv", "terse/3/0", "terse/77/0", "no answer with the id terse/77/0"),
         ("judged/oracle/terse.csv", "answer 3 of", "answer 4 of", "row terse/3/0 scores another"),
-        ("judged/oracle/terse.csv", "terse/3/0", "terse/4/0", "two rows with the id terse/4/0"),
+        ("judged/oracle/terse.csv", "terse/3/0", "terse/4/0", "two rows have one id"),
         ("judged/oracle/judge.json", "{", "[", "judge.json is damaged"),
         ("answers.csv", "answer,", "reply,", "lacks the column answer"),
     ],
@@ -303,5 +303,6 @@ def test_the_judges_agreement_and_its_limits_are_told(tmp_path):
 
 def test_an_endpoint_is_named_as_it_is_typed(tmp_path):
     World(tmp_path, judge="endpoint-gpt").arms(["terse"], unjudged=[0])
+    assert found(tmp_path, judge="endpoint").compared.judge == "endpoint-gpt"
     assert any("`python benchmark.py benchmark=judging judge=endpoint judge.model=gpt`" in line
                for line in found(tmp_path).problems)  # fmt: skip
