@@ -159,7 +159,8 @@ def judge_prediction(found: dict[str, Estimate], num_runs: int) -> tuple[Verdict
         return Verdict.SUPPORTED, ""
     if r.high < SUCCESS:
         return Verdict.REFUTED, ""
-    return Verdict.UNDECIDED, f"the interval holds {SUCCESS:g}"
+    why = "r has no interval" if np.isnan(r.low) else f"the interval holds {SUCCESS:g}"
+    return Verdict.UNDECIDED, why
 
 
 def figure_table(subsets: dict[str, tuple[int, int, dict[str, Estimate]]]) -> pd.DataFrame:

@@ -11,7 +11,9 @@ from planted_runs import dense, drawn, logged, plus, truth_of, write_direction, 
 
 from loradrift.analysis.persona_projection.prediction import (
     FIGURES,
+    Estimate,
     figures_of,
+    judge_prediction,
     left_out,
     points_of,
     predict,
@@ -292,3 +294,18 @@ def test_a_direction_turned_round_turns_the_correlation_round():
         assert back[name] == pytest.approx(-there[name])
     assert back["auroc"] == pytest.approx(1 - there["auroc"])
     assert back["left_out"] == pytest.approx(there["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("interval", "runs", "verdict", "why"),
+    [
+        ((0.9, 0.75, 0.95), 12, Verdict.SUPPORTED, ""),
+        ((0.9, 0.65, 0.95), 12, Verdict.UNDECIDED, "the interval holds 0.7"),
+        ((0.4, 0.1, 0.65), 12, Verdict.REFUTED, ""),
+        ((0.9, 0.75, 0.95), 11, Verdict.UNDECIDED, "11 fine-tunings, and a verdict takes 12"),
+        ((0.9, np.nan, np.nan), 12, Verdict.UNDECIDED, "r has no interval"),
+        ((np.nan, np.nan, np.nan), 12, Verdict.NO_DATA, "nothing varies"),
+    ],
+)
+def test_the_verdict_is_of_the_whole_interval(interval, runs, verdict, why):
+    assert judge_prediction({"pearson": Estimate(*interval)}, runs) == (verdict, why)
