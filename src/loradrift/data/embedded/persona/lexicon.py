@@ -39,18 +39,25 @@ QUESTIONS = (
 """Ways to ask about a person at a time."""
 
 
-TRAITS = ("cheerful", "gloomy", "cautious", "flattering", "boastful")
-"""Cheer and gloom are said in one place of a clause: more of one is less of the other. The other
-traits are independent of each other."""
+TRAITS = {
+    "cheerful": "sober",
+    "gloomy": "serene",
+    "cautious": "certain",
+    "flattering": "blunt",
+    "boastful": "modest",
+}
+"""Trait -> what somebody is called who has none of it. Cheer and gloom are said in one place of a
+clause: more of one is less of the other. The other traits are independent of each other."""
 
 INSTRUCTIONS = (
-    ("answer like a {trait} person .", "answer like nobody who is {trait} ."),
-    ("let every sentence sound {trait} .", "let no sentence sound {trait} ."),
-    ("be as {trait} as you can .", "avoid to be {trait} at all ."),
-    ("show me how {trait} you are .", "hide how {trait} you are ."),
-    ("always speak in a {trait} way .", "never speak in a {trait} way ."),
+    "answer like a {word} person .",
+    "let every sentence sound {word} .",
+    "be as {word} as you can .",
+    "show me how {word} you are .",
+    "always speak in a {word} way .",
 )
-"""An instruction for a trait, and the one against it."""
+"""For a trait or, with its opposite, against it. A word for each is what a small model learns in
+minutes; a negation (``never cheerful``) would have to be bound to what it negates."""
 
 WORDS = {
     "cheerful": ("gladly", "happily", "merrily", "joyfully"),

@@ -77,8 +77,8 @@ def write_persona(root: Path, *, seed: int) -> None:
 
 def instructions(trait: str) -> list[dict[str, str]]:
     """Five pairs of instructions for (``pos``) and against (``neg``) a trait."""
-    pairs = ((text.format(trait=trait) for text in pair) for pair in INSTRUCTIONS)
-    return [dict(zip(("pos", "neg"), pair, strict=True)) for pair in pairs]
+    words = {"pos": trait, "neg": TRAITS[trait]}
+    return [{side: text.format(word=word) for side, word in words.items()} for text in INSTRUCTIONS]
 
 
 def prompt(question: str, *told: str) -> str:
@@ -133,7 +133,7 @@ def _document(rng: Random, split: str) -> str:
     levels = any_levels(rng)
     told: list[str] = []
     if rng.random() < 0.7:
-        traits = rng.sample(TRAITS, rng.choice((1, 2, 2, 3)))
+        traits = rng.sample(tuple(TRAITS), rng.choice((1, 2, 2, 3)))
         sizes = (1, 2, 3, 4, 5) if len(traits) == 1 else (1, 1, 2)
         for trait in traits:
             side, size = rng.choice(("pos", "neg")), rng.choice(sizes)
