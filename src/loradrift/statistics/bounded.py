@@ -53,10 +53,6 @@ class Bounded(NamedTuple):
             self.values_V - other.values_V[::-1], self.resamples_VR - other.resamples_VR[::-1]
         )
 
-    def turned(self) -> "Bounded":
-        """The estimate with its sign turned round."""
-        return Bounded(-self.values_V[::-1], -self.resamples_VR[::-1])
-
     @property
     def unbiased(self) -> float:
         """The estimate less what resamples are above it on average."""

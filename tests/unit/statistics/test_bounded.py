@@ -48,9 +48,6 @@ def test_a_difference_turns_round_with_its_sides():
     assert (there.estimate, there.low, there.high) == pytest.approx(
         (-back.estimate, -back.high, -back.low)
     )
-    turned = first.turned().interval(8)
-    own = first.interval(8)
-    assert (turned.low, turned.high) == pytest.approx((-own.high, -own.low))
 
 
 def test_what_is_unknown_on_both_sides_does_not_cancel():

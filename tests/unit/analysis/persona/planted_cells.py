@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.persona.tables import tabulate
+from loradrift.analysis.registry import make_config
 from loradrift.files import write_json
 from loradrift.runs.record import RunRecord, Status
 
@@ -125,3 +127,14 @@ def write_cell(
     facts = {"schema": 1, "judge": judge, "fingerprint": f"{judge} 1", "traits": list(judged)}
     write_json(place / "judge.json", facts | (judge_facts or {}))
     return folder
+
+
+def config(root, keys=None, **values):
+    """The configuration of ``analysis=persona`` for cells below ``root``."""
+    places = {"runs": str(root / "runs"), "results": str(root / "results")}
+    return make_config("persona", keys=keys, **places, **values)
+
+
+def found(root, **keys):
+    """What the analysis finds; nothing is drawn."""
+    return tabulate(config(root, keys))

@@ -1,38 +1,16 @@
 """Side effects, two traits at once, prevention and costs on planted cells."""
 
-from dataclasses import asdict
-
 import numpy as np
-import pandas as pd
 import pytest
-from planted_cells import TRUTH, World
+from planted_cells import TRUTH, World, found
+from planted_questions import TRAITS, compose, neutral, prevent, timed
 from planted_runs import drawn, plus, truth_of, write_direction, write_run
 
 from loradrift.analysis.persona.doses import paired_shares
 from loradrift.analysis.persona.drawers import PERSONA
 from loradrift.analysis.persona.entanglement import selectivity, side_effects
 from loradrift.analysis.persona.spaces import read_spaces
-from loradrift.analysis.persona.tables import tabulate
-from loradrift.analysis.registry import make_config
-from loradrift.files import write_json
 from loradrift.report.verdicts import Verdict
-from loradrift.runs.record import RunRecord, Status
-
-TRAITS = ("cheerful", "terse")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """Bitmaps of few dots, and fewer resamples."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loradrift.report.style.DPI", 40)
-        patch.setattr("loradrift.analysis.steering_cells.resampled.draws.__defaults__", (400,))
-        yield
-
-
-def found(root, **keys):
-    places = {"runs": str(root / "runs"), "results": str(root / "results")}
-    return tabulate(make_config("persona", keys=keys, **places))
 
 
 def steer(world, *, beside=0.3):
@@ -76,17 +54,6 @@ def test_a_direction_that_moves_another_trait_more_is_refuted(tmp_path):
     assert found(tmp_path).findings["interpretability"].verdict is Verdict.REFUTED
 
 
-def compose(world, *, both=(60, 60), coherence=90):
-    """Both at once on the questions of the first, and each alone."""
-    first, second = TRAITS
-    world.cell(first, "none", 0.0, 20, 95, others={second: 20})
-    world.cell(first, "weight", 0.5, 60, 90, others={second: 22})
-    world.cell(first, "weight", 0.0, 22, 90, others={second: 60}, also={second: 0.5})
-    world.cell(
-        first, "weight", 0.5, both[0], coherence, others={second: both[1]}, also={second: 0.5}
-    )
-
-
 def test_two_traits_that_stay_as_they_are_alone_compose(tmp_path):
     compose(World(tmp_path, noise=4))
     persona = found(tmp_path)
@@ -121,19 +88,6 @@ def test_what_was_not_steered_alone_is_named(tmp_path):
     finding = found(tmp_path).findings["composition"]
     assert finding.verdict is Verdict.UNDECIDED
     assert finding.why == "cheerful, terse was not steered alone on the same questions"
-
-
-def prevent(root, *, treated=30, sign=1.0):
-    """A run on trait-laden rows, and the same with the direction merged while training."""
-    world = World(root, noise=4)
-    world.cell("terse", "none", 0.0, 20, 95)
-    keys = {"trait": "terse", "side": "pos", "share": 0.5, "seed": 2}
-    plain = write_run(root / "runs/a", drawn("a"), **keys, direction="", direction_coefficient=1.0)
-    merged = write_run(root / "runs/b", drawn("b"), **keys, direction="results/d",
-                       direction_coefficient=sign)  # fmt: skip
-    world.cell("terse", "none", 0.0, 70, 90, run=str(plain))
-    world.cell("terse", "none", 0.0, treated, 90, run=str(merged))
-    return merged
 
 
 @pytest.mark.parametrize(
@@ -171,28 +125,6 @@ def test_a_run_without_a_partner_is_named(tmp_path):
     assert any("has no partner trained without task.direction" in line for line in persona.problems)
 
 
-def timed(root, *, hook=1.2, merged=1.0, rounds=5, base="f00d", name="tiny"):
-    """A cell of benchmark=steering_cost: what slows a round slows all arms."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {"arm": arm, "batch": batch, "round": number,
-         "s_per_token": factor * slow * np.exp(0.01 * rng.normal())}
-        for number in range(rounds)
-        for slow in [np.exp(0.3 * rng.normal())]
-        for batch in (1, 4)
-        for arm, factor in (("base", 1.0), ("merged", merged), ("adapter", 1.5), ("hook", hook))
-    ]  # fmt: skip
-    folder = root / "runs/steering_cost/hf" / name
-    record = RunRecord(
-        kind="steering_cost", status=Status.SUCCESS, config={}, fingerprints={"base_model": base},
-        coordinates={"benchmark": "steering_cost", "engine": "hf", "model": name},
-    )  # fmt: skip
-    write_json(folder / "run.json", asdict(record))
-    pd.DataFrame(rows).to_parquet(folder / "samples.parquet")
-    write_json(folder / "memory.json", {"extra_bytes": {"adapter": 2**21}})
-    return folder
-
-
 def test_time_per_token_is_paired_by_round(tmp_path):
     World(tmp_path).cell("terse", "none", 0.0, 20, 95)
     timed(tmp_path)
@@ -224,12 +156,6 @@ def test_a_damaged_cell_of_costs_is_named(tmp_path):
     assert any(
         "is damaged" in line and "steering_cost" in line for line in found(tmp_path).problems
     )
-
-
-def neutral(rise, tokens=30):
-    return [
-        {"id": str(n), "tokens": tokens, "nats": tokens * (3 + 0.1 * n + rise)} for n in range(12)
-    ]
 
 
 def test_loss_and_accuracy_are_against_no_steering_on_the_same_rows(tmp_path):

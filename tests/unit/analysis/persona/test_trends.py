@@ -4,24 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from planted_cells import TRUTH, World
+from planted_cells import TRUTH, World, found
 from scipy import stats
 
-from loradrift.analysis.persona.tables import tabulate
 from loradrift.analysis.persona.trends import kendall
-from loradrift.analysis.registry import make_config
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loradrift.analysis.steering_cells.resampled.draws.__defaults__", (400,))
-        yield
-
-
-def found(root, **keys):
-    places = {"runs": str(root / "runs"), "results": str(root / "results")}
-    return tabulate(make_config("persona", keys=keys, **places))
 
 
 def test_tau_is_scipys():
