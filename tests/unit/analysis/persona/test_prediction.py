@@ -92,3 +92,19 @@ def test_a_direction_turned_round_turns_the_correlation_round():
 )
 def test_the_verdict_is_of_the_whole_interval(interval, runs, verdict, why):
     assert judge_prediction({"pearson": Estimate(*interval)}, runs) == (verdict, why)
+
+
+def test_within_traits_differences_between_them_do_not_count():
+    """Traits that lie apart on both axes make a correlation, and it is taken away."""
+    table = drawn_points(np.random.default_rng(8), 12, 0.0)
+    shift = 20 * table["trait"].str[1].astype(float)
+    moved = table.assign(projection=table["projection"] + shift, change=table["change"] + shift)
+    found = {
+        name: float(each[0])
+        for name, each in zip(FIGURES, figures_of(points_of(moved), 1.0), strict=True)
+    }
+    apart = moved.groupby("trait")[["projection", "change"]].transform("mean")
+    left = moved[["projection", "change"]] - apart
+    assert found["pearson"] > 0.9
+    assert found["within_traits"] == pytest.approx(left.corr().iloc[0, 1])
+    assert abs(found["within_traits"]) < 0.5
