@@ -135,6 +135,8 @@ class HfEngine:
     ) -> list[list[float]]:
         """Log-likelihood (nats) of each token of an answer, given the prompt and those before it.
 
+        What several answers share with a prompt is read once, and an answer's last token never.
+
         Args:
             requests: What is asked.
             answers: Token ids of an answer to each, in the same order.
@@ -143,13 +145,17 @@ class HfEngine:
             UserError: As :meth:`generate`.
         """
         self._check(requests, max(map(len, answers), default=0))
-        texts = [(*r.prompt_ids, *answer) for r, answer in zip(requests, answers, strict=True)]
+        readings: dict[tuple[Request, Sequence[int]], list[int]] = {}
+        for row, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+            reading = replace(request, id=""), (*request.prompt_ids, *answer[:-1])
+            readings.setdefault(reading, []).append(row)
+        asked, texts = zip(*readings, strict=True)
         found: list[list[float]] = [[] for _ in requests]
-        for row, logits_TV in self._logits(requests, texts):
-            given_A = torch.tensor(answers[row], device=logits_TV.device).long()
-            first = len(requests[row].prompt_ids) - 1
-            logs_AV = logits_TV[first : first + len(given_A)].log_softmax(-1)
-            found[row] = logs_AV.gather(1, given_A[:, None]).squeeze(1).tolist()
+        for number, logits_TV in self._logits(asked, texts):
+            logs_AV = logits_TV[len(asked[number].prompt_ids) - 1 :].log_softmax(-1)
+            for row in readings[asked[number], texts[number]]:
+                given_A1 = torch.tensor(answers[row], device=logs_AV.device).long()[:, None]
+                found[row] = logs_AV[: len(given_A1)].gather(1, given_A1).squeeze(1).tolist()
         return found
 
     def greedy_gaps(

@@ -33,14 +33,18 @@ def check_door(
         UserError: Names the key, and with what it has no effect.
     """
     typed = typed_keys(overrides)
-    idle = _named_direction(config.steering)
+    idle, needs = _named_direction(config.steering), ""
     if isinstance(config, SteeringBenchmarkConfig):
         idle |= _idle(config)
+        if config.arm != "none" and "coefficient" not in typed:
+            needs = f"arm={config.arm} needs coefficient=<dose>"
     for key in sorted(typed):
         for start, why in idle.items():
             if f"{key}.".startswith(f"{start}."):
                 raise UserError(f"{key} has no effect with {why}")
     refuse_training_keys(config, typed)
+    if needs:
+        raise UserError(f"{needs}: 0, its default, is the model as it is")
     refuse_absent_gpu(config)
 
 

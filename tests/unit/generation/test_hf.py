@@ -83,6 +83,30 @@ def test_log_likelihoods_are_those_of_the_merged_models(engine, settings, monkey
     assert engine.log_likelihoods([Request("0", (1,))]) == [0.0]
 
 
+def test_an_answer_s_likelihood_is_its_tokens_own(engine, settings, monkeypatch):
+    answers = [(5, 6, 7), (5, 6, 8), (9,), (5,), (5, 6, 7)]
+    requests = [
+        Request(str(i), PROMPTS[i // 4], name)
+        for i, name in enumerate(("plain", "plain", "plain", None, "plain"))
+    ]
+    read, logits = [], engine._logits
+    monkeypatch.setattr(engine, "_logits", lambda *rows: read.append(rows[1]) or logits(*rows))
+    found = engine.answer_log_likelihoods(requests, answers)
+    [texts] = read
+    # of one adapter what answers share is read once, and no answer's last token
+    assert [len(text) for text in texts] == [
+        len(PROMPTS[0]) + 2, len(PROMPTS[0]), len(PROMPTS[0]), len(PROMPTS[1]) + 2,
+    ]  # fmt: skip
+    for request, answer, nats in zip(requests, answers, found, strict=True):
+        with torch.no_grad():
+            text = torch.tensor([(*request.prompt_ids, *answer)])
+            logs = merged(settings, request.adapter)(input_ids=text).logits[0].log_softmax(-1)
+        first = len(request.prompt_ids) - 1
+        wanted = [float(logs[first + i, token]) for i, token in enumerate(answer)]
+        assert nats == pytest.approx(wanted, abs=1e-5)
+    assert engine.answer_log_likelihoods(requests[:1], [()]) == [[]]
+
+
 def test_gaps_say_how_far_an_answer_is_below_the_likeliest(engine, settings):
     answers = engine.generate(REQUESTS, TWELVE)
     assert max(max(gaps) for gaps in engine.greedy_gaps(REQUESTS, answers)) == 0

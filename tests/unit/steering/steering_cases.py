@@ -162,7 +162,7 @@ def make_config(world, **keys) -> SteeringBenchmarkConfig:
 
 def run(config, *overrides):
     """Make a cell; gives its record."""
-    bench.run(config, overrides)
+    bench.run(config, overrides or (f"coefficient={config.coefficient}",))
     return json.loads((config.cell / "run.json").read_text())
 
 

@@ -32,7 +32,7 @@ from loradrift.steering.door import check_door
 )  # fmt: skip
 def test_a_key_without_effect_is_named(finished_world, keys, typed, message):
     with pytest.raises(UserError, match=message):
-        check_door(make_config(finished_world, **keys), [typed])
+        check_door(make_config(finished_world, **keys), ["coefficient=0", typed])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,13 @@ def test_a_key_without_effect_is_named(finished_world, keys, typed, message):
     ],
 )
 def test_a_key_with_an_effect_is_taken(finished_world, keys, typed):
-    check_door(make_config(finished_world, **keys), [typed])
+    check_door(make_config(finished_world, **keys), ["coefficient=0", typed])
+
+
+def test_an_arm_without_a_coefficient_would_do_nothing(finished_world):
+    check_door(make_config(finished_world), [])
+    with pytest.raises(UserError, match="arm=weight needs coefficient=<dose>: 0, its default, is"):
+        check_door(make_config(finished_world, arm="weight"), ["arm=weight"])
 
 
 @pytest.mark.parametrize(
