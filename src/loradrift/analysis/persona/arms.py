@@ -64,13 +64,7 @@ def arms_of(cells: Sequence[SteeringCell]) -> dict[SteeringCell, Arm]:
     return found
 
 
-def main_arm(arms: Sequence[Arm], kind: str) -> Arm | None:
-    """The variant that verdicts are about: with the default values, or else the first one."""
-    own = sorted((arm for arm in set(arms) if arm.kind == kind), key=lambda arm: arm.order)
-    return min(own, key=_distance, default=None)
-
-
-def _distance(arm: Arm) -> int:
+def distance(arm: Arm) -> int:
     """How many of the keys that vary have another value than the default."""
     pairs = (each.partition("=")[::2] for each in filter(None, arm.variant.split(", ")))
     return sum(str(DEFAULTS[key]) != value for key, value in pairs)

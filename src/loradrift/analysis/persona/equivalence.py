@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from loradrift.analysis.persona.arms import Arm, main_arm
+from loradrift.analysis.persona.arms import Arm
 from loradrift.analysis.persona.findings import Finding, points
 from loradrift.analysis.persona.gains import RAISE, Gap
 from loradrift.report.verdicts import Verdict
@@ -23,10 +23,11 @@ def within(low: float, high: float, margin: float) -> Verdict:
     return Verdict.REFUTED if low > margin or high < -margin else Verdict.UNDECIDED
 
 
-def main_gaps(found: Sequence[Gap], kind: str, against: str, side: int = RAISE) -> list[Gap]:
+def main_gaps(
+    found: Sequence[Gap], main: Mapping[str, Arm], kind: str, against: str, side: int = RAISE
+) -> list[Gap]:
     """The comparisons of two kinds of arms by their main variants, one per trait."""
-    arms: list[Arm] = [each for gap in found for each in (gap.arm.arm, gap.against.arm)]
-    pair = main_arm(arms, kind), main_arm(arms, against)
+    pair = main.get(kind), main.get(against)
     return [
         each for each in found if (each.arm.arm, each.against.arm) == pair and each.side == side
     ]
@@ -82,7 +83,11 @@ def _seeds_apart(gap: Gap, verdict: Verdict, interval: Interval, margin: float) 
 
 
 def equivalence(
-    found: Sequence[Gap], margin: float, coherence: float, lost: Sequence[str]
+    found: Sequence[Gap],
+    main: Mapping[str, Arm],
+    margin: float,
+    coherence: float,
+    lost: Sequence[str],
 ) -> Finding:
     """Whether weights and activations reach the same trait, in every trait.
 
@@ -96,7 +101,7 @@ def equivalence(
         return Finding(
             name, claim, Verdict.NO_DATA, f"arm={', '.join(lost)} was not measured and judged"
         )
-    own = main_gaps(found, "weight", "activation")
+    own = main_gaps(found, main, "weight", "activation")
     if not own:
         return Finding(name, claim, Verdict.NO_DATA, "no trait has both arms")
     wide = 1 - 0.05 / len(own)
@@ -104,7 +109,7 @@ def equivalence(
     far = [gap.trait for gap in own if judge_gap(gap, margin, wide)[0] is Verdict.REFUTED]
     lines = []
     for kind, against in (("weight", "activation"), ("weight", "prompt"), ("activation", "prompt")):
-        if pairs := main_gaps(found, kind, against):
+        if pairs := main_gaps(found, main, kind, against):
             mean = mean_of([gap.difference for gap in pairs])
             least = min(gap.num_questions for gap in pairs)
             words = {"weight": "weights", "activation": "activations", "prompt": "prompt"}

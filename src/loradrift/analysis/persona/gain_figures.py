@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.persona.arms import Arm, main_arm
 from loradrift.analysis.persona.dose_figures import arm_of, setting_text
 from loradrift.analysis.persona.equivalence import main_gaps
 from loradrift.analysis.persona.looks import MARGIN_COLOR, styles
@@ -71,7 +70,10 @@ PANELS = (("weight", "activation", "weights less activations"),
 
 def draw_differences(persona: Persona, folder: Path) -> Sequence[Figure]:
     """One arm less another by trait, beside the margin of equivalence."""
-    panels = [(main_gaps(persona.gaps, kind, against), title) for kind, against, title in PANELS]
+    panels = [
+        (main_gaps(persona.gaps, persona.main, kind, against), title)
+        for kind, against, title in PANELS
+    ]
     panels = [(found, title) for found, title in panels if found]
     if not panels:
         return []
@@ -105,10 +107,3 @@ def draw_differences(persona: Persona, folder: Path) -> Sequence[Figure]:
         f"by question, with 95 % intervals. Grey: equivalent within {margin:g} points. "
         f"{setting_text(persona)}",
     )]  # fmt: skip
-
-
-def main_arms(persona: Persona) -> list[Arm]:
-    """The arms of the report's matrices, main variants only."""
-    arms = [curve.arm for curve in persona.curves]
-    found = (main_arm(arms, kind) for kind in ("prompt", "activation", "weight"))
-    return [arm for arm in found if arm is not None]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.persona.arms import DISCRETE, Arm
+from loradrift.analysis.persona.arms import DISCRETE, Arm, distance
 from loradrift.analysis.persona.curves import Curve
 from loradrift.analysis.persona.frontier import area, best_at, best_place
 from loradrift.analysis.steering_cells.resampled import draws
@@ -104,6 +104,21 @@ def reach_all(curves: Sequence[Curve], threshold: float, seed: int) -> list[Reac
             if len(curve.doses_D) == 1 or (curve.doses_D * side > 0).any():
                 found.append(reach(curve, side, threshold, weights_RN))
     return found
+
+
+def main_arms(reached: Sequence[Reached]) -> dict[str, Arm]:
+    """The variant of each kind of arm that verdicts are about: the one that gains most.
+
+    That is the mean over the traits in which most variants are coherent enough; of equal ones, the
+    one with the default values. No arm is judged by a variant that does not suit the model.
+    """
+    found: dict[str, list[tuple[int, float, int, Arm]]] = {}
+    for arm in sorted({each.arm for each in reached}, key=lambda arm: arm.order):
+        own = [each.gain for each in reached if each.arm == arm and each.side == RAISE]
+        gains = [gain.unbiased for gain in own if not np.isnan(gain.value)]
+        mean = float(np.mean(gains)) if gains else -np.inf
+        found.setdefault(arm.kind, []).append((len(gains), mean, -distance(arm), arm))
+    return {kind: max(variants, key=lambda v: v[:3])[3] for kind, variants in found.items()}
 
 
 class Gap(NamedTuple):

@@ -9,7 +9,6 @@ import pandas as pd
 
 from loradrift.analysis.persona.dose_figures import arm_of, setting_text
 from loradrift.analysis.persona.efficiency import ALL, WAYS
-from loradrift.analysis.persona.gain_figures import main_arms
 from loradrift.analysis.persona.looks import BAND, COLORS, MARGIN_COLOR
 from loradrift.analysis.persona.spaces import VECTOR
 from loradrift.analysis.persona.tables import Persona
@@ -63,8 +62,8 @@ def draw_entanglement(persona: Persona, folder: Path) -> Sequence[Figure]:
     """The gain in every trait of steering each: a matrix per main arm."""
     table = persona.tables["entanglement"]
     arms = [
-        arm for arm in main_arms(persona)
-        if ((table["arm"] == arm.kind) & (table["variant"] == arm.variant)).any()
+        arm for arm in map(persona.main.get, ("prompt", "activation", "weight"))
+        if arm and ((table["arm"] == arm.kind) & (table["variant"] == arm.variant)).any()
     ]  # fmt: skip
     if not arms or (table["steered"] == table["judged"]).all():
         return []

@@ -1,6 +1,5 @@
 """The parts of the page, in the order of the five questions."""
 
-from loradrift.analysis.persona.arms import main_arm
 from loradrift.analysis.persona.findings import Finding, points
 from loradrift.analysis.persona.judge import judge_text
 from loradrift.analysis.persona.tables import Persona
@@ -15,7 +14,7 @@ SHORT = 3
 def headline(persona: Persona) -> str:
     """The page's answer: what was found of the first questions."""
     gained = arm_means(persona.reached)
-    main = {main_arm(list(gained), kind) for kind in ("prompt", "activation", "weight")}
+    main = [persona.main.get(kind) for kind in ("prompt", "activation", "weight")]
     parts = [f"{arm.text} {points(interval)}" for arm, interval in gained.items() if arm in main]
     at = f"At coherence {persona.settings.coherence:g}"
     first = f"{at} the trait rises by: {', '.join(parts)}. " if parts else ""
@@ -50,10 +49,21 @@ def facts(persona: Persona) -> Facts:
                     f"{keys.get('temperature')}, at most {keys.get('max_tokens')} tokens"),
         ("Judge", judge_text(persona)),
         ("Directions", f"study {studies}, seeds {', '.join(map(str, seeds))}" if seeds else "none"),
+        ("Variants", variant_text(persona)),
         ("Cells", str(len(judged))),
         ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
     ]  # fmt: skip
     return Facts([(name, text) for name, text in rows if text])
+
+
+def variant_text(persona: Persona) -> str:
+    """Which variants stand for their arm, where there are several."""
+    arms = {curve.arm for curve in persona.curves}
+    several = [arm for kind, arm in persona.main.items()
+               if sum(each.kind == kind for each in arms) > 1]  # fmt: skip
+    if not several:
+        return ""
+    return f"those that gain most stand for their arm: {', '.join(arm.text for arm in several)}"
 
 
 def cards(persona: Persona) -> Cards:

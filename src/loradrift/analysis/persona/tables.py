@@ -17,7 +17,15 @@ from loradrift.analysis.persona.efficiency import Efficiency, read_efficiency
 from loradrift.analysis.persona.entanglement import matrix_table, selectivity, side_effects
 from loradrift.analysis.persona.equivalence import equivalence
 from loradrift.analysis.persona.findings import Finding
-from loradrift.analysis.persona.gains import Gap, Reached, gain_table, gap_table, gaps, reach_all
+from loradrift.analysis.persona.gains import (
+    Gap,
+    Reached,
+    gain_table,
+    gap_table,
+    gaps,
+    main_arms,
+    reach_all,
+)
 from loradrift.analysis.persona.missing import missing_arms, missing_lines
 from loradrift.analysis.persona.prevention import prevention_table, preventions
 from loradrift.analysis.persona.samples import sample_answers
@@ -45,6 +53,9 @@ class Persona(NamedTuple):
     arms: Mapping[Judged, Arm]
     curves: Sequence[Curve]
     reached: Sequence[Reached]
+    main: Mapping[str, Arm]
+    """By kind: the variant of an arm that verdicts are about."""
+
     gaps: Sequence[Gap]
     compositions: Sequence[Composition]
     efficiency: Efficiency | None
@@ -77,6 +88,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
     if not curves:
         raise UserError(f"no arm can be compared: {problems[0] if problems else 'none was judged'}")
     reached = reach_all(curves, settings.coherence, seed)
+    main = main_arms(reached)
     found, sides = gaps(reached), side_effects(reached, seed)
     composed, lines = compositions(base, arms, seed)
     behaved, unusable = behaviours(judged, runs, seed)
@@ -103,11 +115,15 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
     }
     lost = [arm for arm in missing_arms(known) if arm in MANDATORY]
     findings = {
-        "equivalence": equivalence(found, settings.margin, settings.coherence, lost),
+        "equivalence": equivalence(found, main, settings.margin, settings.coherence, lost),
         "prediction": prediction_finding(prediction, why, tables["prevention"]),
         "efficiency": efficiency_finding(efficiency),
-        "composition": composition_finding(composed, settings.margin, settings.coherence),
-        "interpretability": interpretability(selectivity(sides), spaces.lines()),
+        "composition": composition_finding(
+            composed, main.get("weight"), settings.margin, settings.coherence
+        ),
+        "interpretability": interpretability(
+            selectivity(sides), main.get("weight"), spaces.lines()
+        ),
     }
     return Persona(
         settings=settings,
@@ -115,6 +131,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         arms=arms,
         curves=curves,
         reached=reached,
+        main=main,
         gaps=found,
         compositions=composed,
         efficiency=efficiency,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from loradrift.analysis.persona.arms import Arm, main_arm
+from loradrift.analysis.persona.arms import Arm
 from loradrift.analysis.persona.composition import Composition
 from loradrift.analysis.persona.efficiency import Efficiency, enough, over
 from loradrift.analysis.persona.entanglement import Selectivity, mean_selectivity
@@ -82,14 +82,17 @@ def efficiency_finding(found: Efficiency | None) -> Finding:
     return Finding(name, claim, verdict, why, tuple(lines))
 
 
-def composition_finding(found: Sequence[Composition], margin: float, coherence: float) -> Finding:
+def composition_finding(
+    found: Sequence[Composition], main: Arm | None, margin: float, coherence: float
+) -> Finding:
     """Whether two directions of weights keep what each of them does alone."""
     name = "Composition"
     claim = f"two directions at once leave each trait within {margin:g} points of what it is alone"
-    main = main_arm([each.arm for each in found], "weight")
-    own = [each for each in found if each.arm == main]
+    arms = [each.arm for each in found if each.arm.kind == "weight"]
+    own = [each for each in found if each.arm == (main if main in arms else (*arms, None)[0])]
     if not own:
-        return Finding(name, claim, Verdict.NO_DATA, "no cell with steering.also was measured")
+        why = "no cell of arm=weight with steering.also was measured"
+        return Finding(name, claim, Verdict.NO_DATA, why)
     known = [(each, each.kept.interval(each.num_questions)) for each in own if each.kept]
     lines = [f"{_beside(each)}: {points(interval)} against alone" for each, interval in known]
     if len(known) < len(own):
@@ -115,11 +118,12 @@ def _beside(each: Composition) -> str:
     return f"{each.judged} beside {' and '.join(others)}"
 
 
-def interpretability(found: Sequence[Selectivity], spaces: Sequence[str]) -> Finding:
+def interpretability(
+    found: Sequence[Selectivity], main: Arm | None, spaces: Sequence[str]
+) -> Finding:
     """Whether a direction moves its own trait more than any other."""
     name = "Interpretability"
     claim = "a direction of weights moves its own trait more than any other"
-    main = main_arm([each.arm for each in found], "weight")
     own = [each for each in found if each.arm == main]
     mean = mean_selectivity(own)
     if mean is None:

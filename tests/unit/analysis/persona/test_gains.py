@@ -146,16 +146,19 @@ def moved(trait, value, spread=1.0):
     )  # fmt: skip
 
 
+MAIN = {kind: Arm(kind) for kind in ("weight", "activation", "prompt")}
+
+
 def test_one_of_many_traits_is_refuted_at_the_level_of_all():
     """12.8 points with a spread of 1 (12 questions) are beyond 10 at 95 %, and not at 98.75 %."""
     others = [moved(trait, 0.0) for trait in "abc"]
     assert judge_gap(moved("d", 12.8), 10)[0] is Verdict.REFUTED
-    found = equivalence([*others, moved("d", 12.8)], 10, 75, [])
+    found = equivalence([*others, moved("d", 12.8)], MAIN, 10, 75, [])
     assert found.verdict is Verdict.UNDECIDED
     assert found.why == "beyond the margin, but not at the level of all traits together (d)"
-    assert equivalence([*others, moved("d", 14.0)], 10, 75, []).verdict is Verdict.REFUTED
-    assert equivalence([*others, moved("d", 2.0)], 10, 75, []).verdict is Verdict.SUPPORTED
-    assert equivalence(others, 10, 75, ["prompt"]).verdict is Verdict.NO_DATA
+    assert equivalence([*others, moved("d", 14.0)], MAIN, 10, 75, []).verdict is Verdict.REFUTED
+    assert equivalence([*others, moved("d", 2.0)], MAIN, 10, 75, []).verdict is Verdict.SUPPORTED
+    assert equivalence(others, MAIN, 10, 75, ["prompt"]).verdict is Verdict.NO_DATA
 
 
 def test_an_arm_that_is_never_coherent_says_so():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from planted_cells import TRUTH, World, config, found
 
+from loradrift.analysis.persona.sections import headline
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.config import UserError
 from loradrift.report.verdicts import Verdict
@@ -128,7 +129,21 @@ def test_variants_of_an_arm_have_curves_of_their_own(tmp_path):
     persona = found(tmp_path)
     texts = [curve.arm.text for curve in persona.curves if curve.arm.kind == "activation"]
     assert texts == ["activations (positions=all)", "activations (positions=response)"]
-    assert persona.findings["equivalence"].verdict is Verdict.SUPPORTED  # of positions=all
+    assert persona.findings["equivalence"].verdict is Verdict.SUPPORTED
+
+
+def test_the_variant_that_gains_most_stands_for_its_arm(tmp_path):
+    """Here not the one with the default values, which would make the weights look better."""
+    weak = {"activation": (lambda c: 20 + 10 * c, TRUTH["activation"][1])}
+    world = World(tmp_path).arms(["terse", "shy"], {**TRUTH, **weak})
+    world.arms(["terse", "shy"], {"activation": TRUTH["activation"]}, vector="prompt_last")
+    persona = found(tmp_path)
+    assert persona.main["activation"].text == "activations (vector=prompt_last)"
+    assert persona.findings["equivalence"].verdict is Verdict.SUPPORTED
+    assert "activations (vector=prompt_last)" in headline(persona)
+    assert "activations (vector=response_avg)" not in headline(persona)
+    pairs = persona.tables["differences"]
+    assert {"vector=prompt_last", "vector=response_avg"} == set(pairs["against_variant"]) - {""}
 
 
 def test_keys_are_checked():
