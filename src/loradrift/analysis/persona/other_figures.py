@@ -10,7 +10,6 @@ import pandas as pd
 from loradrift.analysis.persona.dose_figures import arm_of, setting_text
 from loradrift.analysis.persona.efficiency import ALL, WAYS
 from loradrift.analysis.persona.looks import BAND, COLORS, MARGIN_COLOR
-from loradrift.analysis.persona.spaces import VECTOR
 from loradrift.analysis.persona.tables import Persona
 from loradrift.report.blocks import Figure
 from loradrift.report.style import canvas, few_ticks, finish_panels, save
@@ -177,9 +176,10 @@ def draw_prevention(persona: Persona, folder: Path) -> Sequence[Figure]:
 def draw_spaces(persona: Persona, folder: Path) -> Sequence[Figure]:
     """Cosine of the weights' effect with the activation vector, layer by layer."""
     table = persona.tables["spaces"]
-    table = table[table["vector"] == VECTOR] if len(table) else table
+    table = table[table["used"]]
     if table.empty:
         return []
+    vector = table["vector"].iloc[0]
     doses = sorted(table["coefficient"].unique())
     with canvas(len(doses), height=2.7, columns=2) as (figure, axes):
         for each, dose in zip(axes, doses, strict=True):
@@ -197,7 +197,7 @@ def draw_spaces(persona: Persona, folder: Path) -> Sequence[Figure]:
         save(figure, folder, "spaces")
     return [Figure(
         "spaces",
-        "Relation of the spaces: the cosine, at each layer, between the activation vector and the "
-        "mean change of the answers' states that the weights' direction causes; means over seeds. "
-        "Dotted: a random change of weights of the same norm.",
+        f"Relation of the spaces: the cosine, at each layer, between the vector ({vector}) and the "
+        "mean change of the same tokens' states that the weights' direction causes; means over "
+        "seeds. Dotted: a random change of weights of the same norm.",
     )]  # fmt: skip

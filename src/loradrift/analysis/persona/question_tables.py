@@ -82,8 +82,8 @@ def space_blocks(persona: Persona) -> list[Block]:
     return [
         Table(
             shown,
-            "How alike the directions of two traits are: in weights, and the vectors of the "
-            "answers' tokens at the middle layer.",
+            "How alike the directions of two traits are: in weights, and the vectors that the arm "
+            "of activations adds, at the middle layer.",
         )
     ]
 

@@ -12,7 +12,6 @@ from loradrift.config import UserError
 from loradrift.steering.directions import PLACE, Direction, read_direction
 
 SPACES = "spaces.parquet"
-VECTOR = "response_avg"
 NEEDED = {"layer", "vector", "coefficient", "cosine", "cosine_random"}
 
 
@@ -21,7 +20,8 @@ class Spaces(NamedTuple):
 
     layers: pd.DataFrame
     """One row per trait, seed, layer, vector and coefficient: the cosine between the vector and the
-    mean change of state that the weights' direction causes, and that of a random direction."""
+    mean change of state that the weights' direction causes, and that of a random direction.
+    ``used`` is the kind of vector that the arm ``activation`` adds."""
 
     interference: pd.DataFrame
     """One row per pair of traits and seed: cosines of their weights and of their vectors."""
@@ -30,7 +30,7 @@ class Spaces(NamedTuple):
 
     def lines(self) -> list[str]:
         """Sentences for the card."""
-        own = self.layers[self.layers["vector"] == VECTOR]
+        own = self.layers[self.layers["used"]]
         if own.empty:
             return []
         least = own[own["coefficient"] == own["coefficient"].min()]
@@ -39,8 +39,8 @@ class Spaces(NamedTuple):
         return [f"cosine of the weights' effect with the vector at the middle layer: {said}"]
 
 
-def read_spaces(results: Path, study: str, base: str | None) -> Spaces:
-    """The directions of a study that are of this base model."""
+def read_spaces(results: Path, study: str, base: str | None, vector: str) -> Spaces:
+    """The directions of a study that are of this base model; ``vector`` is the kind in use."""
     found: dict[int, dict[str, Direction]] = {}
     tables, problems = [], []
     for folder in sorted((results / PLACE / study).glob("*/seed=*")):
@@ -63,15 +63,16 @@ def read_spaces(results: Path, study: str, base: str | None) -> Spaces:
         tables.append(table.assign(trait=each.trait, seed=seed))
     columns = ["trait", "seed", *sorted(NEEDED)]
     layers = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
-    return Spaces(layers, _interference(found), problems)
+    layers = layers.assign(used=layers["vector"] == vector)
+    return Spaces(layers, _interference(found, vector), problems)
 
 
-def _interference(found: Mapping[int, Mapping[str, Direction]]) -> pd.DataFrame:
+def _interference(found: Mapping[int, Mapping[str, Direction]], vector: str) -> pd.DataFrame:
     rows = []
     for seed, by_trait in found.items():
         changes = {trait: each.changes for trait, each in by_trait.items()}
         for (one, other), along in weights.interference(changes).items():
-            vectors = [by_trait[trait].vectors[VECTOR].numpy() for trait in (one, other)]
+            vectors = [by_trait[trait].vectors[vector].numpy() for trait in (one, other)]
             middle = [each[len(each) // 2].astype(float) for each in vectors]
             sizes = np.linalg.norm(middle[0]) * np.linalg.norm(middle[1])
             rows.append(

@@ -96,7 +96,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
     base_model = judged[0].cell.record.fingerprints.get("base_model")
     efficiency, costs = read_efficiency(runs, base_model, seed)
     study = study_of(plain)
-    spaces = read_spaces(Path(config.results), study, base_model)
+    spaces = read_spaces(Path(config.results), study, base_model, vector_of(curves, main))
     prediction, why = predicted(settings, behaved, study, base_model)
     steered = [each for each in compared.measured if not (each.run or each.also)]
     known = [each.cell for each in plain]
@@ -153,6 +153,13 @@ def study_of(judged: Sequence[Judged]) -> str:
     steered = [each.cell for each in judged if each.cell.arm not in ("none", "prompt")]
     count = Counter(str(cell.keys.get("study", DEFAULTS["study"])) for cell in steered)
     return count.most_common(1)[0][0] if count else str(DEFAULTS["study"])
+
+
+def vector_of(curves: Sequence[Curve], main: Mapping[str, Arm]) -> str:
+    """The kind of vector that the arm of activations adds."""
+    own = [curve for curve in curves if curve.arm == main.get("activation")]
+    cells = [each.cell for curve in own for dose, at in curve.cells.items() if dose for each in at]
+    return str(cells[0].keys.get("vector", DEFAULTS["vector"]) if cells else DEFAULTS["vector"])
 
 
 def predicted(

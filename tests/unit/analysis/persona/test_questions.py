@@ -186,7 +186,8 @@ def test_directions_are_shown_by_layer_and_against_each_other(tmp_path):
         own = plus(truth_of(trait), truth_of("shared"))
         write_direction(tmp_path / "results", trait, 0, own)
     write_direction(tmp_path / "results", "other", 0, truth_of("other"), base="beef")
-    spaces = read_spaces(tmp_path / "results", "main", "f00d")
+    spaces = read_spaces(tmp_path / "results", "main", "f00d", "prompt_last")
+    assert set(spaces.layers.loc[spaces.layers["used"], "vector"]) == {"prompt_last"}
     assert set(spaces.layers["trait"]) == set(TRAITS)
     [row] = spaces.interference.to_dict("records")
     assert (row["trait"], row["other"]) == TRAITS and 0.2 < row["weights"] < 0.8
