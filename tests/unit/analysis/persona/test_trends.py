@@ -7,7 +7,9 @@ import pytest
 from planted_cells import TRUTH, World, found
 from scipy import stats
 
-from loradrift.analysis.persona.trends import kendall
+from loradrift.analysis.persona.arms import Arm
+from loradrift.analysis.persona.curves import Curve
+from loradrift.analysis.persona.trends import kendall, trend_table
 
 
 def test_tau_is_scipys():
@@ -50,3 +52,17 @@ def test_a_base_without_coherence_is_said(tmp_path):
                for line in persona.problems)  # fmt: skip
     assert persona.tables["gains"]["gain"].isna().all()
     assert found(tmp_path, coherence=40.0).tables["gains"]["gain"].notna().all()
+
+
+def test_a_rise_by_luck_is_no_dose_response():
+    """Every larger dose scores higher, by 0.1 points, where questions differ by 20."""
+    rng = np.random.default_rng(1)
+    noise = 20 * rng.normal(size=(20, 4))
+    scores = 50 + noise - noise.mean(axis=0) + np.array([0.0, 0.1, 0.2, 0.3])
+    levels = np.stack([scores] * 3)
+    flat = Curve(
+        steered="x", judged="x", arm=Arm("random_weight"), doses_D=np.arange(4.0),
+        traits_VND=levels, coherences_VND=np.full_like(levels, 90), cells={},
+    )  # fmt: skip
+    [row] = trend_table([flat], seed=0).to_dict("records")
+    assert row["tau"] == 1 and not row["monotone"]
