@@ -17,7 +17,6 @@ from loradrift.config import (
     DataConfig,
     LoggerConfig,
     ModelConfig,
-    PretrainConfig,
     ScaleConfig,
     TinyModelConfig,
     TrainerConfig,
@@ -59,8 +58,7 @@ def _plain(model: TinyModelConfig, folder: Path, weights: str) -> ModelConfig:
 
 def tiny_architecture(config: Config, model: TinyModelConfig) -> ModelConfig:
     """The small model without weights: written once for each corpus and size."""
-    cache, task = Path(config.cache), config.task
-    assert isinstance(task, PretrainConfig)
+    cache, task = Path(config.cache), model.pretraining.task
 
     def corpus() -> list[Row]:
         return load_corpus(replace(config.data, train_rows=None), cache, task.corpus).train
