@@ -15,6 +15,7 @@ from omegaconf import MISSING
 from loradrift.config.errors import UserError, check_option
 from loradrift.config.models import ModelConfig
 from loradrift.config.running import CPU_FACTS, DataConfig, ScaleConfig, TrainerConfig
+from loradrift.config.schemas import open_schema
 from loradrift.config.studies import StudyConfig
 from loradrift.config.values import check_seed, folder_field
 from loradrift.config.variants import folder_name
@@ -147,4 +148,4 @@ def add_benchmark(entry: Benchmark) -> None:
         raise UserError(f"benchmark={entry.name} is registered twice")
     BENCHMARKS[entry.name] = entry
     # a class, not a value of it: what is MISSING is given by the groups of conf/
-    ConfigStore.instance().store(entry.name, entry.config, group="schema/benchmark")
+    ConfigStore.instance().store(entry.name, open_schema(entry.config), group="schema/benchmark")
