@@ -1,7 +1,8 @@
 """A whole study: which cells, in which phases; and one trial of a search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from loradrift.config.errors import check, check_option, check_positive, excerpt
 from loradrift.config.methods import METHODS, FromScratchConfig, TrainedConfig
@@ -27,7 +28,22 @@ APART = ("sanity", "search")
 
 @dataclass(kw_only=True)
 class StudyConfig:
-    """A grid of cells; its name is their folder. The other keys are for ``study=… -m``."""
+    """A grid of cells; its name is their folder. The other keys are for ``study=… -m``.
+
+    A study with other phases extends it.
+    """
+
+    all_phases: ClassVar[tuple[str, ...]] = PHASES
+    """Its phases, in the order in which they run."""
+
+    axes: ClassVar[Mapping[str, str]] = {"task": "tasks", "method": "methods", "seed": "seeds"}
+    """Keys of a run whose values the study varies, and what it calls them."""
+
+    own_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of a run that the study sets itself."""
+
+    idle_keys: ClassVar[tuple[str, ...]] = ()
+    """Of the keys below, those without effect on it."""
 
     name: str = "main"
     phases: list[str] = field(default_factory=lambda: list(PHASES))
@@ -56,13 +72,13 @@ class StudyConfig:
         check(plain, "study.name", rule, repr(self.name))
         size, rule = len(self.name.encode()), f"at most {LONGEST_NAME} bytes long"
         check(size <= LONGEST_NAME, "study.name", rule, f"{size} ({excerpt(self.name)})")
-        _require_some("study.phases", self.phases, PHASES)
+        require_some("study.phases", self.phases, self.all_phases)
         tasks = [name for name, task in TASKS.items() if not task.from_scratch]
         configs = {name: method.config for name, method in METHODS.items()}
         trained = [name for name, each in configs.items() if issubclass(each, TrainedConfig)]
         methods = [name for name in trained if not issubclass(configs[name], FromScratchConfig)]
-        _require_some("study.tasks", self.tasks, tasks)
-        _require_some("study.methods", self.methods, methods)
+        require_some("study.tasks", self.tasks, tasks)
+        require_some("study.methods", self.methods, methods)
         for seed in self.seeds:
             check_seed("study.seeds", seed)
         check(len(set(self.seeds)) == len(self.seeds), "study.seeds", "different", self.seeds)
@@ -103,7 +119,8 @@ def phase_folder(study: str, phase: str) -> str:
     return f"{study}.{phase}" if phase in APART else study
 
 
-def _require_some(key: str, values: Sequence[str], known: Sequence[str]) -> None:
+def require_some(key: str, values: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a value that is not known, and one that is there twice."""
     for value in values:
         check(value in known, key, "some of " + ", ".join(known), value)
     check(len(set(values)) == len(values), key, "different", ", ".join(values))

@@ -85,6 +85,11 @@ class JoblibLauncher(ProcessLauncher):
         for worker in list(self._busy):
             worker.ask_to_stop()
 
+    def dismiss(self) -> None:
+        """End the workers that have no job."""
+        while self._idle:
+            self._idle.pop().pipe.close()
+
     def _worker(self, num_jobs: int) -> "Worker":
         """An idle worker, or a new one with its share of the CPU threads."""
         with suppress(IndexError):

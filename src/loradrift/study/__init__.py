@@ -9,6 +9,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
 from loradrift.config import UserError
+from loradrift.config.schemas import open_schema
 from loradrift.sweeping.options import LoradriftOptunaConf, validate_options
 
 
@@ -42,7 +43,10 @@ class LoradriftStudySweeper(Sweeper):
 
 
 def register() -> None:
-    """Make the sweeper known to Hydra."""
+    """Make the sweeper known to Hydra, and the schemas of studies with keys of their own."""
+    from loradrift.study.persona import PersonaStudyConfig
+
     Plugins.instance().register(LoradriftStudySweeper)
     store = ConfigStore.instance().store
     store(group="hydra/sweeper", name="loradrift_study", node=LoradriftStudyConf)
+    store(group="schema/study", name="persona", node=open_schema(PersonaStudyConfig))

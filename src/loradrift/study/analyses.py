@@ -100,13 +100,17 @@ def analyse(phase: str, settings: Config, storage: str | None) -> None:
             step.run(lambda: run_analysis(search))
         except UserError as error:  # their storage is elsewhere; the runs can be compared
             print(f"not analysed: {error}", flush=True)
-    step = step_of(phase, settings)
+    name = "report" if phase == "report" else "drift"
+    config = make_config(name, **places)  # registers the analyses
+    make = ANALYSES[name].run if phase == "report" else ANALYSES[name].tabulate
+    do_step(phase, step_of(phase, settings), lambda: make(config))
+
+
+def do_step(phase: str, step: Step, make: Callable[[], object]) -> None:
+    """Do a phase that is one step, unless it is done."""
     if step.done:
         print(f"phase {phase}: done already, of these very runs", flush=True)
         return
     print(f"phase {phase}", flush=True)
-    name = "report" if phase == "report" else "drift"
-    config = make_config(name, **places)  # registers the analyses
-    make = ANALYSES[name].run if phase == "report" else ANALYSES[name].tabulate
     with announced(f"phase {phase}"):
-        step.run(lambda: make(config))
+        step.run(make)

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
 from loradrift.config import StudyConfig, UserError, check
 
-AXES = {"task": "tasks", "method": "methods", "seed": "seeds"}
-"""Keys whose values the study varies, and what it calls them."""
-
-LISTS = ("study.phases", *(f"study.{axis}" for axis in AXES.values()))
+AnyStudy = TypeVar("AnyStudy", bound=StudyConfig)
 
 BY_ITSELF = {
     "search": "searches by itself, for each task and method: study.phases=[search]; a search alone",
@@ -22,8 +20,8 @@ BY_ITSELF = {
 
 
 def read_arguments(
-    study: StudyConfig, arguments: Sequence[str], loader: ConfigLoader
-) -> tuple[StudyConfig, list[str]]:
+    study: AnyStudy, arguments: Sequence[str], loader: ConfigLoader
+) -> tuple[AnyStudy, list[str]]:
     """The study with the axes that were typed as for any multirun, and all other overrides.
 
     ``task=sst2,rte`` is the same as ``study.tasks=[sst2,rte]``; the loader knows what
@@ -36,30 +34,46 @@ def read_arguments(
     keys = {override.get_key_element() for override in parsed}
     for override, text in zip(parsed, arguments, strict=True):
         key = override.get_key_element()
-        if key in AXES:
-            if (name := f"study.{AXES[key]}") in keys:
+        if key in study.axes:
+            if (name := f"study.{study.axes[key]}") in keys:
                 raise UserError(f"{text} and {name} say the same: type one of them")
             varied = override.is_sweep_override()
             values = override.sweep_iterator() if varied else [override.value()]
-            axes[AXES[key]] = [each if isinstance(each, int) else str(each) for each in values]
-        elif key in BY_ITSELF and override.value() is not None:
-            why = f"study={study.name} {BY_ITSELF[key]} is typed without study=…"
-            raise UserError(f"{text}: {why}")
-        elif key == "phase":
-            raise UserError(f"{text}: a study says itself what a run is for: study.phases=[…]")
-        elif key == "trainer.rounding":
-            raise UserError(f"{text}: a study has a phase for this: study.roundings=2")
-        elif override.is_sweep_override() and key in LISTS:
-            listed = f"{key}=[{text.partition('=')[2]}]"
-            raise UserError(f"{text}: a study has one {key}, a list: {listed}")
-        elif override.is_sweep_override():
-            raise UserError(
-                f"{text}: study={study.name} varies task, method and seed alone; another setting "
-                "is a study of its own (study.name=…)"
-            )
+            axes[study.axes[key]] = [
+                each if isinstance(each, int) else str(each) for each in values
+            ]
+        elif why := _refusal(study, override, text):
+            raise UserError(why)
         elif key == "study.name" or not key.startswith("study."):
             typed.append(text)
     study = replace(study, **axes)
-    for name in ("phases", *AXES.values()):
+    for name in ("phases", *study.axes.values()):
         check(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
     return study, typed
+
+
+def _refusal(study: StudyConfig, override: Override, text: str) -> str:
+    """Why an override is of no use beside ``study=…``; empty if it is."""
+    key, named = override.get_key_element(), f"study={study.name}"
+    of_study = key.partition(".")[2] if key.startswith("study.") else ""
+    if key in BY_ITSELF and override.value() is not None:
+        why = f": {named} {BY_ITSELF[key]} is typed without study=…"
+    elif key == "phase":
+        why = ": a study says itself what a run is for: study.phases=[…]"
+    elif key == "trainer.rounding":
+        why = ": a study has a phase for this: study.roundings=2"
+    elif key in study.own_keys:
+        why = f": {named} sets {key} itself, for each of its cells"
+    elif of_study in study.idle_keys:
+        why = f" has no effect on {named}"
+    elif override.is_sweep_override() and isinstance(getattr(study, of_study, None), list):
+        why = f": a study has one {key}, a list: {key}=[{text.partition('=')[2]}]"
+    elif override.is_sweep_override():
+        *some, last = study.axes
+        why = (
+            f": {named} varies {', '.join(some)} and {last} alone; another setting is a study of "
+            "its own (study.name=…)"
+        )
+    else:
+        return ""
+    return text + why

@@ -1,6 +1,7 @@
 """The cells of each phase, and which of them are finished."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -8,10 +9,10 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from loradrift.cli.resolved_config import resolve_config
-from loradrift.config import TASKS, Config, StudyConfig, UserError
+from loradrift.config import TASKS, Config, StudyConfig, TrainedConfig, UserError
 from loradrift.config.best_values import best_file
 from loradrift.config.studies import phase_folder
-from loradrift.runs import RunRecord, finished_run
+from loradrift.runs import RunRecord, finished_run, read_record
 from loradrift.study.hydra_program import Program
 from loradrift.sweeping.space import quoted
 
@@ -26,13 +27,67 @@ SEARCHED = ("production", "rounding")
 """Those of them whose cells train with what a search has found."""
 
 
+BASELINE_WORK = 20.0
+"""A cell without training takes as long as so many optimizer steps, about."""
+
+
 class StudyCell(NamedTuple):
-    """A cell of a study."""
+    """A training or a baseline of a study."""
 
     overrides: tuple[str, ...]
     config: Config
     record: RunRecord | None
     """The record of a finished run, else None."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.config.cell
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is no baseline."""
+        return isinstance(self.config.method, TrainedConfig)
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        """Task and method."""
+        return self.config.task.name, self.config.method.name
+
+    @property
+    def place(self) -> str:
+        """The cell in few words."""
+        config = self.config
+        draw = f" rounding {config.trainer.rounding}" if config.trainer.rounding else ""
+        return f"{config.task.name} {config.method.name} seed {config.seed}{draw}"
+
+    @property
+    def work(self) -> float:
+        """Its optimizer steps."""
+        return float(self.config.task.max_steps or 1000) if self.trains else BASELINE_WORK
+
+    def work_so_far(self) -> float:
+        """Its optimizer steps so far."""
+        return steps(self.folder, self.config.task.max_steps)
+
+    def state(self) -> str:
+        """How many steps it has done, of how many."""
+        most = self.config.task.max_steps or "many"
+        return f"step {self.work_so_far():.0f} of {most}" if self.trains else ""
+
+    def outcome(self) -> str:
+        """What it reached."""
+        record, metric = read_record(self.folder), self.config.task.metric
+        metrics = {} if record is None else record.metrics
+        for name, label in (
+            ("train/accuracy", "accuracy on its own rows"),  # what a sanity check is about
+            (f"evaluation/{metric}", metric),
+            (f"validation/{metric}", metric),
+        ):
+            if (value := metrics.get(name)) is not None:
+                shown = f"{value:.2f}" if metric == "loss" else f"{100 * value:.1f} %"
+                return f"{label} {shown}"
+        return "done"
 
 
 def plan_cells(
@@ -105,3 +160,14 @@ def is_typed(key: str, typed: Sequence[str]) -> bool:
 def key_of(override: str) -> str:
     """The key of ``key=value``, as in the configuration."""
     return override.partition("=")[0].lstrip("+~")
+
+
+def steps(folder: Path, most: int | None) -> int:
+    """Steps by the last row of ``metrics.csv``, which is written with each checkpoint.
+
+    A row of the loss is logged before its step is done, the last row after all of them.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        last = int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
+        return last + 1 if most is None else min(last + 1, most)
+    return 0

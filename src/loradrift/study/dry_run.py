@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from loradrift.progress import duration
 from loradrift.runs import RunRecord, Status, finished_run, read_record
 from loradrift.study.analyses import Step
 from loradrift.study.cells import StudyCell
+from loradrift.study.planned import PlannedCell
 
 
 class Line(NamedTuple):
@@ -26,25 +27,32 @@ class Line(NamedTuple):
     """Estimated from the finished ones; None where there are none."""
 
 
+def same_place(place: tuple[str, str]) -> object:
+    """Cells take as long as those of the same place alone."""
+    return place
+
+
 def cell_lines(
-    phase: str, cells: Iterable[StudyCell], alike: Iterable[StudyCell] = ()
+    phase: str,
+    cells: Iterable[PlannedCell],
+    alike: Iterable[PlannedCell] = (),
+    kin: Callable[[tuple[str, str]], object] = same_place,
 ) -> list[Line]:
-    """One line for each task and method; cells of another phase that are ``alike`` take as long."""
-    groups, others = _records(cells), _records(alike)
+    """One line for each place; cells that are ``alike`` and of the same ``kin`` take as long."""
+    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.listed].append(cell.record)
+    others: dict[object, list[RunRecord]] = defaultdict(list)
+    for cell in alike:
+        if cell.record:
+            others[kin(cell.listed)].append(cell.record)
     lines = []
     for place, records in groups.items():
         finished = [record for record in records if record]
-        timed = finished or [record for record in others[place] if record]
-        lines.append(_line(phase, place, len(records), len(finished), timed))
+        lines.append(
+            _line(phase, place, len(records), len(finished), finished or others[kin(place)])
+        )
     return lines
-
-
-def _records(cells: Iterable[StudyCell]) -> dict[tuple[str, str], list[RunRecord | None]]:
-    """The records of the cells by task and method."""
-    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.config.task.name, cell.config.method.name].append(cell.record)
-    return groups
 
 
 def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
@@ -95,9 +103,9 @@ def _ended(folder: Path) -> RunRecord | None:
     return record if record and record.status in (Status.SUCCESS, Status.PRUNED) else None
 
 
-def print_listing(name: str, lines: Sequence[Line]) -> None:
-    """A table, and the sum."""
-    columns = ["phase", "task", "method", "cells", "done", "time left"]
+def print_listing(name: str, lines: Sequence[Line], places: tuple[str, str]) -> None:
+    """A table, and the sum; ``places`` are what its second and third column are called."""
+    columns = ["phase", *places, "cells", "done", "time left"]
     rows = [(*line[:5], _estimate(line.seconds_left)) for line in lines]
     _print_table(rows, columns, f"study={name}", groups=2)
     print(f"time left: {time_left(lines)}")

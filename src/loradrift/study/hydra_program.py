@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 from loradrift.config import Config, load
 from loradrift.config.values import expand_path
 from loradrift.launching.processes import JoblibLauncher, jobs_at_a_time, start_server
+from loradrift.sweeping.space import quoted
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,14 @@ class Program:
 
     def launch(self, jobs: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         """Run jobs, numbered from ``first``; one that fails does not end the others."""
+        launcher = self.launcher  # makes the folder
         with self.log.open("a") as log, redirect_stdout(log), redirect_stderr(log):
-            return self.launcher.launch(jobs, initial_job_idx=first)
+            return launcher.launch(jobs, initial_job_idx=first)
+
+    def rest(self) -> None:
+        """Let the processes of its jobs go; it starts new ones when it has jobs again."""
+        if isinstance(self.launcher, JoblibLauncher):
+            self.launcher.dismiss()
 
     def search(self, arguments: Sequence[str]) -> None:
         """Hand over to the sweeper of a search, with its own overrides (``search=…`` is one)."""
@@ -107,6 +115,27 @@ class Program:
             name, [*typed, *own, *arguments], run_mode=RunMode.MULTIRUN
         )
         return replace(self, config=config)
+
+    def as_benchmark(self, name: str, task_function: TaskFunction) -> "Program":
+        """The program as if ``benchmark.py benchmark=<name> … -m`` had been typed.
+
+        It has the same launcher. Its jobs are numbered from 0 too, and leave their notes in a
+        folder of their own.
+        """
+        launcher = self.config.hydra.runtime.choices["hydra/launcher"]
+        typed = [str(each) for each in self.config.hydra.overrides.hydra]
+        own = [
+            "hydra.mode=MULTIRUN",
+            f"benchmark={name}",
+            f"hydra/launcher={launcher}",
+            *(each for each in typed if each.startswith("hydra.launcher.")),
+            f"hydra.sweep.dir={quoted(str(self.folder / 'benchmark'))}",
+        ]
+        config = self.context.config_loader.load_configuration(
+            "benchmark", own, run_mode=RunMode.MULTIRUN
+        )
+        context = replace(self.context, callbacks=Callbacks(config))
+        return replace(self, context=context, task_function=task_function, config=config)
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

@@ -1,22 +1,41 @@
-"""What a study consists of, what of it is done, and what the rest will take."""
+"""``study=drift`` and any grid of tasks, methods and seeds: what it consists of, and its phases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from loradrift.config import PHASES, Config, StudyConfig
-from loradrift.study.analyses import step_of
+from loradrift.study.analyses import analyse, step_of
 from loradrift.study.cells import CELL_PHASES, SEARCHED, StudyCell, is_typed, plan_cells
 from loradrift.study.disk import check_disk, study_sizes
-from loradrift.study.dry_run import Line, base_lines, cell_lines, search_lines, step_line
+from loradrift.study.dry_run import (
+    Line,
+    base_lines,
+    cell_lines,
+    print_memory,
+    search_lines,
+    step_line,
+)
 from loradrift.study.hydra_program import Program
-from loradrift.study.trials import largest_trial, search_arguments, settled_trials
+from loradrift.study.trials import (
+    largest_trial,
+    search_arguments,
+    settled_trials,
+    validate_found,
+    validate_number,
+    validate_searches,
+    validate_storage,
+)
 
 
 @dataclass
 class StudyPlan:
     """The cells, searches and analyses of a study."""
+
+    columns: ClassVar = ("task", "method")
+    cell_phases: ClassVar = CELL_PHASES
 
     program: Program
     settings: Config
@@ -37,6 +56,60 @@ class StudyPlan:
         if phase not in self._planned:
             self._planned[phase] = plan_cells(phase, self.program, self.study, self.typed)
         return self._planned[phase]
+
+    def program_of(self, phase: str) -> Program:
+        """The command's own."""
+        return self.program
+
+    def validate(self) -> None:
+        """Judge what was typed, and the searches' storage and trials."""
+        validate_storage(self.program)
+        if "search" in self.phases:
+            validate_searches(self.program, self.study, self.typed)
+            validate_number(self.search_lines)
+        elif {*SEARCHED} & {*self.phases} and not is_typed("best", self.typed):
+            validate_found(self.settings, self.search_lines)
+
+    def reach(self) -> None:
+        """Open the searches' storage."""
+        if "search" in self.phases:
+            validate_storage(self.program, reach=True)
+
+    def run_phase(self, phase: str, run_cells: Callable[[str], None]) -> None:
+        """Do what is left of a phase."""
+        match phase:
+            case "base":
+                self._make_bases()
+            case "search":
+                for task in self.study.tasks:
+                    for method in self.study.methods:
+                        self.program.search(search_arguments(self.typed, task, method))
+                for each in SEARCHED:
+                    self.forget(each)
+            case "analysis" | "report":
+                analyse(phase, self.settings, self.program.storage)
+            case _:
+                run_cells(phase)
+        if phase == "sanity":
+            print_memory(self.cells(phase))
+
+    def _make_bases(self) -> None:
+        left = [cell.config for cell in self.cells("production") if not cell.record]
+        tasks = {config.task.name: config for config in left}
+        if not tasks:
+            print("phase base: no cell is left that would need it", flush=True)
+            return
+        if not {"sanity", "baselines"} <= set(self.phases):  # whose cells need the same
+            from loradrift.training import run
+            from loradrift.training.prepared_data import prepare
+
+            for config in tasks.values():
+                prepare(config, pretrain=run)
+        print(
+            f"phase base: the base model and the tokens of {', '.join(tasks)} are in "
+            f"{self.settings.cache}; its representations are every run's step 0",
+            flush=True,
+        )
 
     def forget(self, phase: str) -> None:
         """Have the cells of a phase looked at anew."""

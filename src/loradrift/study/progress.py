@@ -15,9 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from loradrift.cli.job_summary import note_path
-from loradrift.config import Config, TrainedConfig, UserError
+from loradrift.config import UserError
 from loradrift.runs import RunRecord, read_record
-from loradrift.study.cells import StudyCell
+from loradrift.study.cells import steps
+from loradrift.study.planned import PlannedCell
 
 POLL_S = 0.5
 """Seconds between two looks at the cells' folders."""
@@ -29,18 +30,18 @@ LINE_S = 20.0
 class Progress:
     """Follows a study's cells in their folders, whichever process or machine runs them.
 
-    The jobs leave their notes in ``folder``; the base model is made in ``cache`` on first use.
+    The base model is made in ``cache`` on first use.
     """
 
-    def __init__(self, cells: Mapping[str, Sequence[StudyCell]], folder: Path, cache: Path) -> None:
+    def __init__(self, cells: Mapping[str, Sequence[PlannedCell]], cache: Path) -> None:
         self._total = {phase: len(each) for phase, each in cells.items()}
-        left = {phase: [c.config for c in each if not c.record] for phase, each in cells.items()}
+        left = {phase: [c for c in each if not c.record] for phase, each in cells.items()}
         self._done = {phase: self._total[phase] - len(each) for phase, each in left.items()}
-        self._work_left = sum(work(config) for each in left.values() for config in each)
+        self._work_left = sum(cell.work for each in left.values() for cell in each)
         self._work_done = 0.0
         self._seconds = 0.0
-        self._folder, self._cache = folder, cache
-        self._running: dict[int, Config] = {}
+        self._folder, self._cache = Path(), cache
+        self._running: dict[int, PlannedCell] = {}
         self._phase = self._last = self._line = ""
         self._news = False
         self._began = self._looked = self._said = 0.0
@@ -57,9 +58,12 @@ class Progress:
         return sum(self._done.values())
 
     @contextmanager
-    def follow(self, phase: str, jobs: Mapping[int, Config]) -> Iterator[None]:
-        """Show how far the jobs, by the number of their notes, are while the block runs them."""
-        self._phase, self._running = phase, dict(jobs)
+    def follow(self, phase: str, jobs: Mapping[int, PlannedCell], folder: Path) -> Iterator[None]:
+        """Show how far the jobs are while the block runs them.
+
+        They leave their notes in ``folder``, by their numbers.
+        """
+        self._phase, self._running, self._folder = phase, dict(jobs), folder
         self._began = self._looked = time.time()
         ended = threading.Event()
 
@@ -89,13 +93,13 @@ class Progress:
         ended = {number: path for number, path in notes.items() if path.is_file()}
         self._news |= bool(ended)
         for number, path in ended.items():
-            config = self._running.pop(number)
+            cell = self._running.pop(number)
             note = json.loads(path.read_text(encoding="utf-8"))
-            self._work_left -= work(config)
-            self._work_done += work(config)
+            self._work_left -= cell.work
+            self._work_done += cell.work
             if note["error"] is None:
                 self._done[self._phase] += 1
-                self._last = f"last: {place(config)}, {score(config)}"
+                self._last = f"last: {cell.place}, {cell.outcome()}"
             elif not note["error"].startswith("KeyboardInterrupt"):
                 print(f"error: {note['error']} (in {note['name']})", file=self._errors, flush=True)
         line = f"{self._phase}: {base or self.line()}"
@@ -113,7 +117,7 @@ class Progress:
     def seconds_left(self) -> float | None:
         """Estimated from the finished cells and the steps of all; None before the first."""
         done = self._work_done + sum(
-            number for config in self._running.values() if (number := self._steps(config))
+            cell.work_so_far() for cell in self._running.values() if self._under_way(cell.folder)
         )
         left = self._work_left + self._work_done - done
         return self._seconds / done * left if done else None
@@ -127,11 +131,9 @@ class Progress:
         now = Table.grid(padding=(0, 2))
         if base := self.base_line():
             now.add_row(base)
-        for config in self._running.values():
-            if (number := self._steps(config)) is not None:
-                trains = isinstance(config.method, TrainedConfig)
-                limit = config.task.max_steps or "many"
-                now.add_row(place(config), f"step {number} of {limit}" if trains else "")
+        for cell in self._running.values():
+            if self._under_way(cell.folder):
+                now.add_row(cell.place, cell.state())
         return Group(phases, now, self.line())
 
     def base_line(self) -> str:
@@ -142,10 +144,6 @@ class Progress:
                 return f"making the base model, once: step {steps(path.parent, most)} of {most}"
         return ""
 
-    def _steps(self, config: Config) -> int | None:
-        """Optimizer steps of a job so far; None if it has not begun."""
-        return steps(config.cell, config.task.max_steps) if self._under_way(config.cell) else None
-
     def _under_way(self, folder: Path) -> RunRecord | None:
         """The record of a run, unless it has ended or is of an earlier command."""
         with suppress(OSError, UserError):
@@ -153,43 +151,6 @@ class Progress:
                 record = read_record(folder)
                 return None if record is None or record.ended else record
         return None
-
-
-def work(config: Config) -> float:
-    """The work of a cell, in optimizer steps."""
-    trains = isinstance(config.method, TrainedConfig)
-    return float(config.task.max_steps or 1000) if trains else 20.0
-
-
-def place(config: Config) -> str:
-    """A cell in few words."""
-    draw = f" rounding {config.trainer.rounding}" if config.trainer.rounding else ""
-    return f"{config.task.name} {config.method.name} seed {config.seed}{draw}"
-
-
-def score(config: Config) -> str:
-    """What a finished cell reached."""
-    record, metric = read_record(config.cell), config.task.metric
-    metrics = {} if record is None else record.metrics
-    for name, label in (
-        ("train/accuracy", "accuracy on its own rows"),  # what a sanity check is about
-        (f"evaluation/{metric}", metric),
-        (f"validation/{metric}", metric),
-    ):
-        if (value := metrics.get(name)) is not None:
-            return f"{label} " + (f"{value:.2f}" if metric == "loss" else f"{100 * value:.1f} %")
-    return "done"
-
-
-def steps(folder: Path, most: int | None) -> int:
-    """Steps by the last row of ``metrics.csv``, which is written with each checkpoint.
-
-    A row of the loss is logged before its step is done, the last row after all of them.
-    """
-    with suppress(OSError, ValueError, IndexError):
-        last = int((folder / "metrics.csv").read_text().splitlines()[-1].partition(",")[0])
-        return last + 1 if most is None else min(last + 1, most)
-    return 0
 
 
 def time_left(seconds: float | None) -> str:

@@ -3,8 +3,9 @@
 State lives only in the run folders: the same command goes on where an earlier one ended.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.utils import JobStatus
@@ -13,42 +14,28 @@ from loradrift.cli.job_summary import note_finished
 from loradrift.config import UserError
 from loradrift.config.job_names import note_shared
 from loradrift.runs import Cell
-from loradrift.study.analyses import analyse
 from loradrift.study.arguments import read_arguments
-from loradrift.study.cells import CELL_PHASES, SEARCHED, is_typed, key_of
-from loradrift.study.dry_run import print_listing, print_memory
+from loradrift.study.cells import key_of
+from loradrift.study.dry_run import print_listing
 from loradrift.study.hydra_program import Program
-from loradrift.study.plan import StudyPlan
+from loradrift.study.plans import Plan, plan_of
 from loradrift.study.progress import Progress
-from loradrift.study.trials import (
-    search_arguments,
-    validate_found,
-    validate_number,
-    validate_searches,
-    validate_storage,
-)
 
 
 def run_study(program: Program, arguments: Sequence[str]) -> None:
     """Run the phases that are left, or list them.
 
     Raises:
-        UserError: If the study is ill defined, does not fit on the disk, or its searches' storage
-            is out of reach.
+        UserError: If the study is ill defined, does not fit on the disk, or what it needs is out
+            of reach.
         JobFailed: If a cell failed; the phases after it need it, and do not begin.
     """
     settings = program.settings
     study, typed = read_arguments(settings.study, arguments, program.context.config_loader)
-    plan = StudyPlan(program, settings, study, typed)
-    validate_storage(program)
-    searches = "search" in plan.phases
-    if searches:
-        validate_searches(program, study, typed)
-        validate_number(plan.search_lines)
-    elif {*SEARCHED} & {*plan.phases} and not is_typed("best", typed):
-        validate_found(settings, plan.search_lines)
+    plan = plan_of(program, settings, study, typed)
+    plan.validate()
     if study.dry_run:
-        print_listing(study.name, plan.lines())
+        print_listing(study.name, plan.lines(), plan.columns)
         try:
             disk = plan.check_disk()
         except UserError as error:
@@ -56,14 +43,13 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
         print(f"disk: {disk}")
         plan.warn()
         return
-    if searches:
-        validate_storage(program, reach=True)
+    plan.reach()
     note_shared(program.config, map(key_of, typed))
     _ = program.launcher  # its processes start while the disk is looked at
     plan.check_disk()
     plan.warn()
-    cells = {phase: plan.cells(phase) for phase in plan.phases if phase in CELL_PHASES}
-    progress = Progress(cells, program.folder, Path(settings.cache))
+    cells = {phase: plan.cells(phase) for phase in plan.phases if phase in plan.cell_phases}
+    progress = Progress(cells, Path(settings.cache))
     print(
         f"study {study.name}: {progress.number} cells, {progress.done} finished already; "
         f"full log: {program.log}",
@@ -71,71 +57,46 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     )
     run = StudyRun(plan, progress)
     for phase in plan.phases:
-        run.phase(phase)
+        plan.run_phase(phase, run.run_cells)
 
 
 @dataclass
 class StudyRun:
     """A study under way."""
 
-    plan: StudyPlan
+    plan: Plan
     progress: Progress
-    _num_jobs: int = 0
+    _num_jobs: Counter[Path] = field(default_factory=Counter)
+    """How many jobs of a folder have a number."""
 
-    def phase(self, phase: str) -> None:
-        """Do what is left of a phase."""
-        plan = self.plan
-        match phase:
-            case "base":
-                self._make_bases()
-            case "search":
-                for task in plan.study.tasks:
-                    for method in plan.study.methods:
-                        plan.program.search(search_arguments(plan.typed, task, method))
-                for each in SEARCHED:
-                    plan.forget(each)
-            case "analysis" | "report":
-                analyse(phase, plan.settings, plan.program.storage)
-            case _:
-                self._run_cells(phase)
-        if phase == "sanity":
-            print_memory(plan.cells(phase))
+    _last: Program | None = None
+    """What ran the last cells."""
 
-    def _run_cells(self, phase: str) -> None:
-        program, cells = self.plan.program, self.plan.cells(phase)
-        done = [Cell(cell.config.cell, cell.record) for cell in cells if cell.record]
+    def run_cells(self, phase: str) -> None:
+        """Run the cells of a phase that are left.
+
+        Raises:
+            JobFailed: What the first of them failed with, once all have ended.
+        """
+        program, cells = self.plan.program_of(phase), self.plan.cells(phase)
+        done = [Cell(cell.folder, cell.record) for cell in cells if cell.record]
         left = [cell for cell in cells if not cell.record]
         print(f"phase {phase}: {len(cells)} cells, {len(done)} finished already", flush=True)
-        if done:
+        if done and program is self.plan.program:
             note_finished(program.folder, [cell.folder for cell in done])
         for cell in done:
             cell.drop_resume_point()  # of an earlier version, or of a process killed just then
         if not left:
             return
-        first, self._num_jobs = self._num_jobs, self._num_jobs + len(left)
-        jobs = {number: cell.config for number, cell in enumerate(left, first)}
-        with self.progress.follow(phase, jobs):
+        if self._last is not None and self._last is not program:
+            self._last.rest()
+        self._last = program
+        first = self._num_jobs[program.folder]
+        self._num_jobs[program.folder] += len(left)
+        with self.progress.follow(phase, dict(enumerate(left, first)), program.folder):
             returns = program.launch([cell.overrides for cell in left], first)
         errors = [each._return_value for each in returns if each.status is not JobStatus.COMPLETED]
         if errors:
             failed = f"{len(errors)} of {len(left)} cells failed"
             print(f"phase {phase}: {failed}; the phases after it need them, and wait", flush=True)
             raise errors[0]
-
-    def _make_bases(self) -> None:
-        left = [cell.config for cell in self.plan.cells("production") if not cell.record]
-        tasks = {config.task.name: config for config in left}
-        if not tasks:
-            print("phase base: no cell is left that would need it", flush=True)
-            return
-        if not {"sanity", "baselines"} <= set(self.plan.phases):  # whose cells need the same
-            from loradrift.training import run
-            from loradrift.training.prepared_data import prepare
-
-            for config in tasks.values():
-                prepare(config, pretrain=run)
-        print(
-            f"phase base: the base model and the tokens of {', '.join(tasks)} are in "
-            f"{self.plan.settings.cache}; its representations are every run's step 0",
-            flush=True,
-        )

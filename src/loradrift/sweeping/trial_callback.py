@@ -17,8 +17,8 @@ def has_ended(config: DictConfig) -> bool:
     A job that waits in a queue outlives its search. Begun again, that gives the trial up, and runs
     it in another job.
     """
-    search = config.search
-    if search.trial is None:
+    search = config.search if "search" in config else None  # a benchmark's has none
+    if search is None or search.trial is None:
         return False
     from loradrift.sweeping.storage import StorageUnusable, open_trial
 

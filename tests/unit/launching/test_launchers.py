@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 
 import optuna
@@ -20,6 +21,7 @@ from loradrift.launching import launched_job, scheduler
 from loradrift.launching.processes import JoblibLauncher
 from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 from loradrift.sweeping.storage import open_storage
+from loradrift.sweeping.trial_callback import has_ended
 
 NOTHING = {"hydra_context": None, "task_function": None, "config": None}
 
@@ -70,6 +72,13 @@ def test_a_killed_worker_takes_no_other_job_with_it():
     workers = {pid for _, _, pid in done}
     [again] = launcher.launch([["four"]], 11)
     assert again.partition(" by ")[2] in workers  # it is kept for the next batch
+    launcher.dismiss()
+    until = time.monotonic() + 60
+    while any(each.pid in map(int, workers) for each in active_children()):
+        assert time.monotonic() < until, "a worker without a job is still there"
+        time.sleep(0.01)
+    [other] = launcher.launch([["five"]], 12)
+    assert other.startswith("five by ") and other.partition(" by ")[2] not in workers
 
 
 def test_a_job_that_was_asked_to_stop_stops_the_multirun_and_not_its_neighbours():
@@ -174,3 +183,4 @@ def test_a_trial_that_ended_while_its_job_waited_is_not_run_again(begin, tmp_pat
 def test_what_is_no_trial_or_in_no_storage_is_left_to_the_job(begin, tmp_path):
     (tmp_path / "file").touch()
     assert begin(None) == begin(0, "file/trials.db") == "ran"
+    assert not has_ended(OmegaConf.create({"benchmark": "steering"}))

@@ -1,8 +1,14 @@
-"""A study's command."""
+"""A study's command, and what Hydra gives to its sweeper."""
 
 import pytest
-from front_doors import run_here
+from front_doors import ROOT, run_here
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
 from searching import APP, STUDY
+
+from loradrift.study.hydra_program import Program
 
 HERE = "hydra/launcher=basic"
 """Its cells run one after the other in the command's own process."""
@@ -19,3 +25,19 @@ def run(cache):
         return done.stdout, done.stderr
 
     return command
+
+
+@pytest.fixture
+def hydra_program(load, cache):
+    """``hydra_program(*overrides)`` is what Hydra gives to the study's sweeper."""
+    load()  # makes the groups known
+    with initialize_config_dir(str(ROOT / "conf")):
+        loader = GlobalHydra.instance().config_loader()
+
+        def composed(*overrides):
+            typed = [f"cache={cache}", *overrides]
+            config = loader.load_configuration("train", typed, run_mode=RunMode.MULTIRUN)
+            config.hydra.job.config_name = "train"
+            return Program(HydraContext(loader, Callbacks()), None, config)
+
+        yield composed

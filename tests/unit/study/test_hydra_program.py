@@ -1,36 +1,22 @@
 """What a study knows of its launcher, and of its searches: their options, trials and disk."""
 
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from planted_search import plant
 
 from loradrift.config import UserError
 from loradrift.launching import processes
 from loradrift.runs import Cell
 from loradrift.study import LoradriftStudySweeper, disk
-from loradrift.study.hydra_program import Program
 from loradrift.study.trials import largest_trial, search_arguments, settled_trials
 
 
 @pytest.fixture
-def program(load, request, cache):
-    """``program(*overrides)`` is what Hydra gives to the study's sweeper."""
-    load()  # makes the groups known
-    with initialize_config_dir(str(request.config.rootpath / "conf")):
-        loader = GlobalHydra.instance().config_loader()
-
-        def composed(*overrides):
-            typed = ["study=drift", f"cache={cache}", *overrides]
-            config = loader.load_configuration("train", typed, run_mode=RunMode.MULTIRUN)
-            config.hydra.job.config_name = "train"
-            return Program(SimpleNamespace(config_loader=loader), None, config)
-
-        yield composed
+def program(hydra_program):
+    """``program(*overrides)`` is one of a study."""
+    return partial(hydra_program, "study=drift")
 
 
 def test_jobs_at_a_time_are_the_launchers(program, monkeypatch):

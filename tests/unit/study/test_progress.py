@@ -13,7 +13,7 @@ from rich.console import Console
 from loradrift.cli.job_summary import note_path
 from loradrift.runs import Status, open_run
 from loradrift.study import progress as module
-from loradrift.study.cells import StudyCell
+from loradrift.study.cells import StudyCell, steps
 from loradrift.study.progress import Progress, time_left
 
 
@@ -24,20 +24,27 @@ def config(load, tmp_path):
 
 
 @pytest.fixture
-def cells(config):
-    """Two production cells, not begun."""
-    return [config("lora", seed) for seed in (1, 2)]
+def cell(config):
+    """A cell of a study, not begun."""
+    return lambda name, seed=1: StudyCell((), config(name, seed), None)
 
 
 @pytest.fixture
-def progress(config, cells, tmp_path):
+def cells(cell):
+    """Two production cells."""
+    return [cell("lora", seed) for seed in (1, 2)]
+
+
+@pytest.fixture
+def progress(cell, cells, tmp_path):
     """Of these cells and a baseline."""
-    return of({"baselines": [config("majority")], "production": cells}, tmp_path)
+    return Progress({"baselines": [cell("majority")], "production": cells}, tmp_path / "cache")
 
 
-def of(phases, folder):
-    planned = {phase: [StudyCell((), each, None) for each in of] for phase, of in phases.items()}
-    return Progress(planned, folder, folder / "cache")
+@pytest.fixture
+def follow(tmp_path):
+    """Follow cells whose jobs leave their notes here."""
+    return lambda progress, cells: progress.follow("production", dict(enumerate(cells)), tmp_path)
 
 
 class Jobs:
@@ -46,13 +53,15 @@ class Jobs:
     def __init__(self, folder):
         self.folder, self.now = folder, time.time()
 
-    def begin(self, config, step):
+    def begin(self, cell, step):
+        config = cell.config
         with open_run(config) as held:
             held.save()
         (config.cell / "metrics.csv").write_text(f"step,train/loss\n9,1.0\n{step},0.5\n")
         os.utime(config.cell / "run.json", (self.now, self.now))
 
-    def end(self, number, config, error=None, **metrics):
+    def end(self, number, cell, error=None, **metrics):
+        config = cell.config
         with open_run(config) as held:
             held.save(status=Status.SUCCESS, metrics=metrics)
         note = {"name": config.cell_name, "cell": str(config.cell), "error": error}
@@ -63,12 +72,13 @@ class Jobs:
 def jobs(monkeypatch, tmp_path):
     made = Jobs(tmp_path)
     monkeypatch.setattr(module.time, "time", lambda: made.now)
+    monkeypatch.setattr(module, "POLL_S", 3600)  # the tests look for themselves
     return made
 
 
-def test_the_time_left_goes_by_the_steps_of_all_cells(progress, cells, jobs):
+def test_the_time_left_goes_by_the_steps_of_all_cells(progress, follow, cells, jobs):
     assert progress.line() == "cell 0 of 3"  # nothing is known yet
-    with progress.follow("production", dict(enumerate(cells))):
+    with follow(progress, cells):
         jobs.now += 100
         jobs.end(0, cells[0], **{"evaluation/accuracy": 0.9125})
         progress.look()
@@ -80,16 +90,18 @@ def test_the_time_left_goes_by_the_steps_of_all_cells(progress, cells, jobs):
         assert progress.seconds_left() == pytest.approx(100 * (320 - 150) / 450)
 
 
-def test_the_base_models_time_is_not_the_cells(config, cells, jobs, tmp_path, capsys):
-    progress = of({"baselines": [config("majority")], "production": cells}, tmp_path)
-    base = replace(cells[0], runs=str(tmp_path / "cache" / "pretraining"))
+def test_the_base_models_time_is_not_the_cells(cell, follow, cells, jobs, capsys):
+    planned = {"baselines": [cell("majority")], "production": cells}
+    progress = Progress(planned, jobs.folder / "cache")
+    config = replace(cells[0].config, runs=str(jobs.folder / "cache" / "pretraining"))
+    base = cells[0]._replace(config=config)
     jobs.begin(base, step=299)
-    with progress.follow("production", dict(enumerate(cells))):
+    with follow(progress, cells):
         jobs.now += 1000
         progress.look()
         said = "production: making the base model, once: step 300 of 300\n"
         assert capsys.readouterr().out == said
-        with open_run(base) as held:
+        with open_run(config) as held:
             held.save(status=Status.SUCCESS)
         jobs.now += 100
         jobs.end(0, cells[0])
@@ -97,30 +109,30 @@ def test_the_base_models_time_is_not_the_cells(config, cells, jobs, tmp_path, ca
         assert progress.seconds_left() == pytest.approx(100 * 320 / 300)
 
 
-def test_what_an_earlier_command_left_is_not_under_way(progress, cells, jobs):
+def test_what_an_earlier_command_left_is_not_under_way(progress, follow, cells, jobs):
     jobs.begin(cells[0], step=149)
     jobs.now += 60
-    with progress.follow("production", dict(enumerate(cells))):
+    with follow(progress, cells):
         assert progress.seconds_left() is None
 
 
-def test_a_pipe_gets_a_line_now_and_then_and_for_each_failure(config, tmp_path, jobs, capsys):
-    cells = [config("lora", seed) for seed in range(1, 8)]
-    progress = of({"production": cells}, tmp_path)
-    with progress.follow("production", dict(enumerate(cells))):
-        for number, cell in enumerate(cells):
+def test_a_pipe_gets_a_line_now_and_then_and_for_each_failure(cell, follow, tmp_path, jobs, capsys):
+    cells = [cell("lora", seed) for seed in range(1, 8)]
+    progress = Progress({"production": cells}, tmp_path / "cache")
+    with follow(progress, cells):
+        for number, each in enumerate(cells):
             jobs.now += 4
             failure = {1: "no such luck", 2: "KeyboardInterrupt: interrupted"}.get(number)
-            jobs.end(number, cell, failure)
+            jobs.end(number, each, failure)
             progress.look()
     said = capsys.readouterr()
     lines = re.findall(r"^production: cell (\d) of 7", said.out, re.M)
     assert lines == ["1", "4", "5"]  # at first, after 20 seconds more, at the end of the phase
-    assert said.err == f"error: no such luck (in {cells[1].cell_name})\n"
+    assert said.err == f"error: no such luck (in {cells[1].config.cell_name})\n"
 
 
-def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, cells, jobs):
-    with progress.follow("production", dict(enumerate(cells))):
+def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, follow, cells, jobs):
+    with follow(progress, cells):
         jobs.begin(cells[0], step=199)
         shown = StringIO()
         Console(file=shown, width=100).print(progress.table())
@@ -133,10 +145,10 @@ def test_on_a_terminal_a_table_shows_phases_and_cells_under_way(progress, cells,
 
 def test_evaluating_is_not_beyond_the_last_step_and_a_sanity_check_has_an_accuracy(cells, jobs):
     jobs.begin(cells[0], step=300)  # the row of the final figures
-    assert module.steps(cells[0].cell, cells[0].task.max_steps) == 300
-    assert module.steps(cells[0].cell, None) == 301
+    assert cells[0].work_so_far() == 300
+    assert steps(cells[0].folder, None) == 301
     jobs.end(0, cells[0], **{"train/accuracy": 0.995, "evaluation/accuracy": 0.55})
-    assert module.score(cells[0]) == "accuracy on its own rows 99.5 %"
+    assert cells[0].outcome() == "accuracy on its own rows 99.5 %"
 
 
 def test_time_in_words():

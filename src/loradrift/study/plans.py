@@ -1,0 +1,69 @@
+"""What every kind of study is to the runner, and the kinds that there are."""
+
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from loradrift.config import Config, StudyConfig
+from loradrift.study.dry_run import Line
+from loradrift.study.hydra_program import Program
+from loradrift.study.persona import PersonaStudyConfig
+from loradrift.study.planned import PlannedCell
+
+
+class Plan(Protocol):
+    """The phases, cells and analyses of a study."""
+
+    program: Program
+    settings: Config
+    study: StudyConfig
+    typed: Sequence[str]
+    """Overrides that all cells share."""
+
+    columns: tuple[str, str]
+    """What the listing calls a cell's first and second place."""
+
+    @property
+    def phases(self) -> list[str]:
+        """The chosen phases in the order in which they run."""
+
+    @property
+    def cell_phases(self) -> Sequence[str]:
+        """Those of all phases that are made of cells."""
+
+    def cells(self, phase: str) -> Sequence[PlannedCell]:
+        """The cells of a phase, as they were when it was first looked at."""
+
+    def program_of(self, phase: str) -> Program:
+        """What runs the cells of a phase."""
+
+    def validate(self) -> None:
+        """Judge what was typed, before anything is written."""
+
+    def reach(self) -> None:
+        """Try what has to be within reach, before the first phase."""
+
+    def lines(self) -> list[Line]:
+        """What there is to do, what is done, and about how long the rest will take."""
+
+    def check_disk(self) -> str:
+        """What is left to write; what does not fit is refused."""
+
+    def warn(self) -> None:
+        """Say what a user should know before the first phase."""
+
+    def run_phase(self, phase: str, run_cells: Callable[[str], None]) -> None:
+        """Do what is left of a phase; ``run_cells`` runs the cells of one."""
+
+
+PLANS: dict[type[StudyConfig], str] = {
+    StudyConfig: "loradrift.study.plan:StudyPlan",
+    PersonaStudyConfig: "loradrift.study.persona.plan:PersonaPlan",
+}
+"""Class of a study's settings -> its plan, ``package.module:class``."""
+
+
+def plan_of(program: Program, settings: Config, study: StudyConfig, typed: Sequence[str]) -> Plan:
+    """The plan of a study."""
+    made: Plan = pkgutil.resolve_name(PLANS[type(study)])(program, settings, study, typed)
+    return made

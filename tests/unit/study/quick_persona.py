@@ -1,0 +1,100 @@
+"""train.py study=persona whose trainings, answers and analyses take a moment.
+
+Below the runs, the file ``die`` names a cell or an analysis at which the process is killed, and
+``fail`` cells that come to nothing.
+"""
+
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+from loradrift import config, launching, study, sweeping
+from loradrift.cli import entry_point as cli
+from loradrift.files import write_json
+from loradrift.judges import resolve_judge  # noqa: F401  registers judge=…
+from loradrift.runs import Status, open_cell
+from loradrift.steering.directions import direction_folder
+from loradrift.study.persona import analyses, plan
+
+for part in (config, launching, sweeping, study):
+    part.register()
+
+ROOT = Path(__file__).parents[3]
+CERTIFICATE = {"passed": True, "files": {"adapter_model.safetensors": "abc"}}
+TIMES = {"wall_time_s": 2.0, "peak_memory_bytes": 1.0}
+
+
+@hydra.main(
+    config_path=str(ROOT / "conf"), config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL
+)
+def main(cfg):
+    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
+        if not cell.finished:
+            begin(settings.runs, cell.folder)
+            (cell.folder / "metrics.csv").write_text("step\n")
+            cell.save(status=Status.SUCCESS, certificate=CERTIFICATE, performance=TIMES)
+        return cell.record.score
+
+
+def steer(cfg):
+    overrides = HydraConfig.get().overrides.task
+    settings = config.load_benchmark(cfg, overrides)
+    keys = ("model", "data", "seed", "trait", "steering")
+    keys += ("arm", "coefficient") if "arm" in cfg else ("batch_sizes", "rounds")
+    values = {key: asdict(settings)[key] for key in keys}
+    standing = CERTIFICATE["files"] if settings.steering.__dict__.get("run") else {}
+    plain = "arm" in cfg and cfg.arm in ("none", "prompt")
+    identity = values | {"standing": standing}
+    with open_cell(settings.cell, identity, kind=cfg.benchmark, overrides=overrides) as cell:
+        if not cell.finished:
+            begin(settings.runs, cell.folder)
+            (cell.folder / "answers.csv").write_text("id,question,answer\n")
+            certificate = None if plain else CERTIFICATE
+            cell.save(status=Status.SUCCESS, certificate=certificate, performance=TIMES)
+
+
+def begin(runs, folder):
+    """Note that something begins, and die there if that is asked, once."""
+    name = str(Path(folder).relative_to(runs)) if Path(folder).is_relative_to(runs) else str(folder)
+    with Path(runs, "begun.log").open("a") as log:
+        log.write(f"{name}\n")
+    fail, die = Path(runs, "fail"), Path(runs, "die")
+    if fail.is_file() and fail.read_text() in name:
+        raise config.UserError("no such luck")
+    if die.is_file() and die.read_text() in name:
+        die.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def direct(own):
+    begin(own.settings.runs, "directions")
+    for trait in own.study.traits:
+        for seed in own.study.seeds:
+            folder = direction_folder(own.results, own.study.name, trait, seed)
+            write_json(folder / "direction.json", {"certificate": CERTIFICATE})
+
+
+def judge(own):
+    for folder in own.answered:
+        begin(own.settings.runs, f"judging {folder.name}")
+        write_json(folder / "judged" / own.judge / "judge.json", {})
+
+
+def report(own):
+    begin(own.settings.runs, "report")
+    for name in analyses.REPORTS:
+        (own.results / "persona").mkdir(parents=True, exist_ok=True)
+        (own.results / "persona" / name).write_text("all is well")
+
+
+plan.run_steering = steer
+for name, quick in (("_direct", direct), ("_judge", judge), ("_report", report)):
+    setattr(analyses.Analyses, name, quick)
+
+if __name__ == "__main__":
+    with cli.entry_point():
+        main()

@@ -1,0 +1,122 @@
+"""study=persona from its first phase to its last, with work that takes a moment."""
+
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fork_server import ForkedProcess
+from front_doors import run_here
+from searching import contents
+
+from loradrift.study.persona import PERSONA_PHASES
+
+APP = Path(__file__).with_name("quick_persona.py")
+STUDY = (
+    "study=persona", "-m", "hydra/launcher=basic", "task.trait=cheerful,cautious", "seed=1",
+    "method=rslora", "study.shares=[0.5]",
+    "study.doses={prompt:[],activation:[],weight:[0.25],weight_positive:[],bias_only:[],"
+    "random_weight:[],random_activation:[]}",
+)  # fmt: skip
+NUMBERS = {"sides": 4, "finetunings": 4, "steering": 4 + 2, "behaviour": 4 + 4 + 2, "cost": 1}
+
+
+@pytest.fixture(scope="module")
+def typed(cache):
+    return (*STUDY, f"cache={cache}")
+
+
+@pytest.fixture(scope="module")
+def whole(typed, tmp_path_factory):
+    """A study that nothing has disturbed, and what it said."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run_here(APP, *typed, cwd=folder)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return folder, done.stdout
+
+
+def begun(folder):
+    log = folder / "runs/begun.log"
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def records(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("run.json"))
+
+
+def test_the_phases_run_in_order(whole):
+    folder, out = whole
+    assert tuple(re.findall(r"^phase (\w+)", out, re.M)) == PERSONA_PHASES
+    found = dict(re.findall(r"^phase (\w+): (\d+) cells, 0 finished already", out, re.M))
+    assert {phase: int(number) for phase, number in found.items()} == NUMBERS
+    assert out.startswith(f"study persona: {sum(NUMBERS.values())} cells, 0 finished already")
+    assert len(records(folder)) == sum(NUMBERS.values())
+    assert set(begun(folder).values()) == {1}
+    assert re.search(r"^cost: cell 25 of 25, last: cost of a token, cheerful, done$", out, re.M)
+    assert (folder / "results/persona/report.html").is_file()
+
+
+def test_what_is_done_is_skipped(whole, typed):
+    folder, _ = whole
+    before = begun(folder)
+    out = run_here(APP, *typed, "study.phases=[sides,finetunings,steering,cost]", cwd=folder).stdout
+    assert begun(folder) == before
+    assert re.findall(r"(\d+) cells, (\d+) finished already", out)[1:] == [
+        (str(NUMBERS[phase]),) * 2 for phase in ("sides", "finetunings", "steering", "cost")
+    ]
+
+
+def test_a_listing_says_what_is_left_and_for_how_long(whole, typed):
+    folder, _ = whole
+    before = contents(folder)
+    more = ("study.dry_run=true", "study.shares=[0.5,1]", "study.questions=3")
+    out = run_here(APP, *typed, *more, cwd=folder).stdout
+    assert contents(folder) == before
+    assert re.search(r"sides\W+cheerful\W+rslora\W+2\W+2\W+0 s", out)
+    assert re.search(r"finetunings\W+cheerful\W+rslora\W+2\W+1\W+2 s", out)
+    assert re.search(r"rslora, direction merged\W+1\W+1\W+0 s", out)
+    assert re.search(r"steering\W+cheerful\W+none\W+1\W+0\W+unknown\W+weight\W+", out)
+    assert re.search(r"cost\W+cheerful\W+cost\W+1\W+1\W+0 s", out)
+    for phase in ("directions", "judging", "report"):
+        assert re.search(rf"│ {phase} ", out)
+    assert re.search(r"time left: 4 s, and unknown for steering, behaviour", out)
+    assert re.search(r"disk: about [\d.]+ MiB below runs", out)
+
+
+PLACES = ("task.side=neg,task.trait=cautious", "directions", "direction_coefficient", "also=",
+          "steering.run=", "steering_cost", "judging", "report")  # fmt: skip
+
+
+@pytest.mark.parametrize("places", [PLACES[3:4], pytest.param(PLACES, marks=pytest.mark.slow)])
+def test_a_study_that_is_killed_goes_on(whole, typed, tmp_path, places):
+    path = os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")])
+    (tmp_path / "runs").mkdir()
+    for place in places:
+        (tmp_path / "runs/die").write_text(place)
+        process = ForkedProcess([sys.executable, str(APP), *typed], tmp_path, {"PYTHONPATH": path})
+        process.communicate()
+        assert process.returncode == -9 and not (tmp_path / "runs/die").exists(), place
+    done = run_here(APP, *typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert records(tmp_path) == records(whole[0])
+    assert begun(tmp_path).keys() == begun(whole[0]).keys()
+    again = {name: count for name, count in begun(tmp_path).items() if count > 1}
+    cells = {name: count for name, count in again.items() if "/" in name}
+    # nothing but what was under way began a second time
+    assert sorted(cells.values()) == [2] * sum("/" in name for name in cells)
+    assert len(cells) == len([each for each in places if "=" in each or each == "steering_cost"])
+    assert all(any(place in name for name in again) for place in places)
+
+
+def test_a_cell_that_fails_ends_the_study_after_its_phase(typed, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/fail").write_text("arm=weight")
+    done = run_here(
+        APP, *typed, "study.prevented=[]", "study.phases=[sides,steering]", cwd=tmp_path
+    )
+    assert done.returncode == 1
+    failed = "phase steering: 4 of 6 cells failed; the phases after it need them, and wait"
+    assert failed in done.stdout
+    assert done.stderr.count("error: no such luck (in ") == 4
