@@ -9,11 +9,13 @@ import pytest
 from front_doors import ROOT
 from hydra import compose, initialize_config_dir
 
-import loradrift.serving  # noqa: F401  registers benchmark=…
+import loradrift.judges
+import loradrift.serving
+import loradrift.steering  # noqa: F401  all register benchmark=…
 from loradrift.analysis.registry import register_all
 from loradrift.cli.entry_point import quote_values
 
-GUIDES = ("README.md", "docs/deployment.md")
+GUIDES = ("README.md", "docs/deployment.md", "docs/persona.md")
 DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
 
 

@@ -84,7 +84,7 @@ def quote_values(typed: list[str]) -> None:
     swept = any(word in ("-m", "--multirun") for word in typed)
     for place, word in enumerate(typed):
         key, _, value = word.partition("=")
-        is_arm = key in ("analysis.control", "analysis.treatment") and "=" in value
+        is_arm = key in ("analysis.control", "analysis.treatment", "arm") and "=" in value
         is_path = key in PATHS and not swept and not {"=", ","}.isdisjoint(value)
         if is_arm or is_path:
             typed[place] = f"{key}='{value.strip(QUOTES)}'"

@@ -1,7 +1,7 @@
 """An analysis is one entry: a new one is registered here and typed at the real entry point."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
@@ -105,3 +105,19 @@ def test_a_figure_is_drawn_when_it_is_asked_for(tmp_path):
         figures["c"]
     with pytest.raises(UserError, match=r"analysis\.figures must be some of a, b, got c"):
         Figures(tmp_path, ["c"], ({"a": note, "b": note}, 3))
+
+
+def test_no_key_is_taken_for_a_group_of_options():
+    """Hydra reads ``method=…`` as the choice of an option of ``conf/method/``, wherever typed."""
+    register_all()
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    for name, analysis in ANALYSES.items():
+        taken = groups & {each.name for each in fields(analysis.config)}
+        assert not taken, f"analysis={name}: {taken}"
+
+
+def test_an_arm_of_a_direction_is_typed_without_quotes(tmp_path):
+    typed = ["analysis=persona_direction", "arm=rslora,method.rank=4", f"analysis.runs={tmp_path}"]
+    done = analyze(*typed)
+    assert done.returncode == 1 and "Could not override" not in done.stderr
+    assert str(tmp_path) in done.stderr

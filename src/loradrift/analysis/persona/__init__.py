@@ -9,7 +9,7 @@ from loradrift.config.analysis import FiguresConfig
 
 @dataclass(kw_only=True)
 class AnalyzePersonaConfig(AnalyzeConfig):
-    """Weights, activations and prompts that steer a trait, compared: [cell=<folder>] [judge=…]."""
+    """Weights, activations and prompts that steer a trait, compared: [cell=…] [judged_by=…]."""
 
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
 
@@ -17,7 +17,7 @@ class AnalyzePersonaConfig(AnalyzeConfig):
     """A cell below ``<runs>/steering``, such as ``hf/tiny,arm=none``: the report is about all cells
     of its model, questions and way of answering. Null is the only such setting there is."""
 
-    judge: str | None = None
+    judged_by: str | None = None
     """Whose scores are read; null is the only judge there is."""
 
     coherence: float = 75.0

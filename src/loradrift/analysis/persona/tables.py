@@ -78,7 +78,7 @@ def tabulate(settings: AnalyzePersonaConfig) -> Persona:
         UserError: As :func:`read_compared`.
     """
     config, runs = settings.analysis, Path(settings.analysis.runs)
-    compared = read_compared(runs, settings.cell, settings.judge)
+    compared = read_compared(runs, settings.cell, settings.judged_by)
     judged, seed = compared.judged, config.seed
     base = [each for each in judged if not each.cell.run]
     plain = [each for each in base if not each.cell.also]

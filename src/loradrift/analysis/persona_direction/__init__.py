@@ -15,7 +15,7 @@ class PersonaDirectionConfig(AnalyzeConfig):
     traits: list[str] = field(default_factory=list)
     """Traits whose directions are written; an empty list is all that have runs on both sides."""
 
-    method: str | None = None
+    arm: str | None = None
     """The arm whose runs are used, as its folder is written without trait and side: ``rslora``, or
     ``rslora,method.rank=16``; null is the only one there is."""
 

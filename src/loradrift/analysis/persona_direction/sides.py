@@ -46,7 +46,7 @@ def trait_of(record: RunRecord) -> str:
 
 
 def find_sides(
-    runs: Path, study: str, traits: Sequence[str], method: str | None, problems: list[str]
+    runs: Path, study: str, traits: Sequence[str], arm: str | None, problems: list[str]
 ) -> list[Sides]:
     """The pairs of finished runs of a study, in order of trait and seed.
 
@@ -67,7 +67,7 @@ def find_sides(
             found[_arm(record)][trait_of(record), run.seed][side] = run
     pairs = [
         Sides(*(each[side] for side in SIDES))
-        for each in _chosen(found, method, f"{runs / study}").values()
+        for each in _chosen(found, arm, f"{runs / study}").values()
         if _is_whole(each, problems)
     ]
     there = sorted({pair.trait for pair in pairs})
@@ -141,20 +141,20 @@ def _arm(record: RunRecord) -> str:
 
 
 def _chosen(
-    found: Mapping[str, dict[tuple[str, int], dict[str, Run]]], method: str | None, place: str
+    found: Mapping[str, dict[tuple[str, int], dict[str, Run]]], arm: str | None, place: str
 ) -> dict[tuple[str, int], dict[str, Run]]:
     """The runs of the arm that is meant."""
-    if method is None and len(found) > 1:
+    if arm is None and len(found) > 1:
         names = ", ".join(sorted(found))
-        raise UserError(f"{place} has runs of several arms ({names}): method=<one of them> chooses")
-    name = next(iter(found), "") if method is None else _sorted(method)
+        raise UserError(f"{place} has runs of several arms ({names}): arm=<one of them> chooses")
+    name = next(iter(found), "") if arm is None else _sorted(arm)
     if found and name not in found:
-        raise UserError(f"method must be one of {', '.join(sorted(found))}, got {method}")
+        raise UserError(f"arm must be one of {', '.join(sorted(found))}, got {arm}")
     return dict(sorted(found.get(name, {}).items()))
 
 
-def _sorted(method: str) -> str:
-    name, *parts = method.split(",")
+def _sorted(arm: str) -> str:
+    name, *parts = arm.split(",")
     return ",".join([name, *sorted(parts)])
 
 

@@ -35,7 +35,7 @@ def tabulate(settings: PersonaDirectionConfig) -> Directions:
     config, problems = settings.analysis, list[str]()
     runs, results = Path(config.runs), Path(config.results)
     study = choose_study(runs, config.study)
-    pairs = find_sides(runs, study, settings.traits, settings.method, problems)
+    pairs = find_sides(runs, study, settings.traits, settings.arm, problems)
     print_problems(problems)
     rows: list[dict[str, Any]] = []
     for base, own in _by_base(pairs, runs, settings):

@@ -9,7 +9,7 @@ from loradrift.config.analysis import FiguresConfig
 
 @dataclass(kw_only=True)
 class AnalyzeProjectionConfig(AnalyzeConfig):
-    """Projection of fine-tuned runs on directions against their behaviour: [cell=…] [judge=…]."""
+    """Projections of fine-tuned runs on directions, and behaviour: [cell=…] [judged_by=…]."""
 
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
     """``analysis.study`` names the study whose directions are used."""
@@ -18,7 +18,7 @@ class AnalyzeProjectionConfig(AnalyzeConfig):
     """A cell below ``<runs>/steering``, such as ``hf/tiny,arm=none``: all cells of its model,
     questions and way of answering are read. Null is the only such setting there is."""
 
-    judge: str | None = None
+    judged_by: str | None = None
     """Whose scores are read; null is the only judge there is."""
 
     gain: float = 10.0

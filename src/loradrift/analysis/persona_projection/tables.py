@@ -72,7 +72,7 @@ def tabulate(settings: AnalyzeProjectionConfig) -> Prediction:
         UserError: If no run was measured, or there is no direction to project on.
     """
     config, runs = settings.analysis, Path(settings.analysis.runs)
-    compared = read_compared(runs, settings.cell, settings.judge)
+    compared = read_compared(runs, settings.cell, settings.judged_by)
     found, unusable = behaviours(compared.judged, runs, config.seed)
     base = compared.judged[0].cell.record.fingerprints.get("base_model")
     prediction = find_prediction(

@@ -65,7 +65,8 @@ def choose_judge(cells: Sequence[SteeringCell], judge: str | None) -> str:
     chosen = there[0] if judge is None and len(there) == 1 else judge
     if chosen not in there and len(begun) == 1:
         return begun[0]
-    check(chosen in there, "judge", f"one of {', '.join(there)}, which have judged cells", chosen)
+    rule = f"one of {', '.join(there)}, which have judged cells"
+    check(chosen in there, "judged_by", rule, chosen)
     assert chosen is not None
     return chosen
 

@@ -87,7 +87,7 @@ class Analyses:
         self._run(
             "persona_direction",
             traits=self.study.traits,
-            method=self._arm,
+            arm=self._arm,
             accelerator=settings.trainer.accelerator,
             cache=settings.cache,
         )
@@ -107,7 +107,7 @@ class Analyses:
 
     def _report(self) -> None:
         below = Path(self.settings.runs, "steering")
-        keys = {"cell": self.answered[0].relative_to(below).as_posix(), "judge": self.judge}
+        keys = {"cell": self.answered[0].relative_to(below).as_posix(), "judged_by": self.judge}
         self._run("persona", **keys)
         self._run("persona_projection", **keys)
 

@@ -90,8 +90,8 @@ def test_a_cell_chooses_among_several_settings_and_a_judge_among_several(tmp_pat
     assert len(persona.compared.judged) == 5
     assert "1 cells of another setting than" in persona.problems[0]
     refused(tmp_path, "cell must be one of hf/big", cell="hf/huge")
-    refused(tmp_path, "judge must be one of oracle, which have judged cells, got endpoint",
-            cell=name, judge="endpoint")  # fmt: skip
+    refused(tmp_path, "judged_by must be one of oracle, which have judged cells, got endpoint",
+            cell=name, judged_by="endpoint")  # fmt: skip
 
 
 def test_no_cell_says_what_makes_one(tmp_path):
@@ -139,6 +139,6 @@ def test_seeds_of_a_direction_are_averaged_where_all_have_a_dose(tmp_path):
 
 def test_an_endpoint_is_named_as_it_is_typed(tmp_path):
     World(tmp_path, judge="endpoint-gpt").arms(["terse"], unjudged=[0])
-    assert found(tmp_path, judge="endpoint").compared.judge == "endpoint-gpt"
+    assert found(tmp_path, judged_by="endpoint").compared.judge == "endpoint-gpt"
     assert any("`python benchmark.py benchmark=judging judge=endpoint judge.model=gpt`" in line
                for line in found(tmp_path).problems)  # fmt: skip

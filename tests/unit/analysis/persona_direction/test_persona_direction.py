@@ -244,7 +244,7 @@ def one_side(study):
         (uncertified, {}, "certificate does not hold"),
         (one_side, {}, "kind seed=1: there is no finished run with task.side=neg"),
         (lambda _: None, {"traits": ["rude"]}, "traits: rude has no finished runs of both sides"),
-        (lambda _: None, {"method": "lora"}, "method must be one of rslora, got lora"),
+        (lambda _: None, {"arm": "lora"}, "arm must be one of rslora, got lora"),
         (without_data, {}, "nowhere/persona"),
     ],
 )
@@ -266,6 +266,6 @@ def test_several_arms_are_told_apart(study, model_folder):
     for side in SIDES:
         write_side(study, model_folder, side, variant="method.rank=2", r=2)
     said = error_of(direct(study))
-    assert "runs of several arms (rslora, rslora,method.rank=2): method=<one of them>" in said
-    output_of(direct(study, method="rslora,method.rank=2"))
+    assert "runs of several arms (rslora, rslora,method.rank=2): arm=<one of them>" in said
+    output_of(direct(study, arm="rslora,method.rank=2"))
     assert find_direction(study / "results", "main", "kind", 1).facts["rank"] == 4
