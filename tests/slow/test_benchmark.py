@@ -119,7 +119,7 @@ def test_killed_twice_and_then_to_the_end_with_every_answer_right(typed):
     process = start(*FEW, *typed)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
-    assert "going on after 1 rounds" in stdout and ", 0 wrong" in stdout
+    assert "going on after 1 rounds" in stdout and " 0 were wrong " in stdout
     after = {path: path.stat().st_mtime_ns for path in cell_of(typed).glob("server/*.parquet")}
     assert after.items() >= kept.items()
     assert (cell_of(typed) / "memory.json").stat().st_mtime_ns == memory

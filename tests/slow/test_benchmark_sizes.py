@@ -26,7 +26,7 @@ def measure(tmp_path: Path, *typed: str) -> dict:
     """Run a cell to its end; what ``checks.json`` says."""
     places = [f"{key}={tmp_path}/{key}" for key in ("runs", "cache", "results")]
     said = output_of(run_here(ROOT / "benchmark.py", *FEW, *typed, *places))
-    assert ", 0 wrong" in said
+    assert " 0 were wrong " in said
     [path] = tmp_path.glob("runs/serving/vllm/*/checks.json")
     return json.loads(path.read_text())
 

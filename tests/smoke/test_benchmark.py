@@ -86,7 +86,7 @@ def test_a_cell_whose_processes_are_killed_goes_on_and_ends(typed, tmp_path):
     first.write_bytes(first.read_bytes()[:100])
     before = {path: path.stat().st_mtime_ns for path in others}
     said = output_of(benchmark(*FEW, *typed))
-    assert f"going on after {done} rounds" in said and "0 wrong" in said
+    assert f"going on after {done} rounds" in said and " 0 were wrong " in said
     assert {path: path.stat().st_mtime_ns for path in others} == before
     record = record_of(runs)
     assert (record["status"], record["resumed"], record["kind"]) == ("success", 2, "serving")
@@ -95,7 +95,7 @@ def test_a_cell_whose_processes_are_killed_goes_on_and_ends(typed, tmp_path):
     assert 0 < checks["told_apart"] <= checks["answers"]
     # and a finished cell only prints its result again
     said = output_of(benchmark(*FEW, *typed))
-    assert "finished already" in said and "0 wrong" in said
+    assert "finished already" in said and " 0 were wrong " in said
     assert (tmp_path / "results/deployment/deployment_benchmark.json").is_file()
 
 

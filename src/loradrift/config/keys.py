@@ -49,10 +49,11 @@ def defaults(values: Any) -> dict[str, Any]:
     for field in fields(values):
         value = getattr(values, field.name)
         made = field.default if field.default_factory is MISSING else field.default_factory()
-        if is_dataclass(made) and type(made) is type(value):
-            tree[field.name] = asdict(made)  # type: ignore[arg-type]
-        elif is_dataclass(value):
+        if is_dataclass(value):
             tree[field.name] = defaults(value)
+            if is_dataclass(made) and type(made) is type(value):
+                own = asdict(made)  # type: ignore[arg-type]
+                tree[field.name] |= {k: x for k, x in own.items() if x not in (MISSING, "???")}
         elif made not in (MISSING, "???"):  # OmegaConf's word for a value that has to be given
             tree[field.name] = made
     return tree

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from loradrift.config import UserError
-from loradrift.data import Collator, Row, tokenize, tokenize_documents
+from loradrift.data import Collator, Row, Splits, tokenize, tokenize_documents
 from loradrift.data.squad_v2.encoding import WindowSizes
 from loradrift.data.squad_v2.format import Answer, Question
 from loradrift.data.squad_v2.windows import make_windows
@@ -118,8 +118,8 @@ def test_the_fingerprint_is_marked_only_where_the_tokens_differ(tokenizer):
     plain = [Row("0", "the film", None, 0)]
     named = [Row("1", f"the {tokenizer.bos_token} film", None, 0)]
     assert not name_special_tokens(tokenizer, plain)
-    assert how_tokenized(before, tokenizer, (plain, plain, [])) == before
-    assert how_tokenized(before, tokenizer, (plain, [], named)) != before
+    assert how_tokenized(before, tokenizer, Splits(plain, plain, [])) == before
+    assert how_tokenized(before, tokenizer, Splits(plain, [], named)) != before
 
 
 def test_a_row_without_any_token_of_its_own_is_named(tokenizer, tmp_path):

@@ -44,7 +44,8 @@ def test_nothing_trained_on_is_a_piece_of_a_validation_row(load):
     pieces = [" ".join(text.split()[1:4]) for text in wholes[:8]] + ["is too long", "film"]
     table = [Row(str(i), text, None, 0) for i, text in enumerate(pieces + wholes)]
     for seed in range(20):
-        train, validation, _ = split_rows(table, rows(7), load(f"data.seed={seed}").data)
+        splits = split_rows(table, rows(7), load(f"data.seed={seed}").data)
+        train, validation, _ = splits.rows
         assert len(validation) == 1 and validation[0].text in wholes
         others = [row.text for row in train]
         shared = [text for text in others if f" {text} " in f" {validation[0].text} "]
@@ -66,9 +67,9 @@ def test_splits_that_cannot_be(load):
 def test_paragraphs_are_held_out_whole_and_what_cannot_be_split_is_named(cache):
     data = DataConfig(name="embedded", validation_rows=40, train_rows=100)
     squad = load_squad(data, cache)
-    contexts = [{question.context for question in split} for split in squad]
+    contexts = [{question.context for question in split} for split in squad.rows]
     assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2]
-    assert [len(split) for split in squad] == [100, 40, 800]
+    assert [len(split) for split in squad.rows] == [100, 40, 800]
     assert sum(bool(question.answers) for question in squad.evaluation) == 400
     assert all(question.plausible for question in squad.evaluation if not question.answers)
     with pytest.raises(UserError, match="the paragraph .* of the dev split is in the train split"):
