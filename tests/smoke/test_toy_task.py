@@ -105,7 +105,7 @@ def test_a_study_knows_the_task_and_its_baselines_and_refuses_others(toy, load, 
     config = load("study=drift", "study.tasks=[toy]", "data=local", f"data.root={root}")
     assert config.study.tasks == ["toy"]
     assert [*TASKS["toy"].baselines] == ["majority", "random", "zero_shot"]
-    with pytest.raises(UserError, match=r"study.tasks must be some of .*, squad_v2, .*toy, got tay"):
+    with pytest.raises(UserError, match=r"study.tasks must be .* toy, got tay"):
         load("study=drift", "study.tasks=[tay]")
     with pytest.raises(UserError, match="study.tasks must be some of"):
         load("study=drift", "study.tasks=[pretrain]")
