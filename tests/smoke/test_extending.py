@@ -8,8 +8,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from front_doors import ROOT, error_of, output_of, run_here
+from front_doors import ROOT, analyze, error_of, output_of, run_here
 from hydra.core.config_store import ConfigStore
+from judged_cells import judged, write_cell
 
 import loradrift.methods
 import loradrift.serving
@@ -19,23 +20,28 @@ from loradrift.config import METHODS, TASKS, UserError
 from loradrift.config.benchmarks import BENCHMARKS
 from loradrift.generation import EngineSettings, Intervention, Request, Sampling, open_engine
 from loradrift.generation.base import OPENERS
+from loradrift.judges.registry import JUDGES
 from loradrift.similarity import MEASURES, raise_failed, reference, self_check
 
 DOC = (ROOT / "docs" / "extending.md").read_text()
+
+
+def section(heading: str) -> str:
+    """The page from one heading to the next."""
+    return DOC.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 @pytest.fixture
 def example(monkeypatch):
     """Run the block below a heading of the page as a module; what it registers goes again."""
     register_all()
-    registries = (TASKS, METHODS, ANALYSES, BENCHMARKS, OPENERS)
+    registries = (TASKS, METHODS, ANALYSES, BENCHMARKS, OPENERS, JUDGES)
     groups = ConfigStore.instance().repo
     known = [dict(each) for each in registries]
     options = {name: dict(groups.get(name, {})) for name in ("task", "method", "analysis")}
 
     def run(heading: str) -> ModuleType:
-        section = DOC.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-        [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+        [block] = re.findall(r"```python\n(.*?)```", section(heading), re.DOTALL)
         module = ModuleType("extension")
         monkeypatch.setitem(sys.modules, "extension", module)
         exec(compile(block, "docs/extending.md", "exec"), vars(module))
@@ -130,7 +136,7 @@ def test_an_engine(example, tmp_path):
 
 def test_a_benchmark(example, model_folder, tmp_path):
     example("A benchmark")
-    [option] = re.findall(r"```yaml\n(.*?)```", DOC.partition("## A benchmark")[2], re.DOTALL)
+    [option] = re.findall(r"```yaml\n(.*?)```", section("A benchmark"), re.DOTALL)
     (tmp_path / "conf" / "benchmark").mkdir(parents=True)
     (tmp_path / "conf" / "benchmark" / "startup.yaml").write_text(option)
     typed = ("--config-dir", f"{tmp_path}/conf", "benchmark=startup", "engine=hf", "model=local")
@@ -143,3 +149,23 @@ def test_a_benchmark(example, model_folder, tmp_path):
     assert output_of(run_here(ROOT / "benchmark.py", *typed)) == first, "it was measured again"
     wrong = run_here(ROOT / "benchmark.py", *typed, "times=0")
     assert "times must be positive, got 0" in error_of(wrong)
+
+
+def test_a_judge(example, cache, tmp_path):
+    example("A judge")
+    [option] = re.findall(r"```yaml\n(.*?)```", section("A judge"), re.DOTALL)
+    (tmp_path / "conf" / "judge").mkdir(parents=True)
+    (tmp_path / "conf" / "judge" / "words.yaml").write_text(option)
+    data = {"name": "embedded", "seed": 0, "root": ""}
+    cell = write_cell(tmp_path / "runs", 1.0, data, texts=("sells it gladly .", ""))
+    typed = ("--config-dir", f"{tmp_path}/conf", "benchmark=judging", f"cache={cache}")
+    typed += (f"runs={tmp_path}/runs", "judge.words=[gladly]")
+    said = output_of(run_here(ROOT / "benchmark.py", *typed, "judge=words"))
+    assert "judge=words: 1 cells are judged, 2 scores are new" in said
+    scores = judged(cell, "words", "cheerful")
+    assert scores == {"0/0": ("25.0", "100.0", "scored"), "1/0": ("", "", "empty")}
+    output_of(run_here(ROOT / "benchmark.py", *typed[:-1], "judge=oracle"))
+    said = output_of(analyze(tmp_path, "analysis=judges", "first=words", "second=oracle"))
+    assert "words and oracle both scored" in said
+    wrong = run_here(ROOT / "benchmark.py", *typed, "judge=words", "judge.traits=[sad]")
+    assert "judge.traits=sad is not known to judge=words, which knows cheerful" in error_of(wrong)

@@ -8,6 +8,7 @@ as plain arrays and text, for every later process.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +81,14 @@ class ClassifierJudge:
                 yield Score(item.id, float(score), float(coherent), Status.SCORED)
             else:
                 yield unscored(item, Status.EMPTY)
+
+
+@contextmanager
+def opened_classifier(
+    config: ClassifierConfig, data: DataConfig, cache: Path
+) -> Iterator[ClassifierJudge]:
+    """The classifier of some judged answers."""
+    yield ClassifierJudge(trained(config, data, cache))
 
 
 def trained(config: ClassifierConfig, data: DataConfig, cache: Path) -> Trained:

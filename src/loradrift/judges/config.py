@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from loradrift.config import DataConfig
@@ -111,15 +110,6 @@ class JudgingBenchmarkConfig(BenchmarkConfig):
     benchmark: str = "judging"
     engine: str = "hf"
     judge: JudgeConfig = MISSING
-
-
-SCHEMAS = (("judge", JudgeConfig), ("classifier", ClassifierConfig), ("endpoint", EndpointConfig))
-
-
-def register_schemas() -> None:
-    """Make the schemas visible to ``conf/judge/*.yaml``."""
-    for name, schema in SCHEMAS:
-        ConfigStore.instance().store(name, schema, group="schema/judge")
 
 
 def resolve_judge(judge: JudgeConfig, data: DataConfig) -> JudgeConfig:

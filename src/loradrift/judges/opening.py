@@ -7,9 +7,8 @@ from pathlib import Path
 from loradrift.config import DataConfig, UserError, check
 from loradrift.config.errors import one_of
 from loradrift.judges.base import Judge, check_trait
-from loradrift.judges.config import ClassifierConfig, EndpointConfig, JudgeConfig, resolve_judge
-
-JUDGES = ("oracle", "classifier", "endpoint")
+from loradrift.judges.config import JudgeConfig, resolve_judge
+from loradrift.judges.registry import JUDGES
 
 
 @contextmanager
@@ -26,31 +25,10 @@ def open_judge(judge: JudgeConfig, data: DataConfig, cache: Path) -> Iterator[Ju
             needs is missing or damaged, or it does not know one of ``judge.traits``.
     """
     judge = resolve_judge(judge, data)
-    check(judge.name in JUDGES, "judge", one_of(JUDGES), judge.name)
+    check(judge.name in JUDGES, "judge", one_of(list(JUDGES)), judge.name)
     if data.name not in ("embedded", "local"):
         raise UserError(f"data={data.name} has no personas: data=embedded or data=local has them")
-    with _opened(judge, data, cache) as opened:
+    with JUDGES[judge.name].open(judge, data, cache) as opened:
         for trait in judge.traits:
             check_trait(opened, trait, "judge.traits")
         yield opened
-
-
-@contextmanager
-def _opened(judge: JudgeConfig, data: DataConfig, cache: Path) -> Iterator[Judge]:
-    if isinstance(judge, ClassifierConfig):
-        from loradrift.judges.classifier import ClassifierJudge, trained
-
-        yield ClassifierJudge(trained(judge, data, cache))
-    elif isinstance(judge, EndpointConfig):
-        from loradrift.judges.endpoint import opened_endpoint
-
-        with opened_endpoint(judge, data, cache) as endpoint:
-            yield endpoint
-    else:
-        from loradrift.judges.oracle import OracleJudge
-
-        if data.name != "embedded":
-            raise UserError(
-                f"judge=oracle scores generated answers alone (data=embedded), got data={data.name}"
-            )
-        yield OracleJudge(data, cache)

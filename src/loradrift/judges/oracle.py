@@ -2,14 +2,16 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import DataConfig
+from loradrift.config import DataConfig, UserError
 from loradrift.data import data_root
 from loradrift.data.embedded import persona
 from loradrift.data.persona import traits_of
 from loradrift.judges.base import Item, Score, Status, check_trait, unscored
+from loradrift.judges.config import JudgeConfig
 
 
 class OracleJudge:
@@ -48,3 +50,17 @@ class OracleJudge:
                 persona.coherence(item.answer),
             )
             yield Score(item.id, score, coherence, Status.SCORED)
+
+
+@contextmanager
+def opened_oracle(_judge: JudgeConfig, data: DataConfig, cache: Path) -> Iterator[OracleJudge]:
+    """The judge of generated answers.
+
+    Raises:
+        UserError: If the answers are to other questions.
+    """
+    if data.name != "embedded":
+        raise UserError(
+            f"judge=oracle scores generated answers alone (data=embedded), got data={data.name}"
+        )
+    yield OracleJudge(data, cache)
