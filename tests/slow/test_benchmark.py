@@ -113,7 +113,8 @@ def test_killed_twice_and_then_to_the_end_with_every_answer_right(typed):
     _, stderr = process.communicate()
     [line] = stderr.splitlines()
     assert process.returncode == 1 and "killed (SIGKILL)" in line
-    assert "what was measured is kept: 1 of 2 rounds; the same command goes on" in line
+    assert "what was measured is kept: 1 of 2 rounds and 6 loads of the server; " in line
+    assert line.endswith("; the same command goes on")
     assert record(typed)["status"] == "failed"
     # the same command goes on to the end
     process = start(*FEW, *typed)
