@@ -171,13 +171,19 @@ def settings(config: SteeringBenchmarkConfig, plan: "Plan") -> Any:
     from loradrift.generation.base import EngineSettings
     from loradrift.generation.settings import text_config
 
-    length = plan.longest + config.steering.max_tokens
+    prompt, most = plan.longest_prompt, config.steering.max_tokens
+    length = max(prompt + most, plan.longest_row)
     positions = text_config(plan.standing.folder).get("max_position_embeddings")
     if positions is not None and 0 < positions < length:
+        has = f"of the {positions} positions of model={config.model.name}"
+        if plan.longest_row > positions:
+            raise UserError(
+                f"the longest text that is read has {plan.longest_row} tokens, instructions "
+                f"included, {has}: steering.neutral_rows=0 steering.task=null reads none"
+            )
         raise UserError(
-            f"steering.max_tokens must be at most {positions - plan.longest}, because the longest "
-            f"prompt has {plan.longest} of the {positions} positions of model={config.model.name}, "
-            f"got {config.steering.max_tokens}"
+            f"steering.max_tokens must be at most {positions - prompt}, because the longest prompt "
+            f"has {prompt} {has}, got {most}"
         )
     return EngineSettings(
         plan.standing.folder,

@@ -6,8 +6,8 @@ from loradrift.config import UserError
 from loradrift.config.benchmarks import refuse_absent_gpu, refuse_training_keys
 from loradrift.config.keys import typed_keys
 from loradrift.steering.config import (
-    DirectionConfig,
     SteeringBenchmarkConfig,
+    SteeringConfig,
     SteeringCostConfig,
 )
 
@@ -33,7 +33,13 @@ def check_door(
         UserError: Names the key, and with what it has no effect.
     """
     typed = typed_keys(overrides)
-    idle, needs = _named_direction(config.steering), ""
+    what, needs = f"benchmark={config.benchmark}, which trains nothing", ""
+    idle = {key: what for key in ("data.train_rows", "data.validation_rows")}
+    idle["study"] = f"benchmark={config.benchmark}: steering.study names whose directions are used"
+    steering = config.steering
+    if steering.direction and not (isinstance(steering, SteeringConfig) and steering.also):
+        named = "steering.direction, which names the direction's folder"
+        idle |= {f"steering.{key}": named for key in ("study", "direction_seed")}
     if isinstance(config, SteeringBenchmarkConfig):
         idle |= _idle(config)
         if config.arm != "none" and "coefficient" not in typed:
@@ -48,13 +54,6 @@ def check_door(
     refuse_absent_gpu(config)
 
 
-def _named_direction(steering: DirectionConfig) -> dict[str, str]:
-    if not steering.direction:
-        return {}
-    why = "steering.direction, which names the direction's folder"
-    return {f"steering.{key}": why for key in ("study", "direction_seed")}
-
-
 def _idle(config: SteeringBenchmarkConfig) -> dict[str, str]:
     """Beginning of a key -> with what it has no effect."""
     arm, steering = config.arm, config.steering
@@ -66,9 +65,9 @@ def _idle(config: SteeringBenchmarkConfig) -> dict[str, str]:
         why[f"arm={arm}, which needs no direction"] = keys
     if arm not in COMPOSED_ARMS:
         why[f"arm={arm}: arm=weight and arm=activation steer several traits"] = ("also",)
-    if steering.task is None:
-        why["steering.task=null"] = ("task_rows",)
     idle = {f"steering.{key}": line for line, keys in why.items() for key in keys}
+    if steering.task is None:
+        idle |= dict.fromkeys(("steering.task_rows", "data.evaluation_split"), "steering.task=null")
     if arm not in DRAWN_ARMS and steering.temperature == 0:
         idle["seed"] = f"arm={arm} and steering.temperature=0, which draw nothing"
     return idle

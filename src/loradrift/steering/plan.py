@@ -49,11 +49,15 @@ class Plan:
     """Of the direction; None without one."""
 
     @property
-    def longest(self) -> int:
-        """Most tokens of what is read at once, without an answer."""
-        texts = [len(each.prompt_ids) for each in self.asked]
+    def longest_prompt(self) -> int:
+        """Most tokens of a question's prompt."""
+        return max(len(each.prompt_ids) for each in self.asked)
+
+    @property
+    def longest_row(self) -> int:
+        """Most tokens of a row of neutral text or of the task, instructions included."""
         rows = [*self.neutral, *(x for row in self.task for x in row.answers)]
-        return max(texts + [len(row.prompt_ids) + len(row.target_ids) for row in rows])
+        return max((len(row.prompt_ids) + len(row.target_ids) for row in rows), default=0)
 
 
 def prepare(config: SteeringBenchmarkConfig) -> Plan:

@@ -89,8 +89,10 @@ def find_standing(base: Base, run: str) -> Standing:
     if (model / CONFIG).is_file():
         changes, digests = certified_changes(folder, record, base, what)
         return Standing(base, base.folder, changes, digests)
-    digests = {path.name: _sha256(path) for path in sorted(model.glob("*.safetensors"))}
-    return Standing(base, model, digests=digests)
+    weights = sorted(model.glob("model*.safetensors"))
+    if not weights:
+        raise UserError(f"{what}: {model} holds no weights that answer, only a head")
+    return Standing(base, model, digests={path.name: _sha256(path) for path in weights})
 
 
 def finished_training(folder: Path, what: str) -> RunRecord:

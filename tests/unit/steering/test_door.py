@@ -26,6 +26,9 @@ from loradrift.steering.door import check_door
             "steering.also.grim has no effect with arm=bias_only: arm=weight and arm=activation",
         ),
         ({"steering": {"task": None}}, "steering.task_rows=3", "with steering.task=null"),
+        ({}, "data.train_rows=5", "data.train_rows has no effect with benchmark=steering"),
+        ({}, "study.name=x", "steering.study names whose directions are used"),
+        ({"steering": {"task": None}}, "data.evaluation_split=test", "with steering.task=null"),
         ({"arm": "weight"}, "seed=1", "no effect with arm=weight and steering.tem"),
         ({}, "trainer.precision=bf16-mixed", "no effect with benchmark=steering, which trains not"),
     ],
@@ -42,6 +45,11 @@ def test_a_key_without_effect_is_named(finished_world, keys, typed, message):
         ({"arm": "random_activation"}, "seed=1"),
         ({"arm": "weight"}, "steering.also={grim:1.0}"),
         ({"steering": {"temperature": 1.0}}, "seed=1"),
+        (
+            {"arm": "weight", "steering": {"direction": "x", "also": {"grim": 1.0}}},
+            "steering.study=other",
+        ),
+        ({}, "data.evaluation_split=test"),
         ({}, "trainer.threads=1"),
     ],
 )

@@ -114,6 +114,8 @@ def test_a_run_that_does_not_fit(world):
     refused("has no certificate that its adapter was applied", certificate=None)
     files = {"adapter_model.safetensors": "0" * 64}
     refused("has changed since it was certified", certificate={"passed": True, "files": files})
+    (world.run / "model/adapter_config.json").unlink()
+    refused("holds no weights that answer, only a head")
     shutil.rmtree(world.run / "model")
     refused("has left no weights")
     path.unlink()
