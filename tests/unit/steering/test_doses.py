@@ -1,5 +1,6 @@
 """What each arm at a coefficient does to a model."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from loradrift.steering.doses import (
     Dose,
     Material,
     make_dose,
+    mean_outputs,
     random_changes,
     random_vectors,
 )
@@ -121,6 +123,9 @@ def test_bias_only_adds_what_the_direction_gives_for_the_mean_input(dose, backbo
         handle.remove()
     [(given, output)] = seen
     assert torch.allclose(output, given @ module.weight.T + wanted.float(), atol=1e-5)
+    twice = {name: replace(x, scale=2 * x.scale) for name, x in direction.changes.items()}
+    double = mean_outputs(replace(direction, changes=twice), 0.3)
+    assert torch.allclose(double[name].double(), 2 * wanted, atol=1e-6)
     with pytest.raises(UserError, match="is too large: what it adds to .* is not finite"):
         dose(arm="bias_only", coefficient=1e300)
 
@@ -145,6 +150,8 @@ def test_the_random_arms_take_the_direction_s_size(dose, material):
     [(changes, coefficient)] = dose(arm="random_weight", coefficient=0.5, seed=3).changes
     own = material.directions["cheerful"].changes
     assert coefficient == 0.5 and changes.keys() == own.keys()
+    drawn = random_changes(own, 3)
+    assert all(torch.equal(changes[name].B_OR, drawn[name].B_OR) for name in own)
     [change] = dose(arm="random_activation", coefficient=0.5, seed=3).interventions
     own = material.directions["cheerful"].vectors["response_avg"][1]
     assert torch.tensor(change.vector).norm() == pytest.approx(float(own.norm()))
