@@ -1,6 +1,7 @@
 """A steering cell: what it leaves, and how it goes on after an interruption."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -121,6 +122,17 @@ def test_a_run_s_weights_stand_instead_of_the_base_s(world, tmp_path, full):
     plain = make_config(world, variant="plain")
     run(plain)
     assert answers(plain) != answers(config)
+
+
+def test_a_run_that_was_trained_anew_is_another_cell(world, tmp_path):
+    config = make_config(world, steering={"run": str(tmp_path / "tuned")})
+    write_run(tmp_path / "tuned", world.base, full=True)
+    run(config)
+    shutil.rmtree(tmp_path / "tuned")
+    write_run(tmp_path / "tuned", world.base, full=True, seed=4)
+    line = "holds a run with another configuration: standing.model.safetensors"
+    with pytest.raises(UserError, match=line):
+        run(config)
 
 
 def test_a_cell_that_is_interrupted_goes_on_after_its_last_batch(world, monkeypatch):

@@ -17,7 +17,7 @@ from loradrift.steering.plan import prepare
 
 @pytest.fixture(scope="module")
 def plan(finished_world, tmp_path_factory):
-    config = make_config(finished_world, arm="weight", coefficient=1.0)
+    config = make_config(finished_world, arm="weight", coefficient=0.7)
     return prepare(config)
 
 
@@ -71,6 +71,8 @@ def test_a_dose_without_effect_is_found(check, plan, finished_world):
     vector = Dose(interventions=(Intervention(1, (0.0,) * 32, 1.0),))
     with pytest.raises(UserError, match="the dose has no effect"):
         check(vector)
+    moved = Dose(interventions=(Intervention(1, (1.0,) * 16 + (-1.0,) * 16, 9.0),))
+    assert check(moved)["effect_nats"] > 0.01
     direction = read_direction(finished_world.direction)
     assert "predicted_nats" not in check(Dose(constants=mean_outputs(direction, 1.0)))
 

@@ -13,7 +13,7 @@ from loradrift.generation.base import EngineSettings
 from loradrift.generation.hf import open_hf
 from loradrift.models import load_tokenizer
 from loradrift.steering.doses import Dose
-from loradrift.steering.elsewhere import Continued, log_likelihoods
+from loradrift.steering.elsewhere import Continued, Source, log_likelihoods, task_rows
 
 MORE = {"neutral_rows": 4, "task_rows": 30}
 
@@ -78,6 +78,17 @@ def test_an_answer_is_right_if_it_is_the_likelier_one(world, tokenizer):
         hits += row["correct"]
     assert 0 < hits < 30
     assert found["majority"] == pytest.approx(20 / 30)
+
+
+def test_instructions_stand_after_the_token_that_begins_a_text(world, tokenizer):
+    data, cache = make_config(world).data, world.folder / "cache"
+    source = Source(data, cache, tokenizer, before=(7, 8))
+    plain = task_rows("sst2", source._replace(before=()), 3)
+    for row, own in zip(task_rows("sst2", source, 3), plain, strict=True):
+        for told, bare in zip(row.answers, own.answers, strict=True):
+            assert told.prompt_ids == (tokenizer.bos_token_id, 7, 8, *bare.prompt_ids[1:])
+            assert bare.prompt_ids[0] == tokenizer.bos_token_id
+            assert told.target_ids == bare.target_ids
 
 
 def test_a_damaged_file_is_measured_again_and_a_whole_one_is_not(world, monkeypatch):

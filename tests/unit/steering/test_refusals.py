@@ -33,19 +33,19 @@ def test_a_coefficient_that_overflows_is_an_error_and_the_cell_has_failed(
 def test_what_is_answered_before_an_overflow_is_kept(world, monkeypatch):
     from loradrift.generation.decoding import NotFiniteError
 
-    config = make_config(world, arm="weight", coefficient=1.0, steering={"batch_size": 1})
+    config = make_config(world, arm="weight", coefficient=1.0, steering={"batch_size": 2})
     generate, calls = HfEngine.generate, []
 
     def failing(self, requests, sampling):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise NotFiniteError("the model's logits are not finite")
         return generate(self, requests, sampling)
 
     monkeypatch.setattr(HfEngine, "generate", failing)
     with pytest.raises(UserError, match="for this model; 2 of 3 answers are kept"):
         run(config)
-    assert len(list((config.cell / "answers").iterdir())) == 2
+    assert len(list((config.cell / "answers").iterdir())) == 1
     assert read(config, "run.json")["status"] == "failed"
 
 
@@ -83,6 +83,10 @@ def test_a_direction_that_does_not_fit(world, tmp_path):
     named = make_config(world, trait="grim", steering={"direction": str(world.direction)}, **keys)
     with pytest.raises(UserError, match="is a direction of cheerful, got trait=grim"):
         run(named)
+    # the other trait's is the study's own
+    steering = {"direction": str(world.direction), "also": {"grim": 1.0}}
+    with pytest.raises(UserError, match="holds no direction grim seed=0; there are cheerful"):
+        run(make_config(world, steering=steering, **keys))
     config = make_config(world, **keys)
     change_facts(world.direction, base={"path": "other/model", "fingerprint": "f" * 64})
     line = r"is a direction of other/model \(digest f{12}\), and model=local \(.*base, digest"
