@@ -68,14 +68,11 @@ def test_what_cannot_be_trained_is_one_line(train_here, shared, typed, message):
 
 def test_wandb_and_a_search_take_it_like_any_task(train_here, tmp_path):
     env = {"WANDB_MODE": "offline", "WANDB_DATA_DIR": str(tmp_path / "wandb")}
-    typed = ["search=lora", *PERSONA, "task.side=neg", "logger=wandb", "hydra.sweeper.n_trials=2"]
+    typed = ["search=lora", *PERSONA, "task.side=neg", "logger=wandb", "hydra.sweeper.n_trials=1"]
     output_of(train_here(*typed, f"results={tmp_path}/results", "-m", env=env))
-    runs = cells(tmp_path / "runs")
-    assert [record["status"] for record in runs.values()] == ["success"] * 2
-    assert all(name.startswith("main.search/persona/rslora,") for name in runs)
-    assert len(list((tmp_path / "runs").rglob("run-*.wandb"))) == 2
+    [(name, record)] = cells(tmp_path / "runs").items()
+    assert name.startswith("main.search/persona/rslora,") and record["status"] == "success"
+    assert len(list((tmp_path / "runs").rglob("run-*.wandb"))) == 1
     best = (tmp_path / "results/search/main/persona_rslora.yaml").read_text()
-    losses = [record["metrics"]["validation/loss"] for record in runs.values()]
-    chosen = min(runs.values(), key=lambda record: record["metrics"]["validation/loss"])
-    assert losses[0] != losses[1]
-    assert f"method.optim.lr: {chosen['config']['method']['optim']['lr']}" in best
+    assert f"method.optim.lr: {record['config']['method']['optim']['lr']}" in best
+    assert not any(key.startswith("evaluation/") for key in record["metrics"])
