@@ -162,7 +162,7 @@ def _read_scores(path: Path, items: Sequence[Item]) -> dict[str, Score]:
 
 def _write(path: Path, rows: Iterable[tuple[Item, Score]]) -> None:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # its own line ends: another leaves a lone carriage return unquoted
     writer.writerow(COLUMNS)
     for item, score in rows:
         numbers = ["" if each is None else repr(each) for each in (score.trait, score.coherence)]

@@ -62,6 +62,16 @@ def facts(folder, judge="counting"):
     return json.loads((folder / "judged" / judge / "judge.json").read_text())
 
 
+def test_odd_characters_are_read_as_they_were_written(cell):
+    odd = ["one\rtwo", "one\r\ntwo", "\x1e \x85 \u2028", ',"', "\t'", "\x00?"]
+    items = [Item(str(number), "who ?", answer) for number, answer in enumerate(odd)]
+    write(cell, items)
+    judge = Counting()
+    judge_cell(cell, judge)
+    assert [item for item, _ in read_judged(cell / "judged/counting/kind.csv")] == items
+    assert judge_cell(cell, judge) == 0
+
+
 def test_every_answer_has_a_row_for_every_trait_and_none_is_dropped(cell):
     judge = Counting()
     assert judge_cell(cell, judge) == 8

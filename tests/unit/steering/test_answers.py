@@ -5,7 +5,8 @@ from steering_cases import make_config
 
 from loradrift.generation.base import EngineSettings, Sampling
 from loradrift.generation.hf import open_hf
-from loradrift.steering.answers import answer_all
+from loradrift.judges.judged import read_answers
+from loradrift.steering.answers import Answer, Batch, answer_all, write_answers
 from loradrift.steering.plan import prepare
 
 
@@ -42,3 +43,11 @@ def test_a_batch_of_other_answers_is_made_again(answered, tmp_path):
     two.write_bytes(one.read_bytes())
     with pytest.warns(UserWarning, match="it holds answers to other questions"):
         assert answered() == first
+
+
+def test_judges_read_what_was_answered_to_the_letter(tmp_path):
+    odd = ["one\rtwo", "one\r\ntwo\n", "\x1e \x85 \u2028", ',"', "\x00?", ""]
+    batch = Batch(1.0, [Answer(str(i), "a,\n?", 0, x, True, [1]) for i, x in enumerate(odd)])
+    write_answers(tmp_path / "answers.csv", [batch])
+    found = read_answers(tmp_path / "answers.csv")
+    assert [(each.question, each.answer) for each in found] == [("a,\n?", x) for x in odd]
