@@ -69,6 +69,9 @@ class PersonaStudyConfig(StudyConfig):
     everywhere: bool = True
     """Ask mixtures about all traits of the study; else about their own, as all other runs."""
 
+    answers: int | None = None
+    """``answers`` of ``analysis=persona_direction``, a side; null is its own number."""
+
     questions: int | None = None
     """``steering.questions`` of every cell; null is what ``scale`` says."""
 
@@ -108,7 +111,9 @@ class PersonaStudyConfig(StudyConfig):
         for coefficient in self.prevented:
             rule = "finite numbers other than 0"
             check(isfinite(coefficient) and coefficient != 0, "study.prevented", rule, coefficient)
-        check_positive(self, "study", "steered_seeds", "questions", "samples", "max_tokens")
+        check_positive(
+            self, "study", "steered_seeds", "answers", "questions", "samples", "max_tokens"
+        )
 
     @property
     def own_method(self) -> str:

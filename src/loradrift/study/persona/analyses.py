@@ -83,9 +83,10 @@ class Analyses:
         ]
 
     def _direct(self) -> None:
-        settings = self.settings
+        settings, answers = self.settings, self.study.answers
         self._run(
             "persona_direction",
+            **({} if answers is None else {"answers": answers}),
             traits=self.study.traits,
             arm=self._arm,
             accelerator=settings.trainer.accelerator,
