@@ -123,10 +123,12 @@ def test_a_supervisor_that_is_killed_is_noticed(tmp_path, mark):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_program_that_dies_leaves_nothing_behind(tmp_path, mark, number):
+    # what a shell's script starts in the background ignores SIGINT, and so would its children
     program = f"""
-import sys, time
+import signal, time
 from pathlib import Path
 from loradrift.generation.supervisor import supervised
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with supervised({tree(mark)!r}, log=Path({str(tmp_path / "log")!r})):
     time.sleep(600)
 """
