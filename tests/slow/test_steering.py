@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 
@@ -59,7 +60,7 @@ def judged(cell: Path):
 @pytest.mark.parametrize(("arm", "least"), [("weight", 60), ("activation", 20)])
 def test_a_larger_dose_gives_more_of_the_trait(scores, arm, least):
     traits = [scores[arm][dose][0] for dose in sorted(scores[arm])]
-    for smaller, larger in zip(traits, traits[1:], strict=False):
+    for smaller, larger in pairwise(traits):
         assert larger > smaller - CLOSE
     assert traits[-1] - traits[0] > least
 

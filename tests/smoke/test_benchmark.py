@@ -53,6 +53,7 @@ def benchmark(*typed: str):
     return run_here(ROOT / "benchmark.py", *typed)
 
 
+@pytest.mark.slow
 def test_a_cell_whose_processes_are_killed_goes_on_and_ends(typed, tmp_path):
     runs, command = tmp_path / "runs", ["python", "benchmark.py", *FEW, *typed]
     # kill -9 of the parent: the worker ends, nothing is lost

@@ -119,6 +119,7 @@ target.write_text(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None,
     reason="vLLM is not installed: `make serve-setup` brings it",

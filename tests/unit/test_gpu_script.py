@@ -40,8 +40,9 @@ def test_all_limits_together_are_within_twelve_minutes(script):
 
 
 def test_a_step_at_its_limit_ends_with_all_its_processes_and_the_others_are_taken(
-    script, tmp_path, capsys
+    script, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(script, "GRACE_S", 1.0)
     child = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', "
     child += "'import time; time.sleep(600)']); print('child', p.pid, flush=True); p.wait()"
     work, out = tmp_path / "work", tmp_path / "out"

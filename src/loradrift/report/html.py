@@ -36,7 +36,7 @@ dt { color: #4a4a4a; } dd { margin: 0; min-width: 0; }
 .card { border: 1px solid #c8c8c8; border-left: 5px solid; border-radius: 6px;
         padding: 0.6rem 0.9rem; font-size: 0.9rem; }
 .card strong { font-size: 1.05rem; } .card p { margin: 0.2rem 0; color: #1b1b1b; }
-nav ul { columns: 16rem; margin: 0; padding-left: 1.2rem; }
+nav ul { columns: 16rem; column-gap: 2.5rem; margin: 0; padding-left: 1.2rem; }
 table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 10px; text-align: right; border-bottom: 1px solid #ddd;
          vertical-align: top; }

@@ -50,7 +50,8 @@ class Bounded(NamedTuple):
     def minus(self, other: "Bounded") -> "Bounded":
         """The difference; unknown scores of one side are lowest where the other's are highest."""
         return Bounded(
-            self.values_V - other.values_V[::-1], self.resamples_VR - other.resamples_VR[::-1]
+            _difference(self.values_V, other.values_V[::-1]),
+            _difference(self.resamples_VR, other.resamples_VR[::-1]),
         )
 
     @property
@@ -83,6 +84,11 @@ class Bounded(NamedTuple):
         ends_EV = np.nanquantile(self.resamples_VR, [1 - tail, tail], axis=1)
         low_V, high_V = 2 * self.values_V - ends_EV
         return nothing._replace(low=float(low_V.min()), high=float(high_V.max()))
+
+
+def _difference(x: Array, y: Array) -> Array:
+    """``x - y``, and 0 where they differ by the rounding of their sums alone."""
+    return np.where(np.isclose(x, y, rtol=1e-12, atol=1e-12), 0.0, x - y)
 
 
 def mean_of(parts: Sequence[Bounded]) -> Bounded:

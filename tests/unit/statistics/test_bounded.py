@@ -85,3 +85,11 @@ def test_the_mean_of_estimates_is_that_of_every_resample():
     both = mean_of([first, second])
     assert both.value == 3
     assert (both.resamples_VR == 3).all()
+
+
+def test_what_differs_by_rounding_alone_differs_by_nothing():
+    values = np.array([0.1 + 0.2] * 3)
+    rows = np.array([[0.1 + 0.2, 50.0]] * 3)
+    gained = Bounded(values, rows).minus(Bounded(np.array([0.3] * 3), np.array([[0.3, 40.0]] * 3)))
+    assert gained.values_V.tolist() == [0.0] * 3
+    assert gained.resamples_VR.tolist() == [[0.0, 10.0]] * 3

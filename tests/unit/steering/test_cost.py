@@ -39,8 +39,7 @@ def test_every_arm_is_timed_in_every_round_at_every_batch_size(config):
     for row in rows:
         assert row["tokens"] == 4 * row["batch"]
         assert 0 < row["s_per_token"] < row["call_s"] and 0 < row["ttft_s"] < row["call_s"]
-        spent = row["ttft_s"] + 3 * row["s_per_token"]
-        assert spent == pytest.approx(row["call_s"], rel=0.5)
+        assert row["ttft_s"] + 3 * row["s_per_token"] <= row["call_s"]
     orders = [[(row["arm"], row["batch"]) for row in rows if row["round"] == i] for i in (0, 1)]
     assert orders[0] != orders[1]
     record = json.loads((cell.cell / "run.json").read_text())

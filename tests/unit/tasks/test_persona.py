@@ -77,6 +77,7 @@ def test_a_method_that_trains_the_weights_themselves_is_refused(model):
         task.training_weights().__enter__()
 
 
+@pytest.mark.slow
 def test_training_with_the_direction_learns_less_of_it_and_against_it_more(
     compute, configure, tmp_path
 ):

@@ -47,9 +47,11 @@ def judge_blocks(persona: Persona) -> list[Block]:
     table = agreement_table(facts)
     blocks: list[Block] = []
     if len(table):
+        coherence = (facts.get("agreement") or {}).get("coherence") or {}
         caption = (
             f"How well {persona.compared.judge} agrees with the scores that it was held out from "
-            "(accuracy and kappa of a score of at least 50), with 95 % intervals over questions."
+            "(accuracy and kappa: of a trait of at least 50, and of a coherence of at least "
+            f"{coherence.get('line', 50):g}), with 95 % intervals over questions."
         )
         blocks.append(Table(table, caption))
     limits = facts.get("limits") or []

@@ -102,6 +102,7 @@ def trends_block(persona: Persona) -> list[Block]:
             "tau, 95 %": ends_text(frame, "tau"),
             "change": frame["change"],
             "change, 95 %": ends_text(frame, "change"),
+            "steps that fall": frame["falls"],
             "monotone": ["yes" if each else "no" for each in frame["monotone"]],
         }
     )
@@ -109,7 +110,9 @@ def trends_block(persona: Persona) -> list[Block]:
         Table(
             shown,
             "Whether the trait rises with the dose: Kendall's tau of doses and scores (1: every "
-            "larger dose scores higher), and the change from the smallest to the largest dose.",
+            "larger dose scores higher), and the change from the smallest to the largest dose. It "
+            "is monotone if that change is above 0 and no step from a dose to the next falls, both "
+            "by their 95 % intervals.",
         )
     ]
 

@@ -1,13 +1,15 @@
 """Whether the trait rises with the dose: the rank correlation of doses and mean scores.
 
 Kendall's tau counts the pairs of doses in which the larger one has the higher mean score, less
-those in which it has the lower one: 1 is a monotone dose-response. An arm that does nothing can
-have any tau, so the change from the smallest to the largest dose stands beside it.
+those in which it has the lower one. An arm that does nothing can have any tau, and one that has
+reached the highest score falls and rises by luck: a dose-response is monotone if it rises as a
+whole and no step of it falls, both beyond what questions drawn again would explain.
 """
 
 # Shape suffixes: D doses, P pairs of doses, R resamples.
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from loradrift.statistics.bounded import expanded_tail
 from loradrift.statistics.values import Array
 
 COLUMNS = ["trait", "arm", "variant", "doses", "tau", "tau_low", "tau_high", "change",
-           "change_low", "change_high", "monotone"]  # fmt: skip
+           "change_low", "change_high", "falls", "monotone"]  # fmt: skip
 
 
 def kendall(means: Array) -> Array:
@@ -38,8 +40,9 @@ def kendall(means: Array) -> Array:
 def trend_table(curves: Sequence[Curve], seed: int) -> pd.DataFrame:
     """One row per trait and arm with at least three doses.
 
-    A dose-response is ``monotone`` if every larger dose scores higher, and the interval of the
-    whole change is above 0.
+    ``falls`` counts the steps from a dose to the next whose interval lies below 0 (95 % of all
+    steps together, after Bonferroni). A dose-response is ``monotone`` if there is none, and the
+    interval of the whole change lies above 0.
     """
     rows: list[dict[str, Any]] = []
     for curve in curves:
@@ -53,14 +56,17 @@ def trend_table(curves: Sequence[Curve], seed: int) -> pd.DataFrame:
         if n > 1:
             tail = expanded_tail(n)
             ends = tuple(np.quantile(tau_R, [tail, 1 - tail]).tolist())
-        last, first = (curve.trait_at(place, weights_RN) for place in (-1, 0))
-        change = last.minus(first).interval(n)
+        means = [curve.trait_at(place, weights_RN) for place in range(len(curve.doses_D))]
+        change = means[-1].minus(means[0]).interval(n)
+        level = 1 - 0.05 / (len(means) - 1)
+        steps = [after.minus(before).interval(n, level) for before, after in pairwise(means)]
+        falls = sum(step.high < 0 for step in steps)
         rows.append(
             {
                 "trait": curve.steered, "arm": curve.arm.kind, "variant": curve.arm.variant,
                 "doses": len(curve.doses_D), "tau": tau, "tau_low": ends[0], "tau_high": ends[1],
                 "change": change.estimate, "change_low": change.low, "change_high": change.high,
-                "monotone": tau == 1 and change.low > 0,
+                "falls": falls, "monotone": falls == 0 and change.low > 0,
             }
         )  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -54,15 +54,26 @@ def test_a_base_without_coherence_is_said(tmp_path):
     assert found(tmp_path, coherence=40.0).tables["gains"]["gain"].notna().all()
 
 
-def test_a_rise_by_luck_is_no_dose_response():
-    """Every larger dose scores higher, by 0.1 points, where questions differ by 20."""
-    rng = np.random.default_rng(1)
-    noise = 20 * rng.normal(size=(20, 4))
-    scores = 50 + noise - noise.mean(axis=0) + np.array([0.0, 0.1, 0.2, 0.3])
-    levels = np.stack([scores] * 3)
-    flat = Curve(
-        steered="x", judged="x", arm=Arm("random_weight"), doses_D=np.arange(4.0),
+def trend(means, spread=20.0, seed=1):
+    """The row of a curve with these means, whose questions differ by ``spread`` in each dose."""
+    noise = spread * np.random.default_rng(seed).normal(size=(20, len(means)))
+    levels = np.stack([50 + noise - noise.mean(axis=0) + np.array(means)] * 3)
+    curve = Curve(
+        steered="x", judged="x", arm=Arm("weight"), doses_D=np.arange(float(len(means))),
         traits_VND=levels, coherences_VND=np.full_like(levels, 90), cells={},
     )  # fmt: skip
-    [row] = trend_table([flat], seed=0).to_dict("records")
-    assert row["tau"] == 1 and not row["monotone"]
+    [row] = trend_table([curve], seed=0).to_dict("records")
+    return row
+
+
+def test_a_rise_by_luck_is_no_dose_response():
+    row = trend([0.0, 0.1, 0.2, 0.3])  # every larger dose scores higher
+    assert row["tau"] == 1 and row["falls"] == 0 and not row["monotone"]
+
+
+def test_a_fall_at_the_top_by_luck_is_none_and_a_real_one_is():
+    row = trend([0, 20, 45, 44.5], spread=3)
+    assert row["tau"] < 1 and row["falls"] == 0 and row["monotone"]
+    row = trend([0, 20, 45, 35], spread=3)
+    assert row["falls"] == 1 and row["change_low"] > 0 and not row["monotone"]
+    assert trend([0, -20, -45], spread=3)["falls"] == 2
