@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from loradrift.adapters.directions import SCHEMA, sha256_of
+from loradrift.adapters.directions import SCHEMA
 from loradrift.adapters.writing import write_low_rank
+from loradrift.files import sha256_of
 from loradrift.weights import LowRank, total_norm
 
 MODULES = {"model.layers.0.self_attn.q_proj": (32, 32), "model.layers.1.mlp.up_proj": (64, 32)}

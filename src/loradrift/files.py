@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -49,6 +50,12 @@ def is_lfs_pointer(path: Path) -> bool:
         return file.read(len(LFS_POINTER)) == LFS_POINTER
 
 
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; a number that is not finite is a ValueError."""
     text = json.dumps(value, indent=2, allow_nan=False)
@@ -59,3 +66,11 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value of a JSON file; a ValueError says that it is none."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object of a JSON file; a ValueError says that it is none."""
+    saved = read_json(path)
+    if not isinstance(saved, dict):
+        raise ValueError(f"an object is expected, got {type(saved).__name__}")
+    return saved

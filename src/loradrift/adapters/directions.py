@@ -1,12 +1,12 @@
 """A persona's direction on disk: an ordinary adapter, and the facts that explain it."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from loradrift.adapters.adapter_changes import read_adapter
 from loradrift.config import UserError
+from loradrift.files import sha256_of
 from loradrift.weights import LowRank
 from loradrift.weights.stored import read_json
 
@@ -89,9 +89,3 @@ def check_base(facts: Mapping[str, Any], folder: Path, fingerprint: str) -> None
             f"{folder} is a direction of the base model with digest {str(own)[:12]}, and the model "
             f"in use has {fingerprint[:12]}: a direction of one model is none of another"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loradrift.caching import cached, entry
 from loradrift.config import ModelConfig
-from loradrift.files import read_json, write_json
+from loradrift.files import read_json, sha256_of, write_json
 from loradrift.models.architecture import unreadable_model
 from loradrift.models.backbone import adapter_beside, check_path
 
@@ -58,9 +58,7 @@ def _file_digest(path: Path, cache: Path) -> str:
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
 
     def hash_file(temporary: Path) -> None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        write_json(temporary, {"sha256": digest})
+        write_json(temporary, {"sha256": sha256_of(path)})
 
     known = entry(cache / "digests", key, ".json")
     return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from loradrift.files import read_json, write_json
+from loradrift.files import read_object, write_json
 from loradrift.serving.answers import Gaps, References
 from loradrift.serving.samples import UNCHECKED, Sample
 from loradrift.serving.tolerance import Tolerance
@@ -117,7 +117,5 @@ def write_apart(path: Path, apart: Apart) -> None:
 
 def read_apart(path: Path) -> Apart:
     """Read ``apart.json``; a ValueError or LookupError says that it is damaged."""
-    saved = read_json(path)
-    if not isinstance(saved, dict):
-        raise ValueError(f"an object is expected, got {type(saved).__name__}")
+    saved = read_object(path)
     return Apart([(a, b, share) for a, b, share in saved["shares"]], saved["least"])

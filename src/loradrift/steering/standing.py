@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loradrift.config import METHODS, BaselineConfig, ModelConfig, TinyModelConfig, UserError
 from loradrift.config.benchmarks import BenchmarkConfig
+from loradrift.files import sha256_of
 from loradrift.runs import RunRecord, Status, read_record
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def find_standing(base: Base, run: str) -> Standing:
     weights = sorted(model.glob("model*.safetensors"))
     if not weights:
         raise UserError(f"{what}: {model} holds no weights that answer, only a head")
-    return Standing(base, model, digests={path.name: _sha256(path) for path in weights})
+    return Standing(base, model, digests={path.name: sha256_of(path) for path in weights})
 
 
 def finished_training(folder: Path, what: str) -> RunRecord:
@@ -144,10 +145,3 @@ def certified_changes(
                 "run again"
             )
     return changes_of(files, StoredWeights(base.folder)), dict(files.sha256)
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,8 +8,9 @@ import torch
 from direction_cases import drawn_changes, write_direction
 from safetensors.torch import load_file, save_file
 
-from loradrift.adapters.directions import read_direction_changes, sha256_of
+from loradrift.adapters.directions import read_direction_changes
 from loradrift.config import UserError
+from loradrift.files import sha256_of
 from loradrift.steering.directions import direction_folder, find_direction, read_direction
 
 Q = "model.layers.0.self_attn.q_proj"

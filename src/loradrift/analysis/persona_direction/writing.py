@@ -18,7 +18,6 @@ from loradrift.adapters.directions import (
     SCHEMA,
     VECTORS,
     read_direction_facts,
-    sha256_of,
 )
 from loradrift.adapters.writing import relative_error, write_low_rank
 from loradrift.analysis.persona_direction import PersonaDirectionConfig
@@ -26,7 +25,7 @@ from loradrift.analysis.persona_direction.rows import TraitRows, trait_rows
 from loradrift.analysis.persona_direction.sides import Sides, digests, read_side, verdict
 from loradrift.analysis.persona_direction.spaces import relation_of_spaces
 from loradrift.config import ModelConfig, UserError
-from loradrift.files import write_atomic, write_json
+from loradrift.files import sha256_of, write_atomic, write_json
 from loradrift.models import Backbone, load_backbone, load_tokenizer
 from loradrift.steering.vectors import Observed, difference_of_means, observe
 from loradrift.weights import LowRank, StoredWeights, difference, is_zero, norm, total_norm

@@ -11,7 +11,7 @@ import pandas as pd
 from loradrift.analysis.serving.apart import Apart, as_apart
 from loradrift.analysis.serving.plans import COLD, PHASES, SEARCH, Plan, read_plan
 from loradrift.config import UserError
-from loradrift.files import read_json
+from loradrift.files import read_json, read_object
 from loradrift.runs import RunRecord, Status, read_record
 
 SAMPLES = (
@@ -146,7 +146,7 @@ def read_cell(folder: Path) -> ServingCell:
     untimed += [_samples(path, problems, phase=SEARCH) for path in searched]
     cold = _read(folder / "cold.parquet", lambda path: _table(path, FIRST_WAITS), problems)
     parts = {
-        name: _read(folder / f"{name}.json", _object, problems) or {}
+        name: _read(folder / f"{name}.json", read_object, problems) or {}
         for name in ("memory", "events", "checks", "classification")
     }
     return ServingCell(
@@ -156,7 +156,7 @@ def read_cell(folder: Path) -> ServingCell:
         samples=pd.concat(samples, ignore_index=True),
         cold=pd.DataFrame(columns=list(FIRST_WAITS)) if cold is None else cold,
         untimed=[table for table in untimed if table is not None],
-        apart=_read(folder / "apart.json", lambda path: as_apart(_object(path)), problems),
+        apart=_read(folder / "apart.json", lambda path: as_apart(read_object(path)), problems),
         problems=tuple(problems),
         **parts,
     )
@@ -185,13 +185,6 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if lost := [name for name in columns if name not in table]:
         raise ValueError(f"it lacks the column {lost[0]}")
     return table
-
-
-def _object(path: Path) -> dict[str, Any]:
-    saved = read_json(path)
-    if not isinstance(saved, dict):
-        raise ValueError(f"an object is expected, got {type(saved).__name__}")
-    return saved
 
 
 def _reason(error: Exception) -> str:

@@ -15,9 +15,9 @@ from loradrift.adapters.directions import (
     check_base,
     read_direction_changes,
     read_direction_facts,
-    sha256_of,
 )
 from loradrift.config import OptimConfig, UserError
+from loradrift.files import sha256_of
 from loradrift.models import Backbone
 from loradrift.models.merging import merged
 from loradrift.tasks.language_modeling import LanguageModelingTask

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from loradrift.adapters.directions import SCHEMA, sha256_of
+from loradrift.adapters.directions import SCHEMA
 from loradrift.adapters.writing import write_low_rank
-from loradrift.files import write_json
+from loradrift.files import sha256_of, write_json
 from loradrift.runs.record import RunRecord, Status
 from loradrift.steering.directions import PLACE
 from loradrift.weights import LowRank, total_norm
