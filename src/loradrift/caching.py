@@ -32,14 +32,20 @@ def recall(path: Path, read: Callable[[Path], T]) -> T | None:
     >>> recall(Path("absent.json"), Path.read_text) is None
     True
     """
+    found, damage = _attempt(path, read)
+    if damage:
+        warnings.warn(f"{path} is damaged ({damage}): it is made again", stacklevel=2)
+    return found
+
+
+def _attempt(path: Path, read: Callable[[Path], T]) -> tuple[T | None, str]:
+    """What an entry holds, and why it is damaged; None and "" of one that is absent."""
     try:
-        return read(path)
+        return read(path), ""
     except FileNotFoundError:
-        return None
+        return None, ""
     except (OSError, ValueError, LookupError) as error:  # pyarrow's errors are ValueErrors
-        reason = str(error).split("\n")[0]
-        warnings.warn(f"{path} is damaged ({reason}): it is made again", stacklevel=2)
-        return None
+        return None, str(error).split("\n")[0] or type(error).__name__
 
 
 def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]) -> T:
@@ -62,7 +68,7 @@ def cached(path: Path, make: Callable[[Path], object], read: Callable[[Path], T]
     if found is not None:
         return found
     with locked(Path(f"{path}.lock")):
-        found = recall(path, read)  # another process may have made it meanwhile
+        found, _ = _attempt(path, read)  # another process may have made it meanwhile
         if found is None:
             if path.is_dir():  # no folder can be renamed to one that holds something
                 shutil.rmtree(path)

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 from loradrift.caching import cached
 from loradrift.config import UserError
 from loradrift.config.errors import check
+from loradrift.config.keys import typed_keys
 from loradrift.config.values import check_folder
 from loradrift.files import write_atomic
 from loradrift.serving.config import ExportConfig
-from loradrift.serving.export_servable import RECORD, Servable, read_servable
+from loradrift.serving.export_servable import RECORD, Servable, read_servable, refuse_changed
 
 if TYPE_CHECKING:
     from loradrift.serving.export_source import Source
+
+OWN = ("run", "base", "out")
+"""What an export depends on."""
+
+USED = ("benchmark", "runs", "results", "cache", *OWN)
+"""What may be typed: the places of all work, too."""
 
 __all__ = ["Servable", "draw_adapter", "export", "export_cached", "read_servable", "run"]
 
@@ -25,12 +32,20 @@ def run(config: ExportConfig, overrides: Sequence[str]) -> None:
     from loradrift.serving.export_source import find_source
     from loradrift.serving.export_table import print_export
 
+    refuse_idle_keys(overrides)
     source = find_source(Path(config.run), config.base)
     out = Path(config.out or Path(config.results, "export", source.folder_name))
     servable, before = _export(source, out)
     if before:
         print(f"exported already, nothing to do: {out}")
     print_export(servable, out)
+
+
+def refuse_idle_keys(overrides: Sequence[str]) -> None:
+    """Raise a UserError if something was typed that has no effect on an export."""
+    for key in sorted(typed_keys(overrides)):
+        if key not in USED:
+            raise UserError(f"{key} has no effect with benchmark=export: {', '.join(OWN)} have")
 
 
 def export(source: Path, out: Path, *, base: str | None = None) -> Servable:
@@ -105,7 +120,9 @@ def recalled(folder: Path, make: Callable[[Path], object]) -> Servable:
 
     def read(there: Path) -> Servable:
         (there / RECORD).stat()  # an absent entry is not a damaged one
-        return read_servable(there)
+        servable = read_servable(there)
+        refuse_changed(there, servable)
+        return servable
 
     return cached(folder.absolute(), make, read)
 
@@ -131,6 +148,10 @@ def _exported(digest: str, out: Path) -> Servable | None:
             raise UserError(
                 f"out={out} holds another export, of {there.source}: give another folder"
             )
+        try:
+            refuse_changed(out, there)
+        except UserError as changed:
+            raise UserError(f"{changed}: delete {out} and export again") from None
         return there
     return None
 

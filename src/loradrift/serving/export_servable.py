@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.config import UserError
-from loradrift.files import read_json, write_json
+from loradrift.files import read_json, sha256_of, write_json
 
 RECORD = "export.json"
-VERSION = 2
+VERSION = 3
 """Of what an export writes; a change of it makes earlier exports others."""
 
 PARTS = ("adapter", "merged", "classifier")
@@ -67,6 +67,9 @@ class Servable:
     digest: str
     """Of everything that went in."""
 
+    files: dict[str, str]
+    """sha256 of everything that came out: of the files in its parts."""
+
 
 def write_servable(folder: Path, servable: Servable) -> None:
     """Write the record; parts of the export are named relative to it."""
@@ -101,3 +104,19 @@ def read_servable(out: Path) -> Servable:
         if folder is not None and not any(folder.glob("*.safetensors")):
             raise UserError(f"{folder} holds no weights any more: {again}")
     return servable
+
+
+def digests(out: Path) -> dict[str, str]:
+    """sha256 of each file in the parts of the export in ``out``."""
+    paths = sorted(path for part in PARTS for path in (out / part).rglob("*") if path.is_file())
+    return {path.relative_to(out).as_posix(): sha256_of(path) for path in paths}
+
+
+def refuse_changed(out: Path, servable: Servable) -> None:
+    """Raise a UserError if the parts in ``out`` are not, byte for byte, what was exported."""
+    found, wanted = digests(out), servable.files
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            happened = "is gone" if name not in found else "has changed"
+            happened = "was added" if name not in wanted else happened
+            raise UserError(f"{out / name} {happened} since it was exported")

@@ -14,6 +14,7 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD
 from loradrift.config import METHODS, BaselineConfig, ModelConfig, UserError
 from loradrift.diagnose import AdapterCase, find_case
+from loradrift.files import sha256_of
 from loradrift.models import check_path, model_fingerprint
 from loradrift.runs import RunRecord, Status, read_record
 from loradrift.serving.export_servable import VERSION
@@ -125,7 +126,8 @@ def _refuse_run(folder: Path, run: RunRecord) -> None:
 def _neither(folder: Path) -> str:
     what = f"run={folder} is neither a run (run.json) nor an adapter ({CONFIG})"
     if (folder / "config.json").is_file():
-        return f"{what}; it holds a whole model, which engines serve as it is"
+        whole = f"{what}; it holds a whole model, which engines serve as it is"
+        return f"{whole} once {HEAD} is moved away" if (folder / HEAD).is_file() else whole
     for name in ("run.json", CONFIG):
         if below := sorted(path.parent for path in folder.glob(f"*/{name}")):
             return f"{what}; {len(below)} of the folders below it are, such as {below[0].name}"
@@ -145,7 +147,7 @@ def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str 
     where = base_folder(case.base)
     fingerprint = fingerprint_of(where) if case.prints is None else case.prints.loaded
     files = case.files
-    head, span_head = _head(files.head)
+    head, span_head = _head(None if run is None else files.head)
     if head is None and files.config.get("task_type") == "SEQ_CLS":
         found = {part: files.saved.get(f"{SCORE}.{part}") for part in ("weight", "bias")}
         head = {part: x.float() for part, x in found.items() if x is not None} or None
@@ -160,8 +162,8 @@ def _weights_source(folder: Path, model: Path, run: RunRecord, base: str | None)
     if HEAD in stored:
         with opened(stored[HEAD]) as file:
             head, span_head = _head({key: file.get_tensor(key) for key in list(file.keys())})
-    sha256 = {name: _digest(path) for name, path in sorted(stored.items())}
-    sha256["config.json"] = _digest(model / "config.json")
+    sha256 = {name: sha256_of(path) for name, path in sorted(stored.items())}
+    sha256["config.json"] = sha256_of(model / "config.json")
     trained = run.coordinates.get("method") != "head_only"
     if base is not None and trained:
         raise UserError(
@@ -216,8 +218,3 @@ def _fingerprint(base: Path, stats: tuple[tuple[int, int], ...]) -> str:
     with tempfile.TemporaryDirectory() as cache:
         model = ModelConfig(name="local", path=str(base))
         return model_fingerprint(model, seed=0, cache=Path(cache))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,7 +35,7 @@ from loradrift.serving.export_parts import (
     write_merged,
     write_whole,
 )
-from loradrift.serving.export_servable import RECORD, Servable, write_servable
+from loradrift.serving.export_servable import RECORD, Servable, digests, write_servable
 from loradrift.serving.export_source import Source
 
 IDLE = (
@@ -45,6 +45,11 @@ IDLE = (
 SPAN_HEAD = (
     "The span head is not exported: vLLM's classifiers give one answer a text, and a span head "
     "scores each token. What is exported is the language model."
+)
+LOOSE_HEAD = (
+    "The head (head.safetensors) is not exported: this folder lies outside of its run, whose "
+    "record (run.json) says which task the head is for. Give the run's own folder to export its "
+    "classifier too."
 )
 NO_CERTIFICATE = (
     "The run recorded no certificate: the adapter was certified now, with the base that is here."
@@ -114,6 +119,7 @@ def write_export(
         checks=parts.checks,
         certificate=certificate,
         digest=digest,
+        files=digests(new),
     )
     write_servable(new, servable)
     mode = (new / RECORD).stat().st_mode
@@ -219,6 +225,8 @@ def _notices(source: Source, case: AdapterCase) -> list[str]:
     said = []
     if source.run is not None and source.run.phase in APART:
         said.append(f"The run is of a study's phase {source.run.phase}, and none of its results.")
+    if source.run is None and case.files.head is not None:
+        said.append(LOOSE_HEAD)
     if source.run is not None and source.run.certificate is None:
         said.append(NO_CERTIFICATE)
     method = {} if source.run is None else source.run.config.get("method", {})

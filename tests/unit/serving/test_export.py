@@ -27,6 +27,7 @@ from transformers import AutoModel
 from loradrift.config import UserError
 from loradrift.serving import export_write
 from loradrift.serving.export import export, export_cached, read_servable
+from loradrift.serving.export_servable import digests
 
 SIDE_BY_SIDE = {
     "plain": {},
@@ -129,11 +130,20 @@ def emptied(out, folder):
     shutil.rmtree(export(folder, out).merged)
 
 
+def tampered(out, folder):
+    """One bit of one weight, in a file of the same size."""
+    path = export(folder, out).merged / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
 OCCUPIED = {
     foreign: "out=.* must be a new folder, and holds something else already",
     another: "out=.* holds another export, of .*other: give another folder",
     damaged: r"export.json is damaged \('.*'\): delete .* and export again",
     emptied: "merged holds no weights any more: delete .* and export again",
+    tampered: r"merged/model.safetensors has changed since it was exported: delete .* and export",
     lambda out, folder: out.write_text("mine"): "out must be a folder, or the name of a new one",
 }
 
@@ -169,6 +179,31 @@ def test_a_damaged_entry_of_the_cache_is_made_again(model_folder, tmp_path):
     with pytest.warns(UserWarning, match="is damaged .*merged holds no weights any more"):
         assert export_cached(folder, tmp_path) == found
     assert found.merged.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("place", "happened"),
+    [
+        ("merged/model.safetensors", "has changed"),
+        ("adapter/adapter_config.json", "has changed"),
+        ("merged/config.json", "is gone"),
+        ("merged/model-00002.safetensors", "was added"),  # an engine would load it too
+    ],
+)
+def test_an_entry_whose_files_are_not_those_exported_is_made_again(
+    place, happened, model_folder, tmp_path
+):
+    folder = write_adapter(tmp_path / "adapter", model_folder, size=0.2)
+    found = export_cached(folder, tmp_path)
+    wanted, path = digests(found.merged.parent), found.merged.parent / place
+    if happened == "is gone":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(2) + (path.read_bytes()[2:] if path.exists() else b""))
+    with pytest.warns(UserWarning, match=f"{path} {happened} since it was exported.: it is made a"):
+        again = export_cached(folder, tmp_path)
+    assert again == found and digests(found.merged.parent) == wanted == found.files
+    assert export_cached(folder, tmp_path) == found
 
 
 @pytest.mark.parametrize("part", ["adapter", "merged model"])

@@ -87,6 +87,23 @@ def test_a_span_head_is_refused_and_the_language_model_is_not(model_folder, tmp_
     assert "The span head is not exported" in " ".join(found.notices)
 
 
+def test_a_model_outside_of_its_run_is_exported_without_its_head(model_folder, tmp_path):
+    """Nothing there says what the head is for."""
+    folder = write_run(tmp_path / "run", model_folder)
+    whole = export(folder, tmp_path / "whole")
+    copy = shutil.copytree(folder / "model", tmp_path / "elsewhere")
+    found = export(copy, tmp_path / "out")
+    assert (found.classifier, found.num_labels, found.task) == (None, None, None)
+    assert torch.equal(logits(load_base(found.merged)), logits(load_base(whole.merged)))
+    assert not (tmp_path / "out" / "classifier").exists() and whole.classifier.is_dir()
+    [notice] = found.notices
+    assert notice.startswith("The head (head.safetensors) is not exported: this folder lies out")
+    assert export_cached(copy, tmp_path).classifier is None
+    weights = write_run(tmp_path / "other", model_folder, "full_finetune") / "model"
+    with pytest.raises(UserError, match="serve as it is once head.safetensors is moved away$"):
+        export(shutil.copytree(weights, tmp_path / "weights"), tmp_path / "none")
+
+
 def test_what_belongs_to_a_run_is_said(model_folder, tmp_path):
     folder = write_run(tmp_path / "run", model_folder, phase="search")
     said = " ".join(export(folder, tmp_path / "out").notices)
