@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from loradrift.files import read_json, write_json
+from loradrift.caching import recall
+from loradrift.files import read_object, write_json
 from loradrift.serving.answers import Gaps, References, judge
 from loradrift.serving.plan import Plan, Prompt, ServerPlan, make_requests
 from loradrift.serving.rounds import keep, read_round
@@ -83,8 +84,8 @@ class Loads:
         from loradrift.serving.load import closed_loop
 
         path = self.folder / "server" / "rates.json"
-        if path.exists():
-            return {arm: [(r, n) for r, n in own] for arm, own in read_json(path).items()}
+        if (kept := recall(path, read_object)) is not None:
+            return {arm: [(r, n) for r, n in own] for arm, own in kept.items()}
         least = self.server.requests * max(self.server.concurrency)
         arms = list(self.servers)
         if self.server.rates:

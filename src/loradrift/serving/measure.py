@@ -9,7 +9,7 @@ from typing import Any
 
 from loradrift.caching import recall
 from loradrift.config import UserError
-from loradrift.files import read_json, write_json
+from loradrift.files import read_object, write_json
 from loradrift.serving.answers import References
 from loradrift.serving.apart import Apart, read_apart, tell_apart, write_apart
 from loradrift.serving.classification import classify_runs
@@ -142,16 +142,19 @@ class Measurement:
     def references(self) -> References:
         """The right answers, which are made once."""
         path = self.folder / "reference.parquet"
+        plan, models = self.plan, len(self.plan.adapters) + 1
         rows = recall(path, lambda there: read_rows(there, ReferenceAnswer))
+        apart = None if rows is None else recall(self.folder / APART, read_apart)
         if rows is None:
             self.say("making the merged models' answers")
-            rows = make_references(self.plan, self.prompts, open_model(self.plan), self.prover)
+            progress = Progress(self.messages, "models that have answered", models)
+            prove = (plan, self.prompts, open_model(plan), self.prover)
+            rows = make_references(*prove, progress)
             write_rows(path, ReferenceAnswer, rows)
         references = References.of(rows)
         path = self.folder / APART
-        apart = recall(path, read_apart)
         if apart is None:
-            apart = tell_apart(references, self.prover, TOLERANCES[self.plan.dtype])
+            apart = tell_apart(references, self.prover, TOLERANCES[plan.dtype])
             write_apart(path, apart)
         self._note(apart)
         for first, second, _ in apart.alike:
@@ -171,7 +174,8 @@ class Measurement:
         heads = [each for each in plan.adapters if each.classifier and each.task]
         if plan.engine != "vllm" or not heads:
             return
-        if not path.exists():
+        found = recall(path, _read_classified)
+        if found is None:
             self.say(f"classifying with {len(heads)} heads from one engine")
             exports = [(each.name, read_servable(Path(each.merged).parent)) for each in heads]
             found = classify_runs(
@@ -183,16 +187,21 @@ class Measurement:
                 accelerator=plan.accelerator,
             )
             write_json(path, found)
-        if problem := read_json(path)["problem"]:
+        if problem := found["problem"]:
             raise UserError(f"{problem}; force=true measures anew")
 
     def _events(self) -> dict[str, Any]:
-        path = self.folder / "events.json"
-        return read_json(path) if path.exists() else {}
+        return recall(self.folder / "events.json", read_object) or {}
 
     def say(self, line: str) -> None:
         """Tell the user."""
         self.messages.send(say=line)
+
+
+def _read_classified(path: Path) -> dict[str, Any]:
+    """What ``classification.json`` holds; a ValueError or LookupError says that it is damaged."""
+    saved = read_object(path)
+    return saved | {"problem": saved["problem"]}
 
 
 def measure(folder: Path, messages: Messages) -> None:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 
 from loradrift.config import UserError
 from loradrift.generation.base import Engine
+from loradrift.progress import Tenths
 from loradrift.serving.answers import Gaps
 from loradrift.serving.plan import Plan, Prompt, make_requests
 from loradrift.serving.samples import ReferenceAnswer
@@ -15,7 +16,11 @@ OpenModel = Callable[[str | None], AbstractContextManager[Engine]]
 
 
 def make_references(
-    plan: Plan, prompts: Sequence[Prompt], open_model: OpenModel, gaps: Gaps
+    plan: Plan,
+    prompts: Sequence[Prompt],
+    open_model: OpenModel,
+    gaps: Gaps,
+    progress: Tenths | None = None,
 ) -> list[ReferenceAnswer]:
     """Each model's answer to each prompt.
 
@@ -26,7 +31,7 @@ def make_references(
     tolerance = TOLERANCES[plan.dtype]
     numbers = range(len(prompts))
     rows: list[ReferenceAnswer] = []
-    for model in (None, *(each.name for each in plan.adapters)):
+    for done, model in enumerate((None, *(each.name for each in plan.adapters)), 1):
         with open_model(model) as engine:
             requests = make_requests(prompts, numbers, [None] * len(numbers))
             completions = engine.generate(requests, plan.sampling)
@@ -41,4 +46,6 @@ def make_references(
                 )
             largest = max(own, default=0.0)
             rows.append(ReferenceAnswer(model, prompt, list(tokens), largest))
+        if progress is not None:
+            progress.reach(done)
     return rows

@@ -1,5 +1,7 @@
 """What is written of each request, and of each adapter's first one."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,11 +105,15 @@ TYPES = {
 }  # fmt: skip
 """Type of each column; of those that are not here, whole numbers."""
 
+DIGEST = b"loradrift.rows_sha256"
+"""Key of a digest of the rows, in a file's own metadata: what is resumed is what was written."""
+
 
 def write_rows(path: Path, kind: type[Any], rows: Sequence[Any]) -> None:
-    """Write rows of one of the types above as Parquet, atomically."""
+    """Write rows of one of the types above as Parquet, atomically, with a digest of them."""
     schema = pa.schema([(name, TYPES.get(name, NUMBER)) for name in kind._fields])
     table = pa.Table.from_pylist([row._asdict() for row in rows], schema)
+    table = table.replace_schema_metadata({DIGEST: _digest(table.to_pylist())})
     with write_atomic(path) as temporary:
         pq.write_table(table, temporary)
 
@@ -117,13 +123,20 @@ def read_rows(path: Path, kind: type[Any]) -> list[Any]:
 
     Raises:
         FileNotFoundError: If it is not there.
-        ValueError: If it is damaged, or has other columns.
+        ValueError: If it is damaged, has other columns, or other rows than were written.
     """
     with path.open("rb") as file:
         table = pq.ParquetFile(file).read()
     if tuple(table.column_names) != kind._fields:
         raise ValueError(f"its columns are {', '.join(table.column_names)}")
-    return [kind(**row) for row in table.to_pylist()]
+    rows = table.to_pylist()
+    if (table.schema.metadata or {}).get(DIGEST) != _digest(rows):
+        raise ValueError("its rows are not those that were measured, or of an earlier version")
+    return [kind(**row) for row in rows]
+
+
+def _digest(rows: Sequence[dict[str, Any]]) -> bytes:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest().encode()
 
 
 def answers_of(samples: Iterable[Sample]) -> dict[str, Any]:

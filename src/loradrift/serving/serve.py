@@ -8,7 +8,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from loradrift.files import read_json, write_json
+from loradrift.caching import recall
+from loradrift.files import read_object, write_json
 from loradrift.serving.answers import Gaps, References
 from loradrift.serving.arms import Arm
 from loradrift.serving.loads import Loads, load_path
@@ -81,17 +82,17 @@ class ServerPart:
         return [sample for table in tables for sample in table or ()]
 
     def _events(self) -> dict[str, Any]:
-        path = self.folder / "events.json"
-        return read_json(path) if path.exists() else {}
+        return recall(self.folder / "events.json", read_object) or {}
 
     def _rates(self) -> list[float] | None:
         """The request rates of all arms; None where they are not found yet."""
         path = self.folder / "server" / "rates.json"
         if not self.plan.full:
             return []
-        if not path.exists():
+        found = recall(path, read_object)
+        if found is None:
             return None
-        return sorted({rate for own in read_json(path).values() for rate, _ in own})
+        return sorted({rate for own in found.values() for rate, _ in own})
 
     def _paths(self, phase: str, loads: Sequence[float], round: int) -> list[Path]:
         return [load_path(self.folder, phase, load, round) for load in loads]

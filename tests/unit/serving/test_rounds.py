@@ -2,7 +2,12 @@
 
 import math
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from simulated import (
     ADAPTERS,
@@ -16,8 +21,10 @@ from simulated import (
 )
 
 from loradrift.config import UserError
+from loradrift.serving import measure
 from loradrift.serving.answers import judge
 from loradrift.serving.arms import Arm
+from loradrift.serving.messages import Messages
 from loradrift.serving.references import make_references
 from loradrift.serving.rounds import (
     WrongAnswerError,
@@ -142,6 +149,49 @@ def test_references_that_transformers_does_not_give_are_refused():
 
     with pytest.raises(UserError, match="prompt 3 with the merged model of mrpc .* 0.5 nats below"):
         make_references(plan, prompts, opener(plan), gaps)
+
+
+def change(path: Path, column: str, value) -> None:
+    """Another value in a row of a file that stays readable."""
+    table = pq.read_table(path)
+    values = [value, *table[column].to_pylist()[1:]]
+    place = table.column_names.index(column)
+    field = table.schema.field(column)
+    pq.write_table(table.set_column(place, field, pa.array(values, field.type)), path)
+
+
+@pytest.mark.parametrize("writer", ["pyarrow", "pandas"])
+def test_a_round_that_was_changed_is_measured_again(tmp_path, writer):
+    plan = make_plan()
+    offline = open_offline(plan)
+    path = round_path(tmp_path, 0)
+    keep(path, offline.measure(0), plan)
+    assert measured(tmp_path, plan).keys() == {0}
+    if writer == "pyarrow":  # it keeps what the file says of itself
+        change(path, "latency_s", 1e-9)
+    else:
+        pd.read_parquet(path).to_parquet(path, index=False)
+    with pytest.warns(UserWarning, match="round=000.parquet is damaged .its rows are not those"):
+        assert measured(tmp_path, plan) == {}
+
+
+def test_right_answers_that_were_changed_are_made_again(tmp_path, monkeypatch):
+    """Else each answer would be a tie with them, of gap 0."""
+    plan, prompts = make_plan(), make_prompts()
+    monkeypatch.setattr(measure, "open_model", opener)
+
+    def references():
+        own = (tmp_path, plan, prompts, Messages(tmp_path), true_gaps(prompts), ExitStack())
+        return measure.Measurement(*own).references
+
+    first, path = references(), tmp_path / "reference.parquet"
+    content, written = path.read_bytes(), path.stat().st_mtime_ns
+    assert references() == first and path.stat().st_mtime_ns == written
+    change(path, "token_ids", [1, 2, 3, 4, 5, 6])
+    assert path.read_bytes() != content
+    with pytest.warns(UserWarning, match="reference.parquet is damaged .its rows are not those"):
+        assert references() == first
+    assert references() == first and first.answers[None][0] != (1, 2, 3, 4, 5, 6)
 
 
 def test_a_damaged_round_is_measured_again(tmp_path):
