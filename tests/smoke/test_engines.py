@@ -124,13 +124,14 @@ def test_an_engine_opens_and_closes_beside_another(found, plan, requests):
         ("large", "its rank must be at most 16, the engine's max_lora_rank, got 17"),
         ("dora", "use_dora must be false for vLLM, got true; `python benchmark.py benchmark="),
         ("damaged", "adapter_model.safetensors cannot be read"),
-        ("absent", "is no adapter: it has no adapter_config.json"),
+        ("absent", "adapter absent: there is no folder "),
         ("taken", "the engine has an adapter plain already"),
     ],
 )
 def test_what_is_refused_is_one_line_and_harms_nothing(found, name, message):
     line = found["errors"][name]
-    assert line.startswith("UserError: ") and message in line and "\n" not in line
+    kind = "AdapterVanished: " if name == "absent" else "UserError: "
+    assert line.startswith(kind) and message in line and "\n" not in line
     assert found["errors"]["afterwards"] == found["side_by_side"]["together"][0]
 
 

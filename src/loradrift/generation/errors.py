@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from loradrift.config import UserError
 from loradrift.config.errors import EXCERPT
@@ -9,6 +10,16 @@ from loradrift.config.errors import EXCERPT
 
 class EngineEnded(UserError):
     """An engine that has answered before is gone: what was killed can be started again."""
+
+
+class AdapterVanished(UserError):
+    """The files of an adapter that an engine serves are gone."""
+
+
+def refuse_absent(name: str, folder: Path) -> None:
+    """Raise an :class:`AdapterVanished` if an adapter has no folder."""
+    if not folder.is_dir():
+        raise AdapterVanished(f"adapter {name}: there is no folder {folder}")
 
 
 LONGEST = 4 * EXCERPT

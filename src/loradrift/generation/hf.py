@@ -14,7 +14,7 @@ from torch import Tensor
 from loradrift.config import ModelConfig, UserError
 from loradrift.generation.base import Completion, EngineSettings, Request, Sampling
 from loradrift.generation.decoding import Answer, decode, inputs_for, left_padded, stop_tokens
-from loradrift.generation.errors import one_line_errors
+from loradrift.generation.errors import one_line_errors, refuse_absent
 from loradrift.generation.interventions import check_interventions, intervening
 from loradrift.generation.peft_adapters import PeftAdapters
 from loradrift.generation.requests import check_requests, request_seed
@@ -196,6 +196,7 @@ class HfEngine:
         """
         if name in self._adapters.names:
             raise UserError(f"the engine has an adapter {name} already; unload it first")
+        refuse_absent(name, folder)
         with one_line_errors(f"adapter {name} ({folder})"):
             self.load_s[name] = self._adapters.load(name, folder)
         return self.load_s[name]

@@ -30,6 +30,9 @@ HEALTH_S = 10.0
 
 LOOK_EVERY_S = 0.1
 
+USUAL = "a start takes 27 to 49 s for a small model on a CPU, and longer for a large one"
+"""What a user needs to know to choose a limit."""
+
 
 class ServerProcess:
     """A server that is up.
@@ -38,10 +41,12 @@ class ServerProcess:
         process: The process below its supervisor.
         port: The port on which it listens.
         key: What every request must bring along; it is in no file.
+        log: File that keeps what it prints; None where nothing does.
     """
 
-    def __init__(self, process: Supervised, port: int, key: str) -> None:
+    def __init__(self, process: Supervised, port: int, key: str, log: Path | None) -> None:
         self.process = process
+        self.log = log
         self.port = port
         self.headers = {"Authorization": f"Bearer {key}"}
         self.url = f"http://{HOST}:{port}"
@@ -79,7 +84,7 @@ class ServerProcess:
             if self.healthy():
                 return UserError(what)
             time.sleep(LOOK_EVERY_S)
-        return failure(f"{what}; {ended(self.process)}", self.process, EngineEnded)
+        return failure(f"{what}; {ended(self.process)}", self.process, self.log, EngineEnded)
 
 
 @contextmanager
@@ -114,7 +119,7 @@ def started_server(
             log=log or Path(folder, "server.log"),
         )
         with process as running:
-            server = ServerProcess(running, number, key)
+            server = ServerProcess(running, number, key, log)
             _wait_until_up(server, start_timeout_s)
             yield server
 
@@ -151,8 +156,9 @@ def _wait_until_up(server: ServerProcess, timeout_s: float) -> None:
     while not server.healthy():
         if server.process.poll() is not None:
             what = f"the server did not come up: {ended(server.process)}"
-            raise failure(what, server.process)
+            raise failure(what, server.process, server.log)
         if time.monotonic() > deadline:
-            rule = f"within {timeout_s:g} s (serving.server.start_timeout_s)"
-            raise failure(f"the server did not come up {rule}", server.process)
+            limit = f"{timeout_s:g} s, the limit that serving.server.start_timeout_s sets"
+            what = f"the server did not come up within {limit} ({USUAL})"
+            raise failure(what, server.process, server.log)
         time.sleep(LOOK_EVERY_S)

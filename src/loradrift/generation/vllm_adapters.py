@@ -8,21 +8,37 @@ from loradrift.adapters import AdapterFiles, read_files
 from loradrift.config import UserError
 from loradrift.generation import vllm_rules
 from loradrift.generation.base import EngineSettings, Request
+from loradrift.generation.errors import AdapterVanished, refuse_absent
 from loradrift.generation.requests import check_requests
 from loradrift.generation.settings import text_config
 from loradrift.weights import StoredWeights
 
 
-def preflight(settings: EngineSettings) -> list[int]:
-    """Judge settings before vLLM starts; gives the adapters' ranks.
+def preflight(settings: EngineSettings, engine: str = "vllm") -> list[int]:
+    """Judge settings before vLLM starts, which ``engine`` is; gives the adapters' ranks.
 
     Raises:
         UserError: If vLLM is not installed, or cannot serve the model or an adapter; says why.
     """
-    vllm_rules.check_installed()
+    vllm_rules.check_installed(engine)
     vllm_rules.check_model(settings)
-    base = StoredWeights(settings.model)
-    return [vllm_rules.check_adapter(read_files(f), base) for f in settings.adapters.values()]
+    base, ranks = StoredWeights(settings.model), []
+    for name, folder in settings.adapters.items():
+        refuse_absent(name, folder)
+        ranks.append(vllm_rules.check_adapter(read_files(folder), base))
+    return ranks
+
+
+def stamp_of(name: str, folder: Path) -> object:
+    """What tells whether an adapter's files are still the same (:func:`vllm_rules.stamp`).
+
+    Raises:
+        AdapterVanished: If one is gone; names the adapter.
+    """
+    try:
+        return vllm_rules.stamp(folder)
+    except UserError as error:
+        raise AdapterVanished(f"adapter {name} has vanished: {error}") from None
 
 
 class VllmAdapters:
@@ -60,6 +76,7 @@ class VllmAdapters:
             raise UserError(f"adapter {name}: the engine was started without LoRA (lora=true)")
         if name in self._folders:
             raise UserError(f"the engine has an adapter {name} already; unload it first")
+        refuse_absent(name, folder)
         base = StoredWeights(self.settings.model)
         rank = vllm_rules.check_adapter(self.judged(read_files(folder)), base)
         if rank > self.max_rank:
@@ -71,7 +88,7 @@ class VllmAdapters:
 
     def add(self, name: str, folder: Path) -> float:
         """Load an adapter that has been judged; see :meth:`load_adapter`."""
-        files = vllm_rules.stamp(folder)
+        files = stamp_of(name, folder)
         started = perf_counter()
         self._load(name, folder)
         self.load_s[name] = perf_counter() - started
@@ -108,7 +125,7 @@ class VllmAdapters:
         for name in asked - {None}:
             assert name is not None
             folder = self._folders[name]
-            if vllm_rules.stamp(folder) != self._stamps[name]:
+            if stamp_of(name, folder) != self._stamps[name]:
                 raise UserError(f"adapter {name}: {folder} has changed since it was loaded")
         on_cpu = self.settings.accelerator == "cpu"
         if on_cpu and self._every_slot_used and None in asked and len(asked) > 1:

@@ -44,12 +44,12 @@ and Qwen3 (random weights, fp32, on a CPU); the others were not tried.
 MERGE = "`python benchmark.py benchmark=export run={folder}` makes a merged model"
 
 
-def check_installed() -> None:
-    """Raise a UserError if there is no vLLM, with the commands that bring it."""
+def check_installed(engine: str = "vllm") -> None:
+    """Raise a UserError if there is no vLLM for ``engine``, with the commands that bring it."""
     if find_spec("vllm") is None:
         raise UserError(
-            "engine=vllm needs vLLM, which is not installed: `make serve-setup` makes it on a CPU, "
-            "`pip install '.[serve]'` on a GPU; engine=hf needs neither"
+            f"engine={engine} needs vLLM, which is not installed: `make serve-setup` makes it on a "
+            "CPU, `pip install '.[serve]'` on a GPU; engine=hf needs neither"
         )
 
 

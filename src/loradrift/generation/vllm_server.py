@@ -24,7 +24,7 @@ from loradrift.generation.base import Completion, EngineSettings, Request, Sampl
 from loradrift.generation.completions import SILENCE_S, Answer, complete, payload, refusal
 from loradrift.generation.requests import request_seed
 from loradrift.generation.server_process import BASE, ServerProcess, started_server
-from loradrift.generation.vllm_adapters import VllmAdapters, preflight
+from loradrift.generation.vllm_adapters import VllmAdapters, preflight, stamp_of
 
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """Files of which a model that has a tokenizer has one."""
@@ -53,9 +53,10 @@ def open_server(
     """
     if BASE in settings.adapters:
         raise UserError(f"adapter {BASE}: the server calls its base model so; rename the adapter")
-    options = vllm_rules.engine_options(settings, max(preflight(settings), default=1))
+    ranks = preflight(settings, "vllm_server")
+    options = vllm_rules.engine_options(settings, max(ranks, default=1))
     _check_build(settings.accelerator)
-    stamps = {name: vllm_rules.stamp(folder) for name, folder in settings.adapters.items()}
+    stamps = {name: stamp_of(name, folder) for name, folder in settings.adapters.items()}
     if any((settings.model / name).exists() for name in TOKENIZER):
         options["skip_tokenizer_init"] = False  # as users have it, text beside the token ids
     began = perf_counter()

@@ -122,6 +122,8 @@ def failure(cell: Cell, plan: Plan, kind: str, line: str) -> UserError:
     """The error of a worker that has failed, and what is left of its work."""
     if kind in ("fault", "killed"):
         line += f"; what it printed is in {cell.folder / LOG}"
+    if kind == "vanished":
+        line += f"; exports are kept below cache={plan.cache}, and the same command makes it anew"
     if kept := what_is_kept(cell.folder, f" of {plan.rounds}"):
         line += f"; what was measured is kept: {kept}"
     if kind == "memory":

@@ -11,7 +11,7 @@ from typing import Any
 
 from loradrift.config import UserError
 from loradrift.error_messages import one_line
-from loradrift.generation.errors import EngineEnded
+from loradrift.generation.errors import AdapterVanished, EngineEnded
 from loradrift.progress import Tenths
 
 FILE = "messages.jsonl"
@@ -38,7 +38,7 @@ class Messages:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             self.send(failed=f"out of memory: {error}".split("\n")[0], kind="memory")
         else:
-            known = {EngineEnded: "ended", UserError: "user"}
+            known = {AdapterVanished: "vanished", EngineEnded: "ended", UserError: "user"}
             kind = next((known[each] for each in known if isinstance(error, each)), "fault")
             self.send(failed=one_line(error), kind=kind)
 

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from loradrift.config import UserError
-from loradrift.generation import Sampling
+from loradrift.generation import Sampling, server_log
 from loradrift.generation.errors import one_line_errors
 
 PYDANTIC = """1 validation error for VllmConfig
@@ -76,3 +78,32 @@ def test_chatter_of_c_code_too_stays_away():
         [sys.executable, "-c", SCRIPT], env=os.environ, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "before\nbetween\n", "kept\n")
+
+
+@pytest.mark.parametrize(
+    ("printed", "log", "ends"),
+    [
+        ("", "/cell/server.log", "it failed; its log /cell/server.log is empty"),
+        (" \n\n", None, "it failed; its log is empty"),
+        ("  indented alone\n", "/x", "it failed; its log /x holds no message"),
+        ("Loading\nValueError: no", "/x", "it failed; its log /x ends: Loading | ValueError: no"),
+    ],
+)
+def test_a_server_s_failure_says_where_its_log_lies_and_how_it_ends(printed, log, ends):
+    process = SimpleNamespace(printed=lambda: printed)
+    error = server_log.failure("it failed", process, log and Path(log))
+    assert (type(error), str(error)) == (UserError, ends)
+
+
+GONE = "(APIServer pid=7) WARNING 11-30 00:44:09 [core_client.py:817] [shutdown] MPClient: engine "
+GONE += "core exited unexpectedly; starting cleanup\n"
+DEAD = "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."
+ABOVE = " See stack trace (above) for the root cause.\n"
+
+
+def test_an_engine_that_was_killed_below_its_server_is_told_from_one_that_failed():
+    last = server_log.last_lines(f"Started\n{GONE}{DEAD}{ABOVE}INFO:     Shutting down\n")
+    assert last == f"{server_log.KILLED} | … | {DEAD}"
+    last = server_log.last_lines(f"{GONE}RuntimeError: no device\n{DEAD}{ABOVE}")
+    assert last == f"RuntimeError: no device | {DEAD}"
+    assert server_log.last_lines(f"Started\n{DEAD}{ABOVE}") == f"Started | {DEAD}"

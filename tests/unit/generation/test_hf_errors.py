@@ -93,7 +93,7 @@ def test_an_adapter_that_would_not_be_all_applied(engine, model_folder, tmp_path
 
 
 def test_a_vanished_adapter(engine, tmp_path):
-    with pytest.raises(UserError, match="is no adapter: it has no adapter_config.json"):
+    with pytest.raises(UserError, match="adapter gone: there is no folder .*gone$"):
         engine.load_adapter("gone", tmp_path / "gone")
 
 

@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from loradrift.adapters import read_files
 from loradrift.config import UserError
 from loradrift.generation import EngineSettings, open_engine, vllm_rules
+from loradrift.generation.errors import AdapterVanished
+from loradrift.generation.vllm_adapters import stamp_of
 from loradrift.weights import StoredWeights
 
 
@@ -210,8 +212,10 @@ def test_a_gpu_has_no_such_heads(settings, tmp_path, monkeypatch):
 def test_without_vllm_the_commands_are_named(settings, monkeypatch):
     monkeypatch.setattr(vllm_rules, "find_spec", lambda name: None)
     commands = "`make serve-setup` makes it on a CPU, `pip install '.*serve.*'` on a GPU"
-    with pytest.raises(UserError, match=f"which is not installed: {commands}; engine=hf needs"):
-        open_engine("vllm", settings).__enter__()
+    for engine in ("vllm", "vllm_server"):
+        line = f"^engine={engine} needs vLLM, which is not installed: {commands}; engine=hf needs"
+        with pytest.raises(UserError, match=line):
+            open_engine(engine, settings).__enter__()
 
 
 def test_files_that_change_are_seen(folder):
@@ -235,3 +239,11 @@ def test_files_that_change_are_seen(folder):
 def test_settings_are_judged(tmp_path, values, message):
     with pytest.raises(UserError, match=message):
         EngineSettings(tmp_path, **values)
+
+
+def test_an_adapter_that_vanishes_is_named(folder):
+    stamp = stamp_of("sst2", folder)
+    assert stamp_of("sst2", folder) == stamp == vllm_rules.stamp(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(AdapterVanished, match=f"^adapter sst2 has vanished: {folder} can no"):
+        stamp_of("sst2", folder)

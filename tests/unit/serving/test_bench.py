@@ -33,6 +33,8 @@ def test_what_is_kept_is_told_of_both_parts(cell):
         "it ended; what was measured is kept: 1 of 5 rounds and 2 loads of the server; the same "
         "command goes on"
     )
+    line = str(bench.failure(cell, plan, "vanished", "adapter sst2 has vanished"))
+    assert line.startswith("adapter sst2 has vanished; exports are kept below cache=.cache, and ")
     (cell.folder / "rounds/round=000.parquet").unlink()
     assert bench.what_is_kept(cell.folder) == "2 loads of the server"
 

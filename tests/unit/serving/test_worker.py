@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from loradrift.config import UserError
-from loradrift.generation.errors import EngineEnded
+from loradrift.generation.errors import AdapterVanished, EngineEnded
 from loradrift.serving import measure, worker
 from loradrift.serving.memory import measure_memory, tree, tree_bytes
 from loradrift.serving.messages import Inbox, Messages, Progress
@@ -49,6 +49,7 @@ def _inbox(folder) -> Inbox:
     [
         (UserError("adapter sst2: gone"), "user", "adapter sst2: gone"),
         (EngineEnded("it was ended by signal 9"), "ended", "it was ended by signal 9"),
+        (AdapterVanished("adapter sst2: gone"), "vanished", "adapter sst2: gone"),
         (MemoryError("vLLM failed: no room"), "memory", "out of memory: vLLM failed: no room"),
         (KeyError("x"), "fault", "KeyError: 'x'"),
     ],
