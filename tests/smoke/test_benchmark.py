@@ -116,7 +116,7 @@ def test_ctrl_c_leaves_a_status_and_exit_code_130(typed, tmp_path):
     [
         (["serving.method=rslora"], "holds no finished run of rslora: `python train.py task=sst2,"),
         (["serving.study=other"], "no finished run of lora of study other: "),
-        (["serving.folders=[nowhere]"], "serving.folders names nowhere, which is no folder"),
+        (["serving.folders=[nowhere]"], "serving.folders names nowhere, which is no folder: it"),
         (["model.num_layers=3"], "were trained on another model=tiny: model.num_layers: 2 -> 3"),
         (["serving.slots=3"], "serving.slots has no effect with engine=hf, which has no server"),
         (["serving.server.port=80"], "serving.server.port has no effect with engine=hf"),
@@ -165,12 +165,15 @@ def test_a_sweep_measures_its_cells_one_after_the_other_and_names_those_that_fai
 
     reports = []
     monkeypatch.setattr(bench, "measure", measure)
-    monkeypatch.setattr("loradrift.cli.benchmark_job.report", reports.append)
+    monkeypatch.setattr(
+        "loradrift.cli.benchmark_job.report", lambda config, cells: reports.append(cells)
+    )
     done = benchmark(
         *FEW[:1], *typed, "serving.adapters=[1,2]", "-m", "serving.mix=uniform,zipf,even"
     )
     assert done.returncode == 1
-    assert measured == ["uniform", "zipf"] and [each.benchmark for each in reports] == ["serving"]
+    assert measured == ["uniform", "zipf"] and len(reports) == 1
+    assert [cell.name.rpartition("serving.mix=")[2] for cell in reports[0]] == ["zipf"]
     assert "2 of 3 cells failed" in done.stdout
     assert "failed: out of memory: 9 GB; fewer serving.adapters or a" in done.stdout
     assert "serving.mix must be round_robin or uniform" in done.stderr
@@ -186,18 +189,16 @@ def test_a_sweep_measures_its_cells_one_after_the_other_and_names_those_that_fai
 def test_an_engine_that_is_given_another_adapter_s_weights_is_caught(typed, tmp_path, monkeypatch):
     from loradrift.serving import bench
 
-    plans = []
-    with monkeypatch.context() as patch:  # export, and measure nothing yet
-        patch.setattr(bench, "measure", lambda cell, plan: plans.append(plan) or 1 / 0)
-        benchmark(*FEW, *typed)
-    [plan] = plans
-    sst2, mrpc = (Path(each.adapter, "adapter_model.safetensors") for each in plan.adapters)
-    own = sst2.read_bytes()
-    try:
+    measure = bench.measure
+
+    def give_mrpc_s(cell, plan):  # after what is exported was looked at
+        sst2, mrpc = (Path(each.adapter, "adapter_model.safetensors") for each in plan.adapters)
         shutil.copyfile(mrpc, sst2)
+        measure(cell, plan)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "measure", give_mrpc_s)
         line = error_of(benchmark(*FEW, *typed))
-    finally:
-        sst2.write_bytes(own)
     assert re.search(
         r"a wrong answer: \w+ at batch size \d, round 0, request \d: sst2 was asked and mrpc "
         r"answers so .* sst2's certificate: .*; what was measured is kept: 1 of 4 rounds",
@@ -209,4 +210,7 @@ def test_an_engine_that_is_given_another_adapter_s_weights_is_caught(typed, tmp_
     assert wrong == {"sst2"}
     arms = {sample.arm for sample in samples if sample.answer == "differs"}
     assert arms == {"single_adapter", "multi_2_adapters"}  # and no merged model
+    # the next command sees that the file is another one, and makes it again
+    with pytest.warns(UserWarning, match="model.safetensors has changed since it was exported"):
+        assert "force=true measures anew" in error_of(benchmark(*FEW, *typed))
     assert "force=true measures anew" in error_of(benchmark(*FEW, *typed))

@@ -1,7 +1,7 @@
 """One job of ``benchmark.py``: its configuration judged, its benchmark run, its result printed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 import loradrift.methods  # registers method=…
 import loradrift.tasks  # noqa: F401  registers task=…
@@ -40,7 +41,7 @@ def run_benchmark(cfg: DictConfig, overrides: Sequence[str]) -> None:
             config = load_benchmark(cfg, overrides)
             with report_of_failure(config):
                 BENCHMARKS[config.benchmark].function()(config, overrides)
-            report(config, config.cell)
+            report(config, [config.cell])
         return
     where = " ".join(own_overrides(overrides, shared_keys(DictConfig(HydraConfig.get()))))
     try:
@@ -64,7 +65,7 @@ def report_of_failure(config: BenchmarkConfig) -> Iterator[None]:
     except Exception:
         if _record(config.cell) != before:
             with suppress(UserError):  # there may be nothing to report yet
-                report(config, config.cell)
+                report(config, [config.cell])
         raise
 
 
@@ -73,15 +74,19 @@ def _record(cell: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def report(config: BenchmarkConfig, cell: Path | None = None) -> None:
-    """Run the analysis of a benchmark's cells, if it has one; ``cell`` is the one it is about."""
+def report(config: BenchmarkConfig, cells: Sequence[Path]) -> None:
+    """Run the analysis of a benchmark's cells, if it has one: the last of ``cells`` is its subject.
+
+    The others are shown too, whatever else there is.
+    """
     name = BENCHMARKS[config.benchmark].analysis
     if name is None:
         return
     from loradrift.analysis.registry import make_config, run_analysis
 
     below = Path(config.runs, config.benchmark)
-    keys = {} if cell is None else {"cell": cell.relative_to(below).as_posix()}
+    *others, last = (each.relative_to(below).as_posix() for each in cells)
+    keys = {"cell": last, "shown": others}
     run_analysis(make_config(name, keys=keys, runs=config.runs, results=config.results))
 
 
@@ -89,22 +94,23 @@ class ClosingLines(Callback):
     """Hydra's hooks: at the end of a sweep, one report of all cells, and which failed and why."""
 
     def __init__(self) -> None:
-        self._done: DictConfig | None = None
-        """The last cell that succeeded: a sweep's own configuration lacks what is swept."""
+        self._config: BenchmarkConfig | None = None
+        """Of the last cell, by which its benchmark and places are known."""
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note how a cell ended."""
         if config.hydra.mode is not RunMode.MULTIRUN:
             return
         overrides = list(config.hydra.overrides.task)
-        error = None
-        if job_return.status is JobStatus.COMPLETED:
-            self._done = config
-        else:
-            error = one_line(job_return._return_value)
-        note = {"name": " ".join(own_overrides(overrides, shared_keys(config.hydra)))}
+        completed = job_return.status is JobStatus.COMPLETED
+        error = None if completed else one_line(job_return._return_value)
+        name = " ".join(own_overrides(overrides, shared_keys(config.hydra)))
+        note = {"name": name, "error": error, "cell": None}
+        with suppress(UserError, OmegaConfBaseException):
+            self._config = load_benchmark(_without_hydra(config), overrides)
+            note["cell"] = str(self._config.cell)
         path = Path(config.hydra.sweep.dir, f"job={config.hydra.job.num:04d}.json")
-        write_json(path, note | {"error": error})
+        write_json(path, note)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which cells failed, and report what was measured."""
@@ -115,10 +121,19 @@ class ClosingLines(Callback):
             print(f"failed: {located(note['error'], note['name'])}")
         if failed:
             print(f"{len(failed)} of {len(notes)} cells failed", flush=True)
-        # where all have failed there may be nothing to report
-        quietly = suppress(UserError) if len(failed) == len(notes) else nullcontext()
-        with entry_point(), quietly:  # Hydra would make a warning of an exception
-            report(load_benchmark(_without_hydra(self._done or config)))
+        if self._config is None:
+            return
+        below = Path(self._config.runs, self._config.benchmark)
+        known = [note for note in notes if Path(note["cell"] or "").is_relative_to(below)]
+        done = list(dict.fromkeys(Path(note["cell"]) for note in known if not note["error"]))
+        with entry_point():  # Hydra would make a warning of an exception
+            if done:
+                report(self._config, done)
+                return
+            for note in reversed(known):  # the last that has measured something before it failed
+                with suppress(UserError):
+                    report(self._config, [Path(note["cell"])])
+                    return
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

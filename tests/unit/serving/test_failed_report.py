@@ -12,7 +12,7 @@ from loradrift.config import UserError
 @pytest.fixture
 def reports(monkeypatch) -> list:
     made: list = []
-    monkeypatch.setattr(benchmark_job, "report", lambda config, cell: made.append(cell))
+    monkeypatch.setattr(benchmark_job, "report", lambda config, cells: made.append(cells))
     return made
 
 
@@ -32,14 +32,14 @@ def test_a_cell_that_has_failed_is_reported_and_a_mistake_before_is_not(tmp_path
     for text in ("running", "failed"):
         with pytest.raises(UserError, match="a wrong answer"):
             fail(cell, text)
-    assert reports == [cell, cell]
+    assert reports == [[cell], [cell]]
     with pytest.raises(UserError, match="a wrong answer"):
         fail(cell, None)
     assert len(reports) == 2
 
 
 def test_a_failure_with_nothing_to_report_is_the_failure_itself(tmp_path, monkeypatch):
-    def nothing(config, cell):
+    def nothing(config, cells):
         raise UserError("holds no samples")
 
     monkeypatch.setattr(benchmark_job, "report", nothing)

@@ -17,5 +17,8 @@ class AnalyzeServingConfig(AnalyzeConfig):
     """The cell that the report is about, as its folder is called below ``<runs>/serving``:
     ``vllm/tiny``. Null is the newest one that is finished, of vLLM if there is one."""
 
+    shown: list[str] = field(default_factory=list)
+    """Further cells whose tables are printed: ``benchmark.py -m`` names those that it measured."""
+
 
 register(Analysis("serving", AnalyzeServingConfig, "tables:tabulate", "page:report"))

@@ -37,7 +37,7 @@ TABLES = ("calls", "latencies", "bands", "overheads", "adapters", "cold", "memor
 
 
 def report(settings: AnalyzeServingConfig, serving: Serving) -> None:
-    """Write results, tables and page; print the first cell, and a line for each other one."""
+    """Write results, tables and page; print what is asked for, and a line for each other cell."""
     folder = Path(settings.analysis.results, "deployment")
     figures = Figures(
         folder / "figures", settings.analysis.figures, (SERVING, serving.cells[0]), (CELLS, serving)
@@ -53,9 +53,14 @@ def report(settings: AnalyzeServingConfig, serving: Serving) -> None:
     for line in serving.problems:
         print(f"note: {line}")
     first, *others = serving.cells
+    by_name = {each.cell.name: each for each in others}
     for each in others:
-        marks = f" [{each.cell.marks}]" if each.cell.marks else ""
-        print(f"{each.cell.name}{marks}: {h3_sentence(each.cell, each.verdict)}")
+        if each.cell.name not in settings.shown:
+            marks = f" [{each.cell.marks}]" if each.cell.marks else ""
+            print(f"{each.cell.name}{marks}: {h3_sentence(each.cell, each.verdict)}")
+    for name in settings.shown:
+        if name in by_name:  # else it is damaged, as a note says
+            print_cell(by_name[name])
     print_cell(first)
     print(f"results: {folder / 'deployment_benchmark.json'}, report: {folder / 'report.html'}")
 

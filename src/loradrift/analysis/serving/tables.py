@@ -15,6 +15,7 @@ from loradrift.analysis.serving.overheads import overhead_table
 from loradrift.analysis.serving.reading import ServingCell, read_cells
 from loradrift.analysis.serving.stability import Stability, check_rounds
 from loradrift.analysis.serving.verdict import BATCH, H3, h3
+from loradrift.config import check
 
 
 class Measured(NamedTuple):
@@ -76,6 +77,10 @@ def tabulate(settings: AnalyzeServingConfig) -> Serving:
     """
     config = settings.analysis
     cells, problems = read_cells(Path(config.runs), settings.cell)
+    names = sorted(cell.name for cell in cells)
+    for name in settings.shown:
+        known = name in names or any(name in line for line in problems)  # it is said to be damaged
+        check(known, "shown", f"some of {', '.join(names)}", name)
     return Serving([measure(cell, config.seed) for cell in cells], problems)
 
 

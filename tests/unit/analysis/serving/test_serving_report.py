@@ -127,6 +127,21 @@ def test_a_second_report_is_the_same_byte_for_byte(results, tmp_path):
     assert ours == theirs
 
 
+def test_cells_that_are_to_be_shown_have_their_tables_printed(results, tmp_path, capsys):
+    def printed(**keys):
+        places = {"runs": f"{results.parents[1]}/runs", "results": str(tmp_path)}
+        run_analysis(make_config("serving", keys=keys, figures=["overheads"], **places))
+        return capsys.readouterr().out
+
+    mixed = "vllm/tiny,serving.mix=zipf"
+    said = printed(cell="vllm/tiny", shown=[mixed])
+    assert said.count("verdict: ") == 2 and f"{mixed} [2 of 5 rounds, interrupted]: " not in said
+    said = printed(cell="vllm/tiny")
+    assert said.count("verdict: ") == 1 and f"{mixed} [2 of 5 rounds, interrupted]: " in said
+    with pytest.raises(UserError, match=f"shown must be some of vllm/tiny, {mixed}, got vllm/big"):
+        printed(shown=["vllm/big"])
+
+
 def test_cell_chooses_what_the_report_is_about(results):
     name, runs = "vllm/tiny,serving.mix=zipf", str(results.parents[1] / "runs")
     serving = tabulate(make_config("serving", keys={"cell": name}, runs=runs))
