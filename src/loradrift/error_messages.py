@@ -13,10 +13,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from loradrift.config import Config, UserError, option_schemas
+from loradrift.config.benchmarks import BENCHMARKS
 from loradrift.config.errors import excerpt
 
 KINDS = {"Integer": "an integer", "Float": "a number", "Boolean": "true or false"}
 """What OmegaConf calls a type, and what a value of it is."""
+
+LISTED = {"Integer": "integers", "Float": "numbers"}
+"""The same of the values of a list."""
 
 FOLDERS = ("runs", "results", "cache")
 """Keys of folders that are written, and made where they are not there yet."""
@@ -97,9 +101,8 @@ def _configuration(error: BaseException) -> str:
 
 def _better_said(text: str) -> str | None:
     """Hydra's message in the words of what was typed; None where it is clear as it is."""
-    if typed := OF_WRONG_KIND.match(text):
-        key, value, kind = typed.groups()
-        return f"{key} must be {KINDS.get(kind, kind) or 'a list, as [one,two]'}, got {value}"
+    if typed := OF_WRONG_KIND.search(text):
+        return _of_wrong_kind(*typed.groups())
     if group := OF_A_GROUP.match(text):
         key, value = group.groups()
         return f"{key}={value}: an option is chosen by {key.replace('.', '/')}={value}"
@@ -109,7 +112,33 @@ def _better_said(text: str) -> str | None:
         return _unreadable(unreadable[1])
     if text.startswith("Ambiguous value"):
         return f"{text}: several values are a sweep, and need -m"
-    return None
+    return _of_another_benchmark(text)
+
+
+def _of_wrong_kind(key: str, value: str, kind: str | None) -> str:
+    """The rule for a value that is of another type, or in a list of such; None needs a list."""
+    if value.startswith("[") and kind in LISTED:
+        got = re.sub(r"[\[\]'\"]", "", value)
+        return f"{key} must be a list of {LISTED[kind]}, as 1,2,4, got {got}"
+    rule = "a list, as [one,two]" if kind is None else KINDS.get(kind, kind)
+    return f"{key} must be {rule}, got {value}"
+
+
+def _of_another_benchmark(text: str) -> str | None:
+    """That a key was typed which other benchmarks of ``benchmark.py`` have; None otherwise."""
+    typed = re.match(r"Could not override '([^']+)'", text)
+    if not typed or os.path.basename(sys.argv[0]) != "benchmark.py":
+        return None
+    words = [word.partition("=")[2] for word in sys.argv if word.startswith("benchmark=")]
+    chosen, first = (words or ["serving"])[-1], typed[1].partition(".")[0]
+    owners = [
+        name
+        for name, entry in sorted(BENCHMARKS.items())
+        if first in {field.name for field in fields(entry.config)}
+    ]
+    if not owners or chosen in owners:
+        return None
+    return f"{typed[1]} is a key of benchmark={', '.join(owners)}, not of benchmark={chosen}"
 
 
 def _unreadable(override: str) -> str:

@@ -5,6 +5,7 @@ import os
 import select
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -57,7 +58,8 @@ def entry_point() -> Iterator[None]:
     # Imports leave no garbage; looking for some after each 700 objects takes a sixth of their time.
     gc.set_threshold(100_000, 50, 50)
     try:
-        yield
+        with plain_warnings():
+            yield
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from here")
         sys.exit(INTERRUPTED)
@@ -72,6 +74,29 @@ def entry_point() -> Iterator[None]:
             traceback.print_exc()  # a file that cannot be written is named in the line below
         say(one_line(error))
         sys.exit(error.exit_code if isinstance(error, UserError) else 1)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print this project's own warnings without the line of the program that they come from."""
+    before, package = warnings.formatwarning, os.path.dirname(os.path.dirname(__file__))
+
+    def one_line_each(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if category is UserWarning and filename.startswith(package):
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = one_line_each
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def quote_values(typed: list[str]) -> None:

@@ -7,7 +7,7 @@ value.
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.benchmarks import BENCHMARK_COORDINATES, BenchmarkConfig
 from loradrift.config.callbacks import CallbacksConfig
-from loradrift.config.errors import UserError, check, one_of, refuse_extras
+from loradrift.config.errors import UserError, check, one_of, refuse_extras, refuse_missing
 from loradrift.config.keys import OBSERVERS
 from loradrift.config.methods import (
     METHODS,
@@ -199,6 +199,7 @@ def load(cfg: DictConfig, overrides: Sequence[str] = ()) -> Config:
         UserError: If a value is illegal; the message names key, rule and value.
         omegaconf.errors.MissingMandatoryValue: If a required value is absent.
     """
+    refuse_missing(cfg, "train.py")
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     refuse_extras(config, "")
@@ -238,9 +239,7 @@ def load_benchmark(cfg: DictConfig, overrides: Sequence[str] = ()) -> BenchmarkC
 
 def _judged(cfg: DictConfig, chosen: str) -> Any:
     """The dataclass of a composed config whose fields without a default must be given."""
-    for key in fields(OmegaConf.get_type(cfg)):  # type: ignore[arg-type]
-        if "kind" in key.metadata and OmegaConf.is_missing(cfg, key.name):
-            raise UserError(f"{chosen} needs {key.name}=<{key.metadata['kind']}>")
+    refuse_missing(cfg, chosen)
     config: Any = OmegaConf.to_object(cfg)
     refuse_extras(config, "")
     judge_values(config)

@@ -77,7 +77,7 @@ class BenchmarkConfig:
 
 
 def refuse_training_keys(config: BenchmarkConfig, typed: Collection[str]) -> None:
-    """Refuse what was typed of ``trainer`` and has no effect where nothing is trained.
+    """Refuse what was typed of a training, and has no effect where nothing is trained.
 
     Raises:
         UserError: Names the key.
@@ -87,9 +87,11 @@ def refuse_training_keys(config: BenchmarkConfig, typed: Collection[str]) -> Non
             f"trainer={config.trainer.name} has no effect on an engine, which has one device: "
             "trainer=cpu or trainer=gpu"
         )
-    used = ("trainer", "trainer.accelerator", "trainer.threads", "trainer.name")
+    used = ("trainer.accelerator", "trainer.threads", "trainer.name")
+    of_training = ("data.train_rows", "data.validation_rows")
     for key in sorted(typed):
-        if key.startswith("trainer.") and key not in used:
+        idle = key in of_training or key.startswith(("trainer.", "scale."))
+        if idle and key not in used:
             what = f"benchmark={config.benchmark}, which trains nothing"
             raise UserError(f"{key} has no effect with {what}")
 

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from loradrift.files import is_lfs_pointer
 
 
@@ -75,3 +77,16 @@ def refuse_extras(values: Any, prefix: str) -> None:
             raise UserError(f"+{prefix}{name}: there is no such key{hint}")
         if is_dataclass(value):
             refuse_extras(value, f"{prefix}{name}.")
+
+
+def refuse_missing(cfg: DictConfig, chosen: str, prefix: str = "") -> None:
+    """Raise a UserError if a composed config lacks a value that ``chosen`` needs to be typed.
+
+    It names the key, and what the field's ``kind`` says of the value; of ``model=…`` too.
+    """
+    for each in fields(OmegaConf.get_type(cfg)):  # type: ignore[arg-type]
+        if "kind" in each.metadata and OmegaConf.is_missing(cfg, each.name):
+            raise UserError(f"{chosen} needs {prefix}{each.name}=<{each.metadata['kind']}>")
+    model = cfg.model if "model" in cfg else None  # one that is missing is not in it
+    if isinstance(model, DictConfig):
+        refuse_missing(model, f"model={model.get('name')}", "model.")

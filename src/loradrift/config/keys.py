@@ -35,12 +35,17 @@ RUN = ("study", "task", "method", "seed")
 """The coordinates of a run, which have folders of their own."""
 
 
+SERVER = ("serving.server.port", "serving.server.start_timeout_s")
+"""Keys of a server's start, which change no figure: a cell goes on with another limit."""
+
+
 def varies(override: str, coordinates: Sequence[str] = RUN) -> bool:
     """Whether an override is part of a cell's variant, beside its coordinates."""
     key = override.partition("=")[0].lstrip("+~")
     if key == "best":  # a run with a search's best values is another than one without
         return override.lower() != "best=false"
-    return key not in coordinates and key.partition(".")[0] not in ("study", "hydra", *OBSERVERS)
+    first = key.partition(".")[0]
+    return key not in (*coordinates, *SERVER) and first not in ("study", "hydra", *OBSERVERS)
 
 
 def defaults(values: Any) -> dict[str, Any]:

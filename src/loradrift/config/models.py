@@ -17,7 +17,7 @@ class ModelConfig:
     """Which backbone: any Hugging Face causal language model by ``path``."""
 
     name: str = MISSING
-    path: str = path_field(MISSING)
+    path: str = path_field(MISSING, kind="folder or hub name of a model")
     """A local folder or a hub name."""
 
     weights: str = "pretrained"

@@ -68,12 +68,21 @@ def check_folder(key: str, path: str) -> None:
     check(there.is_dir(), key, "a folder, or the name of a new one", what)
 
 
+def refuse_filled_in(config: Any) -> None:
+    """Refuse names that were typed although the program gives them: they would have no effect."""
+    for key in ("variant", "earlier_variant"):
+        value = getattr(config, key, None)
+        check(not value, key, "left out: it follows from what else is typed", value)
+
+
 def judge_values(config: Any, prefix: str = "") -> None:
     """Expand the paths of a configuration in place, and refuse values that are of no use.
 
     Raises:
         UserError: If a path is empty, a number is not finite, or a count is too large.
     """
+    if not prefix:
+        refuse_filled_in(config)
     for each in fields(config):
         key, value = prefix + each.name, getattr(config, each.name)
         if is_dataclass(value):

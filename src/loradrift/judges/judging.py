@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.config import UserError
+from loradrift.config.benchmarks import refuse_training_keys
 from loradrift.config.keys import typed_keys
 from loradrift.judges.config import JudgingBenchmarkConfig, resolve_judge
 from loradrift.judges.costs import cost_line
@@ -25,9 +26,11 @@ def run(config: JudgingBenchmarkConfig, overrides: Sequence[str]) -> None:
         UserError: If there is no cell, a key has no effect, or the judge cannot answer: what it
             has scored is kept, and the same command goes on.
     """
-    for key in sorted(typed_keys(overrides)):
+    typed = typed_keys(overrides)
+    for key in sorted(typed):
         if key.partition(".")[0] not in USED:
             raise UserError(f"{key} has no effect with benchmark=judging, which generates nothing")
+    refuse_training_keys(config, typed)
     judge = resolve_judge(config.judge, config.data)
     if judge.name == "none":
         raise UserError("judge=none scores nothing: judge=oracle, classifier or endpoint does")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loradrift.config import TASKS, UserError
 from loradrift.config.keys import changes, defaults
+from loradrift.progress import tell
 from loradrift.runs import RunRecord, Status, read_record
 from loradrift.serving.config import ServingBenchmarkConfig
 
@@ -51,7 +52,10 @@ def typed_runs(config: ServingBenchmarkConfig) -> bool:
 def _found(folder: Path) -> tuple[Path, RunRecord | None]:
     """A run and its record, or an adapter's folder."""
     if not folder.is_dir():
-        raise UserError(f"serving.folders names {folder}, which is no folder")
+        raise UserError(
+            f"serving.folders names {folder}, which is no folder: it has vanished, or the path is "
+            "mistyped"
+        )
     if folder.name == "model" and (run := read_record(folder.parent)) is not None:
         return folder.parent, run
     return folder, read_record(folder)
@@ -65,6 +69,7 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
     what = f"{runs} holds no finished run of {serving.method}{study}"
     if not found:
         raise UserError(f"{what}: `{training_command(config)}` trains them, and {DRAWS}")
+    found = _whole(found)
     models = sorted({str(run.config["model"].get("name")) for _, run in found})
     own = [
         (folder, run)
@@ -90,6 +95,20 @@ def _matching(config: ServingBenchmarkConfig) -> list[tuple[Path, RunRecord]]:
             "applied, and only such are measured: train again, or name adapters by serving.folders"
         )
     return certified
+
+
+def _whole(found: Sequence[tuple[Path, RunRecord]]) -> list[tuple[Path, RunRecord]]:
+    """The runs whose adapters are still there; of others a line says that they are left out."""
+    whole = [each for each in found if (each[0] / "model").is_dir()]
+    gone = [folder for folder, _ in found if not (folder / "model").is_dir()]
+    if not whole:
+        raise UserError(
+            f"the adapter of {gone[0]} has vanished: its folder model/ is not there; delete what "
+            "is left of the run and train it again"
+        )
+    for folder in gone:
+        tell(f"{folder} is left out: its adapter has vanished (the folder model/)")
+    return whole
 
 
 def training_command(config: ServingBenchmarkConfig) -> str:
@@ -127,7 +146,7 @@ def find_runs(runs: Path, study: str | None, method: str) -> Iterator[tuple[Path
             run = read_record(folder)
             if run is None or run.kind != "training" or run.status is not Status.SUCCESS:
                 continue
-            if run.phase == "production" and run.rounding == 0 and (folder / "model").is_dir():
+            if run.phase == "production" and run.rounding == 0:
                 yield folder, run
 
 

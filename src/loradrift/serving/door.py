@@ -23,7 +23,7 @@ def refuse_bare(config: ServingBenchmarkConfig) -> None:
     if config.engine == "hf":
         return
     try:
-        check_installed()
+        check_installed(config.engine)
     except UserError as lacking:
         try:
             choose_sources(config)
@@ -40,6 +40,8 @@ def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -
     idle = _idle(config)
     if isinstance(config.model, TinyModelConfig):
         typed -= {"data.seed"}  # the small model's own, where that has to be made again
+    else:
+        idle["model.attention"] = "engines, which take the fast one where the model has it"
     for key in sorted(typed):
         for start, why in idle.items():
             if f"{key}.".startswith(f"{start}."):
@@ -50,7 +52,9 @@ def refuse_idle_keys(config: ServingBenchmarkConfig, overrides: Sequence[str]) -
 def _idle(config: ServingBenchmarkConfig) -> dict[str, str]:
     """Beginning of a key -> with what it has no effect."""
     serving = config.serving
-    idle: dict[str, str] = {}
+    idle = {"study": "benchmark=serving: serving.study names whose adapters are served"}
+    if max(serving.adapters) == 1:
+        idle["serving.mix"] = "one adapter, which is asked by all requests"
     if not serving.full:
         idle["serving.server.rates"] = "serving.full=false, which measures no request rates"
     if not serving.server.enabled:

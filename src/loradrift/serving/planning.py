@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from loradrift.config import UserError
 from loradrift.generation.base import OPENERS
 from loradrift.generation.server_process import BASE
-from loradrift.progress import announced, tell
+from loradrift.progress import Tenths, announced, tell
 from loradrift.serving.arms import make_arms
 from loradrift.serving.bases import Base, check_length, find_base
 from loradrift.serving.cache_room import check_cache
@@ -23,6 +23,10 @@ CUT = (
     "left out here: a second server, one engine for each merged model, an engine that keeps too "
     "few adapters in memory, and the sweep of request rates (serving.full=true, or scale=small)"
 )
+
+
+QUIET_S = 5.0
+"""Seconds that exports may last before a line says how long they will take; most are kept ones."""
 
 
 class Prepared(NamedTuple):
@@ -64,26 +68,40 @@ def _adapters(
     config: ServingBenchmarkConfig, sources: Sequence[Source], base: Base
 ) -> list[ServedAdapter]:
     """As many adapters as the largest arm takes; those that lack are drawn like the first."""
-    cache, serving = Path(config.cache), config.serving
+    cache, serving, wanted = Path(config.cache), config.serving, max(config.serving.adapters)
     served: list[ServedAdapter] = []
+    progress = Tenths("adapters", wanted, quiet_s=QUIET_S)
     for source in sources:
-        servable = export_cached(source.folder, cache, base=base.path)
+        servable = _exported(source, cache, base, typed=bool(serving.folders))
         for notice in (*servable.notices, *_unjudged(source, base, config)):
             tell(f"{source.name}: {notice}")
         folder = adapter_for(config.engine, source, servable, Path(base.path))
         label_seed = seed_of(source, sources)
         served.append(_served(source.name, servable, folder, label_seed, trained_on(source)))
+        progress.reach(len(served))
     like = sources[0].folder if sources else None
     rank = served[0].rank if served else serving.rank
     taken, number = {each.name for each in served}, count(1)
-    while len(served) < max(serving.adapters):
+    while len(served) < wanted:
         n = next(number)
         name, seed = f"drawn_{n}", config.seed + n
         if name not in taken:  # a folder may be called so
             drawn = draw_adapter(Path(base.path), cache, like=like, rank=rank, seed=seed, name=name)
             assert drawn.adapter is not None
             served.append(_served(name, drawn, drawn.adapter, "", None))
+            progress.reach(len(served))
     return served
+
+
+def _exported(source: Source, cache: Path, base: Base, *, typed: bool) -> Servable:
+    """The export of an adapter; an error names the key that was ``typed``, if one was."""
+    try:
+        return export_cached(source.folder, cache, base=base.path)
+    except UserError as error:
+        if not str(error).startswith("run="):
+            raise
+        key = "serving.folders: " if typed else ""
+        raise UserError(f"{key}{str(error).removeprefix('run=')}") from None
 
 
 def adapter_for(engine: str, source: Source, servable: Servable, base: Path) -> Path:

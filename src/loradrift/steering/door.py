@@ -33,9 +33,8 @@ def check_door(
         UserError: Names the key, and with what it has no effect.
     """
     typed = typed_keys(overrides)
-    what, needs = f"benchmark={config.benchmark}, which trains nothing", ""
-    idle = {key: what for key in ("data.train_rows", "data.validation_rows")}
-    idle["study"] = f"benchmark={config.benchmark}: steering.study names whose directions are used"
+    needs, named = "", "steering.study names whose directions are used"
+    idle = {"study": f"benchmark={config.benchmark}: {named}"}
     steering = config.steering
     if steering.direction and not (isinstance(steering, SteeringConfig) and steering.also):
         named = "steering.direction, which names the direction's folder"

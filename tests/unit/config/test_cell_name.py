@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from loradrift.config import identity
+from loradrift.config.benchmarks import BENCHMARK_COORDINATES
 from loradrift.config.variants import LONGEST_NAME, earlier_variant, folder_name, variant
 from loradrift.runs import Cell, Status, finished_run, open_run, read_record
 
@@ -39,6 +40,12 @@ def test_coordinates_and_what_else_is_overridden_name_the_folder(load, typed, ce
 def test_what_only_watches_is_no_variant_and_no_part_of_the_identity(load, watched):
     assert variant([watched, "force=true", "seed=1", "study=drift"]) == ""
     assert identity(load(watched)) == identity(load())
+
+
+def test_a_server_s_start_is_no_variant_of_a_cell():
+    typed = ["engine=vllm_server", "serving.server.port=80", "serving.server.start_timeout_s=9"]
+    assert variant(typed, BENCHMARK_COORDINATES) == ""
+    assert variant([*typed, "serving.server.requests=3"], BENCHMARK_COORDINATES) != ""
 
 
 @pytest.mark.parametrize(

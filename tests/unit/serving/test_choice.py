@@ -1,13 +1,21 @@
 """Which adapters are served: of which runs, in which order, by which names."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 import loradrift.tasks  # noqa: F401  registers them, in their order
-from loradrift.config import DataConfig, TrainerConfig, UserError
-from loradrift.config.models import ModelConfig
+from loradrift.config import (
+    DataConfig,
+    FromScratchConfig,
+    PretrainConfig,
+    TinyModelConfig,
+    TrainerConfig,
+    UserError,
+)
+from loradrift.config.models import ModelConfig, PretrainingConfig
 from loradrift.config.running import ScaleConfig
 from loradrift.runs import read_record
 from loradrift.serving.choice import Source, choose_sources, training_command
@@ -37,15 +45,19 @@ def write_run(runs: Path, place: str, **changed) -> Path:
     return folder
 
 
-def choose(runs: Path, **serving) -> list[tuple[str, str]]:
-    """Names, and the runs' places."""
-    config = ServingBenchmarkConfig(
-        model=ModelConfig(name="local", path="elsewhere"),
+def config_of(runs: Path, model: ModelConfig, **serving) -> ServingBenchmarkConfig:
+    return ServingBenchmarkConfig(
+        model=model,
         data=DataConfig(name="embedded"),
         trainer=TrainerConfig(name="cpu"),
         runs=str(runs),
         serving=ServingConfig(**serving),
     )
+
+
+def choose(runs: Path, **serving) -> list[tuple[str, str]]:
+    """Names, and the runs' places."""
+    config = config_of(runs, ModelConfig(name="local", path="elsewhere"), **serving)
     return [
         (each.name, each.folder.relative_to(runs).as_posix()) for each in choose_sources(config)
     ]
@@ -152,6 +164,32 @@ def test_a_run_says_what_its_adapter_was_trained_on_and_a_folder_does_not(tmp_pa
         folder = write_run(tmp_path, f"a/sst2/lora/{len(name)}", config=config)
         assert trained_on(Source("sst2", folder, read_record(folder))) == says
     assert trained_on(Source("mine", tmp_path, None)) is None
+
+
+def test_runs_from_before_a_key_of_the_model_was_there_have_its_default(tmp_path):
+    recipe = PretrainingConfig(task=PretrainConfig(), method=FromScratchConfig(name="from_scratch"))
+    model = TinyModelConfig(name="tiny", pretraining=recipe)
+    old = asdict(model)
+    del old["pretraining"]["task"]["corpus"], old["max_positions"]
+    folder = write_run(tmp_path, "a/sst2/lora/1", config={"model": old, "trainer": {}})
+    config = config_of(tmp_path, model)
+    assert [each.folder for each in choose_sources(config)] == [folder]
+    recipe.task.corpus = "persona"  # and what is not the default is another model
+    with pytest.raises(UserError, match="model.pretraining.task.corpus: general -> persona; type"):
+        choose_sources(config)
+
+
+def test_an_adapter_that_has_vanished_is_named(tmp_path, capsys):
+    kept, gone = (write_run(tmp_path, f"a/{task}/lora/1") for task in ("mrpc", "sst2"))
+    (gone / "model").rmdir()
+    assert [name for name, _ in choose(tmp_path)] == ["mrpc"]
+    line = f"{gone} is left out: its adapter has vanished (the folder model/)"
+    assert capsys.readouterr().out.splitlines() == [line]
+    (kept / "model").rmdir()
+    with pytest.raises(UserError, match=f"the adapter of {kept} has vanished: its folder model/"):
+        choose(tmp_path)
+    with pytest.raises(UserError, match="serving.folders names .*nowhere, which is no folder: it"):
+        choose(tmp_path, folders=[str(tmp_path / "nowhere")])
 
 
 def test_folders_that_name_different_base_models_are_refused(tmp_path):

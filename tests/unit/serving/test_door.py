@@ -57,6 +57,15 @@ def config_of(
         ),
         ({}, "trainer.devices=2", "trainer.devices has no effect with benchmark=serving"),
         ({}, "trainer.precision=bf16-mixed", "trainer.precision has no effect"),
+        ({}, "scale.batch_size=8", "scale.batch_size has no effect with benchmark=serving, which"),
+        ({}, "study.name=other", "study.name has no effect .*: serving.study names whose adapters"),
+        ({"adapters": [1]}, "serving.mix=zipf", "serving.mix has no effect with one adapter"),
+        ({}, "model.attention=eager", "model.attention has no effect with engines, which take"),
+        (
+            {"source": "drawn"},
+            "data.train_rows=50",
+            "data.train_rows has no effect with benchmark=serving, which trains nothing",
+        ),
         ({"trainer": "ddp"}, "trainer=ddp", "trainer=ddp has no effect on an engine"),
     ],
 )
@@ -78,6 +87,9 @@ def test_what_has_no_effect_is_refused(own, typed, message):
         ({"full": True, "server": {"enabled": False}}, "serving.full=true"),
         ({}, "trainer=cpu"),
         ({}, "trainer.threads=2"),
+        ({}, "scale=small"),
+        ({}, "serving.mix=zipf"),
+        ({"model": TinyModelConfig(name="tiny")}, "model.attention=eager"),
     ],
 )
 def test_what_has_an_effect_is_not(own, typed):
@@ -93,8 +105,8 @@ def test_rows_of_a_run_that_is_typed_are_its_own(tmp_path):
 
 
 def test_without_vllm_and_without_adapters_both_commands_are_told(tmp_path, monkeypatch):
-    def absent():
-        raise UserError("engine=vllm needs vLLM: `make serve-setup` makes it")
+    def absent(engine):
+        raise UserError(f"engine={engine} needs vLLM: `make serve-setup` makes it")
 
     config = replace(config_of(), runs=str(tmp_path))
     refuse_bare(replace(config, engine="hf"))
@@ -106,8 +118,10 @@ def test_without_vllm_and_without_adapters_both_commands_are_told(tmp_path, monk
     assert second.startswith(f"{tmp_path} holds no finished run of lora: `python train.py task=")
     with pytest.raises(UserError, match="`make serve-setup` makes it$"):
         refuse_bare(config_of(source="drawn"))
+    with pytest.raises(UserError, match="^engine=vllm_server needs vLLM"):
+        refuse_bare(replace(config, engine="vllm_server"))
     refuse_bare(replace(config, engine="hf"))
-    monkeypatch.setattr(door, "check_installed", lambda: None)
+    monkeypatch.setattr(door, "check_installed", lambda engine: None)
     refuse_bare(config)
 
 

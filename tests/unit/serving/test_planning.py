@@ -83,3 +83,26 @@ def test_a_name_that_a_server_has_for_its_base_model(exported):
     with pytest.raises(UserError, match="adapter base: the server calls its base model so"):
         planning.refuse_names(["a", "base"])
     planning.refuse_names(["a"])
+
+
+def test_an_adapter_that_cannot_be_exported_is_named_by_the_key_that_was_typed(
+    exported, monkeypatch, tmp_path
+):
+    def refuse(folder, *args, **options):
+        raise UserError(f"run={folder} holds no model: its folder model/ is not there")
+
+    monkeypatch.setattr(planning, "export_cached", refuse)
+    source, base = Source("a", tmp_path, None), Base("local", "", "", 1, "")
+    for typed, begins in ((True, f"serving.folders: {tmp_path}"), (False, str(tmp_path))):
+        with pytest.raises(UserError, match=f"^{begins} holds no model: its folder"):
+            planning._exported(source, tmp_path, base, typed=typed)
+
+
+def test_many_adapters_say_how_long_they_will_take(exported, monkeypatch, capsys):
+    exported("a", count=3)
+    assert capsys.readouterr().out == ""  # those that are kept take no time
+    monkeypatch.setattr(planning, "QUIET_S", 0.0)
+    exported("b", count=3)
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("adapters 1 of 3, about ") and first.endswith(" left")
+    assert second.startswith("adapters 2 of 3, about ") and last.startswith("adapters 3 of 3, ")

@@ -124,7 +124,7 @@ def one_of_each(cells):
     [
         ("scale=small", "data=local", "data.root={0}", "model.path={0}"),
         ("task.max_steps=7", "data.train_rows=50", "method.rank=4", "trainer.accumulate=2",
-         "trainer.threads=2", "model.num_layers=2", "data.seed=5"),
+         "trainer.threads=2", "model.num_layers=2", "data.seed=5", "scale.adapter_rank=4"),
     ],
 )  # fmt: skip
 def test_every_cell_is_the_one_of_its_command_by_hand(plan, tmp_path, typed):

@@ -15,11 +15,11 @@ from loradrift.runs import RunRecord, read_record
 from loradrift.study.cells import BASELINE_WORK, key_of
 from loradrift.sweeping.space import quoted
 
-SHARED_GROUPS = ("scale", "model", "runs", "results", "cache", "force")
+SHARED_GROUPS = ("model", "runs", "results", "cache", "force")
 """First parts of keys that mean the same at both front doors."""
 
 SHARED_KEYS = (
-    "data", "data.name", "data.root", "data.seed",
+    "scale", "data", "data.name", "data.root", "data.seed",
     "trainer", "trainer.name", "trainer.accelerator", "trainer.threads",
 )  # fmt: skip
 """The others that mean the same."""
