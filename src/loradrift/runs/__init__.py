@@ -1,10 +1,11 @@
 """What a run leaves behind, and who may touch it."""
 
-from loradrift.runs.cell import Cell, CellBusyError, finished_run, open_cell, open_run, record_loss
+from loradrift.runs.cell import Cell, CellBusyError, open_cell, record_loss
+from loradrift.runs.opening import finished_run, open_benchmark, open_run
 from loradrift.runs.reading import read_record
 from loradrift.runs.record import TASK_LABELS, RunRecord, Status, labelled_task
 
 __all__ = [
     "TASK_LABELS", "Cell", "CellBusyError", "RunRecord", "Status", "finished_run", "labelled_task",
-    "open_cell", "open_run", "read_record", "record_loss",
+    "open_benchmark", "open_cell", "open_run", "read_record", "record_loss",
 ]  # fmt: skip

@@ -6,13 +6,13 @@ import shutil
 import socket
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import Config, UserError, identity, keys
+from loradrift.config import UserError, keys
 from loradrift.error_messages import one_line
 from loradrift.files import write_json
 from loradrift.locks import locked
@@ -225,26 +225,3 @@ def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
             yield
         finally:
             owner.unlink(missing_ok=True)
-
-
-def open_run(config: Config, overrides: Sequence[str] = ()) -> AbstractContextManager[Cell]:
-    """Open the cell of a run (:func:`open_cell`).
-
-    A study's run waits for a process that still saves there, as a search's trial does.
-    """
-    place = {"study": config.study.name, "task": config.task.name, "method": config.method.name}
-    return open_cell(
-        config.cell,
-        identity(config),
-        defaults=keys.defaults(config),
-        force=config.force,
-        wait=config.search.trial is not None or bool(config.study.tasks),
-        phase=config.phase,
-        coordinates={**place, "variant": config.variant, "seed": config.seed},
-        overrides=overrides,
-    )
-
-
-def finished_run(config: Config) -> RunRecord | None:
-    """The record of a run if it is finished, with this very configuration."""
-    return finished_record(config.cell, identity(config), keys.defaults(config))

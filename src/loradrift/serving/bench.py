@@ -10,12 +10,11 @@ from pathlib import Path
 
 from loradrift.config import UserError
 from loradrift.config.benchmarks import device_name
-from loradrift.config.keys import defaults
 from loradrift.files import read_json
 from loradrift.generation.ports import refuse_used
 from loradrift.generation.supervisor import supervised
 from loradrift.progress import tell
-from loradrift.runs import Cell, Status, open_cell
+from loradrift.runs import Cell, Status, open_benchmark
 from loradrift.serving.config import ServingBenchmarkConfig
 from loradrift.serving.door import check_gpu, refuse_bare, refuse_idle_arms, refuse_idle_keys
 from loradrift.serving.messages import Inbox
@@ -50,16 +49,8 @@ def run(config: ServingBenchmarkConfig, overrides: Sequence[str]) -> None:
     refuse_idle_arms(plan, config, overrides)
     for each in plan.adapters:
         tell(f"{each.name}: {each.label}, rank {each.rank}, from {each.source}")
-    place = {"benchmark": config.benchmark, "engine": config.engine, "model": config.model.name}
-    with open_cell(
-        config.cell,
-        prepared.identity | {"versions": versions(plan), "device": device(plan)},
-        defaults=defaults(config),
-        force=config.force,
-        kind=config.benchmark,
-        coordinates={**place, "variant": config.variant},
-        overrides=overrides,
-    ) as cell:
+    identity = prepared.identity | {"versions": versions(plan), "device": device(plan)}
+    with open_benchmark(config, identity, overrides) as cell:
         if cell.finished:
             tell(f"{cell.folder}: finished already")
             return

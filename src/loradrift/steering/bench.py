@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from loradrift.caching import recall
 from loradrift.config import UserError
 from loradrift.config.benchmarks import device_name
-from loradrift.config.keys import defaults
 from loradrift.files import read_json, write_json
 from loradrift.judges import JudgeConfig, judge_cell, open_judge, resolve_judge
 from loradrift.progress import announced, tell
-from loradrift.runs import Cell, Status, open_cell
+from loradrift.runs import Cell, Status, open_benchmark
 from loradrift.steering.config import SteeringBenchmarkConfig
 from loradrift.steering.door import check_door
 
@@ -34,16 +33,7 @@ def run(config: SteeringBenchmarkConfig, overrides: Sequence[str]) -> None:
 
     with announced("making the dose and the questions"):
         plan = prepare(config)
-    place = {"benchmark": config.benchmark, "engine": config.engine, "model": config.model.name}
-    with open_cell(
-        config.cell,
-        plan.identity,
-        defaults=defaults(config),
-        force=config.force,
-        kind=config.benchmark,
-        coordinates={**place, "variant": config.variant},
-        overrides=overrides,
-    ) as cell:
+    with open_benchmark(config, plan.identity, overrides) as cell:
         if cell.finished:
             tell(f"{cell.folder}: finished already")
         else:

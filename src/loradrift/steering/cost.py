@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from loradrift.caching import recall
 from loradrift.config import UserError
-from loradrift.config.keys import defaults
 from loradrift.files import read_json, write_atomic, write_json
 from loradrift.progress import QUIET_S, Tenths, announced, tell
-from loradrift.runs import Cell, Status, open_cell
+from loradrift.runs import Cell, Status, open_benchmark
 from loradrift.steering.config import SteeringCostConfig
 from loradrift.steering.door import check_door
 
@@ -53,9 +52,9 @@ def run(config: SteeringCostConfig, overrides: Sequence[str]) -> None:
 
     with announced("finding the model and the direction"):
         plan = make_plan(config)
-    place = {"benchmark": config.benchmark, "engine": config.engine, "model": config.model.name}
     identity = {
-        **place,
+        "benchmark": config.benchmark,
+        "engine": config.engine,
         "model": asdict(config.model),
         "data": asdict(config.data),
         "trainer": {"accelerator": plan.accelerator, "threads": plan.threads},
@@ -67,15 +66,7 @@ def run(config: SteeringCostConfig, overrides: Sequence[str]) -> None:
         "memory": config.memory,
         "direction": dict(plan.facts["sha256"]),
     }
-    with open_cell(
-        config.cell,
-        identity,
-        defaults=defaults(config),
-        force=config.force,
-        kind=config.benchmark,
-        coordinates={**place, "variant": config.variant},
-        overrides=overrides,
-    ) as cell:
+    with open_benchmark(config, identity, overrides) as cell:
         if cell.finished:
             tell(f"{cell.folder}: finished already")
             return
