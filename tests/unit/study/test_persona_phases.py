@@ -120,3 +120,12 @@ def test_a_cell_that_fails_ends_the_study_after_its_phase(typed, tmp_path):
     failed = "phase steering: 4 of 6 cells failed; the phases after it need them, and wait"
     assert failed in done.stdout
     assert done.stderr.count("error: no such luck (in ") == 4
+
+
+def test_a_study_that_asks_no_fine_tuned_run_says_nothing_of_projections(typed, tmp_path):
+    one = [each for each in typed if not each.startswith("task.trait")]
+    phases = "study.phases=[sides,directions,steering,judging,report]"
+    done = run_here(APP, *one, "task.trait=cheerful", phases, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results/persona/report.html").is_file()
+    assert not list((tmp_path / "results/persona").glob("persona_projection*"))

@@ -22,7 +22,9 @@ OF_SIDES = ("task.trait", "task.side")
 JUDGING = ("scale", "data", "runs", "results", "cache")
 """First parts of keys that ``benchmark=judging`` reads."""
 
-REPORTS = ("persona.json", "report.html", "persona_projection.json", "persona_projection.html")
+REPORTS = ("persona.json", "report.html")
+FORETOLD = ("persona_projection.json", "persona_projection.html")
+"""What is written where fine-tuned runs were asked (phase ``behaviour``)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Analyses:
     trained: Sequence[PersonaCell]
     answered: Sequence[Path]
     """Folders of the cells that hold answers; the first is steered by nothing."""
+
+    of_runs: Sequence[Path]
+    """Those among them whose answers are of fine-tuned runs."""
 
     @property
     def results(self) -> Path:
@@ -60,7 +65,7 @@ class Analyses:
             "judging": (answers, judged),
             "report": (
                 [*records, *logs, directions, *answers, *judged, cost],
-                [self.results / "persona" / name for name in REPORTS],
+                [self.results / "persona" / name for name in self._reports],
             ),
         }
         reads, writes = files[phase]
@@ -68,6 +73,11 @@ class Analyses:
             reads = [cell.folder / "run.json" for cell in self._sides]
         stamp = Path(self.settings.runs, ".study", self.study.name, f"{phase}.json")
         return Step(stamp, reads, writes)
+
+    @property
+    def _reports(self) -> tuple[str, ...]:
+        asked = any((folder / "answers.csv").is_file() for folder in self.of_runs)
+        return (*REPORTS, *FORETOLD) if asked else REPORTS
 
     def maker(self, phase: str) -> Callable[[], None]:
         """What does a phase."""
@@ -110,7 +120,8 @@ class Analyses:
         below = Path(self.settings.runs, "steering")
         keys = {"cell": self.answered[0].relative_to(below).as_posix(), "judged_by": self.judge}
         self._run("persona", **keys)
-        self._run("persona_projection", **keys)
+        if self._reports != REPORTS:
+            self._run("persona_projection", **keys)
 
     def _run(self, name: str, **keys: Any) -> None:
         from loradrift.analysis.registry import make_config, run_analysis

@@ -105,6 +105,7 @@ class PersonaPlan:
         return Analyses(
             self.settings, self.study, self.benchmark, self.typed,
             [cell for each in TRAININGS for cell in self.trained(each)], answered,
+            [cell.folder for cell in self.steered("behaviour")],
         )  # fmt: skip
 
     def lines(self) -> list[Line]:
