@@ -24,7 +24,7 @@ def test_persona_has_sizes_of_its_own_at_each_scale_and_leaves_the_other_tasks_t
         rows = (run.task.batch_size, run.trainer.accumulate, run.task.epochs, run.task.max_length)
         sizes[task, scale] = (*lora, *rows, run.callbacks.activation_dump.enabled)
     assert sizes["persona", "paper"] == (32, 64.0, 1e-5, 2, 8, 1.0, 1024, False)
-    assert sizes["persona", "small"] == (16, 16.0, 4e-4, 8, 1, None, 256, False)
+    assert sizes["persona", "small"] == (16, 16.0, 4e-4, 8, 1, None, 128, False)
     assert sizes["sst2", "paper"] == (8, 16.0, 2e-4, 16, 1, 3.0, 64, True)
     assert sizes["sst2", "tiny"] == (8, 16.0, 2e-3, 32, 1, None, 64, True)
     full = load("scale=paper", "task=persona", "method=full_finetune")
