@@ -35,7 +35,9 @@ class FakeJudge:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        # the server ends at its next poll; by default it polls every half second
+        options = {"kwargs": {"poll_interval": 0.01}, "daemon": True}
+        self.thread = threading.Thread(target=self.server.serve_forever, **options)
 
     def __enter__(self):
         self.thread.start()

@@ -19,8 +19,8 @@ pytest.importorskip("wandb_workspaces", reason="wandb-workspaces (.[dashboards])
 KEY = "0123456789abcdef5ecretfake0123456789abcdef"
 
 
-def settings(folder: Path, name: str, **keys) -> AnalyzeConfig:
-    return make_config(name, keys=keys, runs=f"{folder}/runs", results=f"{folder}/results")
+def settings(folder: Path, name: str, **options) -> AnalyzeConfig:
+    return make_config(name, runs=f"{folder}/runs", results=f"{folder}/results", **options)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,9 @@ def pushed(tmp_path_factory):
     write_study(folder)
     [study] = {path.parents[3].name for path in folder.glob("runs/*/*/*/seed=*/run.json")}
     plant(folder, f"{study}/sst2/lora")
-    run_analysis(settings(folder, "search"))
-    run_analysis(settings(folder, "drift"))
+    figures = {"search": ["search_history"], "drift": ["layer_profiles", "frontier", "hypotheses"]}
+    for name, drawn in figures.items():
+        run_analysis(settings(folder, name, figures=drawn))
     places = [f"analysis.runs={folder}/runs", f"analysis.results={folder}/results"]
     command = [sys.executable, "analyze.py", "analysis=dashboards", "entity=someone", *places]
     process = ForkedProcess(command, ROOT, {"WANDB_MODE": "offline", "WANDB_API_KEY": KEY})

@@ -19,8 +19,10 @@ HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 @pytest.fixture
-def with_copy(model_folder, tmp_path):
+def with_copy(model_folder, cache, tmp_path):
     """A cache that holds what ``make smollm2`` writes, but for its size."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/data").symlink_to(cache / "data")
     shutil.copytree(model_folder, tmp_path / "cache" / SMOLLM2_COPY)
     return f"cache={tmp_path}/cache"
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -51,11 +52,10 @@ class Engine:
         return class_logits(self.models[name], torch.tensor([request.prompt_ids]))[0].tolist()
 
 
-@pytest.fixture
-def exports(model_folder, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def exported(model_folder, tmp_path_factory):
     """Two runs with different heads, whose predictions are their own models'."""
-    monkeypatch.setattr("loradrift.serving.run_rows.evaluation_table", Table)
-    found = []
+    tmp_path, found = tmp_path_factory.mktemp("exported"), []
     for name in ("sst2", "mrpc"):
         place = {"task": name, "method": "lora", "seed": 1}
         folder = write_run(tmp_path / "runs" / name, model_folder, coordinates=place)
@@ -72,6 +72,16 @@ def exports(model_folder, tmp_path, monkeypatch):
         (folder / "predictions.jsonl").write_text(text)
         found.append(servable)
     return found
+
+
+@pytest.fixture
+def exports(exported, tmp_path, monkeypatch):
+    """The same with runs that a test may change."""
+    monkeypatch.setattr("loradrift.serving.run_rows.evaluation_table", Table)
+    return [
+        replace(each, source=shutil.copytree(each.source, tmp_path / "runs" / each.name))
+        for each in exported
+    ]
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_what_a_run_answered_stands_until_the_run_is_another(plan):
 
     def cell():
         return next(
-            c for c in plan().cells("behaviour") if c.config.steering.run == str(run.folder)
+            c for c in plan(**few).cells("behaviour") if c.config.steering.run == str(run.folder)
         )
 
     assert cell().record is None
