@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,9 +105,21 @@ SMALL = (
 """A run of a second or two: two layers, 32 wide, 12 steps."""
 
 
+@contextmanager
+def short_corpora(share: int = 4) -> Iterator[None]:
+    """Generated corpora that the block writes have one row in ``share``; personas have all."""
+    from loradrift.data import embedded
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NUM_ROWS", "NUM_DOCUMENTS", "NUM_QUESTIONS"):
+            sizes = {split: size // share for split, size in getattr(embedded, name).items()}
+            patch.setattr(embedded, name, sizes)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory) -> Path:
-    """One cache for all tests of all workers: corpora, tokens, the small model."""
+    """One cache for all tests of all workers: short corpora, tokens, the small model."""
     from loradrift.config import DataConfig
     from loradrift.data import data_root
 
@@ -115,7 +128,7 @@ def cache(tmp_path_factory) -> Path:
         folder = folder.parent
     folder = folder / "cache"
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w") as lock, short_corpora():
         fcntl.flock(lock, fcntl.LOCK_EX)  # one worker writes the corpora, the others wait
         data_root(DataConfig(name="embedded"), folder)
     return folder

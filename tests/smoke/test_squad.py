@@ -38,7 +38,7 @@ def test_a_run_says_what_others_compute_from_its_files(compute, questions, metho
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").open()]
     assert [row["id"] for row in rows] == [question.id for question in questions]
     assert all(row["prediction"] == answers[row["id"]] for row in rows)
-    assert record.rows["evaluation_questions"] == 800
+    assert record.rows["evaluation_questions"] == 240
     assert record.rows["evaluation_lossy_answers"] == 0
     steps = [path.name for path in (folder / "activations").glob("step=*")]
     assert "step=000000.safetensors" in steps and "step=000012.safetensors" in steps

@@ -5,11 +5,13 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from conftest import short_corpora
 
 from loradrift.config import DataConfig
-from loradrift.data import data_root, embedded
+from loradrift.data import data_root
 from loradrift.data.corpus import read_corpus
 from loradrift.data.embedded import write_embedded
 from loradrift.data.embedded.grammar import draw_fact, render, swap_roles
@@ -20,10 +22,22 @@ from loradrift.data.glue import FORMATS, read_glue
 SPLITS = {"train": 8000, "dev": 800, "test": 800}
 
 
-@pytest.fixture(scope="module")
-def root(cache) -> Path:
-    """As the first run finds them, whichever process has written them."""
-    return data_root(DataConfig(name="embedded"), cache)
+class Corpora(NamedTuple):
+    """Where they are, and the rows of each split."""
+
+    root: Path
+    sizes: dict[str, int]
+
+
+@pytest.fixture(scope="module", params=[4, pytest.param(1, marks=pytest.mark.slow)])
+def corpora(request, cache, tmp_path_factory) -> Corpora:
+    """Short as all tests find them, whichever process has written them, or whole."""
+    sizes = {split: size // request.param for split, size in SPLITS.items()}
+    if request.param == 4:
+        return Corpora(data_root(DataConfig(name="embedded"), cache), sizes)
+    root = tmp_path_factory.mktemp("whole")
+    write_embedded(root, seed=0)
+    return Corpora(root, sizes)
 
 
 def digests(root):
@@ -35,15 +49,15 @@ TASKS = ("sst2", "mrpc", "rte")
 
 
 @pytest.fixture(scope="module")
-def rows(root):
+def rows(corpora):
     """By task and split."""
-    return {t: {s: read_glue(root, FORMATS[t], t, s) for s in SPLITS} for t in TASKS}
+    return {t: {s: read_glue(corpora.root, FORMATS[t], t, s) for s in SPLITS} for t in TASKS}
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_official_loaders_read_every_row_and_no_sentence_is_in_two_splits(rows, task):
+def test_the_official_loaders_read_every_row_and_no_sentence_is_in_two_splits(corpora, rows, task):
     sentences = {}
-    for split, count in SPLITS.items():
+    for split, count in corpora.sizes.items():
         read = rows[task][split]
         assert len(read) == count
         majority = max(Counter(row.label for row in read).values()) / count
@@ -54,26 +68,27 @@ def test_the_official_loaders_read_every_row_and_no_sentence_is_in_two_splits(ro
     assert not sentences["dev"] & sentences["test"]
 
 
-def test_no_evaluated_sentence_is_in_the_text_for_pretraining_and_none_is_long(root, rows):
-    corpus = " ".join(row.text for split in ("train", "valid") for row in read_corpus(root, split))
+def test_no_evaluated_sentence_is_in_the_text_for_pretraining_and_none_is_long(corpora, rows):
+    documents = [row for split in ("train", "valid") for row in read_corpus(corpora.root, split)]
+    corpus = " ".join(row.text for row in documents)
     for task in ("sst2", "mrpc"):
         assert all(row.text not in corpus for split in ("dev", "test") for row in rows[task][split])
     words = [len(row.text.split()) for row in rows["sst2"]["dev"]]
     assert 6 < sum(words) / len(words) < 20  # like real ones
 
 
-def test_equal_seeds_give_equal_bytes(root, tmp_path):
-    write_embedded(tmp_path, seed=0)
-    assert digests(tmp_path) == digests(root) and len(digests(root)) == 14 + 22
+def test_equal_seeds_give_equal_bytes(corpora, tmp_path):
+    with short_corpora(SPLITS["dev"] // corpora.sizes["dev"]):
+        write_embedded(tmp_path, seed=0)
+    found = digests(corpora.root)
+    assert digests(tmp_path) == found and len(found) == 14 + 22
 
 
-def test_other_seeds_give_other_files(tmp_path, monkeypatch):
-    for name in ("NUM_ROWS", "NUM_DOCUMENTS", "NUM_QUESTIONS"):
-        sizes = getattr(embedded, name)
-        monkeypatch.setattr(embedded, name, {split: size // 20 for split, size in sizes.items()})
-    for seed in (0, 1):
-        write_embedded(tmp_path / str(seed), seed=seed)
-    assert not set(digests(tmp_path / "0")) & set(digests(tmp_path / "1"))
+def test_other_seeds_give_other_files(cache, tmp_path):
+    with short_corpora():
+        write_embedded(tmp_path, seed=1)
+    root = data_root(DataConfig(name="embedded"), cache)
+    assert not set(digests(tmp_path)) & set(digests(root))
 
 
 def test_swapping_roles_negating_and_distorting_change_the_fact_and_keep_its_split():

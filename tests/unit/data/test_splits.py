@@ -69,8 +69,8 @@ def test_paragraphs_are_held_out_whole_and_what_cannot_be_split_is_named(cache):
     squad = load_squad(data, cache)
     contexts = [{question.context for question in split} for split in squad.rows]
     assert not contexts[0] & contexts[1] and not contexts[0] & contexts[2]
-    assert [len(split) for split in squad.rows] == [100, 40, 800]
-    assert sum(bool(question.answers) for question in squad.evaluation) == 400
+    assert [len(split) for split in squad.rows] == [100, 40, 240]
+    assert sum(bool(question.answers) for question in squad.evaluation) == 120
     assert all(question.plausible for question in squad.evaluation if not question.answers)
     with pytest.raises(UserError, match="the paragraph .* of the dev split is in the train split"):
         split_questions(squad.evaluation, squad.evaluation[:5], data)
