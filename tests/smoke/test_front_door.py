@@ -60,7 +60,9 @@ def test_the_logged_loss_is_the_mean_of_a_steps_micro_batches(compute, tmp_path)
     losses = []
     for size, accumulate in ((8, 1), (4, 2)):
         sizes = (f"task.batch_size={size}", f"trainer.accumulate={accumulate}")
-        folder, _ = compute(*sizes, "data.train_rows=8", runs=tmp_path / str(accumulate))
+        folder, _ = compute(
+            *sizes, "data.train_rows=8", "task.max_steps=1", runs=tmp_path / str(accumulate)
+        )
         losses.append(train_losses(folder)[0])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -89,6 +91,7 @@ def test_a_failing_job_ends_neither_the_others_nor_the_batches_after_it(train_he
     assert sorted(statuses) == ["failed", "success"]
 
 
+@pytest.mark.slow
 def test_jobs_in_another_process_are_in_the_closing_table(train_here, tmp_path):
     launcher = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
     said = output_of(train_here("method=majority", "-m", "seed=1,2", *launcher))

@@ -118,10 +118,14 @@ def test_a_failed_cell_ends_the_study_after_its_phase(run, tmp_path):
     assert {Path(each).parts[0] for each in begun(tmp_path / "runs")} == {"drift.sanity"}
 
 
-def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path):
+@pytest.mark.parametrize(
+    "launcher",
+    ["hydra/launcher=basic", pytest.param("hydra.launcher.n_jobs=1", marks=pytest.mark.slow)],
+)
+def test_a_killed_study_ends_with_the_same_results(whole, run, cache, tmp_path, launcher):
     folder, _ = whole
     phases = ("study.phases=[production,rounding,analysis]", ONCE)
-    typed = (f"cache={cache}", *phases, "study.seeds=[1,2]", "hydra.launcher.n_jobs=1")
+    typed = (f"cache={cache}", *phases, "study.seeds=[1,2]", launcher)
     process = fork(tmp_path, *STUDY, *typed)
     while process.poll() is None and len(begun(tmp_path / "runs")) < 3:
         time.sleep(0.002)
