@@ -48,7 +48,8 @@ def judge_cell(folder: Path, judge: Judge, traits: Sequence[str] = ()) -> int:
         finally:
             new = {name: value - before[name] for name, value in judge.costs.items()}
             costs = {name: spent.get(name, 0) + value for name, value in new.items()}
-            _write_facts(place, judge, {"costs": costs, "counts": _counts(place, items)})
+            if counts := _counts(place, items):
+                _write_facts(place, judge, {"costs": costs, "counts": counts})
     return now
 
 
@@ -113,7 +114,8 @@ def _begin(place: Path, judge: Judge) -> dict[str, float]:
         tell(f"{place}: judge={judge.name} is another one than before: the answers are judged anew")
     for each in old:
         each.unlink()
-    _write_facts(place, judge, {"costs": {}, "counts": {}})
+    if old:  # else the facts come with the first score: who has scored nothing is no judge
+        _write_facts(place, judge, {"costs": {}, "counts": {}})
     return {}
 
 

@@ -1,5 +1,6 @@
 """Requests to an OpenAI-compatible endpoint: sent again where that helps, or one line."""
 
+import logging
 import os
 import threading
 import time
@@ -199,6 +200,7 @@ def opened_requests(config: EndpointConfig) -> Iterator[Requests]:
         import openai
     except ImportError:
         raise UserError("judge=endpoint needs openai: pip install '.[judge]'") from None
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for each request
     key = read_key(config)
     own = urlsplit(config.base_url).hostname in ("localhost", "127.0.0.1", "::1")
     client = openai.OpenAI(

@@ -10,8 +10,9 @@ that is compared, so that differences are paired. Percentiles of few units are t
 drawn so spread by sqrt((n - 1) / n), and the normal's quantile is not the t's. The tail that is cut
 off is therefore the normal's beyond sqrt(n / (n - 1)) t(n - 1) (Hesterberg 2015,
 doi:10.1080/00031305.2015.1089789, section 4.3). What takes the best of several is biased upwards,
-in a resample as in the data: the percentiles are turned round the estimate (the basic
-interval; Davison & Hinkley 1997, section 5.2), which takes a part of the bias away.
+in a resample as in the data, and more certain in one direction than in the other: an interval holds
+both the percentiles and the percentiles turned round the estimate (the basic interval; Davison &
+Hinkley 1997, sections 5.2 and 5.3), as far as resamples reach.
 """
 
 # Shape suffixes: V values (unknown scores lowest, as the known ones, highest), R resamples.
@@ -54,17 +55,8 @@ class Bounded(NamedTuple):
             _difference(self.resamples_VR, other.resamples_VR[::-1]),
         )
 
-    @property
-    def unbiased(self) -> float:
-        """The estimate less what resamples are above it on average."""
-        return float(2 * self.values_V[1] - np.nanmean(self.resamples_VR[1]))
-
-    def interval(
-        self, num_units: int, confidence: float = 0.95, *, unbiased: bool = False
-    ) -> Interval:
-        """The basic interval over so many units; NaN ends where there is none.
-
-        Its estimate is :attr:`unbiased` if that is asked for.
+    def interval(self, num_units: int, confidence: float = 0.95) -> Interval:
+        """The interval over so many units; NaN ends where there is none.
 
         Example:
             >>> rows = np.array([[0.0, 1.0, 2.0]] * 3)
@@ -73,17 +65,25 @@ class Bounded(NamedTuple):
         """
         check_confidence(confidence)
         known = not np.isnan(self.values_V).any()
-        estimate = self.unbiased if unbiased and known else self.value
-        nothing = Interval(estimate, np.nan, np.nan, num_units - 1, confidence)
+        nothing = Interval(self.value, np.nan, np.nan, num_units - 1, confidence)
         if num_units < 2:
             return nothing._replace(note=ONE_UNIT)
         unknown = np.isnan(self.resamples_VR)
         if not known or (unknown.mean(axis=1) > UNDEFINED).any():
             return nothing._replace(note="not defined in some of the resamples")
         tail = expanded_tail(num_units, confidence)
-        ends_EV = np.nanquantile(self.resamples_VR, [1 - tail, tail], axis=1)
-        low_V, high_V = 2 * self.values_V - ends_EV
-        return nothing._replace(low=float(low_V.min()), high=float(high_V.max()))
+        ends = [
+            _ends(value, resamples_R[~np.isnan(resamples_R)], tail)
+            for value, resamples_R in zip(self.values_V, self.resamples_VR, strict=True)
+        ]
+        return nothing._replace(low=min(low for low, _ in ends), high=max(high for _, high in ends))
+
+
+def _ends(value: float, resamples_R: Array, tail: float) -> tuple[float, float]:
+    """Of the percentile interval and the basic one together, within what resamples reach."""
+    least, low, high, most = np.quantile(resamples_R, [0, tail, 1 - tail, 1])
+    ends = np.clip([min(low, 2 * value - high), max(high, 2 * value - low)], least, most)
+    return float(ends[0]), float(ends[1])
 
 
 def _difference(x: Array, y: Array) -> Array:

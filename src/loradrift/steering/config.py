@@ -1,5 +1,6 @@
 """The keys of ``benchmark=steering`` and ``benchmark=steering_cost``."""
 
+import math
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -146,6 +147,11 @@ class SteeringBenchmarkConfig(BenchmarkConfig):
             check(dose == 0, "coefficient", "0 with arm=none", dose)
         if arm == "prompt":
             check(-1 <= dose <= 1, "coefficient", "from -1 to 1 with arm=prompt", dose)
+            count = dose * MOST_INSTRUCTIONS
+            rule = (
+                f"a multiple of {1 / MOST_INSTRUCTIONS:g} with arm=prompt: instructions are whole"
+            )
+            check(math.isclose(count, round(count), abs_tol=1e-9), "coefficient", rule, dose)
         if self.trait in self.steering.also:
             raise UserError(
                 f"steering.also.{self.trait} is the trait that coefficient={dose:g} steers: "

@@ -84,13 +84,13 @@ def make_dose(config: SteeringBenchmarkConfig, material: Material) -> Dose:
 
 
 def instructions(coefficient: float, positive: Sequence[str], negative: Sequence[str]) -> int:
-    """How many of a trait's instructions a coefficient stands for: at least one.
+    """How many of a trait's instructions a coefficient stands for.
 
-    >>> instructions(0.5, "abcde", "fghij"), instructions(-0.01, "abcde", "fghij")
+    >>> instructions(0.4, "abcde", "fghij"), instructions(-0.2, "abcde", "fghij")
     (2, 1)
     """
     there = positive if coefficient > 0 else negative
-    return min(len(there), max(1, round(abs(coefficient) * MOST_INSTRUCTIONS)))
+    return min(len(there), round(abs(coefficient) * MOST_INSTRUCTIONS))
 
 
 def chosen_layers(steering: DirectionConfig, depth: int) -> list[int]:

@@ -69,6 +69,8 @@ def test_an_arm_without_a_coefficient_would_do_nothing(finished_world):
         ({"arm": "wight"}, "arm must be none or prompt or activation or weight or weight_positive"),
         ({"coefficient": 0.5}, "coefficient must be 0 with arm=none, got 0.5"),
         ({"arm": "prompt", "coefficient": 1.5}, "must be from -1 to 1 with arm=prompt, got 1.5"),
+        ({"arm": "prompt", "coefficient": 0.31}, "must be a multiple of 0.2 with arm=prompt"),
+        ({"arm": "prompt", "coefficient": 0.05}, "must be a multiple of 0.2 with arm=prompt"),
         ({"engine": "vllm"}, "engine must be hf with benchmark=steering"),
         ({"steering": {"samples": 2}}, "steering.samples must be 1 with steering.temperature=0"),
         ({"steering": {"temperature": -1.0}}, "steering.temperature must be 0 or more, got -1.0"),

@@ -64,8 +64,8 @@ def test_coefficient_0_does_nothing(dose, arm):
     [
         (1.0, [f"do {i}" for i in range(5)]),
         (0.4, ["do 0", "do 1"]),
-        (0.01, ["do 0"]),
-        (-0.01, ["do not 0"]),
+        (0.2, ["do 0"]),
+        (-0.2, ["do not 0"]),
         (-1.0, [f"do not {i}" for i in range(5)]),
     ],
 )

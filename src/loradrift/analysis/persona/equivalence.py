@@ -113,7 +113,7 @@ def equivalence(
             mean = mean_of([gap.difference for gap in pairs])
             least = min(gap.num_questions for gap in pairs)
             words = {"weight": "weights", "activation": "activations", "prompt": "prompt"}
-            said = points(mean.interval(least, unbiased=True))
+            said = points(mean.interval(least))
             lines.append(f"{words[kind]} less {words[against]}: {said}")
     if far:
         return Finding(name, claim, Verdict.REFUTED, f"not in {', '.join(far)}", tuple(lines))

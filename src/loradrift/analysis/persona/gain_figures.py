@@ -86,7 +86,7 @@ def draw_differences(persona: Persona, folder: Path) -> Sequence[Figure]:
             mean = mean_of([gap.difference for gap in found])
             parts.append(("all traits", mean, min(gap.num_questions for gap in found)))
             for name, difference, count in parts:
-                interval = difference.interval(count, unbiased=True)
+                interval = difference.interval(count)
                 ends = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
                 known = bool(np.isfinite(ends).all())
                 shown = "D" if name == "all traits" else "o"

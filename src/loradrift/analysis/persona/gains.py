@@ -115,7 +115,7 @@ def main_arms(reached: Sequence[Reached]) -> dict[str, Arm]:
     found: dict[str, list[tuple[int, float, int, Arm]]] = {}
     for arm in sorted({each.arm for each in reached}, key=lambda arm: arm.order):
         own = [each.gain for each in reached if each.arm == arm and each.side == RAISE]
-        gains = [gain.unbiased for gain in own if not np.isnan(gain.value)]
+        gains = [gain.value for gain in own if not np.isnan(gain.value)]
         mean = float(np.mean(gains)) if gains else -np.inf
         found.setdefault(arm.kind, []).append((len(gains), mean, -distance(arm), arm))
     return {kind: max(variants, key=lambda v: v[:3])[3] for kind, variants in found.items()}
@@ -176,9 +176,7 @@ def gain_table(reached: Sequence[Reached]) -> pd.DataFrame:
 
 def _gain_row(each: Reached) -> dict[str, Any]:
     curve, n = each.curve, each.curve.num_questions
-    gain, under, best = (
-        part.interval(n, unbiased=True) for part in (each.gain, each.area, each.best)
-    )
+    gain, under, best = (part.interval(n) for part in (each.gain, each.area, each.best))
     sign = each.side
     measured: Mapping[str, float] = {"measured_dose": np.nan, "measured_coherence": np.nan}
     if each.measured is not None:
@@ -216,8 +214,8 @@ def gap_table(found: Sequence[Gap]) -> pd.DataFrame:
     """One row per comparison."""
     rows = []
     for each in found:
-        interval = each.difference.interval(each.num_questions, unbiased=True)
-        areas = each.arm.area.minus(each.against.area).interval(each.num_questions, unbiased=True)
+        interval = each.difference.interval(each.num_questions)
+        areas = each.arm.area.minus(each.against.area).interval(each.num_questions)
         rows.append(
             {
                 "trait": each.trait,

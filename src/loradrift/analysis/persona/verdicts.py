@@ -32,7 +32,7 @@ def arm_means(reached: Sequence[Reached]) -> dict[Arm, Interval]:
         own = [each for each in own if not math.isnan(each.gain.value)]
         if own and arm.kind != "none":
             least = min(each.curve.num_questions for each in own)
-            found[arm] = mean_of([each.gain for each in own]).interval(least, unbiased=True)
+            found[arm] = mean_of([each.gain for each in own]).interval(least)
     return found
 
 

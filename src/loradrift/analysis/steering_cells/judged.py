@@ -72,14 +72,15 @@ class Judged:
 
 
 def judges_of(cells: Sequence[SteeringCell]) -> list[str]:
-    """The judges that have judged any of the cells."""
-    folders = (path for cell in cells for path in cell.folder.glob("judged/*"))
-    return sorted({path.name for path in folders if path.is_dir()})
+    """The judges that have scored answers of any of the cells."""
+    return sorted(
+        {path.parent.name for cell in cells for path in cell.folder.glob("judged/*/*.csv")}
+    )
 
 
 def judging_command(judge: str | None) -> str:
     """What judges all cells that are not judged yet; ``judge`` is named as its folder is."""
-    named = (judge or "…").replace("endpoint-", "endpoint judge.model=", 1)
+    named = (judge or "…").replace("endpoint-", "endpoint judge.base_url=… judge.model=", 1)
     return f"python benchmark.py benchmark=judging judge={named}"
 
 

@@ -66,7 +66,7 @@ class PersonaConfig(TaskConfig):
 def load(task: PersonaConfig, data: DataConfig, cache: Path) -> Splits[Example]:
     """Questions and their answers, of the pairs that are fit to train on."""
     from loradrift.data import data_root
-    from loradrift.data.persona import kept_pairs, split_pairs
+    from loradrift.data.persona import kept_pairs, read_trait, split_pairs
 
     if data.name == "hub":
         raise UserError(
@@ -78,7 +78,9 @@ def load(task: PersonaConfig, data: DataConfig, cache: Path) -> Splits[Example]:
             "data.evaluation_split has no effect on task=persona, which holds questions out of its "
             "own files"
         )
-    kept = kept_pairs(data_root(data, cache), task.trait)
+    root = data_root(data, cache)
+    kept = kept_pairs(root, task.trait)
+    read_trait(root, task.trait)  # steering needs it: what is wrong with it is said before training
     return split_pairs(kept, data, side=task.side, share=task.share)
 
 
