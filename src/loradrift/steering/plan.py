@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loradrift.config import ModelConfig, UserError
-from loradrift.config.errors import check, one_of
+from loradrift.config.errors import check, excerpt, one_of
 from loradrift.steering.answers import Asked
 from loradrift.steering.config import SteeringBenchmarkConfig, SteeringCostConfig
 from loradrift.steering.door import PLAIN_ARMS
@@ -90,6 +90,11 @@ def prepare(config: SteeringBenchmarkConfig) -> Plan:
     dose = make_dose(config, material)
     tokenizer = load_tokenizer(ModelConfig(name="local", path=str(base.folder)))
     there = read_trait(root, config.trait, "traits_eval").questions
+    if seen := [question for question in there if question in instructed.questions]:
+        raise UserError(
+            f"{len(seen)} questions of persona/traits_eval/{config.trait}.json are in "
+            f"persona/traits/{config.trait}.json too, which adapters train on: {excerpt(seen[0])}"
+        )
     wanted = len(there) if steering.questions is None else steering.questions
     check(wanted <= len(there), "steering.questions", f"at most {len(there)}", wanted)
     questions = there[:wanted]

@@ -139,3 +139,15 @@ def test_the_positive_run_is_the_direction_s_own(world, positive):
         UserError, match="arm=weight_positive takes the positive run of .* there is no"
     ):
         run(config)
+
+
+def test_questions_that_adapters_train_on_are_no_evaluation(world, tmp_path):
+    shutil.copytree(world.root, tmp_path / "data")
+    asked = tmp_path / "data/persona/traits_eval/cheerful.json"
+    trained = json.loads((tmp_path / "data/persona/traits/cheerful.json").read_text())
+    content = json.loads(asked.read_text())
+    content["questions"][2] = trained["questions"][1]
+    asked.write_text(json.dumps(content))
+    config = make_config(world._replace(root=tmp_path / "data"))
+    with pytest.raises(UserError, match="1 questions of persona/traits_eval/cheerful.json are in"):
+        run(config)

@@ -89,7 +89,7 @@ def size(*paths):
 @pytest.mark.parametrize("method", [["method=full_finetune"], ["method=lora", "method.rank=32"]])
 def test_the_estimate_is_what_a_run_leaves(compute, configure, monkeypatch, method):
     monkeypatch.setattr(Cell, "drop_resume_point", lambda cell: None)
-    typed = (*method, "task.max_steps=3", "callbacks.activation_dump.rows=256")
+    typed = (*method, "task.max_steps=3", "callbacks.activation_dump.rows=128")
     folder, _ = compute(*typed, "callbacks.forgetting.enabled=false")
     weights, activations, resume_point = disk.run_sizes(configure(*typed))
     model = next((folder / "model").glob("*model.safetensors"))
