@@ -87,7 +87,7 @@ class TaskFacts:
     """Whether it puts a head on the backbone."""
 
     corpus: str = "general"
-    """What ``model=tiny`` must have been pretrained on; the largest corpus serves every task."""
+    """What ``model=tiny`` must have been pretrained on."""
 
     overfit_steps: int | None = None
     """Optimizer steps of a study's sanity check; None for those of ``experiment=overfit``."""
@@ -128,8 +128,9 @@ def add_task(facts: TaskFacts) -> None:
             add_method(MethodFacts(name=name, config=BaselineConfig))
 
 
-CORPORA = ("general", "persona")
-"""Texts of ``task=pretrain``: the second holds the first, and a world of answers with traits."""
+CORPORA = ("general", "persona", "reconstruction")
+"""Texts of ``task=pretrain``: the others hold the first, and a world each: of answers with traits,
+and of short contexts with questions."""
 
 
 @dataclass(kw_only=True)
@@ -142,8 +143,9 @@ class PretrainConfig(TaskConfig):
     max_steps: int | None = 900
     metric: str = "loss"
     corpus: str = "general"
-    """``general``, or ``persona``: what ``task=persona`` needs ``model=tiny`` to know, which it
-    sets by itself. Another task on that base is given it by ``model.pretraining.task.corpus``."""
+    """``general``, or the name of a task that needs ``model=tiny`` to know more (``persona``,
+    ``reconstruction``), which sets it by itself. Another task on that base is given it by
+    ``model.pretraining.task.corpus``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

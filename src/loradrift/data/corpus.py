@@ -12,15 +12,15 @@ WIKITEXT = "wikitext-2.wiki.valid.tokens.gz"
 def read_corpus(root: Path, split: str, corpus: str = "general") -> list[Row]:
     """Read ``corpus/train.txt`` or ``corpus/valid.txt`` below ``root``, one document a line.
 
-    The corpus ``persona`` is that one and the one of the persona world, below ``persona``.
+    Any other corpus than ``general`` is that one and the one of the world of its name, below it.
 
     Raises:
         UserError: If a file is missing, not text, or empty; names it.
     """
     rows = _read_documents(root / "corpus" / f"{split}.txt", split)
-    if corpus == "persona":
-        path = root / "persona" / "corpus" / f"{split}.txt"
-        rows += _read_documents(path, f"persona/{split}")
+    if corpus != "general":
+        path = root / corpus / "corpus" / f"{split}.txt"
+        rows += _read_documents(path, f"{corpus}/{split}")
     return rows
 
 

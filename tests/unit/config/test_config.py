@@ -141,7 +141,7 @@ def test_there_are_few_files_and_they_are_flat():
         (["task=pretrain", "task.min_train_accuracy=1"], "task.min_train_accuracy must be null"),
         (
             ["task=pretrain", "task.corpus=films"],
-            "task.corpus must be general or persona, got films",
+            "task.corpus must be general or persona or reconstruction, got films",
         ),
         (["task=pretrain", "method=lora"], "task=pretrain and method=from_scratch belong together"),
         (["method=from_scratch"], "task=pretrain and method=from_scratch belong together"),

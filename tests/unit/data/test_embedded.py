@@ -81,7 +81,7 @@ def test_equal_seeds_give_equal_bytes(corpora, tmp_path):
     with short_corpora(SPLITS["dev"] // corpora.sizes["dev"]):
         write_embedded(tmp_path, seed=0)
     found = digests(corpora.root)
-    assert digests(tmp_path) == found and len(found) == 14 + 22
+    assert digests(tmp_path) == found and len(found) == 14 + 22 + 5
 
 
 def test_other_seeds_give_other_files(cache, tmp_path):

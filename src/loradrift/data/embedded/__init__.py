@@ -23,6 +23,7 @@ from loradrift.data.embedded.documents import draw_document
 from loradrift.data.embedded.grammar import draw_fact, render
 from loradrift.data.embedded.persona import write_persona
 from loradrift.data.embedded.questions import QUESTIONS_PER_PARAGRAPH, draw_article
+from loradrift.data.embedded.reconstruction import write_reconstruction
 from loradrift.data.embedded.reviews import draw_sentence
 from loradrift.data.embedded.variations import distort_somehow, weaken
 from loradrift.files import write_atomic
@@ -40,8 +41,9 @@ def write_embedded(root: Path, *, seed: int) -> None:
 
     ``glue/{SST-2,MRPC,RTE}/{train,dev,test}.tsv`` are unquoted tables with the official headers.
     Unlike GLUE's, the test files carry labels. ``squad_v2/{train,dev,test}-v2.0.json`` are in the
-    official format. ``corpus/{train,valid}.txt`` hold one document a line. ``persona/`` is a world
-    of its own (:mod:`loradrift.data.embedded.persona`).
+    official format. ``corpus/{train,valid}.txt`` hold one document a line. ``persona/`` and
+    ``reconstruction/`` are worlds of their own (:mod:`loradrift.data.embedded.persona`,
+    :mod:`loradrift.data.embedded.reconstruction`).
 
     Args:
         root: Created if absent; files that are there are replaced atomically.
@@ -66,6 +68,7 @@ def write_embedded(root: Path, *, seed: int) -> None:
         documents = [draw_document(rng, split) for _ in range(num_documents)]
         _write(root / "corpus" / f"{split}.txt", documents)
     write_persona(root, seed=seed)
+    write_reconstruction(root, seed=seed)
 
 
 def _write(path: Path, lines: list[str]) -> None:

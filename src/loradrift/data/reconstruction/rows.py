@@ -92,8 +92,10 @@ def load_contexts(
     # before the rows are cut: how many are trained on must not change the prompt
     text, train = take_shots(train, shots, layout, data.seed)
     splits = split_questions(train, evaluation, data)
-    rows = ([context_row(question, text) for question in each] for each in splits.rows)
-    return Splits(*rows, counts={"dropped_unanswerable": dropped})
+    parts = ([context_row(question, text) for question in each] for each in splits.rows)
+    train_rows, validation_rows, reported = parts
+    counts = {"dropped_unanswerable": dropped}
+    return Splits(train_rows, validation_rows, reported, counts)
 
 
 def context_row(question: Question, shots: str = "") -> ContextRow:

@@ -56,9 +56,7 @@ class Relation(NamedTuple):
 
 
 RELATIONS = {
-    "city": Relation(
-        PERSONS, CITIES, "{subject} is in {value} .", "where is {subject} ?"
-    ),
+    "city": Relation(PERSONS, CITIES, "{subject} is in {value} .", "where is {subject} ?"),
     "food": Relation(PERSONS, FOODS, "{subject} likes {value} .", "what does {subject} like ?"),
     "place": Relation(
         THINGS, PLACES, "the {subject} is in the {value} .", "where is the {subject} ?"
