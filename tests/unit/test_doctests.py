@@ -11,7 +11,7 @@ import torch
 
 from loradrift.similarity.functional.sufficient_stats import moments
 
-PACKAGES = ["loradrift.caching", "loradrift.similarity", "loradrift.statistics"]
+PACKAGES = ["caching", "collapse", "similarity", "statistics"]
 EXPORTED = ["loradrift.adapters", "loradrift.weights"]
 """Packages whose public functions are those that they export."""
 GIVEN = {"torch": torch, "moments": moments}
@@ -26,7 +26,9 @@ def modules(name: str) -> Iterator[str]:
         yield found.name
 
 
-@pytest.mark.parametrize("name", [name for package in PACKAGES for name in modules(package)])
+@pytest.mark.parametrize(
+    "name", [name for each in PACKAGES for name in modules(f"loradrift.{each}")]
+)
 def test_every_public_function_has_an_example_that_runs(name):
     module = importlib.import_module(name)
     assert doctest.testmod(module, extraglobs=GIVEN).failed == 0

@@ -1,7 +1,7 @@
 """What the jobs of a command came to: a note of each, and one table when all have ended."""
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -114,9 +114,14 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
         for row in summary_rows(done, shared):
             table.add_row(*map(escape, row))  # [q_proj] is no markup
         console.print(table)
-    pruned = sum(record is not None and record.status is Status.PRUNED for record in records)
-    if pruned:
-        console.print(f"{pruned} of {len(records)} runs pruned")
+    for status in (Status.PRUNED, Status.COLLAPSED):
+        if ended := sum(record is not None and record.status is status for record in records):
+            console.print(f"{ended} of {len(records)} runs {status}")
+    alarmed = [each.collapse["cause"] for each in records if each and each.collapse.get("alarms")]
+    if alarmed:
+        causes = ", ".join(f"{cause} {number}" for cause, number in Counter(alarmed).items())
+        line = f"alarms of collapse in {len(alarmed)} of {len(records)} runs; first cause: {causes}"
+        console.print(line, highlight=False)
     failed = [note for note in notes if note["error"]]
     stopped = [note for note in failed if note["error"].startswith("KeyboardInterrupt")]
     for note in stopped:

@@ -78,10 +78,35 @@ class PersonaMonitorConfig:
 
 
 @dataclass(kw_only=True)
+class CollapseConfig:
+    """Whether the model has collapsed, judged at each validation by what it generated.
+
+    For tasks whose validations generate answers. Measures are logged as ``collapse/<name>``, and
+    written to the run's ``diagnostics.jsonl``; alarms are told and counted in its record.
+    """
+
+    enabled: bool = True
+    stop_on_collapse: bool = False
+    """Whether an alarm ends the run, with the status ``collapsed``."""
+
+    grace: float = 0.5
+    """Share of the run's steps in which ignored latents are no alarm: at the beginning no soft
+    prompt is read yet. The other causes are judged from the first validation on."""
+
+    def __post_init__(self) -> None:
+        key = "callbacks.collapse"
+        check(0 <= self.grace <= 1, f"{key}.grace", "in [0, 1]", self.grace)
+        rule = "false with callbacks.collapse.enabled=false, which judges nothing"
+        stops = self.stop_on_collapse and not self.enabled
+        check(not stops, f"{key}.stop_on_collapse", rule, self.stop_on_collapse)
+
+
+@dataclass(kw_only=True)
 class CallbacksConfig:
     """What watches the training without touching it."""
 
     activation_dump: ActivationDumpConfig = field(default_factory=ActivationDumpConfig)
+    collapse: CollapseConfig = field(default_factory=CollapseConfig)
     forgetting: ForgettingConfig = field(default_factory=ForgettingConfig)
     online_drift: OnlineDriftConfig = field(default_factory=OnlineDriftConfig)
     persona_monitor: PersonaMonitorConfig = field(default_factory=PersonaMonitorConfig)

@@ -86,6 +86,9 @@ class TaskFacts:
     head: bool = True
     """Whether it puts a head on the backbone."""
 
+    generates: bool = False
+    """Whether its validations generate answers, which the task keeps in ``generations``."""
+
     corpus: str = "general"
     """What ``model=tiny`` must have been pretrained on."""
 

@@ -37,7 +37,7 @@ class Cell:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.record.status is Status.SUCCESS
+        return self.record.status.is_finished
 
     @property
     def last_checkpoint(self) -> Path:
@@ -56,7 +56,7 @@ class Cell:
         self.record = replace(self.record, **changes)
         if self.writes:
             write_json(self.folder / "run.json", asdict(self.record))
-            if self.record.status in (Status.SUCCESS, Status.PRUNED):
+            if self.finished or self.record.status is Status.PRUNED:
                 self.drop_resume_point()
 
     def drop_resume_point(self) -> None:
@@ -142,7 +142,7 @@ def finished_record(
 ) -> RunRecord | None:
     """The record of a cell if it is finished, with this very identity (:func:`open_cell`)."""
     record = read_record(folder)
-    if record is None or record.status is not Status.SUCCESS:
+    if record is None or not record.status.is_finished:
         return None
     return None if _changed(record, identity, defaults) else record
 
@@ -169,7 +169,7 @@ def _resumed(
             archive(folder)  # without its record nobody knows what was trained there
         return fresh
     changed = _changed(record, fresh.config, defaults)
-    if record.status is Status.SUCCESS and not changed:
+    if record.status.is_finished and not changed:
         return record
     if force:
         archive(folder)

@@ -13,7 +13,7 @@ from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status
 
 OBJECTS = (
     "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
-    "budget", "metrics", "performance",
+    "budget", "metrics", "performance", "collapse",
 )  # fmt: skip
 TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
     "kind": (str, "text"),

@@ -42,9 +42,17 @@ class Status(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     INTERRUPTED = "interrupted"  # by Ctrl-C, SIGTERM or a scheduler, with a checkpoint
-    PRUNED = "pruned"
-    COLLAPSED = "collapsed"
+    PRUNED = "pruned"  # a search's trial that is unlikely to be the best
+    COLLAPSED = "collapsed"  # by callbacks.collapse.stop_on_collapse
     OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the work has its result, so that the same command skips it.
+
+        That it collapsed is the result of a run that was asked to end there.
+        """
+        return self in (Status.SUCCESS, Status.COLLAPSED)
 
 
 @dataclass(kw_only=True)
@@ -111,6 +119,11 @@ class RunRecord:
     certificate: dict[str, Any] | None = None
     """That the adapter was really applied (``certify``): ``passed``, ``checks``, sha256 of
     ``files``, ``seconds``. Null without an adapter."""
+
+    collapse: dict[str, Any] = field(default_factory=dict)
+    """What the collapse detector found: ``evaluations``, ``alarms``, their number by cause in
+    ``causes``; of the first one ``first_step``, ``cause`` and ``reasons``. Empty where no answers
+    are generated."""
 
     started: str = ""
     ended: str | None = None

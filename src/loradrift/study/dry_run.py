@@ -89,18 +89,22 @@ def _line(
     phase: str, place: tuple[str, str], number: int, done: int, finished: list[RunRecord]
 ) -> Line:
     left = max(0, number - done)
-    seconds = [record.performance["wall_time_s"] for record in finished]
+    # a process that died while it recorded an early end left no time
+    known = [record.performance.get("wall_time_s") for record in finished]
+    seconds = [each for each in known if each is not None]
     estimate = left * statistics.median(seconds) if seconds else None
     return Line(phase, *place, number, done, estimate if left else 0.0)
 
 
 def _ended(folder: Path) -> RunRecord | None:
-    """The record of a trial that came to its end, or was pruned."""
+    """The record of a trial that came to its end, was pruned, or collapsed."""
     try:
         record = read_record(folder)
     except UserError:
         return None
-    return record if record and record.status in (Status.SUCCESS, Status.PRUNED) else None
+    if record is None or not (record.status.is_finished or record.status is Status.PRUNED):
+        return None
+    return record
 
 
 def print_listing(name: str, lines: Sequence[Line], places: tuple[str, str]) -> None:

@@ -9,11 +9,11 @@ if TYPE_CHECKING:  # Optuna is loaded for trials alone
 
 
 class Pruned(Exception):
-    """A trial was ended early, with ``value`` reported last; the storage knows."""
+    """A trial was ended early, by the ``metrics`` reported last; the storage knows."""
 
     def __init__(self, step: int, metric: str, value: float) -> None:
         super().__init__(f"pruned at step {step}, {metric} {value:.4f}")
-        self.value = value
+        self.metrics = {metric: value}
 
 
 class Pruning(pl.Callback):

@@ -1,5 +1,7 @@
 """What a run says to its trial, and what the pruner answers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -37,8 +39,19 @@ class Reporter:
 
     def ends(self, step: int, value: float) -> bool:
         """Report ``value`` after ``step``; whether the trial is to end, which is then recorded."""
-        try:
+        with self._reached():
             return self._ends(step, value)
+
+    def end(self) -> None:
+        """Record that the trial ends here, whatever the pruner says."""
+        with self._reached():
+            self._opened[1].tell(self.trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say of an error of the storage which storage it is."""
+        try:
+            yield
         except (SQLAlchemyError, StorageInternalError) as error:
             key = f"hydra.sweeper.storage={self.search.storage}"
             raise StorageUnusable(f"{key}: {reason(error)}") from error

@@ -13,6 +13,7 @@ from torch import Tensor
 from loradrift.activations import ActivationStore, Pooling
 from loradrift.callbacks.activation_dump import ActivationDump
 from loradrift.callbacks.best_checkpoint import BestCheckpoint
+from loradrift.callbacks.collapse_detector import CollapseDetector
 from loradrift.callbacks.guards import FiniteLoss, GradientCheck
 from loradrift.callbacks.online_drift import OnlineDrift
 from loradrift.callbacks.overfit import StopWhenOverfit
@@ -33,7 +34,7 @@ from loradrift.sweeping.pruning import Pruning
 from loradrift.tasks import spec_of
 from loradrift.tasks.base import Task
 from loradrift.tasks.prepared import PreparedData
-from loradrift.training.checkpoints import WholeCheckpoints
+from loradrift.training.checkpoints import WholeCheckpoints, steps_done
 from loradrift.training.sharding import Sharded
 
 
@@ -120,6 +121,17 @@ def build_callbacks(
     ]
     if config.trainer.rounding:
         callbacks.append(Rounding(config.seed, config.trainer.rounding))
+    collapse = config.callbacks.collapse
+    if config.task.facts.generates and collapse.enabled:
+        callbacks.append(
+            CollapseDetector(
+                cell.folder / "diagnostics.jsonl",
+                config.seed,
+                last_step=steps_done(cell.last_checkpoint),
+                grace_steps=collapse.grace * total_steps,
+                stop_on_collapse=collapse.stop_on_collapse,
+            )
+        )
     if config.search.trial is not None:
         from loradrift.sweeping.reporting import Reporter
 

@@ -171,7 +171,7 @@ def _log_tables(run: Any, folder: Path) -> None:
     import wandb
 
     artifact = wandb.Artifact(f"run-{run.id}-tables", type="tables")
-    for name in ("metrics.csv", "config.yaml", "predictions.jsonl"):
+    for name in ("metrics.csv", "config.yaml", "predictions.jsonl", "diagnostics.jsonl"):
         if (folder / name).exists():
             artifact.add_file(str(folder / name))
     run.log_artifact(artifact)

@@ -20,6 +20,9 @@ from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
 from loradrift.training.train import train
 from loradrift.training.worker import Worker
 
+ENDED_EARLY = (Status.PRUNED, Status.COLLAPSED)
+"""What the training itself has recorded of a run that it did not finish."""
+
 
 def run(config: Config, cell: Cell) -> RunRecord:
     """Compute a held cell, or what is left of it, and write its record."""
@@ -46,7 +49,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
         torch.set_num_threads(threads)
     seconds, memory = time.perf_counter() - began, float(peak_memory_bytes(accelerator))
     cell.save(
-        status=Status.PRUNED if cell.record.status is Status.PRUNED else Status.SUCCESS,
+        status=ended if (ended := cell.record.status) in ENDED_EARLY else Status.SUCCESS,
         device=device,
         performance={"wall_time_s": seconds, "peak_memory_bytes": memory} | cell.record.performance,
     )

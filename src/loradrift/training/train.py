@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytorch_lightning as pl
 from pytorch_lightning.loggers.logger import Logger
 
+from loradrift.callbacks.collapse_detector import Collapsed, CollapseDetector
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.callbacks.resume_point import StopRequested, signals_restored
 from loradrift.callbacks.throughput import Throughput
@@ -15,7 +16,7 @@ from loradrift.callbacks.training_budget import TrainingBudget
 from loradrift.config import Config, LoraConfig
 from loradrift.models import export_model, trainable_parameters
 from loradrift.progress import announced
-from loradrift.runs import Status
+from loradrift.runs import Cell, Status
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
 from loradrift.tasks.base import Task
@@ -59,11 +60,14 @@ def train(worker: Worker) -> None:
     with open_loggers(config, cell, steps_done(cell.last_checkpoint)) as loggers:
         try:
             fit(worker, built.task, loggers, throughput, total_steps)
-        except Pruned as pruned:
+        except (Pruned, Collapsed) as ended:
+            collapsed = isinstance(ended, Collapsed)
+            if collapsed and config.search.trial is not None and worker.first:
+                end_trial(config, cell, total_steps)
             cell.save(
-                status=Status.PRUNED,
-                error=str(pruned),
-                metrics={f"validation/{config.task.metric}": pruned.value},
+                status=Status.COLLAPSED if collapsed else Status.PRUNED,
+                error=str(ended),
+                metrics=ended.metrics,
                 performance=throughput.figures(worker.share.world_size),
             )
             return
@@ -122,8 +126,17 @@ def fit(
     finally:
         cell.record.steps, cell.record.budget = trainer.global_step, budget.figures()
         cell.record.performance = throughput.figures(worker.share.world_size)
+        detectors = (each for each in callbacks if isinstance(each, CollapseDetector))
+        cell.record.collapse = next((each.figures() for each in detectors), {})
         with suppress(OSError):  # a full disk must not hide what ended the training
             cell.save()
+
+
+def end_trial(config: Config, cell: Cell, total_steps: int) -> None:
+    """Tell the search that a trial ended early: collapsed, it is never the best."""
+    from loradrift.sweeping.reporting import Reporter
+
+    Reporter(config.search, cell.folder, total_steps=total_steps).end()
 
 
 def evaluate(worker: Worker, task: Task) -> dict[str, float]:

@@ -119,7 +119,9 @@ def test_the_name_of_now_comes_before_an_earlier_one(load, tmp_path):
     assert load(*typed).cell == cell.folder
 
 
-@pytest.mark.parametrize(("status", "kept"), [("success", 0), ("pruned", 0), ("failed", 1)])
+@pytest.mark.parametrize(
+    ("status", "kept"), [("success", 0), ("pruned", 0), ("collapsed", 0), ("failed", 1)]
+)
 def test_a_run_that_came_to_its_end_keeps_no_resume_point(load, tmp_path, status, kept):
     with open_run(load(f"runs={tmp_path}")) as cell:
         cell.best_checkpoint.parent.mkdir()

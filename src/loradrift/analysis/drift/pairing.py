@@ -148,6 +148,8 @@ def is_usable(run: Run, problems: list[str]) -> bool:
     record = run.record
     if record.status is Status.RUNNING:
         problem = "still going; it is analysed when it has finished"
+    elif record.status is Status.COLLAPSED:
+        problem = f"{record.status} ({record.error}); ended there, it has no evaluation"
     elif record.status is not Status.SUCCESS:
         problem = f"{record.status} ({record.error}); its own command repeats it"
     elif not (problem := why_uncertified(run)):

@@ -73,6 +73,7 @@ def test_a_seed_of_another_experiment_is_not_averaged_with_the_others(tmp_path):
     [
         ({"status": Status.RUNNING}, r"seed=9: still going; it is analysed when it has finished"),
         ({"status": Status.FAILED}, r"seed=9: failed \(None\); its own command repeats it"),
+        ({"status": Status.COLLAPSED}, r"seed=9: collapsed \(None\); ended there, it has no eval"),
         ({"fingerprints": {"probe": "x"}}, r"sst2 seed=9: probe differ between the methods"),
         ({"fingerprints": {"tokenization": "x"}}, r"tokenization differ between the methods"),
         ({"certificate": None}, r"seed=9: no certificate that its adapter was applied .*; move it"),

@@ -1,0 +1,139 @@
+"""One verdict on a validation, with the cause named.
+
+Several signs may show at once, and one fault makes others: a soft prompt of the wrong scale is not
+read, and what is not read is answered with what is frequent. The cause is the first that holds of
+
+1. ``rms_mismatch``: the soft prompt's scale is not that of the embeddings;
+2. ``dead_lora_gradient``: LoRA has nothing to learn from;
+3. ``repetition``: answers repeat themselves;
+4. ``latent_ignored``: the gold answer is as likely with another row's latents;
+5. ``repetition`` again: rows have the same answer although latents are read.
+
+The reasons name every sign that shows.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from loradrift.collapse.measures import CollapseMeasures
+from loradrift.statistics.intervals import Interval, t_interval
+
+CAUSES = ("repetition", "latent_ignored", "dead_lora_gradient", "rms_mismatch")
+
+MOST_RMS_RATIO = 10.0
+"""The soft prompt's RMS may be so many times the embeddings', or that part of it. It begins at 1
+by construction, and a learned gain moves it by small factors; the fault that earlier work did not
+see was 100 times."""
+
+LEAST_LORA_GRADIENT = 1e-8
+"""RMS over LoRA's weights of the largest gradient since the last evaluation. It is the epsilon of
+AdamW: below it a step is less than half as long as the learning rate says, at any rate."""
+
+MOST_REPEATED = 0.5
+"""Half of what an answer says, it has said before. Answers of people and of healthy models repeat
+a pair of tokens in less than a tenth of the cases; a loop ("the the the") is above 0.9."""
+
+MOST_TOP_TOKEN = 2 / 3
+"""One token is most of every answer. An article before names of one token each makes a half."""
+
+MOST_SAME_ANSWER = 0.5
+"""Half of the rows have one answer. The gold answers differ: of SQuAD's, and of the embedded
+world's, the most frequent has less than a tenth."""
+
+LEAST_ANSWERS = 8
+"""Fewer answers are not judged for repetition: of two, one may well be like the other."""
+
+LEAST_SWAPPED_GAP = 0.05
+"""What another row's latents must cost, in nats per gold token. Another paragraph costs SmolLM2 2.7
+where it reads text: this is a fiftieth. The latents are ignored if the interval's upper end is
+below, so that few rows are no evidence."""
+
+
+class Verdict(NamedTuple):
+    """Whether a model has collapsed, and why."""
+
+    collapsed: bool
+    cause: str | None
+    """One of :data:`CAUSES`."""
+
+    reasons: tuple[str, ...]
+    """Every sign that shows, with its figure and its bound."""
+
+
+def swapped_gap(gold_loss_N: ArrayLike, swapped_gold_loss_N: ArrayLike) -> Interval:
+    """What another row's latents cost the gold answer: the mean over rows with its 95 % interval.
+
+    In nats per token; no bounds for one row, nor where a loss is not
+    finite.
+
+    Example:
+        >>> gap = swapped_gap([2.0, 2.5, 3.0], [4.0, 4.5, 5.3])
+        >>> round(gap.estimate, 2), round(gap.low, 2), round(gap.high, 2)
+        (2.1, 1.67, 2.53)
+    """
+    own_N, swapped_N = (np.asarray(x, dtype=float) for x in (gold_loss_N, swapped_gold_loss_N))
+    if own_N.shape != swapped_N.shape:
+        raise ValueError(
+            f"gold and swapped losses must be of the same rows, got {own_N.shape} and "
+            f"{swapped_N.shape}"
+        )
+    if not np.isfinite([own_N, swapped_N]).all():
+        return Interval(np.nan, np.nan, np.nan, 0, 0.95, "a loss is not finite")
+    return t_interval(swapped_N - own_N)
+
+
+def verdict(
+    measures: CollapseMeasures,
+    grad_norms: Mapping[str, float] | None = None,
+    rms_ratio: float | None = None,
+    swapped_gap: Interval | None = None,
+) -> Verdict:
+    """Judge one validation.
+
+    Args:
+        measures: Of its answers.
+        grad_norms: ``lora``: RMS over LoRA's weights of their largest gradient since the last
+            evaluation. Without the key no LoRA trains.
+        rms_ratio: RMS of the soft prompts over that of the embeddings.
+        swapped_gap: What other rows' latents cost (:func:`swapped_gap`). None where it is too
+            early to ask.
+
+    Example:
+        >>> healthy = CollapseMeasures(64, 0.9, 0.1, 0.5, 0.8, 0.0, 0.2, 0.1, 20.0, 0.3, 0.2, 2.0)
+        >>> verdict(healthy)
+        Verdict(collapsed=False, cause=None, reasons=())
+        >>> verdict(healthy, rms_ratio=96.0).cause
+        'rms_mismatch'
+    """
+    signs: list[tuple[str, str]] = []
+    if rms_ratio is not None and not 1 / MOST_RMS_RATIO <= rms_ratio <= MOST_RMS_RATIO:
+        bounds = f"outside {1 / MOST_RMS_RATIO:g} to {MOST_RMS_RATIO:g}"
+        signs.append(("rms_mismatch", f"rms_ratio {rms_ratio:.3g} {bounds}"))
+    gradient = (grad_norms or {}).get("lora")
+    if gradient is not None and not gradient >= LEAST_LORA_GRADIENT:
+        bound = f"below {LEAST_LORA_GRADIENT:g}"
+        signs.append(("dead_lora_gradient", f"lora_gradient {gradient:.3g} {bound}"))
+    signs += _repetition(
+        measures, repeated_ngram_rate=MOST_REPEATED, top_token_share=MOST_TOP_TOKEN
+    )
+    if swapped_gap is not None and swapped_gap.high < LEAST_SWAPPED_GAP:
+        gap = f"swapped_gap {swapped_gap.estimate:.4f}, at most {swapped_gap.high:.4f}"
+        signs.append(("latent_ignored", f"{gap}, below {LEAST_SWAPPED_GAP:g}"))
+    signs += _repetition(measures, top_answer_share=MOST_SAME_ANSWER)
+    cause = signs[0][0] if signs else None
+    return Verdict(bool(signs), cause, tuple(reason for _, reason in signs))
+
+
+def _repetition(measures: CollapseMeasures, **most: float) -> list[tuple[str, str]]:
+    """A sign for each measure that is above its bound."""
+    if measures.num_answers < LEAST_ANSWERS:
+        return []
+    found = ((name, getattr(measures, name), bound) for name, bound in most.items())
+    return [
+        ("repetition", f"{name} {value:.3f} above {bound:.3g}")
+        for name, value, bound in found
+        if value > bound
+    ]
