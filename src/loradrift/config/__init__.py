@@ -127,6 +127,7 @@ class Config:
         if isinstance(method, HeadOnlyConfig) and not task.head:
             nothing = f"method=head_only would train nothing of task={task.name}"
             raise UserError(f"{nothing}, which puts no head on the backbone")
+        self.task.check_run(self)
         if isinstance(self.model, TinyModelConfig):
             if task.corpus != "general":
                 self.model.pretraining.task.corpus = task.corpus

@@ -113,6 +113,9 @@ class LoraConfig(TrainedConfig):
     target_modules: list[str] = field(default_factory=lambda: ["all-linear"])
     """Names of the adapted modules, or ``[all-linear]``."""
 
+    layers: int | str = "all"
+    """Adapt the first so many blocks alone; ``all`` adapts whatever ``target_modules`` names."""
+
     rslora: bool = False
     """Rank-stabilised scaling (Kalajdzievski 2023, arXiv:2312.03732)."""
 
@@ -126,6 +129,9 @@ class LoraConfig(TrainedConfig):
         super().__post_init__()
         check_positive(self, "method", "rank", "alpha")
         check(0 <= self.dropout < 1, "method.dropout", "in [0, 1)", self.dropout)
+        layers = self.layers
+        counted = isinstance(layers, int) and not isinstance(layers, bool) and layers > 0
+        check(counted or layers == "all", "method.layers", "all, or a positive number", layers)
         inits = ("default", "gaussian", "pissa")
         check(self.init in inits, "method.init", one_of(inits), self.init)
         if self.init == "pissa" and self.dora:

@@ -59,6 +59,14 @@ class TaskConfig:
         return self.facts.metrics[self.metric]
 
     @property
+    def adapts_backbone(self) -> bool:
+        """Whether a LoRA method adapts the backbone, as all tasks but one have it."""
+        return True
+
+    def check_run(self, config: Any) -> None:
+        """Refuse what does not go together with the task in a run's whole configuration."""
+
+    @property
     def for_record(self) -> dict[str, Any]:
         """What a run's record says of its task, for readers that know no tasks."""
         label, head = self.facts.label, self.facts.head

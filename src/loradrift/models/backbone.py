@@ -94,6 +94,11 @@ class Backbone(nn.Module):
         hidden_BTD: Tensor = output.last_hidden_state
         return hidden_BTD
 
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """The vectors (…, D) of token ids, which :meth:`encode` takes in their place."""
+        vectors: Tensor = self.causal_lm.get_input_embeddings()(input_ids)
+        return vectors
+
     def next_token_logits(self, hidden_BTD: Tensor) -> Tensor:
         """Scores (B, T, V) of the token after each position, scaled and capped as the model does.
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from loradrift.models.backbone import Backbone
+from loradrift.models.soft_prompt.adapting import is_adapted
 from loradrift.models.written import check_written
 
 
@@ -23,8 +24,9 @@ def export_model(
 ) -> None:
     """Write ``folder`` whole, replacing an earlier one; the head is its ``head.safetensors``.
 
-    Where an adapter's first weights are not zero (PiSSA), they must be given: the export is then
-    the equivalent LoRA of the unchanged base model, of twice the rank.
+    LoRA on a soft prompt's encoder is PEFT's folder ``encoder`` below. Where an adapter's first
+    weights are not zero (PiSSA), they must be given: the export is then the equivalent LoRA of the
+    unchanged base model, of twice the rank.
 
     Raises:
         UserError: If what was written does not load back as what was to be written. An earlier
@@ -43,10 +45,12 @@ def export_model(
         if head is not None:
             weights = {key: value.contiguous() for key, value in head.state_dict().items()}
             save_file(weights, temporary / "head.safetensors")
+        if is_adapted(head):
+            head.encoder.save_pretrained(temporary)  # type: ignore[union-attr,operator]
         tokenizer.save_pretrained(temporary)
         check_written(temporary, backbone, head, tokenizer, initial_adapter)
         mode = (temporary / "tokenizer_config.json").stat().st_mode
-        for path in temporary.glob("*.safetensors"):
+        for path in temporary.rglob("*.safetensors"):
             path.chmod(mode)  # safetensors' 0600 would hide them from the user's group
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)

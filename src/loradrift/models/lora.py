@@ -1,15 +1,16 @@
 """Low-rank adapters on a backbone, through PEFT."""
 
+import re
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from loradrift.config import LoraConfig, UserError
+from loradrift.config import LoraConfig, UserError, check
 from loradrift.models.backbone import Backbone
 
 
@@ -17,14 +18,17 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
     """Put PEFT on the language model itself, in place, with weights drawn by ``seed``.
 
     Raises:
-        UserError: If the target modules match nothing, or the rank is too large.
+        UserError: If the target modules match nothing, the rank is too large, or there are fewer
+            blocks than are to be adapted.
     """
     import peft
 
     linear = _linear_layers(backbone)
+    first = _first_blocks(backbone, method.layers)
     if method.target_modules == ["all-linear"]:
         kept = _kept_as_modules(backbone, linear)
         targets = [name for name in linear if name.rpartition(".")[2] in kept]
+        targets = [name for name in targets if first.holds(name)]
     else:
         targets = method.target_modules
         _check_targets(backbone, linear, targets)
@@ -45,6 +49,8 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
         lora_alpha=method.alpha,
         lora_dropout=method.dropout,
         target_modules=targets,
+        layers_to_transform=first.numbers,
+        layers_pattern=first.pattern,
         use_rslora=method.rslora,
         use_dora=method.dora,
         init_lora_weights=initial,
@@ -57,6 +63,31 @@ def add_lora(backbone: Backbone, method: LoraConfig, *, seed: int) -> None:
             backbone.lm = peft.get_peft_model(backbone.causal_lm, config)
         except ValueError as error:  # such as a state-space layer that reads its weight itself
             raise UserError(f"{typed}: {str(error).splitlines()[0]}") from None
+
+
+class Blocks(NamedTuple):
+    """The blocks that are adapted, as PEFT takes them; None for all of the transformer."""
+
+    numbers: list[int] | None
+    pattern: str | None
+    """The name of their list."""
+
+    def holds(self, name: str) -> bool:
+        """Whether a module is in one of them."""
+        if self.numbers is None:
+            return True
+        found = re.search(rf"(?:^|\.){self.pattern}\.(\d+)\.", name)
+        return found is not None and int(found[1]) in self.numbers
+
+
+def _first_blocks(backbone: Backbone, layers: int | str) -> Blocks:
+    if isinstance(layers, str):
+        return Blocks(None, None)
+    blocks = backbone.blocks
+    depth = len(blocks)
+    check(layers <= depth, "method.layers", f"at most {depth}, the model's blocks", layers)
+    path = next(name for name, x in backbone.causal_lm.named_modules() if x is blocks)
+    return Blocks(list(range(layers)), path.rpartition(".")[2])
 
 
 def _linear_layers(backbone: Backbone) -> dict[str, Any]:

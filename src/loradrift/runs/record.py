@@ -116,6 +116,10 @@ class RunRecord:
     ``tokens_per_s`` (real tokens over the time of the training steps alone),
     ``peak_memory_bytes`` (of the device; resident memory on a CPU)."""
 
+    notices: list[str] = field(default_factory=list)
+    """What a reader must not overlook, one line each; ``error: …`` says that a figure does not mean
+    what it seems to."""
+
     certificate: dict[str, Any] | None = None
     """That the adapter was really applied (``certify``): ``passed``, ``checks``, sha256 of
     ``files``, ``seconds``. Null without an adapter."""

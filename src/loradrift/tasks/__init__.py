@@ -4,10 +4,16 @@ Importing this package registers the entries below; the code behind them is load
 """
 
 from loradrift.config.tasks import add_task as register
-from loradrift.tasks import classification, persona, pretrain, squad_v2
+from loradrift.tasks import classification, persona, pretrain, reconstruction, squad_v2
 from loradrift.tasks.spec import Baseline, Encoding, Outcome, TaskSpec, spec_of
 
 __all__ = ["Baseline", "Encoding", "Outcome", "TaskSpec", "register", "spec_of"]
 
-for _spec in (*classification.SPECS, squad_v2.SPEC, persona.SPEC, pretrain.SPEC):
+for _spec in (
+    *classification.SPECS,
+    squad_v2.SPEC,
+    reconstruction.SPEC,
+    persona.SPEC,
+    pretrain.SPEC,
+):
     register(_spec)

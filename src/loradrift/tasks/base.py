@@ -1,6 +1,6 @@
 """What every task shares: steps, the optimizer, and checkpoints that hold only what trains."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import product
 from typing import Any, TypeVar, cast
@@ -12,9 +12,10 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from loradrift.config import OptimConfig
+from loradrift.config import LoraConfig, OptimConfig
 from loradrift.data import Batch, Rows
 from loradrift.models import Backbone, trainable_parameters
+from loradrift.tasks.prepared import PreparedData
 
 Item = TypeVar("Item")
 
@@ -36,6 +37,9 @@ class Task(pl.LightningModule):
         self.fingerprints: Mapping[str, str] = {}
         """Of what the task reads beside rows and base model, for the run's record."""
 
+        self.notices: Sequence[str] = ()
+        """What a reader of the run's record must not overlook, known after the test."""
+
         self._losses: list[Tensor] = []  # of the micro-batches since the last step
 
     @property
@@ -47,6 +51,14 @@ class Task(pl.LightningModule):
     def head(self) -> nn.Module | None:
         """What the task puts on the backbone."""
         return cast(nn.Module | None, getattr(self.model, "head", None))
+
+    def adapt_head(self, method: LoraConfig, seed: int) -> None:
+        """Put LoRA on what trains beside the backbone too, where a task asks for it."""
+
+    def certified(self, data: PreparedData) -> Tensor:
+        """What the model makes of a few rows, as it is used in earnest: for the certificate."""
+        ids_BT = small_batch(data).to(next(self.backbone.parameters()).device)
+        return self.backbone.encode(ids_BT)
 
     def loss(self, batch: Batch) -> Tensor:
         """Loss of one micro-batch."""
@@ -190,6 +202,23 @@ class Task(pl.LightningModule):
     def log_at_step(self, values: dict[str, Any], **options: Any) -> None:
         """Log ``values`` at the number of optimizer steps done, which is what a step means here."""
         self.log_dict(values | {"step": float(self.global_step)}, **options)
+
+
+NUM_ROWS = 4
+"""Rows of the small batch."""
+
+
+def small_batch(data: PreparedData) -> Tensor:
+    """Token ids (B, T) of a few rows: the shortest of the probe, which is sorted by length."""
+    if data.probe is not None:
+        return data.probe.batches[-1]["input_ids"][-NUM_ROWS:]
+    ids_BT: Tensor = first_rows(data)["input_ids"]
+    return ids_BT
+
+
+def first_rows(data: PreparedData) -> Batch:
+    """The first rows of the reported split."""
+    return data.collate(data.evaluation, range(min(NUM_ROWS, len(data.evaluation))))
 
 
 def gathered(found: list[Item]) -> list[Item]:

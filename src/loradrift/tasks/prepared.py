@@ -1,6 +1,7 @@
 """What a run reads, whatever its method: rows, tokens, the probe, and their fingerprints."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loradrift.activations import Probe
@@ -28,6 +29,9 @@ class PreparedData:
     model_seconds: float
     """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
     which is for all runs, so that no run's wall time counts it."""
+
+    cache: Path
+    """For what a task makes once."""
 
     @property
     def tables(self) -> dict[str, Rows]:

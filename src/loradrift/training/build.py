@@ -54,13 +54,18 @@ def build_task(config: Config, data: PreparedData, total_steps: int) -> Built:
     if config.trainer.gradient_checkpointing:
         # The reentrant kind loses the gradient where no input requires one, as under LoRA.
         backbone.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-    make_trainable(backbone, method, seed=config.seed)
+    if isinstance(method, LoraConfig) and not config.task.adapts_backbone:
+        backbone.requires_grad_(False)
+    else:
+        make_trainable(backbone, method, seed=config.seed)
     initial = None
     if isinstance(method, LoraConfig) and method.init == "pissa":
         initial = {name: value.clone() for name, value in adapter_weights(backbone.lm).items()}
     if config.trainer.compile:
         backbone.decoder.compile()
     task = spec_of(config.task).build(backbone, config.task, method.optim, data, config.seed)
+    if isinstance(method, LoraConfig):
+        task.adapt_head(method, config.seed)
     task.total_steps = total_steps
     try_model(config, data, backbone)
     return Built(task, initial)

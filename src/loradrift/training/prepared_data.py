@@ -123,7 +123,7 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
         text = retention_table(config, positions, tokenizer)
     tables = train, validation, evaluation
     return PreparedData(
-        model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds
+        model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds, cache
     )
 
 

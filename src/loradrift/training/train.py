@@ -15,7 +15,7 @@ from loradrift.callbacks.throughput import Throughput
 from loradrift.callbacks.training_budget import TrainingBudget
 from loradrift.config import Config, LoraConfig
 from loradrift.models import export_model, trainable_parameters
-from loradrift.progress import announced
+from loradrift.progress import announced, tell
 from loradrift.runs import Cell, Status
 from loradrift.signals import stop
 from loradrift.sweeping.pruning import Pruned
@@ -89,7 +89,10 @@ def train(worker: Worker) -> None:
         fingerprints=data.fingerprints | text | dict(built.task.fingerprints),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         performance=throughput.figures(worker.share.world_size),
+        notices=list(built.task.notices),
     )
+    for notice in built.task.notices:
+        tell(notice)
     if worker.first:
         if config.trainer.sharded:  # what follows needs the whole model, in this process alone
             built = build_task(config, data, total_steps)

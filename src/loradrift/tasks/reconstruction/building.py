@@ -1,0 +1,97 @@
+"""From a backbone and prepared data to the task."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from loradrift.adapters.directions import sha256_of
+from loradrift.config import OptimConfig, check
+from loradrift.data import Collator, Rows
+from loradrift.data.reconstruction import EncodedContexts
+from loradrift.models import Backbone
+from loradrift.models.soft_prompt import SoftPromptModel, SoftPromptSizes, fit_head
+from loradrift.models.soft_prompt.encoders import Context
+from loradrift.tasks.prepared import PreparedData
+from loradrift.tasks.reconstruction.config import ReconstructionConfig
+from loradrift.tasks.reconstruction.loading import HEAD, load_head
+from loradrift.tasks.reconstruction.module import ReconstructionTask
+
+FIT_ROWS = 2048
+"""Most training rows on which components, grid and scales are fitted."""
+
+FIT_BATCH = 64
+
+
+def build_task(
+    backbone: Backbone,
+    task: ReconstructionConfig,
+    optim: OptimConfig,
+    data: PreparedData,
+    seed: int,
+) -> ReconstructionTask:
+    """The task, with a head that is fitted on training rows.
+
+    Raises:
+        UserError: If the latents are more than rows, width or positions allow.
+    """
+    sizes = sizes_of(task)
+    check_sizes(task, backbone, data)
+    model = SoftPromptModel(backbone, sizes, seed=seed)
+    prints = {}
+    if task.encoder_run is None:
+        fit_head(model.head, contexts(model, data.train, data.collate))
+    else:
+        folder = Path(task.encoder_run)
+        load_head(model.head, folder, data)
+        prints["encoder_run"] = sha256_of(folder / HEAD)
+    built = ReconstructionTask(model, task, optim, data)
+    built.fingerprints = prints
+    return built
+
+
+def sizes_of(task: ReconstructionConfig) -> SoftPromptSizes:
+    """The sizes that the settings name."""
+    return SoftPromptSizes(
+        task.encoder, task.num_latents, task.d_z, task.latent_bits, task.encoder_layers
+    )
+
+
+def check_sizes(task: ReconstructionConfig, backbone: Backbone, data: PreparedData) -> None:
+    """Refuse latents that are more than the training rows, the width or the positions allow."""
+    width = backbone.causal_lm.get_input_embeddings().weight.shape[1]
+    if task.d_z is not None:
+        rule = f"at most {width}, the width of the embeddings"
+        check(task.d_z <= width, "task.d_z", rule, task.d_z)
+        rows = len(data.train)
+        rule = f"at most {rows}, the training rows that its components are fitted on"
+        check(task.d_z <= rows, "task.d_z", rule, task.d_z)
+    config = backbone.causal_lm.config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None) or 0
+    if positions <= 0:
+        return
+    tables = cast("list[EncodedContexts]", [*data.tables.values()])
+    others = max(
+        int((table.answer_start - table.context_end + table.context_start).max())
+        for table in tables
+    )
+    room = positions - others - task.max_answer_tokens - 1
+    rule = (
+        f"at most {room}: the {positions} positions of {data.model.path} also hold "
+        f"{others} tokens of examples and question and {task.max_answer_tokens + 1} of an answer"
+    )
+    check(task.num_latents <= room, "task.num_latents", rule, task.num_latents)
+
+
+def contexts(model: SoftPromptModel, table: Rows, collate: Collator) -> Iterator[Context]:
+    """Some rows' contexts, evenly drawn from a table, in batches."""
+    step = -(-len(table) // FIT_ROWS)
+    rows = range(0, len(table), step)
+    device = model.head.embedding_rms.device
+    for first in range(0, len(rows), FIT_BATCH):
+        batch = collate(table, rows[first : first + FIT_BATCH])
+        batch = {name: value.to(device) for name, value in batch.items()}
+        with torch.no_grad():
+            embeds_BTD = model.backbone.embed(batch["input_ids"])
+        yield model.head.context(embeds_BTD, batch["context_start"], batch["context_end"])

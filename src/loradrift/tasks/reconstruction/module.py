@@ -1,0 +1,224 @@
+"""A language model that answers from a compressed context."""
+
+# Shape suffixes: B rows, K answer tokens, M latents, D width, V vocabulary.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from loradrift.config import LoraConfig, OptimConfig
+from loradrift.data import Batch, EvaluationBatches, Rows
+from loradrift.models import trainable_parameters
+from loradrift.models.soft_prompt import SoftPrompt, SoftPromptModel
+from loradrift.models.soft_prompt.adapting import adapt_encoder
+from loradrift.models.soft_prompt.model import answer_logits, answer_tokens
+from loradrift.tasks.base import Task, first_rows
+from loradrift.tasks.prepared import PreparedData
+from loradrift.tasks.reconstruction.answering import Answerer
+from loradrift.tasks.reconstruction.config import ReconstructionConfig
+from loradrift.tasks.reconstruction.evaluation import (
+    RowAnswer,
+    answer_rows,
+    figures_of,
+    generations_of,
+    prediction_line,
+    row_scores,
+    sizes_of,
+)
+from loradrift.tasks.reconstruction.losses import (
+    distillation_losses,
+    masked_mean,
+    reconstruction_loss,
+    token_losses,
+)
+from loradrift.tasks.reconstruction.teacher import Teacher, load_teacher
+
+if TYPE_CHECKING:
+    from loradrift.data.reconstruction import EncodedContexts
+    from loradrift.tasks.reconstruction.evaluation import RowScore
+    from loradrift.tasks.reconstruction.generations import Generations
+
+
+class ReconstructionTask(Task):
+    """Losses of soft prompts from one teacher-forced pass; greedy answers for validation and test.
+
+    Args:
+        model: Backbone and fitted head.
+        config: Settings.
+        optim: Of the optimizer.
+        data: Tokenizer, and the rows that a teacher reads.
+        total_steps: Of the run.
+    """
+
+    def __init__(
+        self,
+        model: SoftPromptModel,
+        config: ReconstructionConfig,
+        optim: OptimConfig,
+        data: PreparedData,
+        total_steps: int = 1,
+    ) -> None:
+        super().__init__(model, optim, total_steps)
+        self.config = config
+        self.data = data
+        self.teacher: Teacher | None = None
+        self.answerer = Answerer(model.backbone, data.tokenizer, config.max_answer_tokens)
+        self.generations: Generations | None = None
+        """What the last validation generated."""
+
+        self.grad_norms: dict[str, float] = {}
+        """``<loss>/<lora|head>`` -> norm of the weighted loss's gradient, when last measured."""
+
+        self._scores: list[RowScore] = []
+        self._answers: dict[int, RowAnswer] = {}  # of the last test, by row
+
+    @property
+    def soft_model(self) -> SoftPromptModel:
+        """The model."""
+        return cast(SoftPromptModel, self.model)
+
+    def setup(self, stage: str) -> None:
+        """Ask the teacher, before a checkpoint of an interrupted run is loaded."""
+        if stage == "fit" and self.config.kd_weight:
+            self.backbone.to(self.trainer.strategy.root_device)
+            with self.trainer.precision_plugin.forward_context():
+                self.teacher = load_teacher(
+                    self.backbone,
+                    self.data,
+                    self.config.ce_tokens,
+                    self.config.batch_size,
+                    str(self.trainer.precision),
+                )
+
+    def adapt_head(self, method: LoraConfig, seed: int) -> None:
+        """Put LoRA on the encoder, if it is to be adapted."""
+        if self.config.adapt != "decoder":
+            adapt_encoder(self.soft_model.head, method, seed=seed)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Each loss whose weight is not 0, before it is weighted."""
+        soft = self.soft_model.soft_prompt(batch)
+        weights, found = self.config.weights, dict[str, Tensor]()
+        if weights["reconstruction"]:
+            found["reconstruction"] = reconstruction_loss(soft.soft_BMD, soft.target_BMD)
+        if any(weights[name] for name in weights.keys() - {"reconstruction"}):
+            found |= self._answer_losses(batch, soft)
+        return found
+
+    def _answer_losses(self, batch: Batch, soft: SoftPrompt) -> dict[str, Tensor]:
+        weights, most = self.config.weights, self.config.ce_tokens
+        more = weights["k_token"] or weights["kd"]
+        joined = self.soft_model.student_embeds(batch, soft.soft_BMD)
+        ids_BK, there_BK = answer_tokens(batch, most if more else 1)
+        logits_BKV = answer_logits(self.backbone, joined, ids_BK.shape[1])
+        losses_BK = token_losses(logits_BKV, ids_BK)
+        found = {}
+        if weights["first_token"]:
+            found["first_token"] = losses_BK[:, 0].mean()
+        if weights["k_token"]:
+            found["k_token"] = masked_mean(losses_BK, there_BK)
+        if weights["kd"]:
+            assert self.teacher is not None, "the teacher is asked before training"
+            kl_BK = distillation_losses(logits_BKV, *self.teacher.of(batch))
+            found["kd"] = masked_mean(kl_BK, there_BK)
+        return found
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The weighted sum."""
+        return self._weighted(self.losses(batch))
+
+    def _weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
+        terms = [self.config.weights[name] * value for name, value in losses.items()]
+        return torch.stack(terms).sum()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one micro-batch; where steps are logged, each loss and its gradient's norms."""
+        losses = self.losses(batch)
+        loss = self._weighted(losses)
+        self.log_training(loss, batch_idx)
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        last = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        if last and (self.global_step + 1) % every == 0:
+            self.grad_norms = self._gradients(losses)
+            values = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
+            norms = {f"train/grad/{name}": value for name, value in self.grad_norms.items()}
+            self.log_at_step(values | norms, sync_dist=True)
+        return loss
+
+    def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """The norm of each weighted loss's gradient on what trains, by group."""
+        named = trainable_parameters(self.model)
+        groups = [_group(name) for name in named]
+        norms = dict[str, float]()
+        for loss, value in losses.items():
+            weighted = self.config.weights[loss] * value
+            grads = torch.autograd.grad(
+                weighted, [*named.values()], retain_graph=True, allow_unused=True
+            )
+            squares = dict.fromkeys(groups, 0.0)
+            for group, grad in zip(groups, grads, strict=True):
+                squares[group] += 0.0 if grad is None else float(grad.float().square().sum())
+            norms |= {f"{loss}/{group}": value**0.5 for group, value in squares.items()}
+        return norms
+
+    def observe(self, batch: Batch) -> None:
+        """Keep what one teacher-forced pass says of the gold answers."""
+        soft = self.soft_model.soft_prompt(batch)
+        joined = self.soft_model.student_embeds(batch, soft.soft_BMD)
+        gold = self.answerer.score_gold(joined, batch)
+        self._scores += row_scores(batch, gold, soft)
+
+    def figures(self, split: str) -> dict[str, float]:
+        """The figures of all rows that were observed, and of the answers to some or all of them."""
+        testing = split == "evaluation"
+        loader = self.trainer.test_dataloaders if testing else self.trainer.val_dataloaders
+        batches = cast(EvaluationBatches, loader)
+        most = None if testing else self.config.generated_rows
+        with self.trainer.precision_plugin.forward_context():
+            answers = answer_rows(self, batches, most)
+        if testing:
+            self._answers = answers
+        else:
+            self.generations = generations_of(answers, self.soft_model.head)
+        figures = figures_of(self._scores, answers)
+        self._scores.clear()
+        if testing:
+            figures |= self._sizes(cast("EncodedContexts", batches.table))
+        return figures
+
+    def _sizes(self, table: EncodedContexts) -> dict[str, float]:
+        sizes = sizes_of(table, self.soft_model.head)
+        if sizes.compression < 1:
+            self.notices = [
+                f"error: nothing is compressed: the latents take {sizes.latent_bytes:.0f} bytes, "
+                f"the text {sizes.text_bytes:.0f} (compression {sizes.compression:.2f})"
+            ]
+        return sizes._asdict()
+
+    def certified(self, data: PreparedData) -> Tensor:
+        """Final states of a few rows with soft prompts."""
+        batch = {name: value.to(self.device) for name, value in first_rows(data).items()}
+        soft = self.soft_model.soft_prompt(batch)
+        joined = self.soft_model.student_embeds(batch, soft.soft_BMD)
+        return self.backbone.encode(embeds=joined.embeds_BLD)
+
+    def predictions(self, rows: Rows) -> Iterator[dict[str, Any]]:
+        """Each question with its gold answers and the answer given."""
+        table = cast("EncodedContexts", rows)
+        for index, row in enumerate(table.rows):
+            yield prediction_line(row, self._answers[index])
+
+    def train_accuracy(self, figures: Mapping[str, float]) -> float:
+        """The share of rows that are answered exactly."""
+        return figures["validation/text_em"] / 100
+
+
+def _group(name: str) -> str:
+    """``lora``, ``head`` or ``backbone``: what a parameter is of."""
+    if "lora_" in name:
+        return "lora"
+    return "head" if name.startswith("head.") else "backbone"
