@@ -17,6 +17,7 @@ from loradrift.cli.entry_point import JobFailed, located, say
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import UserError
 from loradrift.config.job_names import own_overrides, shared_keys, shown_name
+from loradrift.config.tasks import percent
 from loradrift.config.variants import varied
 from loradrift.error_messages import one_line
 from loradrift.files import read_json, write_json
@@ -168,9 +169,9 @@ def _figures(group: list[RunRecord]) -> tuple[str, ...]:
     rows = {record.fingerprints.get("evaluation_rows") for record in group}
     if len(rows) > 1:
         shown, values = f"{shown} of different rows:", []  # no mean of what is not comparable
-    percent = 100 if not metric.endswith("loss") else 1
-    mean = percent * statistics.fmean(values) if values else float("nan")
-    spread = f" ± {percent * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    scale = percent(metric)
+    mean = scale * statistics.fmean(values) if values else float("nan")
+    spread = f" ± {scale * statistics.stdev(values):.2f}" if len(values) > 1 else ""
     tokens = [record.performance.get("tokens_per_s", 0) for record in group]
     memory = [record.performance.get("peak_memory_bytes", 0) for record in group]
     seconds = [record.performance.get("wall_time_s", 0) for record in group]

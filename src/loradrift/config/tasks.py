@@ -104,6 +104,15 @@ class TaskFacts:
     """Optimizer steps of a study's sanity check; None for those of ``experiment=overfit``."""
 
 
+PERCENTAGES = ("text_f1", "text_em")
+"""Metrics from 0 to 100; others that are no loss are shares."""
+
+
+def percent(metric: str) -> float:
+    """What a value of a metric is multiplied with to be shown: shares are shown in percent."""
+    return 1.0 if metric.endswith("loss") or metric in PERCENTAGES else 100.0
+
+
 TASKS: dict[str, TaskFacts] = {}
 """Name -> task, in the order of registration (:func:`loradrift.tasks.register`)."""
 

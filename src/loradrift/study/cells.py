@@ -12,6 +12,7 @@ from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import TASKS, Config, StudyConfig, TrainedConfig, UserError
 from loradrift.config.best_values import best_file
 from loradrift.config.studies import phase_folder
+from loradrift.config.tasks import percent
 from loradrift.runs import RunRecord, finished_run, read_record
 from loradrift.study.hydra_program import Program
 from loradrift.sweeping.space import quoted
@@ -85,7 +86,7 @@ class StudyCell(NamedTuple):
             (f"validation/{metric}", metric),
         ):
             if (value := metrics.get(name)) is not None:
-                shown = f"{value:.2f}" if metric == "loss" else f"{100 * value:.1f} %"
+                shown = f"{value:.2f}" if metric == "loss" else f"{percent(metric) * value:.1f} %"
                 return f"{label} {shown}"
         return "done"
 

@@ -146,7 +146,7 @@ class ReconstructionTask(Task):
             self.grad_norms = self._gradients(losses)
             values = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
             norms = {f"train/grad/{name}": value for name, value in self.grad_norms.items()}
-            self.log_at_step(values | norms, sync_dist=True)
+            self.log_dict(values | norms, sync_dist=True)  # the step is logged with the loss
         return loss
 
     def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
