@@ -16,7 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.benchmarks import BENCHMARK_COORDINATES, BenchmarkConfig
-from loradrift.config.callbacks import CallbacksConfig, CollapseConfig
+from loradrift.config.callbacks import CallbacksConfig
 from loradrift.config.errors import UserError, check, one_of, refuse_extras, refuse_missing
 from loradrift.config.keys import OBSERVERS
 from loradrift.config.methods import (
@@ -120,10 +120,6 @@ class Config:
             folder = self.callbacks.persona_monitor.directions
             rule = "left out with trainer=fsdp, where no process has all weights"
             check(not folder, "callbacks.persona_monitor.directions", rule, folder)
-        if self.callbacks.collapse != CollapseConfig() and not task.generates:
-            raise UserError(
-                f"callbacks.collapse has no effect on task={task.name}, which generates no answers"
-            )
         if isinstance(method, HeadOnlyConfig) and not task.head:
             nothing = f"method=head_only would train nothing of task={task.name}"
             raise UserError(f"{nothing}, which puts no head on the backbone")

@@ -65,6 +65,11 @@ class TaskConfig:
 
     def check_run(self, config: Any) -> None:
         """Refuse what does not go together with the task in a run's whole configuration."""
+        collapse = config.callbacks.collapse
+        if collapse != type(collapse)() and not self.facts.generates:
+            raise UserError(
+                f"callbacks.collapse has no effect on task={self.name}, which generates no answers"
+            )
 
     @property
     def for_record(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ SPEC = TaskSpec(
     label="reconstruction",
     config=ReconstructionConfig,
     metrics={"text_f1": True, "text_em": True, "loss": False},
+    generates=True,
     corpus="reconstruction",
     load=load,
     encode=encode,

@@ -120,6 +120,7 @@ class ReconstructionConfig(ContextsConfig):
 
     def check_run(self, config: Config) -> None:
         """Refuse a method that would train what no loss reaches."""
+        super().check_run(config)
         method = config.method
         if not isinstance(method, LoraConfig) and self.adapt != "decoder":
             raise UserError(f"task.adapt={self.adapt} has no effect on method={method.name}")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from loradrift.data import Batch, EvaluationBatches
-from loradrift.models.soft_prompt import SoftPrompt, SoftPromptHead
+from loradrift.collapse import Generations
+from loradrift.data import Batch, EvaluationBatches, Share
+from loradrift.models.soft_prompt import SoftPrompt, SoftPromptHead, SoftPromptModel
 from loradrift.tasks.base import gathered
-from loradrift.tasks.reconstruction.answering import GoldScores, scores
-from loradrift.tasks.reconstruction.generations import Generations
+from loradrift.tasks.reconstruction.answering import Answerer, GoldScores, scores
 from loradrift.tasks.reconstruction.losses import cosines
 
 if TYPE_CHECKING:
     from loradrift.data.reconstruction import ContextRow, EncodedContexts
-    from loradrift.tasks.reconstruction.module import ReconstructionTask
 
 
 class RowScore(NamedTuple):
@@ -82,35 +81,45 @@ def other_contexts(contexts: Sequence[str]) -> list[int]:
     return others
 
 
+class Reader(NamedTuple):
+    """What answers from soft prompts."""
+
+    model: SoftPromptModel
+    answerer: Answerer
+
+    def rows(self, batches: EvaluationBatches, rows: list[int]) -> tuple[Batch, SoftPrompt]:
+        """Rows of a table where the model is, and their soft prompts."""
+        device = self.model.head.embedding_rms.device
+        batch = batches.collate(batches.table, rows)
+        here = {name: value.to(device) for name, value in batch.items()}
+        return here, self.model.soft_prompt(here)
+
+
 def answer_rows(
-    task: ReconstructionTask, batches: EvaluationBatches, most: int | None
+    reader: Reader, batches: EvaluationBatches, most: int | None, share: Share
 ) -> dict[int, RowAnswer]:
-    """The answers to chosen rows of a table, by row; processes share the work."""
+    """The answers to chosen rows of a table, by row; each process gives its share."""
     table: Any = batches.table
     rows = chosen_rows(len(table), most)
     others = other_contexts([table.rows[index].context for index in rows])
     partner = {index: rows[other] for index, other in zip(rows, others, strict=True)}
     size = max(map(len, batches.batches))
-    rank, world_size = task.global_rank, task.trainer.world_size
-    own = sorted(rows[rank::world_size], key=lambda index: -int(table.lengths[index]))
+    own = sorted(rows[share.rank :: share.world_size], key=lambda row: -int(table.lengths[row]))
     found: list[RowAnswer] = []
     for first in range(0, len(own), size):
         indices = own[first : first + size]
-        found += _answer_batch(task, batches, indices, [partner[index] for index in indices])
+        found += _answer_batch(reader, batches, indices, [partner[index] for index in indices])
     return {answer.row: answer for answer in sorted(gathered(found))}
 
 
 def _answer_batch(
-    task: ReconstructionTask, batches: EvaluationBatches, indices: list[int], others: list[int]
+    reader: Reader, batches: EvaluationBatches, indices: list[int], others: list[int]
 ) -> list[RowAnswer]:
+    model, answerer = reader
     table: Any = batches.table
-    batch, other = (
-        {name: value.to(task.device) for name, value in batches.collate(table, each).items()}
-        for each in (indices, others)
-    )
-    model, answerer = task.soft_model, task.answerer
-    soft, swapped = model.soft_prompt(batch), model.soft_prompt(other)
-    sizes_B = torch.full((len(indices),), soft.soft_BMD.shape[1], device=task.device)
+    batch, soft = reader.rows(batches, indices)
+    _, swapped = reader.rows(batches, others)
+    sizes_B = torch.full((len(indices),), soft.soft_BMD.shape[1], device=soft.soft_BMD.device)
     answers = answerer.answer_with(soft.soft_BMD, sizes_B, batch)
     gold = answerer.score_gold(model.student_embeds(batch, swapped.soft_BMD), batch)
     marks = scores([table.rows[index].answers for index in indices], answers.texts)

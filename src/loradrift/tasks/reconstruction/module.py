@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from loradrift.config import LoraConfig, OptimConfig
-from loradrift.data import Batch, EvaluationBatches, Rows
+from loradrift.data import Batch, EvaluationBatches, Rows, Share
 from loradrift.models import trainable_parameters
 from loradrift.models.soft_prompt import SoftPrompt, SoftPromptModel
 from loradrift.models.soft_prompt.adapting import adapt_encoder
@@ -21,6 +21,7 @@ from loradrift.tasks.prepared import PreparedData
 from loradrift.tasks.reconstruction.answering import Answerer
 from loradrift.tasks.reconstruction.config import ReconstructionConfig
 from loradrift.tasks.reconstruction.evaluation import (
+    Reader,
     RowAnswer,
     answer_rows,
     figures_of,
@@ -38,9 +39,9 @@ from loradrift.tasks.reconstruction.losses import (
 from loradrift.tasks.reconstruction.teacher import Teacher, load_teacher
 
 if TYPE_CHECKING:
+    from loradrift.collapse import Generations
     from loradrift.data.reconstruction import EncodedContexts
     from loradrift.tasks.reconstruction.evaluation import RowScore
-    from loradrift.tasks.reconstruction.generations import Generations
 
 
 class ReconstructionTask(Task):
@@ -146,7 +147,7 @@ class ReconstructionTask(Task):
             self.grad_norms = self._gradients(losses)
             values = {f"train/loss_{name}": value.detach() for name, value in losses.items()}
             norms = {f"train/grad/{name}": value for name, value in self.grad_norms.items()}
-            self.log_dict(values | norms, sync_dist=True)  # the step is logged with the loss
+            self.log_dict({**values, **norms}, sync_dist=True)  # the step is logged with the loss
         return loss
 
     def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
@@ -178,8 +179,10 @@ class ReconstructionTask(Task):
         loader = self.trainer.test_dataloaders if testing else self.trainer.val_dataloaders
         batches = cast(EvaluationBatches, loader)
         most = None if testing else self.config.generated_rows
+        reader = Reader(self.soft_model, self.answerer)
+        share = Share(self.global_rank, self.trainer.world_size)
         with self.trainer.precision_plugin.forward_context():
-            answers = answer_rows(self, batches, most)
+            answers = answer_rows(reader, batches, most, share)
         if testing:
             self._answers = answers
         else:
