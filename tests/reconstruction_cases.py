@@ -23,13 +23,14 @@ LORA = LoraConfig(name="lora", rank=2, alpha=4)
 
 
 def drawn_rows(count: int, name: str = "row", shots: str = "") -> list[ContextRow]:
-    """Contexts of 3 to 14 words of the small model's vocabulary, each twice; the answer is one."""
+    """Contexts of 3 to 14 words of the small model's vocabulary, each twice; answers are 1 to 3 of them."""
     draw = Random(name)
     rows = []
     for number in range(count):
         if number % 2 == 0:
             words = draw.choices(WORDS, k=draw.randint(3, 14))
-        answer = draw.choice(words)
+        start = draw.randrange(len(words))
+        answer = " ".join(words[start : start + draw.randint(1, 3)])
         context = " ".join(words)
         question = " ".join(draw.choices(WORDS, k=draw.randint(1, 4)))
         end = len(context)

@@ -10,9 +10,7 @@ from loradrift.models import trainable_parameters
 from loradrift.models.soft_prompt.model import answer_tokens
 from loradrift.tasks.reconstruction.losses import (
     distillation_losses,
-    masked_mean,
     reconstruction_loss,
-    token_losses,
 )
 from loradrift.tasks.reconstruction.teacher import Teacher, load_teacher
 
@@ -49,19 +47,18 @@ def test_reconstruction_is_cosine_and_error_in_units_of_the_target():
 @pytest.mark.parametrize("kept", [4, 11])
 def test_distillation_is_the_divergence_of_kept_tokens_and_the_rest(kept):
     draw = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, 3, 2, 11, generator=draw)
-    p, q = teacher.softmax(2), student.softmax(2)
+    student, teacher = torch.randn(2, 6, 11, generator=draw)
+    p, q = teacher.softmax(1), student.softmax(1)
     top = p.log().topk(kept)
     found = distillation_losses(student, top.indices, top.values)
-    for row in range(3):
-        for place in range(2):
-            ids = top.indices[row, place].tolist()
-            pairs = [(p[row, place, i], q[row, place, i]) for i in ids]
-            rest = [i for i in range(11) if i not in ids]
-            if rest:
-                pairs.append((p[row, place, rest].sum(), q[row, place, rest].sum()))
-            expected = sum(a * (a / b).log() for a, b in pairs)
-            torch.testing.assert_close(found[row, place], expected, rtol=1e-4, atol=1e-5)
+    for row in range(6):
+        ids = top.indices[row].tolist()
+        pairs = [(p[row, i], q[row, i]) for i in ids]
+        rest = [i for i in range(11) if i not in ids]
+        if rest:
+            pairs.append((p[row, rest].sum(), q[row, rest].sum()))
+        expected = sum(a * (a / b).log() for a, b in pairs)
+        torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shots", ["", SHOTS])
@@ -147,25 +144,25 @@ def test_the_teacher_is_asked_once_and_reads_the_full_text(model, tmp_path):
     assert asked == 5
     again = load_teacher(task.backbone, task.data, 3, 16, "32-true")
     assert len(passes) == asked
-    assert torch.equal(first.logs_NKS, again.logs_NKS)
+    assert torch.equal(first.logs_RKS, again.logs_RKS)
     load_teacher(task.backbone, task.data, 2, 8, "32-true")
     assert len(passes) > asked
     index = 7
     ids = torch.tensor(task.data.train.row(index)).long()
     answer = int(task.data.train.answer_start[index])
     logs = task.backbone.causal_lm(input_ids=ids[None]).logits[0, answer - 1].log_softmax(-1)
-    torch.testing.assert_close(first.logs_NKS[index, 0], logs.topk(256).values)
-    assert isinstance(first, Teacher) and first.ids_NKS.shape == (40, 3, 256)
+    torch.testing.assert_close(first.logs_RKS[index, 0], logs.topk(256).values)
+    assert isinstance(first, Teacher) and first.ids_RKS.shape == (40, 3, 256)
 
 
 def test_a_damaged_cache_of_the_teacher_is_made_again(model, tmp_path):
     task = built(model, tmp_path, **ALL)
-    first = load_teacher(task.backbone, task.data, 3, 8, "32-true").logs_NKS.clone()
+    first = load_teacher(task.backbone, task.data, 3, 8, "32-true").logs_RKS.clone()
     [path] = (tmp_path / "teachers").glob("*.safetensors")
     path.write_bytes(b"nothing")
     with pytest.warns(UserWarning, match="is damaged"):
         again = load_teacher(task.backbone, task.data, 3, 8, "32-true")
-    assert torch.equal(first, again.logs_NKS)
+    assert torch.equal(first, again.logs_RKS)
 
 
 def test_lora_gets_its_gradient_from_the_answer_through_the_soft_prompt(model, tmp_path):
@@ -237,12 +234,17 @@ def test_what_does_not_train_has_no_norm(model, tmp_path, method, groups):
     assert {key.partition("/")[2] for key in norms} == groups
 
 
-def test_a_short_answer_counts_only_its_own_tokens(model, tmp_path):
+@pytest.mark.parametrize("most", [1, 2, 8, None])
+def test_an_answers_first_tokens_are_its_own(model, tmp_path, most):
     task = built(model, tmp_path)
     batch = some_batch(task)
-    ids, there = answer_tokens(batch, 8)
-    sizes = (batch["attention_mask"].sum(1) - batch["answer_start"]).tolist()
-    assert there.sum(1).tolist() == sizes and max(sizes) < 8
-    losses = token_losses(torch.zeros(8, 8, 300), ids)
-    spoilt = losses.masked_fill(~there, 1e9)
-    torch.testing.assert_close(masked_mean(spoilt, there), torch.tensor(300.0).log())
+    tokens = answer_tokens(batch, most)
+    found = [[] for _ in range(8)]
+    for token, row, step in zip(*(each.tolist() for each in tokens), strict=True):
+        assert step == len(found[row])
+        found[row].append(token)
+    whole = [task.data.train.row(i)[batch["answer_start"][i] :].tolist() for i in range(8)]
+    assert found == [answer[:most] for answer in whole]
+    assert max(map(len, whole)) > 2
+    sums = tokens.row_sums(torch.ones(len(tokens.ids_N)))
+    assert sums.tolist() == [len(answer) for answer in found]

@@ -63,7 +63,10 @@ class PcaEncoder(nn.Module):
 
     def forward(self, context: Context) -> Tensor:
         """Latents (B, M, Z)."""
-        return (context.means_BMD - self.mean_D) @ self.basis_ZD.T
+        means_BMD = context.means_BMD
+        with torch.autocast(means_BMD.device.type, enabled=False):  # latents may have more bits
+            latents_BMZ: Tensor = (means_BMD - self.mean_D) @ self.basis_ZD.T
+        return latents_BMZ
 
 
 class MeansEncoder(nn.Module):

@@ -1,7 +1,7 @@
 """A language model that reads a soft prompt in a context's place."""
 
 # Shape suffixes: B rows, T tokens of the full text, C vectors in the context's place, L tokens and
-# vectors of the joined rows, K answer tokens, M latents, D width, V vocabulary.
+# vectors of the joined rows, N answer tokens, M latents, D width, V vocabulary.
 
 from typing import NamedTuple
 
@@ -66,24 +66,37 @@ def full_text(embeds_BTD: Tensor, batch: Batch) -> Joined:
     return Joined(embeds_BTD, lengths_B, batch["answer_start"], shared)
 
 
-def answer_logits(backbone: Backbone, joined: Joined, num_tokens: int) -> Tensor:
-    """Scores (B, K, V) of the first K tokens of the answers, from one pass over the rows."""
+class AnswerTokens(NamedTuple):
+    """Tokens of a batch's answers, one after the other."""
+
+    ids_N: Tensor
+    rows_N: Tensor
+    steps_N: Tensor
+    """Place of each in its answer."""
+
+    def row_sums(self, x_N: Tensor) -> Tensor:
+        """The sum (B,) over each row's tokens; every row has one."""
+        rows = int(self.rows_N[-1]) + 1
+        return x_N.new_zeros(rows).index_add(0, self.rows_N, x_N)
+
+
+def answer_tokens(batch: Batch, num_tokens: int | None = None) -> AnswerTokens:
+    """The first K tokens of the answers, or all; the last one of an answer may be its end."""
+    start_B, ids_BT = batch["answer_start"], batch["input_ids"]
+    sizes_B = batch["attention_mask"].sum(1) - start_B
+    if num_tokens is not None:
+        sizes_B = sizes_B.clamp(max=num_tokens)
+    steps_K = torch.arange(int(sizes_B.max()), device=ids_BT.device)
+    rows_N, steps_N = (steps_K < sizes_B[:, None]).nonzero(as_tuple=True)
+    return AnswerTokens(ids_BT[rows_N, start_B[rows_N] + steps_N], rows_N, steps_N)
+
+
+def answer_logits(backbone: Backbone, joined: Joined, tokens: AnswerTokens) -> Tensor:
+    """Scores (N, V) of the answers' tokens, from one pass over the rows."""
     hidden_BLD = encode_rows(backbone, joined.embeds_BLD, joined.shared)
-    steps_K = torch.arange(num_tokens, device=hidden_BLD.device)
     # logits at t predict token t + 1
-    places_BK = (joined.answer_at_B[:, None] - joined.shared - 1 + steps_K).clamp(
-        max=hidden_BLD.shape[1] - 1
-    )
-    index_BKD = places_BK[:, :, None].expand(-1, -1, hidden_BLD.shape[2])
-    return backbone.next_token_logits(hidden_BLD.gather(1, index_BKD))
-
-
-def answer_tokens(batch: Batch, num_tokens: int) -> tuple[Tensor, Tensor]:
-    """The first K tokens of the answers, and which of them there are, both (B, K)."""
-    start_B1, ids_BT = batch["answer_start"][:, None], batch["input_ids"]
-    places_BK = start_B1 + torch.arange(num_tokens, device=ids_BT.device)
-    there_BK = places_BK < batch["attention_mask"].sum(1)[:, None]
-    return ids_BT.gather(1, places_BK.clamp(max=ids_BT.shape[1] - 1)), there_BK
+    places_N = joined.answer_at_B[tokens.rows_N] + tokens.steps_N - joined.shared - 1
+    return backbone.next_token_logits(hidden_BLD[tokens.rows_N, places_N])
 
 
 class SoftPromptModel(nn.Module):

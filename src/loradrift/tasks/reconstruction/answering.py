@@ -91,19 +91,14 @@ class Answerer:
 
     def score_gold(self, joined: Joined, batch: Batch) -> GoldScores:
         """The gold answers under the model, from one pass."""
-        most = int((batch["attention_mask"].sum(1) - batch["answer_start"]).max())
-        ids_BK, there_BK = answer_tokens(batch, most)
+        tokens = answer_tokens(batch)
+        logits_NV = answer_logits(self.backbone, joined, tokens)
         eos = self.tokenizer.eos_token_id
-        if eos is not None:
-            last_B = there_BK.sum(1) - 1
-            rows = torch.arange(len(last_B), device=last_B.device)
-            ends_B = ids_BK[rows, last_B] == eos
-            there_BK = there_BK.clone()
-            there_BK[rows, last_B] &= ~ends_B
-        logits_BKV = answer_logits(self.backbone, joined, most)
-        loss_BK = token_losses(logits_BKV, ids_BK) * there_BK
-        right_BK = (logits_BKV.argmax(2) == ids_BK) & there_BK
-        return GoldScores(loss_BK.sum(1), there_BK.sum(1), right_BK.sum(1), right_BK[:, 0])
+        own_N = torch.ones_like(tokens.ids_N) if eos is None else (tokens.ids_N != eos).long()
+        right_N = (logits_NV.argmax(1) == tokens.ids_N) * own_N
+        losses_N = token_losses(logits_NV, tokens.ids_N) * own_N
+        loss_B, size_B, right_B = map(tokens.row_sums, (losses_N, own_N, right_N))
+        return GoldScores(loss_B, size_B, right_B, right_N[tokens.steps_N == 0].bool())
 
     @torch.no_grad()
     def generate(self, embeds_BPD: Tensor, mask_BP: Tensor, shared: int = 0) -> Generated:

@@ -1,6 +1,6 @@
 """The losses of a compressed context, all read off one teacher-forced pass."""
 
-# Shape suffixes: B rows, K answer tokens, M latents, D width, V vocabulary, S scores kept of a
+# Shape suffixes: B rows, N answer tokens, M latents, D width, V vocabulary, S scores kept of a
 # teacher.
 
 import torch
@@ -24,31 +24,25 @@ def reconstruction_loss(soft_BMD: Tensor, target_BMD: Tensor) -> Tensor:
     return (1 - cosines(soft_BMD, target_BMD)).mean() + MSE_SHARE * error
 
 
-def token_losses(logits_BKV: Tensor, ids_BK: Tensor) -> Tensor:
-    """Cross-entropy (B, K) of each token, in nats."""
-    logits_BVK = precise(logits_BKV).transpose(1, 2)
-    return F.cross_entropy(logits_BVK, ids_BK, reduction="none")
+def token_losses(logits_NV: Tensor, ids_N: Tensor) -> Tensor:
+    """Cross-entropy (N,) of each token, in nats."""
+    return F.cross_entropy(precise(logits_NV), ids_N, reduction="none")
 
 
-def masked_mean(x_BK: Tensor, there_BK: Tensor) -> Tensor:
-    """Mean over the tokens that are there."""
-    return (x_BK * there_BK).sum() / there_BK.sum().clamp_min(1)
-
-
-def distillation_losses(logits_BKV: Tensor, top_ids_BKS: Tensor, top_logs_BKS: Tensor) -> Tensor:
-    """``KL(teacher || student)`` (B, K), of the teacher's likeliest tokens and the rest as one.
+def distillation_losses(logits_NV: Tensor, top_ids_NS: Tensor, top_logs_NS: Tensor) -> Tensor:
+    """``KL(teacher || student)`` (N,), of the teacher's likeliest tokens and the rest as one.
 
     Args:
-        logits_BKV: The student's.
-        top_ids_BKS: The teacher's likeliest tokens.
-        top_logs_BKS: Their log-probabilities.
+        logits_NV: The student's.
+        top_ids_NS: The teacher's likeliest tokens.
+        top_logs_NS: Their log-probabilities.
     """
-    logits_BKV, teacher_BKS = precise(logits_BKV), precise(top_logs_BKS)
-    whole_BK = logits_BKV.logsumexp(2)
-    student_BKS = logits_BKV.gather(2, top_ids_BKS) - whole_BK[:, :, None]
-    kl_BK = (teacher_BKS.exp() * (teacher_BKS - student_BKS)).sum(2)
-    if top_ids_BKS.shape[2] == logits_BKV.shape[2]:
-        return kl_BK
-    others_BK = logits_BKV.scatter(2, top_ids_BKS, -torch.inf).logsumexp(2) - whole_BK
-    rest_BK = (1 - teacher_BKS.exp().sum(2)).clamp_min(1e-9)  # rounding may leave less than none
-    return kl_BK + rest_BK * (rest_BK.log() - others_BK)
+    logits_NV, teacher_NS = precise(logits_NV), precise(top_logs_NS)
+    whole_N = logits_NV.logsumexp(1)
+    student_NS = logits_NV.gather(1, top_ids_NS) - whole_N[:, None]
+    kl_N = (teacher_NS.exp() * (teacher_NS - student_NS)).sum(1)
+    if top_ids_NS.shape[1] == logits_NV.shape[1]:
+        return kl_N
+    others_N = logits_NV.scatter(1, top_ids_NS, -torch.inf).logsumexp(1) - whole_N
+    rest_N = (1 - teacher_NS.exp().sum(1)).clamp_min(1e-9)  # rounding may leave less than none
+    return kl_N + rest_N * (rest_N.log() - others_N)

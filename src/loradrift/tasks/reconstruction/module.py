@@ -1,6 +1,6 @@
 """A language model that answers from a compressed context."""
 
-# Shape suffixes: B rows, K answer tokens, M latents, D width, V vocabulary.
+# Shape suffixes: B rows, N answer tokens, M latents, D width, V vocabulary.
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from loradrift.tasks.reconstruction.evaluation import (
 )
 from loradrift.tasks.reconstruction.losses import (
     distillation_losses,
-    masked_mean,
     reconstruction_loss,
     token_losses,
 )
@@ -114,18 +113,18 @@ class ReconstructionTask(Task):
         weights, most = self.config.weights, self.config.ce_tokens
         more = weights["k_token"] or weights["kd"]
         joined = self.soft_model.student_embeds(batch, soft.soft_BMD)
-        ids_BK, there_BK = answer_tokens(batch, most if more else 1)
-        logits_BKV = answer_logits(self.backbone, joined, ids_BK.shape[1])
-        losses_BK = token_losses(logits_BKV, ids_BK)
+        tokens = answer_tokens(batch, most if more else 1)
+        logits_NV = answer_logits(self.backbone, joined, tokens)
+        losses_N = token_losses(logits_NV, tokens.ids_N)
         found = {}
         if weights["first_token"]:
-            found["first_token"] = losses_BK[:, 0].mean()
+            found["first_token"] = losses_N[tokens.steps_N == 0].mean()
         if weights["k_token"]:
-            found["k_token"] = masked_mean(losses_BK, there_BK)
+            found["k_token"] = losses_N.mean()
         if weights["kd"]:
             assert self.teacher is not None, "the teacher is asked before training"
-            kl_BK = distillation_losses(logits_BKV, *self.teacher.of(batch))
-            found["kd"] = masked_mean(kl_BK, there_BK)
+            taught = self.teacher.of(batch, tokens)
+            found["kd"] = distillation_losses(logits_NV, *taught).mean()
         return found
 
     def loss(self, batch: Batch) -> Tensor:

@@ -3,8 +3,8 @@
 It is computed once for all runs with the same base, rows and K, and kept in the cache.
 """
 
-# Shape suffixes: N rows of the table, B rows of a batch, K answer tokens, S scores kept, V
-# vocabulary.
+# Shape suffixes: R rows of the table, K answer tokens of each, N answer tokens of a batch, S scores
+# kept.
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from loradrift.data import Batch, EvaluationBatches
 from loradrift.models import Backbone
 from loradrift.models.hooks import eval_mode
 from loradrift.models.soft_prompt import full_text
-from loradrift.models.soft_prompt.model import answer_logits
+from loradrift.models.soft_prompt.model import AnswerTokens, answer_logits, answer_tokens
 from loradrift.progress import announced
 from loradrift.tasks.prepared import PreparedData
 
@@ -31,14 +31,15 @@ FORMAT = "teacher 1"
 class Teacher(NamedTuple):
     """The likeliest tokens at each of an answer's first places, and their log-probabilities."""
 
-    ids_NKS: Tensor
-    logs_NKS: Tensor
+    ids_RKS: Tensor
+    logs_RKS: Tensor
 
-    def of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What belongs to a batch's rows, where the batch is."""
-        index_B = batch["index"].cpu()
-        device = batch["index"].device
-        return self.ids_NKS[index_B].long().to(device), self.logs_NKS[index_B].to(device)
+    def of(self, batch: Batch, tokens: AnswerTokens) -> tuple[Tensor, Tensor]:
+        """What belongs to tokens of a batch's answers, both (N, S), where the batch is."""
+        index_N, steps_N = batch["index"][tokens.rows_N].cpu(), tokens.steps_N.cpu()
+        device = tokens.rows_N.device
+        ids_NS, logs_NS = self.ids_RKS[index_N, steps_N], self.logs_RKS[index_N, steps_N]
+        return ids_NS.long().to(device), logs_NS.to(device)
 
 
 def load_teacher(
@@ -61,7 +62,7 @@ def load_teacher(
     def make(path: Path) -> None:
         with announced("asking the teacher", has_bar=True):
             found = _ask(backbone, data, num_tokens, batch_size)
-        save_file({"ids": found.ids_NKS, "logs": found.logs_NKS}, path)
+        save_file({"ids": found.ids_RKS, "logs": found.logs_RKS}, path)
 
     def read(path: Path) -> Teacher:
         try:
@@ -80,14 +81,15 @@ def _ask(backbone: Backbone, data: PreparedData, num_tokens: int, batch_size: in
     device = next(backbone.parameters()).device
     size = len(data.train)
     kept = min(KEPT, len(backbone.causal_lm.get_output_embeddings().weight))
-    ids_NKS = torch.zeros(size, num_tokens, kept, dtype=torch.int32)
-    logs_NKS = torch.zeros(size, num_tokens, kept)
+    ids_RKS = torch.zeros(size, num_tokens, kept, dtype=torch.int32)
+    logs_RKS = torch.zeros(size, num_tokens, kept)
     with eval_mode(backbone):
         for batch in EvaluationBatches(data.train, data.collate, batch_size=batch_size):
             here = {name: value.to(device) for name, value in batch.items()}
             whole = full_text(backbone.embed(here["input_ids"]), here)
-            logs_BKV = answer_logits(backbone, whole, num_tokens).float().log_softmax(2)
-            top = logs_BKV.topk(kept)
-            ids_NKS[batch["index"]] = top.indices.int().cpu()
-            logs_NKS[batch["index"]] = top.values.cpu()
-    return Teacher(ids_NKS, logs_NKS)
+            tokens = answer_tokens(here, num_tokens)
+            top = answer_logits(backbone, whole, tokens).float().log_softmax(1).topk(kept)
+            index_N, steps_N = batch["index"][tokens.rows_N.cpu()], tokens.steps_N.cpu()
+            ids_RKS[index_N, steps_N] = top.indices.int().cpu()
+            logs_RKS[index_N, steps_N] = top.values.cpu()
+    return Teacher(ids_RKS, logs_RKS)
