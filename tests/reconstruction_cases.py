@@ -23,7 +23,7 @@ LORA = LoraConfig(name="lora", rank=2, alpha=4)
 
 
 def drawn_rows(count: int, name: str = "row", shots: str = "") -> list[ContextRow]:
-    """Contexts of 3 to 14 words of the small model's vocabulary, each twice; answers are 1 to 3 of them."""
+    """Contexts of 3 to 14 words that the small model knows, each twice; answers are of 1 to 3."""
     draw = Random(name)
     rows = []
     for number in range(count):

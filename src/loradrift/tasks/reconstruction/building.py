@@ -6,10 +6,10 @@ from typing import cast
 
 import torch
 
-from loradrift.adapters.directions import sha256_of
 from loradrift.config import OptimConfig, check
 from loradrift.data import Collator, Rows
 from loradrift.data.reconstruction import EncodedContexts
+from loradrift.files import sha256_of
 from loradrift.models import Backbone
 from loradrift.models.soft_prompt import SoftPromptModel, SoftPromptSizes, fit_head
 from loradrift.models.soft_prompt.encoders import Context
