@@ -39,7 +39,7 @@ LISTS = (
 
 PATHS = (
     "adapter", "base", "callbacks.persona_monitor.directions", "out", "run", "steering.direction",
-    "steering.run", "task.direction",
+    "steering.run", "task.direction", "task.encoder_run",
 )  # fmt: skip
 """Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
 

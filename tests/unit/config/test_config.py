@@ -18,7 +18,7 @@ CONF = Path(__file__).parents[3] / "conf"
 LEARNING = ("lora", "rslora", "dora", "pissa", "full_finetune", "head_only")
 GUESSES = {"majority", "random"}
 BASELINES = dict.fromkeys(("sst2", "mrpc", "rte"), GUESSES | {"zero_shot"})
-BASELINES |= {"squad_v2": GUESSES | {"abstain"}, "persona": set()}
+BASELINES |= {"squad_v2": GUESSES | {"abstain"}, "persona": set(), "reconstruction": set()}
 NULL_SPAN = ("task=squad_v2", "task.answerability=null_span")
 
 

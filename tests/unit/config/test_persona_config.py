@@ -32,9 +32,11 @@ def test_persona_has_sizes_of_its_own_at_each_scale_and_leaves_the_other_tasks_t
     assert load("task=persona", "method=lora", "method.rank=3").method.rank == 3
 
 
-def test_only_persona_asks_the_small_model_for_its_corpus(load):
+def test_two_tasks_ask_the_small_model_for_their_corpora(load):
     corpora = {task: load(f"task={task}").model.pretraining.task.corpus for task in choices("task")}
-    assert corpora.pop("persona") == "persona" and set(corpora.values()) == {"general"}
+    for task in ("persona", "reconstruction"):
+        assert corpora.pop(task) == task
+    assert set(corpora.values()) == {"general"}
     typed = load("task=sst2", "model.pretraining.task.corpus=persona")
     assert typed.model.pretraining.task.corpus == "persona"
 

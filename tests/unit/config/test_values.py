@@ -13,6 +13,7 @@ from loradrift.cli.entry_point import quote_values
 from loradrift.config import UserError
 from loradrift.config.errors import EXCERPT, check, excerpt
 from loradrift.config.values import expand_path, judge_values
+from loradrift.tasks.reconstruction.config import LOSSES
 
 CONF = ROOT / "conf"
 
@@ -55,6 +56,7 @@ def test_each_key_that_names_a_place_is_a_path():
 OWNERS = {
     "task.share": ("task=persona", "task.side=mixed"),
     "task.direction_coefficient": ("task=persona", "task.direction=x"),
+    **{f"task.{loss}_weight": ("task=reconstruction",) for loss in LOSSES},
 }
 """Keys of a task -> what has to be typed with them; the others are squad_v2's."""
 
