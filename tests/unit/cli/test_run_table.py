@@ -100,3 +100,19 @@ def test_failures_are_named_with_their_reason_and_an_interrupted_job_is_none(not
     failed = {"name": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
     out = printed(note(1, 0.5), failed)
     assert "failed: the loss became nan at step 3 (in seed=[9])\n1 of 2 jobs failed\n" in out
+
+
+def test_runs_that_collapsed_or_raised_an_alarm_are_counted(note, printed):
+    notes = [note(seed, 0.5) for seed in (1, 2, 3, 4)]
+    causes = ["repetition", "latent_ignored", "repetition", None]
+    for each, cause in zip(notes, causes, strict=True):
+        record = read_record(Path(each["cell"]))
+        record.collapse = {"alarms": int(cause is not None), "cause": cause}
+        record.status = Status.COLLAPSED if cause == "latent_ignored" else Status.SUCCESS
+        Cell(Path(each["cell"]), record).save()
+    out = printed(*notes)
+    [row] = [line for line in out.splitlines() if "lora" in line]
+    assert "1,3,4" in row and "\n1 of 4 runs collapsed\n" in out
+    causes = "repetition 2, latent_ignored 1"
+    assert f"\nalarms of collapse in 3 of 4 runs; first cause: {causes}\n" in out
+    assert "collapse" not in printed(notes[3])

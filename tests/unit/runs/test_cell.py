@@ -34,15 +34,19 @@ def end(config, status):
         cell.save(status=status, metrics={"a": 0.5})
 
 
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.COLLAPSED])
 @pytest.mark.parametrize("force", [False, True])
-def test_a_finished_cell_comes_back_with_its_metrics_even_by_force(config, force):
-    end(config, Status.SUCCESS)
+def test_a_finished_cell_comes_back_with_its_metrics_even_by_force(config, status, force):
+    end(config, status)
+    assert finished_run(config).status is status
     with open_run(replace(config, force=force)) as cell:
         assert cell.finished
         assert cell.record.metrics == {"a": 0.5}
 
 
-@pytest.mark.parametrize("status", [Status.RUNNING, Status.INTERRUPTED, Status.FAILED])
+@pytest.mark.parametrize(
+    "status", [Status.RUNNING, Status.INTERRUPTED, Status.FAILED, Status.PRUNED]
+)
 def test_an_unfinished_cell_is_taken_up_again_and_started_anew_by_force(config, status):
     end(config, status)
     first = read_record(config.cell)
