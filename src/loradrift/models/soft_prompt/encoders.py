@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDEST = 512
-"""Most numbers in a state of the encoder ``queries``; a wide language model needs no wider one."""
+WIDEST = 256
+"""Most numbers in a state of the encoder ``queries``: it reads every token of a context, and must
+cost little beside a language model that reads a few vectors."""
 
 HEAD_WIDTH = 32
 """Width of an attention head, where the width is divisible by it."""

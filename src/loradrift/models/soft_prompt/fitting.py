@@ -13,6 +13,9 @@ from loradrift.models.soft_prompt.head import SoftPromptHead
 OUTSIDE = 1e-3
 """Share of the training rows' latents below a fixed encoder's grid, and above it."""
 
+SCALE_BATCHES = 4
+"""Most batches on which the soft prompt's scale is fitted: it is one number."""
+
 
 @torch.no_grad()
 def fit_head(head: SoftPromptHead, contexts: Iterable[Context]) -> None:
@@ -38,7 +41,8 @@ def fit_head(head: SoftPromptHead, contexts: Iterable[Context]) -> None:
         head.grid.low_Z.copy_(low_Z)
         head.grid.high_Z.copy_(high_Z)
     head.adapter.scale.fill_(1)
-    soft_ND = torch.cat([head.decode(head.latents(each)).flatten(0, 1) for each in seen])
+    spread = seen[:: -(-len(seen) // SCALE_BATCHES)]  # an encoder that reads all tokens takes time
+    soft_ND = torch.cat([head.decode(head.latents(each)).flatten(0, 1) for each in spread])
     head.adapter.scale.copy_(head.embedding_rms / rms(soft_ND))
 
 
