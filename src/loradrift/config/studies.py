@@ -39,8 +39,8 @@ class StudyConfig:
     axes: ClassVar[Mapping[str, str]] = {"task": "tasks", "method": "methods", "seed": "seeds"}
     """Keys of a run whose values the study varies, and what it calls them."""
 
-    own_keys: ClassVar[tuple[str, ...]] = ()
-    """Keys of a run that the study sets itself."""
+    own_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of a run that the study sets itself -> what is typed in their place, or ""."""
 
     idle_keys: ClassVar[tuple[str, ...]] = ()
     """Of the keys below, those without effect on it."""

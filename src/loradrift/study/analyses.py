@@ -79,7 +79,7 @@ def step_of(phase: str, settings: Config) -> Step:
         "analysis": ([*records, results / "deployment" / "deployment_benchmark.json"], tables),
         "report": ([*tables, searches / "edges.parquet"], report),
     }
-    return Step(runs / ".study" / study / f"{phase}.json", *files[phase])
+    return Step(stamp_of(phase, settings), *files[phase])
 
 
 def analyse(phase: str, settings: Config, storage: str | None) -> None:
@@ -104,6 +104,19 @@ def analyse(phase: str, settings: Config, storage: str | None) -> None:
     config = make_config(name, **places)  # registers the analyses
     make = ANALYSES[name].run if phase == "report" else ANALYSES[name].tabulate
     do_step(phase, step_of(phase, settings), lambda: make(config))
+
+
+def analyse_study(name: str, settings: Config, **keys: Any) -> None:
+    """Run an analysis on a study's own runs; ``keys`` are those that it alone reads."""
+    from loradrift.analysis.registry import make_config, run_analysis
+
+    study, runs, results = settings.study.name, settings.runs, settings.results
+    run_analysis(make_config(name, keys=keys, runs=runs, study=study, results=results))
+
+
+def stamp_of(phase: str, settings: Config) -> Path:
+    """What remembers of what a study's phase was done."""
+    return Path(settings.runs, ".study", settings.study.name, f"{phase}.json")
 
 
 def do_step(phase: str, step: Step, make: Callable[[], object]) -> None:

@@ -64,6 +64,7 @@ def _refusal(study: StudyConfig, override: Override, text: str) -> str:
         why = ": a study has a phase for this: study.roundings=2"
     elif key in study.own_keys:
         why = f": {named} sets {key} itself, for each of its cells"
+        why += f": type {study.own_keys[key]}" * bool(study.own_keys[key])
     elif of_study in study.idle_keys:
         why = f" has no effect on {named}"
     elif override.is_sweep_override() and isinstance(getattr(study, of_study, None), list):

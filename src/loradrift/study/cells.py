@@ -40,6 +40,9 @@ class StudyCell(NamedTuple):
     record: RunRecord | None
     """The record of a finished run, else None."""
 
+    label: tuple[str, str] = ("", "")
+    """What a study calls it and how, where task and method do not say."""
+
     @property
     def folder(self) -> Path:
         """The run's folder."""

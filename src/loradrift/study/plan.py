@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from loradrift.config import PHASES, Config, StudyConfig
 from loradrift.study.analyses import analyse, step_of
+from loradrift.study.bases import make_bases
 from loradrift.study.cells import CELL_PHASES, SEARCHED, StudyCell, is_typed, plan_cells
 from loradrift.study.disk import check_disk, study_sizes
 from loradrift.study.dry_run import (
@@ -79,7 +80,9 @@ class StudyPlan:
         """Do what is left of a phase."""
         match phase:
             case "base":
-                self._make_bases()
+                # sanity checks and baselines need the same
+                made = {"sanity", "baselines"} <= set(self.phases)
+                make_bases(self.cells("production"), self.settings.cache, made=made)
             case "search":
                 for task in self.study.tasks:
                     for method in self.study.methods:
@@ -92,24 +95,6 @@ class StudyPlan:
                 run_cells(phase)
         if phase == "sanity":
             print_memory(self.cells(phase))
-
-    def _make_bases(self) -> None:
-        left = [cell.config for cell in self.cells("production") if not cell.record]
-        tasks = {config.task.name: config for config in left}
-        if not tasks:
-            print("phase base: no cell is left that would need it", flush=True)
-            return
-        if not {"sanity", "baselines"} <= set(self.phases):  # whose cells need the same
-            from loradrift.training import run
-            from loradrift.training.prepared_data import prepare
-
-            for config in tasks.values():
-                prepare(config, pretrain=run)
-        print(
-            f"phase base: the base model and the tokens of {', '.join(tasks)} are in "
-            f"{self.settings.cache}; its representations are every run's step 0",
-            flush=True,
-        )
 
     def forget(self, phase: str) -> None:
         """Have the cells of a phase looked at anew."""

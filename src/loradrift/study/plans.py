@@ -9,6 +9,7 @@ from loradrift.study.dry_run import Line
 from loradrift.study.hydra_program import Program
 from loradrift.study.persona import PersonaStudyConfig
 from loradrift.study.planned import PlannedCell
+from loradrift.study.reconstruction import ReconstructionStudyConfig
 
 
 class Plan(Protocol):
@@ -59,6 +60,7 @@ class Plan(Protocol):
 PLANS: dict[type[StudyConfig], str] = {
     StudyConfig: "loradrift.study.plan:StudyPlan",
     PersonaStudyConfig: "loradrift.study.persona.plan:PersonaPlan",
+    ReconstructionStudyConfig: "loradrift.study.reconstruction.plan:ReconstructionPlan",
 }
 """Class of a study's settings -> its plan, ``package.module:class``."""
 

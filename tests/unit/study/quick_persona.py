@@ -1,15 +1,10 @@
-"""train.py study=persona whose trainings, answers and analyses take a moment.
+"""train.py study=persona whose trainings, answers and analyses take a moment."""
 
-Below the runs, the file ``die`` names a cell or an analysis at which the process is killed, and
-``fail`` cells that come to nothing.
-"""
-
-import os
-import signal
 from dataclasses import asdict
 from pathlib import Path
 
 import hydra
+from disturbances import TIMES, begin
 from hydra.core.hydra_config import HydraConfig
 
 from loradrift import config, launching, study, sweeping
@@ -25,7 +20,6 @@ for part in (config, launching, sweeping, study):
 
 ROOT = Path(__file__).parents[3]
 CERTIFICATE = {"passed": True, "files": {"adapter_model.safetensors": "abc"}}
-TIMES = {"wall_time_s": 2.0, "peak_memory_bytes": 1.0}
 
 
 @hydra.main(
@@ -55,19 +49,6 @@ def steer(cfg):
             (cell.folder / "answers.csv").write_text("id,question,answer\n")
             certificate = None if plain else CERTIFICATE
             cell.save(status=Status.SUCCESS, certificate=certificate, performance=TIMES)
-
-
-def begin(runs, folder):
-    """Note that something begins, and die there if that is asked, once."""
-    name = str(Path(folder).relative_to(runs)) if Path(folder).is_relative_to(runs) else str(folder)
-    with Path(runs, "begun.log").open("a") as log:
-        log.write(f"{name}\n")
-    fail, die = Path(runs, "fail"), Path(runs, "die")
-    if fail.is_file() and fail.read_text() in name:
-        raise config.UserError("no such luck")
-    if die.is_file() and die.read_text() in name:
-        die.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def direct(own):

@@ -4,10 +4,10 @@ import os
 import re
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from disturbances import begun, records
 from fork_server import ForkedProcess
 from front_doors import run_here
 from searching import contents
@@ -36,15 +36,6 @@ def whole(typed, tmp_path_factory):
     done = run_here(APP, *typed, cwd=folder)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return folder, done.stdout
-
-
-def begun(folder):
-    log = folder / "runs/begun.log"
-    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
-
-
-def records(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("run.json"))
 
 
 def test_the_phases_run_in_order(whole):

@@ -32,10 +32,13 @@ class PersonaStudyConfig(StudyConfig):
     axes: ClassVar[Mapping[str, str]] = {
         "task": "tasks", "task.trait": "traits", "method": "methods", "seed": "seeds",
     }  # fmt: skip
-    own_keys: ClassVar[tuple[str, ...]] = (
-        "task.side", "task.share", "task.direction", "task.direction_coefficient",
-        "callbacks.persona_monitor.directions",
-    )  # fmt: skip
+    own_keys: ClassVar[Mapping[str, str]] = {
+        "task.side": "",
+        "task.share": "study.shares=[…]",
+        "task.direction": "",
+        "task.direction_coefficient": "study.prevented=[…]",
+        "callbacks.persona_monitor.directions": "",
+    }
     idle_keys: ClassVar[tuple[str, ...]] = ("tasks", "roundings", "trials")
 
     phases: list[str] = field(default_factory=lambda: list(PERSONA_PHASES))

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loradrift.config import Config, load_benchmark
 from loradrift.config.benchmarks import BENCHMARKS
 from loradrift.judges import JudgeConfig, resolve_judge
 from loradrift.steering.directions import PLACE
-from loradrift.study.analyses import Step
+from loradrift.study.analyses import Step, analyse_study, stamp_of
 from loradrift.study.cells import key_of
 from loradrift.study.hydra_program import Program
 from loradrift.study.persona import PersonaStudyConfig
@@ -71,8 +70,7 @@ class Analyses:
         reads, writes = files[phase]
         if phase == "directions":
             reads = [cell.folder / "run.json" for cell in self._sides]
-        stamp = Path(self.settings.runs, ".study", self.study.name, f"{phase}.json")
-        return Step(stamp, reads, writes)
+        return Step(stamp_of(phase, self.settings), reads, writes)
 
     @property
     def _reports(self) -> tuple[str, ...]:
@@ -94,8 +92,9 @@ class Analyses:
 
     def _direct(self) -> None:
         settings, answers = self.settings, self.study.answers
-        self._run(
+        analyse_study(
             "persona_direction",
+            settings,
             **({} if answers is None else {"answers": answers}),
             traits=self.study.traits,
             arm=self._arm,
@@ -119,13 +118,6 @@ class Analyses:
     def _report(self) -> None:
         below = Path(self.settings.runs, "steering")
         keys = {"cell": self.answered[0].relative_to(below).as_posix(), "judged_by": self.judge}
-        self._run("persona", **keys)
+        analyse_study("persona", self.settings, **keys)
         if self._reports != REPORTS:
-            self._run("persona_projection", **keys)
-
-    def _run(self, name: str, **keys: Any) -> None:
-        from loradrift.analysis.registry import make_config, run_analysis
-
-        settings = self.settings
-        places = {"runs": settings.runs, "study": self.study.name, "results": settings.results}
-        run_analysis(make_config(name, keys=keys, **places))
+            analyse_study("persona_projection", self.settings, **keys)
