@@ -125,7 +125,8 @@ def _line(
 
 def _mean(records: Sequence[RunRecord], figure: str) -> str:
     """Of runs that came to their end: a collapsed one has no such figure."""
-    found = [record.metrics[figure] for record in records if figure in record.metrics]
+    values = (record.metrics.get(figure) for record in records)
+    found = [value for value in values if value is not None]
     return f"{mean(found):.2f}" if found else "-"
 
 
