@@ -5,11 +5,16 @@ from dataclasses import replace
 import pytest
 from front_doors import ROOT
 from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 
-from loradrift.config import LoraConfig, identity, load
+from loradrift.config import LoraConfig, UserError, identity, load
+from loradrift.study.arguments import read_arguments
 from loradrift.study.plans import plan_of
 from loradrift.study.reconstruction import RECONSTRUCTION_PHASES, ReconstructionStudyConfig
 from loradrift.study.reconstruction.configurations import CONFIGURATIONS
+
+LOADER = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
 
 
 @pytest.fixture
@@ -127,3 +132,40 @@ def test_each_scale_has_a_grid(load, scale):
     assert study.samples and study.epochs and study.seeds
     assert (min(study.latents), max(study.latents)) == (4, 64)
     assert (ROOT / f"conf/grid/reconstruction_{scale}.yaml").read_text().startswith("# study=")
+    assert study.configurations == list(CONFIGURATIONS)
+
+
+def test_axes_are_typed_as_for_any_multirun_and_what_the_study_sets_is_refused(load):
+    own = load("study=reconstruction").study
+    study, rest = read_arguments(own, ["seed=5", "task=reconstruction", "task.d_z=4"], LOADER)
+    assert (study.seeds, rest) == ([5], ["task.d_z=4"])
+    for typed, message in (
+        ("method.rank=3", "method.rank=3: study=reconstruction sets method.rank itself, for each"),
+        ("data.train_rows=9", "sets data.train_rows itself, for each of its cells: type study.sam"),
+        ("task.epochs=2", "for each of its cells: type study.epochs="),
+        ("study.trials=3", "study.trials=3 has no effect on study=reconstruction"),
+        ("task=sst2", r"study.tasks must be \[reconstruction\], got \['sst2'\]"),
+        ("task.num_latents=8,16", "study=reconstruction varies task and seed alone"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_arguments(own, [typed], LOADER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phases": ["production"]}, "study.phases must be some of base, sweep, rate, report, exp"),
+        ({"configurations": ["r8_a16_all"]}, "study.configurations must hold none, which all are"),
+        ({"configurations": ["none", "none"]}, "study.configurations must be different"),
+        ({"samples": 0}, "study.samples must be positive, got 0"),
+        ({"epochs": -1.0}, "study.epochs must be positive, got -1"),
+        ({"latents": [0]}, "study.latents must be positive, got 0"),
+        ({"latents": [4, 4]}, r"study.latents must be different, got \[4, 4\]"),
+        ({"rate_seeds": 0}, "study.rate_seeds must be positive, got 0"),
+        ({"name": "phase1a_lora_sweep"}, "study.name must be another folder than phase1a_lora_sw"),
+    ],
+)
+def test_values_are_judged_at_the_door(load, changes, message):
+    load()  # makes the task known
+    with pytest.raises(UserError, match=message):
+        ReconstructionStudyConfig(**{"name": "reconstruction", "seeds": [1]} | changes)
