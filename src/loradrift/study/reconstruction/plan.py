@@ -24,7 +24,9 @@ from loradrift.study.reconstruction.sizes import Shape, check_room, check_sample
 
 TRAININGS = ("sweep", "rate")
 
-READ = ("run.json", "metrics.csv", "predictions.jsonl", "ladder.parquet", ROWS)
+READ = (
+    "run.json", "metrics.csv", "predictions.jsonl", "ladder.parquet", "examples.json", ROWS,
+)  # fmt: skip
 """Files of a run that the report is made of."""
 
 REPORTS = ("reconstruction.json", "report.html")
@@ -102,16 +104,17 @@ class ReconstructionPlan:
 
     def step(self, phase: str) -> Step:
         """What ``report`` or ``export`` reads and writes."""
-        results, folder = Path(self.settings.results), Path(self.settings.runs, EXPORT)
+        folder, results = Path(self.settings.runs, EXPORT), self._results
         cells = [cell for each in TRAININGS for cell in self.cells(each)]
+        swept = [cell.folder / name for cell in self.cells("sweep") for name in (READ[0], ROWS)]
         names = dict.fromkeys(cell.label[0] for cell in self.cells("sweep") if cell.record)
         files: dict[str, tuple[list[Path], list[Path]]] = {
             "report": (
                 [cell.folder / name for cell in cells for name in READ],
-                [results / "reconstruction" / name for name in REPORTS],
+                [results / name for name in REPORTS],
             ),
             "export": (
-                [cell.folder / name for cell in self.cells("sweep") for name in (READ[0], ROWS)],
+                [*swept, results / REPORTS[0]],
                 [folder / SUMMARY, *(folder / name / ROWS for name in names)],
             ),
         }
@@ -153,4 +156,9 @@ class ReconstructionPlan:
         analyse_study("reconstruction", self.settings)
 
     def _export(self) -> None:
-        export_sweep(Path(self.settings.runs, EXPORT), self.cells("sweep"))
+        folder = Path(self.settings.runs, EXPORT)
+        export_sweep(folder, self.cells("sweep"), self._results / REPORTS[0])
+
+    @property
+    def _results(self) -> Path:
+        return Path(self.settings.results, "reconstruction")
