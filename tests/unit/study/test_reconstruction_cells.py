@@ -17,6 +17,9 @@ from loradrift.study.reconstruction.configurations import CONFIGURATIONS
 LOADER = ConfigLoaderImpl(create_config_search_path(str(ROOT / "conf")))
 
 
+FEW = ["none", "r8_a16_l12", "r16_a32_all"]
+
+
 @pytest.fixture
 def plan(hydra_program, tmp_path):
     """``plan(*typed, key=value)`` is the plan of a study with other keys."""
@@ -24,7 +27,8 @@ def plan(hydra_program, tmp_path):
     def make(*typed, **changes):
         own = ["study=reconstruction", f"runs={tmp_path}/runs", f"results={tmp_path}/res", *typed]
         program = hydra_program(*own)
-        settings = replace(program.settings, study=replace(program.settings.study, **changes))
+        own_study = replace(program.settings.study, **{"configurations": FEW} | changes)
+        settings = replace(program.settings, study=own_study)
         return plan_of(program, settings, settings.study, own)
 
     return make
@@ -49,7 +53,8 @@ def test_layers_are_shares_of_the_depth_and_at_least_one(depth, shares):
 
 
 def test_each_configuration_is_trained_with_each_seed_and_rates_have_no_lora(plan):
-    made = plan("task.num_latents=8", seeds=[1, 2], latents=[4, 8, 16], rate_seeds=1)
+    every = list(CONFIGURATIONS)
+    made = plan("task.num_latents=8", configurations=every, seeds=[1, 2], latents=[4, 8, 16])
     sweep, rate = made.cells("sweep"), made.cells("rate")
     assert len(sweep) == 22 and len({cell.folder for cell in [*sweep, *rate]}) == 24
     for cell in sweep:
@@ -68,8 +73,8 @@ def test_each_configuration_is_trained_with_each_seed_and_rates_have_no_lora(pla
 
 
 def test_samples_and_passes_reach_every_cell_and_the_scales_steps_do_not_end_them(plan):
-    for cells in (plan(samples=300, epochs=1.0).cells("sweep"),
-                  plan(samples=300, epochs=1.0).cells("rate")):  # fmt: skip
+    made = plan(samples=300, epochs=1.0, latents=[4])
+    for cells in (made.cells("sweep"), made.cells("rate")):
         assert {cell.config.data.train_rows for cell in cells} == {300}
         assert {(cell.config.task.epochs, cell.config.task.max_steps) for cell in cells} == {
             (1.0, None)
@@ -79,18 +84,15 @@ def test_samples_and_passes_reach_every_cell_and_the_scales_steps_do_not_end_the
 
 
 def test_work_is_the_steps_of_a_run(plan):
-    [cell, *_] = plan("task.batch_size=32", "trainer.accumulate=2", samples=640, epochs=3.0).cells(
-        "sweep"
-    )
+    whole = {"samples": 640, "epochs": 3.0, "configurations": ["none"], "latents": []}
+    [cell, *_] = plan("task.batch_size=32", "trainer.accumulate=2", **whole).cells("sweep")
     assert cell.work == 30.0
-    [cell, *_] = plan("task.batch_size=32", "task.max_steps=7", samples=640, epochs=3.0).cells(
-        "rate"
-    )
+    [cell, *_] = plan("task.batch_size=32", "task.max_steps=7", **whole).cells("sweep")
     assert cell.work == 7.0
 
 
 def test_what_is_loras_alone_is_not_the_baselines(plan):
-    made = plan("task.adapt=both", "method.dropout=0.1", "method.optim.lr=1e-4")
+    made = plan("task.adapt=both", "method.dropout=0.1", "method.optim.lr=1e-4", latents=[4])
     for cell in [*made.cells("sweep"), *made.cells("rate")]:
         adapt, method = vars(cell.config.task)["adapt"], cell.config.method
         lora = isinstance(method, LoraConfig)
@@ -115,7 +117,7 @@ def test_the_baselines_head_learns_as_fast_as_the_others(plan):
     ],
 )
 def test_every_cell_is_the_one_of_its_command_by_hand(plan, typed):
-    made = plan(*typed)
+    made = plan(*typed, seeds=[1], latents=[4])
     for cell in [*made.cells("sweep"), *made.cells("rate")]:
         by_hand = [each for each in cell.overrides if each != "study=reconstruction"]
         by_hand.append("study.name=reconstruction")

@@ -36,13 +36,15 @@ class ReconstructionCell(StudyCell):
             limits.append(max(1.0, task.epochs * config.data.train_rows / size))
         return min(limits, default=super().work)
 
+    def state(self) -> str:
+        """How many steps it has done, of how many."""
+        return f"step {self.work_so_far():.0f} of {self.work:.0f}"
+
     def outcome(self) -> str:
-        """What it reached on the reported rows, or that it collapsed."""
+        """What it reached, or that it collapsed."""
         record = read_record(self.folder)
-        if record is None or record.status is Status.COLLAPSED:
-            return "done" if record is None else "collapsed"
-        f1 = record.metrics.get("evaluation/text_f1")
-        return "done" if f1 is None else f"F1 {f1:.1f}"
+        collapsed = record is not None and record.status is Status.COLLAPSED
+        return "collapsed" if collapsed else super().outcome()
 
 
 def sweep_cells(

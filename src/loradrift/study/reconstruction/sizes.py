@@ -58,8 +58,10 @@ def num_parameters(config: Config, width: int) -> int:
     import torch
 
     from loradrift.models.soft_prompt import SoftPromptHead
+    from loradrift.tasks.reconstruction import ReconstructionConfig
     from loradrift.tasks.reconstruction.building import sizes_of
 
+    assert isinstance(config.task, ReconstructionConfig)
     with torch.device("meta"):
         head = SoftPromptHead(width, sizes_of(config.task), seed=0)
     return sum(each.numel() for each in head.parameters())

@@ -86,7 +86,7 @@ def gains(cells: Sequence[ReconstructionCell], analysed: Path) -> dict[str, Gain
     return {name: _gain(arm) for name, arm in known.items() if arm}
 
 
-def _arm(method: MethodConfig) -> tuple[object, ...]:
+def _arm(method: MethodConfig) -> tuple[Any, Any, Any, Any]:
     if isinstance(method, LoraConfig):
         return method.name, method.rank, method.alpha, str(method.layers)
     return method.name, None, None, None
