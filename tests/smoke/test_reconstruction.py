@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 from front_doors import error_of, output_of
@@ -43,11 +44,27 @@ def test_a_run_trains_answers_exports_and_is_certified(compute):
     assert float(rows[-1]["train/grad/first_token/lora"]) > 0
     assert all(float(row["train/grad/reconstruction/lora"]) == 0 for row in rows)
     assert all(float(row["train/loss_reconstruction"]) > 0 for row in rows)
+    assert_climbed(folder, mean)
     head = load_file(folder / "model" / "head.safetensors")
     assert {"adapter.scale", "grid.low_Z", "embedding_rms"} < head.keys()
     steps = sorted(folder.glob("activations/step=*.safetensors"))
     first, last = load_file(steps[0]), load_file(steps[-1])
     assert any(not torch.equal(first[name], last[name]) for name in first)
+
+
+def assert_climbed(folder, mean):
+    """Every rung has the same rows, text is read alike as ids and as vectors, and flags are told."""
+    ladder = pd.read_parquet(folder / "ladder.parquet")
+    assert (ladder.groupby("rung").size() == 40).all() and ladder["rung"].nunique() == 10
+    rungs = {rung: own.set_index("id") for rung, own in ladder.groupby("rung")}
+    assert rungs["soft_prompt"]["f1"].mean() == pytest.approx(mean)
+    text, vectors = rungs["full_text"], rungs["embedding_replay"]
+    assert (text["answer"] == vectors["answer"]).all()
+    assert (text["gold_loss"] - vectors["gold_loss"]).abs().max() < 1e-3
+    assert (rungs["truncated_bytes"]["bytes"] <= 24).all()
+    facts = json.loads((folder / "ladder.json").read_text())
+    assert facts["latent_bytes"] == 24 and facts["latent_ignored"] in (True, False)
+    assert len(json.loads((folder / "examples.json").read_text())) == 12
 
 
 def test_without_lora_the_head_alone_is_trained(compute):

@@ -107,7 +107,7 @@ class Task(pl.LightningModule):
         yield from ()
 
     def prediction_files(self, rows: Rows) -> dict[str, Any]:
-        """Further files of predictions: name -> JSON."""
+        """Further files of predictions: name -> JSON, or a table."""
         return {}
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from torch import nn
 
 from loradrift.config import Config, identity
@@ -46,11 +47,15 @@ def write_predictions(
     Args:
         folder: Of the run.
         lines: One for each evaluation example.
-        files: Name -> JSON.
+        files: Name -> JSON, or a table.
     """
     text = "".join(json.dumps(line) + "\n" for line in lines)
     if text:
         with write_atomic(folder / "predictions.jsonl") as temporary:
             temporary.write_text(text, encoding="utf-8")
     for name, content in files.items():
-        write_json(folder / name, content)
+        if isinstance(content, pd.DataFrame):
+            with write_atomic(folder / name) as temporary:
+                content.to_parquet(temporary, index=False)
+        else:
+            write_json(folder / name, content)

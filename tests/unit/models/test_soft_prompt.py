@@ -20,7 +20,7 @@ from loradrift.models.soft_prompt import (
     pack,
     unpack,
 )
-from loradrift.tasks.reconstruction.building import contexts
+from loradrift.tasks.reconstruction.fitted_rows import contexts
 
 ENCODERS = [
     {"encoder": "pca"},

@@ -1,27 +1,18 @@
 """From a backbone and prepared data to the task."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from loradrift.config import OptimConfig, check
-from loradrift.data import Collator, Rows
 from loradrift.data.reconstruction import EncodedContexts
 from loradrift.files import sha256_of
 from loradrift.models import Backbone
 from loradrift.models.soft_prompt import SoftPromptModel, SoftPromptSizes, fit_head
-from loradrift.models.soft_prompt.encoders import Context
 from loradrift.tasks.prepared import PreparedData
 from loradrift.tasks.reconstruction.config import ReconstructionConfig
+from loradrift.tasks.reconstruction.fitted_rows import contexts
 from loradrift.tasks.reconstruction.loading import HEAD, load_head
 from loradrift.tasks.reconstruction.module import ReconstructionTask
-
-FIT_ROWS = 2048
-"""Most training rows on which components, grid and scales are fitted."""
-
-FIT_BATCH = 64
 
 
 def build_task(
@@ -82,16 +73,3 @@ def check_sizes(task: ReconstructionConfig, backbone: Backbone, data: PreparedDa
         f"{others} tokens of examples and question and {task.max_answer_tokens + 1} of an answer"
     )
     check(task.num_latents <= room, "task.num_latents", rule, task.num_latents)
-
-
-def contexts(model: SoftPromptModel, table: Rows, collate: Collator) -> Iterator[Context]:
-    """Some rows' contexts, evenly drawn from a table, in batches."""
-    step = -(-len(table) // FIT_ROWS)
-    rows = range(0, len(table), step)
-    device = model.head.embedding_rms.device
-    for first in range(0, len(rows), FIT_BATCH):
-        batch = collate(table, rows[first : first + FIT_BATCH])
-        batch = {name: value.to(device) for name, value in batch.items()}
-        with torch.no_grad():
-            embeds_BTD = model.backbone.embed(batch["input_ids"])
-        yield model.head.context(embeds_BTD, batch["context_start"], batch["context_end"])

@@ -175,6 +175,16 @@ def sizes_of(table: EncodedContexts, head: SoftPromptHead) -> Sizes:
     return Sizes(latent, text, 8 * latent / tokens, text / latent)
 
 
+def size_lines(sizes: Sizes) -> list[str]:
+    """A notice where nothing is compressed."""
+    if sizes.compression >= 1:
+        return []
+    return [
+        f"error: nothing is compressed: the latents take {sizes.latent_bytes:.0f} bytes, "
+        f"the text {sizes.text_bytes:.0f} (compression {sizes.compression:.2f})"
+    ]
+
+
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 

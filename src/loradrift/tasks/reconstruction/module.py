@@ -28,7 +28,15 @@ from loradrift.tasks.reconstruction.evaluation import (
     generations_of,
     prediction_line,
     row_scores,
+    size_lines,
     sizes_of,
+)
+from loradrift.tasks.reconstruction.ladder import (
+    RungRow,
+    base_rungs,
+    flag_lines,
+    ladder_files,
+    own_rungs,
 )
 from loradrift.tasks.reconstruction.losses import (
     distillation_losses,
@@ -73,6 +81,9 @@ class ReconstructionTask(Task):
         self.grad_norms: dict[str, float] = {}
         """``<loss>/<lora|head>`` -> norm of the weighted loss's gradient, when last measured."""
 
+        self.rungs: dict[str, list[RungRow]] = {}
+        """What was answered on each rung of the ladder: the base model's, then the last test's."""
+
         self._scores: list[RowScore] = []
         self._answers: dict[int, RowAnswer] = {}  # of the last test, by row
 
@@ -82,17 +93,16 @@ class ReconstructionTask(Task):
         return cast(SoftPromptModel, self.model)
 
     def setup(self, stage: str) -> None:
-        """Ask the teacher, before a checkpoint of an interrupted run is loaded."""
-        if stage == "fit" and self.config.kd_weight:
-            self.backbone.to(self.trainer.strategy.root_device)
-            with self.trainer.precision_plugin.forward_context():
-                self.teacher = load_teacher(
-                    self.backbone,
-                    self.data,
-                    self.config.ce_tokens,
-                    self.config.batch_size,
-                    str(self.trainer.precision),
-                )
+        """Ask the base model, before a checkpoint of an interrupted run is loaded."""
+        if stage != "fit":
+            return
+        self.backbone.to(self.trainer.strategy.root_device)
+        with self.trainer.precision_plugin.forward_context():
+            asked = self.config.batch_size, str(self.trainer.precision)
+            self.rungs = base_rungs(self.answerer, self.soft_model.head.sizes, self.data, *asked)
+            if self.config.kd_weight:
+                tokens = self.config.ce_tokens
+                self.teacher = load_teacher(self.backbone, self.data, tokens, *asked)
 
     def adapt_head(self, method: LoraConfig, seed: int) -> None:
         """Put LoRA on the encoder, if it is to be adapted."""
@@ -182,6 +192,8 @@ class ReconstructionTask(Task):
         share = Share(self.global_rank, self.trainer.world_size)
         with self.trainer.precision_plugin.forward_context():
             answers = answer_rows(reader, batches, most, share)
+            if testing:
+                self.rungs |= own_rungs(reader, batches, answers, share)
         if testing:
             self._answers = answers
         else:
@@ -189,17 +201,11 @@ class ReconstructionTask(Task):
         figures = figures_of(self._scores, answers)
         self._scores.clear()
         if testing:
-            figures |= self._sizes(cast("EncodedContexts", batches.table))
+            table = cast("EncodedContexts", batches.table)
+            sizes = sizes_of(table, self.soft_model.head)
+            figures |= sizes._asdict()
+            self.notices = [*size_lines(sizes), *flag_lines(table, self.rungs)]
         return figures
-
-    def _sizes(self, table: EncodedContexts) -> dict[str, float]:
-        sizes = sizes_of(table, self.soft_model.head)
-        if sizes.compression < 1:
-            self.notices = [
-                f"error: nothing is compressed: the latents take {sizes.latent_bytes:.0f} bytes, "
-                f"the text {sizes.text_bytes:.0f} (compression {sizes.compression:.2f})"
-            ]
-        return sizes._asdict()
 
     def certified(self, data: PreparedData) -> Tensor:
         """Final states of a few rows with soft prompts."""
@@ -213,6 +219,10 @@ class ReconstructionTask(Task):
         table = cast("EncodedContexts", rows)
         for index, row in enumerate(table.rows):
             yield prediction_line(row, self._answers[index])
+
+    def prediction_files(self, rows: Rows) -> dict[str, Any]:
+        """The ladder: every row of every rung, what they say, and some texts."""
+        return ladder_files(cast("EncodedContexts", rows), self.rungs)
 
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """The share of rows that are answered exactly."""
