@@ -53,7 +53,7 @@ def test_a_run_trains_answers_exports_and_is_certified(compute):
 
 
 def assert_climbed(folder, mean):
-    """Every rung has the same rows, text is read alike as ids and as vectors, and flags are told."""
+    """Every rung has the same rows, and text is read alike as ids and as vectors."""
     ladder = pd.read_parquet(folder / "ladder.parquet")
     assert (ladder.groupby("rung").size() == 40).all() and ladder["rung"].nunique() == 10
     rungs = {rung: own.set_index("id") for rung, own in ladder.groupby("rung")}
