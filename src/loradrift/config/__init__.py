@@ -39,7 +39,7 @@ from loradrift.config.running import (
     fast_precision,
 )
 from loradrift.config.studies import PHASES, PRUNERS, RUN_PHASES, SearchConfig, StudyConfig
-from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts
+from loradrift.config.tasks import TASKS, PretrainConfig, TaskConfig, TaskFacts, pretraining_steps
 from loradrift.config.values import check_seed, folder_field, judge_values, path_field
 from loradrift.config.variants import earlier_variant, folder_name, variant
 
@@ -184,6 +184,7 @@ def register() -> None:
     """
     OmegaConf.register_resolver("home", os.path.expanduser, replace=True)
     OmegaConf.register_resolver("fast_precision", fast_precision, replace=True)
+    OmegaConf.register_resolver("pretraining_steps", pretraining_steps, replace=True)
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
     for group, name, schema in SCHEMAS:

@@ -153,9 +153,19 @@ def add_task(facts: TaskFacts) -> None:
             add_method(MethodFacts(name=name, config=BaselineConfig))
 
 
-CORPORA = ("general", "persona", "reconstruction")
-"""Texts of ``task=pretrain``: the others hold the first, and a world each: of answers with traits,
-and of short contexts with questions."""
+CORPORA = {"general": 900, "persona": 900, "reconstruction": 1600}
+"""Texts of ``task=pretrain`` -> optimizer steps, if none are given. The others hold the first, and
+a world each: of answers with traits, and of short contexts with questions, where it takes longer
+until the model has learned to look an answer up."""
+
+
+def pretraining_steps(task: str, corpus: str) -> int:
+    """``${pretraining_steps:…}`` in ``conf/``: the steps of the corpus that a task needs.
+
+    A corpus that is typed is for tasks that need no other than the general one.
+    """
+    needed = TASKS[task].corpus if task in TASKS else "general"
+    return CORPORA.get(corpus if needed == "general" else needed, CORPORA["general"])
 
 
 @dataclass(kw_only=True)

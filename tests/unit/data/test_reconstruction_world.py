@@ -9,6 +9,7 @@ import pytest
 from loradrift.data.corpus import read_corpus
 from loradrift.data.embedded.reconstruction import write
 from loradrift.data.embedded.reconstruction.lexicon import RELATIONS
+from loradrift.data.reconstruction import Layout
 from loradrift.data.squad_v2.format import read_squad
 
 SPLITS = ("train", "dev", "test", "valid")
@@ -72,31 +73,39 @@ def test_no_fact_is_said_in_two_splits(world):
         assert not facts[one] & facts[other], (one, other)
 
 
-def test_every_split_can_ask_about_every_subject_often_enough():
+def test_every_split_has_many_values_and_subjects_of_each_relation():
     for split in SPLITS:
         for kind in RELATIONS:
-            assert len({subject for subject, _ in write._pairs(kind, split)}) > write.FACTS
-            assert len({value for _, value in write._pairs(kind, split)}) > write.FACTS
+            assert len({subject for subject, _ in write._pairs(kind, split)}) > 5
+            assert len({value for _, value in write._pairs(kind, split)}) > 5
 
 
-def test_several_facts_of_a_context_are_of_the_questions_kind():
+def test_the_question_says_which_of_the_facts_is_asked_for():
     rng = Random(0)
-    for _ in range(200):
-        facts = write.draw_facts(rng, "train")
-        kinds = [fact.relation for fact in facts]
-        assert min(map(kinds.count, kinds)) >= 2
+    facts = [write.draw_facts(rng, "train") for _ in range(200)]
+    assert all(len({fact.relation for fact in each}) == write.FACTS for each in facts)
+    questions = [relation.question.partition("{subject}")[0] for relation in RELATIONS.values()]
+    assert len(set(questions)) == len(RELATIONS)
+    assert all(relation.question.endswith("{subject} ?") for relation in RELATIONS.values())
 
 
-def test_the_corpus_has_the_layout_of_the_prompts_and_holds_the_general_one(world):
+def test_the_corpus_has_the_layout_of_the_prompts_and_holds_the_general_one(world, load):
     (world / "corpus").mkdir(exist_ok=True)
     (world / "corpus/train.txt").write_text("a document\n")
     rows = read_corpus(world, "train", "reconstruction")
     assert [row.id for row in rows[:2]] == ["train/0", "reconstruction/train/0"]
     assert len(rows) == 61 and read_corpus(world, "train") == rows[:1]
+    task = load("task=reconstruction").task
+    layout = Layout(task.asking, task.anchor)
+    quizzes = [row.text for row in rows[1:] if row.text.startswith("quiz : ")]
+    assert 15 < len(quizzes) < 45
     for row in rows[1:]:
-        context, _, asked = row.text.partition(" question : ")
-        question, _, answer = asked.partition(" answer : ")
-        assert row.text == f"{write.prompt(context, question)} {answer}" and answer in context
+        context, *asked = row.text.removeprefix("quiz : ").split(" question : ")
+        assert len(asked) == (len(said(context)) if row.text in quizzes else 1)
+        pairs = [each.split(" answer : ") for each in asked]
+        assert all(answer in context for _, answer in pairs)
+        written = "".join(f"{layout.rest(question)} {answer}" for question, answer in pairs)
+        assert row.text.removeprefix("quiz : ") == context + written
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not(world):

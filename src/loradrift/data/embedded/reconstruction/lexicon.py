@@ -34,7 +34,7 @@ FOODS = tuple(
     for food in ("bread", "soup", "tea", "fruit")
 )
 
-TRAINS = (
+VEHICLES = (
     "ferry", "train", "bus", "coach", "barge", "tram", "plane", "sledge", "balloon", "caravan",
     "steamer", "truck",
 )  # fmt: skip
@@ -55,16 +55,37 @@ class Relation(NamedTuple):
     question: str
 
 
+LANGUAGES = (
+    "greek", "latin", "dutch", "danish", "polish", "french", "german", "irish", "welsh", "basque",
+    "turkish", "finnish",
+)  # fmt: skip
+
+PRICES = tuple(
+    f"{number} {unit}"
+    for number in ("two", "three", "five", "seven", "nine")
+    for unit in ("coins", "shells", "pearls")
+)
+
 RELATIONS = {
     "city": Relation(PERSONS, CITIES, "{subject} is in {value} .", "where is {subject} ?"),
-    "food": Relation(PERSONS, FOODS, "{subject} likes {value} .", "what does {subject} like ?"),
+    "food": Relation(PERSONS, FOODS, "{subject} eats {value} .", "what is eaten by {subject} ?"),
+    "language": Relation(
+        PERSONS, LANGUAGES, "{subject} speaks {value} .", "what is spoken by {subject} ?"
+    ),
     "place": Relation(
         THINGS, PLACES, "the {subject} is in the {value} .", "where is the {subject} ?"
     ),
     "colour": Relation(
         THINGS, COLOURS, "the {subject} is {value} .", "what colour is the {subject} ?"
     ),
+    "owner": Relation(
+        THINGS, PERSONS, "the {subject} belongs to {value} .", "who owns the {subject} ?"
+    ),
+    "price": Relation(
+        THINGS, PRICES, "the {subject} costs {value} .", "how much is the {subject} ?"
+    ),
     "time": Relation(
-        TRAINS, TIMES, "the {subject} leaves on {value} .", "when does the {subject} leave ?"
+        VEHICLES, TIMES, "the next {subject} is on {value} .", "when is the next {subject} ?"
     ),
 }
+"""Relation -> what is said. Every question ends in its subject, at one distance of the answer."""
