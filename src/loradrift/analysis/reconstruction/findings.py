@@ -57,7 +57,7 @@ def help_finding(found: Sequence[Comparison], baseline: Arm) -> Finding:
         if own:
             least = "at least " * any(effects[arm].at_least for arm in own)
             return Finding(
-                name, claim, f"{least}{verdict}", _some([arm.text for arm in own]), lines, GOOD
+                name, claim, f"{least}{verdict}", some([arm.text for arm in own]), lines, GOOD
             )
     # that no arm gains needs no correction: each of them has to show it
     if all(each.effect.verdict == NONE for each in others):
@@ -87,10 +87,10 @@ def read_finding(found: Sequence[Comparison]) -> Finding:
     )
     below = [each.arm.text for each in found if each.below_no_context]
     if below:
-        lines += (f"below no context in F1 or gold loss: {_some(below)}",)
+        lines += (f"below no context in F1 or gold loss: {some(below)}",)
     if ignoring:
         verdict = f"ignored by {len(ignoring)} of {runs} runs"
-        return Finding(name, claim, verdict, _some(ignoring), lines, BAD)
+        return Finding(name, claim, verdict, some(ignoring), lines, BAD)
     return Finding(name, claim, "read by every run", "", lines, BAD if below else GOOD)
 
 
@@ -111,13 +111,17 @@ def target_finding(scores: Scores, found: Sequence[Comparison], compression: flo
         *_on_the_scale(scores, best.arm),
     )
     if compression < TARGET_COMPRESSION:
-        why = f"the latent has 1/{compression:.3g} of the text's bytes"
+        why = f"a latent takes {1 / compression:.3g} times the bytes of its text"
         return Finding(name, claim, "not tested", why, lines)
     if best.share.low >= TARGET_SHARE and not best.share.note:
         return Finding(name, claim, "reached", "", lines, GOOD)
     if best.share.high < TARGET_SHARE and not best.share.note:
         return Finding(name, claim, "not reached", "", lines, BAD)
-    why = best.share.note or f"the interval holds {TARGET_SHARE:.0%}"
+    why = (
+        "one seed tells nothing of others"
+        if best.share.note
+        else f"the interval holds {TARGET_SHARE:.0%}"
+    )
     return Finding(name, claim, UNDECIDED, why, lines)
 
 
@@ -204,6 +208,7 @@ def _percent(interval: Interval) -> str:
     return f"{interval.low:.1%} to {interval.high:.1%}"
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
     more = len(names) - most
     return "; ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -23,6 +23,7 @@ from loradrift.analysis.reconstruction.findings import (
     drift_finding,
     help_finding,
     read_finding,
+    some,
     target_finding,
     text_finding,
 )
@@ -141,8 +142,8 @@ def tabulate(settings: AnalyzeReconstructionConfig) -> Reconstruction:
         self_checks=self_checks,
         problems=[
             *base_problems(scores),
-            *larger_than_text(compression),
             *collapsed_lines(runs, arms),
+            *notice_lines(runs, arms),
             *seed_lines(scores, baseline),
             *problems,
             *lines,
@@ -169,15 +170,6 @@ def with_facts(table: pd.DataFrame, scores: Scores, cka: pd.DataFrame) -> pd.Dat
     )
 
 
-def larger_than_text(compression: float) -> list[str]:
-    """Whether nothing was compressed."""
-    if not compression < 1:
-        return []
-    return [
-        f"a latent takes {1 / compression:.3g} times the bytes of its text: nothing is compressed"
-    ]
-
-
 def collapsed_lines(
     runs: Sequence[ReconstructionRun], arms: Mapping[ReconstructionRun, Arm]
 ) -> list[str]:
@@ -188,6 +180,17 @@ def collapsed_lines(
         for run in runs
         if run.collapsed
     ]
+
+
+def notice_lines(
+    runs: Sequence[ReconstructionRun], arms: Mapping[ReconstructionRun, Arm]
+) -> list[str]:
+    """What the runs' records say that nobody must overlook, each notice once."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for run in runs:
+        for notice in run.record.notices:
+            found[notice].append(f"{arms[run].text}, seed {run.seed}")
+    return [f"{some(names)}: {notice}" for notice, names in found.items()]
 
 
 def seed_lines(scores: Scores, baseline: Arm) -> list[str]:

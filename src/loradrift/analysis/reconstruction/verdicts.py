@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from loradrift.report.blocks import interval_text
 from loradrift.statistics import Interval
+from loradrift.statistics.values import ONE_SEED
 
 CLASSES = {"strong": 10.0, "significant": 5.0, "marginal": 2.0}
 """Class -> the least gain in points of F1."""
@@ -54,6 +55,9 @@ def judge(interval: Interval | None) -> Effect:
     """
     if interval is None:
         return Effect(UNDECIDED, why="no seed has both arms")
+    if interval.note == ONE_SEED and not math.isnan(interval.low):
+        own = judge(interval._replace(note="")).text
+        return Effect(UNDECIDED, why=f"one seed tells nothing of others (over its rows: {own})")
     if interval.note or math.isnan(interval.low):
         return Effect(UNDECIDED, why=interval.note or "there is no interval")
     if interval.high < LINE:

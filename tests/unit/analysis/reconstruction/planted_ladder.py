@@ -61,7 +61,7 @@ class Planter:
         self, method="lora", rank=8, alpha=16, layers="all", seed=1, *, gain=0.0, loss_gain=0.0,
         swapped=12.0, study="reconstruction", status=Status.SUCCESS, certificate=PASSING, task=None,
         prints=None, rungs=(), drift=0.05, alarms=0, steps=90, adapt="decoder", lr=1e-3,
-        files=True, f1=None, width=0,
+        files=True, f1=None, notices=(),
     ) -> Path:  # fmt: skip
         """A finished run whose F1 is the baseline's plus ``gain``."""
         own = TASK | {"adapt": adapt} | (task or {})
@@ -93,7 +93,7 @@ class Planter:
             parameters={"trainable": 1000 * rank, "total": 135_000_000},
             certificate=certificate if "rank" in config else None, device="cpu (1 threads)",
             task={"label": "SQuAD contexts", "higher_is_better": True, "head": True},
-            collapse=self.collapse(alarms),
+            collapse=self.collapse(alarms), notices=list(notices),
         )  # fmt: skip
         Cell(folder, record).save()
         write_diagnostics(folder / "diagnostics.jsonl", self.diagnostics(seed, gain, alarms))

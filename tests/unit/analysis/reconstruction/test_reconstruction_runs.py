@@ -7,7 +7,6 @@ from planted_ladder import Planter, arm, found, plant_study, report
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.config import UserError
 from loradrift.runs import Status
-from loradrift.statistics.values import ONE_SEED
 
 ONE = {(8, 16, "all"): (6.5, -0.3)}
 
@@ -15,7 +14,7 @@ ONE = {(8, 16, "all"): (6.5, -0.3)}
 def test_one_seed_decides_nothing(tmp_path):
     plant_study(tmp_path, seeds=(1,), arms=ONE)
     row = arm(found(tmp_path).tables, 8)
-    assert row["verdict"] == "undecided" and row["why"] == ONE_SEED
+    assert row["verdict"] == "undecided" and row["why"].startswith("one seed tells nothing")
     assert row["gain_low"] < 6.5 < row["gain_high"]  # over rows
 
 
@@ -89,6 +88,14 @@ def test_collapsed_runs_are_told_and_never_averaged(tmp_path):
     alarms = study.tables["training"]
     assert alarms["alarm"].sum() == 3
     assert "repetition 2" in report(tmp_path, "gains")
+
+
+def test_notices_of_the_records_are_shown(tmp_path):
+    planter = plant_study(tmp_path, arms=ONE)
+    for rank in (4, 32):
+        planter.run("lora", rank, 16, "all", 1, notices=["error: below no context: F1 3"])
+    text = "LoRA r=4 alpha=16, all blocks, seed 1; LoRA r=32 alpha=16, all blocks, seed 1: error: "
+    assert any(line.startswith(f"{text}below no context") for line in found(tmp_path).problems)
 
 
 def test_an_arm_of_collapsed_runs_alone_has_no_row(tmp_path):
@@ -183,9 +190,9 @@ def test_only_the_baseline_is_a_report_too(tmp_path):
 def test_what_a_latent_takes_is_told_where_it_is_more_than_the_text(tmp_path):
     planter = Planter(tmp_path)
     planter.run("head_only", task={"num_latents": 64, "d_z": 64})
-    study = found(tmp_path)
-    assert any("3.41 times the bytes of its text" in line for line in study.problems)
-    assert study.findings["target"].verdict == "not tested"
+    finding = found(tmp_path).findings["target"]
+    assert finding.verdict == "not tested"
+    assert finding.why == "a latent takes 3.41 times the bytes of its text"
 
 
 def test_wrong_keys_are_one_line(tmp_path):
