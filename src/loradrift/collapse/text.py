@@ -19,7 +19,7 @@ Answers = Sequence[Sequence[int]]
 
 SELF_BLEU_ANSWERS = 64
 """Self-BLEU compares each of the first so many answers with all others of them: the time grows
-with the square of their number, and 64 take a tenth of a second."""
+with the square of their number, and 64 take a fraction of a second."""
 
 
 def unique_share(answers: Answers) -> float:

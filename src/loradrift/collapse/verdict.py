@@ -33,15 +33,17 @@ LEAST_LORA_GRADIENT = 1e-8
 AdamW: below it a step is less than half as long as the learning rate says, at any rate."""
 
 MOST_REPEATED = 0.5
-"""Half of what an answer says, it has said before. Answers of people and of healthy models repeat
-a pair of tokens in less than a tenth of the cases; a loop ("the the the") is above 0.9."""
+"""Half of what an answer says, it has said before. Of SQuAD's gold answers (dev, SmolLM2's tokens)
+4 % repeat a pair at all, and 32 of them never had a mean above 0.03; a loop of 16 tokens
+("the the the") has 0.93."""
 
 MOST_TOP_TOKEN = 2 / 3
-"""One token is most of every answer. An article before names of one token each makes a half."""
+"""One token is most of every answer. An article before names of one token each makes a half;
+SQuAD's gold answers have 0.03."""
 
 MOST_SAME_ANSWER = 0.5
-"""Half of the rows have one answer. The gold answers differ: of SQuAD's, and of the embedded
-world's, the most frequent has less than a tenth."""
+"""Half of the rows have one answer. Gold answers differ: SQuAD's most frequent has 0.2 % of all,
+and never more than 6 % of 32."""
 
 LEAST_ANSWERS = 8
 """Fewer answers are not judged for repetition: of two, one may well be like the other."""
