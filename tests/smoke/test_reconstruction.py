@@ -10,7 +10,9 @@ from leavings import assert_same, cells, failing_at_step, metric_rows
 from safetensors.torch import load_file
 
 from loradrift.adapters.adapter_changes import read_adapter
+from loradrift.callbacks.guards import TrainingFault
 from loradrift.cli.entry_point import quote_values
+from loradrift.tasks.reconstruction import module
 
 TASK = ("task=reconstruction", "task.generated_rows=12", "task.num_latents=4", "task.d_z=6")
 SHORT = (*TASK, "data.train_rows=64", "task.max_steps=6", "task.evaluation_rows=20")
@@ -71,6 +73,14 @@ def test_without_lora_the_head_alone_is_trained(compute):
     folder, record = compute(*SHORT, "method=head_only", "task.first_token_weight=0")
     assert record.status == "success" and record.certificate is None
     assert not any("grad/first_token" in name for name in metric_rows(folder)[0])
+
+
+def test_a_language_model_that_no_loss_goes_through_ends_the_run(compute, monkeypatch):
+    """The fault of an earlier project: answer losses that were not of the model's own pass."""
+    read = module.answer_logits
+    monkeypatch.setattr(module, "answer_logits", lambda *given: read(*given).detach())
+    with pytest.raises(TrainingFault, match=r"28 parameters that should train received no gradien"):
+        compute(*SHORT, "method=lora")
 
 
 def test_a_run_that_failed_goes_on_to_the_bit(compute, monkeypatch, tmp_path):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -162,14 +162,17 @@ class ReconstructionTask(Task):
     def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
         """The norm of each weighted loss's gradient on what trains, by group."""
         named = trainable_parameters(self.model)
+        parameters = [*named.values()]
         groups = [_group(name) for name in named]
         norms = dict[str, float]()
         for loss, value in losses.items():
             weighted = self.config.weights[loss] * value
-            grads = torch.autograd.grad(
-                weighted, [*named.values()], retain_graph=True, allow_unused=True
-            )
             squares = dict.fromkeys(groups, 0.0)
+            grads: Sequence[Tensor | None] = [None] * len(named)
+            if weighted.requires_grad:  # else the guard says which parameters get none
+                grads = torch.autograd.grad(
+                    weighted, parameters, retain_graph=True, allow_unused=True
+                )
             for group, grad in zip(groups, grads, strict=True):
                 squares[group] += 0.0 if grad is None else float(grad.float().square().sum())
             norms |= {f"{loss}/{group}": value**0.5 for group, value in squares.items()}
