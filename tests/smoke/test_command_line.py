@@ -13,7 +13,7 @@ from loradrift.config import UserError
 
 def test_help_and_completion_say_what_there_is(train):
     shown = output_of(train("--help", small=False))
-    assert "task        sst2 | mrpc | rte | squad_v2 | persona | pretrain" in shown
+    assert "task        sst2 | mrpc | rte | squad_v2 | reconstruction | persona | pretrain" in shown
     composed = train("--cfg", "job", "method=full_finetune", small=False)
     assert "name: full_finetune" in composed.stdout
     env = {"COMP_LINE": "python train.py method=l", "COMP_POINT": "24"}

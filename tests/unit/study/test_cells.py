@@ -27,7 +27,7 @@ def test_axes_are_typed_as_for_any_multirun():
     assert (study.tasks, study.methods, study.seeds) == (["mrpc", "rte"], ["lora"], [0, 1, 2])
     assert rest == ["study=drift", "model=tiny"]
     study, _ = read_arguments(StudyConfig(**AXES), ["task=glob([s*,r*])"], LOADER)
-    assert study.tasks == ["rte", "squad_v2", "sst2"]
+    assert study.tasks == ["reconstruction", "rte", "squad_v2", "sst2"]
 
 
 def test_a_mistake_names_the_key_the_rule_and_the_value():
