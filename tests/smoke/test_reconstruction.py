@@ -14,7 +14,10 @@ from loradrift.callbacks.guards import TrainingFault
 from loradrift.cli.entry_point import quote_values
 from loradrift.tasks.reconstruction import module
 
-TASK = ("task=reconstruction", "task.generated_rows=12", "task.num_latents=4", "task.d_z=6")
+TASK = (
+    "task=reconstruction", "task.generated_rows=12", "task.num_latents=4", "task.d_z=6",
+    "task.latent_bits=8",
+)  # fmt: skip
 SHORT = (*TASK, "data.train_rows=64", "task.max_steps=6", "task.evaluation_rows=20")
 
 
