@@ -17,13 +17,14 @@ from loradrift.statistics.intervals import (
     t_interval,
     variance_of_mean,
 )
+from loradrift.statistics.matched import Curve, Matched, cost_of, envelope, matched
 from loradrift.statistics.paired import adjust, equivalence, paired_t
 from loradrift.statistics.sign_flip import least_p, max_t, sign_flip
 from loradrift.statistics.values import stack
 
 __all__ = [
-    "Agreement", "Estimate", "Interval", "Variance", "adjust", "agreement", "equivalence",
-    "hedges_factor", "hierarchical_bootstrap", "least_p", "max_t", "p_beyond", "paired_d",
-    "paired_t", "pooled_d", "sign_flip", "stack", "t_interval", "task_differences",
-    "variance_of_mean",
+    "Agreement", "Curve", "Estimate", "Interval", "Matched", "Variance", "adjust", "agreement",
+    "cost_of", "envelope", "equivalence", "hedges_factor", "hierarchical_bootstrap", "least_p",
+    "matched", "max_t", "p_beyond", "paired_d", "paired_t", "pooled_d", "sign_flip", "stack",
+    "t_interval", "task_differences", "variance_of_mean",
 ]  # fmt: skip
