@@ -76,7 +76,7 @@ def cost_of(curve: Curve, scores: ArrayLike) -> Array:
         >>> cost_of(envelope([0.6, 0.8], [1, 2]), [0.5, 0.7, 0.9])
         array([nan, 1.5, nan])
     """
-    return np.interp(scores, *curve, left=np.nan, right=np.nan)
+    return np.interp(np.asarray(scores, np.float64), *curve, left=np.nan, right=np.nan)
 
 
 def matched(
