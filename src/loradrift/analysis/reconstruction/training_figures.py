@@ -14,7 +14,7 @@ from loradrift.report.style import canvas, few_ticks, finish_panels, save
 CURVES = {
     "loss": "validation: gold loss (nats)",
     "text_f1": "validation: F1 (points)",
-    "teacher_forced_accuracy": "validation: teacher-forced accuracy",
+    "teacher_forced_accuracy": "teacher-forced accuracy",
     "reconstruction_cosine": "validation: reconstruction cosine",
     "train/loss": "training: loss",
     "train/loss_reconstruction": "training: reconstruction loss",
