@@ -87,8 +87,12 @@ def test_rows_that_cannot_be_answered_are_dropped_and_counted_by_reason(encode, 
     assert table.ids == ("a", "d")
     assert table.counts == {"contexts": 1, "dropped_answer_behind_cut": 1, "dropped_long_answer": 1}
     assert encode(rows, SIZES._replace(max_context=size + 9)).ids == ("a", "b", "d")
-    with pytest.raises(UserError, match=r"none of 1 rows is left \(long_answer: 1\)"):
+    said = f"1 have an answer of more than task.max_answer_tokens={SIZES.max_answer}"
+    with pytest.raises(UserError, match=f"none of 1 rows is left: {said}$"):
         encode([long])
+    said = rf"2 have an answer behind .* \(task.max_context_tokens={size}, task.max_length="
+    with pytest.raises(UserError, match=f"none of 2 rows is left: {said}"):
+        encode([behind, behind._replace(id="e")], SIZES._replace(max_context=size))
 
 
 def test_a_context_is_cut_to_its_bound_or_to_the_rows_room(encode, tokenizer):

@@ -77,7 +77,7 @@ def test_a_malformed_question_is_named(tmp_path, changes, message, problems):
         ({"plausible_answers": [gold("Bob", 0)]},
          ".plausible_answers[0].text is 'Bob', but at answer_start=0 the context has 'Ann'"),
         (answered("run.", -1), ".answers[0].answer_start must be at least 0, got -1"),
-        (answered("", 99), ".answers[0].text is empty"),
+        *((answered(blank, 99), ".answers[0].text is empty") for blank in ("", " \t")),
         (answered("run." * 30, 99),
          f".answers[0].text is '{'run.' * 25}…', but at answer_start=99 the context has ''"),
         ({"answers": [gold("Ann", 0)]}, " is_impossible and has answers"),

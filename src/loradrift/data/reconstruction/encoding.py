@@ -213,9 +213,20 @@ def _encode(
             ends = _byte_ends(row.context, offsets[:size])
             kept.append((place, Encoded(ids[:size], ends, rest, [*answer, *eos])))
     if not kept:
-        why = ", ".join(f"{reason}: {number}" for reason, number in sorted(dropped.items()))
-        raise UserError(f"none of {len(rows)} rows is left ({why})")
+        raise UserError(f"none of {len(rows)} rows is left: {_why(dropped, sizes)}")
     return kept, {"dropped": dict(sorted(dropped.items())), "lossy": lossy, "cut": cut}
+
+
+def _why(dropped: Counter[str], sizes: ContextSizes) -> str:
+    """How many rows are dropped for which reason, with the keys that decide it."""
+    reasons = {
+        "long_answer": f"an answer of more than task.max_answer_tokens={sizes.max_answer}",
+        "answer_behind_cut": (
+            "an answer behind what is read of its context "
+            f"(task.max_context_tokens={sizes.max_context}, task.max_length={sizes.max_length})"
+        ),
+    }
+    return ", ".join(f"{number} have {reasons[each]}" for each, number in sorted(dropped.items()))
 
 
 def _byte_ends(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:

@@ -148,7 +148,7 @@ class _Reader:
             text = self._get(each, here, "text", str)
             start = self._get(each, here, "answer_start", int)
             found = context[max(start, 0) : max(start, 0) + len(text)]
-            if not text:
+            if not text.strip():
                 self._odd(f"{here}.text is empty")
             elif start < 0:
                 self._odd(f"{here}.answer_start must be at least 0, got {start}")
