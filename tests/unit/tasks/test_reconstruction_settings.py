@@ -34,7 +34,7 @@ ONLY = "task.first_token_weight=0"
         ),
         (
             {"reconstruction_weight": 0.0, "first_token_weight": 0.0},
-            "all weights of the losses are 0: nothing would be learned",
+            "task.reconstruction_weight, .*, task.kd_weight are all 0: nothing would be learned",
         ),
     ],
 )
@@ -68,6 +68,14 @@ def test_what_gets_a_gradient_is_not_refused(load, typed):
         (
             ("method=lora", "trainer=fsdp", "trainer.devices=2"),
             "task=reconstruction cannot be trained with trainer=fsdp",
+        ),
+        (
+            ("method=lora", "task.adapt=encoder", "method.layers=2"),
+            "method.layers has no effect on task.adapt=encoder",
+        ),
+        (
+            ("method=lora", "task.adapt=encoder", "method.target_modules=[q_proj]"),
+            "method.target_modules has no effect on task.adapt=encoder",
         ),
         (("method=lora", "method.layers=0"), "method.layers must be all, or a positive number"),
         (("method=lora", "method.layers=some"), "method.layers must be all, or a positive number"),

@@ -88,7 +88,8 @@ class ReconstructionConfig(ContextsConfig):
             key = f"{loss}_weight"
             check(getattr(self, key) >= 0, f"task.{key}", "at least 0", getattr(self, key))
         if not any(self.weights.values()):
-            raise UserError("all weights of the losses are 0: nothing would be learned")
+            keys = ", ".join(f"task.{loss}_weight" for loss in LOSSES)
+            raise UserError(f"{keys} are all 0: nothing would be learned")
         count, most = self.ce_tokens, self.max_answer_tokens + 1
         rule = f"at most {most}, task.max_answer_tokens and the token that ends an answer"
         check(count <= most, "task.ce_tokens", rule, count)
@@ -126,6 +127,13 @@ class ReconstructionConfig(ContextsConfig):
             raise UserError(f"task.adapt={self.adapt} has no effect on method={method.name}")
         if not isinstance(method, TrainedConfig) or method.name == "head_only":
             return
+        if not self.adapts_backbone:
+            for key, default in (("layers", "all"), ("target_modules", ["all-linear"])):
+                if getattr(method, key) != default:
+                    raise UserError(
+                        f"method.{key} has no effect on task.adapt=encoder, whose linear layers "
+                        "are all adapted"
+                    )
         if self.adapts_backbone and not any(self.weights[loss] for loss in ANSWER_LOSSES):
             keys = ", ".join(f"task.{loss}_weight" for loss in ANSWER_LOSSES)
             raise UserError(
