@@ -34,4 +34,4 @@ class Generations:
     """Teacher-forced loss of the gold answer, in nats per token."""
 
     swapped_gold_loss_N: ArrayLike
-    """The same with the latents of another row."""
+    """The same with the latents of another context; NaN for rows that were given their own."""

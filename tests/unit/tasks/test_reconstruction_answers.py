@@ -1,5 +1,6 @@
 """Greedy answers, their masks and caches, the figures, and what a validation hands on."""
 
+import math
 from collections import Counter
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from reconstruction_cases import SHOTS, built, moved, some_batch
 
+from loradrift.collapse import swapped_gap
 from loradrift.data import EvaluationBatches
 from loradrift.tasks.reconstruction.answering import Answerer, left_padded, scores, stop_ids
 from loradrift.tasks.reconstruction.evaluation import chosen_rows, other_contexts
@@ -144,6 +146,16 @@ def test_each_row_gets_another_context_and_none_twice(contexts):
     others = other_contexts(list(contexts))
     assert sorted(others) == list(range(len(contexts)))
     assert all(contexts[i] != contexts[j] for i, j in enumerate(others))
+
+
+def test_rows_of_one_context_are_no_evidence_that_latents_are_ignored(model, tmp_path):
+    task = built(model, tmp_path, generated_rows=7)
+    rows = task.data.validation.rows
+    rows[:] = [row._replace(context=rows[0].context) for row in rows]
+    evaluate(task, "validation")
+    said = task.generations
+    assert all(math.isnan(loss) for loss in said.swapped_gold_loss_N)
+    assert math.isnan(swapped_gap(said.gold_loss_N, said.swapped_gold_loss_N).high)
 
 
 def evaluate(task, split):

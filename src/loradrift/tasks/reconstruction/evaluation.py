@@ -45,6 +45,8 @@ class RowAnswer(NamedTuple):
     em: float
     gold_loss: float
     swapped_gold_loss: float
+    """With another row's latents; NaN where that has the same context."""
+
     first_entropy: float
     latents_MZ: Tensor
     square: float
@@ -123,8 +125,11 @@ def _answer_batch(
     answers = answerer.answer_with(soft.soft_BMD, sizes_B, batch)
     gold = answerer.score_gold(model.student_embeds(batch, swapped.soft_BMD), batch)
     marks = scores([table.rows[index].answers for index in indices], answers.texts)
+    pairs = zip(indices, others, strict=True)
+    alike = [table.rows[own].context == table.rows[other].context for own, other in pairs]
+    losses_B = gold.loss_B / gold.num_tokens_B
     columns = (
-        (gold.loss_B / gold.num_tokens_B).tolist(),
+        losses_B.masked_fill(torch.tensor(alike, device=losses_B.device), torch.nan).tolist(),
         answers.first_entropy_B.tolist(),
         soft.latents_BMZ.cpu(),
         soft.soft_BMD.square().mean((1, 2)).tolist(),
