@@ -6,6 +6,7 @@ from loradrift.models.architecture import (
     check_weights,
     load_architecture,
     num_embeddings,
+    num_positions,
     pad_token,
     reading,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "load_tokenizer",
     "model_fingerprint",
     "num_embeddings",
+    "num_positions",
     "pad_token",
     "reading",
     "trainable_parameters",

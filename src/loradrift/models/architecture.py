@@ -146,6 +146,12 @@ def num_embeddings(architecture: Any) -> int:
     return int(architecture.get_text_config().vocab_size)
 
 
+def num_positions(architecture: Any) -> int | None:
+    """The longest row that the model takes; None if its architecture sets no limit."""
+    positions = getattr(architecture.get_text_config(), "max_position_embeddings", None)
+    return positions if positions is None or positions > 0 else None  # XLNet says -1
+
+
 def check_vocabulary(here: str, tokenizer: Any, num_rows: int) -> None:
     """Refuse a tokenizer that turns text into tokens for which there is no embedding.
 

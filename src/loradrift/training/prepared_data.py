@@ -30,6 +30,7 @@ from loradrift.models import (
     load_tokenizer,
     model_fingerprint,
     num_embeddings,
+    num_positions,
     pad_token,
 )
 from loradrift.progress import announced
@@ -169,9 +170,3 @@ def retention_table(config: Config, positions: int | None, tokenizer: Any) -> To
         return None
     length = min(RETENTION_LENGTH, positions or RETENTION_LENGTH)
     return tokenize_documents(rows, tokenizer, length, cache).head(settings.tokens)
-
-
-def num_positions(architecture: Any) -> int | None:
-    """The longest row that the model takes; None if its architecture sets no limit."""
-    positions = getattr(architecture.get_text_config(), "max_position_embeddings", None)
-    return positions if positions is None or positions > 0 else None  # XLNet says -1

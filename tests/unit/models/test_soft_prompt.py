@@ -233,7 +233,8 @@ def test_more_numbers_than_rows_are_refused(model, tmp_path, monkeypatch):
     from loradrift.tasks.reconstruction import building
 
     task = built(model, tmp_path)
-    few = task.data.train
-    monkeypatch.setattr(type(few), "__len__", lambda self: 5)
+    room, tables = building.Room(32, None, "here"), task.data.tables
+    building.check_sizes(task.config, room, tables)
+    monkeypatch.setattr(type(task.data.train), "__len__", lambda self: 5)
     with pytest.raises(UserError, match="task.d_z must be at most 5, the training rows that"):
-        building.check_sizes(task.config, task.backbone, task.data)
+        building.check_sizes(task.config, room, tables)

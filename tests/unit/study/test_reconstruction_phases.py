@@ -199,6 +199,9 @@ def test_an_export_needs_runs_and_their_evaluations(typed, tmp_path):
         ("study.configurations=[none,r9_a9_l9]", "study.configurations must be some of none, r4"),
         ("method=dora", "study=reconstruction sets method itself, .*: type study.configurations="),
         ("method.optim.head_lr=1e-3", "method.optim.head_lr would be the LoRA runs' alone; type"),
+        ("study.latents=[4,600]", r"none \(600 latents\) seed 1: task.num_latents must be at mos"),
+        ("task.d_z=200", "none .* seed 1: task.d_z must be at most 128, the width of the embeddin"),
+        ("task.adapt=encoder", "method.layers has no effect on task.adapt=encoder, whose linear l"),
         ("callbacks.collapse.enabled=false", "callbacks.collapse.enabled must be true with study"),
     ],
 )

@@ -20,7 +20,13 @@ from loradrift.study.reconstruction import (
 from loradrift.study.reconstruction.cells import ReconstructionCell, rate_cells, sweep_cells
 from loradrift.study.reconstruction.configurations import CONFIGURATIONS, LLAMA_BLOCKS
 from loradrift.study.reconstruction.export import ROWS, SUMMARY, export_sweep
-from loradrift.study.reconstruction.sizes import Shape, check_room, check_samples, shape_of
+from loradrift.study.reconstruction.sizes import (
+    Shape,
+    check_latents,
+    check_room,
+    check_samples,
+    shape_of,
+)
 
 TRAININGS = ("sweep", "rate")
 
@@ -85,6 +91,10 @@ class ReconstructionPlan:
         check(enabled, "callbacks.collapse.enabled", rule, enabled)
         if self.study.samples is not None:
             check_samples(self.settings, self.study.samples)
+        if cells := [
+            cell for each in self.phases if each in TRAININGS for cell in self.cells(each)
+        ]:
+            check_latents(cells, self.shape.width)
 
     def reach(self) -> None:
         """Everything is on this machine."""

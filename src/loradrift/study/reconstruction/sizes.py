@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from loradrift.config import Config, ModelConfig, TinyModelConfig, check
+from loradrift.config import Config, ModelConfig, TinyModelConfig, UserError, check
+from loradrift.progress import announced
 from loradrift.study.disk import FLOAT, Sizes, check_disk, study_sizes
+from loradrift.study.reconstruction.cells import ReconstructionCell
+from loradrift.tasks.reconstruction import ReconstructionConfig
 
 
 class Shape(NamedTuple):
@@ -39,6 +42,31 @@ def check_samples(settings: Config, samples: int) -> None:
     check(samples <= rows, "study.samples", rule, samples)
 
 
+def check_latents(cells: Sequence[ReconstructionCell], width: int) -> None:
+    """Refuse latents that a cell could not have, before any of them trains."""
+    from loradrift.models import load_architecture, load_tokenizer, num_positions
+    from loradrift.tasks import spec_of
+    from loradrift.tasks.reconstruction.building import Room, check_sizes
+    from loradrift.training.base_model import tiny_architecture
+
+    [first, *_] = cells
+    config, cache = first.config, Path(first.config.cache)
+    model, spec = config.model, spec_of(config.task)
+    if isinstance(model, TinyModelConfig):
+        model = tiny_architecture(config, model)
+    splits = spec.load(config.task, config.data, cache)
+    encode = spec.encode(config.task, load_tokenizer(model), cache).encode
+    names = ("train", "validation", "evaluation")
+    with announced("making tokens of the rows"):
+        tables = dict(zip(names, map(encode, splits.rows), strict=True))
+    room = Room(width, num_positions(load_architecture(model)), model.path)
+    for cell in cells:
+        try:
+            check_sizes(cast(ReconstructionConfig, cell.config.task), room, tables)
+        except UserError as error:
+            raise UserError(f"{cell.place}: {error}") from None
+
+
 def check_room(configs: Sequence[Config], at_a_time: int, width: int) -> str:
     """What runs will write, and what is free; what does not fit is refused.
 
@@ -58,7 +86,6 @@ def num_parameters(config: Config, width: int) -> int:
     import torch
 
     from loradrift.models.soft_prompt import SoftPromptHead
-    from loradrift.tasks.reconstruction import ReconstructionConfig
     from loradrift.tasks.reconstruction.building import sizes_of
 
     assert isinstance(config.task, ReconstructionConfig)

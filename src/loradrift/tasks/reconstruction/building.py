@@ -1,12 +1,14 @@
 """From a backbone and prepared data to the task."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from loradrift.config import OptimConfig, check
+from loradrift.data import Rows
 from loradrift.data.reconstruction import EncodedContexts
 from loradrift.files import sha256_of
-from loradrift.models import Backbone
+from loradrift.models import Backbone, num_positions
 from loradrift.models.soft_prompt import SoftPromptModel, SoftPromptSizes, fit_head
 from loradrift.tasks.prepared import PreparedData
 from loradrift.tasks.reconstruction.config import ReconstructionConfig
@@ -28,7 +30,9 @@ def build_task(
         UserError: If the latents are more than rows, width or positions allow.
     """
     sizes = sizes_of(task)
-    check_sizes(task, backbone, data)
+    lm = backbone.causal_lm
+    width = lm.get_input_embeddings().weight.shape[1]
+    check_sizes(task, Room(width, num_positions(lm.config), data.model.path), data.tables)
     model = SoftPromptModel(backbone, sizes, seed=seed)
     prints = {}
     if task.encoder_run is None:
@@ -49,27 +53,41 @@ def sizes_of(task: ReconstructionConfig) -> SoftPromptSizes:
     )
 
 
-def check_sizes(task: ReconstructionConfig, backbone: Backbone, data: PreparedData) -> None:
-    """Refuse latents that are more than the training rows, the width or the positions allow."""
-    width = backbone.causal_lm.get_input_embeddings().weight.shape[1]
+class Room(NamedTuple):
+    """What a model has for soft prompts."""
+
+    width: int
+    """Of its embeddings."""
+
+    positions: int | None
+    """The longest row that it takes, if there is a limit."""
+
+    path: str
+
+
+def check_sizes(task: ReconstructionConfig, room: Room, tables: Mapping[str, Rows]) -> None:
+    """Refuse latents that are more than the training rows, the width or the positions allow.
+
+    Args:
+        task: Settings.
+        room: Of the model.
+        tables: The splits' rows by name.
+    """
     if task.d_z is not None:
-        rule = f"at most {width}, the width of the embeddings"
-        check(task.d_z <= width, "task.d_z", rule, task.d_z)
-        rows = len(data.train)
+        rule = f"at most {room.width}, the width of the embeddings"
+        check(task.d_z <= room.width, "task.d_z", rule, task.d_z)
+        rows = len(tables["train"])
         rule = f"at most {rows}, the training rows that its components are fitted on"
         check(task.d_z <= rows, "task.d_z", rule, task.d_z)
-    config = backbone.causal_lm.config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None) or 0
-    if positions <= 0:
+    if room.positions is None:
         return
-    tables = cast("list[EncodedContexts]", [*data.tables.values()])
     others = max(
         int((table.answer_start - table.context_end + table.context_start).max())
-        for table in tables
+        for table in cast("Mapping[str, EncodedContexts]", tables).values()
     )
-    room = positions - others - task.max_answer_tokens - 1
+    left = room.positions - others - task.max_answer_tokens - 1
     rule = (
-        f"at most {room}: the {positions} positions of {data.model.path} also hold "
+        f"at most {left}: the {room.positions} positions of {room.path} also hold "
         f"{others} tokens of examples and question and {task.max_answer_tokens + 1} of an answer"
     )
-    check(task.num_latents <= room, "task.num_latents", rule, task.num_latents)
+    check(task.num_latents <= left, "task.num_latents", rule, task.num_latents)
