@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from loradrift.config import UserError
 from loradrift.models import trainable_parameters
+from loradrift.runs.record import NOT_FINITE
 
 
 class TrainingFault(UserError):
@@ -23,7 +24,7 @@ class FiniteLoss(Callback):
         """Check the loss of one micro-batch."""
         if not torch.isfinite(loss):
             raise TrainingFault(
-                f"the loss became {loss.item()} at step {trainer.global_step}: lower "
+                f"{NOT_FINITE} {loss.item()} at step {trainer.global_step}: lower "
                 f"method.optim.lr, raise method.optim.warmup_ratio, or look at the data"
             )
 

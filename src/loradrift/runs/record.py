@@ -35,6 +35,10 @@ def labelled_task(label: str, *, generated: bool, head: bool = True) -> str:
     return f"{label}-like (generated)" if head else f"{label} (generated)"
 
 
+NOT_FINITE = "the loss became"
+"""How the error begins of a run whose loss was NaN or infinite."""
+
+
 class Status(StrEnum):
     """How a run ended, or that it has not."""
 
@@ -151,6 +155,11 @@ class RunRecord:
         """``trainer.rounding``: 0 but for copies of a run that differ in rounding alone."""
         number: int = flatten(self.config).get("trainer.rounding", 0)
         return number
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run failed at a loss that is NaN or infinite."""
+        return self.status is Status.FAILED and str(self.error).startswith(NOT_FINITE)
 
     @property
     def has_head(self) -> bool:

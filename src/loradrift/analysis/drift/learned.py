@@ -94,14 +94,18 @@ def _judge_arm(runs: Sequence[Run], judge: Judge) -> dict[str, Any]:
     not, the arm had not learned the task earlier either.
     """
     own = [run for run in runs if not trained_longer(run)]
-    judged = _judge(own or runs, judge)
+    judged = judge_runs(own or runs, judge)
     if judged["learned"] and not own:
         raise UserError("its scores are of more training than it is compared at")
     return judged
 
 
-def _judge(runs: Sequence[Run], judge: Judge) -> dict[str, Any]:
-    """The score of some runs of an arm, its interval, and whether it beats the constant answer."""
+def judge_runs(runs: Sequence[Run], judge: Judge) -> dict[str, Any]:
+    """The score of some runs of an arm, its interval, and whether it beats the constant answer.
+
+    Raises:
+        UserError: As :func:`judge_run`, or if they were evaluated on different rows.
+    """
     judged = [judge(run) for run in runs]
     if len({len(each.without_N) for each in judged}) > 1:
         raise UserError("its runs were evaluated on different rows")

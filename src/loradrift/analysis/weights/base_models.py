@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.config import ModelConfig, UserError
 from loradrift.models import model_fingerprint
@@ -30,7 +31,7 @@ def find_bases(
     named: dict[Base, list[Pair]] = defaultdict(list)
     for pair in pairs:
         try:
-            named[_base_of(pair)].append(pair)
+            named[base_of(pair)].append(pair)
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")
     found: dict[Path, list[Pair]] = defaultdict(list)
@@ -48,17 +49,22 @@ def label(pairs: Sequence[Pair]) -> str:
     return f"{pairs[0].task} seed={pairs[0].seed}{more}"
 
 
-def _base_of(pair: Pair) -> Base:
-    record = pair.treatment.record
+def base_of(runs: Sequence[Run]) -> Base:
+    """The base model of runs that share it.
+
+    Raises:
+        UserError: If none of them names its folder.
+    """
+    record = runs[-1].record
     model = record.config.get("model", {})
     name = model.get("path")
-    for run in pair:
+    for run in runs:
         adapter = run.folder / "model/adapter_config.json"
         if adapter.exists():
             name = read_json(adapter).get("base_model_name_or_path")
     if not name:
         needed = "an adapter does, and model.path does"
-        raise UserError(f"neither run names its base model's folder: {needed}")
+        raise UserError(f"no run names its base model's folder: {needed}")
     return str(name), record.fingerprints["base_model"], model.get("weights") == "random"
 
 

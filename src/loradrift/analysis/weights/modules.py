@@ -102,8 +102,12 @@ def _key(base: Path, pair: Pair, seed: int) -> dict[str, object]:
     return {"what": f"weights {seed}", "arms": arms, "code": code_version(), "files": stamps}
 
 
-def _changes(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
-    """Open what a run changed in the layers, by module."""
+def changes_of(run: Run, base: StoredWeights) -> Mapping[str, Stored]:
+    """Open what a run changed in the layers, by module.
+
+    Raises:
+        UserError: If its files are missing, damaged or of another model.
+    """
     folder, found = run.folder / "model", dict[str, Stored]()
     if (folder / "adapter_config.json").exists() or run.trains_adapter:
         found |= read_adapter(folder, base)
@@ -126,7 +130,7 @@ def _measure(
     base = StoredWeights(folder)
     for pair in pairs:
         try:
-            control, treatment = (_changes(run, base) for run in pair)
+            control, treatment = (changes_of(run, base) for run in pair)
             opened.append(Opened(pair, (control, treatment)))
         except UserError as error:
             problems.append(f"weights of {label([pair])}: {error}")

@@ -1,0 +1,190 @@
+"""The runs of a frontier: which arm and rate each is of, and which of them may be compared."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loradrift.analysis.drift.arms import Run
+from loradrift.analysis.drift.budget import rows_per_step
+from loradrift.analysis.drift.pairing import contract, is_usable
+from loradrift.analysis.drift.records import find_records
+from loradrift.config import UserError
+from loradrift.config.keys import flatten
+from loradrift.report.style import method_label
+from loradrift.runs import RunRecord
+
+FROZEN = "head_only"
+"""The method whose backbone does not move: the control, which is in no ratio."""
+
+RATE = "optim.lr"
+
+
+@dataclass(frozen=True, eq=False)
+class FrontierRun:
+    """A finished run, or one that diverged."""
+
+    run: Run
+    arm: str
+    """Its method, with the rank if it has one: ``lora_r8``."""
+
+    rate: float
+    """Peak learning rate of the backbone's own parameters; of the head where it is frozen."""
+
+    @property
+    def record(self) -> RunRecord:
+        """Its record."""
+        return self.run.record
+
+    @property
+    def task(self) -> str:
+        """Its task's name."""
+        return self.run.task
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.run.seed
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss was NaN or infinite: it has no score."""
+        return self.record.diverged
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+        return f"{self.task} seed={self.seed} {self.arm} at rate {self.rate:g}"
+
+
+def arm_of(record: RunRecord) -> str:
+    """The arm of a run."""
+    method, rank = record.coordinates["method"], record.config["method"].get("rank")
+    return str(method) if rank is None else f"{method}_r{rank}"
+
+
+def arm_label(arm: str) -> str:
+    """How reports write an arm.
+
+    >>> arm_label("lora_r8"), arm_label("full_finetune")
+    ('LoRA r=8', 'full fine-tuning')
+    """
+    method, _, rank = arm.rpartition("_r")
+    return f"{method_label(method)} r={rank}" if method and rank.isdigit() else method_label(arm)
+
+
+def is_frozen(arm: str) -> bool:
+    """Whether the arm's backbone does not move."""
+    return arm == FROZEN
+
+
+def read_runs(study: Path, problems: list[str]) -> list[FrontierRun]:
+    """The runs in a study's folder that can be used; a line of ``problems`` for each other one."""
+    found = []
+    for folder, record in sorted(find_records(study, problems).items()):
+        rate = flatten(record.config["method"]).get(RATE)
+        if record.rounding or rate is None:  # a copy, or a baseline without training
+            continue
+        run = FrontierRun(Run(folder, record), arm_of(record), float(rate))
+        if run.diverged or is_usable(run.run, problems):
+            found.append(run)
+    return found
+
+
+def comparable(runs: Sequence[FrontierRun], problems: list[str]) -> list[FrontierRun]:
+    """The runs that may be compared with each other; a line of ``problems`` for each other one.
+
+    Of each task those with the rows, tokens, metric, probe, base model and training budget that
+    most have; of each of its seeds those with the training rows that most have; of each arm those
+    with the settings that most have.
+    """
+    groups: tuple[tuple[Place, Facts], ...] = (
+        (lambda run: run.task, _facts),
+        (lambda run: (run.task, run.seed), _train_rows),
+        (lambda run: (run.task, run.arm), _settings),
+    )
+    kept = list(runs)
+    for place, facts in groups:
+        kept = _alike(kept, place, facts, problems)
+    return kept
+
+
+Place = Callable[[FrontierRun], Hashable]
+Facts = Callable[[FrontierRun], Mapping[str, Any]]
+
+
+def _facts(run: FrontierRun) -> dict[str, Any]:
+    """What a task's runs have in common; one that diverged has no budget and not all dumps."""
+    if run.diverged:
+        prints = run.record.fingerprints
+        return {name: prints[name] for name in ("evaluation_rows", "base_model") if name in prints}
+    facts = contract(run.run) | {"rows seen": round(rows_per_step(run.run) * run.record.steps)}
+    del facts["train_rows"]
+    return facts
+
+
+def _train_rows(run: FrontierRun) -> dict[str, Any]:
+    prints = run.record.fingerprints
+    return {"train_rows": prints["train_rows"]} if "train_rows" in prints else {}
+
+
+def _settings(run: FrontierRun) -> dict[str, Any]:
+    settings = flatten(run.record.config["method"])
+    return {f"method.{key}": value for key, value in settings.items() if key != RATE}
+
+
+def _alike(
+    runs: Sequence[FrontierRun], place: Place, facts: Facts, problems: list[str]
+) -> list[FrontierRun]:
+    known = {run: facts(run) for run in runs}
+    most: dict[Hashable, dict[str, Any]] = {}
+    for where in dict.fromkeys(map(place, runs)):
+        own = [known[run] for run in runs if place(run) == where]
+        texts = Counter(json.dumps(each) for each in own if each)
+        whole = max(texts, key=lambda text: (len(json.loads(text)), texts[text]), default="{}")
+        most[where] = json.loads(whole)
+    kept = []
+    for run in runs:
+        facts_of_run, usual = json.loads(json.dumps(known[run])), most[place(run)]
+        if unequal := [key for key, value in facts_of_run.items() if usual.get(key) != value]:
+            problems.append(
+                f"{run.place}: {', '.join(unequal)} differ from the others': not compared with "
+                "them; give it a study of its own (study.name=…)"
+            )
+        else:
+            kept.append(run)
+    return kept
+
+
+def check_rates(
+    runs: Sequence[FrontierRun], baseline: str, problems: list[str]
+) -> list[FrontierRun]:
+    """The runs of arms with at least two rates on their task, and of frozen ones.
+
+    Raises:
+        UserError: If no run is of the baseline, or it has one rate on every task.
+    """
+    arms = sorted({run.arm for run in runs})
+    if baseline not in arms:
+        there = ", ".join(arms) or "none"
+        raise UserError(f"baseline={baseline}: no run is of this arm, the arms are {there}")
+    if is_frozen(baseline):
+        raise UserError(
+            f"baseline={baseline}: its backbone is frozen and drifts nowhere, so nothing is a "
+            "multiple of it"
+        )
+    kept = []
+    for task, arm in dict.fromkeys((run.task, run.arm) for run in runs):
+        own = [run for run in runs if (run.task, run.arm) == (task, arm)]
+        rates = {run.rate for run in own}
+        if len(rates) > 1 or is_frozen(arm):
+            kept += own
+            continue
+        [rate] = rates
+        said = f"{task}: {arm} has one learning rate ({rate:g}), and a frontier takes at least two"
+        problems.append(f"{said}: study.factors=[…] makes more")
+    if not any(run.arm == baseline for run in kept):
+        raise UserError(next(line for line in problems if f": {baseline} has one" in line))
+    return kept

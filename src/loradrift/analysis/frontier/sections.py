@@ -1,0 +1,210 @@
+"""The parts of the page: what it rests on, the verdicts, the tables."""
+
+import pandas as pd
+
+from loradrift.analysis.frontier.ratios import LESS, MORE, NOT_LEARNED
+from loradrift.analysis.frontier.reading import arm_label, is_frozen
+from loradrift.analysis.frontier.sentences import (
+    comparison_text,
+    control_text,
+    diverged_lines,
+    flips_text,
+    forgetting_text,
+    ratio_text,
+    rests_on,
+    task_label,
+    verdict_text,
+    where_text,
+)
+from loradrift.analysis.frontier.tables import Frontier
+from loradrift.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Facts,
+    Paragraph,
+    Table,
+    interval_text,
+    p_text,
+)
+
+GOOD, BAD, OPEN = "#00694D", "#B34700", "#444444"
+
+
+def facts(found: Frontier) -> Facts:
+    """What the figures rest on."""
+    [record, *_] = [run.record for run in found.runs if not run.diverged]
+    rates = found.tables["rates"]
+    arms = [
+        f"{arm_label(arm)} ({', '.join(f'{rate:g}' for rate in sorted(set(own['rate'])))})"
+        for arm in found.arms
+        if len(own := rates[rates["arm"] == arm])
+    ]
+    seen = record.budget.get("rows_seen")
+    length = f"{record.steps:,} steps" + (f", {seen:,.0f} rows seen" if seen else "")
+    commit = str(record.git.get("commit") or "")[:10]
+    pairs = [
+        ("Study", f"{found.study}: {', '.join(task_label(found, task) for task in found.tasks)}"),
+        ("Rests on", rests_on(found)),
+        ("Arms and their rates", "; ".join(arms)),
+        ("Training", f"{length}; the checkpoint with the best validation score, on rows that are "
+                     "not reported; drift, forgetting and update norm are of that checkpoint"),
+        ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
+    ]  # fmt: skip
+    return Facts([(name, text) for name, text in pairs if text])
+
+
+def cards(found: Frontier) -> Cards:
+    """One for each arm and task."""
+    made = []
+    for row in found.compared:
+        known = pd.notna(row["drift"]) and row["verdict"] != NOT_LEARNED
+        lines = [f"drifts {ratio_text(row, 'drift')} as far", flips_text(row, "drift")]
+        lines += [forgetting_text(row), where_text(found, row)]
+        made.append(
+            Card(
+                f"{row['label']}, {task_label(found, row['task'])}",
+                f"at equal scores it drifts less than {arm_label(row['baseline'])}",
+                verdict_text(row),
+                [each for each in lines if each] if known else [comparison_text(found, row)],
+                {LESS: GOOD, MORE: BAD}.get(row["verdict"], OPEN),
+            )
+        )
+    return Cards(made)
+
+
+def opening(found: Frontier) -> list[Block]:
+    """What a reader must know before the first number."""
+    unlearned = [task_label(found, task) for task in found.tasks if not found.is_learned(task)]
+    lines = [f"{text}." for text in diverged_lines(found)]
+    if unlearned:
+        lines.append(
+            f"Not learned: {', '.join(unlearned)}. No arm beats the best constant answer, so it is "
+            "shown and takes no part in a verdict."
+        )
+    return [Paragraph(line) for line in lines]
+
+
+def comparison_block(found: Frontier) -> list[Block]:
+    """Ratios at equal scores."""
+    if not found.compared:
+        return [Paragraph(f"No other arm to compare with {arm_label(found.baseline)}.")]
+    rows = [
+        {
+            "task": task_label(found, row["task"]),
+            "arm": row["label"],
+            "seeds": row["seeds"] or "-",
+            "scores": interval_text(row["from"], row["to"]),
+            "drift, times": row["drift"],
+            "95 %": interval_text(row["drift_low"], row["drift_high"]),
+            "p": p_text(row["drift_p"]),
+            "least p": p_text(row["drift_least_p"]),
+            "verdict": verdict_text(row),
+            "forgetting, times": row["forgetting"],
+            "forgetting, 95 %": interval_text(row["forgetting_low"], row["forgetting_high"]),
+            "nats more": row["nats"],
+            "nats, 95 %": interval_text(row["nats_low"], row["nats_high"]),
+        }
+        for row in found.compared
+    ]
+    base = arm_label(found.baseline)
+    return [
+        Table(
+            pd.DataFrame(rows),
+            f"Drift and forgetting as a multiple of {base}'s, at the scores that both reach (mean "
+            "over seeds of their ends): geometric mean over seeds, 95 % t interval, two-sided "
+            "sign-flip test and the least p that so many seeds can reach. A ratio of forgetting "
+            "needs all runs to forget something; nats more are the difference. Each row is at its "
+            f"own 5 %, of {len(rows)} in all.",
+        )
+    ]
+
+
+def parts_block(found: Frontier) -> list[Block]:
+    """Ratios in each third of the scores."""
+    table = found.tables["parts"]
+    if table.empty:
+        return [Paragraph("No scores are reached by every seed of both arms.")]
+    rows = [
+        {
+            "task": task_label(found, row["task"]),
+            "arm": row["label"],
+            "scores": f"{row['part']}: {interval_text(row['from'], row['to'])}",
+            "drift, times": row["drift"],
+            "98.3 %": interval_text(row["drift_low"], row["drift_high"]),
+            "verdict": row["verdict"],
+        }
+        for row in table.to_dict("records")
+    ]
+    return [
+        Table(
+            pd.DataFrame(rows),
+            "The same in each third of the scores that every seed of both reaches, its interval at "
+            "a level for all three together. Curves cross where one third has less and another "
+            "more.",
+        )
+    ]
+
+
+def rates_block(found: Frontier) -> list[Block]:
+    """Every arm and rate."""
+    table = found.tables["rates"]
+    frozen = table["arm"].map(is_frozen)
+    shown = pd.DataFrame(
+        {
+            "task": [task_label(found, task) for task in table["task"]],
+            "arm": [arm_label(arm) for arm in table["arm"]],
+            "rate": [f"{rate:g}" for rate in table["rate"]],
+            "seeds": table["seeds"],
+            "diverged": table["diverged"],
+            "score": table["score"],
+            "validation": table["validation"],
+            "drift": table["drift"].mask(frozen, 0.0),
+            "forgetting": table["forgetting"],
+            "update norm": table["norm"],
+        }
+    )
+    return [
+        Table(
+            shown,
+            "Every rate: mean over the seeds that did not diverge (drift: geometric mean). "
+            "Forgetting in nats per token.",
+        )
+    ]
+
+
+def learned_block(found: Frontier) -> list[Block]:
+    """Whether each arm learned, and the control."""
+    table = found.tables["learned"]
+    words = table["learned"].map({True: "yes", False: "no"}).astype(object)
+    shown = pd.DataFrame(
+        {
+            "task": [task_label(found, task) for task in table["task"]],
+            "arm": [arm_label(arm) for arm in table["arm"]],
+            "rate": [f"{rate:g}" for rate in table["rate"]],
+            "score": table["score"],
+            "95 %": [
+                interval_text(low, high)
+                for low, high in zip(table["ci_lower"], table["ci_upper"], strict=True)
+            ],
+            "constant answer": table["baseline"],
+            "learned": words.where(table["learned"].notna(), "not judged"),
+        }
+    )
+    why = [f"{row['arm']}: {row['why_not_judged']}" for row in table.to_dict("records")
+           if row["why_not_judged"]]  # fmt: skip
+    controls = [
+        f"{task_label(found, task)}: {text}."
+        for task in found.tasks
+        if (text := control_text(found, task))
+    ]
+    return [
+        *map(Paragraph, controls),
+        Table(
+            shown,
+            "Each arm at the rate with the best mean validation score: its reported score with a "
+            "95 % interval over rows and seeds, and whether that lies above the best constant "
+            "answer. A task that neither arm of a comparison learned takes no part.",
+        ),
+        *([Paragraph(f"Not judged: {'; '.join(why)}.")] if why else []),
+    ]

@@ -1,0 +1,152 @@
+"""What the tables say, in words: the report, the terminal and the JSON have the same."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from loradrift.analysis.frontier.ratios import (
+    APART,
+    EQUALS,
+    LESS,
+    MORE,
+    NOT_LEARNED,
+)
+from loradrift.analysis.frontier.reading import arm_label, is_frozen
+from loradrift.analysis.frontier.tables import Frontier
+from loradrift.report.blocks import interval_text, p_says
+
+Row = Mapping[str, Any]
+"""Of the table of comparisons."""
+
+WORDS = {LESS: "less drift", MORE: "more drift", EQUALS: "equal, between 0.8 and 1.25 times"}
+
+
+def task_label(found: Frontier, task: str) -> str:
+    """How a task is written."""
+    return str(found.of("points", task)["task_label"].iloc[0])
+
+
+def metric_of(found: Frontier, task: str) -> str:
+    """The task's metric."""
+    return str(found.of("points", task)["metric"].iloc[0])
+
+
+def span(low: float, high: float) -> str:
+    """Scores from one to another: ``0.6 to 0.9``."""
+    return interval_text(low, high)
+
+
+def verdict_text(row: Row) -> str:
+    """``less drift``, ``undecided: the interval holds 1``."""
+    verdict = WORDS.get(row["verdict"], str(row["verdict"]))
+    return f"{verdict}: {row['why']}" if row["why"] else verdict
+
+
+def ratio_text(row: Row, name: str) -> str:
+    """``0.7 times (95 % interval 0.6 to 0.8)``; of one seed without an interval."""
+    ends = interval_text(row[f"{name}_low"], row[f"{name}_high"])
+    return f"{row[name]:.3g} times ({'no interval' if ends == '-' else f'95 % interval {ends}'})"
+
+
+def comparison_text(found: Frontier, row: Row) -> str:
+    """One arm against the baseline on one task, in a sentence without its end."""
+    metric, base = metric_of(found, row["task"]), arm_label(row["baseline"])
+    if row["verdict"] == NOT_LEARNED:
+        return (
+            f"neither {row['label']} nor {base} beats the best constant answer, so that nothing "
+            "is compared"
+        )
+    if row["verdict"] == APART:
+        why = f"; {row['why']}" if row["why"] else ""
+        return (
+            f"no {metric} that both reach: {row['label']} {span(row['arm_from'], row['arm_to'])}, "
+            f"{base} {span(row['baseline_from'], row['baseline_to'])}{why}"
+        )
+    seeds = f"{row['num_seeds']} seed{'s' * (row['num_seeds'] != 1)}"
+    said = (
+        f"at equal {metric} ({span(row['from'], row['to'])}) {row['label']} drifts "
+        f"{ratio_text(row, 'drift')} as far as {base}, {seeds}: {verdict_text(row)}"
+    )
+    if row["seeds_apart"]:
+        said += f" (no {metric} that both reach with seed {row['seeds_apart']})"
+    return f"{said}; the curves cross" if row["crosses"] else said
+
+
+def forgetting_text(row: Row) -> str:
+    """What it forgets at equal accuracy; empty where that was not measured."""
+    if math.isnan(row["nats"]):
+        return ""
+    ends = interval_text(row["nats_low"], row["nats_high"])
+    nats = f"{row['nats']:+.3g} nats per token ({'no interval' if ends == '-' else ends})"
+    if math.isnan(row["forgetting"]):
+        return f"forgets {nats}; no ratio, since some runs forget nothing"
+    return f"forgets {ratio_text(row, 'forgetting')} as much, {nats}"
+
+
+def flips_text(row: Row, name: str) -> str:
+    """``sign-flip p = 0.25 (3 seeds reach 0.25)``."""
+    least = f"{row['num_seeds']} seeds reach {row[f'{name}_least_p']:.2g} at least"
+    return f"sign-flip {p_says(row[f'{name}_p'])} ({least})"
+
+
+def where_text(found: Frontier, row: Row) -> str:
+    """Which arm drifts less at which scores; empty where no third says so."""
+    parts = found.of("parts", row["task"])
+    parts = parts[parts["arm"] == row["arm"]]
+    said = []
+    for verdict, arm in ((LESS, row["label"]), (MORE, arm_label(row["baseline"]))):
+        own = parts[parts["verdict"] == verdict]
+        spans = [span(low, high) for low, high in zip(own["from"], own["to"], strict=True)]
+        if spans:
+            said.append(f"{arm} drifts less at {', '.join(spans)}")
+    if row["crosses"]:
+        said.append("the curves cross")
+    return "; ".join(said)
+
+
+def control_text(found: Frontier, task: str) -> str:
+    """What the frozen backbone reaches; empty without such runs."""
+    own = found.of("learned", task)
+    own = own[own["arm"].map(is_frozen)]
+    if own.empty:
+        return ""
+    score = float(own["score"].iloc[0])
+    return f"a head on the frozen backbone, which does not drift, reaches {score:.3g}"
+
+
+def answer(found: Frontier) -> str:
+    """The page's answer: each task, its arms against the baseline, and what it rests on."""
+    tasks = [_task_answer(found, task) for task in found.tasks]
+    return " ".join([*tasks, f"{rests_on(found)}."])
+
+
+def _task_answer(found: Frontier, task: str) -> str:
+    rows = [row for row in found.compared if row["task"] == task]
+    texts = [comparison_text(found, row) for row in rows]
+    if not texts:
+        texts = [f"no arm to compare with {arm_label(found.baseline)}"]
+    control = control_text(found, task)
+    said = " ".join(f"{text[0].upper()}{text[1:]}." for text in [*texts, control] if text)
+    return f"{task_label(found, task)}: {said}"
+
+
+def rests_on(found: Frontier) -> str:
+    """Model, rows and seeds."""
+    [record, *_] = [run.record for run in found.runs if not run.diverged]
+    seeds = sorted({run.seed for run in found.runs})
+    rows = record.rows
+    model, data = (record.config.get(key, {}).get("name") for key in ("model", "data"))
+    return (
+        f"Model {model}, data {data}, {rows.get('train', 0):,} training rows, "
+        f"{rows.get('evaluation', 0):,} evaluated, seeds {', '.join(map(str, seeds))}"
+    )
+
+
+def diverged_lines(found: Frontier) -> list[str]:
+    """A line for each arm and rate at which a seed diverged."""
+    table = found.tables["rates"]
+    return [
+        f"{row['task_label']}: {arm_label(row['arm'])} diverged at rate {row['rate']:g} with "
+        f"{row['diverged']} of {row['seeds']} seeds"
+        for row in table[table["diverged"] > 0].to_dict("records")
+    ]

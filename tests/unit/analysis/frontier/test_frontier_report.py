@@ -1,0 +1,84 @@
+"""The report: what it says, and that every figure, table and file is there."""
+
+import json
+
+import pytest
+from planted_frontier import FULL, LORA, write_arm, write_frozen, write_point
+
+from loradrift.analysis.frontier.figures import FRONTIER
+from loradrift.analysis.frontier.page import report
+from loradrift.analysis.frontier.tables import tabulate
+from loradrift.config import UserError
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, settings):
+    """A report on two tasks, one of which was not learned; what was printed, and its folder."""
+    folder = tmp_path_factory.mktemp("report")
+    runs = folder / "runs"
+    write_arm(runs, FULL)
+    write_arm(runs, LORA, factor=0.7)
+    write_frozen(runs)
+    error = "the loss became inf at step 3: lower method.optim.lr"
+    write_point(runs, LORA, 10.0, 1, score=0.5, drift=0.5, error=error)
+    for arm in (FULL, LORA):
+        for rate in (0.1, 1.0):
+            for seed in (1, 2):
+                write_point(runs, arm, rate, seed, score=0.5, drift=rate / 9, task="rte")
+    own = settings(folder)
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda text, **_: lines.append(text))
+        report(own, tabulate(own))
+    return folder / "results/frontier", lines
+
+
+def test_the_answer_names_ratio_interval_verdict_model_rows_and_seeds(reported):
+    folder, lines = reported
+    answer = json.loads((folder / "frontier.json").read_text())["answer"]
+    assert answer in lines and answer in (folder / "report.html").read_text()
+    assert "At equal accuracy (0.603 to 0.903) LoRA r=8 drifts 0.68" in answer
+    assert "as far as full fine-tuning, 3 seeds: less drift." in answer
+    assert "A head on the frozen backbone, which does not drift, reaches 0.66." in answer
+    assert "RTE: Neither LoRA r=8 nor full fine-tuning beats the best constant answer" in answer
+    assert answer.endswith(
+        "Model planted, data local, 800 training rows, 200 evaluated, seeds 1, 2, 3."
+    )
+
+
+def test_the_terminal_has_every_comparison_and_what_diverged(reported):
+    _, lines = reported
+    assert "note: SST-2: LoRA r=8 diverged at rate 10 with 1 of 1 seeds" in lines
+    assert any(line.startswith("  forgets 0.7 times (95 % interval 0.546 to 0.897) as much, -0.00")
+               for line in lines)  # fmt: skip
+    assert "  LoRA r=8 drifts less at 0.62 to 0.71, 0.71 to 0.8, 0.8 to 0.89" in lines
+
+
+def test_the_page_shows_what_was_not_learned_and_every_figure(reported):
+    folder, _ = reported
+    page = (folder / "report.html").read_text()
+    assert "Not learned: RTE. No arm beats the best constant answer" in page
+    assert "LoRA r=8 diverged at rate 10 with 1 of 1 seeds" in page
+    drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
+    assert drawn == FRONTIER.keys() - {"drift_against_norm"}  # no weights are planted
+    svg = (folder / "figures/accuracy_against_drift.svg").read_text()
+    for text in ("frozen backbone", "best constant answer", "10 diverged", "LoRA r=8"):
+        assert text in svg
+
+
+def test_numbers_are_plain_json_and_tables_lie_beside_them(reported):
+    folder, _ = reported
+    found = json.loads((folder / "frontier.json").read_text())
+    [sst2] = [row for row in found["comparisons"] if row["task"] == "sst2"]
+    assert sst2["drift_low"] < 0.7 < sst2["drift_high"] and sst2["verdict"] == "less"
+    assert found["baseline"] == FULL and found["data"] == "local"
+    assert all(row["norm"] is None for row in found["points"] if row["arm"] == LORA)
+    for name in ("points", "rates", "learned", "comparisons", "parts", "along"):
+        assert (folder / f"{name}.csv").is_file() and (folder / f"{name}.parquet").is_file()
+
+
+def test_unknown_figures_are_refused(tmp_path, settings):
+    write_arm(tmp_path / "runs", FULL, seeds=(1,))
+    own = settings(tmp_path, figures=["frontier"])
+    with pytest.raises(UserError, match="analysis.figures must be some of accuracy_against_drift"):
+        report(own, tabulate(own))
