@@ -52,8 +52,8 @@ class Comparison(NamedTuple):
     """Gold loss less that without a context."""
 
     ignoring: Sequence[int] | None
-    """Seeds whose own answers do not get worse with another row's latents; None where latents were
-    not swapped."""
+    """Seeds of which neither F1 nor gold loss gets worse with another row's latents, over all rows;
+    None where latents were not swapped."""
 
     @property
     def effect(self) -> Effect:
@@ -67,14 +67,12 @@ class Comparison(NamedTuple):
 
     @property
     def latent_ignored(self) -> bool | None:
-        """Whether neither F1 nor gold loss gets worse with another row's latents.
+        """Whether any seed ignores its latents; None where latents were not swapped.
 
-        None where latents were not swapped.
+        An interval over few seeds holds 0 for many a reason: it is no sign that latents are
+        ignored.
         """
-        pair = self.swapped_f1, self.swapped_loss
-        if any(each is None or math.isnan(each.low) for each in pair):
-            return None
-        return not any(each is not None and each.low > 0 for each in pair)
+        return None if self.ignoring is None else bool(self.ignoring)
 
     @property
     def below_no_context(self) -> bool | None:

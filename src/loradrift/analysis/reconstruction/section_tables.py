@@ -124,7 +124,6 @@ def latents_block(found: Reconstruction) -> list[Block]:
                 f"{name}, 95 %": interval_text(low, high),
             }
         row |= {
-            "latent ignored": _flag(each.latent_ignored),
             "ignoring seeds": _seeds(each.ignoring),
             "below no context": _flag(each.below_no_context),
         }
@@ -133,9 +132,9 @@ def latents_block(found: Reconstruction) -> list[Block]:
         Table(
             pd.DataFrame(rows),
             "What answers lose with the latents of a row of another context, which a draw gives "
-            "each row. A latent is ignored if neither F1 nor gold loss gets worse: both intervals "
-            "hold 0, over all seeds, or over the rows of one. Below no context: F1 is lower or the "
-            "gold loss higher than without one.",
+            "each row. A seed ignores its latents if neither F1 nor gold loss gets worse: both "
+            "intervals over its rows hold 0. Below no context: F1 is lower or the gold loss higher "
+            "than without one.",
         )
     ]
 

@@ -12,7 +12,7 @@ from loradrift.runs import RunRecord, Status
 from loradrift.study.reconstruction.cells import ReconstructionCell
 from loradrift.study.reconstruction.configurations import LLAMA_BLOCKS
 
-FIGURES = {"text_f1": "F1", "text_em": "EM", "loss": "gold loss"}
+FIGURES = {"text_f1": "F1", "text_em": "EM", "loss": "token loss"}
 """Figure of an evaluation -> its column."""
 
 COLUMNS = (
@@ -54,10 +54,10 @@ def summary(cells: Sequence[ReconstructionCell], rows: Rows, analysed: Path) -> 
         "",
         *("  ".join(map(str.ljust, line, widths)).rstrip() for line in table),
         "",
-        "F1, EM and gold loss (nats per token) are means over runs on the reported rows, with the",
-        "checkpoint that the validation rows chose. 'F1 - none' is paired by seed and row, and is",
-        "not asked for where the analysis has not been run. The best F1 of a validation is that of",
-        "many: it chooses, and reports nothing.",
+        "F1, EM and token loss (nats, over all tokens of the gold answers; the report's gold loss is",
+        "a mean over rows) are means over runs on the reported rows, with the checkpoint that the",
+        "validation rows chose. 'F1 - none' is paired by seed and row; '-' stands where the analysis",
+        "has not been run. The best F1 of a validation chooses a checkpoint: it is no result.",
         f"A name's l8, l12, l16 are shares of Llama's {LLAMA_BLOCKS} blocks; 'adapts' is what they",
         "are on this model.",
         f"Best F1 of all validations: {best['text_f1']:.2f} ({best['configuration']}, seed "

@@ -152,3 +152,14 @@ def test_ignored_latents_and_results_below_no_context_are_flagged(tmp_path):
     assert finding.verdict == "ignored by 3 of 6 runs" and "2 blocks, seed 1" in finding.why
     assert row["seeds_ignoring"] == "1, 2, 3" and frozen["seeds_ignoring"] == ""
     assert any("below no context" in line for line in finding.lines)
+
+
+def test_seeds_that_read_their_latents_unequally_are_not_flagged(tmp_path):
+    """The interval over two such seeds holds 0; each of them reads its latents all the same."""
+    planter = Planter(tmp_path)
+    for seed, gap in ((1, 3.0), (2, 30.0)):
+        planter.run("head_only", seed=seed)
+        planter.run("lora", 8, 16, 2, seed, swapped=gap)
+    row = arm(found(tmp_path).tables, 8, 2)
+    assert row["swapped_f1_low"] < 0 < row["swapped_f1"]
+    assert not row["latent_ignored"] and row["seeds_ignoring"] == ""
