@@ -37,7 +37,8 @@ class CollapseDetector(Callback):
         path: ``diagnostics.jsonl``.
         seed: The run's own, for the file's rows.
         last_step: Rows after this step are dropped: the resumed run computes them again.
-        grace_steps: Ignored latents are no alarm before this step.
+        grace_steps: Before this step neither ignored latents nor equal answers are an alarm; both
+            together are.
         stop_on_collapse: Whether an alarm ends the run.
 
     Raises:
@@ -97,7 +98,7 @@ class CollapseDetector(Callback):
         gap = swapped_gap(said.gold_loss_N, said.swapped_gold_loss_N)
         gradients = {kind: float(rms) for kind, rms in self._largest.items()}
         ratio = said.soft_rms / said.embedding_rms if said.embedding_rms else math.nan
-        judged = verdict(found, gradients, ratio, gap if step >= self.grace_steps else None)
+        judged = verdict(found, gradients, ratio, gap, early=step < self.grace_steps)
         numbers = {
             **found._asdict(),
             "swapped_gap": gap.estimate,

@@ -75,20 +75,20 @@ def repeated_ngram_rate(answers: Answers, n: int = 2) -> float:
 
 
 def top_token_share(answers: Answers) -> float:
-    """The share of the most frequent token in an answer, as a mean over answers; in (0, 1].
+    """The share of the most frequent token in an answer, as a mean over answers; in [0, 1].
 
-    One token for all answers. Each answer counts once, so that a few long ones do not decide. NaN
-    where all are empty.
+    One token for all answers. Each answer counts once, so that a few long ones do not decide. An
+    answer of one token repeats nothing: no token has a share of it.
 
     Example:
         >>> top_token_share([[5, 5, 5, 7], [5], [1, 2]])
-        0.5833333333333334
+        0.25
     """
     shares: dict[int, list[float]] = {}
     for answer in answers:
-        for token, count in Counter(answer).items():
+        for token, count in Counter(answer).items() if len(answer) > 1 else ():
             shares.setdefault(token, []).append(count / len(answer))
-    return max((math.fsum(each) / len(answers) for each in shares.values()), default=math.nan)
+    return max((math.fsum(each) for each in shares.values()), default=0.0) / _number(answers)
 
 
 def self_bleu(answers: Answers) -> float:

@@ -90,8 +90,9 @@ class CollapseConfig:
     """Whether an alarm ends the run, with the status ``collapsed``."""
 
     grace: float = 0.5
-    """Share of the run's steps in which ignored latents are no alarm: at the beginning no soft
-    prompt is read yet. The other causes are judged from the first validation on."""
+    """Share of the run's steps in which neither ignored latents nor equal answers are an alarm: at
+    the beginning no soft prompt is read yet. Both together are one, as are the other signs, from
+    the first validation on."""
 
     def __post_init__(self) -> None:
         key = "callbacks.collapse"

@@ -15,6 +15,8 @@ from loradrift.collapse import measures, swapped_gap
 
 LOOPS = said([[3] * 16] * 32)
 IGNORED = said([[i] for i in range(32)], swapped_gold_loss_N=LOOPS.gold_loss_N)
+ALIKE = said([[5, 6, 7]] * 32)
+SILENT = said([[5, 6, 7]] * 32, swapped_gold_loss_N=ALIKE.gold_loss_N)
 LOUD = said([[i] for i in range(32)], soft_rms=2.0)
 
 
@@ -140,12 +142,17 @@ def test_without_lora_no_gradient_of_it_is_missed(tmp_path):
     assert "lora_gradient" not in lines(tmp_path)[0]["collapse"]
 
 
-def test_latents_that_are_not_read_yet_are_no_alarm(tmp_path):
-    answers = {2: IGNORED, 4: IGNORED, 6: IGNORED}
-    fit(Answering(answers), tmp_path, detector(tmp_path, grace_steps=3.5))
+@pytest.mark.parametrize(("answers", "causes"), [
+    (IGNORED, [None, "latent_ignored", "latent_ignored"]), (ALIKE, [None, *["repetition"] * 2]),
+    (SILENT, ["repetition"] * 3),
+])  # fmt: skip
+def test_in_the_grace_equal_answers_and_ignored_latents_are_an_alarm_together(
+    tmp_path, answers, causes
+):
+    fit(Answering(dict.fromkeys((2, 4, 6), answers)), tmp_path, detector(tmp_path, grace_steps=3.5))
     rows = lines(tmp_path)
-    assert [row["cause"] for row in rows] == [None, "latent_ignored", "latent_ignored"]
-    assert rows[0]["collapse"]["swapped_gap"] == 0  # measured all the same
+    assert [row["cause"] for row in rows] == causes
+    assert rows[0]["collapse"]["swapped_gap"] == (1 if answers is ALIKE else 0)  # measured anyway
 
 
 def test_an_alarm_ends_the_run_if_asked_to(tmp_path):
