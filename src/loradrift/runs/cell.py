@@ -147,6 +147,16 @@ def finished_record(
     return None if _changed(record, identity, defaults) else record
 
 
+def diverged_record(
+    folder: Path, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> RunRecord | None:
+    """The record of a cell that diverged, with this very identity (:func:`open_cell`)."""
+    record = read_record(folder)
+    if record is None or not record.diverged:
+        return None
+    return None if _changed(record, identity, defaults) else record
+
+
 def _changed(
     record: RunRecord, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None
 ) -> list[str]:

@@ -1,12 +1,12 @@
 """Open the cell of each kind of work: what it is called, and what makes it what it is."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from loradrift.config import Config, identity, keys
+from loradrift.config import Config, UserError, identity, keys
 from loradrift.config.benchmarks import BenchmarkConfig
-from loradrift.runs.cell import Cell, finished_record, open_cell
+from loradrift.runs.cell import Cell, diverged_record, finished_record, open_cell
 from loradrift.runs.record import RunRecord
 
 
@@ -47,3 +47,13 @@ def open_benchmark(
 def finished_run(config: Config) -> RunRecord | None:
     """The record of a run if it is finished, with this very configuration."""
     return finished_record(config.cell, identity(config), keys.defaults(config))
+
+
+def diverged_run(config: Config) -> RunRecord | None:
+    """The record of a run that failed at a loss that is not finite, with this configuration.
+
+    None where there is no such run, or its record is damaged.
+    """
+    with suppress(UserError):
+        return diverged_record(config.cell, identity(config), keys.defaults(config))
+    return None

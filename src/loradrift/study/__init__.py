@@ -44,11 +44,13 @@ class LoradriftStudySweeper(Sweeper):
 
 def register() -> None:
     """Make the sweeper known to Hydra, and the schemas of studies with keys of their own."""
+    from loradrift.study.frontier import FrontierStudyConfig
     from loradrift.study.persona import PersonaStudyConfig
     from loradrift.study.reconstruction import ReconstructionStudyConfig
 
     Plugins.instance().register(LoradriftStudySweeper)
     store = ConfigStore.instance().store
     store(group="hydra/sweeper", name="loradrift_study", node=LoradriftStudyConf)
+    store(group="schema/study", name="frontier", node=FrontierStudyConfig)
     store(group="schema/study", name="persona", node=open_schema(PersonaStudyConfig))
     store(group="schema/study", name="reconstruction", node=ReconstructionStudyConfig)

@@ -79,6 +79,10 @@ class StudyCell(NamedTuple):
         most = self.config.task.max_steps or "many"
         return f"step {self.work_so_far():.0f} of {most}" if self.trains else ""
 
+    def is_result(self) -> bool:
+        """Never: what failed is to be done again."""
+        return False
+
     def outcome(self) -> str:
         """What it reached."""
         record, metric = read_record(self.folder), self.config.task.metric

@@ -39,5 +39,8 @@ class PlannedCell(Protocol):
     def state(self) -> str:
         """How far it is, in words, while it is under way."""
 
+    def is_result(self) -> bool:
+        """Whether a job that failed has come to a result all the same."""
+
     def outcome(self) -> str:
         """What it came to, in few words."""

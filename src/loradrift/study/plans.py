@@ -6,6 +6,7 @@ from typing import Protocol
 
 from loradrift.config import Config, StudyConfig
 from loradrift.study.dry_run import Line
+from loradrift.study.frontier import FrontierStudyConfig
 from loradrift.study.hydra_program import Program
 from loradrift.study.persona import PersonaStudyConfig
 from loradrift.study.planned import PlannedCell
@@ -59,6 +60,7 @@ class Plan(Protocol):
 
 PLANS: dict[type[StudyConfig], str] = {
     StudyConfig: "loradrift.study.plan:StudyPlan",
+    FrontierStudyConfig: "loradrift.study.frontier.plan:FrontierPlan",
     PersonaStudyConfig: "loradrift.study.persona.plan:PersonaPlan",
     ReconstructionStudyConfig: "loradrift.study.reconstruction.plan:ReconstructionPlan",
 }

@@ -97,7 +97,7 @@ class Progress:
             note = json.loads(path.read_text(encoding="utf-8"))
             self._work_left -= cell.work
             self._work_done += cell.work
-            if note["error"] is None:
+            if note["error"] is None or cell.is_result():
                 self._done[self._phase] += 1
                 self._last = f"last: {cell.place}, {cell.outcome()}"
             elif not note["error"].startswith("KeyboardInterrupt"):

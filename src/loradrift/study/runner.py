@@ -95,7 +95,11 @@ class StudyRun:
         self._num_jobs[program.folder] += len(left)
         with self.progress.follow(phase, dict(enumerate(left, first)), program.folder):
             returns = program.launch([cell.overrides for cell in left], first)
-        errors = [each._return_value for each in returns if each.status is not JobStatus.COMPLETED]
+        errors = [
+            each._return_value
+            for cell, each in zip(left, returns, strict=True)
+            if each.status is not JobStatus.COMPLETED and not cell.is_result()
+        ]
         if errors:
             failed = f"{len(errors)} of {len(left)} cells failed"
             print(f"phase {phase}: {failed}; the phases after it need them, and wait", flush=True)

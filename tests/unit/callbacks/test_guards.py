@@ -1,5 +1,6 @@
 """A training that cannot be right is stopped, by name."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from loradrift.callbacks.seeding import StepSeeding
 from loradrift.config import LoraConfig, OptimConfig
 from loradrift.methods import make_trainable
 from loradrift.models import Classifier, load_backbone
+from loradrift.runs import RunRecord, Status
 from loradrift.tasks.classification.module import ClassificationTask
 
 
@@ -44,8 +46,12 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(task, tmp_path, value):
     )
     before = []
     task.on_before_zero_grad = lambda _: before.append([p.clone() for p in task.parameters()])
-    with pytest.raises(TrainingFault, match=rf"the loss became {value} at step 3: lower"):
+    with pytest.raises(TrainingFault, match=rf"the loss became {value} at step 3: lower") as fault:
         fit(task, tmp_path, FiniteLoss())
+    # what a record keeps of it tells that the run diverged
+    record = RunRecord(coordinates={}, config={}, error=str(fault.value))
+    assert replace(record, status=Status.FAILED).diverged and not record.diverged
+    assert not replace(record, status=Status.FAILED, error="no disk").diverged
     assert all(torch.equal(a, b) for a, b in zip(before[-1], task.parameters(), strict=True))
 
 

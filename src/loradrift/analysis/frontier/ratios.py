@@ -27,6 +27,9 @@ NOT_LEARNED, APART = "not learned", "no accuracy that both reach"
 PARTS = ("low", "middle", "high")
 """Thirds of the accuracies that all seeds of both arms reach."""
 
+PART_COLUMNS = ("part", "from", "to", "verdict", "drift", "drift_low", "drift_high")
+CURVE_COLUMNS = ("score", "ratio", "ratio_low", "ratio_high")
+
 POINTS = 41
 """Accuracies at which a figure draws the ratio."""
 
@@ -205,9 +208,8 @@ def crosses(parts: Sequence[Mapping[str, Any]]) -> bool:
 
 def along(pairs: Pairs) -> pd.DataFrame:
     """The ratio by score, from the least shared one to the largest, with its 95 % interval."""
-    columns = ["score", "ratio", "ratio_low", "ratio_high"]
     if pairs.shared is None:
-        return pd.DataFrame(columns=columns, dtype=float)
+        return pd.DataFrame(columns=[*CURVE_COLUMNS], dtype=float)
     scores_Y = np.linspace(*pairs.shared, POINTS)
     logs_SY = [
         cost_of(envelope(*pairs.treatment[seed]), scores_Y)
@@ -216,4 +218,4 @@ def along(pairs: Pairs) -> pd.DataFrame:
     ]
     intervals = [t_interval(logs_S)[:3] for logs_S in np.transpose(logs_SY)]
     rows = [(score, *np.exp(each)) for score, each in zip(scores_Y, intervals, strict=True)]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS])

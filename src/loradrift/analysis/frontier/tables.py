@@ -14,7 +14,9 @@ from loradrift.analysis.frontier import AnalyzeFrontierConfig
 from loradrift.analysis.frontier.norms import update_norms
 from loradrift.analysis.frontier.points import point_table
 from loradrift.analysis.frontier.ratios import (
+    CURVE_COLUMNS,
     NOT_LEARNED,
+    PART_COLUMNS,
     Pairs,
     along,
     compare,
@@ -214,10 +216,10 @@ def _compared(
             rows.append(row | {"crosses": crosses(thirds)})
             parts += [place | part for part in thirds]
             curves.append(along(curve_pair).assign(task=task, arm=arm))
-    names = ["task", "arm", "label", "verdict"]
-    empty = pd.DataFrame(columns=["task", "arm", "score", "ratio", "ratio_low", "ratio_high"])
+    names = ["task", "arm", "baseline", "label"]
+    empty = pd.DataFrame(columns=[*names[:2], *CURVE_COLUMNS])
     return (
-        pd.DataFrame(rows, columns=None if rows else names),
-        pd.DataFrame(parts, columns=None if parts else names),
+        pd.DataFrame(rows, columns=None if rows else [*names, "verdict"]),
+        pd.DataFrame(parts, columns=[*names, *PART_COLUMNS]),
         pd.concat([each for each in curves if len(each)] or [empty], ignore_index=True),
     )

@@ -56,6 +56,10 @@ class SteeringCell(NamedTuple):
         """It has begun."""
         return "under way"
 
+    def is_result(self) -> bool:
+        """Never: what failed is to be done again."""
+        return False
+
     def outcome(self) -> str:
         """How much of the answers is over, if they are."""
         record = read_record(self.folder)

@@ -82,3 +82,20 @@ def test_unknown_figures_are_refused(tmp_path, settings):
     own = settings(tmp_path, figures=["frontier"])
     with pytest.raises(UserError, match="analysis.figures must be some of accuracy_against_drift"):
         report(own, tabulate(own))
+
+
+def test_a_report_without_any_comparison_is_whole(tmp_path, settings, capsys):
+    write_arm(tmp_path / "runs", FULL, seeds=(1,))
+    own = settings(tmp_path, figures=["ratios"])
+    report(own, tabulate(own))
+    assert "No arm to compare with full fine-tuning." in capsys.readouterr().out
+    assert (tmp_path / "results/frontier/report.html").is_file()
+
+
+def test_one_seed_is_reported_as_undecided_without_thirds(tmp_path, settings, capsys):
+    for arm in (FULL, LORA):
+        write_arm(tmp_path / "runs", arm, seeds=(1,))
+    own = settings(tmp_path, figures=["ratios"])
+    report(own, tabulate(own))
+    out = capsys.readouterr().out
+    assert "(no interval) as far as full fine-tuning, 1 seed: undecided: one seed tells" in out
