@@ -61,10 +61,11 @@ def compose_config(options: argparse.Namespace, folder: Path) -> Config:
     overrides = ["task=reconstruction", "task.k_token_weight=0.01", "task.first_token_weight=0"]
     overrides += [f"runs={folder}/runs", f"cache={folder}/cache", "data.train_rows=400"]
     overrides += ["callbacks.forgetting.enabled=false", "task.batch_size=16", "task.shots=3"]
+    overrides += [f"task.max_answer_tokens={max(TOKENS)}"]
     if options.model:
         overrides += ["model=local", f"model.path={options.model}", "task.max_length=1024"]
     else:
-        overrides += ["model.pretraining.task.max_steps=1"]
+        overrides += ["model.pretraining.task.max_steps=1", "task.max_length=512"]
     if options.data:
         overrides += ["data=local", f"data.root={options.data}"]
     with initialize_config_dir(str(ROOT / "conf")):
