@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from front_doors import ROOT
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 import loradrift.judges
 import loradrift.serving
@@ -16,18 +17,34 @@ from loradrift.analysis.registry import register_all
 from loradrift.cli.entry_point import quote_values
 
 GUIDES = {
-    "README.md": "benchmark.py", "docs/deployment.md": "benchmark.py",
-    "docs/persona.md": "benchmark.py", "docs/frontier.md": "analyze.py",
-}  # fmt: skip
-"""Guide -> a front door that it tells to open."""
+    "README.md": ["analyze.py", "benchmark.py", "train.py"],
+    "docs/deployment.md": ["benchmark.py"],
+    "docs/persona.md": ["analyze.py", "benchmark.py", "train.py"],
+    "docs/frontier.md": ["analyze.py", "train.py"],
+    "docs/reconstruction.md": ["analyze.py", "train.py"],
+}
+"""Guide -> the front doors at which it tells to type something."""
+
+KEYED = {
+    "docs/persona.md": [
+        ("train", "study=persona"),
+        ("benchmark", "benchmark=steering"),
+        ("benchmark", "benchmark=judging", "judge=endpoint"),
+    ],
+    "docs/frontier.md": [("train", "study=frontier")],
+    "docs/reconstruction.md": [("train", "study=reconstruction")],
+}
+"""Guide -> the configurations whose keys it names."""
 
 DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
 
 
 def commands(guide: str) -> list[list[str]]:
-    """The commands of a guide's blocks that are typed at a front door, as lists of words."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / guide).read_text(), re.DOTALL)
+    """The commands of a guide that are typed at a front door, as lists of words."""
+    text = (ROOT / guide).read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`(python \w+\.py [^`<]*)`", text)
     return [shlex.split(line, comments=True) for line in lines if line.startswith("python ")]
 
 
@@ -43,8 +60,22 @@ def test_what_a_guide_tells_to_type_composes(load, guide):
         varied = "-m" in typed
         words = [word.split(",")[0] if varied and "[" not in word else word for word in typed]
         with initialize_config_dir(str(ROOT / "conf")):
-            compose(Path(script).stem, [word for word in words if word != "-m"])
-    assert GUIDES[guide] in scripts
+            compose(Path(script).stem, [word for word in words if word not in ("-m", "--help")])
+    assert sorted(scripts) == GUIDES[guide]
+
+
+@pytest.mark.parametrize("guide", KEYED)
+def test_keys_that_a_guide_names_are_there(load, guide):
+    load()  # makes the groups known
+    with initialize_config_dir(str(ROOT / "conf")):
+        configs = [compose(*each[:1], [*each[1:]]) for each in KEYED[guide]]
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:=[^`]*)?`", (ROOT / guide).read_text())
+    keys = {name for name in named if not re.search(r"\.(json|csv|txt|parquet|jsonl)$", name)}
+    assert len(keys) > 5
+    for key in keys:
+        group, _, name = key.rpartition(".")
+        parents = [OmegaConf.select(config, group) for config in configs]
+        assert any(parent is not None and name in [*parent] for parent in parents), key
 
 
 @pytest.mark.parametrize("guide", GUIDES)
