@@ -98,6 +98,8 @@ def main_setting(
         if any(arms[run].method == baseline for run in own)
     }
     if not usable:
+        if any(arm.method == baseline for arm in arms.values()):
+            raise UserError(f"baseline={baseline}: all runs of this method collapsed")
         there = ", ".join(sorted({arm.method for arm in arms.values()}))
         raise UserError(
             f"baseline={baseline}: no finished run has this method, the methods are {there}"

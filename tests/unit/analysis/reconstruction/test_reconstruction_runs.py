@@ -105,6 +105,14 @@ def test_an_arm_of_collapsed_runs_alone_has_no_row(tmp_path):
     assert len(study.compared) == 2 and len(study.runs) == 7
 
 
+def test_a_baseline_of_collapsed_runs_alone_is_no_baseline(tmp_path):
+    planter = Planter(tmp_path)
+    planter.run("lora", 8, 16, "all", 1)
+    planter.run("head_only", seed=1, status=Status.COLLAPSED, alarms=2)
+    with pytest.raises(UserError, match="baseline=head_only: all runs of this method collapsed$"):
+        found(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
