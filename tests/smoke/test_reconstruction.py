@@ -143,6 +143,7 @@ def test_a_head_of_another_run_is_refused(compute, train_here, tmp_path, typed, 
     ("typed", "message"),
     [
         (["task.encoder_run=nowhere"], "task.encoder_run=nowhere is no run: it has no run.json"),
+        ([f"task.encoder_run={__file__}"], "task.encoder_run must be the folder of a run, not a f"),
         (["method.layers=3"], "method.layers must be at most 2, the model's blocks, got 3"),
         (["task.d_z=40"], "task.d_z must be at most 32, the width of the embeddings, got 40"),
         (["task.num_latents=600"], "task.num_latents must be at most "),

@@ -201,6 +201,7 @@ def test_an_export_needs_runs_and_their_evaluations(typed, tmp_path):
         ("method.optim.head_lr=1e-3", "method.optim.head_lr would be the LoRA runs' alone; type"),
         ("study.latents=[4,600]", r"none \(600 latents\) seed 1: task.num_latents must be at mos"),
         ("task.d_z=200", "none .* seed 1: task.d_z must be at most 128, the width of the embeddin"),
+        ("task.encoder_run=there", "task.encoder_run must be left out with study.latents, whose r"),
         ("task.adapt=encoder", "method.layers has no effect on task.adapt=encoder, whose linear l"),
         ("callbacks.collapse.enabled=false", "callbacks.collapse.enabled must be true with study"),
     ],

@@ -89,6 +89,9 @@ class ReconstructionPlan:
         enabled = self.settings.callbacks.collapse.enabled
         rule = f"true with study={self.study.name}, whose export is what it writes"
         check(enabled, "callbacks.collapse.enabled", rule, enabled)
+        head = vars(self.settings.task)["encoder_run"]
+        rule = "left out with study.latents, whose runs have heads of other sizes"
+        check(head is None or not self.cells("rate"), "task.encoder_run", rule, head)
         if self.study.samples is not None:
             check_samples(self.settings, self.study.samples)
         if cells := [

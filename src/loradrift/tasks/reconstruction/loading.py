@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loradrift.config import UserError
+from loradrift.config import UserError, check
 from loradrift.models.soft_prompt import SoftPromptHead
 from loradrift.runs import RunRecord, read_record
 from loradrift.tasks.prepared import PreparedData
@@ -22,6 +22,7 @@ def load_head(head: SoftPromptHead, folder: Path, data: PreparedData) -> None:
     from safetensors.torch import load_file
 
     here = f"task.encoder_run={folder}"
+    check(not folder.is_file(), "task.encoder_run", "the folder of a run, not a file", folder)
     record = read_record(folder)
     if record is None:
         raise UserError(f"{here} is no run: it has no run.json")
