@@ -1,5 +1,6 @@
 """The records of a study that an analysis of drift reads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from loradrift.config import UserError, check
@@ -31,12 +32,18 @@ def choose_study(runs: Path, study: str | None) -> str:
 
 def find_records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
     """The records of a study's results by folder, without checks and the trials of a search."""
+    found = training_records(study.glob("*/*/seed=*/run.json"), problems)
+    return {folder: record for folder, record in found.items() if record.phase not in APART}
+
+
+def training_records(paths: Iterable[Path], problems: list[str]) -> dict[Path, RunRecord]:
+    """The records of training runs by folder; a line of ``problems`` for each that is damaged."""
     records = {}
-    for path in study.glob("*/*/seed=*/run.json"):
+    for path in paths:
         try:
             record = read_record(path.parent)
             assert record is not None
-            if record.kind == "training" and record.phase not in APART:
+            if record.kind == "training":
                 _check_run(record, path)
                 records[path.parent] = record
         except UserError as error:

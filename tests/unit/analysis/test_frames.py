@@ -1,0 +1,252 @@
+"""The data frames hold what the run folders hold, and say what they leave out."""
+
+import doctest
+import json
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from front_doors import ROOT
+from planted import QUICK, plant, write_pair, write_run
+from safetensors.torch import load_file, save_file
+
+import loradrift
+from loradrift.activations import ActivationStore
+from loradrift.analysis import frames
+from loradrift.config import UserError
+from loradrift.runs import Cell, Status
+from loradrift.similarity import MEASURES
+
+PLACE = ["study", "task", "method", "variant", "seed"]
+MODULE = "layers.0.self_attn.q_proj"
+
+
+def write_adapter(folder: Path, **config) -> None:
+    """A PEFT adapter of one module, whose change has norm 10."""
+    folder.mkdir()
+    settings = {"peft_type": "LORA", "r": 1, "lora_alpha": 2} | config
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    factors = {"A": torch.ones(1, 1), "B": torch.tensor([[3.0], [4.0]])}
+    names = {part: f"base_model.model.{MODULE}.lora_{part}.weight" for part in factors}
+    tensors = {names[part]: factor for part, factor in factors.items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch) -> Path:
+    """Two seeds of both methods, with predictions and adapters; we are in the folder above."""
+    folder = tmp_path / "runs"
+    lines = [{"id": f"r/{i}", "label": i % 2, "prediction": 1, "score": 0.75} for i in range(4)]
+    for seed in (1, 2):
+        write_pair(folder, seed, **QUICK)
+    for run in folder.glob("*/*/*/*"):
+        (run / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for run in folder.glob("*/*/lora/*"):
+        write_adapter(run / "model")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_examples_of_the_docstrings_run(runs):
+    assert doctest.testmod(frames).failed == 0
+    documented = [getattr(loradrift, name).__doc__ for name in loradrift.__all__]
+    assert all(">>>" in text for text in documented)
+
+
+def test_the_examples_of_the_guide_run(runs, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/dataframes.md").read_text(), re.S)
+    exec("\n".join(blocks), {})
+    assert f"{MODULE} 10.0" in capsys.readouterr().out
+    assert all(f"loradrift.{name}(" in "".join(blocks) for name in loradrift.__all__)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = "{'torch', 'pandas', 'numpy', 'matplotlib', 'transformers', 'hydra'}"
+    asked = f"import sys, loradrift; dir(loradrift); print({heavy} & set(sys.modules))"
+    command = [sys.executable, "-c", asked]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "set()"
+
+
+def test_a_name_that_the_package_lacks_is_an_attribute_error():
+    assert {"runs_df", "adapter"} <= set(dir(loradrift))
+    with pytest.raises(AttributeError, match="module 'loradrift' has no attribute 'run_df'"):
+        _ = loradrift.run_df
+
+
+def test_a_row_for_every_run_with_its_record(runs):
+    _, trial = plant(runs, "lora", 10, size=0.1, study="drift.search", phase="search", **QUICK)
+    trial.status, trial.metrics = Status.RUNNING, {"validation/f1": None}
+    trial.parameters, trial.performance = {"trainable": 7, "total": 9}, {"wall_time_s": 2.5}
+    trial.certificate = {"passed": False}
+    folder = runs / "drift.search/sst2/lora/seed=10"
+    Cell(folder, trial).save()
+    table = frames.runs_df(runs)
+    assert list(table.columns[:5]) == PLACE
+    assert table[["study", "method", "seed"]].values.tolist() == [
+        ["drift", "full_finetune", 1], ["drift", "full_finetune", 2],
+        ["drift", "lora", 1], ["drift", "lora", 2], ["drift.search", "lora", 10],
+    ]  # fmt: skip
+    last = table.iloc[-1]
+    assert (last["status"], last["phase"], last["steps"]) == ("running", "search", 9)
+    assert (last["trainable_parameters"], last["wall_time_s"]) == (7, 2.5)
+    assert np.isnan(last["validation/f1"]) and np.isnan(last["evaluation/accuracy"])
+    assert last["folder"] == str(folder)
+    assert table["certificate_passed"].isna().tolist() == [True, True, False, False, False]
+    assert table["certificate_passed"].dropna().tolist() == [True, True, False]
+    assert table["evaluation/accuracy"].dropna().tolist() == [0.8] * 4
+
+
+def test_seeds_are_sorted_as_numbers(tmp_path):
+    for seed in (10, 9):
+        write_run(tmp_path, "lora", seed, size=0.1, **QUICK)
+    assert frames.runs_df(tmp_path)["seed"].tolist() == [9, 10]
+
+
+@pytest.mark.parametrize("below", ["", "drift", "drift/sst2", "drift/sst2/lora"])
+def test_any_folder_above_runs_will_do(runs, below):
+    table = frames.runs_df(str(runs / below))
+    everything = frames.runs_df(runs)
+    inside = everything["folder"].str.startswith(str(runs / below))
+    pd.testing.assert_frame_equal(table, everything[inside].reset_index(drop=True))
+
+
+def test_a_damaged_record_is_named_and_left_out(runs):
+    damaged = runs / "drift/sst2/lora/seed=1"
+    (damaged / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"left out: .*lora/seed=1/run\.json is damaged"):
+        table = frames.runs_df(runs)
+    assert table[["method", "seed"]].values.tolist() == [
+        ["full_finetune", 1], ["full_finetune", 2], ["lora", 2],
+    ]  # fmt: skip
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(UserError, match="lora/seed=1 holds no training run that can be read"),
+    ):
+        frames.runs_df(damaged)
+
+
+@pytest.mark.parametrize("table", [frames.runs_df, frames.drift_df, frames.predictions_df])
+def test_what_holds_no_run_is_refused(table, tmp_path):
+    with pytest.raises(UserError, match=r"^runs must be a folder, got nowhere$"):
+        table("nowhere")
+    with pytest.raises(UserError, match="holds no training run that can be read; it must be"):
+        table(tmp_path)
+
+
+@pytest.mark.parametrize("measure", ["cka", "cosine", "procrustes", "svcca", "knn"])
+def test_drift_is_the_measure_of_the_dumps(runs, measure):
+    table = frames.drift_df(runs / "drift/sst2/lora", measure)
+    assert list(table.columns) == [*PLACE, "step", "layer", "value", "drift"]
+    assert len(table) == 2 * 2 * 3  # seeds, steps, layers
+    store = ActivationStore(runs / "drift/sst2/lora/seed=2/activations")
+    own = table[(table["seed"] == 2) & (table["step"] == 9)].set_index("layer")
+    for layer in range(3):
+        x, y = (store.read(step)[f"layer_{layer}"] for step in (0, 9))
+        assert own["value"][layer] == pytest.approx(MEASURES[measure](x, y), abs=1e-6)
+        assert own["drift"][layer] == pytest.approx(MEASURES[measure].distance(x, y), abs=1e-6)
+    assert (own["drift"] > 1e-3).all()
+
+
+def test_an_unknown_measure_is_refused(runs):
+    with pytest.raises(UserError, match=r"^measure must be one of cka, .*rsa, got ckaa$"):
+        frames.drift_df(runs, "ckaa")
+
+
+def test_runs_without_dumps_are_left_out_and_damaged_dumps_named(runs):
+    lora, full = runs / "drift/sst2/lora", runs / "drift/sst2/full_finetune"
+    (lora / "seed=1/activations/manifest.json").unlink()
+    (lora / "seed=2/activations/step=000009.safetensors").write_bytes(b"short")
+    with pytest.warns(UserWarning, match=r"left out: .*seed=2.*step=000009.* is damaged"):
+        table = frames.drift_df(runs)
+    assert set(table["method"]) == {full.name}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no dumps are no damage
+        with pytest.raises(UserError, match=r"seed=1 holds no dumps .*activation_dump\.enabled"):
+            frames.drift_df(lora / "seed=1")
+
+
+def test_dumps_without_a_start_are_named_and_left_out(tmp_path):
+    write_run(tmp_path, "lora", 1, size=0.1, **QUICK)
+    write_run(tmp_path, "lora", 2, size=0.1, steps=(5, 9), scores=(0.8,))
+    with pytest.warns(UserWarning, match=r"left out: step 0 is not in .*seed=2/activations"):
+        assert set(frames.drift_df(tmp_path)["seed"]) == {1}
+
+
+def test_predictions_have_their_runs_coordinates(runs):
+    table = frames.predictions_df(runs)
+    assert list(table.columns) == [*PLACE, "id", "label", "prediction", "score"]
+    assert table.groupby(["method", "seed"]).size().tolist() == [4] * 4
+    one = frames.predictions_df(runs / "drift/sst2/lora/seed=2")
+    assert one["id"].tolist() == ["r/0", "r/1", "r/2", "r/3"]
+    assert one[["method", "seed"]].drop_duplicates().values.tolist() == [["lora", 2]]
+
+
+@pytest.mark.parametrize("text", ["{", "3\n", "\xff"])
+def test_damaged_predictions_are_named_and_left_out(runs, text):
+    path = runs / "drift/sst2/lora/seed=1/predictions.jsonl"
+    path.write_text(text, encoding="latin-1")
+    with pytest.warns(UserWarning, match=r"left out: .*seed=1/predictions\.jsonl is damaged \("):
+        table = frames.predictions_df(runs)
+    assert table.groupby(["method", "seed"]).size().tolist() == [4] * 3
+    path.unlink()
+    with pytest.raises(UserError, match="seed=1 holds no predictions that can be read"):
+        frames.predictions_df(path.parent)
+
+
+def test_an_adapter_is_read_from_a_run_its_model_and_any_folder(runs, tmp_path):
+    write_adapter(tmp_path / "mine", lora_alpha=3)
+    run = runs / "drift/sst2/lora/seed=1"
+    for folder, scale in ((run, 2), (str(run / "model"), 2), (tmp_path / "mine", 3)):
+        [(module, change)] = frames.adapter(folder).items()
+        assert (module, change.scale, change.shape) == (MODULE, scale, (2, 1))
+        assert change.B_OR.tolist() == [[3], [4]] and change.A_RI.tolist() == [[1]]
+
+
+def test_a_folder_without_an_adapter_says_what_is_there(runs, tmp_path):
+    with pytest.raises(UserError, match=r"^path must be a folder, got nowhere$"):
+        frames.adapter("nowhere")
+    folder = runs / "drift/sst2/full_finetune/seed=1"
+    (folder / "model").mkdir()
+    (folder / "model" / "model.safetensors").touch()
+    held = "activations, metrics.csv, model, model/model.safetensors, predictions.jsonl, run.json"
+    with pytest.raises(UserError, match=rf"full_finetune/seed=1 holds no adapter: .* is {held}$"):
+        frames.adapter(folder)
+    with pytest.raises(UserError, match="there is nothing$"):
+        (tmp_path / "empty").mkdir()
+        frames.adapter(tmp_path / "empty")
+
+
+def test_factors_that_are_not_the_whole_change_are_refused(tmp_path):
+    write_adapter(tmp_path / "dora", use_dora=True)
+    path = tmp_path / "dora" / "adapter_model.safetensors"
+    magnitude = {f"base_model.model.{MODULE}.lora_magnitude_vector": torch.ones(2)}
+    save_file(load_file(path) | magnitude, path)
+    with pytest.raises(UserError, match="the factors are not the whole change; give the base"):
+        frames.adapter(tmp_path / "dora")
+
+
+def test_a_trained_run_as_its_record_has_it(compute):
+    folder, record = compute("task=sst2", "method=lora", "seed=3")
+    [run] = loradrift.runs_df(folder).to_dict("records")
+    assert run | record.metrics == run  # every metric, by its name
+    assert (run["task"], run["method"], run["seed"]) == ("sst2", "lora", 3)
+    assert (run["status"], run["steps"]) == ("success", record.steps)
+    assert run["trainable_parameters"] == record.parameters["trainable"]
+    assert run["certificate_passed"] is True and run["wall_time_s"] > 0
+    drift = loradrift.drift_df(folder)
+    assert drift["step"].unique().tolist() == [0, 4, 8, 12]
+    assert (drift.query("step == 0")["drift"].abs() < 1e-9).all()
+    assert (drift.query("step == 12")["drift"] > 1e-9).all()
+    rows = loradrift.predictions_df(folder)
+    accuracy = (rows["prediction"] == rows["label"]).mean()
+    assert accuracy == pytest.approx(record.metrics["evaluation/accuracy"])
+    changes = loradrift.adapter(folder)
+    assert {change.rank for change in changes.values()} == {record.config["method"]["rank"]}
+    assert all(change.B_OR.any() for change in changes.values())
