@@ -23,6 +23,7 @@ from loradrift.diagnose.advice import diagnose_command
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import check_base_path, load_base
 from loradrift.models import model_fingerprint
+from loradrift.models.soft_prompt.adapting import ENCODER
 from loradrift.runs import RunRecord, read_record
 
 
@@ -58,7 +59,13 @@ def find_adapter(adapter: str) -> tuple[Path, RunRecord | None]:
         folder = folder if run is None else folder / "model"
     elif folder.name == "model":
         run = _read_run(folder.parent)
+    elif folder.name == ENCODER and folder.parent.name == "model":
+        owner = folder.parent.parent
+        if run := _read_run(owner):
+            raise UserError(_on_encoder(adapter, owner, run))
     if not (folder / CONFIG).is_file():
+        if run is not None and (folder / ENCODER / CONFIG).is_file():
+            raise UserError(_on_encoder(adapter, folder.parent, run))
         lacks = f"adapter={adapter} holds no adapter: there is no {CONFIG} in {folder}"
         if run is not None:
             lacks += f"; the run's method is {run.coordinates['method']}, its status {run.status}"
@@ -66,6 +73,18 @@ def find_adapter(adapter: str) -> tuple[Path, RunRecord | None]:
             lacks += f"; the folders below it that hold one are {', '.join(below)}"
         raise UserError(lacks)
     return folder, run
+
+
+def _on_encoder(adapter: str, folder: Path, run: RunRecord) -> str:
+    """What is said of LoRA on a soft prompt's encoder, which only its own run can judge."""
+    certificate = run.certificate or {}
+    passed = certificate.get(ENCODER, certificate).get("passed")
+    verdict = {True: "passes", False: "fails"}.get(passed, "is not judged")
+    return (
+        f"adapter={adapter}: the adapter in {folder / 'model' / ENCODER} is on the encoder of a "
+        "soft prompt (model/head.safetensors), and on no language model that could be loaded "
+        f"here; its certificate, in {folder / 'run.json'}, {verdict}"
+    )
 
 
 def _read_run(folder: Path) -> RunRecord | None:

@@ -16,6 +16,7 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import HEAD, PREFIX, WEIGHTS
 from loradrift.diagnose import merge_adapter
 from loradrift.generation.vllm_rules import HEADS
+from loradrift.models.soft_prompt.adapting import ENCODER
 from loradrift.serving.export_source import SCORE
 
 
@@ -46,9 +47,8 @@ def write_merged(adapter: Path, base: Path, folder: Path) -> tuple[str, ...]:
 
 def write_whole(model: Path, folder: Path) -> None:
     """Copy a run's whole weights, without the task's head: engines take it for the model's."""
-    shutil.copytree(
-        model, folder, ignore=shutil.ignore_patterns(HEAD), copy_function=shutil.copyfile
-    )
+    heads = shutil.ignore_patterns(HEAD, ENCODER)
+    shutil.copytree(model, folder, ignore=heads, copy_function=shutil.copyfile)
 
 
 def write_classifier(adapter: Path, head: Mapping[str, Tensor], base: Path, folder: Path) -> None:

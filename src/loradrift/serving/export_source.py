@@ -45,9 +45,16 @@ class Source:
     head: dict[str, Tensor] | None
     """Weight and bias of a classifier's head."""
 
-    span_head: bool
+    odd_head: bool
+    """Whether the head is of another kind."""
+
     sha256: dict[str, str]
     """Digests of the files that go in."""
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a run with whole weights has left them as they were in its base."""
+        return self.run is not None and _leaves_weights(self.run)
 
     @property
     def name(self) -> str:
@@ -147,31 +154,31 @@ def _adapter_source(folder: Path, model: Path, run: RunRecord | None, base: str 
     where = base_folder(case.base)
     fingerprint = fingerprint_of(where) if case.prints is None else case.prints.loaded
     files = case.files
-    head, span_head = _head(None if run is None else files.head)
+    head, odd_head = _head(None if run is None else files.head)
     if head is None and files.config.get("task_type") == "SEQ_CLS":
         found = {part: files.saved.get(f"{SCORE}.{part}") for part in ("weight", "bias")}
         head = {part: x.float() for part, x in found.items() if x is not None} or None
-    return Source(folder, model, run, case, where, fingerprint, head, span_head, dict(files.sha256))
+    return Source(folder, model, run, case, where, fingerprint, head, odd_head, dict(files.sha256))
 
 
 def _weights_source(folder: Path, model: Path, run: RunRecord, base: str | None) -> Source:
     """A run that has trained whole weights, or a head alone, which its base can stand below."""
     check_path(ModelConfig(name="local", path=str(model)))
     stored = {path.name: path for path in model.glob("*.safetensors")}
-    head, span_head = None, False
+    head, odd_head = None, False
     if HEAD in stored:
         with opened(stored[HEAD]) as file:
-            head, span_head = _head({key: file.get_tensor(key) for key in list(file.keys())})
+            head, odd_head = _head({key: file.get_tensor(key) for key in list(file.keys())})
     sha256 = {name: sha256_of(path) for name, path in sorted(stored.items())}
     sha256["config.json"] = sha256_of(model / "config.json")
-    trained = run.coordinates.get("method") != "head_only"
-    if base is not None and trained:
+    frozen = _leaves_weights(run)
+    if base is not None and not frozen:
         raise UserError(
             f"base={base} has no effect on {folder}: its method is {run.coordinates['method']}, "
             "whose weights are whole"
         )
     where, fingerprint = None, fingerprint_of(model)
-    if not trained and base is not None:
+    if frozen and base is not None:
         where = base_folder(base)
         fingerprint = fingerprint_of(where)
         if fingerprint != (recorded := run.fingerprints.get("base_model")):
@@ -179,11 +186,16 @@ def _weights_source(folder: Path, model: Path, run: RunRecord, base: str | None)
                 f"base={base} has digest {fingerprint[:12]}, and {folder} was trained on the base "
                 f"model with digest {str(recorded)[:12]}"
             )
-    return Source(folder, model, run, None, where, fingerprint, head, span_head, sha256)
+    return Source(folder, model, run, None, where, fingerprint, head, odd_head, sha256)
+
+
+def _leaves_weights(run: RunRecord) -> bool:
+    """Whether a run has trained its head alone, be it with LoRA on the head."""
+    return run.coordinates.get("method") == "head_only" or "rank" in run.config.get("method", {})
 
 
 def _head(tensors: dict[str, Tensor] | None) -> tuple[dict[str, Tensor] | None, bool]:
-    """A classifier's head, and whether it is a span's instead."""
+    """A classifier's head, and whether it is one of another kind instead."""
     if tensors is None:
         return None, False
     if tensors.keys() == {"weight", "bias"}:

@@ -42,9 +42,9 @@ IDLE = (
     "The head is in an adapter of rank 1 that changes nothing, for the {model} model: vLLM's own "
     "classifiers have no bias."
 )
-SPAN_HEAD = (
-    "The span head is not exported: vLLM's classifiers give one answer a text, and a span head "
-    "scores each token. What is exported is the language model."
+OTHER_HEAD = (
+    "The head is not exported: vLLM's classifiers give one answer a text, which neither a span's "
+    "head nor a soft prompt's does. What is exported is the language model."
 )
 LOOSE_HEAD = (
     "The head (head.safetensors) is not exported: this folder lies outside of its run, whose "
@@ -94,8 +94,8 @@ def write_export(
             _write_weights(source, parts)
         else:
             certificate = _write_adapter(source, source.case, parts)
-    if source.span_head:
-        parts.notices.append(SPAN_HEAD)
+    if source.odd_head:
+        parts.notices.append(OTHER_HEAD)
     classifier = None if parts.classifier_base is None else out / "classifier"
     name, label, digest = source.name, source.label, source.digest
     if drawn is not None:
@@ -170,8 +170,7 @@ def _write_weights(source: Source, parts: Parts) -> None:
     reference = refer_to_weights(source.model, source.head)
     write_whole(source.model, parts.new / "merged")
     lm = _check_merged(parts, reference)
-    trained = source.run is None or source.run.coordinates.get("method") != "head_only"
-    parts.notices.append(WHOLE if trained else HEAD_ONLY)
+    parts.notices.append(HEAD_ONLY if source.is_frozen else WHOLE)
     if source.head is not None:
         _write_idle(parts, reference, lm, source.head, parts.base)
 

@@ -18,6 +18,7 @@ from loradrift.analysis.diagnose.page import show
 from loradrift.config import UserError
 from loradrift.diagnose import diagnose, merge_adapter
 from loradrift.diagnose.advice import diagnose_command, override
+from loradrift.runs import Cell, RunRecord
 
 KINDS = {
     "causal LM": {"task_type": "CAUSAL_LM"},
@@ -122,6 +123,26 @@ def test_a_folder_that_is_no_adapter(tmp_path, model_folder):
         diagnose(str(tmp_path / "nothing"), None)
     with pytest.raises(UserError, match="holds no adapter: there is no adapter_config.json in"):
         diagnose(str(model_folder), None)
+
+
+@pytest.mark.parametrize(("passed", "verdict"), [(True, "passes"), (None, "is not judged")])
+def test_an_adapter_of_a_soft_prompts_encoder_is_judged_by_its_run(
+    model_folder, tmp_path, passed, verdict
+):
+    place = {"method": "lora", "task": "reconstruction"}
+    config = {"model": {"path": str(model_folder)}}
+    own = {"passed": passed}
+    said = rf"model/encoder is on the encoder of a soft prompt .*run.json, {verdict}$"
+    cases.write_adapter(tmp_path / "run/model/encoder", model_folder)
+    edit(tmp_path / "run/model/encoder", base_model_name_or_path=None)
+    for certificate in (own, {"passed": True, "encoder": own}):
+        record = RunRecord(coordinates=place, config=config, certificate=certificate)
+        Cell(tmp_path / "run", record).save()
+        for adapter in ("run", "run/model/encoder"):
+            with pytest.raises(UserError, match=f"adapter=.*{adapter}: the adapter in .*{said}"):
+                diagnose(str(tmp_path / adapter), None)
+    shutil.copytree(tmp_path / "run/model/encoder", tmp_path / "loose")  # says nothing of a run
+    assert "names no base model" in diagnose(str(tmp_path / "loose"), None).advice.reason
 
 
 def test_what_cannot_be_merged_is_named(folder, model_folder, tmp_path):

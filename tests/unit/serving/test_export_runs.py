@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from loradrift.adapters import read_files
 from loradrift.config import UserError
+from loradrift.files import read_json, write_json
 from loradrift.models import model_fingerprint
 from loradrift.serving.export import export, export_cached
 from loradrift.serving.export_source import find_source
@@ -78,13 +79,29 @@ def test_a_head_alone_stands_on_the_base_where_that_is_given(model, model_folder
         export(folder, tmp_path / "other", base=str(model_folder))
 
 
-def test_a_span_head_is_refused_and_the_language_model_is_not(model_folder, tmp_path):
+def test_a_head_of_another_kind_is_left_out_and_the_language_model_is_not(model_folder, tmp_path):
     folder = write_run(tmp_path / "run", model_folder)
     head = {"span.weight": torch.ones(2, 32), "span.bias": torch.ones(2)}
     save_file(head, folder / "model" / "head.safetensors")
     found = export(folder, tmp_path / "out")
     assert found.adapter and found.classifier is found.num_labels is None
-    assert "The span head is not exported" in " ".join(found.notices)
+    assert "The head is not exported: vLLM's classifiers" in " ".join(found.notices)
+
+
+def test_lora_on_a_soft_prompts_encoder_has_left_the_language_model_as_it_was(
+    model_folder, tmp_path
+):
+    folder = write_run(tmp_path / "run", model_folder, "head_only")
+    record = read_json(folder / "run.json")
+    record["coordinates"]["method"], record["config"]["method"] = "lora", {"rank": 8}
+    write_json(folder / "run.json", record)
+    write_adapter(folder / "model" / "encoder", model_folder)
+    save_file({"adapter.gain": torch.ones(1)}, folder / "model" / "head.safetensors")
+    found = export(folder, tmp_path / "out")
+    assert found.adapter is found.classifier is None and not (found.merged / "encoder").exists()
+    first, second = found.notices
+    assert first == "The run has trained its head alone: the merged model is the base model."
+    assert second.startswith("The head is not exported")
 
 
 def test_a_model_outside_of_its_run_is_exported_without_its_head(model_folder, tmp_path):
