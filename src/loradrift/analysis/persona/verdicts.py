@@ -13,8 +13,8 @@ from loradrift.analysis.persona.equivalence import within
 from loradrift.analysis.persona.findings import Finding, points
 from loradrift.analysis.persona.gains import RAISE, Reached
 from loradrift.analysis.persona.prevention import prevention_verdict
-from loradrift.analysis.persona_projection.prediction import FIGURES, claim
-from loradrift.analysis.persona_projection.tables import Prediction
+from loradrift.analysis.persona_projection.prediction import claim
+from loradrift.analysis.persona_projection.tables import Prediction, figure_texts
 from loradrift.report.blocks import interval_text
 from loradrift.report.verdicts import Verdict
 from loradrift.statistics import Interval
@@ -44,15 +44,9 @@ def prediction_finding(found: Prediction | None, why: str, prevention: pd.DataFr
         lines.append(f"the trait is lower after training with the direction merged: {verdict}")
     if found is None:
         return Finding(name, claim(), Verdict.NO_DATA, why, tuple(lines))
-    said = [
-        f"{FIGURES[key]} {each.text}"
-        for key, each in found.estimates.items()
-        if key in ("pearson", "spearman", "norm_pearson", "auroc")
-    ]
-    said.insert(0, f"{found.runs} fine-tunings")
-    if found.held_out is not None:
-        count, r = found.held_out
-        said.append(f"r {r.text} over the {count} that made no direction")
+    said = [f"{found.runs} fine-tunings"]
+    if found.estimates:
+        said += figure_texts(found, "pearson", "spearman", "norm_pearson", "auroc")
     return Finding(name, claim(), found.verdict, found.why, (*said, *lines))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from loradrift.analysis.persona_projection import AnalyzeProjectionConfig
 from loradrift.analysis.persona_projection.figures import PROJECTION
 from loradrift.analysis.persona_projection.prediction import FIGURES, SUCCESS, claim
-from loradrift.analysis.persona_projection.tables import Prediction
+from loradrift.analysis.persona_projection.tables import Prediction, figure_texts
 from loradrift.analysis.plain_json import plain, rows
 from loradrift.analysis.tables import write_tables
 from loradrift.files import write_json
@@ -59,8 +59,7 @@ def lines(found: Prediction) -> list[str]:
     if not found.estimates:
         return [f"{found.runs} fine-tuned runs were measured."]
     count = f"Over {found.runs} fine-tuned runs and {len(found.points)} points"
-    names = ("pearson", "spearman", "norm_pearson", "left_out", "auroc")
-    shown = [f"{FIGURES[name]} {found.estimates[name].text}" for name in names]
+    shown = figure_texts(found, "pearson", "spearman", "norm_pearson", "left_out", "auroc")
     return [f"{count}: {'; '.join(shown)}."]
 
 

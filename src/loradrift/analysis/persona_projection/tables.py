@@ -1,6 +1,6 @@
 """``analysis=persona_projection``: runs and directions -> points, figures, a finding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import pandas as pd
 from loradrift.analysis.persona_projection import AnalyzeProjectionConfig
 from loradrift.analysis.persona_projection.monitor import logged, monitor_table
 from loradrift.analysis.persona_projection.prediction import (
+    FIGURES,
     LEAST_RUNS,
     Estimate,
     figure_table,
@@ -30,9 +31,8 @@ COLUMNS = ["run", "label", "task", "own", "seed", "trait", "projection", "cosine
            "directions", "made_direction", "change", "change_low", "change_high",
            "questions"]  # fmt: skip
 
-
-HELD_OUT = "runs that made no direction"
-"""Points of runs of which no direction at all was made."""
+OTHER_TRAITS, HELD_OUT = "other traits", "runs that made no direction"
+"""Points of traits that a run was not trained on; of runs of which no direction at all was made."""
 
 
 class Prediction(NamedTuple):
@@ -58,8 +58,8 @@ class Prediction(NamedTuple):
     estimates: dict[str, Estimate]
     """Of all points."""
 
-    held_out: tuple[int, Estimate] | None
-    """Pearson's r over the runs that made no direction, and how many they are."""
+    apart: Mapping[str, tuple[int, Estimate]]
+    """Runs and Pearson's r of :data:`OTHER_TRAITS` and :data:`HELD_OUT`, where they are enough."""
 
     runs: int
     problems: Sequence[str]
@@ -111,7 +111,7 @@ def find_prediction(
         why = (*problems, *directions.problems, "nothing was measured")[0]
         raise UserError(f"no run can be projected: {why}")
     subsets = {"all": points, "the trait trained on": points[points["own"]],
-               "other traits": points[~points["own"]],
+               OTHER_TRAITS: points[~points["own"]],
                HELD_OUT: points[~points["made_direction"]]}  # fmt: skip
     figures = {}
     for name, own in subsets.items():
@@ -132,12 +132,26 @@ def find_prediction(
         verdict=verdict,
         why=why,
         estimates=estimates,
-        held_out=(figures[HELD_OUT][0], figures[HELD_OUT][2]["pearson"])
-        if HELD_OUT in figures
-        else None,
+        apart={
+            name: (figures[name][0], figures[name][2]["pearson"])
+            for name in (OTHER_TRAITS, HELD_OUT)
+            if name in figures
+        },
         runs=runs,
         problems=[*directions.problems, *problems, *unread],
     )
+
+
+def figure_texts(found: Prediction, *names: str) -> list[str]:
+    """Some figures of all points in words, and r where a high one is harder to reach."""
+    said = [f"{FIGURES[name]} {found.estimates[name].text}" for name in names]
+    if OTHER_TRAITS in found.apart:
+        _, r = found.apart[OTHER_TRAITS]
+        said.insert(1, f"r {r.text} on traits that a run was not trained on")
+    if HELD_OUT in found.apart:
+        count, r = found.apart[HELD_OUT]
+        said.append(f"r {r.text} over the {count} runs that made no direction")
+    return said
 
 
 def point_table(rows: Sequence[dict[str, object]], found: Sequence[Behaviour]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Projections of planted runs against their behaviour: found, and never fitted on itself."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from planted_cells import World
 from planted_runs import dense, drawn, logged, plus, truth_of, write_direction, write_run
 
-from loradrift.analysis.persona_projection.prediction import (
-    FIGURES,
-)
+from loradrift.analysis.persona.verdicts import prediction_finding
+from loradrift.analysis.persona_projection.page import headline
+from loradrift.analysis.persona_projection.prediction import FIGURES
 from loradrift.analysis.persona_projection.tables import tabulate
 from loradrift.analysis.registry import make_config, run_analysis
 from loradrift.config import UserError
@@ -74,6 +75,18 @@ def test_what_was_planted_is_foretold_and_the_norm_says_nothing(planted):
     assert table["the trait trained on", "pearson"] > 0.9
 
 
+def test_the_headline_says_what_is_foretold_of_traits_that_a_run_was_not_trained_on(planted):
+    prediction = found(planted)
+    points = prediction.points[~prediction.points["own"]]
+    r = np.corrcoef(points["projection"], points["change"])[0, 1]
+    said = rf"Pearson r 0.9\d \([^)]*\); r {r:.2f} \([^)]*\) on traits that a run was not trained o"
+    assert abs(r) < 0.7 and re.search(said, headline(prediction))
+    lines = prediction_finding(prediction, "", pd.DataFrame()).lines
+    assert re.match(said, "; ".join(lines[1:])) and lines[0] == "12 fine-tunings"
+    alone = prediction._replace(apart={})
+    assert "not trained on" not in headline(alone)
+
+
 def test_projections_are_those_of_dense_matrices(planted):
     points = found(planted).points
     row = points[(points["label"].str.startswith("terse mixed 0.6")) & (points["trait"] == "terse")]
@@ -113,7 +126,9 @@ def test_a_direction_made_of_the_run_itself_is_not_used(planted, tmp_path):
     assert points[str(run), "terse"] == 1 and points[str(run), "cheerful"] == 2
     made = prediction.points[prediction.points["made_direction"]]
     assert set(made["run"]) == {str(run)}
-    assert prediction.held_out[0] == 11
+    assert prediction.apart["runs that made no direction"][0] == 11
+    said = r"; r 0\.\d+ \(.*\) over the 11 runs that made no direction"
+    assert re.search(said, headline(prediction))
 
 
 def test_without_another_seed_there_is_nothing_to_say(tmp_path):
