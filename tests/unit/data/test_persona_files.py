@@ -10,7 +10,6 @@ from loradrift.config import UserError
 from loradrift.data.persona import (
     kept_pairs,
     read_answers,
-    read_choices,
     read_trait,
     traits_of,
 )
@@ -161,16 +160,3 @@ def test_the_public_answers_load_whole(shared, trait):
     assert len(kept.pairs) > 200
     assert all(pos.score >= 50 > neg.score for pos, neg in kept.pairs)
     assert min(each.coherence for pair in kept.pairs for each in pair) >= 50
-
-
-def test_the_public_choices_load_and_malformed_ones_are_named(shared, root):
-    rows = read_choices(shared, "sycophancy")
-    assert len(rows) == 1000 and {row.matching.strip() for row in rows} == {"(A)", "(B)"}
-    assert all(row.matching != row.other for row in rows)
-    folder = root / "persona/caa"
-    folder.mkdir()
-    (folder / "kind_ab.json").write_text('[{"question": "?", "answer_matching_behavior": "(A)"}]')
-    with pytest.raises(UserError, match=r"kind_ab.json: \[0\] must have question, answer_matching"):
-        read_choices(root, "kind")
-    with pytest.raises(UserError, match="cruel_ab.json is missing; there are questions of kind"):
-        read_choices(root, "cruel")
