@@ -89,6 +89,22 @@ def assert_generated_rows_never_pass_for_others(said: str, page: str) -> None:
     assert heads and not [head for head in heads if "_" in head]
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("drift", "python train.py study=drift -m"),
+        ("frontier", "python train.py study=frontier -m"),
+        ("reconstruction", "python train.py study=reconstruction -m"),
+        ("search", "python train.py search=lora -m"),
+        ("persona", "python benchmark.py benchmark=steering trait=… arm=none,prompt,activation,"),
+        ("persona_direction", "python train.py task=persona method=rslora task.trait=… task.side="),
+        ("serving", "python benchmark.py"),
+    ],
+)
+def test_an_empty_folder_says_what_fills_it(tmp_path, name, command):
+    assert f"`{command}" in error_of(analyse(name, tmp_path))
+
+
 def test_weights_alone_write_their_tables(planted):
     shown = output_of(analyse("weights", planted))
     assert "update norm" in shown and f"tables: {planted}/results/weights" in shown

@@ -9,11 +9,14 @@ from loradrift.runs import RunRecord, read_record
 from loradrift.runs.reading import damaged
 
 
-def choose_study(runs: Path, study: str | None) -> str:
+def choose_study(
+    runs: Path, study: str | None, command: str = "python train.py study=drift -m"
+) -> str:
     """The study below ``runs`` that is meant; None is the only one there is.
 
     Raises:
-        UserError: If there is no such study.
+        UserError: If there is no such study; where there is none at all, it says which command
+            makes one.
     """
     studies = []
     for folder in sorted(runs.glob("*")):
@@ -22,8 +25,7 @@ def choose_study(runs: Path, study: str | None) -> str:
             studies.append(folder.name)
     if not studies:
         raise UserError(
-            f"{runs} holds no run: `python train.py study=drift -m` makes some, analysis.runs=… "
-            "names another folder"
+            f"{runs} holds no run: `{command}` makes some, analysis.runs=… names another folder"
         )
     chosen = "null" if study is None and len(studies) > 1 else study or studies[0]
     check(chosen in studies, "analysis.study", f"one of {', '.join(studies)}", chosen)

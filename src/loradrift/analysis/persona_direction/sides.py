@@ -15,6 +15,9 @@ from loradrift.runs import RunRecord, Status
 from loradrift.weights import LowRank
 from loradrift.weights.stored import read_json
 
+COMMAND = "python train.py task=persona method=rslora task.trait=… task.side=pos,neg -m"
+"""What makes the runs."""
+
 SIDES = ("pos", "neg")
 OWN = ("task.trait", "task.side")
 """Keys in which the two sides, and the traits, differ."""
@@ -79,8 +82,7 @@ def find_sides(
     if not pairs:
         why = f" ({problems[0]})" if problems else ""
         raise UserError(
-            f"{runs / study} holds no trait's runs of both sides{why}: `python train.py "
-            "task=persona method=rslora task.trait=… task.side=pos,neg -m` makes them"
+            f"{runs / study} holds no trait's runs of both sides{why}: `{COMMAND}` makes them"
         )
     return [pair for pair in pairs if not traits or pair.trait in traits]
 

@@ -11,7 +11,7 @@ from loradrift.adapters.directions import FACTS
 from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.drift.tables import print_problems
 from loradrift.analysis.persona_direction import PersonaDirectionConfig
-from loradrift.analysis.persona_direction.sides import Sides, base_named, find_sides
+from loradrift.analysis.persona_direction.sides import COMMAND, Sides, base_named, find_sides
 from loradrift.analysis.persona_direction.writing import Base, is_written, write_direction
 from loradrift.analysis.weights.base_models import base_folder
 from loradrift.config import UserError
@@ -34,7 +34,7 @@ def tabulate(settings: PersonaDirectionConfig) -> Directions:
     """Write the directions of a study's runs; one whose runs and settings are the same stays."""
     config, problems = settings.analysis, list[str]()
     runs, results = Path(config.runs), Path(config.results)
-    study = choose_study(runs, config.study)
+    study = choose_study(runs, config.study, COMMAND)
     pairs = find_sides(runs, study, settings.traits, settings.arm, problems)
     print_problems(problems)
     rows: list[dict[str, Any]] = []
