@@ -67,12 +67,12 @@ class Kept(pl.loggers.logger.DummyLogger):
         self.rows.append((step, metrics))
 
 
-def fit(task, tmp_path, *callbacks, logger=None, ckpt_path=None):
+def fit(task, tmp_path, *callbacks, logger=None, ckpt_path=None, log_every=1):
     """Six optimizer steps on the same two rows, with a validation after each second."""
     pl.seed_everything(0)
     # the same: Lightning's own loaders begin again in a resumed run
     rows = [{"input_ids": torch.randint(64, (6,)), "label": i} for i in range(2)] * 6
-    options = {"num_sanity_val_steps": 0, "log_every_n_steps": 1, "val_check_interval": 2}
+    options = {"num_sanity_val_steps": 0, "log_every_n_steps": log_every, "val_check_interval": 2}
     options |= {"max_epochs": 1, "logger": [logger or Kept()], "ckpt_path": ckpt_path}
     run_trainer(task, DataLoader(rows, batch_size=2), tmp_path, [Reseed(), *callbacks], **options)
     return task
@@ -99,7 +99,9 @@ def test_each_evaluation_is_a_line_and_a_row_of_the_loggers(tmp_path):
         each = healthy(step)
         gap = swapped_gap(each.gold_loss_N, each.swapped_gold_loss_N)
         assert measures(each)._asdict().items() <= found.items()
-        assert (found["swapped_gap"], found["swapped_gap_high"]) == (gap.estimate, gap.high)
+        ends = (f"swapped_gap{end}" for end in ("", "_low", "_high"))
+        assert [found[name] for name in ends] == [*gap[:3]]
+        assert found["alarm"] == 0
         assert found["rms_ratio"] == pytest.approx(0.021 / 0.02)
         assert found["lora_gradient"] == pytest.approx(
             max(task.norms[step - 1], task.norms[step]), rel=1e-5
@@ -123,6 +125,7 @@ def test_a_planted_collapse_is_told_and_counted_within_one_evaluation(
     watcher = detector(tmp_path)
     fit(Answering({4: answers, 6: answers}), tmp_path, watcher)
     assert [row["cause"] for row in lines(tmp_path)] == [None, cause, cause]
+    assert [row["collapse"]["alarm"] for row in lines(tmp_path)] == [0, 1, 1]
     found = watcher.figures()
     assert (found["alarms"], found["first_step"], found["cause"]) == (2, 4, cause)
     assert found["causes"] == {cause: 2} and found["reasons"] == lines(tmp_path)[1]["reasons"]
@@ -149,7 +152,7 @@ def test_without_lora_no_gradient_of_it_is_missed(tmp_path):
 def test_in_the_grace_equal_answers_and_ignored_latents_are_an_alarm_together(
     tmp_path, answers, causes
 ):
-    fit(Answering(dict.fromkeys((2, 4, 6), answers)), tmp_path, detector(tmp_path, grace_steps=3.5))
+    fit(Answering(dict.fromkeys((2, 4, 6), answers)), tmp_path, detector(tmp_path, grace_steps=4.0))
     rows = lines(tmp_path)
     assert [row["cause"] for row in rows] == causes
     assert rows[0]["collapse"]["swapped_gap"] == (1 if answers is ALIKE else 0)  # measured anyway
@@ -186,6 +189,35 @@ def test_a_resumed_run_writes_the_same_bytes(tmp_path, crash):
     fit(Answering(answers), parts, watcher, ckpt_path=point if done else None)
     assert (parts / "diagnostics.jsonl").read_bytes() == (whole / "diagnostics.jsonl").read_bytes()
     assert watcher.figures() == reference.figures()
+
+
+def test_a_resumed_run_knows_what_was_seen_before_its_checkpoint(tmp_path):
+    """Gradients since the last evaluation, and what was logged; a later evaluation is forgotten."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit(Answering(silent_after=3), whole, detector(whole), log_every=3)
+    broken, point = Answering(silent_after=3), parts / "last.ckpt"
+    with pytest.raises(KeyError):
+        fit(broken, parts, detector(parts), ResumePoint(point, 3), Crash(5), log_every=3)
+    assert [row["step"] for row in lines(parts)] == [2, 4]
+    watcher = detector(parts, last_step=3)
+    assert [row["step"] for row in watcher.rows] == [2] and watcher.figures()["evaluations"] == 1
+    fit(Answering(silent_after=3), parts, watcher, ckpt_path=point, log_every=3)
+    found = lines(parts)
+    assert found == lines(whole)
+    # the fourth step had no gradient, and was not logged
+    assert found[1]["collapse"]["lora_gradient"] == pytest.approx(broken.norms[3], rel=1e-5)
+    assert found[1]["train"] == {"loss": pytest.approx(broken.losses[3])}
+
+
+def test_a_step_that_is_judged_again_has_one_row(tmp_path):
+    watcher, task = detector(tmp_path), Answering()
+    trainer = fit(task, tmp_path, watcher).trainer
+    task.generations = LOOPS
+    watcher.on_validation_end(trainer, task)
+    assert [(row["step"], row["cause"]) for row in lines(tmp_path)] == [
+        (2, None), (4, None), (6, "repetition"),
+    ]  # fmt: skip
+    assert watcher.figures()["evaluations"] == 3
 
 
 def test_a_task_that_answers_nothing_leaves_no_file(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from answering import healthy
 
-from loradrift.collapse import text
+from loradrift.collapse import latents, measures, text
 
 LOOP = [7] * 16
 SETS = [healthy(seed, rows=20).token_ids for seed in range(3)]
@@ -116,6 +116,20 @@ def test_vendi_counts_what_is_different():
     assert text.vendi([[], [], [1], [1]]) == pytest.approx(2)
     more = [text.vendi([[1, 2]] * k + [[i, i + 1] for i in range(10, 20)]) for k in (1, 10, 100)]
     assert all(a > b for a, b in combinations(more, 2))
+
+
+def test_every_measure_has_its_own_name():
+    said = healthy(5)
+    answers, found = said.token_ids, measures(said)
+    for name in ("unique_share", "top_answer_share", "repeated_ngram_rate", "self_bleu",
+                 "top_token_share", "vendi"):  # fmt: skip
+        assert getattr(found, name) == getattr(text, name)(answers)
+    assert found.distinct_1 == text.distinct_n(answers, 1) < found.distinct_2
+    assert found.distinct_2 == text.distinct_n(answers, 2)
+    for name in ("latent_cosine", "first_component_share"):
+        assert getattr(found, name) == getattr(latents, name)(said.latents_NMZ)
+    assert found.first_token_entropy == pytest.approx(np.mean(said.first_token_entropy_N))
+    assert len({*found}) == len(found)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_each_cause_that_is_planted_is_named(cause):
     found = judge(planted(cause), dead)
     assert found.collapsed and found.cause == cause
     assert len(found.reasons) == (4 if cause == "repetition" else 1)
+    assert cause != "repetition" or found.reasons[0].startswith("repeated_ngram_rate")
 
 
 def alike(each):
@@ -139,13 +140,23 @@ def test_few_answers_are_not_judged_for_repetition():
         assert judge(said([[3] * 16] * rows)).collapsed == (rows == LEAST_ANSWERS)
 
 
-@pytest.mark.parametrize("ratio", [0.02, 0.09, 0.11, 1.0, 9.0, 11.0, 100.0, math.nan])
+@pytest.mark.parametrize("ratio", [0.02, 0.09, 0.1, 1.0, 10.0, 11.0, 100.0, math.nan])
 def test_the_scale_may_be_off_by_ten_either_way(ratio):
     found = verdict(measures(healthy(1)), rms_ratio=ratio)
     assert (found.cause == "rms_mismatch") == (not 0.1 <= ratio <= 10)
 
 
-@pytest.mark.parametrize(("gradient", "dead"), [(0.0, 1), (9e-9, 1), (math.nan, 1), (2e-8, 0)])
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("repeated_ngram_rate", 1 / 2), ("top_token_share", 2 / 3), ("top_answer_share", 1 / 2)],
+)
+def test_repetition_begins_above_its_bounds(name, bound):
+    for value in (bound, bound + 1e-3):
+        found = verdict(measures(healthy(1))._replace(**{name: value}))
+        assert (found.cause == "repetition") == (value > bound)
+
+
+@pytest.mark.parametrize(("gradient", "dead"), [(0.0, 1), (9e-9, 1), (math.nan, 1), (1e-8, 0)])
 def test_a_gradient_below_adamw_s_epsilon_is_dead(gradient, dead):
     assert (verdict(measures(healthy(1)), {"lora": gradient}).cause is not None) == dead
     assert verdict(measures(healthy(1)), {"head": gradient}).cause is None  # no LoRA trains
@@ -169,7 +180,11 @@ def test_latents_are_ignored_where_the_gap_is_shown_to_be_small(mean, spread, ig
 
 
 def test_losses_that_say_nothing():
-    for losses in ([1.0], [1.0, math.inf, 2.0]):
-        assert math.isnan(swapped_gap(losses, losses).high)
+    assert math.isnan(swapped_gap([1.0], [1.0]).high)
+    for odd in (math.inf, math.nan):
+        losses, odd_losses = [1.0, 3.0, 2.0], [1.0, odd, 2.0]
+        for pair in ((losses, odd_losses), (odd_losses, losses)):
+            gap = swapped_gap(*pair)
+            assert all(map(math.isnan, gap[:3])) and gap.note == "a loss is not finite"
     with pytest.raises(ValueError, match=r"of the same rows, got \(2,\) and \(3,\)"):
         swapped_gap([1.0, 2.0], [1.0, 2.0, 3.0])
