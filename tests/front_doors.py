@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
@@ -68,6 +69,15 @@ def analyse(name: str, folder: Path | None = None, **options) -> subprocess.Comp
 
     places = {"runs": f"{folder}/runs", "results": f"{folder}/results"} if folder else {}
     return told([name], run)
+
+
+def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Kill a process, as if the power were gone, as soon as it has come so far."""
+    while not reached():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
 
 
 def output_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -63,16 +63,16 @@ def the_same_for_all(monkeypatch):
 
 
 def nothing(monkeypatch):
-    """What is typed is fault enough."""
+    """The settings alone cause it."""
 
 
 PLANTED = {
     "repetition": (nothing, PROVOKED),
-    "latent_ignored": (the_same_for_all, ("scale.head_lr=5e-3",)),
-    "dead_lora_gradient": (nothing, ("scale.head_lr=5e-3", "task.first_token_weight=1e-12")),
-    "rms_mismatch": (off_by_a_hundred, ("scale.head_lr=5e-3",)),
+    "latent_ignored": (the_same_for_all, ()),
+    "dead_lora_gradient": (nothing, ("task.first_token_weight=1e-12",)),
+    "rms_mismatch": (off_by_a_hundred, ()),
 }
-"""Cause -> what plants it, and what is typed."""
+"""Cause -> the function that changes the code, and the overrides of the run."""
 
 
 @pytest.mark.parametrize("cause", PLANTED)
@@ -87,7 +87,7 @@ def test_a_planted_cause_ends_the_run_at_its_first_evaluation(cause, evaluations
 
 @pytest.mark.parametrize("seed", range(10))
 def test_no_false_alarm_of_a_run_that_learns_to_read(seed, evaluations):
-    typed = [f"seed={seed}", "scale.head_lr=5e-3", "task.max_steps=400"]
+    typed = [f"seed={seed}", "task.max_steps=400"]
     if seed % 2:
         typed.append("task.k_token_weight=1")
     every = "trainer.validate_every=50"

@@ -1,15 +1,12 @@
 """study=frontier with real trainings in two processes, one rate of which diverges, to its page."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import SMALL
-from front_doors import ROOT
+from front_doors import ROOT, kill_when
 
 STUDY = (
     "study=frontier", "-m", "seed=1,2", "study.factors=[1,10,1e30]", "hydra.launcher.n_jobs=2",
@@ -28,11 +25,7 @@ def test_killed_once_it_ends_with_a_report_that_shows_what_diverged(cache, tmp_p
         return subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipe)
 
     process = start()
-    while len(list(tmp_path.glob("runs/frontier/**/run.json"))) < 4:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(process, lambda: len(list(tmp_path.glob("runs/frontier/**/run.json"))) >= 4)
     process = start()
     out, _ = process.communicate()
     assert process.returncode == 0, out

@@ -1,16 +1,13 @@
 """study=persona with real trainings, answers and analyses in two processes, killed at times."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import SMALL
-from front_doors import ROOT
+from front_doors import ROOT, kill_when
 
 STUDY = (
     "study=persona", "-m", "task.trait=cheerful,cautious", "study.share_seeds=[3]",
@@ -40,11 +37,7 @@ def test_killed_in_each_kind_of_work_it_ends_with_a_report(cache, tmp_path):
 
     for kind in ("training", "steering"):
         process = start()
-        while kind not in running(tmp_path):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_when(process, lambda kind=kind: kind in running(tmp_path))
     process = start()
     out, _ = process.communicate()
     assert process.returncode == 0, out

@@ -1,17 +1,14 @@
 """study=reconstruction with real trainings in two processes, killed at times, to its report."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from glob import glob
 from pathlib import Path
 
 import pytest
 from conftest import SMALL
-from front_doors import ROOT
+from front_doors import ROOT, kill_when
 
 STUDY = (
     "study=reconstruction", "-m", "seed=1,2", "study.latents=[4,8]",
@@ -39,11 +36,7 @@ def test_killed_in_each_phase_it_ends_with_report_and_export(cache, tmp_path):
 
     for wanted in (2, NUMBER):  # in the sweep, and in the rates
         process = start()
-        while begun(tmp_path) < wanted:
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_when(process, lambda wanted=wanted: begun(tmp_path) >= wanted)
     process = start()
     out, _ = process.communicate()
     assert process.returncode == 0, out

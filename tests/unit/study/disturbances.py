@@ -28,6 +28,15 @@ def begin(runs, folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def begin_bases(cells, cache):
+    """Note that the base models are made, of cells of which some are left; none is."""
+    from loradrift.study.bases import make_bases
+
+    if not all(cell.record for cell in cells):
+        begin(cells[0].config.runs, "base")
+    make_bases(cells, cache, made=True)
+
+
 def begun(folder):
     """How often each cell and analysis has begun."""
     log = folder / "runs/begun.log"
@@ -37,3 +46,9 @@ def begun(folder):
 def records(folder):
     """The records of all cells."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("run.json"))
+
+
+def instead(typed, override):
+    """What is typed, with one override in the place of that of its key."""
+    key = override.partition("=")[0]
+    return [*(each for each in typed if not each.startswith(f"{key}=")), override]

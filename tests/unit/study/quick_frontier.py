@@ -6,7 +6,7 @@ The file ``diverge`` below the runs names cells whose loss becomes NaN.
 from pathlib import Path
 
 import hydra
-from disturbances import TIMES, begin
+from disturbances import TIMES, begin, begin_bases
 from hydra.core.hydra_config import HydraConfig
 
 from loradrift import config, launching, study, sweeping
@@ -15,7 +15,6 @@ from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.runs import Status
 from loradrift.runs.record import NOT_FINITE
-from loradrift.study import bases
 from loradrift.study.frontier import plan
 
 for part in (config, launching, sweeping, study):
@@ -40,12 +39,6 @@ def main(cfg):
         return cell.record.score
 
 
-def base(cells, cache):
-    if not all(cell.record for cell in cells):
-        begin(cells[0].config.runs, "base")
-    bases.make_bases(cells, cache, made=True)
-
-
 def report(name, settings, baseline):
     begin(settings.runs, "report")
     folder = Path(settings.results, name)
@@ -53,7 +46,7 @@ def report(name, settings, baseline):
     (folder / "report.html").write_text("all is well")
 
 
-plan.make_bases = base
+plan.make_bases = begin_bases
 plan.analyse_study = report
 
 if __name__ == "__main__":

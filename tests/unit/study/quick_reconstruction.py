@@ -6,14 +6,13 @@ The file ``collapse`` below the runs names cells that end as collapsed.
 from pathlib import Path
 
 import hydra
-from disturbances import TIMES, begin
+from disturbances import TIMES, begin, begin_bases
 from hydra.core.hydra_config import HydraConfig
 
 from loradrift import config, launching, study, sweeping
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.runs import Status, write_diagnostics
-from loradrift.study import bases
 from loradrift.study.reconstruction import plan
 
 for part in (config, launching, sweeping, study):
@@ -55,12 +54,6 @@ def answer(settings, cell):
     cell.save(status=status, metrics=metrics, steps=10, collapse=found, performance=TIMES)
 
 
-def base(cells, cache):
-    if not all(cell.record for cell in cells):
-        begin(cells[0].config.runs, "base")
-    bases.make_bases(cells, cache, made=True)
-
-
 def report(own):
     """r8_a16_l12 alone is compared; ``layers`` are this model's, numbers as tables hold them."""
     begin(own.settings.runs, "report")
@@ -74,7 +67,7 @@ def report(own):
     (folder / "report.html").write_text("all is well")
 
 
-plan.make_bases = base
+plan.make_bases = begin_bases
 plan.ReconstructionPlan._report = report
 
 if __name__ == "__main__":

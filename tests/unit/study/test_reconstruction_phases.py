@@ -8,7 +8,7 @@ from glob import glob
 from pathlib import Path
 
 import pytest
-from disturbances import begun, records
+from disturbances import begun, instead, records
 from fork_server import ForkedProcess
 from front_doors import error_of, output_of, run_here
 from searching import contents
@@ -207,8 +207,6 @@ def test_an_export_needs_runs_and_their_evaluations(typed, tmp_path):
     ],
 )
 def test_what_no_study_could_do_is_refused_before_it_starts(typed, tmp_path, override, message):
-    key = override.partition("=")[0]
-    typed = [each for each in typed if not each.startswith(key + "=")]
-    error = error_of(run_here(APP, *typed, override, cwd=tmp_path))
+    error = error_of(run_here(APP, *instead(typed, override), cwd=tmp_path))
     assert re.search(message, error), error
     assert not (tmp_path / "runs/reconstruction").exists()

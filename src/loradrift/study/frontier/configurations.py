@@ -32,7 +32,7 @@ class Configuration(NamedTuple):
         return float(f"{base * factor:.6g}")
 
     def typed(self, scale: ScaleConfig, factor: float) -> list[str]:
-        """What is typed for it at one rate; alpha over rank is the scale's at every rank.
+        """The overrides of its run at one rate; alpha / rank is the scale's at every rank.
 
         >>> Configuration("lora", "adapter_lr", 64).typed(ScaleConfig(name="x"), 10)
         ['method=lora', 'method.rank=64', 'method.alpha=128', 'method.optim.lr=0.002']

@@ -40,7 +40,7 @@ class Configuration(NamedTuple):
         return max(1, (2 * self.blocks * depth + LLAMA_BLOCKS) // (2 * LLAMA_BLOCKS))
 
     def typed(self, depth: int) -> list[str]:
-        """What is typed for it, on a model of so many blocks.
+        """The overrides of its run, on a model of so many blocks.
 
         >>> Configuration(8, 16, 12).typed(4)
         ['method=lora', 'method.rank=8', 'method.alpha=16', 'method.layers=2']

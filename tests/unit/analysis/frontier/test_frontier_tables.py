@@ -1,9 +1,6 @@
 """From runs on disk to ratios: planted factors come back, mirrored arms mirror, nothing is lost."""
 
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 from planted_frontier import (
     CURVE,
@@ -18,7 +15,6 @@ from planted_frontier import (
 
 from loradrift.analysis.frontier.ratios import LESS, MORE, PARTS
 from loradrift.analysis.frontier.tables import tabulate
-from loradrift.config import UserError
 from loradrift.statistics import t_interval
 
 DIVERGED = "the loss became nan at step 7: lower method.optim.lr, raise method.optim.warmup_ratio"
@@ -192,49 +188,6 @@ def test_two_tasks_each_have_their_own_comparison(tmp_path, settings):
     assert (by_task["rte"]["verdict"], by_task["sst2"]["verdict"]) == (LESS, "equal")
 
 
-def change(folder, **fields):
-    path = folder / "run.json"
-    record = json.loads(path.read_text())
-    for name, value in fields.items():
-        record[name] = record[name] | value if isinstance(value, dict) else value
-    path.write_text(json.dumps(record))
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"fingerprints": {"evaluation_rows": "x"}}, "evaluation_rows differ from the others'"),
-        ({"fingerprints": {"metric": "f1"}}, "metric differ from the others'"),
-        ({"fingerprints": {"train_rows": "x"}}, "train_rows differ from the others'"),
-        ({"steps": 50}, "rows seen differ from the others'"),
-        ({"certificate": {"passed": False, "checks": []}}, "certificate does not hold"),
-        ({"status": "running"}, "still going; it is analysed when it has finished"),
-        ({"status": "failed", "error": "no disk"}, "failed (no disk); its own command repeats it"),
-    ],
-)
-def test_a_run_that_cannot_be_compared_is_named_and_left_out(tmp_path, settings, fields, said):
-    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
-    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
-    odd = write_point(tmp_path / "runs", LORA, 5.0, 2, score=0.85, drift=0.1)
-    change(odd, **fields)
-    found = tabulate(settings(tmp_path))
-    assert 5.0 not in set(found.tables["points"]["rate"])
-    assert any(said in line for line in found.problems), found.problems
-
-
-def test_another_alpha_is_another_arm(tmp_path, settings):
-    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
-    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
-    odd = write_point(tmp_path / "runs", LORA, 5.0, 2, score=0.85, drift=0.1)
-    method = json.loads((odd / "run.json").read_text())["config"]["method"] | {"alpha": 3.0}
-    change(odd, config={"method": method})
-    found = tabulate(settings(tmp_path))
-    [line] = [each for each in found.problems if "sst2" in each]
-    assert line.startswith(
-        "sst2 seed=2 lora_r8 at rate 5: method.alpha differ from the others': not"
-    )
-
-
 def test_everything_is_of_the_evaluated_checkpoint(tmp_path, settings):
     """The best validation is at step 50, where the run has drifted half of the noise."""
     write_arm(tmp_path / "runs", FULL)
@@ -245,42 +198,3 @@ def test_everything_is_of_the_evaluated_checkpoint(tmp_path, settings):
     assert half["step"] == 50
     # drift is about the square of the noise over 1 more than that
     assert 0.15 < half["drift"] < 0.3
-
-
-@pytest.mark.parametrize(
-    ("baseline", "message"),
-    [
-        (
-            "lora_r64",
-            "baseline=lora_r64: no run is of this arm, the arms are dora_r8, full_finetune",
-        ),
-        (FROZEN, "baseline=head_only: its backbone is frozen and drifts nowhere"),
-        (
-            "dora_r8",
-            r"sst2: dora_r8 has one learning rate \(0.1\), and a frontier takes at least t",
-        ),
-    ],
-)
-def test_a_baseline_that_cannot_be_one_is_refused(tmp_path, settings, baseline, message):
-    for rate in (0.1, 1.0):
-        write_point(tmp_path / "runs", FULL, rate, 1, score=0.8, drift=0.2)
-    write_point(tmp_path / "runs", FROZEN, 0.1, 1, score=0.6, drift=0.0)
-    write_point(tmp_path / "runs", "dora_r8", 0.1, 1, score=0.8, drift=0.2)
-    with pytest.raises(UserError, match=message):
-        tabulate(settings(tmp_path, baseline=baseline))
-    found = tabulate(settings(tmp_path))
-    assert any("dora_r8 has one learning rate (0.1)" in line for line in found.problems)
-    assert set(found.tables["rates"]["arm"]) == {FULL, FROZEN}
-
-
-def test_nothing_to_analyse_is_one_line(tmp_path, settings):
-    folder = write_point(tmp_path / "runs", FULL, 0.1, 1, score=0.8, drift=0.2)
-    change(folder, status="interrupted", error="interrupted")
-    with pytest.raises(UserError, match=r"holds no finished run that trains \(.*interrupted"):
-        tabulate(settings(tmp_path))
-
-
-def test_tables_hold_their_columns_where_nothing_can_be_compared(tmp_path, settings):
-    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
-    found = tabulate(settings(tmp_path))
-    assert found.compared == [] and isinstance(found.tables["parts"], pd.DataFrame)

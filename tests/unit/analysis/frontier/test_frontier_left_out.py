@@ -1,0 +1,92 @@
+"""What cannot be compared is named and left out, and what leaves nothing to compare is refused."""
+
+import json
+
+import pandas as pd
+import pytest
+from planted_frontier import FROZEN, FULL, LORA, write_arm, write_point
+
+from loradrift.analysis.frontier.tables import tabulate
+from loradrift.config import UserError
+
+
+def change(folder, **fields):
+    path = folder / "run.json"
+    record = json.loads(path.read_text())
+    for name, value in fields.items():
+        record[name] = record[name] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"fingerprints": {"evaluation_rows": "x"}}, "evaluation_rows differ from the others'"),
+        ({"fingerprints": {"metric": "f1"}}, "metric differ from the others'"),
+        ({"fingerprints": {"train_rows": "x"}}, "train_rows differ from the others'"),
+        ({"steps": 50}, "rows seen differ from the others'"),
+        ({"certificate": {"passed": False, "checks": []}}, "certificate does not hold"),
+        ({"status": "running"}, "still going; it is analysed when it has finished"),
+        ({"status": "failed", "error": "no disk"}, "failed (no disk); its own command repeats it"),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_named_and_left_out(tmp_path, settings, fields, said):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+    odd = write_point(tmp_path / "runs", LORA, 5.0, 2, score=0.85, drift=0.1)
+    change(odd, **fields)
+    found = tabulate(settings(tmp_path))
+    assert 5.0 not in set(found.tables["points"]["rate"])
+    assert any(said in line for line in found.problems), found.problems
+
+
+def test_another_alpha_is_another_arm(tmp_path, settings):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+    odd = write_point(tmp_path / "runs", LORA, 5.0, 2, score=0.85, drift=0.1)
+    method = json.loads((odd / "run.json").read_text())["config"]["method"] | {"alpha": 3.0}
+    change(odd, config={"method": method})
+    found = tabulate(settings(tmp_path))
+    [line] = [each for each in found.problems if "sst2" in each]
+    assert line.startswith(
+        "sst2 seed=2 lora_r8 at rate 5: method.alpha differ from the others': not"
+    )
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        (
+            "lora_r64",
+            "baseline=lora_r64: no run is of this arm, the arms are dora_r8, full_finetune",
+        ),
+        (FROZEN, "baseline=head_only: its backbone is frozen and drifts nowhere"),
+        (
+            "dora_r8",
+            r"sst2: dora_r8 has one learning rate \(0.1\), and a frontier takes at least t",
+        ),
+    ],
+)
+def test_a_baseline_that_cannot_be_one_is_refused(tmp_path, settings, baseline, message):
+    for rate in (0.1, 1.0):
+        write_point(tmp_path / "runs", FULL, rate, 1, score=0.8, drift=0.2)
+    write_point(tmp_path / "runs", FROZEN, 0.1, 1, score=0.6, drift=0.0)
+    write_point(tmp_path / "runs", "dora_r8", 0.1, 1, score=0.8, drift=0.2)
+    with pytest.raises(UserError, match=message):
+        tabulate(settings(tmp_path, baseline=baseline))
+    found = tabulate(settings(tmp_path))
+    assert any("dora_r8 has one learning rate (0.1)" in line for line in found.problems)
+    assert set(found.tables["rates"]["arm"]) == {FULL, FROZEN}
+
+
+def test_nothing_to_analyse_is_one_line(tmp_path, settings):
+    folder = write_point(tmp_path / "runs", FULL, 0.1, 1, score=0.8, drift=0.2)
+    change(folder, status="interrupted", error="interrupted")
+    with pytest.raises(UserError, match=r"holds no finished run that trains \(.*interrupted"):
+        tabulate(settings(tmp_path))
+
+
+def test_tables_hold_their_columns_where_nothing_can_be_compared(tmp_path, settings):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    found = tabulate(settings(tmp_path))
+    assert found.compared == [] and isinstance(found.tables["parts"], pd.DataFrame)
