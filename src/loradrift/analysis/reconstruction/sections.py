@@ -20,6 +20,9 @@ def headline(found: Reconstruction) -> str:
         f"From {found.compression:.3g} times fewer bytes than the text, {base.arm.named} "
         f"reaches F1 {base.f1.estimate:.3g}{scale}."
     )
+    if any(each.latent_ignored for each in found.compared):
+        ignored = found.findings["latents"].verdict
+        first += f" The latents are {ignored}: what these answer says nothing of the context."
     if best.gain is None:
         return first
     others = len(found.compared) - 1
@@ -41,7 +44,6 @@ def facts(found: Reconstruction) -> Facts:
     run, keys = found.scores.first, dict(found.setting)
     record, flat = run.record, run.flat
     rows = record.rows
-    commit = str(record.git.get("commit") or "")[:10]
     table = found.tables["rate"]
     own = table[(table["num_latents"] == int(keys["task.num_latents"]))]
     size = own[own["rung"] == "soft_prompt"].iloc[0]
@@ -69,9 +71,16 @@ def facts(found: Reconstruction) -> Facts:
         ("Training", f"{record.steps:,} steps; the checkpoint with the best validation "
                      f"{keys['task.metric']}, on rows that are not reported"),
         ("Arms", f"{len(found.compared)}, seeds {', '.join(map(str, seeds))}"),
-        ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
+        ("Made with", ", ".join(filter(None, [record.device, _commits(found)]))),
     ]  # fmt: skip
     return Facts([(name, text) for name, text in pairs if text])
+
+
+def _commits(found: Reconstruction) -> str:
+    """The commits of the code that the runs were made with."""
+    known = [str(run.record.git.get("commit") or "")[:10] for run in found.runs]
+    different = sorted(filter(None, set(known)))
+    return f"commit{'s' * (len(different) > 1)} {', '.join(different)}" if different else ""
 
 
 def cards(found: Reconstruction) -> Cards:

@@ -143,7 +143,7 @@ def tabulate(settings: AnalyzeReconstructionConfig) -> Reconstruction:
         problems=[
             *base_problems(scores),
             *collapsed_lines(runs, arms),
-            *notice_lines(runs, arms),
+            *notice_lines([run for run in found if of_family(run, setting)], arms, setting),
             *seed_lines(scores, baseline),
             *problems,
             *lines,
@@ -183,13 +183,17 @@ def collapsed_lines(
 
 
 def notice_lines(
-    runs: Sequence[ReconstructionRun], arms: Mapping[ReconstructionRun, Arm]
+    runs: Sequence[ReconstructionRun], arms: Mapping[ReconstructionRun, Arm], setting: Setting
 ) -> list[str]:
-    """What the runs' records say that nobody must overlook, each notice once."""
+    """What the runs' records say that nobody must overlook, each notice once.
+
+    Runs of other sizes than the setting's, of the rates, are named with their latents.
+    """
     found: dict[str, list[str]] = defaultdict(list)
     for run in runs:
+        latents = "" if belongs(run, setting) else f"{run.flat['task.num_latents']} latents, "
         for notice in run.record.notices:
-            found[notice].append(f"{arms[run].text}, seed {run.seed}")
+            found[notice].append(f"{arms[run].text}, {latents}seed {run.seed}")
     return [f"{some(names)}: {notice}" for notice, names in found.items()]
 
 

@@ -152,6 +152,7 @@ def test_ignored_latents_and_results_below_no_context_are_flagged(tmp_path):
     assert finding.verdict == "ignored by 3 of 6 runs" and "2 blocks, seed 1" in finding.why
     assert row["seeds_ignoring"] == "1, 2, 3" and frozen["seeds_ignoring"] == ""
     assert any("below no context" in line for line in finding.lines)
+    assert "The latents are ignored by 3 of 6 runs: what these answer" in headline(study)
 
 
 def test_seeds_that_read_their_latents_unequally_are_not_flagged(tmp_path):
@@ -163,3 +164,4 @@ def test_seeds_that_read_their_latents_unequally_are_not_flagged(tmp_path):
     row = arm(found(tmp_path).tables, 8, 2)
     assert row["swapped_f1_low"] < 0 < row["swapped_f1"]
     assert not row["latent_ignored"] and row["seeds_ignoring"] == ""
+    assert "ignored" not in headline(found(tmp_path))

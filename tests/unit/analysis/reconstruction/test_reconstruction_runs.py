@@ -98,6 +98,14 @@ def test_notices_of_the_records_are_shown(tmp_path):
     assert any(line.startswith(f"{text}below no context") for line in found(tmp_path).problems)
 
 
+def test_notices_of_the_rates_are_shown_with_their_latents(tmp_path):
+    planter = Planter(tmp_path)
+    for seed in (1, 2):
+        planter.run("head_only", seed=seed)
+    planter.run("head_only", seed=1, task={"num_latents": 4}, notices=["error: it reads nothing"])
+    assert "frozen model, 4 latents, seed 1: error: it reads nothing" in found(tmp_path).problems
+
+
 def test_an_arm_of_collapsed_runs_alone_has_no_row(tmp_path):
     planter = plant_study(tmp_path, arms=ONE)
     planter.run("lora", 4, 16, "all", 1, status=Status.COLLAPSED, alarms=2)
