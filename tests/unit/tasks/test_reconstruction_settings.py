@@ -21,7 +21,10 @@ ONLY = "task.first_token_weight=0"
         ({"d_z": 1}, "task.d_z must be at least 2, got 1"),
         ({"d_z": None}, "task.d_z must be a number with task.encoder=queries, got null"),
         ({"kd_weight": -1.0}, "task.kd_weight must be at least 0, got -1.0"),
-        ({"ce_tokens": 10}, "task.ce_tokens must be at most 9, task.max_answer_tokens and the tok"),
+        (
+            {"ce_tokens": 10, "kd_weight": 0.1},
+            "task.ce_tokens must be at most 9, task.max_answer_tokens and the token that ends an",
+        ),
         ({"ce_tokens": 3}, "task.ce_tokens has no effect: task.k_token_weight and task.kd_weight"),
         ({"adapt": "llm"}, "task.adapt must be decoder or encoder or both, got llm"),
         (
@@ -41,6 +44,10 @@ ONLY = "task.first_token_weight=0"
 def test_settings_that_cannot_be(changes, message):
     with pytest.raises(UserError, match=message):
         settings(**changes)
+
+
+def test_k_is_no_matter_where_no_loss_takes_k_tokens():
+    assert settings(max_answer_tokens=1).ce_tokens > 2
 
 
 @pytest.mark.parametrize("method", ["lora", "rslora", "dora", "pissa", "full_finetune"])

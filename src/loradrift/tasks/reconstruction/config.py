@@ -91,9 +91,10 @@ class ReconstructionConfig(ContextsConfig):
             keys = ", ".join(f"task.{loss}_weight" for loss in LOSSES)
             raise UserError(f"{keys} are all 0: nothing would be learned")
         count, most = self.ce_tokens, self.max_answer_tokens + 1
-        rule = f"at most {most}, task.max_answer_tokens and the token that ends an answer"
-        check(count <= most, "task.ce_tokens", rule, count)
-        if count != CE_TOKENS and not (self.k_token_weight or self.kd_weight):
+        if self.k_token_weight or self.kd_weight:
+            rule = f"at most {most}, task.max_answer_tokens and the token that ends an answer"
+            check(count <= most, "task.ce_tokens", rule, count)
+        elif count != CE_TOKENS:
             unused = "task.k_token_weight and task.kd_weight are 0"
             raise UserError(f"task.ce_tokens has no effect: {unused}")
 
