@@ -43,6 +43,9 @@ PATHS = (
 )  # fmt: skip
 """Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
 
+OPTIONAL = ("experiment", "search", "study")
+"""Groups of which nothing is chosen unless it is typed."""
+
 HOMES = ("~", "sqlite:///~")
 """How a path begins that is below the user's home."""
 
@@ -105,10 +108,15 @@ def quote_values(typed: list[str]) -> None:
     As in ``analysis.treatment=lora,method.rank=64``, ``runs=~/runs`` and ``run=sst2/lora/seed=1``.
     A list gets the brackets that were left out, as in ``serving.adapters=1,2,4``. With ``-m`` a
     comma may part the values of a sweep: a path with ``=`` then needs its own quotes.
+
+    Raises:
+        UserError: If a group is typed as null, of which Hydra says neither name nor rule.
     """
     swept = any(word in ("-m", "--multirun") for word in typed)
     for place, word in enumerate(typed):
         key, _, value = word.partition("=")
+        if key in OPTIONAL and value.lower() == "null":
+            raise UserError(f"{key} must be one of its options, or left out for none, got {value}")
         is_arm = key in ("analysis.control", "analysis.treatment", "arm") and "=" in value
         is_path = key in PATHS and not swept and not {"=", ","}.isdisjoint(value)
         if is_arm or is_path:

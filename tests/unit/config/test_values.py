@@ -151,6 +151,11 @@ def test_a_runs_folder_needs_no_quotes_but_in_a_sweep():
     assert typed[2] == "run='lora/seed=1',other"
 
 
+def test_nothing_is_chosen_of_a_group_by_leaving_it_out():
+    with pytest.raises(UserError, match="study must be one of its options, or left out for none,"):
+        quote_values(["x.py", "study=null", "-m"])
+
+
 def test_a_message_quotes_the_beginning_of_a_long_value_in_one_line():
     assert excerpt("short") == "short"
     assert excerpt("a\rb\x1b[31m") == r"a\rb\x1b[31m"
