@@ -12,8 +12,8 @@ from loradrift.files import read_json
 from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status
 
 OBJECTS = (
-    "coordinates", "config", "git", "versions", "fingerprints", "task", "parameters", "rows",
-    "budget", "metrics", "performance", "collapse",
+    "coordinates", "config", "git", "versions", "fingerprints", "start", "task", "parameters",
+    "rows", "budget", "metrics", "performance", "collapse",
 )  # fmt: skip
 TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
     "kind": (str, "text"),

@@ -93,6 +93,11 @@ class RunRecord:
     ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal. Once
     finished also of ``neutral_text``, where forgetting was measured."""
 
+    start: dict[str, Any] = field(default_factory=dict)
+    """The run whose model this one started from, in a chain of tasks: ``chain`` (the coordinates of
+    the runs before it, first to last), its folder ``run`` and a ``fingerprint``. Empty where a run
+    started from a model that no run has trained."""
+
     task: dict[str, Any] = field(default_factory=dict)
     """``label``; ``higher_is_better``, the metric's direction; ``head``, whether the task puts one
     on the backbone. Empty in records of before."""
