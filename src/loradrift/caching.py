@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from loradrift.files import write_atomic
+from loradrift.files import read_json, sha256_of, write_atomic, write_json
 from loradrift.locks import locked
 
 T = TypeVar("T")
@@ -90,3 +90,15 @@ def folder_with(name: str) -> Callable[[Path], Path]:
         return path
 
     return read
+
+
+def file_digest(path: Path, cache: Path) -> str:
+    """sha256 of a file, taken once and remembered by its name, size and time of change."""
+    stat = path.stat()
+    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+
+    def hash_file(temporary: Path) -> None:
+        write_json(temporary, {"sha256": sha256_of(path)})
+
+    known = entry(cache / "digests", key, ".json")
+    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

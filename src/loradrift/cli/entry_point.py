@@ -38,8 +38,8 @@ LISTS = (
 """Keys of lists, whose brackets may be left out; with ``-m`` commas part what is swept."""
 
 PATHS = (
-    "adapter", "base", "callbacks.persona_monitor.directions", "out", "run", "steering.direction",
-    "steering.run", "task.direction", "task.encoder_run",
+    "adapter", "base", "callbacks.persona_monitor.directions", "model.path", "out", "run",
+    "steering.direction", "steering.run", "task.direction", "task.encoder_run",
 )  # fmt: skip
 """Keys of one path each, which is often a run's folder, with ``=`` and commas in its name."""
 

@@ -11,16 +11,22 @@ from loradrift.config import Config, UserError, load
 from loradrift.config.best_values import read_best_values
 from loradrift.config.keys import typed_keys
 from loradrift.error_messages import one_line
+from loradrift.runs.starts import start_at_run
 
 
 def resolve_config(cfg: DictConfig, overrides: Sequence[str]) -> Config:
     """Turn the composed configuration into dataclasses, with the values that ``best`` names.
 
-    The overrides name the variant, and take precedence over the best values.
+    The overrides name the variant, and take precedence over the best values. Where ``model.path``
+    is a run, the run starts from its model.
 
     Raises:
         UserError: If a value is illegal; the message names key, rule and value.
     """
+    return start_at_run(_with_best_values(cfg, overrides), overrides)
+
+
+def _with_best_values(cfg: DictConfig, overrides: Sequence[str]) -> Config:
     if cfg.best is False:
         return load(cfg, overrides)
     path, best = read_best_values(cfg)

@@ -76,6 +76,10 @@ class Config:
     earlier_variant: str | None = None
     """Filled in at the door: what an earlier version called the variant."""
 
+    start: dict[str, Any] = field(default_factory=dict)
+    """Filled in at the door where ``model.path`` is a run: ``run``, its folder as typed; ``chain``,
+    the coordinates of the runs up to it; ``weights``, a digest of what it left."""
+
     phase: str = ""
     """What the run is for; a study, a search and ``experiment=overfit`` fill it in."""
 
@@ -153,9 +157,13 @@ class Config:
 def identity(config: Config) -> dict[str, Any]:
     """What makes two runs the same: the configuration without :data:`OBSERVERS`.
 
-    Of the study its name alone: a run does not depend on which others there are.
+    Of the study its name alone: a run does not depend on which others there are. Of a start its
+    place in the chain and its weights, wherever their folder is.
     """
     values = asdict(config) | {"study": {"name": config.study.name}}
+    start = values.pop("start")
+    if start:
+        values["start"] = {key: start[key] for key in ("chain", "weights") if key in start}
     return {key: value for key, value in values.items() if key not in OBSERVERS}
 
 

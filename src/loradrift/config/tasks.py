@@ -108,6 +108,11 @@ class TaskFacts:
     overfit_steps: int | None = None
     """Optimizer steps of a study's sanity check; None for those of ``experiment=overfit``."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether its runs may start from another run, and a later one evaluate their heads."""
+        return self.head and not self.generates and not self.from_scratch
+
 
 PERCENTAGES = ("text_f1", "text_em")
 """Metrics from 0 to 100; others that are no loss are shares."""

@@ -70,7 +70,7 @@ def check_folder(key: str, path: str) -> None:
 
 def refuse_filled_in(config: Any) -> None:
     """Refuse names that were typed although the program gives them: they would have no effect."""
-    for key in ("variant", "earlier_variant"):
+    for key in ("variant", "earlier_variant", "start"):
         value = getattr(config, key, None)
         check(not value, key, "left out: it follows from what else is typed", value)
 

@@ -3,9 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from loradrift.caching import cached, entry
+from loradrift.caching import file_digest
 from loradrift.config import ModelConfig
-from loradrift.files import read_json, sha256_of, write_json
 from loradrift.models.architecture import unreadable_model
 from loradrift.models.backbone import adapter_beside, check_path
 
@@ -24,11 +23,11 @@ def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
         folder = _download(config)
         if (folder / "adapter_config.json").is_file():
             raise adapter_beside(config)
-    parts = [_file_digest(folder / "config.json", cache)]
+    parts = [file_digest(folder / "config.json", cache)]
     if config.weights == "random":
         parts.append(f"random {seed}")
     else:
-        parts += [_file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
+        parts += [file_digest(path, cache) for path in sorted(folder.glob("*.safetensors"))]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
@@ -51,14 +50,3 @@ def _download(config: ModelConfig) -> Path:
         return Path(snapshot_download(config.path, allow_patterns=wanted))
     except (OSError, ValueError) as error:
         raise unreadable_model(config, error) from None
-
-
-def _file_digest(path: Path, cache: Path) -> str:
-    stat = path.stat()
-    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-
-    def hash_file(temporary: Path) -> None:
-        write_json(temporary, {"sha256": sha256_of(path)})
-
-    known = entry(cache / "digests", key, ".json")
-    return cached(known, hash_file, lambda written: str(read_json(written)["sha256"]))

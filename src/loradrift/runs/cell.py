@@ -190,7 +190,7 @@ def _resumed(
             "force=true archives it and starts anew"
         )
     fresh.started, fresh.resumed = record.started, record.resumed + 1
-    fresh.fingerprints = record.fingerprints
+    fresh.fingerprints, fresh.start = record.fingerprints, record.start
     return fresh
 
 

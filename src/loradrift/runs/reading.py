@@ -46,7 +46,7 @@ def read_record(folder: Path) -> RunRecord | None:
             )
         if version == 1:
             fields |= _before_schema_2(fields)
-        fields["schema_version"] = SCHEMA_VERSION  # of 2, nothing but the budget is not there
+        fields["schema_version"] = SCHEMA_VERSION  # 2 lacks the budget, 3 the start
         place = fields["coordinates"]
         if "~" in str(place.get("variant")):
             place["variant"] = present_variant(place["variant"], fields.get("overrides", []))

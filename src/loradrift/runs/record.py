@@ -13,8 +13,8 @@ from typing import Any
 
 from loradrift.config.keys import flatten
 
-SCHEMA_VERSION = 3
-"""The schema of the records that are written; those of schema 1 and 2 are read too."""
+SCHEMA_VERSION = 4
+"""The schema of the records that are written; those of schema 1 to 3 are read too."""
 
 PACKAGES = (
     "loradrift", "torch", "transformers", "peft", "pytorch-lightning", "torchmetrics", "hydra-core",
@@ -91,12 +91,13 @@ class RunRecord:
     fingerprints: dict[str, str] = field(default_factory=dict)
     """sha256 of ``evaluation_rows``, ``train_rows``, ``tokenization``, ``probe``,
     ``base_model``, and the ``metric``'s name: what a fair comparison needs to be equal. Once
-    finished also of ``neutral_text``, where forgetting was measured."""
+    finished also of ``neutral_text``, where forgetting was measured. Of a run that starts from
+    another one, ``base_model`` is the first model of its chain, and ``chain`` the tasks before."""
 
     start: dict[str, Any] = field(default_factory=dict)
-    """The run whose model this one started from, in a chain of tasks: ``chain`` (the coordinates of
-    the runs before it, first to last), its folder ``run`` and a ``fingerprint``. Empty where a run
-    started from a model that no run has trained."""
+    """Of a run that starts from another one: ``chain``, the coordinates of the runs before it, the
+    first first; ``run``, the folder of the last of them as typed; ``fingerprint``, sha256 of the
+    weights that it left. Empty where the base model is the start, and in records of before."""
 
     task: dict[str, Any] = field(default_factory=dict)
     """``label``; ``higher_is_better``, the metric's direction; ``head``, whether the task puts one
@@ -165,6 +166,12 @@ class RunRecord:
     def diverged(self) -> bool:
         """Whether the run failed at a loss that is NaN or infinite."""
         return self.status is Status.FAILED and str(self.error).startswith(NOT_FINITE)
+
+    @property
+    def started_from(self) -> str | None:
+        """Digest of the weights that training began with, below its adapter if it has one."""
+        digest = self.start.get("fingerprint") or self.fingerprints.get("base_model")
+        return None if digest is None else str(digest)
 
     @property
     def has_head(self) -> bool:

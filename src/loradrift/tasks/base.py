@@ -110,6 +110,9 @@ class Task(pl.LightningModule):
         """Further files of predictions: name -> JSON, or a table."""
         return {}
 
+    def take_over(self, metrics: Mapping[str, float | None]) -> None:
+        """Take what a validation chose from the figures of the run whose head this is."""
+
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """The share of rows that a validation found right, from the figures that it logged."""
         return figures["validation/accuracy"]

@@ -1,6 +1,6 @@
 """What a run reads, whatever its method: rows, tokens, the probe, and their fingerprints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,22 @@ class PreparedData:
     """Text on which forgetting is measured; None where it is not."""
 
     fingerprints: dict[str, str]
+    """Of what a fair comparison needs to be equal, as in the run's record."""
+
     model_seconds: float
     """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
     which is for all runs, so that no run's wall time counts it."""
 
     cache: Path
     """For what a task makes once."""
+
+    start: dict[str, Any] = field(default_factory=dict)
+    """``start`` of the run's record."""
+
+    @property
+    def weights_fingerprint(self) -> str:
+        """Digest of the weights that training begins with."""
+        return str(self.start.get("fingerprint") or self.fingerprints["base_model"])
 
     @property
     def tables(self) -> dict[str, Rows]:

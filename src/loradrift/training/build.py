@@ -102,14 +102,14 @@ def build_callbacks(
     if data.probe is not None and (dump.enabled or online.enabled):
         folder = cell.folder / "activations"
         store = ActivationStore(folder, dtype=dump.dtype) if dump.enabled else None
-        pooling = Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
+        pooling = pooling_of(config)
         drift = OnlineDrift() if online.enabled else None
         interval, sharded = dump.every_n_steps, config.trainer.sharded
         watcher = ActivationDump(store, data.probe, interval, pooling, drift, sharded=sharded)
         callbacks.append(watcher)
     monitor = config.callbacks.persona_monitor
     if monitor.directions:
-        directions = read_directions(monitor.directions, data.fingerprints["base_model"])
+        directions = read_directions(monitor.directions, data.weights_fingerprint)
         callbacks.append(PersonaMonitor(directions, monitor.every_n_steps))
     # never after one step, at which LoRA's A has no gradient yet
     guard_steps = min(config.trainer.guard_steps, max(2, total_steps))
@@ -145,6 +145,12 @@ def build_callbacks(
     if not watched():
         callbacks.append(ProgressLines(total_steps))
     return callbacks
+
+
+def pooling_of(config: Config) -> Pooling:
+    """How a run's probe is pooled."""
+    dump = config.callbacks.activation_dump
+    return Pooling(dump.pooling, max_tokens=dump.max_tokens, seed=config.data.seed)
 
 
 def build_trainer(

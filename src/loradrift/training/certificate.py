@@ -42,7 +42,7 @@ def record_certificate(cell: Cell, data: PreparedData, built: Built) -> None:
 
 
 def _of_backbone(cell: Cell, data: PreparedData, built: Built) -> Certificate:
-    head, digest = built.task.head, data.fingerprints["base_model"]
+    head, digest = built.task.head, data.weights_fingerprint
     return certify(
         built.task,
         {"default": 1.0},

@@ -35,6 +35,10 @@ class WholeCheckpoints(TorchCheckpointIO):
 def check_continued(cell: Cell, data: PreparedData) -> None:
     """Refuse to go on from a checkpoint of other rows, tokens or base weights."""
     before, now = cell.record.fingerprints, data.fingerprints
+    if data.start:
+        start = {"start (the weights that it began with)": data.weights_fingerprint}
+        before = before | dict.fromkeys(start, str(cell.record.start.get("fingerprint")))
+        now = now | start
     # Only what training depends on: the record may hold more, of what was measured at its end.
     changed = sorted(key for key in now if before.get(key) != now[key])
     if changed and cell.last_checkpoint.exists():

@@ -27,6 +27,7 @@ def record_inputs(
     total = 0 if model is None else sum(p.numel() for p in model.parameters())
     cell.save(
         fingerprints=data.fingerprints,
+        start=data.start,
         task=config.task.for_record,
         rows=data.num_rows,
         parameters={"trainable": num_trainable, "total": total},

@@ -6,7 +6,7 @@ import random
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from loradrift.activations import Probe
 from loradrift.activations.probe import KEYS
@@ -37,6 +37,7 @@ from loradrift.progress import announced
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.base_model import Pretrain, resolve_model
+from loradrift.training.started import chain_fingerprint, started
 
 RETENTION_LENGTH = 128
 """Most tokens in a row of neutral text."""
@@ -65,8 +66,9 @@ def _what_is_read(config: Config) -> str:
     """Everything that data depend on; files by their size and time of change."""
     task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
     drawn = config.model.weights == "random" or config.task.facts.from_scratch
-    # the small model's folder is named after what it is made of
-    folders = [] if isinstance(config.model, TinyModelConfig) else [Path(config.model.path)]
+    # the small model's folder is named after what it is made of, and a start knows its digest
+    named = isinstance(config.model, TinyModelConfig) or config.start
+    folders = [] if named else [Path(config.model.path)]
     if config.data.name != "hub":
         folders.append(data_root(config.data, Path(config.cache)))
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
@@ -74,6 +76,7 @@ def _what_is_read(config: Config) -> str:
         "task": task,
         "trained": isinstance(config.method, TrainedConfig),
         "model": asdict(config.model),
+        "start": config.start,
         "seed": config.seed if drawn else None,
         "data": asdict(config.data),
         "callbacks": asdict(config.callbacks),
@@ -84,14 +87,25 @@ def _what_is_read(config: Config) -> str:
     return json.dumps(values, sort_keys=True)
 
 
+class Tokenized(NamedTuple):
+    """A task's rows as a model reads them."""
+
+    splits: Splits[Any]
+    train: Rows
+    validation: Rows
+    evaluation: Rows
+    probe: Probe | None
+    fingerprints: dict[str, str]
+    """All but the model's."""
+
+
 def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     cache = Path(config.cache)
-    spec = spec_of(config.task)
     # first: the small model may take minutes to make
-    with announced("reading the rows"):
-        splits = spec.load(config.task, config.data, cache)
+    splits = _load_rows(config)
     began = time.perf_counter()
-    model = resolve_model(config, pretrain)
+    start = started(config, pretrain) if config.start else None
+    model = resolve_model(config, pretrain) if start is None else start.model
     model_seconds = time.perf_counter() - began
     check_path(model)
     architecture = load_architecture(model)
@@ -104,28 +118,61 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
             f"task.max_length must be at most the {positions} positions of {model.path}, "
             f"got {config.task.max_length}"
         )
-    encoding = spec.encode(config.task, tokenizer, cache)
-    with announced("making tokens of the rows"):
-        train, validation, evaluation = map(encoding.encode, splits.rows)
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
     collate = Collator(pad_token(tokenizer, num_rows), multiple=multiple)
+    rows = _tokenized(config, splits, tokenizer, collate)
+    with announced("taking the base model's fingerprint"):
+        own = base = model_fingerprint(model, seed=config.seed, cache=cache)
+    chain, record = dict[str, str](), dict[str, Any]()
+    if start is not None:
+        base, chain = start.base_print, {"chain": chain_fingerprint(start.links)}
+        record = {key: config.start[key] for key in ("chain", "run")} | {"fingerprint": own}
+    prints = rows.fingerprints | {"base_model": base} | chain
+    with announced("making tokens of the neutral text"):
+        text = retention_table(config, positions, tokenizer)
+    tables = rows.train, rows.validation, rows.evaluation
+    return PreparedData(
+        model, tokenizer, splits, *tables, collate, rows.probe, text, prints, model_seconds, cache,
+        record,
+    )  # fmt: skip
+
+
+def prepare_again(config: Config, data: PreparedData) -> PreparedData:
+    """The rows of ``config``'s task for the model and the tokenizer of ``data``, and no other."""
+    rows = _tokenized(config, _load_rows(config), data.tokenizer, data.collate)
+    return replace(
+        data,
+        splits=rows.splits,
+        train=rows.train,
+        validation=rows.validation,
+        evaluation=rows.evaluation,
+        probe=rows.probe,
+        retention=None,
+        fingerprints=data.fingerprints | rows.fingerprints,
+    )
+
+
+def _load_rows(config: Config) -> Splits[Any]:
+    with announced("reading the rows"):
+        return spec_of(config.task).load(config.task, config.data, Path(config.cache))
+
+
+def _tokenized(config: Config, splits: Splits[Any], tokenizer: Any, collate: Collator) -> Tokenized:
+    spec = spec_of(config.task)
+    encoding = spec.encode(config.task, tokenizer, Path(config.cache))
+    with announced("making tokens of the rows"):
+        train, validation, evaluation = map(encoding.encode, splits.rows)
     probe = None if spec.from_scratch else make_probe(config, evaluation, collate)
-    with announced("taking the base model's and the rows' fingerprints"):
+    with announced("taking the rows' fingerprints"):
         fingerprints = {
             "evaluation_rows": rows_fingerprint(splits.evaluation),
             "train_rows": rows_fingerprint(splits.train),
             "tokenization": how_tokenized(encoding.fingerprint, tokenizer, splits),
             "metric": config.task.metric,
-            "base_model": model_fingerprint(model, seed=config.seed, cache=cache),
         }
-        if probe is not None:
-            fingerprints["probe"] = probe.fingerprint
-    with announced("making tokens of the neutral text"):
-        text = retention_table(config, positions, tokenizer)
-    tables = train, validation, evaluation
-    return PreparedData(
-        model, tokenizer, splits, *tables, collate, probe, text, fingerprints, model_seconds, cache
-    )
+    if probe is not None:
+        fingerprints["probe"] = probe.fingerprint
+    return Tokenized(splits, train, validation, evaluation, probe, fingerprints)
 
 
 def how_tokenized(fingerprint: str, tokenizer: Any, splits: Splits[Any]) -> str:

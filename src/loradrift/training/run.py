@@ -12,6 +12,7 @@ from loradrift.runs import Cell, RunRecord, Status
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import try_model
+from loradrift.training.chain import evaluate_chain
 from loradrift.training.distributed import train_distributed
 from loradrift.training.loggers import check_logger, open_loggers
 from loradrift.training.outputs import record_inputs, write_predictions
@@ -42,6 +43,8 @@ def run(config: Config, cell: Cell) -> RunRecord:
                 predict_baseline(config, cell, data)
             else:
                 train(Worker(config, cell, data, began))
+        if config.start and has_trained(config, cell):
+            evaluate_chain(config, cell, pretrain=run)
         accelerator = config.trainer.accelerator
         gpu = accelerator == "gpu"
         device = torch.cuda.get_device_name() if gpu else f"cpu ({torch.get_num_threads()} threads)"
@@ -54,6 +57,12 @@ def run(config: Config, cell: Cell) -> RunRecord:
         performance={"wall_time_s": seconds, "peak_memory_bytes": memory} | cell.record.performance,
     )
     return cell.record
+
+
+def has_trained(config: Config, cell: Cell) -> bool:
+    """Whether a run has the weights of its training, and its reported split is evaluated."""
+    trains = not isinstance(config.method, BaselineConfig) and config.search.trial is None
+    return trains and cell.record.status not in ENDED_EARLY
 
 
 def check_device(config: Config) -> None:

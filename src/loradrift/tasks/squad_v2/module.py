@@ -69,6 +69,10 @@ class QuestionAnsweringTask(Task):
         }
         return files | {"nbest_predictions.json": nbest}
 
+    def take_over(self, metrics: Mapping[str, float | None]) -> None:
+        """Take the threshold that the head's own run has chosen."""
+        self.threshold = metrics["validation/threshold"]
+
     def train_accuracy(self, figures: Mapping[str, float]) -> float:
         """Share of the questions that are answered exactly, or rightly left unanswered."""
         return figures["validation/exact"]
