@@ -138,7 +138,7 @@ def open_case(
         what = f"{files.folder / CONFIG} names no base model"
         raise UserError(f"{what}: give base=<folder or hub name>")
     check_base_path(base)
-    recorded = run.fingerprints.get("base_model") if run else None
+    recorded = run.started_from if run else None
     prints = None if recorded is None else Fingerprints(recorded, _fingerprint(base))
     # of the given base itself, PEFT may still have changed the weights
     reference = Path(named if named and open_stored(Path(named)) is not None else base)

@@ -31,7 +31,7 @@ def find_base(config: ServingBenchmarkConfig, sources: Sequence[Source]) -> Base
 
     if config.model.weights == "random":
         raise UserError("model.weights=random stores no weights, and engines read them from files")
-    digests = (each.run.fingerprints.get("base_model") for each in sources if each.run)
+    digests = (each.run.started_from for each in sources if each.run)
     wanted = next(digests, None)
     tried: list[tuple[Path, str]] = []
     for folder in _places(config, sources):

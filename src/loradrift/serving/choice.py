@@ -207,7 +207,7 @@ def _check_bases(runs: Sequence[RunRecord]) -> None:
     """Refuse runs that were trained on different base models: one engine has one."""
     models: dict[str, RunRecord] = {}
     for run in runs:
-        models.setdefault(str(run.fingerprints.get("base_model")), run)
+        models.setdefault(str(run.started_from), run)
     if len(models) > 1:
         named = " and ".join(
             f"{run.config['model'].get('name')} ({run.coordinates['study']}/"

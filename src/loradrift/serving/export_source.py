@@ -181,7 +181,7 @@ def _weights_source(folder: Path, model: Path, run: RunRecord, base: str | None)
     if frozen and base is not None:
         where = base_folder(base)
         fingerprint = fingerprint_of(where)
-        if fingerprint != (recorded := run.fingerprints.get("base_model")):
+        if fingerprint != (recorded := run.started_from):
             raise UserError(
                 f"base={base} has digest {fingerprint[:12]}, and {folder} was trained on the base "
                 f"model with digest {str(recorded)[:12]}"

@@ -81,7 +81,7 @@ def find_standing(base: Base, run: str) -> Standing:
         return Standing(base, base.folder)
     folder, what = Path(run), f"steering.run={run}"
     record = finished_training(folder, what)
-    if (own := record.fingerprints.get("base_model")) != base.fingerprint:
+    if (own := record.started_from) != base.fingerprint:
         trained_on = f"{record.config['model'].get('name')} (digest {str(own)[:12]})"
         raise UserError(f"{what} was trained on {trained_on}, and {base} is another model")
     from loradrift.adapters.adapter_config import CONFIG

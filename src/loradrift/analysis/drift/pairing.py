@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Arms, Run, arm_names, variant_of, why_uncertified
 from loradrift.analysis.drift.commands import command
-from loradrift.analysis.drift.records import choose_study, find_records
+from loradrift.analysis.drift.records import choose_study, find_records, without_started
 from loradrift.config import UserError
 from loradrift.runs import RunRecord, Status
 
-CONTRACT = ("evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model")
-"""Fingerprints that two compared runs must share."""
+CONTRACT = (
+    "evaluation_rows", "train_rows", "tokenization", "metric", "probe", "base_model", "chain",
+)  # fmt: skip
+"""Fingerprints that two compared runs must share; of runs in a chain of tasks ``base_model`` is the
+first model, and ``chain`` the place in it, which others have not."""
 
 
 class Pair(NamedTuple):
@@ -63,7 +66,7 @@ def find_pairs(runs: Path, study: str | None, arms: Arms | None = None) -> Pairi
     """
     arms, study = arms or Arms.of(), choose_study(runs, study)
     problems: list[str] = []
-    everything = find_records(runs / study, problems)
+    everything = without_started(find_records(runs / study, problems), problems)
     nudged = {folder: record for folder, record in everything.items() if record.rounding}
     records = {folder: record for folder, record in everything.items() if not record.rounding}
     cells: dict[tuple[str, int], dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))

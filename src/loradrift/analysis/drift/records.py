@@ -1,6 +1,6 @@
 """The records of a study that an analysis of drift reads."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loradrift.config import UserError, check
@@ -36,6 +36,22 @@ def find_records(study: Path, problems: list[str]) -> dict[Path, RunRecord]:
     """The records of a study's results by folder, without checks and the trials of a search."""
     found = training_records(study.glob("*/*/seed=*/run.json"), problems)
     return {folder: record for folder, record in found.items() if record.phase not in APART}
+
+
+def without_started(
+    records: Mapping[Path, RunRecord], problems: list[str]
+) -> dict[Path, RunRecord]:
+    """The records of runs that started from a base model; one line of ``problems`` for the others.
+
+    Each of those started from weights of its own, so that step 0 is not the same in two of them.
+    """
+    kept = {folder: record for folder, record in records.items() if not record.start}
+    if number := len(records) - len(kept):
+        problems.append(
+            f"{number} runs started from another run, and not from a base model that they share: "
+            "analysis=sequence reads them"
+        )
+    return kept
 
 
 def training_records(paths: Iterable[Path], problems: list[str]) -> dict[Path, RunRecord]:

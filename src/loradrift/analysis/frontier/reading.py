@@ -10,7 +10,7 @@ from typing import Any
 from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.budget import rows_per_step
 from loradrift.analysis.drift.pairing import contract, is_usable
-from loradrift.analysis.drift.records import find_records
+from loradrift.analysis.drift.records import find_records, without_started
 from loradrift.config import UserError
 from loradrift.config.keys import flatten
 from loradrift.report.style import method_label
@@ -83,7 +83,8 @@ def is_frozen(arm: str) -> bool:
 def read_runs(study: Path, problems: list[str]) -> list[FrontierRun]:
     """The runs in a study's folder that can be used; a line of ``problems`` for each other one."""
     found = []
-    for folder, record in sorted(find_records(study, problems).items()):
+    records = without_started(find_records(study, problems), problems)
+    for folder, record in sorted(records.items()):
         rate = flatten(record.config["method"]).get(RATE)
         if record.rounding or rate is None:  # a copy, or a baseline without training
             continue

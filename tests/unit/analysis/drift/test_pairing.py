@@ -146,7 +146,7 @@ def test_an_arm_whose_only_record_is_newer_is_told_so(tmp_path):
     with pytest.raises(UserError, match=message):
         find_pairs(tmp_path, None)
     (tmp_path / "drift/sst2/full_finetune/seed=1/run.json").write_text(path.read_text())
-    with pytest.raises(UserError, match=r"has runs of \(none\), got full_finetune: .*version 4"):
+    with pytest.raises(UserError, match=r"has runs of \(none\), got full_finetune: .*version 5"):
         find_pairs(tmp_path, None)
 
 
