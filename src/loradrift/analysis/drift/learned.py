@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,8 @@ class Judged(NamedTuple):
     score: float
     without_N: Array
     baseline: float
+    ids: tuple[str, ...]
+    """Of the rows, in the order of ``without_N``."""
 
 
 Judge = Callable[[Run], Judged]
@@ -141,31 +144,37 @@ def judge_run(run: Run) -> Judged:
     """The score of a run on the reported split, from its predictions.
 
     Raises:
+        UserError: As :func:`judge_predictions`.
+    """
+    metric = str(run.record.config["task"]["metric"])
+    recorded = run.record.metrics.get(f"evaluation/{metric}")
+    return judge_predictions(run.folder / "predictions.jsonl", metric, recorded)
+
+
+def judge_predictions(path: Path, metric: str, recorded: float | None) -> Judged:
+    """The score of a file of predictions, which ``run.json`` has ``recorded``.
+
+    Raises:
         UserError: If they are missing, damaged, or not what the recorded score is of, or if the
             metric is none whose constant answers are known.
     """
-    metric = str(run.record.config["task"]["metric"])
-    answers = read_answers(run)
+    answers = read_answers(path)
     score, without_N = _score(_parts(answers, answers.given, metric))
-    recorded = run.record.metrics.get(f"evaluation/{metric}")
     if recorded is None or not abs(score - recorded) <= AGREES:
-        raise UserError(
-            f"{run.folder}: predictions.jsonl has {metric} {score:.4g}, run.json {recorded}"
-        )
+        raise UserError(f"{path} has {metric} {score:.4g}, run.json {recorded}")
     constants = _constant_answers(answers)
     baseline = max(
         _score(_parts(answers, [each] * len(answers.ids), metric))[0] for each in constants
     )
-    return Judged(score, without_N, baseline)
+    return Judged(score, without_N, baseline, answers.ids)
 
 
-def read_answers(run: Run) -> Answers:
+def read_answers(path: Path) -> Answers:
     """What ``predictions.jsonl`` holds.
 
     Raises:
         UserError: If it is missing or damaged.
     """
-    path = run.folder / "predictions.jsonl"
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         lines.sort(key=lambda line: str(line["id"]))

@@ -1,6 +1,6 @@
 """The figures: curves over learning rates, ratios, and where each arm drifts less."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,13 @@ CONTROL = "#444444"
 
 def looks(found: Frontier) -> dict[str, dict[str, Any]]:
     """Arm -> colour, marker and label of its line, the same in every figure."""
-    moving = [arm for arm in found.arms if not is_frozen(arm)]
-    others = [arm for arm in moving if arm != found.baseline]
-    look = {found.baseline: BASELINE | {"label": arm_label(found.baseline)}}
-    for number, arm in enumerate(others):
+    return arm_looks([arm for arm in found.arms if not is_frozen(arm)], found.baseline)
+
+
+def arm_looks(arms: Sequence[str], baseline: str) -> dict[str, dict[str, Any]]:
+    """The looks of some arms, of which the ``baseline`` has its own."""
+    look = {baseline: BASELINE | {"label": arm_label(baseline)}}
+    for number, arm in enumerate(arm for arm in arms if arm != baseline):
         place = number % len(COLORS)
         look[arm] = {"color": COLORS[place], "marker": MARKERS[place], "label": arm_label(arm)}
     return look

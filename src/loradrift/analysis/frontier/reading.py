@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.budget import rows_per_step
@@ -101,19 +101,28 @@ def comparable(runs: Sequence[FrontierRun], problems: list[str]) -> list[Frontie
     most have; of each of its seeds those with the training rows that most have; of each arm those
     with the settings that most have.
     """
-    groups: tuple[tuple[Place, Facts], ...] = (
+    groups: tuple[tuple[Place[FrontierRun], Facts[FrontierRun]], ...] = (
         (lambda run: run.task, _facts),
         (lambda run: (run.task, run.seed), _train_rows),
         (lambda run: (run.task, run.arm), _settings),
     )
     kept = list(runs)
     for place, facts in groups:
-        kept = _alike(kept, place, facts, problems)
+        kept = alike(kept, place, facts, problems)
     return kept
 
 
-Place = Callable[[FrontierRun], Hashable]
-Facts = Callable[[FrontierRun], Mapping[str, Any]]
+class Placed(Protocol):
+    """A run that messages can name."""
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+
+
+Each = TypeVar("Each", bound=Placed)
+Place = Callable[[Each], Hashable]
+Facts = Callable[[Each], Mapping[str, Any]]
 
 
 def _facts(run: FrontierRun) -> dict[str, Any]:
@@ -136,9 +145,13 @@ def _settings(run: FrontierRun) -> dict[str, Any]:
     return {f"method.{key}": value for key, value in settings.items() if key != RATE}
 
 
-def _alike(
-    runs: Sequence[FrontierRun], place: Place, facts: Facts, problems: list[str]
-) -> list[FrontierRun]:
+def alike(
+    runs: Sequence[Each], place: Place[Each], facts: Facts[Each], problems: list[str]
+) -> list[Each]:
+    """The runs of each ``place`` that have the ``facts`` that most have.
+
+    A line of ``problems`` names each other one, with the facts in which it differs.
+    """
     known = {run: facts(run) for run in runs}
     most: dict[Hashable, dict[str, Any]] = {}
     for where in dict.fromkeys(map(place, runs)):

@@ -1,0 +1,152 @@
+"""Steps that follow one another make a chain: which of them are whole, and in which order."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from loradrift.analysis.sequence.reading import (
+    Chain,
+    Order,
+    StepRun,
+    comparable,
+    key_of,
+    order_text,
+)
+from loradrift.config import UserError
+
+COMMAND = "python train.py study=sequence -m"
+
+
+class Found(NamedTuple):
+    """The chains of one order."""
+
+    order: Order
+    chains: list[Chain]
+    """Whole ones, by arm and seed."""
+
+    diverged: list[StepRun]
+    """Steps that ended at a loss that is NaN or infinite."""
+
+
+def find_chains(
+    steps: list[StepRun], wanted: Sequence[str], folder: Path, problems: list[str]
+) -> Found:
+    """Join the steps; a line of ``problems`` for whatever is in no chain.
+
+    Args:
+        steps: All usable runs of the study.
+        wanted: The order to take; empty is the longest, and of these the one of most runs.
+        folder: Of the study, for messages.
+        problems: Takes the lines.
+
+    Raises:
+        UserError: If there is no such chain, or if two chains fit one arm and seed.
+    """
+    order = choose_order(steps, wanted, folder, problems)
+    on_it = [step for step in steps if step.order == order[: len(step.order)]]
+    problems += _others(steps, order)
+    kept = comparable(on_it, problems)
+    chains = _joined(kept, order, problems)
+    if not chains:
+        raise UserError(
+            f"{folder} holds no whole chain {order_text(order)}: "
+            + (f"{problems[-1]}" if problems else "its last step diverged with every seed")
+        )
+    return Found(order, chains, [step for step in kept if step.diverged])
+
+
+def choose_order(
+    steps: Sequence[StepRun], wanted: Sequence[str], folder: Path, problems: Sequence[str]
+) -> Order:
+    """The tasks of the chains to report.
+
+    Raises:
+        UserError: If no run has the ``wanted`` order, or no run starts from another one.
+    """
+    ends = Counter(step.order for step in steps if not step.diverged)
+    longest = max(map(len, ends), default=0)
+    if wanted:
+        order = tuple(wanted)
+        if order not in ends:
+            there = "; ".join(",".join(each) for each in sorted(ends)) or "none"
+            raise UserError(
+                f"order={','.join(wanted)}: no finished run of {folder} ends such a chain, the "
+                f"orders are {there}"
+            )
+        return order
+    if longest < 2:
+        why = f" ({problems[0]})" if problems else ""
+        raise UserError(
+            f"{folder} holds no run that starts from another one, so no chain of tasks: "
+            f"`{COMMAND}` makes some{why}"
+        )
+    return max(sorted(each for each in ends if len(each) == longest), key=ends.__getitem__)
+
+
+def _others(steps: Sequence[StepRun], order: Order) -> list[str]:
+    """A line for each other order, the longest of those that begin alike."""
+    counts = Counter(
+        step.order
+        for step in steps
+        if step.order != order[: len(step.order)] and step.order[: len(order)] != order
+    )
+    whole = [
+        each
+        for each in counts
+        if not any(other != each and other[: len(each)] == each for other in counts)
+    ]
+    return [
+        f"{order_text(each)}: another order than {order_text(order)}, so left out; "
+        f"order=[{','.join(each)}] reports it"
+        for each in sorted(whole)
+    ]
+
+
+def _joined(steps: Sequence[StepRun], order: Order, problems: list[str]) -> list[Chain]:
+    """The whole chains; a line of ``problems`` for each arm and seed that has none."""
+    by_key = {key_of(step.record.coordinates): step for step in steps}
+    cells: dict[tuple[str, int], list[StepRun]] = defaultdict(list)
+    for step in steps:
+        cells[step.arm, step.seed].append(step)
+    chains = []
+    for (arm, seed), own in cells.items():
+        ends = [step for step in own if step.order == order and not step.diverged]
+        whole = [path for end in ends if (path := _path(end, by_key, problems)) is not None]
+        if len(whole) > 1:
+            names = " and ".join(path[-1].folder.parent.name for path in whole)
+            raise UserError(
+                f"seed={seed}: {names} are both the chain {order_text(order)} of {arm}; give them "
+                "studies of their own (study.name=…)"
+            )
+        chains += [Chain(arm, seed, path) for path in whole]
+        if not ends and not any(step.diverged for step in own):
+            last = max(own, key=lambda step: len(step.order))
+            problems.append(
+                f"seed={seed} {arm}: no whole chain, it can be read up to step {len(last.order)} "
+                f"of {len(order)} ({last.task}); if it is unfinished, its own command goes on"
+            )
+    return chains
+
+
+def _path(
+    end: StepRun, by_key: dict[tuple[str, ...], StepRun], problems: list[str]
+) -> tuple[StepRun, ...] | None:
+    """The steps up to a run; None, and a line of ``problems``, if one is not there or another's."""
+    found = [*(by_key.get(key_of(each)) for each in end.before), end]
+    path = []
+    for number, (task, step) in enumerate(zip(end.order, found, strict=True), start=1):
+        if step is None:
+            problems.append(
+                f"{end.place}: its step {number} ({task}) is missing or left out; repeat the "
+                "command of that step"
+            )
+            return None
+        if (step.arm, step.seed) != (end.arm, end.seed):
+            problems.append(
+                f"{end.place}: its step {number} ({task}) is of {step.arm} seed={step.seed}, and "
+                "a chain has one arm and one seed"
+            )
+            return None
+        path.append(step)
+    return tuple(path)

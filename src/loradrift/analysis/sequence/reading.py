@@ -1,0 +1,156 @@
+"""The runs of a study that follow one another: which step of which chain each of them is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from loradrift.analysis.drift.arms import Run
+from loradrift.analysis.drift.budget import rows_per_step
+from loradrift.analysis.drift.pairing import contract, is_usable
+from loradrift.analysis.drift.records import find_records
+from loradrift.analysis.frontier.reading import alike, arm_of
+from loradrift.config.keys import flatten
+from loradrift.runs import RunRecord
+
+COORDINATES = ("study", "task", "method", "variant", "seed")
+
+Order = tuple[str, ...]
+"""Tasks, the first one first."""
+
+Key = tuple[str, ...]
+"""Coordinates of a run."""
+
+
+def key_of(coordinates: Mapping[str, Any]) -> Key:
+    """What one run has and no other."""
+    return tuple(str(coordinates.get(name)) for name in COORDINATES)
+
+
+def order_text(order: Order) -> str:
+    """How messages and pages write an order.
+
+    >>> order_text(("rte", "mrpc"))
+    'rte -> mrpc'
+    """
+    return " -> ".join(order)
+
+
+@dataclass(frozen=True, eq=False)
+class StepRun:
+    """A finished run, or one that diverged, with the runs that led to its start."""
+
+    run: Run
+    arm: str
+    """Its method, with the rank if it has one: ``lora_r8``."""
+
+    before: tuple[Mapping[str, Any], ...]
+    """Coordinates of the runs before it, the first one first."""
+
+    @property
+    def record(self) -> RunRecord:
+        """Its record."""
+        return self.run.record
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return self.run.folder
+
+    @property
+    def task(self) -> str:
+        """Its task's name."""
+        return self.run.task
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.run.seed
+
+    @property
+    def metric(self) -> str:
+        """Its task's metric."""
+        return str(self.record.config["task"]["metric"])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss was NaN or infinite: it has no score."""
+        return self.record.diverged
+
+    @property
+    def order(self) -> Order:
+        """The tasks up to its own."""
+        return (*(str(each.get("task")) for each in self.before), self.task)
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+        return f"{order_text(self.order)} seed={self.seed} {self.arm}"
+
+
+class Chain(NamedTuple):
+    """All steps of one arm with one seed."""
+
+    arm: str
+    seed: int
+    runs: tuple[StepRun, ...]
+
+    @property
+    def place(self) -> str:
+        """How messages name it."""
+        return f"seed={self.seed} {self.arm}"
+
+
+def read_steps(study: Path, problems: list[str]) -> list[StepRun]:
+    """The runs in a study's folder that can be used; a line of ``problems`` for each other one."""
+    found = []
+    for folder, record in sorted(find_records(study, problems).items()):
+        if record.rounding or not record.config["method"].get("optim"):  # a copy, or a baseline
+            continue
+        before = record.start.get("chain", [])
+        if not isinstance(before, list) or not all(isinstance(each, dict) for each in before):
+            problems.append(f"{folder}/run.json: start.chain must be a list of coordinates")
+            continue
+        if not record.higher_is_better:
+            metric = record.config["task"]["metric"]
+            problems.append(f"{folder}: its metric {metric} is no score in percent")
+            continue
+        step = StepRun(Run(folder, record), arm_of(record), tuple(before))
+        if step.diverged or is_usable(step.run, problems):
+            found.append(step)
+    return found
+
+
+def comparable(steps: list[StepRun], problems: list[str]) -> list[StepRun]:
+    """The runs that may be compared with each other; a line of ``problems`` for each other one.
+
+    Of each step those with the rows, tokens, metric, probe, first model, place in the chain,
+    neutral text and training budget that most have; of each of its seeds those with the training
+    rows that most have; of each arm those with the settings that most have.
+    """
+    steps = alike(steps, lambda step: step.order, _facts, problems)
+    steps = alike(steps, lambda step: (step.order, step.seed), _train_rows, problems)
+    return alike(steps, lambda step: (step.order, step.arm), _settings, problems)
+
+
+def _facts(step: StepRun) -> dict[str, Any]:
+    """What all runs of a step have in common; one that diverged has no budget and not all dumps."""
+    prints = step.record.fingerprints
+    if step.diverged:
+        known = ("evaluation_rows", "base_model", "chain")
+        return {name: prints[name] for name in known if name in prints}
+    facts = contract(step.run) | {
+        "rows seen": round(rows_per_step(step.run) * step.record.steps),
+        "chain": prints.get("chain"), "neutral_text": prints.get("neutral_text"),
+    }  # fmt: skip
+    del facts["train_rows"]
+    return facts
+
+
+def _train_rows(step: StepRun) -> dict[str, Any]:
+    prints = step.record.fingerprints
+    return {"train_rows": prints["train_rows"]} if "train_rows" in prints else {}
+
+
+def _settings(step: StepRun) -> dict[str, Any]:
+    return {f"method.{key}": value for key, value in flatten(step.record.config["method"]).items()}
