@@ -47,12 +47,12 @@ def find_chains(
     on_it = [step for step in steps if step.order == order[: len(step.order)]]
     problems += _others(steps, order)
     kept = comparable(on_it, problems)
-    chains = _joined(kept, order, problems)
+    missing = list[str]()
+    chains = _joined(kept, order, missing)
     if not chains:
-        raise UserError(
-            f"{folder} holds no whole chain {order_text(order)}: "
-            + (f"{problems[-1]}" if problems else "its last step diverged with every seed")
-        )
+        why = "; ".join(missing or problems) or "its last step diverged with every seed"
+        raise UserError(f"{folder} holds no whole chain {order_text(order)}: {why}")
+    problems += missing
     return Found(order, chains, [step for step in kept if step.diverged])
 
 

@@ -50,7 +50,7 @@ def predictions(folder: Path, score: float, shift: int = 0, rows: int = ROWS) ->
 
 
 def write_store(folder: Path, task: str, dumps: Mapping[int, float], seed: int = 0) -> None:
-    """Dumps on the probe of a task by step: the first model, layer k with noise of k times a size."""
+    """Dumps on a task's probe by step: the first model, its layer k moved by k times a size."""
     origin = {name: x + len(task) for name, x in base(PROBED).items()}
     generator = torch.Generator().manual_seed(seed)
     with ActivationStore(folder) as store:
@@ -67,8 +67,8 @@ def write_store(folder: Path, task: str, dumps: Mapping[int, float], seed: int =
 
 def write_chain(
     runs: Path, arm: str, seed: int, *, order: Sequence[str] = ORDER, matrix=None, lost=1.0,
-    sizes=None, neutral=None, luck=0.0, decay=0.0, until: int | None = None, study="sequence", shift=0,
-    fingerprints=None, rows: int = ROWS,
+    sizes=None, neutral=None, luck=0.0, decay=0.0, until: int | None = None,
+    study="sequence", shift=0, fingerprints=None, rows: int = ROWS,
 ) -> list[Path]:  # fmt: skip
     """All steps of a chain, or those up to ``until``; gives their folders.
 
@@ -105,7 +105,10 @@ def write_chain(
         if number:
             write_store(folder / "chain" / "first_base", task, {0: 0.0})
         losses = [0.0, *(lost * neutral[each] + decay for each in order)][number : number + 2]
-        metrics |= {f"forgetting/loss_{w}": 3 + x for w, x in zip(("before", "after"), losses)}
+        metrics |= {
+            f"forgetting/loss_{when}": 3 + loss
+            for when, loss in zip(("before", "after"), losses, strict=True)
+        }
         metrics["validation/accuracy"] = metrics["evaluation/accuracy"]
         settings = {"name": method, "optim": {"lr": 0.01}} | ({"rank": int(rank)} if rank else {})
         prints = FINGERPRINTS | ({"chain": "+".join(order[:number])} if number else {})

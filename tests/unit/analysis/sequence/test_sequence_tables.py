@@ -174,10 +174,10 @@ def test_neutral_text_is_held_against_the_very_first_model(found):
     decay = np.mean([0.005, 0.01, -0.005])
     for k, task in enumerate(ORDER, start=1):
         assert along.loc[(FULL, k), "neutral"] == pytest.approx(NEUTRAL[task] + decay)
-        nats = -NEUTRAL[task] / 2 - decay / 2
+        nats = -NEUTRAL[task] / 2 - 1.5 * decay
         assert along.loc[(LORA, k), "nats"] == pytest.approx(nats)
     row = row_of(found, "neutral")
-    logs = [np.log((0.2 + d / 2) / (0.4 + d)) for d in (0.005, 0.01, -0.005)]
+    logs = [np.log((0.2 - d / 2) / (0.4 + d)) for d in (0.005, 0.01, -0.005)]
     assert row["ratio"] == pytest.approx(np.exp(np.mean(logs)))
 
 

@@ -1,0 +1,149 @@
+"""What is in no whole chain, or cannot be compared, is named in a line and left out."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from planted_chains import FULL, LORA, change, predictions, write_chain
+
+from loradrift.analysis.sequence.tables import tabulate
+from loradrift.config import UserError
+
+TWO = ("rte", "mrpc")
+DIVERGED = "the loss became nan at step 7: lower method.optim.lr"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two arms with two seeds on a chain of two tasks."""
+    folder = tmp_path / "runs"
+    for seed in (1, 2):
+        for arm in (FULL, LORA):
+            write_chain(folder, arm, seed, order=TWO, luck=0.01 * seed)
+    return folder
+
+
+def seeds_of(found, arm):
+    return [chain.seed for chain in found.chains if chain.arm == arm]
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "said"),
+    [
+        (1, {"fingerprints": {"chain": "mrpc"}}, "chain differ from the others'"),
+        (1, {"fingerprints": {"base_model": "x"}}, "base_model differ from the others'"),
+        (0, {"fingerprints": {"evaluation_rows": "x"}}, "evaluation_rows differ from the others'"),
+        (1, {"fingerprints": {"neutral_text": "x"}}, "neutral_text differ from the others'"),
+        (1, {"fingerprints": {"train_rows": "x"}}, "train_rows differ from the others'"),
+        (1, {"steps": 50}, "rows seen differ from the others'"),
+        (1, {"certificate": {"passed": False, "checks": []}}, "certificate does not hold"),
+        (1, {"status": "failed", "error": "no disk"}, "failed (no disk); its own command"),
+        (1, {"metrics": {"earlier/rte/accuracy": None}}, "run.json has no earlier/rte/accuracy"),
+        (1, {"start": {"chain": "rte"}}, "start.chain must be a list of coordinates"),
+    ],
+)
+def test_a_step_that_cannot_be_used_ends_its_chain(runs, settings, step, fields, said):
+    change(write_chain(runs, LORA, 3, order=TWO)[step], **fields)
+    write_chain(runs, FULL, 3, order=TWO)
+    found = tabulate(settings(runs.parent))
+    assert seeds_of(found, LORA) == [1, 2] and seeds_of(found, FULL) == [1, 2, 3]
+    assert any(said in line and "\n" not in line for line in found.problems), found.problems
+    assert (
+        "seed=3: full_finetune has a whole chain and lora_r8 has none, so it takes no part in "
+        "their comparison" in found.problems
+    )
+
+
+def test_other_settings_make_another_arm(runs, settings):
+    folders = write_chain(runs, LORA, 3, order=TWO)
+    method = json.loads((folders[1] / "run.json").read_text())["config"]["method"]
+    change(folders[1], config={"method": method | {"optim": {"lr": 0.3}}})
+    found = tabulate(settings(runs.parent))
+    assert any("method.optim.lr differ from the others'" in line for line in found.problems)
+    assert seeds_of(found, LORA) == [1, 2]
+
+
+def test_an_unfinished_chain_a_missing_step_and_another_order_are_named(runs, settings):
+    write_chain(runs, FULL, 3, order=TWO, until=1)
+    shutil.rmtree(write_chain(runs, LORA, 4, order=TWO)[0])
+    matrix = {"mrpc": {"mrpc": 0.8}, "rte": {"mrpc": 0.7, "rte": 0.7}}
+    write_chain(runs, FULL, 5, order=TWO[::-1], matrix=matrix)
+    found = tabulate(settings(runs.parent))
+    for line in (
+        "seed=3 full_finetune: no whole chain, it can be read up to step 1 of 2 (rte); if it is "
+        "unfinished, its own command goes on",
+        "rte -> mrpc seed=4 lora_r8: its step 1 (rte) is missing or left out; repeat the command "
+        "of that step",
+        "mrpc -> rte: another order than rte -> mrpc, so left out; order=[mrpc,rte] reports it",
+    ):
+        assert line in found.problems
+    assert found.order == TWO and seeds_of(found, FULL) == [1, 2]
+    turned = tabulate(settings(runs.parent, order=TWO[::-1]))
+    assert turned.order == TWO[::-1] and seeds_of(turned, FULL) == [5]
+    assert turned.tables["comparisons"].empty
+
+
+def test_a_step_that_diverged_is_shown_and_ends_its_chain(runs, settings):
+    last = write_chain(runs, LORA, 3, order=TWO)[1]
+    change(last, status="failed", error=DIVERGED)
+    found = tabulate(settings(runs.parent))
+    [step] = found.diverged
+    assert (step.arm, step.seed, len(step.order)) == (LORA, 3, 2)
+    row = found.tables["steps"].query("diverged").iloc[0]
+    assert row["error"] == DIVERGED and np.isnan(row["score"])
+    assert not any("no whole chain" in line for line in found.problems)
+    assert seeds_of(found, LORA) == [1, 2]
+
+
+def test_a_chain_of_two_arms_is_none(runs, settings):
+    folders = write_chain(runs, LORA, 3, order=TWO)
+    shutil.rmtree(folders[0])
+    parent = write_chain(runs, FULL, 3, order=TWO)[0]
+    first = json.loads((parent / "run.json").read_text())["coordinates"]
+    change(folders[1], start={"chain": [first]})
+    found = tabulate(settings(runs.parent))
+    assert any("its step 1 (rte) is of full_finetune seed=3, and a chain has one arm" in line
+               for line in found.problems)  # fmt: skip
+
+
+def test_predictions_of_other_rows_cost_the_interval_over_rows_alone(runs, settings):
+    end = runs / "sequence/mrpc/lora,after=rte/seed=1"
+    predictions(end / "chain/rte", 0.67, rows=100)
+    change(end, metrics={"earlier/rte/accuracy": 0.67})
+    found = tabulate(settings(runs.parent))
+    assert any("is of other rows than the task's own; no interval over the rows of rte" in line
+               for line in found.problems)  # fmt: skip
+    summary = found.tables["summary"].set_index(["arm", "measure"])
+    assert np.isnan(summary.loc[(LORA, "backward_transfer"), "rows_low"])
+    assert np.isfinite(summary.loc[(FULL, "backward_transfer"), "rows_low"])
+
+
+def test_another_first_model_costs_the_drift_alone(runs, settings):
+    """The last dump in the place of the first model: it is no other chain's."""
+    end = runs / "sequence/mrpc/lora,after=rte/seed=1"
+    shutil.rmtree(end / "chain/first_base")
+    other = runs / "sequence/mrpc/lora,after=rte/seed=1/activations"
+    shutil.copytree(other, end / "chain/first_base")
+    found = tabulate(settings(runs.parent))
+    lines = [line for line in found.problems if "its drift is left out" in line]
+    assert any("seed=1 lora_r8" in line and "did not start from the same model" in line
+               for line in lines)  # fmt: skip
+    assert seeds_of(found, LORA) == [1, 2]  # its scores stay
+
+
+def test_nothing_to_analyse_is_one_line(runs, settings, tmp_path):
+    with pytest.raises(UserError, match=r"order=mrpc,sst2: no finished run .* rte; rte,mrpc"):
+        tabulate(settings(runs.parent, order=["mrpc", "sst2"]))
+    with pytest.raises(UserError, match="baseline=dora_r8: no whole chain is of this arm, .* full"):
+        tabulate(settings(runs.parent, baseline="dora_r8"))
+    with pytest.raises(UserError, match="order must name each task once, got rte,rte"):
+        settings(runs.parent, order=["rte", "rte"])
+    alone = tmp_path / "alone"
+    write_chain(alone / "runs", FULL, 1, until=1)
+    with pytest.raises(UserError, match="no chain of tasks: `python train.py study=sequence -m`"):
+        tabulate(settings(alone))
+    for folder in write_chain(alone / "runs", FULL, 2, order=TWO)[:1]:
+        shutil.rmtree(folder)
+    with pytest.raises(UserError, match=r"no whole chain rte -> mrpc: .* step 1 \(rte\) is miss"):
+        tabulate(settings(alone))

@@ -1,0 +1,97 @@
+"""The report: what it says, and that every figure, table and file is there."""
+
+import json
+import shutil
+
+import pytest
+from planted_chains import FULL, LORA, change, write_chain
+
+from loradrift.analysis.sequence.figures import SEQUENCE
+from loradrift.analysis.sequence.page import report
+from loradrift.analysis.sequence.tables import tabulate
+from loradrift.config import UserError
+
+DIVERGED = "the loss became inf at step 3: lower method.optim.lr"
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, folder, settings):
+    """A report with a chain that diverged; what was printed, and its folder."""
+    place = tmp_path_factory.mktemp("report")
+    shutil.copytree(folder / "runs", place / "runs")
+    change(write_chain(place / "runs", LORA, 9)[2], status="failed", error=DIVERGED)
+    own, lines = settings(place), list[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.print", lambda text, **_: lines.append(text))
+        report(own, tabulate(own))
+    return place / "results/sequence", lines
+
+
+def test_the_answer_names_transfer_comparisons_verdicts_and_seeds(reported):
+    folder, lines = reported
+    answer = json.loads((folder / "sequence.json").read_text())["answer"]
+    assert answer in lines
+    assert answer in (folder / "report.html").read_text().replace("&gt;", ">")
+    assert answer.startswith("After RTE -> MRPC -> SST-2 backward transfer is -6.83 points with fu")
+    assert "LoRA r=8 against full fine-tuning: backward transfer +5 points (" in answer
+    assert "), more backward transfer, it keeps more of earlier tasks; forgetting on neu" in answer
+    assert "), less forgetting; drift from the first model 0.611 times (" in answer
+    assert answer.endswith(
+        "less drift. Model planted, data local, seeds 1, 2, 3; 95 % intervals over seeds."
+    )
+
+
+def test_the_terminal_says_over_what_each_interval_is(reported):
+    _, lines = reported
+    [line] = [line for line in lines if line.startswith("  backward transfer: LoRA r=8 minus full")]
+    assert "points (95 % over 3 seeds " in line and ", over evaluated rows " in line
+    said = f"seed=9: LoRA r=8 diverged at step 3 (SST-2), so its chain ends there: {DIVERGED}"
+    assert f"note: {said}" in lines
+
+
+def test_the_page_shows_every_figure_and_what_diverged(reported):
+    folder, _ = reported
+    page = (folder / "report.html").read_text()
+    assert "diverged at step 3 (SST-2)" in page
+    assert {path.stem for path in (folder / "figures").glob("*.svg")} == SEQUENCE.keys()
+    assert page.count("<figure>") == len(SEQUENCE)
+    svg = (folder / "figures/score_matrix.svg").read_text()
+    for text in ("3: SST-2", "70.3", "LoRA r=8"):
+        assert text in svg
+    assert "best constant answer" in (folder / "figures/scores_along.svg").read_text()
+
+
+def test_numbers_are_plain_json_and_tables_lie_beside_them(reported):
+    folder, _ = reported
+    found = json.loads((folder / "sequence.json").read_text())
+    assert (found["order"], found["baseline"]) == (["rte", "mrpc", "sst2"], FULL)
+    assert {row["verdict"] for row in found["comparisons"]} <= {"less", "more", "undecided"}
+    tables = ("steps", "seeds", "matrix", "layers", "learned", "summary", "along", "comparisons")
+    for name in tables:
+        assert (folder / f"{name}.csv").is_file() and (folder / f"{name}.parquet").is_file()
+
+
+def test_what_an_arm_did_not_learn_is_said(tmp_path, settings, capsys):
+    matrix = {"rte": {"rte": 0.52}, "mrpc": {"rte": 0.50, "mrpc": 0.80}}
+    for arm in (FULL, LORA):
+        write_chain(tmp_path / "runs", arm, 1, order=("rte", "mrpc"), matrix=matrix)
+    own = settings(tmp_path, figures=["transfer"])
+    report(own, tabulate(own))
+    out = capsys.readouterr().out
+    assert "note: LoRA r=8 did not learn RTE in its own step (not above the best constant" in out
+    assert "backward transfer: nothing is compared, no earlier task was learned by both arms" in out
+
+
+@pytest.mark.parametrize("arm", [FULL, "head_only"])
+def test_one_arm_alone_has_a_whole_report(tmp_path, settings, capsys, arm):
+    sizes = {"rte": 0.0, "mrpc": 0.0} if arm == "head_only" else None
+    for seed in (1, 2):
+        write_chain(tmp_path / "runs", arm, seed, order=("rte", "mrpc"), sizes=sizes)
+    own = settings(tmp_path, baseline=arm, figures=["along", "drift_matrix", "layer_profiles"])
+    report(own, tabulate(own))
+    assert "No other arm to compare with" in capsys.readouterr().out
+
+
+def test_unknown_figures_are_refused(found, settings, tmp_path):
+    with pytest.raises(UserError, match="analysis.figures must be some of score_matrix, drift_m"):
+        report(settings(tmp_path, figures=["frontier"]), found)
