@@ -141,7 +141,7 @@ def _facts(step: StepRun) -> dict[str, Any]:
         return {name: prints[name] for name in known if name in prints}
     facts = contract(step.run) | {
         "rows seen": round(rows_per_step(step.run) * step.record.steps),
-        "chain": prints.get("chain"), "neutral_text": prints.get("neutral_text"),
+        "neutral_text": prints.get("neutral_text"),
     }  # fmt: skip
     del facts["train_rows"]
     return facts
