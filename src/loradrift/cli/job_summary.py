@@ -22,6 +22,7 @@ from loradrift.config.variants import varied
 from loradrift.error_messages import one_line
 from loradrift.files import read_json, write_json
 from loradrift.runs import RunRecord, Status, read_record, record_loss
+from loradrift.runs.start_names import AFTER
 
 COLUMNS = ("task", "method", "seeds", "metric", "trainable", "tokens/s", "peak memory", "wall time")
 
@@ -143,9 +144,12 @@ def _record(cell: Path) -> RunRecord | None:
 
 
 def _variant(record: RunRecord) -> set[str]:
-    """What was overridden in a run, as typed."""
-    typed = set(varied(record.overrides))
-    return typed or set(filter(None, record.coordinates["variant"].split(",")))
+    """What was overridden in a run, as typed; of one in a chain which tasks came before."""
+    typed, named = set(varied(record.overrides)), record.coordinates["variant"].split(",")
+    if record.start:  # whose folder is another one for each seed
+        typed = {each for each in typed if each.partition("=")[0] not in ("model", "model.path")}
+        typed |= {each for each in named if each.startswith(f"{AFTER}=")}
+    return typed or set(filter(None, named))
 
 
 def summary_rows(records: Iterable[RunRecord], hidden: set[str]) -> list[tuple[str, ...]]:

@@ -47,6 +47,7 @@ def register() -> None:
     from loradrift.study.frontier import FrontierStudyConfig
     from loradrift.study.persona import PersonaStudyConfig
     from loradrift.study.reconstruction import ReconstructionStudyConfig
+    from loradrift.study.sequence import SequenceStudyConfig
 
     Plugins.instance().register(LoradriftStudySweeper)
     store = ConfigStore.instance().store
@@ -54,3 +55,4 @@ def register() -> None:
     store(group="schema/study", name="frontier", node=FrontierStudyConfig)
     store(group="schema/study", name="persona", node=open_schema(PersonaStudyConfig))
     store(group="schema/study", name="reconstruction", node=ReconstructionStudyConfig)
+    store(group="schema/study", name="sequence", node=SequenceStudyConfig)

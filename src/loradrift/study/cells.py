@@ -28,6 +28,8 @@ SEARCHED = ("production", "rounding")
 """Those of them whose cells train with what a search has found."""
 
 
+DUMPS = "callbacks.activation_dump.every_n_steps"
+
 BASELINE_WORK = 20.0
 """A cell without training takes as long as so many optimizer steps, about."""
 
@@ -152,6 +154,14 @@ def seed_cells(
         except UserError:
             record = None  # damaged; the cell's own job says so
         yield StudyCell(tuple(typed), config, record)
+
+
+def with_dumps(typed: Sequence[str], settings: Config) -> list[str]:
+    """Overrides with a dump at each validation, so that the evaluated checkpoint has one."""
+    interval = settings.trainer.validate_every
+    if is_typed(DUMPS, typed) or interval == settings.callbacks.activation_dump.every_n_steps:
+        return list(typed)
+    return [*typed, f"{DUMPS}={interval}"]
 
 
 def without(typed: Sequence[str], *keys: str) -> list[str]:

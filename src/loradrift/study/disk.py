@@ -6,7 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from loradrift.config import BaselineConfig, Config, TinyModelConfig, TrainedConfig, UserError
+from loradrift.config import (
+    BaselineConfig,
+    Config,
+    LoraConfig,
+    TinyModelConfig,
+    TrainedConfig,
+    UserError,
+)
+from loradrift.config.methods import HeadOnlyConfig
 
 if TYPE_CHECKING:
     from loradrift.models import Backbone
@@ -28,14 +36,18 @@ class Sizes(NamedTuple):
     """The last checkpoint, with the optimizer's state; twice while it is replaced. It goes when
     the run has finished."""
 
+    started: int = 0
+    """Models below the cache with an adapter merged into them, from which other runs start."""
+
 
 def check_disk(runs: Path, sizes: Sizes, name: str) -> str:
     """What a study will write below ``runs``, and what is free; refuses what does not fit."""
     free = free_bytes(runs)
+    merged = f", {_gib(sizes.started)} of merged models in the cache" if sizes.started else ""
     text = (
         f"about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of weights, "
         f"{_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of checkpoints to "
-        f"resume from), and {_gib(free)} are free"
+        f"resume from{merged}), and {_gib(free)} are free"
     )
     if sum(sizes) > free:
         raise UserError(
@@ -78,7 +90,17 @@ def run_sizes(config: Config) -> Sizes:
     shape = backbone.causal_lm.config.get_text_config()
     per_dump = shape.num_hidden_layers * (rows + 1) * shape.hidden_size * DUMP_BYTES[dump.dtype]
     num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0
+    if config.start and dump.enabled:  # of every task before, and of the chain's first model
+        num_dumps += len(config.start["chain"]) + 1
     return Sizes(learned, num_dumps * per_dump, 2 * 3 * FLOAT * trainable)
+
+
+def merged_bytes(config: Config) -> int:
+    """Bytes of the model with this run's adapter merged into it; 0 without an adapter."""
+    if not isinstance(config.method, LoraConfig):
+        return 0
+    lm = weightless_model(replace(config, method=HeadOnlyConfig(name="head_only"))).causal_lm
+    return FLOAT * sum(int(p.numel()) for p in lm.parameters())
 
 
 def weightless_model(config: Config) -> "Backbone":

@@ -11,6 +11,7 @@ from loradrift.study.hydra_program import Program
 from loradrift.study.persona import PersonaStudyConfig
 from loradrift.study.planned import PlannedCell
 from loradrift.study.reconstruction import ReconstructionStudyConfig
+from loradrift.study.sequence import SequenceStudyConfig
 
 
 class Plan(Protocol):
@@ -63,6 +64,7 @@ PLANS: dict[type[StudyConfig], str] = {
     FrontierStudyConfig: "loradrift.study.frontier.plan:FrontierPlan",
     PersonaStudyConfig: "loradrift.study.persona.plan:PersonaPlan",
     ReconstructionStudyConfig: "loradrift.study.reconstruction.plan:ReconstructionPlan",
+    SequenceStudyConfig: "loradrift.study.sequence.plan:SequencePlan",
 }
 """Class of a study's settings -> its plan, ``package.module:class``."""
 

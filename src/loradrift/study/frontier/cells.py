@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 from loradrift.runs import diverged_run
-from loradrift.study.cells import StudyCell, is_typed, seed_cells
+from loradrift.study.cells import StudyCell, seed_cells, with_dumps
 from loradrift.study.frontier import FrontierStudyConfig
 from loradrift.study.frontier.configurations import CONFIGURATIONS
 from loradrift.study.hydra_program import Program
-
-DUMPS = "callbacks.activation_dump.every_n_steps"
-"""Is the interval of validations, so that the evaluated checkpoint has a dump."""
 
 
 class FrontierCell(StudyCell):
@@ -49,9 +46,7 @@ def frontier_cells(
 ) -> list[FrontierCell]:
     """Every task, configuration and factor with every seed; ``typed`` is what they share."""
     settings, cells = program.settings, list[FrontierCell]()
-    shared, interval = list(typed), settings.trainer.validate_every
-    if not is_typed(DUMPS, typed) and interval != settings.callbacks.activation_dump.every_n_steps:
-        shared.append(f"{DUMPS}={interval}")
+    shared = with_dumps(typed, settings)
     for task in study.tasks:
         for name in study.configurations:
             for factor in study.factors:

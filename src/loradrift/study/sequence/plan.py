@@ -1,0 +1,147 @@
+"""``study=sequence``: its phases, which of them are done, and what the rest will take."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from loradrift.config import Config, UserError
+from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
+from loradrift.study.bases import make_bases
+from loradrift.study.cells import StudyCell
+from loradrift.study.disk import check_disk, merged_bytes, study_sizes
+from loradrift.study.dry_run import Line, base_lines, cell_lines, step_line
+from loradrift.study.hydra_program import Program
+from loradrift.study.sequence import SEQUENCE_PHASES, SequenceStudyConfig
+from loradrift.study.sequence.cells import sequence_cells
+
+READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
+"""Files of a run that the report is made of, or that have the digests of those."""
+
+AGAIN = ("chain/{task}/predictions.jsonl", "chain/{task}/activations/manifest.json")
+"""The same of a task that was learned before."""
+
+REPORTS = ("sequence.json", "report.html")
+
+
+@dataclass
+class SequencePlan:
+    """The steps of a sequence and their report."""
+
+    columns: ClassVar = ("task", "method")
+
+    program: Program
+    settings: Config
+    study: SequenceStudyConfig
+    typed: Sequence[str]
+    """Overrides that all cells share."""
+
+    @property
+    def phases(self) -> list[str]:
+        """The chosen phases in the order in which they run; ``chain`` is one phase a step."""
+        chosen = [each for each in SEQUENCE_PHASES if each in self.study.phases]
+        steps = self.cell_phases
+        return [name for each in chosen for name in (steps if each == "chain" else [each])]
+
+    @property
+    def cell_phases(self) -> list[str]:
+        """The steps: each needs the runs of the one before."""
+        return [f"chain {number}" for number in range(1, len(self.study.tasks) + 1)]
+
+    @cached_property
+    def _steps(self) -> list[list[StudyCell]]:
+        return sequence_cells(self.program, self.study, self.typed)
+
+    @property
+    def _all(self) -> list[StudyCell]:
+        return [cell for step in self._steps for cell in step]
+
+    def cells(self, phase: str) -> list[StudyCell]:
+        """The cells of a step, as they were when they were first looked at."""
+        return self._steps[self.cell_phases.index(phase)]
+
+    def program_of(self, phase: str) -> Program:
+        """The command's own."""
+        return self.program
+
+    def validate(self) -> None:
+        """Judge every cell, before anything is written."""
+        config = self._steps[0][0].config
+        if config.start:
+            raise UserError(
+                f"model.path={config.start['run']} is a run, and study=sequence begins each chain "
+                "with a base model: leave it out, or type the steps one by one"
+            )
+
+    def reach(self) -> None:
+        """Everything is on this machine."""
+
+    def warn(self) -> None:
+        """Nothing is to be said."""
+
+    @property
+    def step(self) -> Step:
+        """What the report reads and writes."""
+        reads = [cell.folder / name for cell in self._all for name in READ]
+        for number, cells in enumerate(self._steps):
+            again = [name.format(task=task) for task in self.study.tasks[:number] for name in AGAIN]
+            again += ["chain/first_base/manifest.json"] if number else []
+            reads += [cell.folder / name for cell in cells for name in again]
+        results = Path(self.settings.results, "sequence")
+        return Step(stamp_of("report", self.settings), reads, [results / name for name in REPORTS])
+
+    def lines(self) -> list[Line]:
+        """What there is to do, what is done, and about how long the rest will take."""
+        lines = list[Line]()
+        for phase in self.phases:
+            match phase:
+                case "base":
+                    lines += base_lines(self._all)
+                case "report":
+                    lines.append(step_line(phase, self.step))
+                case _:
+                    lines += cell_lines(phase, self.cells(phase), self._all)
+        return lines
+
+    def check_disk(self) -> str:
+        """What is left to write, with merged models in the cache; what does not fit is refused."""
+        wanted = "chain" in self.study.phases
+        left = [cell for cell in self._all if wanted and not cell.record]
+        if not left:
+            return "nothing is left to write but tables and figures"
+        sizes = study_sizes(map(self._from_base, left), self.program.at_a_time(len(left)))
+        merged = [before for before, cell in self._starts if not cell.record]
+        kinds = {cell.config.method.name: self._from_base(cell) for cell in merged}
+        each = {name: merged_bytes(config) for name, config in kinds.items()}
+        started = sum(each[cell.config.method.name] for cell in merged)
+        sizes = sizes._replace(started=started)
+        return check_disk(Path(self.settings.runs), sizes, self.study.name)
+
+    @property
+    def _starts(self) -> list[tuple[StudyCell, StudyCell]]:
+        """Each run from which another one starts, and that one."""
+        pairs = zip(self._steps, self._steps[1:], strict=False)
+        return [pair for before, after in pairs for pair in zip(before, after, strict=True)]
+
+    def _from_base(self, cell: StudyCell) -> Config:
+        """A cell's configuration with the base model of its chain, whose sizes are its own."""
+        return replace(cell.config, model=self._steps[0][0].config.model)
+
+    def run_phase(self, phase: str, run_cells: Callable[[str], None]) -> None:
+        """Do what is left of a phase."""
+        match phase:
+            case "base":
+                cells = [
+                    cell._replace(config=replace(self._from_base(cell), start={}))
+                    for cell in self._all
+                ]
+                make_bases(cells, self.settings.cache)
+            case "report":
+                do_step(phase, self.step, self._report)
+            case _:
+                run_cells(phase)
+
+    def _report(self) -> None:
+        keys = {"baseline": self.study.methods[0], "order": self.study.tasks}
+        analyse_study("sequence", self.settings, **keys)
