@@ -146,8 +146,8 @@ def _check_run(link: Link, what: str) -> None:
         raise UserError(
             f"{what} is {record.status}{why}: a run starts from one that has finished with success"
         )
-    if not link.model.is_dir():
-        raise UserError(f"{what} has left no model: its folder model/ is not there")
+    if not any((link.model / name).is_file() for name in (ADAPTER, "config.json")):
+        raise UserError(f"{what} has left no model: its folder model/ holds none")
     model = record.config.get("model")
     if not isinstance(model, dict) or record.started_from is None:
         raise damaged(path, "config.model or fingerprints.base_model is absent")
