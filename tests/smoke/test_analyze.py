@@ -95,6 +95,7 @@ def assert_generated_rows_never_pass_for_others(said: str, page: str) -> None:
         ("drift", "python train.py study=drift -m"),
         ("frontier", "python train.py study=frontier -m"),
         ("reconstruction", "python train.py study=reconstruction -m"),
+        ("sequence", "python train.py study=sequence -m"),
         ("search", "python train.py search=lora -m"),
         ("persona", "python benchmark.py benchmark=steering trait=… arm=none,prompt,activation,"),
         ("persona_direction", "python train.py task=persona method=rslora task.trait=… task.side="),

@@ -22,6 +22,7 @@ GUIDES = {
     "docs/persona.md": ["analyze.py", "benchmark.py", "train.py"],
     "docs/frontier.md": ["analyze.py", "train.py"],
     "docs/reconstruction.md": ["analyze.py", "train.py"],
+    "docs/sequence.md": ["analyze.py"],
     "docs/dataframes.md": ["train.py"],
 }
 """Guide -> the front doors at which it tells to type something."""
