@@ -14,8 +14,8 @@ class AnalyzeSequenceConfig(AnalyzeConfig):
     analysis: FiguresConfig = field(default_factory=FiguresConfig)
 
     baseline: str = "full_finetune"
-    """The arm that all others are compared with: a method, with its rank if it has one
-    (``lora_r8``)."""
+    """The arm that all others are compared with: a method, with its rank where chains have
+    several (``lora_r8``)."""
 
     order: list[str] = field(default_factory=list)
     """Tasks of the chains to report, the first first; an empty list is the longest chains, and of

@@ -54,7 +54,7 @@ class ChainReport(NamedTuple):
     @property
     def baseline(self) -> str:
         """The arm that all others are compared with."""
-        return self.settings.baseline
+        return chosen_baseline(self.settings.baseline, [chain.arm for chain in self.chains])
 
     @property
     def arms(self) -> list[str]:
@@ -91,12 +91,7 @@ def tabulate(settings: AnalyzeSequenceConfig) -> ChainReport:
     steps = read_steps(runs_folder / study, problems)
     order, chains, diverged = find_chains(steps, settings.order, runs_folder / study, problems)
     scores, chains = _scores(chains, problems)
-    arms = ordered(list(scores), settings.baseline)
-    if settings.baseline not in arms:
-        raise UserError(
-            f"baseline={settings.baseline}: no whole chain is of this arm, the arms are "
-            f"{', '.join(sorted(arms)) or 'none'}"
-        )
+    arms = ordered(list(scores), chosen_baseline(settings.baseline, list(scores)))
     scores = {arm: scores[arm] for arm in arms}
     layers = _layers(chains, results, config.seed, problems)
     costs = {"neutral": neutral_costs(chains), "drift": drift_costs(layers)}
@@ -114,6 +109,25 @@ def tabulate(settings: AnalyzeSequenceConfig) -> ChainReport:
         "comparisons": _comparisons(order, scores, costs, learned, rng),
     }
     return ChainReport(settings, study, order, chains, diverged, tables, self_checks, problems)
+
+
+def chosen_baseline(name: str, arms: Sequence[str]) -> str:
+    """The arm of that name, or the only one of that method.
+
+    Raises:
+        UserError: If there is none, or several.
+
+    >>> chosen_baseline("lora", ["full_finetune", "lora_r8"])
+    'lora_r8'
+    """
+    there = sorted(set(arms))
+    fitting = [arm for arm in there if name in (arm, arm.rpartition("_r")[0])]
+    if name in fitting:
+        return name
+    if len(fitting) != 1:
+        which = "several arms are" if fitting else "no whole chain is of this arm, the arms are"
+        raise UserError(f"baseline={name}: {which} {', '.join(fitting or there) or 'none'}")
+    return fitting[0]
 
 
 def _scores(chains: Sequence[Chain], problems: list[str]) -> tuple[Scores, list[Chain]]:

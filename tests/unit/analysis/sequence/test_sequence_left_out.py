@@ -137,6 +137,7 @@ def test_nothing_to_analyse_is_one_line(runs, settings, tmp_path):
         tabulate(settings(runs.parent, order=["mrpc", "sst2"]))
     with pytest.raises(UserError, match="baseline=dora_r8: no whole chain is of this arm, .* full"):
         tabulate(settings(runs.parent, baseline="dora_r8"))
+    assert tabulate(settings(runs.parent, baseline="lora")).baseline == LORA
     with pytest.raises(UserError, match="order must name each task once, got rte,rte"):
         settings(runs.parent, order=["rte", "rte"])
     alone = tmp_path / "alone"

@@ -12,8 +12,9 @@ from scipy import stats
 
 from loradrift.analysis.frontier.ratios import LESS, MORE
 from loradrift.analysis.sequence.comparison import judge
+from loradrift.analysis.sequence.scores import Column
 from loradrift.analysis.sequence.tables import tabulate
-from loradrift.analysis.sequence.transfer import MEASURES
+from loradrift.analysis.sequence.transfer import MEASURES, per_seed
 from loradrift.statistics import Interval
 
 
@@ -63,6 +64,20 @@ def test_means_over_tasks_are_those_of_the_papers(found, folder, arm):
     # LoRA's best score on RTE comes after MRPC: forgetting is no mirror of backward transfer
     total = own.loc["backward_transfer", "value"] + own.loc["forgetting", "value"]
     assert (total > 0.2) == (arm == LORA)
+
+
+def test_a_task_that_ends_better_than_ever_has_a_negative_forgetting():
+    """Scores at random, of which the last is the best of some."""
+    matrices = np.random.default_rng(0).uniform(50, 90, (6, 3, 3))
+    columns = {
+        seed: {task: Column(matrix[j:, j], None) for j, task in enumerate(ORDER)}
+        for seed, matrix in enumerate(matrices)
+    }
+    expected = by_paper(matrices)
+    assert min(expected["forgetting"]) < 0
+    for name, measure in MEASURES.items():
+        values = per_seed(columns, measure, ORDER if measure.has_last else ORDER[:-1])
+        assert [*values.values()] == pytest.approx(expected[name])
 
 
 def test_differences_are_paired_by_seed(found, folder):
