@@ -21,6 +21,7 @@ GUIDES = {
     "docs/deployment.md": ["benchmark.py"],
     "docs/persona.md": ["analyze.py", "benchmark.py", "train.py"],
     "docs/frontier.md": ["analyze.py", "train.py"],
+    "docs/sequence.md": ["analyze.py", "train.py"],
     "docs/reconstruction.md": ["analyze.py", "train.py"],
     "docs/sequence.md": ["analyze.py"],
     "docs/dataframes.md": ["train.py"],
@@ -34,6 +35,7 @@ KEYED = {
         ("benchmark", "benchmark=judging", "judge=endpoint"),
     ],
     "docs/frontier.md": [("train", "study=frontier")],
+    "docs/sequence.md": [("train", "study=sequence")],
     "docs/reconstruction.md": [("train", "study=reconstruction")],
 }
 """Guide -> the configurations whose keys it names."""

@@ -1,5 +1,6 @@
 """What a run of a chain does when it has trained: every earlier task again, with its own head."""
 
+import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ def evaluate_chain(config: Config, cell: Cell, pretrain: Pretrain) -> None:
     alone = replace(config.trainer, name=config.trainer.accelerator, devices=1, compile=False)
     config = replace(config, trainer=alone)
     metrics = dict[str, float]()
+    gc.collect()  # the training's trainer and task refer to each other
     with announced("loading the trained model"):
         built = build_task(config, data, 1)
         built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
@@ -55,6 +57,7 @@ def evaluate_chain(config: Config, cell: Cell, pretrain: Pretrain) -> None:
             figures = evaluate_earlier(config, cell, data, link, built.task.backbone)
         metrics |= {f"earlier/{name}/{key}": value for key, value in figures.items()}
     del built
+    gc.collect()
     dump, probe = config.callbacks.activation_dump, data.probe
     if dump.enabled and probe is not None:
         with announced("dumping the first base model's probe"):

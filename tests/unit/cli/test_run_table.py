@@ -65,6 +65,17 @@ def test_values_are_written_as_they_were_typed(note, printed):
     assert "lora data.root=/a/data " in out and "lora data.root=/b/data " in out
 
 
+def test_seeds_of_a_chain_are_one_row_though_each_starts_elsewhere(note, printed):
+    notes = [note(seed, 0.5, "after=rte,model=tiny") for seed in (1, 2)]
+    for seed, each in enumerate(notes, 1):
+        record = read_record(Path(each["cell"]))
+        record.overrides = ["model=local", f"model.path=runs/rte/lora/seed={seed}"]
+        record.start = {"chain": []}
+        Cell(Path(each["cell"]), record).save()
+    out = printed(*notes)
+    assert "all with after=rte" in out and "1,2" in out and "model.path" not in out
+
+
 def test_trials_are_shown_by_what_they_were_chosen_by(note, printed):
     trial = note(1, 0.9)
     path = Path(trial["cell"]) / "run.json"
