@@ -27,9 +27,10 @@ class SequenceStudyConfig(StudyConfig):
     """At least two; the report compares all others with the first."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        # before the tasks of any study, of which some start from a base model alone
         known = [name for name, facts in TASKS.items() if facts.follows]
         require_some("study.tasks", self.tasks, known)
+        super().__post_init__()
         rule = "a chain of at least one task"
         check(bool(self.tasks), "study.tasks", rule, "[]")
         rule = "at least two: one is compared with the other"
