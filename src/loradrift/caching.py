@@ -93,7 +93,14 @@ def folder_with(name: str) -> Callable[[Path], Path]:
 
 
 def file_digest(path: Path, cache: Path) -> str:
-    """sha256 of a file, taken once and remembered by its name, size and time of change."""
+    """sha256 of a file, taken once and remembered by its name, size and time of change.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.txt").write_text("made")
+    ...     file_digest(Path(folder, "a.txt"), Path(folder))[:12]
+    'ea0890697a77'
+    """
     stat = path.stat()
     key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -69,7 +69,7 @@ def test_seeds_of_a_chain_are_one_row_though_each_starts_elsewhere(note, printed
     notes = [note(seed, 0.5, "after=rte,model=tiny") for seed in (1, 2)]
     for seed, each in enumerate(notes, 1):
         record = read_record(Path(each["cell"]))
-        record.overrides = ["model=local", f"model.path=runs/rte/lora/seed={seed}"]
+        record.overrides = ["model=local", f"model.path='runs/rte/lora/seed={seed}'"]
         record.start = {"chain": []}
         Cell(Path(each["cell"]), record).save()
     out = printed(*notes)
