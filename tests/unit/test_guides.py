@@ -23,7 +23,6 @@ GUIDES = {
     "docs/frontier.md": ["analyze.py", "train.py"],
     "docs/sequence.md": ["analyze.py", "train.py"],
     "docs/reconstruction.md": ["analyze.py", "train.py"],
-    "docs/sequence.md": ["analyze.py"],
     "docs/dataframes.md": ["train.py"],
 }
 """Guide -> the front doors at which it tells to type something."""
