@@ -5,29 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from loradrift.analysis.frontier.figures import arm_looks, log_scale
 from loradrift.analysis.frontier.reading import arm_label
+from loradrift.analysis.sequence.along_figures import draw_along, draw_profiles
+from loradrift.analysis.sequence.axes import (
+    BAND,
+    floor_text,
+    looks,
+    numbered,
+    step_axis,
+    tick_labels,
+)
 from loradrift.analysis.sequence.tables import ChainReport
 from loradrift.report.blocks import Figure, interval_text
 from loradrift.report.figures import Drawers
-from loradrift.report.style import canvas, draw_panels, few_ticks, finish_panels, from_zero, save
+from loradrift.report.style import canvas, draw_panels, few_ticks, save
 from loradrift.report.verdicts import ROW_INCHES, apart
-
-BAND = 0.18
-
-
-def looks(found: ChainReport) -> dict[str, dict[str, Any]]:
-    """Arm -> colour, marker and label, the same in every figure."""
-    return arm_looks(found.arms, found.baseline)
-
-
-def step_axis(axes: Any, found: ChainReport) -> None:
-    """Steps by the names of their tasks."""
-    labels = [f"{k}: {found.task_label(task)}" for k, task in enumerate(found.order, start=1)]
-    axes.set_xticks(range(1, len(labels) + 1), labels, rotation=20, ha="right")
-    axes.set(xlim=(0.7, len(labels) + 0.3), xlabel="after step")
 
 
 def square(found: ChainReport, arm: str, column: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -44,16 +37,13 @@ def heat_map(
     values = square(found, arm, column)
     low, high = ends
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high)
-    small = max(map(len, map(found.task_label, found.order))) > 8
     for i, j in np.argwhere(np.isfinite(values)):
         # cividis is dark at its lower end
         shade = "white" if values[i, j] < low + 0.55 * (high - low) else "black"
         axes.text(j, i, f"{values[i, j]:.3g}", ha="center", va="center", fontsize=8, color=shade)
     axes.grid(visible=False)
-    names = [found.task_label(task) for task in found.order]
-    turned = {"rotation": 30, "ha": "right"} if small else {}
-    axes.set_xticks(range(len(names)), names, **turned)
-    axes.set_yticks(range(len(names)), [f"{k}: {n}" for k, n in enumerate(names, start=1)])
+    axes.set_xticks(range(len(values)), tick_labels(found), fontsize=7)
+    axes.set_yticks(range(len(values)), numbered(found), fontsize=7)
     axes.set(xlabel="task", ylabel="after step")
     return image
 
@@ -93,17 +83,6 @@ def draw_matrix(name: str, found: ChainReport, folder: Path) -> Figure | None:
     return Figure(drawn.name, drawn.caption, f"{label}: {'; '.join(said)}.")
 
 
-def floor_text(found: ChainReport) -> str:
-    """What is measured where nothing moved."""
-    floor = found.tables["matrix"]["floor"].max()
-    if np.isnan(floor):
-        return ""
-    return (
-        "The floor, the first model against itself in another order and in bfloat16, is at most "
-        f"{floor:.1e}."
-    )
-
-
 def scores_of(axes: Any, found: ChainReport, task: str) -> None:
     """A task's score after its own step and each later one, and the best constant answer's."""
     matrix = found.tables["matrix"]
@@ -134,67 +113,6 @@ def draw_scores(found: ChainReport, folder: Path) -> Figure:
         "The score of each task after its own step and each later one: mean over seeds, band from "
         "the least seed to the largest.",
     )  # fmt: skip
-
-
-def costs_along(axes: Any, found: ChainReport, column: str, label: str) -> None:
-    """One of the costs after each step, with 95 % intervals over seeds."""
-    table = found.tables["along"]
-    for number, (arm, look) in enumerate(looks(found).items()):
-        own = table[(table["arm"] == arm) & table[column].notna()]
-        if own.empty:
-            continue
-        place = own["step"] + 0.06 * (number - (len(found.arms) - 1) / 2)
-        ends = own[f"{column}_low"], own[f"{column}_high"]
-        errors = [(own[column] - ends[0]).fillna(0), (ends[1] - own[column]).fillna(0)]
-        axes.errorbar(place, own[column], yerr=errors, capsize=2, elinewidth=0.9, **look)
-    step_axis(axes, found)
-    axes.set(ylabel=label)
-
-
-def ratio_scale(axes: Any) -> None:
-    """A log scale; its ticks are powers only where it is long enough for some."""
-    from matplotlib.ticker import NullLocator
-
-    low, high = axes.get_ylim()
-    log_scale(axes.yaxis)
-    if high < 5 * low or low <= 0:
-        few_ticks(axes.yaxis)
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-ALONG = {
-    "forgetting of neutral text": ("neutral", "nats per token more"),
-    "drift from the first model": ("drift", "drift (1 - CKA)"),
-    "ratio of drifts": ("ratio", "drift / {base}'s"),
-}
-"""Title -> column of the table ``along``, and its axis."""
-
-
-def draw_along(found: ChainReport, folder: Path) -> Figure | None:
-    """Forgetting on neutral text, drift, and the ratio of drifts after each step."""
-    table = found.tables["along"]
-    shown = {title: each for title, each in ALONG.items() if table[each[0]].notna().any()}
-    if not shown:
-        return None
-    with canvas(len(shown)) as (figure, panels):
-        for axes, (title, (column, label)) in zip(panels, shown.items(), strict=True):
-            costs_along(axes, found, column, label.format(base=arm_label(found.baseline)))
-            if column == "ratio":
-                axes.axhline(1, color="black", lw=0.8)
-                ratio_scale(axes)
-            elif column == "drift":
-                from_zero(axes)
-            else:
-                axes.axhline(0, color="black", lw=0.8)
-            axes.set_title(title)
-        finish_panels(figure, panels)
-        save(figure, folder, "along")
-    return Figure(
-        "along",
-        "After each step, against the very first model: the rise of the next-token loss on neutral "
-        f"text; drift, over the probes of the tasks so far; and drift as a multiple of "
-        f"{arm_label(found.baseline)}'s. Means over seeds with 95 % intervals.",
-    )
 
 
 def draw_transfer(found: ChainReport, folder: Path) -> Figure | None:
@@ -236,35 +154,6 @@ def draw_transfer(found: ChainReport, folder: Path) -> Figure | None:
         "forgotten.",
         f"Backward transfer in points with 95 % intervals over seeds: {', '.join(said)}.",
     )
-
-
-def profile(axes: Any, found: ChainReport, task: str) -> None:
-    """Drift of each layer on a task's probe after the last step, over seeds, and the floor."""
-    table = found.tables["layers"]
-    own = table[(table["task"] == task) & (table["step"] == len(found.order))]
-    for arm, look in looks(found).items():
-        layers = own[own["arm"] == arm].groupby("layer")["drift"]
-        mean, low, high = layers.mean(), layers.min(), layers.max()
-        axes.fill_between(mean.index, low, high, color=look["color"], alpha=BAND, lw=0)
-        axes.plot(mean.index, mean, **look)
-    floor: pd.Series[float] = own.groupby("layer")["floor"].mean()
-    axes.plot(floor.index, floor, ls=":", color="gray", label="floor")
-    from_zero(axes)
-    few_ticks(axes.xaxis, whole=True)
-    axes.set(xlabel="layer", ylabel="drift (1 - CKA)")
-
-
-def draw_profiles(found: ChainReport, folder: Path) -> Figure | None:
-    """The layer profile on the probe of each task."""
-    if found.tables["layers"].empty:
-        return None
-    tasks = {found.task_label(task): task for task in found.order}
-    return draw_panels(
-        list(tasks), lambda axes, label: profile(axes, found, tasks[label]), folder,
-        "layer_profiles",
-        "Drift of each layer from the very first model after the last step, on each task's probe: "
-        f"mean over seeds, band from the least to the largest. {floor_text(found)}",
-    )  # fmt: skip
 
 
 SEQUENCE: Drawers = {

@@ -97,7 +97,7 @@ def cards(found: ChainReport) -> Cards:
 def opening(found: ChainReport) -> list[Block]:
     """What a reader must know before the first number."""
     lines = [f"{text}." for text in [*diverged_lines(found), *unlearned_lines(found)]]
-    return [Paragraph(line) for line in lines]
+    return [Paragraph(f"{line[0].upper()}{line[1:]}") for line in lines]
 
 
 def summary_block(found: ChainReport) -> list[Block]:

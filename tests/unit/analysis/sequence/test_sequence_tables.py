@@ -205,6 +205,8 @@ def test_a_task_that_an_arm_never_learned_takes_no_part(tmp_path, settings):
     found = tabulate(settings(tmp_path))
     row = row_of(found, "backward_transfer")
     assert row["verdict"] == "not learned" and np.isnan(row["difference"])
+    turned = tabulate(settings(tmp_path, baseline=LORA))
+    assert row_of(turned, "backward_transfer")["verdict"] == "not learned"
     summary = found.tables["summary"].set_index(["arm", "measure"])["value"]
     assert summary[LORA, "backward_transfer"] == pytest.approx(-12)  # shown all the same
     assert row_of(found, "accuracy")["tasks"] == "rte, mrpc"
