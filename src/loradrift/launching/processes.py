@@ -94,8 +94,16 @@ class JoblibLauncher(ProcessLauncher):
         """An idle worker, or a new one with its share of the CPU threads."""
         with suppress(IndexError):
             return self._idle.pop()
-        threads = self.settings["inner_max_num_threads"] or os.environ.get("OMP_NUM_THREADS")
-        return Worker(int(threads or max(1, num_cpus() // num_jobs)), self.log)
+        return Worker(threads_of_job(self.settings["inner_max_num_threads"], num_jobs), self.log)
+
+
+def threads_of_job(asked: int | None, num_jobs: int) -> int:
+    """CPU threads of each of so many jobs side by side.
+
+    They are as many as ``hydra.launcher.inner_max_num_threads`` or ``OMP_NUM_THREADS`` says.
+    """
+    threads = asked or os.environ.get("OMP_NUM_THREADS")
+    return int(threads or max(1, num_cpus() // num_jobs))
 
 
 def num_cpus() -> int:

@@ -122,7 +122,8 @@ class RunRecord:
     base model and of the best checkpoint). A figure that is not finite is null."""
 
     performance: dict[str, float] = field(default_factory=dict)
-    """``wall_time_s`` (without making the base model on first use), ``train_time_s``,
+    """``wall_time_s`` and ``cpu_time_s`` (CPU seconds of all threads of the process, of several
+    processes the first; both without making the base model on first use), ``train_time_s``,
     ``tokens_per_s`` (real tokens over the time of the training steps alone),
     ``peak_memory_bytes`` (of the device; resident memory on a CPU)."""
 

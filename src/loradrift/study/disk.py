@@ -43,11 +43,11 @@ class Sizes(NamedTuple):
 def check_disk(runs: Path, sizes: Sizes, name: str) -> str:
     """What a study will write below ``runs``, and what is free; refuses what does not fit."""
     free = free_bytes(runs)
-    merged = f", {_gib(sizes.started)} of merged models in the cache" if sizes.started else ""
+    merged = f", {size(sizes.started)} of merged models in the cache" if sizes.started else ""
     text = (
-        f"about {_gib(sum(sizes))} below {runs} ({_gib(sizes.weights)} of weights, "
-        f"{_gib(sizes.activations)} of activations, {_gib(sizes.resume_point)} of checkpoints to "
-        f"resume from{merged}), and {_gib(free)} are free"
+        f"about {size(sum(sizes))} below {runs} ({size(sizes.weights)} of weights, "
+        f"{size(sizes.activations)} of activations, {size(sizes.resume_point)} of checkpoints to "
+        f"resume from{merged}), and {size(free)} are free"
     )
     if sum(sizes) > free:
         raise UserError(
@@ -75,20 +75,16 @@ def run_sizes(config: Config) -> Sizes:
     """Bytes of one run's large files."""
     if isinstance(config.method, BaselineConfig):
         return Sizes()
-    from loradrift.models import trainable_parameters
-
-    backbone = weightless_model(config)
-    total = sum(p.numel() for p in backbone.parameters())
-    trainable = sum(p.numel() for p in trainable_parameters(backbone).values())
-    learned = FLOAT * (2 * trainable if trainable < total else trainable + total)
+    counts = parameter_counts(config)
+    total, trainable = counts.total, counts.trainable
+    learned = FLOAT * (2 * trainable if counts.is_adapter else trainable + total)
     dump = config.callbacks.activation_dump
     rows = dump.rows
     if dump.pooling == "tokens":  # every row may be as long as the task allows
         tokens = rows * config.task.max_length
         rows = min(tokens, dump.max_tokens or tokens)
     # each layer's rows, and the mean of the first tokens beside them
-    shape = backbone.causal_lm.config.get_text_config()
-    per_dump = shape.num_hidden_layers * (rows + 1) * shape.hidden_size * DUMP_BYTES[dump.dtype]
+    per_dump = counts.depth * (rows + 1) * counts.width * DUMP_BYTES[dump.dtype]
     num_dumps = 1 + -(-num_steps(config) // dump.every_n_steps) if dump.enabled else 0
     if config.start and dump.enabled:  # of every task before, and of the chain's first model
         num_dumps += len(config.start["chain"]) + 1
@@ -99,8 +95,43 @@ def merged_bytes(config: Config) -> int:
     """Bytes of the model with this run's adapter merged into it; 0 without an adapter."""
     if not isinstance(config.method, LoraConfig):
         return 0
-    lm = weightless_model(replace(config, method=HeadOnlyConfig(name="head_only"))).causal_lm
-    return FLOAT * sum(int(p.numel()) for p in lm.parameters())
+    whole = replace(config, method=HeadOnlyConfig(name="head_only"))
+    return FLOAT * parameter_counts(whole).total
+
+
+class Counts(NamedTuple):
+    """Of a model as a run trains it, without what the task puts on it."""
+
+    total: int
+    trainable: int
+    depth: int
+    width: int
+    is_adapter: bool
+    """Whether ``model/`` holds an adapter; else it holds all weights."""
+
+
+_known: dict[str, Counts] = {}
+
+
+def parameter_counts(config: Config) -> Counts:
+    """Parameters of a run's model; runs that differ in neither model nor method share them."""
+    method = {key: value for key, value in vars(config.method).items() if key != "optim"}
+    model = config.model
+    corpus = config.data if isinstance(model, TinyModelConfig) else None
+    key = repr((model, method, corpus, config.cache))
+    if key not in _known:
+        from loradrift.models import trainable_parameters
+
+        backbone = weightless_model(config)
+        shape = backbone.causal_lm.config.get_text_config()
+        _known[key] = Counts(
+            sum(p.numel() for p in backbone.parameters()),
+            sum(p.numel() for p in trainable_parameters(backbone).values()),
+            shape.num_hidden_layers,
+            shape.hidden_size,
+            isinstance(config.method, LoraConfig),
+        )
+    return _known[key]
 
 
 def weightless_model(config: Config) -> "Backbone":
@@ -110,11 +141,12 @@ def weightless_model(config: Config) -> "Backbone":
 
     from loradrift.methods import make_trainable
     from loradrift.models import Backbone, check_path, load_architecture, reading
-    from loradrift.training.base_model import tiny_architecture
 
     assert isinstance(config.method, TrainedConfig)
     model = config.model
     if isinstance(model, TinyModelConfig):  # its weights may not have been made yet
+        from loradrift.training.base_model import tiny_architecture
+
         model = tiny_architecture(config, model)
     check_path(model)
     architecture = load_architecture(model)
@@ -126,16 +158,21 @@ def weightless_model(config: Config) -> "Backbone":
     return backbone
 
 
-def num_steps(config: Config) -> int:
-    """Optimizer steps of a run; about, where they follow from the rows' number."""
+def num_steps(config: Config, rows: int | None = None) -> int:
+    """Optimizer steps of a run; about, where they follow from the number of its training rows.
+
+    They are counted where ``rows`` is None and they matter.
+    """
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
-        from loradrift.tasks import spec_of
+        if rows is None:
+            from loradrift.tasks import spec_of
 
-        load = spec_of(config.task).load
-        rows = len(load(config.task, config.data, Path(config.cache)).train)
-        size = config.task.batch_size * config.trainer.devices * config.trainer.accumulate
-        limits.append(max(1, round(config.task.epochs * rows / size)))
+            load = spec_of(config.task).load
+            rows = len(load(config.task, config.data, Path(config.cache)).train)
+        rows = min(rows, config.data.train_rows or rows)
+        rows_each = config.task.batch_size * config.trainer.devices * config.trainer.accumulate
+        limits.append(max(1, round(config.task.epochs * rows / rows_each)))
     return min(limit for limit in limits if limit is not None)
 
 
@@ -147,5 +184,6 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+def size(number: int) -> str:
+    """Bytes as text."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"

@@ -1,18 +1,22 @@
 """What a study has done and has left, and about how long that will take."""
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loradrift.config import StudyConfig, UserError
 from loradrift.config.studies import phase_folder
-from loradrift.progress import duration
-from loradrift.runs import RunRecord, Status, finished_run, read_record
+from loradrift.runs import RunRecord, Status, read_record
 from loradrift.study.analyses import Step
 from loradrift.study.cells import StudyCell
+from loradrift.study.hydra_program import Program
 from loradrift.study.planned import PlannedCell
+
+if TYPE_CHECKING:
+    from loradrift.study.costs.estimates import Estimates
 
 
 class Line(NamedTuple):
@@ -24,7 +28,10 @@ class Line(NamedTuple):
     number: int
     done: int
     seconds_left: float | None
-    """Estimated from the finished ones; None where there are none."""
+    """Estimated from the finished ones or by what is measured; None where there is neither."""
+
+    why: str = "nothing like it is finished"
+    """Why there is no estimate."""
 
 
 def same_place(place: tuple[str, str]) -> object:
@@ -37,22 +44,60 @@ def cell_lines(
     cells: Iterable[PlannedCell],
     alike: Iterable[PlannedCell] = (),
     kin: Callable[[tuple[str, str]], object] = same_place,
+    estimates: "Estimates | None" = None,
 ) -> list[Line]:
-    """One line for each place; cells that are ``alike`` and of the same ``kin`` take as long."""
-    groups: dict[tuple[str, str], list[RunRecord | None]] = defaultdict(list)
+    """One line for each place; cells that are ``alike`` and of the same ``kin`` take as long.
+
+    Where none of these is finished, ``estimates`` say how long they take.
+    """
+    groups: dict[tuple[str, str], list[PlannedCell]] = defaultdict(list)
     for cell in cells:
-        groups[cell.listed].append(cell.record)
+        groups[cell.listed].append(cell)
     others: dict[object, list[RunRecord]] = defaultdict(list)
     for cell in alike:
         if cell.record:
             others[kin(cell.listed)].append(cell.record)
     lines = []
-    for place, records in groups.items():
-        finished = [record for record in records if record]
-        lines.append(
-            _line(phase, place, len(records), len(finished), finished or others[kin(place)])
-        )
+    for place, own in groups.items():
+        finished = [cell.record for cell in own if cell.record]
+        line = _line(phase, place, len(own), len(finished), finished or others[kin(place)])
+        if line.seconds_left is None and estimates is not None:
+            line = _estimated(line, own, estimates)
+        lines.append(line)
     return lines
+
+
+def _estimated(line: Line, cells: Iterable[PlannedCell], estimates: "Estimates") -> Line:
+    left = [cell for cell in cells if not cell.record and isinstance(cell, StudyCell)]
+    found = [estimates.seconds(cell.config) for cell in left]
+    known = [each for each in found if not isinstance(each, str)]
+    if len(known) == len(found):
+        return line._replace(seconds_left=sum(known))
+    return line._replace(why=next(each for each in found if isinstance(each, str)))
+
+
+def unlike(
+    cells: Sequence[StudyCell],
+    alike: Iterable[StudyCell] = (),
+    kin: Callable[[tuple[str, str]], object] = same_place,
+) -> list[StudyCell]:
+    """The cells that are left and of which nothing like it is finished (:func:`cell_lines`)."""
+    done = {kin(cell.listed) for cell in alike if cell.record}
+    places = {cell.listed for cell in cells if cell.record}
+    left = (cell for cell in cells if not cell.record)
+    return [cell for cell in left if kin(cell.listed) not in done and cell.listed not in places]
+
+
+def estimates_of(program: Program, cells: Sequence[StudyCell]) -> "Estimates | None":
+    """Estimates of these cells, with rates that are measured now if need be."""
+    if not cells:
+        return None
+    from loradrift.study.costs.estimates import Estimates  # imports all of training
+
+    at_a_time = program.at_a_time(len(cells))
+    estimates = Estimates(at_a_time, program.threads(at_a_time))
+    estimates.measure(cell.config for cell in cells)
+    return estimates
 
 
 def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> list[Line]:
@@ -69,14 +114,22 @@ def search_lines(study: StudyConfig, runs: Path, settled: Mapping[str, int]) -> 
     return lines
 
 
-def base_lines(production: Sequence[StudyCell]) -> list[Line]:
+def base_lines(production: Sequence[StudyCell], estimates: "Estimates | None" = None) -> list[Line]:
     """One line for each task; its base is there once one of its cells is."""
-    tasks = dict.fromkeys(cell.config.task.name for cell in production)
+    tasks = {cell.config.task.name: cell.config for cell in production}
     there = {cell.config.task.name for cell in production if cell.record}
-    return [
-        Line("base", task, "", 1, int(task in there), 0.0 if task in there else None)
-        for task in tasks
-    ]
+    lines = []
+    for task, config in tasks.items():
+        line = Line("base", task, "", 1, int(task in there), 0.0 if task in there else None)
+        if task not in there and estimates is not None:
+            found = estimates.lengths(config)
+            line = (
+                line._replace(why=found)
+                if isinstance(found, str)
+                else line._replace(seconds_left=found.read_s)
+            )
+        lines.append(line)
+    return lines
 
 
 def step_line(phase: str, step: Step) -> Line:
@@ -89,11 +142,22 @@ def _line(
     phase: str, place: tuple[str, str], number: int, done: int, finished: list[RunRecord]
 ) -> Line:
     left = max(0, number - done)
-    # a process that died while it recorded an early end left no time
-    known = [record.performance.get("wall_time_s") for record in finished]
-    seconds = [each for each in known if each is not None]
+    seconds = [each for record in finished if (each := idle_seconds(record)) is not None]
     estimate = left * statistics.median(seconds) if seconds else None
     return Line(phase, *place, number, done, estimate if left else 0.0)
+
+
+def idle_seconds(record: RunRecord) -> float | None:
+    """Seconds that a run takes on an idle machine, as far as its record says.
+
+    On a CPU other work on the machine stretches the wall time, and hardly the CPU seconds. None if
+    the process died while it recorded an early end.
+    """
+    threads = re.fullmatch(r"cpu \((\d+) threads\)", record.device)
+    cpu = record.performance.get("cpu_time_s")
+    if threads and cpu is not None:
+        return cpu / int(threads[1])
+    return record.performance.get("wall_time_s")
 
 
 def _ended(folder: Path) -> RunRecord | None:
@@ -105,47 +169,3 @@ def _ended(folder: Path) -> RunRecord | None:
     if record is None or not (record.status.is_finished or record.status is Status.PRUNED):
         return None
     return record
-
-
-def print_listing(name: str, lines: Sequence[Line], places: tuple[str, str]) -> None:
-    """A table, and the sum; ``places`` are what its second and third column are called."""
-    columns = ["phase", *places, "cells", "done", "time left"]
-    rows = [(*line[:5], _estimate(line.seconds_left)) for line in lines]
-    _print_table(rows, columns, f"study={name}", groups=2)
-    print(f"time left: {time_left(lines)}")
-
-
-def print_memory(cells: Iterable[StudyCell]) -> None:
-    """A table of what each task and method needed in its sanity check, and will in production."""
-    rows = []
-    for cell in cells:
-        config = cell.config
-        record = cell.record or finished_run(config)
-        assert record is not None
-        peak = record.performance["peak_memory_bytes"] / 2**20
-        trainable = record.parameters["trainable"]
-        rows.append((config.task.name, config.method.name, f"{trainable:,}", f"{peak:.0f} MiB"))
-    columns = ["task", "method", "trainable", "peak memory"]
-    _print_table(rows, columns, "Memory of each task and method")
-
-
-def _print_table(rows: list[Any], columns: list[str], title: str, groups: int = 0) -> None:
-    import pandas as pd
-
-    from loradrift.report.terminal import print_table
-
-    print_table(pd.DataFrame(rows, columns=columns), title, groups=groups)
-
-
-def time_left(lines: Sequence[Line]) -> str:
-    """The sum as text; it says of what there is no estimate."""
-    known = sum(line.seconds_left or 0.0 for line in lines)
-    unknown = dict.fromkeys(line.phase for line in lines if line.seconds_left is None)
-    if not unknown:
-        return duration(known)
-    rest = f"unknown for {', '.join(unknown)} (nothing like it is finished)"
-    return f"{duration(known)}, and {rest}" if known else rest
-
-
-def _estimate(seconds: float | None) -> str:
-    return "unknown" if seconds is None else duration(seconds)

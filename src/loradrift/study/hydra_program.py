@@ -16,7 +16,12 @@ from omegaconf import DictConfig, open_dict
 
 from loradrift.config import Config, load
 from loradrift.config.values import expand_path
-from loradrift.launching.processes import JoblibLauncher, jobs_at_a_time, start_server
+from loradrift.launching.processes import (
+    JoblibLauncher,
+    jobs_at_a_time,
+    start_server,
+    threads_of_job,
+)
 from loradrift.sweeping.space import quoted
 
 
@@ -59,6 +64,11 @@ class Program:
         if "n_jobs" in launcher:
             return min(num_jobs, jobs_at_a_time(launcher.n_jobs, self.config))
         return min(num_jobs, launcher.get("array_parallelism") or num_jobs)
+
+    def threads(self, at_a_time: int) -> int:
+        """CPU threads of each of so many jobs, where ``trainer.threads`` does not say."""
+        asked = self.config.hydra.launcher.get("inner_max_num_threads")
+        return threads_of_job(asked, at_a_time)
 
     @property
     def in_process(self) -> bool:

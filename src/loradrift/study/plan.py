@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from loradrift.config import PHASES, Config, StudyConfig
 from loradrift.study.analyses import analyse, step_of
@@ -15,11 +15,13 @@ from loradrift.study.dry_run import (
     Line,
     base_lines,
     cell_lines,
-    print_memory,
+    estimates_of,
     search_lines,
     step_line,
+    unlike,
 )
 from loradrift.study.hydra_program import Program
+from loradrift.study.listing import print_memory
 from loradrift.study.trials import (
     largest_trial,
     search_arguments,
@@ -29,6 +31,9 @@ from loradrift.study.trials import (
     validate_searches,
     validate_storage,
 )
+
+if TYPE_CHECKING:
+    from loradrift.study.costs.estimates import Estimates
 
 
 @dataclass
@@ -106,16 +111,36 @@ class StudyPlan:
         for phase in self.phases:
             match phase:
                 case "base":
-                    lines += base_lines(self.cells("production"))
+                    lines += base_lines(self.cells("production"), self.estimates)
                 case "search":
                     lines += self.search_lines
                 case "analysis" | "report":
                     lines.append(step_line(phase, step_of(phase, self.settings)))
                 case "rounding":
-                    lines += cell_lines(phase, self.cells(phase), self.cells("production"))
+                    lines += cell_lines(
+                        phase,
+                        self.cells(phase),
+                        self.cells("production"),
+                        estimates=self.estimates,
+                    )
                 case _:
-                    lines += cell_lines(phase, self.cells(phase))
+                    lines += cell_lines(phase, self.cells(phase), estimates=self.estimates)
         return lines
+
+    @cached_property
+    def estimates(self) -> "Estimates | None":
+        """Of the cells of which nothing like it is finished."""
+        cells: list[StudyCell] = []
+        for phase in self.phases:
+            if phase in CELL_PHASES:
+                alike = self.cells("production") if phase == "rounding" else ()
+                cells += unlike(self.cells(phase), alike)
+        return estimates_of(self.program, cells)
+
+    @property
+    def trained_cells(self) -> list[StudyCell]:
+        """The cells of all chosen phases."""
+        return [cell for each in self.phases if each in CELL_PHASES for cell in self.cells(each)]
 
     @cached_property
     def search_lines(self) -> list[Line]:

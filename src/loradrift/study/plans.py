@@ -2,9 +2,10 @@
 
 import pkgutil
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from loradrift.config import Config, StudyConfig
+from loradrift.study.cells import StudyCell
 from loradrift.study.dry_run import Line
 from loradrift.study.frontier import FrontierStudyConfig
 from loradrift.study.hydra_program import Program
@@ -12,6 +13,9 @@ from loradrift.study.persona import PersonaStudyConfig
 from loradrift.study.planned import PlannedCell
 from loradrift.study.reconstruction import ReconstructionStudyConfig
 from loradrift.study.sequence import SequenceStudyConfig
+
+if TYPE_CHECKING:
+    from loradrift.study.costs.estimates import Estimates
 
 
 class Plan(Protocol):
@@ -48,6 +52,14 @@ class Plan(Protocol):
 
     def lines(self) -> list[Line]:
         """What there is to do, what is done, and about how long the rest will take."""
+
+    @property
+    def estimates(self) -> "Estimates | None":
+        """Of cells of which nothing like it is finished; None where none are made."""
+
+    @property
+    def trained_cells(self) -> Sequence[StudyCell]:
+        """The cells of the chosen phases whose memory is estimated."""
 
     def check_disk(self) -> str:
         """What is left to write; what does not fit is refused."""

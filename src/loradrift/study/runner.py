@@ -16,8 +16,8 @@ from loradrift.config.job_names import note_shared
 from loradrift.runs import Cell
 from loradrift.study.arguments import read_arguments
 from loradrift.study.cells import key_of
-from loradrift.study.dry_run import print_listing
 from loradrift.study.hydra_program import Program
+from loradrift.study.listing import memory_left, print_listing
 from loradrift.study.plans import Plan, plan_of
 from loradrift.study.progress import Progress
 
@@ -35,13 +35,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     plan = plan_of(program, settings, study, typed)
     plan.validate()
     if study.dry_run:
-        print_listing(study.name, plan.lines(), plan.columns)
-        try:
-            disk = plan.check_disk()
-        except UserError as error:
-            disk = str(error)
-        print(f"disk: {disk}")
-        plan.warn()
+        list_study(plan)
         return
     plan.reach()
     note_shared(program.config, map(key_of, typed))
@@ -58,6 +52,22 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     run = StudyRun(plan, progress)
     for phase in plan.phases:
         plan.run_phase(phase, run.run_cells)
+
+
+def list_study(plan: Plan) -> None:
+    """Print what there is to do, what is done, and the time, memory and disk of the rest."""
+    lines = plan.lines()
+    at_a_time = plan.program.at_a_time(sum(line.number - line.done for line in lines))
+    print_listing(plan.study.name, lines, plan.columns, at_a_time)
+    if trained := plan.trained_cells:
+        memory = memory_left(trained, plan.estimates, at_a_time)
+        print(f"memory: {memory}")
+    try:
+        disk = plan.check_disk()
+    except UserError as error:
+        disk = str(error)
+    print(f"disk: {disk}")
+    plan.warn()
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 from loradrift.activations import Probe
 from loradrift.config import ModelConfig
 from loradrift.data import Collator, Rows, Splits, TokenTable
+from loradrift.stopwatch import Seconds
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class PreparedData:
     fingerprints: dict[str, str]
     """Of what a fair comparison needs to be equal, as in the run's record."""
 
-    model_seconds: float
+    model_time: Seconds
     """What it took to find the base model: a minute where ``model=tiny`` had to be made first,
-    which is for all runs, so that no run's wall time counts it."""
+    which is for all runs, so that no run counts it."""
 
     cache: Path
     """For what a task makes once."""

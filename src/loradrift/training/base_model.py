@@ -88,10 +88,7 @@ def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pre
 
     ``seed`` is that of the generated corpus.
     """
-    recipe = _recipe(model, seed, cache)
-    architecture = Path(tiny_architecture(recipe, model).path)
-    # another corpus is another cell: none of an earlier version's is taken up
-    recipe.variant = _digest(architecture.name, _pretraining(model))
+    recipe, folder = _place(model, seed, cache)
 
     def make(new: Path) -> None:
         print("model=tiny: pretraining its weights, once; a minute or two if idle", flush=True)
@@ -101,8 +98,26 @@ def pretrained_tiny(model: TinyModelConfig, seed: int, cache: str, pretrain: Pre
                 reset_peak_memory()  # what the run that asked for the model goes on measuring
         shutil.copytree(cell.folder / "model", new)
 
-    folder = Path(cache) / "models" / f"tiny-{recipe.variant}"
     return cached(folder, make, folder_with("config.json"))
+
+
+def made_model(config: Config) -> ModelConfig | None:
+    """The model to load, with its path; None where ``model=tiny`` has not been made yet."""
+    model = config.model
+    if not isinstance(model, TinyModelConfig):
+        return model
+    _, folder = _place(model, config.data.seed, config.cache)
+    made = (folder / "config.json").is_file()
+    return _plain(model, folder, "pretrained") if made else None
+
+
+def _place(model: TinyModelConfig, seed: int, cache: str) -> tuple[Config, Path]:
+    """The run that makes the small model, and where its weights are kept."""
+    recipe = _recipe(model, seed, cache)
+    architecture = Path(tiny_architecture(recipe, model).path)
+    # another corpus is another cell: none of an earlier version's is taken up
+    recipe.variant = _digest(architecture.name, _pretraining(model))
+    return recipe, Path(cache) / "models" / f"tiny-{recipe.variant}"
 
 
 def _recipe(model: TinyModelConfig, seed: int, cache: str) -> Config:

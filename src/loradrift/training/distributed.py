@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import time
 from contextlib import suppress
 from functools import partial
 
@@ -15,6 +14,7 @@ from loradrift.data import Share
 from loradrift.progress import lines_of, speaker
 from loradrift.runs import Cell, read_record
 from loradrift.signals import REQUEUE
+from loradrift.stopwatch import Seconds
 from loradrift.training.base_model import Pretrain
 from loradrift.training.prepared_data import prepare
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
@@ -76,7 +76,7 @@ def _worker(
     rank: int, config: Config, cell: Cell, port: int, pretrain: Pretrain, *, run: str | None
 ) -> None:
     """One process. Its environment is what Lightning reads a launched process's place from."""
-    began = time.perf_counter()
+    began = Seconds.now()
     world_size = config.trainer.devices
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1",

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +33,7 @@ from loradrift.models import (
     pad_token,
 )
 from loradrift.progress import announced
+from loradrift.stopwatch import Seconds
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.base_model import Pretrain, resolve_model
@@ -52,9 +52,9 @@ def prepare(config: Config, pretrain: Pretrain) -> PreparedData:
     Raises:
         UserError: If data or model are missing or malformed, or rows exceed the model's length.
     """
-    key = _what_is_read(config)
+    key = what_is_read(config)
     if key in _kept:
-        return replace(_kept[key], model_seconds=0.0)
+        return replace(_kept[key], model_time=Seconds())
     _kept.clear()  # before the others come, so that there are never two in memory
     data = _read(config, pretrain)
     _kept.clear()  # if the small model was made, its training has left its own
@@ -62,7 +62,7 @@ def prepare(config: Config, pretrain: Pretrain) -> PreparedData:
     return data
 
 
-def _what_is_read(config: Config) -> str:
+def what_is_read(config: Config) -> str:
     """Everything that data depend on; files by their size and time of change."""
     task = {k: v for k, v in asdict(config.task).items() if k not in ("max_steps", "epochs")}
     drawn = config.model.weights == "random" or config.task.facts.from_scratch
@@ -103,10 +103,10 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
     cache = Path(config.cache)
     # first: the small model may take minutes to make
     splits = _load_rows(config)
-    began = time.perf_counter()
+    began = Seconds.now()
     start = started(config, pretrain) if config.start else None
     model = resolve_model(config, pretrain) if start is None else start.model
-    model_seconds = time.perf_counter() - began
+    model_time = Seconds.now() - began
     check_path(model)
     architecture = load_architecture(model)
     tokenizer = load_tokenizer(model)
@@ -132,7 +132,7 @@ def _read(config: Config, pretrain: Pretrain) -> PreparedData:
         text = retention_table(config, positions, tokenizer)
     tables = rows.train, rows.validation, rows.evaluation
     return PreparedData(
-        model, tokenizer, splits, *tables, collate, rows.probe, text, prints, model_seconds, cache,
+        model, tokenizer, splits, *tables, collate, rows.probe, text, prints, model_time, cache,
         record,
     )  # fmt: skip
 

@@ -1,7 +1,6 @@
 """``run(config, cell)``: the one way a cell is computed."""
 
 import os
-import time
 
 import torch
 
@@ -9,6 +8,7 @@ from loradrift.config import BaselineConfig, Config, UserError
 from loradrift.models import load_backbone
 from loradrift.progress import announced
 from loradrift.runs import Cell, RunRecord, Status
+from loradrift.stopwatch import Seconds
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import try_model
@@ -27,7 +27,7 @@ ENDED_EARLY = (Status.PRUNED, Status.COLLAPSED)
 
 def run(config: Config, cell: Cell) -> RunRecord:
     """Compute a held cell, or what is left of it, and write its record."""
-    began = time.perf_counter()
+    began = Seconds.now()
     check_device(config)
     check_logger(config.logger)
     reset_peak_memory()
@@ -38,7 +38,7 @@ def run(config: Config, cell: Cell) -> RunRecord:
             train_distributed(config, cell, pretrain=run)
         else:
             data = prepare(config, pretrain=run)
-            began += data.model_seconds
+            began += data.model_time
             if isinstance(config.method, BaselineConfig):
                 predict_baseline(config, cell, data)
             else:
@@ -50,11 +50,12 @@ def run(config: Config, cell: Cell) -> RunRecord:
         device = torch.cuda.get_device_name() if gpu else f"cpu ({torch.get_num_threads()} threads)"
     finally:
         torch.set_num_threads(threads)
-    seconds, memory = time.perf_counter() - began, float(peak_memory_bytes(accelerator))
+    taken, memory = Seconds.now() - began, float(peak_memory_bytes(accelerator))
+    own = {"wall_time_s": taken.wall, "cpu_time_s": taken.cpu, "peak_memory_bytes": memory}
     cell.save(
         status=ended if (ended := cell.record.status) in ENDED_EARLY else Status.SUCCESS,
         device=device,
-        performance={"wall_time_s": seconds, "peak_memory_bytes": memory} | cell.record.performance,
+        performance=own | cell.record.performance,
     )
     return cell.record
 

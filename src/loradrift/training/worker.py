@@ -8,6 +8,7 @@ from loradrift.config import Config, TrainedConfig
 from loradrift.data import ALONE, EvaluationBatches, Rows, Share
 from loradrift.progress import announced
 from loradrift.runs import Cell
+from loradrift.stopwatch import Seconds
 from loradrift.tasks.base import Task
 from loradrift.tasks.language_modeling import LanguageModelingTask
 from loradrift.tasks.prepared import PreparedData
@@ -24,9 +25,8 @@ class Worker:
     config: Config
     cell: Cell
     data: PreparedData
-    began: float
-    """``time.perf_counter()`` when this process took up the cell, later by what it took to make the
-    base model."""
+    began: Seconds
+    """When this process took up the cell, later by what it took to make the base model."""
 
     share: Share = ALONE
 

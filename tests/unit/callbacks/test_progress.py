@@ -12,6 +12,7 @@ import pytest
 from loradrift import progress
 from loradrift.callbacks.progress import ProgressLines
 from loradrift.callbacks.throughput import Throughput
+from loradrift.stopwatch import Seconds
 from loradrift.training import run
 from loradrift.training.base_model import resolve_model
 
@@ -55,14 +56,19 @@ def test_fewer_steps_than_tenths_are_a_line_each(seconds, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_throughput_counts_the_time_of_the_process_before(seconds):
+def test_throughput_counts_the_time_of_the_process_before(seconds, monkeypatch):
     seconds[0] = 1000.0
-    first, second = Throughput(900.0), Throughput(990.0)
+    monkeypatch.setattr("time.process_time", lambda: 57.0)
+    first, second = Throughput(Seconds(900.0, 50.0)), Throughput(Seconds(990.0, 55.0))
     first.tokens, first.seconds = 50, 2.0
     second.load_state_dict(first.state_dict())
     assert second.figures(1)["tokens_per_s"] == 25
-    assert second.earlier_seconds == 100
-    assert second.state_dict()["wall_seconds"] == 110
+    assert second.earlier == Seconds(100, 7)
+    figures = second.figures(1)
+    assert (figures["wall_time_s"], figures["cpu_time_s"]) == (110, 9)
+    old = {key: value for key, value in first.state_dict().items() if key != "cpu_seconds"}
+    second.load_state_dict(old)  # a checkpoint of before: nobody knows its CPU seconds
+    assert "cpu_time_s" not in second.figures(1) and second.figures(1)["wall_time_s"] == 110
 
 
 def test_lines_of_one_job_of_many_begin_with_its_name(seconds, capsys):

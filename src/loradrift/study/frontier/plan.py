@@ -4,16 +4,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from loradrift.config import Config
 from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.disk import check_disk, study_sizes
-from loradrift.study.dry_run import Line, base_lines, cell_lines, step_line
+from loradrift.study.dry_run import (
+    Line,
+    base_lines,
+    cell_lines,
+    estimates_of,
+    step_line,
+    unlike,
+)
 from loradrift.study.frontier import FRONTIER_PHASES, FrontierStudyConfig
 from loradrift.study.frontier.cells import FrontierCell, frontier_cells, kind
 from loradrift.study.hydra_program import Program
+
+if TYPE_CHECKING:
+    from loradrift.study.costs.estimates import Estimates
 
 READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
 """Files of a run that the report is made of, or that have the digests of those."""
@@ -74,17 +84,27 @@ class FrontierPlan:
         for phase in self.phases:
             match phase:
                 case "base":
-                    lines += base_lines(cells)
+                    lines += base_lines(cells, self.estimates)
                 case "sweep":
-                    lines += cell_lines(phase, cells, cells, kind)
+                    lines += cell_lines(phase, cells, cells, kind, self.estimates)
                 case _:
                     lines.append(step_line(phase, self.step))
         return lines
 
+    @cached_property
+    def estimates(self) -> "Estimates | None":
+        """Of the configurations of which no rate is finished."""
+        cells = self.trained_cells
+        return estimates_of(self.program, unlike(cells, cells, kind))
+
+    @property
+    def trained_cells(self) -> list[FrontierCell]:
+        """The cells, where they are to be run."""
+        return self.cells("sweep") if "sweep" in self.phases else []
+
     def check_disk(self) -> str:
         """What is left to write; what does not fit is refused."""
-        cells = self.cells("sweep") if "sweep" in self.phases else []
-        left = [cell.config for cell in cells if not cell.record]
+        left = [cell.config for cell in self.trained_cells if not cell.record]
         if not left:
             return "nothing is left to write but tables and figures"
         sizes = study_sizes(left, self.program.at_a_time(len(left)))

@@ -31,6 +31,9 @@ class PersonaPlan:
     columns: ClassVar = ("trait", "arm")
     cell_phases: ClassVar = (*TRAININGS, *STEERINGS)
 
+    estimates: ClassVar = None  # what is generated is not measured
+    trained_cells: ClassVar = ()
+
     program: Program
     settings: Config
     study: PersonaStudyConfig

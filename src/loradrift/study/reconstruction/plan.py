@@ -45,6 +45,9 @@ class ReconstructionPlan:
     columns: ClassVar = ("configuration", "adapts")
     cell_phases: ClassVar = TRAININGS
 
+    estimates: ClassVar = None  # what is generated is not measured
+    trained_cells: ClassVar = ()
+
     program: Program
     settings: Config
     study: ReconstructionStudyConfig

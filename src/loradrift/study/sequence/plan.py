@@ -4,17 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from loradrift.config import Config, UserError
 from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.cells import StudyCell
 from loradrift.study.disk import check_disk, merged_bytes, study_sizes
-from loradrift.study.dry_run import Line, base_lines, cell_lines, step_line
+from loradrift.study.dry_run import (
+    Line,
+    base_lines,
+    cell_lines,
+    estimates_of,
+    step_line,
+    unlike,
+)
 from loradrift.study.hydra_program import Program
 from loradrift.study.sequence import SEQUENCE_PHASES, SequenceStudyConfig
 from loradrift.study.sequence.cells import sequence_cells
+
+if TYPE_CHECKING:
+    from loradrift.study.costs.estimates import Estimates
 
 READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
 """Files of a run that the report is made of, or that have the digests of those."""
@@ -97,12 +107,28 @@ class SequencePlan:
         for phase in self.phases:
             match phase:
                 case "base":
-                    lines += base_lines(self._all)
+                    lines += base_lines(self._alone(self._all), self.estimates)
                 case "report":
                     lines.append(step_line(phase, self.step))
                 case _:
-                    lines += cell_lines(phase, self.cells(phase), self._all)
+                    cells = self._alone(self.cells(phase))
+                    lines += cell_lines(phase, cells, self._all, estimates=self.estimates)
         return lines
+
+    @cached_property
+    def estimates(self) -> "Estimates | None":
+        """Of the steps, but for the tasks before that each evaluates again."""
+        cells = self.trained_cells
+        return estimates_of(self.program, unlike(cells, cells))
+
+    @property
+    def trained_cells(self) -> list[StudyCell]:
+        """The runs, where they are to be made, as if each began with the base model."""
+        return self._alone(self._all) if "chain" in self.study.phases else []
+
+    def _alone(self, cells: Sequence[StudyCell]) -> list[StudyCell]:
+        """The runs as if each began with the base model of its chain."""
+        return [cell._replace(config=replace(self._from_base(cell), start={})) for cell in cells]
 
     def check_disk(self) -> str:
         """What is left to write, with merged models in the cache; what does not fit is refused."""
@@ -132,11 +158,7 @@ class SequencePlan:
         """Do what is left of a phase."""
         match phase:
             case "base":
-                cells = [
-                    cell._replace(config=replace(self._from_base(cell), start={}))
-                    for cell in self._all
-                ]
-                make_bases(cells, self.settings.cache)
+                make_bases(self._alone(self._all), self.settings.cache)
             case "report":
                 do_step(phase, self.step, self._report)
             case _:

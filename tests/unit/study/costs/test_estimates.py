@@ -1,0 +1,103 @@
+"""Estimates of cells of which nothing like it is finished, with the rates of a small model."""
+
+import re
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loradrift.study.costs import estimates
+from loradrift.study.costs.estimates import Estimates
+from loradrift.study.costs.measuring import chosen
+from loradrift.study.costs.work import OnlyLengths
+
+RUN = ("task=sst2", "task.max_steps=12", "task.batch_size=4", "callbacks.forgetting.tokens=1024")
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Measuring happens in this process; gives the configurations that were measured."""
+    measured = []
+
+    class Pool:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def submit(self, function, config, *arguments):
+            measured.append((config.method.name, config.task.name))
+            done = Future()
+            done.set_result(function(config, *arguments))
+            return done
+
+    monkeypatch.setattr(estimates, "ProcessPoolExecutor", Pool)
+    return measured
+
+
+@pytest.fixture
+def configs(load, model_folder, cache, monkeypatch):
+    """``configs(*overrides)``: one for each method of a small study."""
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+
+    def make(*overrides, methods=("full_finetune", "lora")):
+        named = any(each.startswith("model=") for each in overrides)
+        typed = [
+            *RUN, *([] if named else ["model=local", f"model.path={model_folder}"]),
+            f"cache={cache}", *overrides,
+        ]  # fmt: skip
+        return [load(f"method={method}", *typed) for method in methods]
+
+    return make
+
+
+def test_rates_are_measured_once_and_serve_every_cell_of_the_same_training(configs, here, capsys):
+    full, lora = configs()
+    first = Estimates(at_a_time=1, threads=1)
+    other_rate = replace(lora, method=replace(lora.method, optim=replace(lora.method.optim, lr=1)))
+    first.measure([full, lora, replace(lora, seed=7), other_rate])
+    assert here == [("full_finetune", "sst2"), ("lora", "sst2")]
+    assert "measuring a few steps of full_finetune, lora" in capsys.readouterr().out
+    assert first.seconds(other_rate) == first.seconds(lora)
+    assert not list(Path(lora.cache).glob("measuring-*"))
+    again = Estimates(at_a_time=1, threads=1)
+    again.measure([full, lora])
+    assert len(here) == 2 and capsys.readouterr().out == ""
+    assert again.seconds(lora) == first.seconds(lora)
+    assert again.peak_bytes(lora) > 50 * 2**20
+    longer = replace(lora, task=replace(lora.task, max_steps=2400))
+    assert again.seconds(longer) > 20 * again.seconds(lora)
+    zero_shot, majority = configs(methods=("zero_shot", "majority"))
+    assert again.seconds(zero_shot) > again.seconds(majority) > 0
+    [rank] = configs("method.rank=4", methods=("lora",))
+    assert again.seconds(rank) == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["trainer=ddp"], "several devices are not measured"),
+        (["model=tinyllama"], "TinyLlama/.* is not on this machine yet"),
+        (["model=tiny", "model.vocab_size=300"], "model=tiny is made by the first run"),
+        (["trainer=gpu"], "trainer.accelerator=gpu needs 1 GPU, this machine has 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_unknown_and_says_why(configs, here, tmp_path, overrides, why):
+    [config] = configs(f"cache={tmp_path}", *overrides, methods=("lora",))
+    found = Estimates(at_a_time=1, threads=1)
+    found.measure([config])
+    assert re.match(why, found.seconds(config)) and re.match(why, found.peak_bytes(config))
+
+
+def test_a_batch_is_made_of_rows_of_the_wanted_length():
+    table = OnlyLengths(np.array([3, 9, 4, 30, 5]))
+    assert sorted(chosen(table, 2, 8)) == [0, 2]
+    assert chosen(table, 2, 60).tolist()[0] == 3
+    assert len(chosen(OnlyLengths(np.array([10, 10, 10, 10])), 4, 20)) == 2
