@@ -215,7 +215,13 @@ def test_a_task_that_an_arm_never_learned_takes_no_part(tmp_path, settings):
 def test_one_seed_has_an_interval_over_rows_and_no_verdict(tmp_path, settings):
     for arm in (FULL, LORA):
         write_chain(tmp_path / "runs", arm, 1, luck=0.05 * (arm == LORA), decay=0.02, shift=7)
-    row = row_of(tabulate(settings(tmp_path)), "backward_transfer")
+    found = tabulate(settings(tmp_path))
+    for cell in found.tables["matrix"].to_dict("records"):
+        share = cell["score"] / 100
+        half = 100 * stats.t.ppf(0.975, 199) * np.sqrt(share * (1 - share) / 199)
+        ends = [cell["score"] - half, cell["score"] + half]
+        assert [cell["rows_low"], cell["rows_high"]] == pytest.approx(ends)
+    row = row_of(found, "backward_transfer")
     assert (row["verdict"], row["why"]) == ("undecided", "one seed tells nothing of others")
     assert np.isnan(row["difference_low"]) and row["rows_low"] < row["rows_high"]
 
