@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: study test test-slow check bench smollm2 serve-setup clean
+.PHONY: study test test-slow notebooks check bench smollm2 serve-setup clean
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
@@ -14,6 +14,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow
+
+# The part of test-slow that CI runs too: every notebook of examples/ in a real kernel.
+notebooks: .venv/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/slow/test_notebooks.py -n auto --maxprocesses 2
 
 check: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

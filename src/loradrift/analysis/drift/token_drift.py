@@ -17,8 +17,6 @@ from loradrift.activations import ActivationReader, StoreError, row_sample
 from loradrift.activations.pooling import SAMPLE
 from loradrift.similarity import MEASURES
 from loradrift.similarity.functional.sufficient_stats import SufficientStats
-from loradrift.similarity.metrics import CKA, METRICS, CKABiased, Cosine
-from loradrift.similarity.streaming import SummedRows
 
 MASSIVE = 10.0
 """A dimension whose root mean square is this many times the layer's median one is massive: it
@@ -80,6 +78,10 @@ def token_drifts(
 def _drift(
     store: ActivationReader, step: int, layer: str, measures: Iterable[str]
 ) -> dict[str, float]:
+    # here, because torchmetrics imports transformers: seconds, which no other table needs
+    from loradrift.similarity.metrics import CKA, METRICS, CKABiased, Cosine
+    from loradrift.similarity.streaming import SummedRows
+
     samples = [sampled_rows(store, each, layer) for each in (0, step)]
     width = samples[0].shape[1]
     ordinary = ordinary_dimensions(samples[0])
@@ -114,6 +116,8 @@ def _cosine_centered(
     store: ActivationReader, step: int, layer: str, total: SufficientStats
 ) -> float:
     """The cosine after the column means, which the sums tell, are taken away."""
+    from loradrift.similarity.metrics import Cosine
+
     means = (total.shift_x + total.xy.x / total.xy.n, total.shift_y + total.xy.y / total.xy.n)
     x_D, y_D = map(torch.from_numpy, means)
     cosine = Cosine()
