@@ -34,7 +34,7 @@ FILES = {
     "mrpc": Files("MRPC", ("#1 String", "#2 String"), "Quality", ("0", "1"), 128),
     "rte": Files("RTE", ("sentence1", "sentence2"), "label", ("entailment", "not_entailment"), 256),
 }
-RATES = {"full_finetune": 5e-5, "lora": 1e-3}
+RATES = {"full_finetune": 2e-4, "lora": 2e-3}
 
 
 def main() -> None:
