@@ -7,7 +7,7 @@ value.
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from loradrift.config.analysis import AnalysisConfig, AnalyzeConfig
 from loradrift.config.benchmarks import BENCHMARK_COORDINATES, BenchmarkConfig
 from loradrift.config.callbacks import CallbacksConfig
 from loradrift.config.errors import UserError, check, one_of, refuse_extras, refuse_missing
-from loradrift.config.keys import OBSERVERS
+from loradrift.config.keys import OBSERVERS, identity
 from loradrift.config.methods import (
     METHODS,
     BaselineConfig,
@@ -152,19 +152,6 @@ class Config:
     def cell_name(self) -> str:
         """The cell below ``runs``, for messages."""
         return str(self.cell.relative_to(self.runs))
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """What makes two runs the same: the configuration without :data:`OBSERVERS`.
-
-    Of the study its name alone: a run does not depend on which others there are. Of a start its
-    place in the chain and its weights, wherever their folder is.
-    """
-    values = asdict(config) | {"study": {"name": config.study.name}}
-    start = values.pop("start")
-    if start:
-        values["start"] = {key: start[key] for key in ("chain", "weights") if key in start}
-    return {key: value for key, value in values.items() if key not in OBSERVERS}
 
 
 SCHEMAS: tuple[tuple[str, str, type], ...] = (

@@ -14,6 +14,19 @@ OBSERVERS = (
 computes, and ``best``: what it names is in the values themselves."""
 
 
+def identity(config: Any) -> dict[str, Any]:
+    """What makes two runs the same: a run's configuration without :data:`OBSERVERS`.
+
+    Of the study its name alone: a run does not depend on which others there are. Of a start its
+    place in the chain and its weights, wherever their folder is.
+    """
+    values = asdict(config) | {"study": {"name": config.study.name}}
+    start = values.pop("start")
+    if start:
+        values["start"] = {key: start[key] for key in ("chain", "weights") if key in start}
+    return {key: value for key, value in values.items() if key not in OBSERVERS}
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
