@@ -91,12 +91,12 @@ def test_the_estimate_is_what_a_run_leaves(compute, configure, monkeypatch, meth
     monkeypatch.setattr(Cell, "drop_resume_point", lambda cell: None)
     typed = (*method, "task.max_steps=3", "callbacks.activation_dump.rows=128")
     folder, _ = compute(*typed, "callbacks.forgetting.enabled=false")
-    weights, activations, resume_point = disk.run_sizes(configure(*typed))
+    sizes = disk.run_sizes(configure(*typed))
     model = next((folder / "model").glob("*model.safetensors"))
     checkpoints = folder / "checkpoints"
-    assert weights == pytest.approx(size(model, checkpoints / "best.ckpt"), rel=0.25)
-    assert activations == pytest.approx(size(*folder.glob("activations/step=*")), rel=0.1)
-    assert resume_point == pytest.approx(2 * size(checkpoints / "last.ckpt"), rel=0.25)
+    assert sizes.weights == pytest.approx(size(model, checkpoints / "best.ckpt"), rel=0.25)
+    assert sizes.activations == pytest.approx(size(*folder.glob("activations/step=*")), rel=0.1)
+    assert sizes.resume_point == pytest.approx(2 * size(checkpoints / "last.ckpt"), rel=0.25)
 
 
 def test_a_study_that_does_not_fit_is_refused_with_figures(load, monkeypatch, tmp_path):
