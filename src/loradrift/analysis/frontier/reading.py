@@ -23,15 +23,12 @@ RATE = "optim.lr"
 
 
 @dataclass(frozen=True, eq=False)
-class FrontierRun:
-    """A finished run, or one that diverged."""
+class ArmRun:
+    """A finished run, or one that diverged, and the arm that it is of."""
 
     run: Run
     arm: str
     """Its method, with the rank if it has one: ``lora_r8``."""
-
-    rate: float
-    """Peak learning rate of the backbone's own parameters; of the head where it is frozen."""
 
     @property
     def record(self) -> RunRecord:
@@ -52,6 +49,14 @@ class FrontierRun:
     def diverged(self) -> bool:
         """Whether its loss was NaN or infinite: it has no score."""
         return self.record.diverged
+
+
+@dataclass(frozen=True, eq=False)
+class FrontierRun(ArmRun):
+    """A run at one rate."""
+
+    rate: float
+    """Peak learning rate of the backbone's own parameters; of the head where it is frozen."""
 
     @property
     def place(self) -> str:

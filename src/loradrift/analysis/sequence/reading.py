@@ -9,9 +9,8 @@ from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.budget import rows_per_step
 from loradrift.analysis.drift.pairing import contract, is_usable
 from loradrift.analysis.drift.records import find_records
-from loradrift.analysis.frontier.reading import alike, arm_of
+from loradrift.analysis.frontier.reading import ArmRun, alike, arm_of
 from loradrift.config.keys import flatten
-from loradrift.runs import RunRecord
 
 COORDINATES = ("study", "task", "method", "variant", "seed")
 
@@ -37,20 +36,11 @@ def order_text(order: Order) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class StepRun:
-    """A finished run, or one that diverged, with the runs that led to its start."""
-
-    run: Run
-    arm: str
-    """Its method, with the rank if it has one: ``lora_r8``."""
+class StepRun(ArmRun):
+    """A step of a chain, with the runs that led to its start."""
 
     before: tuple[Mapping[str, Any], ...]
     """Coordinates of the runs before it, the first one first."""
-
-    @property
-    def record(self) -> RunRecord:
-        """Its record."""
-        return self.run.record
 
     @property
     def folder(self) -> Path:
@@ -58,24 +48,9 @@ class StepRun:
         return self.run.folder
 
     @property
-    def task(self) -> str:
-        """Its task's name."""
-        return self.run.task
-
-    @property
-    def seed(self) -> int:
-        """Its seed."""
-        return self.run.seed
-
-    @property
     def metric(self) -> str:
         """Its task's metric."""
         return str(self.record.config["task"]["metric"])
-
-    @property
-    def diverged(self) -> bool:
-        """Whether its loss was NaN or infinite: it has no score."""
-        return self.record.diverged
 
     @property
     def order(self) -> Order:

@@ -10,6 +10,7 @@ from loradrift.analysis.frontier.reading import arm_label
 from loradrift.analysis.frontier.sections import BAD, GOOD, OPEN
 from loradrift.analysis.sequence.sentences import (
     GAINS,
+    OVER,
     comparison_text,
     diverged_lines,
     flips_text,
@@ -28,7 +29,7 @@ from loradrift.report.blocks import (
     Table,
     interval_text,
     p_text,
-)
+)  # fmt: skip
 
 CLAIMS = {
     "backward_transfer": "it keeps more of earlier tasks than {base}",
@@ -36,11 +37,6 @@ CLAIMS = {
     "drift": "it drifts less from the first model than {base}",
 }
 """Measures that have a card, and the claim of each."""
-
-OVER = (
-    "Intervals are at 95 %: over seeds (t), on these evaluated rows; over evaluated rows "
-    "(jackknife, rows paired between a task's own step and the last), for these seeds."
-)
 
 
 def facts(found: ChainReport) -> Facts:

@@ -34,6 +34,12 @@ WORDS = {
 GAINS = ("accuracy", "backward_transfer")
 """Measures of which more is better."""
 
+OVER = (
+    "Intervals are at 95 %: over seeds (t), on these evaluated rows; over evaluated rows "
+    "(jackknife, rows paired between a task's own step and the last), for these seeds."
+)
+"""What the intervals of a page are over."""
+
 
 def label_of(measure: str) -> str:
     """How a measure is written."""
