@@ -6,6 +6,7 @@ Below the runs, the file ``die`` names a cell or an analysis at which the proces
 
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def records(folder):
 
 
 def instead(typed, override):
-    """What is typed, with one override in the place of that of its key."""
+    """The overrides, with ``override`` replacing the one of the same key."""
     key = override.partition("=")[0]
     return [*(each for each in typed if not each.startswith(f"{key}=")), override]
+
+
+def kill_at(app, typed, folder, place):
+    """Run a program below ``folder`` until it is killed at ``place``, which it must reach."""
+    from fork_server import ForkedProcess
+
+    (folder / "runs").mkdir(exist_ok=True)
+    (folder / "runs/die").write_text(place)
+    path = os.pathsep.join([str(app.parent), os.environ.get("PYTHONPATH", "")])
+    process = ForkedProcess([sys.executable, str(app), *typed], folder, {"PYTHONPATH": path})
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (folder / "runs/die").exists(), place

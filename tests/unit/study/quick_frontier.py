@@ -5,11 +5,9 @@ The file ``diverge`` below the runs names cells whose loss becomes NaN.
 
 from pathlib import Path
 
-import hydra
 from disturbances import TIMES, begin, begin_bases
-from hydra.core.hydra_config import HydraConfig
+from quick_study import quick_train
 
-from loradrift import config, launching, study, sweeping
 from loradrift.callbacks.guards import TrainingFault
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
@@ -17,26 +15,14 @@ from loradrift.runs import Status
 from loradrift.runs.record import NOT_FINITE
 from loradrift.study.frontier import plan
 
-for part in (config, launching, sweeping, study):
-    part.register()
 
-ROOT = Path(__file__).parents[3]
-
-
-@hydra.main(
-    config_path=str(ROOT / "conf"), config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL
-)
-def main(cfg):
-    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
-        if not cell.finished:
-            begin(settings.runs, cell.folder)
-            diverge = Path(settings.runs, "diverge")
-            if diverge.is_file() and diverge.read_text() in cell.folder.parent.name:
-                raise TrainingFault(f"{NOT_FINITE} nan at step 3: lower method.optim.lr")
-            (cell.folder / "metrics.csv").write_text("step\n9\n")
-            metrics = {"evaluation/accuracy": 0.75, "validation/accuracy": 0.5}
-            cell.save(status=Status.SUCCESS, metrics=metrics, steps=10, performance=TIMES)
-        return cell.record.score
+def compute(settings, cell):
+    diverge = Path(settings.runs, "diverge")
+    if diverge.is_file() and diverge.read_text() in cell.folder.parent.name:
+        raise TrainingFault(f"{NOT_FINITE} nan at step 3: lower method.optim.lr")
+    (cell.folder / "metrics.csv").write_text("step\n9\n")
+    metrics = {"evaluation/accuracy": 0.75, "validation/accuracy": 0.5}
+    cell.save(status=Status.SUCCESS, metrics=metrics, steps=10, performance=TIMES)
 
 
 def report(name, settings, baseline):
@@ -51,4 +37,4 @@ plan.analyse_study = report
 
 if __name__ == "__main__":
     with cli.entry_point():
-        main()
+        quick_train(compute)()

@@ -1,13 +1,12 @@
 """train.py study=persona whose trainings, answers and analyses take a moment."""
 
 from dataclasses import asdict
-from pathlib import Path
 
-import hydra
 from disturbances import TIMES, begin
 from hydra.core.hydra_config import HydraConfig
+from quick_study import quick_train
 
-from loradrift import config, launching, study, sweeping
+from loradrift import config
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.judges import resolve_judge  # noqa: F401  registers judge=…
@@ -15,23 +14,12 @@ from loradrift.runs import Status, open_cell
 from loradrift.steering.directions import direction_folder
 from loradrift.study.persona import analyses, plan
 
-for part in (config, launching, sweeping, study):
-    part.register()
-
-ROOT = Path(__file__).parents[3]
 CERTIFICATE = {"passed": True, "files": {"adapter_model.safetensors": "abc"}}
 
 
-@hydra.main(
-    config_path=str(ROOT / "conf"), config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL
-)
-def main(cfg):
-    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
-        if not cell.finished:
-            begin(settings.runs, cell.folder)
-            (cell.folder / "metrics.csv").write_text("step\n")
-            cell.save(status=Status.SUCCESS, certificate=CERTIFICATE, performance=TIMES)
-        return cell.record.score
+def compute(settings, cell):
+    (cell.folder / "metrics.csv").write_text("step\n")
+    cell.save(status=Status.SUCCESS, certificate=CERTIFICATE, performance=TIMES)
 
 
 def steer(cfg):
@@ -78,4 +66,4 @@ for name, quick in (("_direct", direct), ("_judge", judge), ("_report", report))
 
 if __name__ == "__main__":
     with cli.entry_point():
-        main()
+        quick_train(compute)()

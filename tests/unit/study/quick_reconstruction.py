@@ -5,31 +5,13 @@ The file ``collapse`` below the runs names cells that end as collapsed.
 
 from pathlib import Path
 
-import hydra
 from disturbances import TIMES, begin, begin_bases
-from hydra.core.hydra_config import HydraConfig
+from quick_study import quick_train
 
-from loradrift import config, launching, study, sweeping
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.runs import Status, write_diagnostics
 from loradrift.study.reconstruction import plan
-
-for part in (config, launching, sweeping, study):
-    part.register()
-
-ROOT = Path(__file__).parents[3]
-
-
-@hydra.main(
-    config_path=str(ROOT / "conf"), config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL
-)
-def main(cfg):
-    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
-        if not cell.finished:
-            begin(settings.runs, cell.folder)
-            answer(settings, cell)
-        return cell.record.score
 
 
 def answer(settings, cell):
@@ -72,4 +54,4 @@ plan.ReconstructionPlan._report = report
 
 if __name__ == "__main__":
     with cli.entry_point():
-        main()
+        quick_train(answer)()

@@ -2,38 +2,24 @@
 
 from pathlib import Path
 
-import hydra
 from disturbances import TIMES, begin, begin_bases
-from hydra.core.hydra_config import HydraConfig
+from quick_study import quick_train
 
-from loradrift import config, launching, study, sweeping
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.runs import Status
 from loradrift.study.sequence import plan
 
-for part in (config, launching, sweeping, study):
-    part.register()
 
-ROOT = Path(__file__).parents[3]
-
-
-@hydra.main(
-    config_path=str(ROOT / "conf"), config_name="train", execution_whitelist=cli.HYDRA_MAY_CALL
-)
-def main(cfg):
-    with cli.cell(cfg, HydraConfig.get().overrides.task) as (settings, cell):
-        if not cell.finished:
-            begin(settings.runs, cell.folder)
-            (cell.folder / "metrics.csv").write_text("step\n9\n")
-            (cell.folder / "model").mkdir(exist_ok=True)
-            (cell.folder / "model/config.json").write_text("{}")
-            metrics = {"evaluation/accuracy": 0.75, "validation/accuracy": 0.5}
-            prints = {"base_model": "b"}
-            start = settings.start and {"fingerprint": "f", **settings.start}
-            own = {"metrics": metrics, "steps": 10, "performance": TIMES, "fingerprints": prints}
-            cell.save(status=Status.SUCCESS, start=start, **own)
-        return cell.record.score
+def compute(settings, cell):
+    (cell.folder / "metrics.csv").write_text("step\n9\n")
+    (cell.folder / "model").mkdir(exist_ok=True)
+    (cell.folder / "model/config.json").write_text("{}")
+    metrics = {"evaluation/accuracy": 0.75, "validation/accuracy": 0.5}
+    prints = {"base_model": "b"}
+    start = settings.start and {"fingerprint": "f", **settings.start}
+    own = {"metrics": metrics, "steps": 10, "performance": TIMES, "fingerprints": prints}
+    cell.save(status=Status.SUCCESS, start=start, **own)
 
 
 def report(name, settings, **keys):
@@ -48,4 +34,4 @@ plan.analyse_study = report
 
 if __name__ == "__main__":
     with cli.entry_point():
-        main()
+        quick_train(compute)()

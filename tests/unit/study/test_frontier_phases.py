@@ -1,14 +1,11 @@
 """study=frontier from its first phase to its last, with work that takes a moment."""
 
 import json
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from disturbances import begun, instead, records
-from fork_server import ForkedProcess
+from disturbances import begun, instead, kill_at, records
 from front_doors import error_of, output_of, run_here
 from searching import contents
 
@@ -80,13 +77,9 @@ def test_a_listing_says_what_is_left_and_for_how_long(whole, typed):
 
 
 def test_a_study_that_is_killed_goes_on(whole, typed, tmp_path):
-    path = os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")])
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/diverge").write_text("method.optim.lr=0.02,method.rank=64")
-    (tmp_path / "runs/die").write_text("head_only")
-    process = ForkedProcess([sys.executable, str(APP), *typed], tmp_path, {"PYTHONPATH": path})
-    process.communicate()
-    assert process.returncode == -9
+    kill_at(APP, typed, tmp_path, "head_only")
     output_of(run_here(APP, *typed, cwd=tmp_path))
     assert records(tmp_path) == records(whole[0])
     again = {name for name, count in begun(tmp_path).items() if count > 1}

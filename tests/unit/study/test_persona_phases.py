@@ -1,14 +1,11 @@
 """study=persona from its first phase to its last, with work that takes a moment."""
 
-import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from disturbances import begun, records
-from fork_server import ForkedProcess
+from disturbances import begun, kill_at, records
 from front_doors import run_here
 from searching import contents
 
@@ -101,13 +98,9 @@ PLACES = ("task.side=neg,task.trait=cautious", "directions", "direction_coeffici
 
 @pytest.mark.parametrize("places", [PLACES[3:4], pytest.param(PLACES, marks=pytest.mark.slow)])
 def test_a_study_that_is_killed_goes_on(whole, typed, tmp_path, places):
-    path = os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")])
     copy_until(places[0], whole[0], tmp_path)
     for place in places:
-        (tmp_path / "runs/die").write_text(place)
-        process = ForkedProcess([sys.executable, str(APP), *typed], tmp_path, {"PYTHONPATH": path})
-        process.communicate()
-        assert process.returncode == -9 and not (tmp_path / "runs/die").exists(), place
+        kill_at(APP, typed, tmp_path, place)
     done = run_here(APP, *typed, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert records(tmp_path) == records(whole[0])

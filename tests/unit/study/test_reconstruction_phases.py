@@ -1,15 +1,12 @@
 """study=reconstruction from its first phase to its last, with work that takes a moment."""
 
 import json
-import os
 import re
-import sys
 from glob import glob
 from pathlib import Path
 
 import pytest
-from disturbances import begun, instead, records
-from fork_server import ForkedProcess
+from disturbances import begun, instead, kill_at, records
 from front_doors import error_of, output_of, run_here
 from searching import contents
 
@@ -123,13 +120,8 @@ PLACES = ("base", "method.rank=32", "task.num_latents=64", "report")
 
 @pytest.mark.parametrize("places", [PLACES[1:2], pytest.param(PLACES, marks=pytest.mark.slow)])
 def test_a_study_that_is_killed_goes_on_to_the_same_export(whole, typed, tmp_path, places):
-    path = os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")])
-    (tmp_path / "runs").mkdir()
     for place in places:
-        (tmp_path / "runs/die").write_text(place)
-        process = ForkedProcess([sys.executable, str(APP), *typed], tmp_path, {"PYTHONPATH": path})
-        process.communicate()
-        assert process.returncode == -9 and not (tmp_path / "runs/die").exists(), place
+        kill_at(APP, typed, tmp_path, place)
     output_of(run_here(APP, *typed, cwd=tmp_path))
     assert records(tmp_path) == records(whole[0])
     assert contents(tmp_path / EXPORT) == contents(whole[0] / EXPORT)

@@ -1,14 +1,11 @@
 """study=sequence from its first phase to its last, with work that takes a moment."""
 
 import json
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from disturbances import begun, instead, records
-from fork_server import ForkedProcess
+from disturbances import begun, instead, kill_at, records
 from front_doors import error_of, output_of, run_here
 from searching import contents
 
@@ -78,12 +75,7 @@ def test_a_listing_knows_every_step_before_anything_is_made(typed, tmp_path):
 
 
 def test_a_study_that_is_killed_goes_on(whole, typed, tmp_path):
-    path = os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")])
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/die").write_text("mrpc/lora")
-    process = ForkedProcess([sys.executable, str(APP), *typed], tmp_path, {"PYTHONPATH": path})
-    process.communicate()
-    assert process.returncode == -9
+    kill_at(APP, typed, tmp_path, "mrpc/lora")
     assert not any("sst2" in name for name in begun(tmp_path))
     output_of(run_here(APP, *typed, cwd=tmp_path))
     assert records(tmp_path) == records(whole[0])

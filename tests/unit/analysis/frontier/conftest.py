@@ -1,33 +1,15 @@
-"""Every test here: bitmaps of few dots, CKA checked once."""
-
-from functools import cache
+"""Every test here makes its report quickly."""
 
 import pytest
-
-from loradrift.analysis.registry import make_config
-from loradrift.analysis.self_check.tables import run_self_checks
-
-
-@cache
-def checked_once():
-    return run_self_checks(["cka"], 0)
+from quick_reports import quick_reports, settings_of
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loradrift.report.style.DPI", 40)
-        tables = "loradrift.analysis.frontier.tables"
-        patch.setattr(f"{tables}.run_self_checks", lambda measures, seed: checked_once())
+    with quick_reports("frontier"):
         yield
 
 
 @pytest.fixture(scope="module")
 def settings():
-    """``settings(folder, **keys)`` is the configuration for the runs below a folder."""
-
-    def make(folder, *, figures=(), **keys):
-        places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
-        return make_config("frontier", keys=keys, figures=[*figures], **places)
-
-    return make
+    return settings_of("frontier")

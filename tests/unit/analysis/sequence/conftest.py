@@ -1,12 +1,9 @@
-"""Every test here: bitmaps of few dots, CKA checked once."""
-
-from functools import cache
+"""Every test here makes its report quickly, of chains that are planted."""
 
 import pytest
 from planted_chains import FULL, LORA, SIZES, write_chain
+from quick_reports import quick_reports, settings_of
 
-from loradrift.analysis.registry import make_config
-from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.sequence.tables import tabulate
 
 KEPT = {
@@ -23,29 +20,15 @@ DECAY = {1: 0.005, 2: 0.01, 3: -0.005}
 """Seed -> what full fine-tuning loses of earlier tasks beyond its matrix; LoRA gains half of it."""
 
 
-@cache
-def checked_once():
-    return run_self_checks(["cka"], 0)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loradrift.report.style.DPI", 40)
-        tables = "loradrift.analysis.sequence.tables"
-        patch.setattr(f"{tables}.run_self_checks", lambda measures, seed: checked_once())
+    with quick_reports("sequence"):
         yield
 
 
 @pytest.fixture(scope="session")
 def settings():
-    """``settings(folder, **keys)`` is the configuration for the runs below a folder."""
-
-    def make(folder, *, figures=(), **keys):
-        places = {"runs": f"{folder}/runs", "results": f"{folder}/results"}
-        return make_config("sequence", keys=keys, figures=[*figures], **places)
-
-    return make
+    return settings_of("sequence")
 
 
 def write_study(runs, seeds=(1, 2, 3)):
@@ -67,7 +50,5 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def found(folder, settings):
-    with pytest.MonkeyPatch.context() as patch:
-        tables = "loradrift.analysis.sequence.tables"
-        patch.setattr(f"{tables}.run_self_checks", lambda measures, seed: checked_once())
+    with quick_reports("sequence"):
         return tabulate(settings(folder))
