@@ -197,16 +197,11 @@ def test_a_key_that_an_error_repeats_is_left_out(ask, monkeypatch):
         ask(model.url, FEW, key_variable="MY_KEY")
 
 
-def cell_of(tmp_path, items=FEW):
-    rows = [f"{item.id},{item.question},{item.answer}" for item in items]
+def test_after_a_failure_it_goes_on_where_it_stopped(data, tmp_path):
     folder = tmp_path / "cell"
     folder.mkdir()
+    rows = [f"{item.id},{item.question},{item.answer}" for item in FEW]
     (folder / "answers.csv").write_text("\n".join(["id,question,answer", *rows, ""]))
-    return folder
-
-
-def test_after_a_failure_it_goes_on_where_it_stopped(data, tmp_path):
-    folder = cell_of(tmp_path)
     faults = {n: (429, {"error": {"message": "quota"}}) for n in range(13, 99)}
     with FakeJudge(faults) as model:
         config = EndpointConfig(
@@ -234,25 +229,6 @@ def test_a_model_that_writes_digits_is_read_as_written(ask):
         found = ask(model.url, FEW[:1])
         assert (found["0"].trait, found["0"].coherence) == (85.0, 85.0)
         assert (ask.costs["expected"], ask.costs["written"]) == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"model": " "}, "judge.model must be the name of a model, got ' '"),
-        ({"base_url": "localhost:8000"}, "judge.base_url must be an address that begins with http"),
-        ({"base_url": "https://me:secret@host/v1"}, "it is written into records, got one with @"),
-        ({"concurrency": 0}, "judge.concurrency must be positive, got 0"),
-        ({"retries": -1}, "judge.retries must be at least 0, got -1"),
-        ({"top_logprobs": 21}, "judge.top_logprobs must be between 1 and 20, got 21"),
-        ({"input_price": 1.0}, "judge.input_price and judge.output_price must be given together"),
-        ({"output_price": -1.0, "input_price": 1.0}, "judge.output_price must be at least 0"),
-        ({"traits": ["kind", "kind"]}, "judge.traits must be different traits"),
-    ],
-)
-def test_illegal_values_name_the_key(keys, message):
-    with pytest.raises(UserError, match=message):
-        EndpointConfig(name="endpoint", **{"model": "m", **keys})
 
 
 def test_traits_and_prompts_that_cannot_be_asked_about(ask, data, tmp_path):

@@ -23,12 +23,9 @@ from loradrift.analysis.frontier.sentences import (
     where_text,
 )
 from loradrift.analysis.frontier.tables import Frontier
-from loradrift.analysis.self_check.tables import self_check_table
-from loradrift.analysis.tables import write_tables
-from loradrift.files import write_json
-from loradrift.report.blocks import Answer, Block, Heading, Paragraph, Table
+from loradrift.analysis.report_files import closing_blocks, write_report
+from loradrift.report.blocks import Answer, Block, Heading
 from loradrift.report.figures import Figures
-from loradrift.report.html import write_html
 
 FOLDER = "frontier"
 """Below the results."""
@@ -38,11 +35,10 @@ TITLE = "Frontier: what does accuracy cost in drift and in forgetting?"
 
 def report(settings: AnalyzeFrontierConfig, found: Frontier) -> None:
     """Write results, tables and page; print the answer and every comparison."""
-    folder = Path(settings.analysis.results, FOLDER)
-    figures = Figures(folder / "figures", settings.analysis.figures, (FRONTIER, found))
-    write_json(folder / "frontier.json", frontier_json(found))
-    write_tables(folder, found.tables)
-    write_html(folder / "report.html", TITLE, page_blocks(found, figures), figures.folder)
+    folder = Path(settings.analysis.results, FOLDER, "figures")
+    figures = Figures(folder, settings.analysis.figures, (FRONTIER, found))
+    blocks = page_blocks(found, figures)
+    where = write_report(frontier_json(found), found.tables, TITLE, blocks, figures)
     for line in [*found.problems, *diverged_lines(found)]:
         print(f"note: {line}")
     print(answer(found))
@@ -50,7 +46,7 @@ def report(settings: AnalyzeFrontierConfig, found: Frontier) -> None:
         print(f"{task_label(found, row['task'])}: {comparison_text(found, row)}")
         for text in filter(None, [forgetting_text(row), where_text(found, row)]):
             print(f"  {text}")
-    print(f"results: {folder / 'frontier.json'}, report: {folder / 'report.html'}")
+    print(where)
 
 
 def page_blocks(found: Frontier, figures: Figures) -> list[Block]:
@@ -74,8 +70,5 @@ def page_blocks(found: Frontier, figures: Figures) -> list[Block]:
         Heading("Every rate"),
         *figures["drift_against_norm"],
         *rates_block(found),
-        Heading("What is missing or left out"),
-        *map(Paragraph, found.problems),
-        Heading("The instrument"),
-        Table(self_check_table(found.self_checks), "Every self-check of CKA."),
+        *closing_blocks(found.problems, found.self_checks),
     ]

@@ -31,11 +31,9 @@ from loradrift.analysis.persona.sections import (
 from loradrift.analysis.persona.tables import Persona
 from loradrift.analysis.persona_projection.figures import PROJECTION
 from loradrift.analysis.persona_projection.page import prediction_blocks, write_results
-from loradrift.analysis.tables import write_tables
-from loradrift.files import write_json
+from loradrift.analysis.report_files import write_report
 from loradrift.report.blocks import Answer, Block, Heading, Paragraph
 from loradrift.report.figures import Figures
-from loradrift.report.html import write_html
 
 FOLDER = "persona"
 """Below the results."""
@@ -46,18 +44,17 @@ def report(settings: AnalyzePersonaConfig, persona: Persona) -> None:
     folder = Path(settings.analysis.results, FOLDER)
     sources = (PERSONA, persona), (PROJECTION, persona.prediction)
     figures = Figures(folder / "figures", settings.analysis.figures, *sources)
-    write_json(folder / "persona.json", persona_json(persona))
-    write_tables(folder, persona.tables)
     if persona.prediction is not None:
         write_results(folder, persona.prediction)
     title = "Persona: weights, activations and prompts that steer a trait"
-    write_html(folder / "report.html", title, page_blocks(persona, figures), figures.folder)
+    blocks = page_blocks(persona, figures)
+    where = write_report(persona_json(persona), persona.tables, title, blocks, figures)
     for line in (*persona.problems, *persona.missing):
         print(f"note: {line}")
     print(headline(persona))
     for found in persona.findings.values():
         print(f"{found.name}: {found.claim}: {verdict_text(found)}")
-    print(f"results: {folder / 'persona.json'}, report: {folder / 'report.html'}")
+    print(where)
 
 
 def foretold(persona: Persona, figures: Figures) -> list[Block]:

@@ -23,12 +23,9 @@ from loradrift.analysis.reconstruction.sections import (
     verdict_text,
 )
 from loradrift.analysis.reconstruction.tables import Reconstruction
-from loradrift.analysis.self_check.tables import self_check_table
-from loradrift.analysis.tables import write_tables
-from loradrift.files import write_json
-from loradrift.report.blocks import Answer, Block, Heading, Paragraph, Table
+from loradrift.analysis.report_files import closing_blocks, write_report
+from loradrift.report.blocks import Answer, Block, Heading
 from loradrift.report.figures import Figures
-from loradrift.report.html import write_html
 
 FOLDER = "reconstruction"
 """Below the results."""
@@ -38,17 +35,16 @@ TITLE = "Reconstruction: does LoRA help a language model to read a compressed co
 
 def report(settings: AnalyzeReconstructionConfig, found: Reconstruction) -> None:
     """Write results, tables and page; print the answer and every verdict."""
-    folder = Path(settings.analysis.results, FOLDER)
-    figures = Figures(folder / "figures", settings.analysis.figures, (RECONSTRUCTION, found))
-    write_json(folder / "reconstruction.json", reconstruction_json(found))
-    write_tables(folder, found.tables)
-    write_html(folder / "report.html", TITLE, page_blocks(found, figures), figures.folder)
+    folder = Path(settings.analysis.results, FOLDER, "figures")
+    figures = Figures(folder, settings.analysis.figures, (RECONSTRUCTION, found))
+    blocks = page_blocks(found, figures)
+    where = write_report(reconstruction_json(found), found.tables, TITLE, blocks, figures)
     for line in found.problems:
         print(f"note: {line}")
     print(headline(found))
     for finding in found.findings.values():
         print(f"{finding.name}: {finding.claim}: {verdict_text(finding)}")
-    print(f"results: {folder / 'reconstruction.json'}, report: {folder / 'report.html'}")
+    print(where)
 
 
 def page_blocks(found: Reconstruction, figures: Figures) -> list[Block]:
@@ -79,8 +75,5 @@ def page_blocks(found: Reconstruction, figures: Figures) -> list[Block]:
         *cka_block(found),
         Heading("Examples"),
         *examples_block(found),
-        Heading("What is missing or left out"),
-        *map(Paragraph, found.problems),
-        Heading("The instrument"),
-        Table(self_check_table(found.self_checks), "Every self-check of CKA."),
+        *closing_blocks(found.problems, found.self_checks),
     ]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loradrift.analysis.self_check.tables import self_check_table
+from loradrift.analysis.report_files import closing_blocks, write_report
 from loradrift.analysis.sequence import AnalyzeSequenceConfig
 from loradrift.analysis.sequence.figures import SEQUENCE
 from loradrift.analysis.sequence.results_json import sequence_json
@@ -23,11 +23,8 @@ from loradrift.analysis.sequence.sentences import (
     unlearned_lines,
 )
 from loradrift.analysis.sequence.tables import ChainReport
-from loradrift.analysis.tables import write_tables
-from loradrift.files import write_json
-from loradrift.report.blocks import Answer, Block, Heading, Paragraph, Table
+from loradrift.report.blocks import Answer, Block, Heading
 from loradrift.report.figures import Figures
-from loradrift.report.html import write_html
 
 FOLDER = "sequence"
 """Below the results."""
@@ -37,17 +34,16 @@ TITLE = "Sequence: what does a chain of tasks forget?"
 
 def report(settings: AnalyzeSequenceConfig, found: ChainReport) -> None:
     """Write results, tables and page; print the answer and every comparison."""
-    folder = Path(settings.analysis.results, FOLDER)
-    figures = Figures(folder / "figures", settings.analysis.figures, (SEQUENCE, found))
-    write_json(folder / "sequence.json", sequence_json(found))
-    write_tables(folder, found.tables)
-    write_html(folder / "report.html", TITLE, page_blocks(found, figures), figures.folder)
+    folder = Path(settings.analysis.results, FOLDER, "figures")
+    figures = Figures(folder, settings.analysis.figures, (SEQUENCE, found))
+    blocks = page_blocks(found, figures)
+    where = write_report(sequence_json(found), found.tables, TITLE, blocks, figures)
     for line in [*found.problems, *diverged_lines(found), *unlearned_lines(found)]:
         print(f"note: {line}")
     print(answer(found))
     for row in found.compared:
         print(f"  {comparison_text(row)}")
-    print(f"results: {folder / 'sequence.json'}, report: {folder / 'report.html'}")
+    print(where)
 
 
 def page_blocks(found: ChainReport, figures: Figures) -> list[Block]:
@@ -73,8 +69,5 @@ def page_blocks(found: ChainReport, figures: Figures) -> list[Block]:
         *matrix_block(found),
         Heading("What was learned"),
         *learned_block(found),
-        Heading("What is missing or left out"),
-        *map(Paragraph, found.problems),
-        Heading("The instrument"),
-        Table(self_check_table(found.self_checks), "Every self-check of CKA."),
+        *closing_blocks(found.problems, found.self_checks),
     ]
