@@ -113,7 +113,11 @@ def test_what_the_study_sets_or_does_not_vary_is_refused(load, typed, message):
             r"study.factors must be at least two: one rate is a point and no curv",
         ),
         ({"factors": []}, r"study.factors must be at least two: .*, got \[\]"),
-        ({"factors": [1.0, 1.0]}, r"study.factors must be different, got \[1.0, 1.0\]"),
+        (
+            {"factors": [1.0, 1.0]},
+            r"study.factors must be different to five digits, got \[1.0, 1.0\]",
+        ),
+        ({"factors": [1.0, 1.0000001]}, "study.factors must be different to five digits"),
         ({"factors": [1.0, 0.0]}, "study.factors must be positive, got 0"),
         ({"factors": [1.0, -2.0]}, "study.factors must be positive, got -2"),
         ({"factors": [1.0, float("inf")]}, "study.factors must be positive, got inf"),

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from loradrift.analysis.frontier.ratios import APART, NOT_LEARNED
 from loradrift.analysis.frontier.reading import arm_label, is_frozen
 from loradrift.analysis.frontier.sentences import metric_of, task_label
 from loradrift.analysis.frontier.tables import Frontier
@@ -140,7 +139,7 @@ def _draw(name: str, found: Frontier, folder: Path) -> Figure | None:
 
 def draw_ratios(found: Frontier, folder: Path) -> Figure | None:
     """How many times as far each arm drifts as the baseline at equal scores."""
-    rows = [row for row in found.compared if row["verdict"] not in (NOT_LEARNED, APART)]
+    rows = [row for row in found.compared if np.isfinite(row["drift"])]
     if not rows:
         return None
     base = arm_label(found.baseline)
@@ -209,8 +208,8 @@ def draw_where(found: Frontier, folder: Path) -> Figure | None:
         list(tasks), lambda axes, label: ratio_by_score(axes, found, tasks[label]), folder,
         "where",
         f"The ratio of drifts to {arm_label(found.baseline)}'s by score, over the scores that "
-        "every seed of both reaches: geometric mean over seeds, band: 95 % interval at each score "
-        "by itself. Below 1 the arm drifts less.",
+        "every seed compared reaches with both: geometric mean over seeds, band: 95 % interval at "
+        "each score by itself. Below 1 the arm drifts less.",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from loradrift.activations import StoreError
@@ -29,18 +30,32 @@ Higher is better: a loss is negated. What is not known is NaN."""
 def point_table(
     runs: Sequence[FrontierRun], results: Path, seed: int, problems: list[str]
 ) -> tuple[pd.DataFrame, list[FrontierRun]]:
-    """A row for each run with :data:`COLUMNS`, and these runs; a line for each that has none."""
-    cache, rows, kept = DriftCache(results), [], []
+    """A row for each run with :data:`COLUMNS`, and these runs; a line for each that has none.
+
+    A run whose activations have no variance has a score and no drift, and a line that says so.
+    """
+    cache, rows = DriftCache(results), dict[FrontierRun, dict[str, Any]]()
     for run in runs:
         try:
-            rows.append(_diverged(run) if run.diverged else _point(run, runs, cache, seed))
-            kept.append(run)
-        except StoreError as error:
-            problems.append(f"{run.place}: {error}; move the run away and repeat its own command")
+            rows[run] = _diverged(run) if run.diverged else _point(run, cache, problems)
         except UserError as error:
-            problems.append(f"{run.place}: {error}")
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({name: kind for name, kind in COLUMNS.items() if kind is not str}), kept
+            problems.append(_problem(run, error))
+    moved = [run for run, row in rows.items() if np.isfinite(row.get("drift", np.nan))]
+    for run in [run for run in moved if not is_frozen(run.arm)]:
+        others = [each.run for each in moved if each.task == run.task and each is not run]
+        try:
+            _check(run, rows[run]["drift"], others, cache, seed)
+        except UserError as error:
+            problems.append(_problem(run, error))
+            del rows[run]
+    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
+    types = {name: kind for name, kind in COLUMNS.items() if kind is not str}
+    return table.astype(types), list(rows)
+
+
+def _problem(run: FrontierRun, error: UserError) -> str:
+    remedy = "; move the run away and repeat its own command"
+    return f"{run.place}: {error}{remedy if isinstance(error, StoreError) else ''}"
 
 
 def _place(run: FrontierRun) -> dict[str, Any]:
@@ -55,25 +70,24 @@ def _diverged(run: FrontierRun) -> dict[str, Any]:
     return _place(run) | {"step": float(run.record.steps)}
 
 
-def _point(
-    run: FrontierRun, runs: Sequence[FrontierRun], cache: DriftCache, seed: int
-) -> dict[str, Any]:
+def _point(run: FrontierRun, cache: DriftCache, problems: list[str]) -> dict[str, Any]:
     metrics, sign = run.record.metrics, 1 if run.record.higher_is_better else -1
     metric = run.record.config["task"]["metric"]
     score, validation = (metrics.get(f"{s}/{metric}") for s in ("evaluation", "validation"))
     if score is None or validation is None:
         raise UserError(f"{run.run.folder}: run.json has no {metric}, so it was not evaluated")
-    own = replace(run, run=at_best(run.run))
+    own = at_best(run.run)
     losses = [metrics.get(f"forgetting/loss_{when}") for when in ("before", "after")]
     before, after = (float("nan") if loss is None else loss for loss in losses)
-    drift = mean_drift(own.run, cache)
-    if not is_frozen(run.arm):
-        others = [each.run for each in runs if each.task == run.task and not each.diverged]
-        partner = next((each for each in others if each is not run.run), None)
-        _check(own, drift, partner, cache, seed)
+    drift = mean_drift(own, cache)
+    if np.isnan(drift):
+        problems.append(
+            f"{run.place}: a layer has no variance over the probe's rows, so its drift is "
+            "undefined; see whether training collapsed"
+        )
     return _place(run) | {
         "score": sign * score, "validation": sign * validation, "drift": drift,
-        "forgetting": after - before, "step": float(best_step(own.run)),
+        "forgetting": after - before, "step": float(best_step(own)),
     }  # fmt: skip
 
 
@@ -96,30 +110,34 @@ def at_best(run: Run) -> Run:
 
 
 def mean_drift(run: Run, cache: DriftCache) -> float:
-    """The run's mean drift over layers where it is compared.
+    """The run's mean drift over layers where it is compared; NaN if a layer has no variance.
 
     Raises:
         StoreError: If a dump is damaged.
-        UserError: If a layer has no variance.
     """
     run.store.check_sizes()
     drift = cache.table(run_drift, run, measures=())
     cka = marked(run, drift[drift["measure"] == "cka"])
-    compared = cka.loc[cka["compared"], "drift"]
-    if compared.isna().any():
-        raise UserError(
-            f"{run.folder}: a layer has no variance over the probe's rows, so its drift is "
-            "undefined; see whether training collapsed"
-        )
-    return float(compared.mean())
+    return float(cka.loc[cka["compared"], "drift"].mean(skipna=False))
 
 
 def _check(
-    run: FrontierRun, drift: float, partner: Run | None, cache: DriftCache, seed: int
+    run: FrontierRun, drift: float, partners: Sequence[Run], cache: DriftCache, seed: int
 ) -> None:
-    """Judge the instrument: step 0 of the run against that of another run of its task."""
+    """Judge the instrument: step 0 of the run against that of other runs of its task.
+
+    Of two runs that disagree the damaged one disagrees with a third too: a run is refused if it
+    disagrees with two others, or with the only other one.
+    """
     if not drift > 0:
         raise UserError(f"{run.run.folder}: it did not move (its drift is {drift:.2g})")
-    if partner is not None:
-        pair = Pair(partner, run.run)
-        check_controls(pair, cache.controls(pair, seed), {run.arm: drift})
+    own = at_best(run.run)
+    for number, partner in enumerate(partners[:2], start=1):
+        pair = Pair(partner, own)
+        try:
+            check_controls(pair, cache.controls(pair, seed), {run.arm: drift})
+        except UserError:
+            if number == len(partners[:2]):
+                raise
+        else:
+            return

@@ -3,7 +3,7 @@
 A seed's value is its mean log ratio over these accuracies (:mod:`loradrift.statistics.matched`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from loradrift.statistics import (
     Curve,
     Interval,
     Matched,
-    cost_of,
     envelope,
     matched,
     sign_flip,
@@ -23,15 +22,7 @@ from loradrift.statistics import (
 
 LESS, MORE, EQUALS, UNDECIDED = "less", "more", "equal", "undecided"
 NOT_LEARNED, APART = "not learned", "no accuracy that both reach"
-
-PARTS = ("low", "middle", "high")
-"""Thirds of the accuracies that all seeds of both arms reach."""
-
-PART_COLUMNS = ("part", "from", "to", "verdict", "drift", "drift_low", "drift_high")
-CURVE_COLUMNS = ("score", "ratio", "ratio_low", "ratio_high")
-
-POINTS = 41
-"""Accuracies at which a figure draws the ratio."""
+DIVERGED = "diverged at every rate"
 
 Curves = Mapping[int, Curve]
 """Seed -> an arm's scores and costs on one task."""
@@ -45,9 +36,10 @@ class Side(NamedTuple):
 
     @property
     def reach(self) -> tuple[float, float]:
-        """The least and the largest score of its envelopes, over seeds."""
+        """The least and the largest score of its envelopes, over seeds; NaN without a score."""
         ends = [envelope(*curve).scores[[0, -1]] for curve in self.drift.values()]
-        return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+        lows, highs = ([float(end[which]) for end in ends] for which in (0, -1))
+        return min(lows, default=np.nan), max(highs, default=np.nan)
 
 
 class Pairs(NamedTuple):
@@ -94,15 +86,31 @@ def _curves(points: pd.DataFrame) -> dict[int, Curve]:
     }
 
 
-def logarithms(one: Curves, other: Curves) -> tuple[Curves, Curves] | None:
-    """Both arms' curves with the logarithms of costs; None if a cost is not positive."""
-    if not all((curve.costs > 0).all() for side in (one, other) for curve in side.values()):
-        return None
-    first, second = (
+def log_ratios(pairs: Pairs) -> dict[int, Matched]:
+    """Seed -> its mean log ratio of costs; empty if one of the costs it is made of is not positive.
+
+    Costs at other scores than those that both reach take no part, of whatever sign they are.
+    """
+    found = pairs.matched()
+    sides = [
+        {seed: _between(side[seed], each.low, each.high) for seed, each in found.items()}
+        for side in (pairs.treatment, pairs.control)
+    ]
+    if any((curve.costs <= 0).any() for side in sides for curve in side.values()):
+        return {}
+    treatment, control = (
         {seed: Curve(curve.scores, np.log(curve.costs)) for seed, curve in side.items()}
-        for side in (one, other)
+        for side in sides
     )
-    return first, second
+    return Pairs(treatment, control, pairs.low).matched()
+
+
+def _between(curve: Curve, low: float, high: float) -> Curve:
+    """The settings on the envelope that say what the scores from low to high cost."""
+    scores, costs = envelope(*curve)
+    first = np.searchsorted(scores, low, side="right") - 1
+    last = np.searchsorted(scores, high, side="left") + 1
+    return Curve(scores[first:last], costs[first:last])
 
 
 class Judged(NamedTuple):
@@ -133,7 +141,8 @@ def judge(interval: Interval) -> Judged:
 def compare(treatment: Side, control: Side, low: float, rng: np.random.Generator) -> dict[str, Any]:
     """A row of the table of comparisons: ratios and their intervals at 95 %.
 
-    ``low`` is the least score of interest; ``rng`` draws flips beyond 40 seeds.
+    ``low`` is the least score of interest; ``rng`` draws flips beyond 40 seeds. Without a score
+    that both reach, ``dominates`` says whether one of them reaches more with less drift.
     """
     (least, most), (others_least, others_most) = treatment.reach, control.reach
     row: dict[str, Any] = {
@@ -146,6 +155,9 @@ def compare(treatment: Side, control: Side, low: float, rng: np.random.Generator
     row |= {
         "seeds": ", ".join(map(str, found)), "num_seeds": len(found),
         "seeds_apart": ", ".join(str(seed) for seed in both if seed not in found),
+        "seeds_missing": _seeds(control.drift.keys() - treatment.drift.keys()),
+        "baseline_seeds_missing": _seeds(treatment.drift.keys() - control.drift.keys()),
+        "dominates": "",
         "from": _mean([each.low for each in found.values()]),
         "to": _mean([each.high for each in found.values()]),
     }  # fmt: skip
@@ -153,14 +165,43 @@ def compare(treatment: Side, control: Side, low: float, rng: np.random.Generator
     if found:
         judged = judge(t_interval([each.difference for each in found.values()]))
         row |= {"verdict": judged.verdict, "why": judged.why}
+    elif not (treatment.drift and control.drift):
+        row |= {"verdict": DIVERGED, "why": ""}
     else:
-        row |= {"verdict": APART, "why": "" if both else "they share no seed"}
+        row |= {"verdict": APART, "why": why_apart(pairs), "dominates": _dominates(pairs)}
     nats = Pairs(treatment.forgetting, control.forgetting, low)
-    forgotten = nats.matched()
-    logs = logarithms(treatment.forgetting, control.forgetting)
-    row |= _ratio("forgetting", Pairs(*logs, low).matched() if logs else {}, rng)
-    row |= _interval("nats", [each.difference for each in forgotten.values()])
+    row |= _ratio("forgetting", log_ratios(nats), rng)
+    row |= _interval("nats", [each.difference for each in nats.matched().values()])
     return row
+
+
+def why_apart(pairs: Pairs) -> str:
+    """Why no score is compared, where the ranges over seeds do not say it; else empty."""
+    if not pairs.treatment.keys() & pairs.control.keys():
+        return "they share no seed"
+    if Pairs(pairs.treatment, pairs.control, -np.inf).matched():
+        return f"what both reach is not above the best constant answer, {pairs.low:.3g}"
+    ends = [Side(curves, {}).reach for curves in (pairs.treatment, pairs.control)]
+    overlap = max(low for low, _ in ends) <= min(high for _, high in ends)
+    return "the ranges are over seeds, and with no seed both reach the same" if overlap else ""
+
+
+def _dominates(pairs: Pairs) -> str:
+    """``arm`` or ``baseline``, if it reaches more with less drift with every seed; else empty."""
+    seeds = pairs.treatment.keys() & pairs.control.keys()
+    for name, side, other in (
+        ("arm", pairs.treatment, pairs.control), ("baseline", pairs.control, pairs.treatment),
+    ):  # fmt: skip
+        both = [(envelope(*side[seed]), envelope(*other[seed])) for seed in seeds]
+        if both and all(
+            own.scores[0] >= low.scores[-1] and own.costs[0] <= low.costs[0] for own, low in both
+        ):
+            return name
+    return ""
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -182,40 +223,3 @@ def _ratio(name: str, found: Mapping[int, Matched], rng: np.random.Generator) ->
         f"{name}_least_p": test.least_p if test else np.nan,
         f"{name}_by_seed": ", ".join(f"{np.exp(each):.3g}" for each in logs),
     }
-
-
-def parts_of(pairs: Pairs) -> list[dict[str, Any]]:
-    """Ratios in each third of the shared scores, at a level for all three together.
-
-    No rows where no score is shared by all seeds, or there is one seed.
-    """
-    if pairs.shared is None or len(pairs.matched()) < 2:
-        return []
-    ends, rows = np.linspace(*pairs.shared, len(PARTS) + 1), []
-    for name, low, high in zip(PARTS, ends[:-1], ends[1:], strict=True):
-        logs = [each.difference for each in pairs.matched(low, high).values()]
-        interval = t_interval(logs, confidence=1 - 0.05 / len(PARTS))
-        ratio, lower, upper = np.exp(interval[:3])
-        place = {"part": name, "from": low, "to": high, "verdict": judge(interval).verdict}
-        rows.append(place | {"drift": ratio, "drift_low": lower, "drift_high": upper})
-    return rows
-
-
-def crosses(parts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the ratio is below 1 in one third and above 1 in another."""
-    return {LESS, MORE} <= {part["verdict"] for part in parts}
-
-
-def along(pairs: Pairs) -> pd.DataFrame:
-    """The ratio by score, from the least shared one to the largest, with its 95 % interval."""
-    if pairs.shared is None:
-        return pd.DataFrame(columns=[*CURVE_COLUMNS], dtype=float)
-    scores_Y = np.linspace(*pairs.shared, POINTS)
-    logs_SY = [
-        cost_of(envelope(*pairs.treatment[seed]), scores_Y)
-        - cost_of(envelope(*pairs.control[seed]), scores_Y)
-        for seed in pairs.matched()
-    ]
-    intervals = [t_interval(logs_S)[:3] for logs_S in np.transpose(logs_SY)]
-    rows = [(score, *np.exp(each)) for score, each in zip(scores_Y, intervals, strict=True)]
-    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS])

@@ -131,10 +131,14 @@ Facts = Callable[[Each], Mapping[str, Any]]
 
 
 def _facts(run: FrontierRun) -> dict[str, Any]:
-    """What a task's runs have in common; one that diverged has no budget and not all dumps."""
+    """What a task's runs have in common; one that diverged ended early and has not all dumps."""
+    facts: dict[str, Any]
     if run.diverged:
-        prints = run.record.fingerprints
-        return {name: prints[name] for name in ("evaluation_rows", "base_model") if name in prints}
+        prints, limits = run.record.fingerprints, run.record.config["task"]
+        facts = {name: prints[name] for name in ("evaluation_rows", "base_model") if name in prints}
+        if limits.get("max_steps") and not limits.get("epochs"):  # what it would have seen
+            facts["rows seen"] = round(rows_per_step(run.run) * limits["max_steps"])
+        return facts
     facts = contract(run.run) | {"rows seen": round(rows_per_step(run.run) * run.record.steps)}
     del facts["train_rows"]
     return facts
@@ -188,7 +192,8 @@ def check_rates(
     arms = sorted({run.arm for run in runs})
     if baseline not in arms:
         there = ", ".join(arms) or "none"
-        raise UserError(f"baseline={baseline}: no run is of this arm, the arms are {there}")
+        why = first_of(problems, f" {baseline} at rate ")
+        raise UserError(f"baseline={baseline}: no run is of this arm, the arms are {there}{why}")
     if is_frozen(baseline):
         raise UserError(
             f"baseline={baseline}: its backbone is frozen and drifts nowhere, so nothing is a "
@@ -205,5 +210,34 @@ def check_rates(
         said = f"{task}: {arm} has one learning rate ({rate:g}), and a frontier takes at least two"
         problems.append(f"{said}: study.factors=[…] makes more")
     if not any(run.arm == baseline for run in kept):
-        raise UserError(next(line for line in problems if f": {baseline} has one" in line))
+        line = next(line for line in problems if f": {baseline} has one" in line)
+        raise UserError(line + first_of(problems, f" {baseline} at rate "))
     return kept
+
+
+def check_baseline(runs: Sequence[FrontierRun], baseline: str, problems: Sequence[str]) -> None:
+    """Refuse runs of which nothing can be compared.
+
+    Raises:
+        UserError: If no run of the baseline is left, or all runs diverged.
+    """
+    if not any(run.arm == baseline for run in runs):
+        why = first_of(problems, f" {baseline} at rate ")
+        raise UserError(f"baseline={baseline}: none of its runs can be used{why}")
+    if all(run.diverged for run in runs):
+        rates: dict[str, list[float]] = {}
+        for run in runs:
+            rates.setdefault(run.arm, []).append(run.rate)
+        said = [
+            f"{arm} at {', '.join(f'{x:g}' for x in sorted({*own}))}" for arm, own in rates.items()
+        ]
+        raise UserError(
+            f"every run diverged ({'; '.join(said)}), so nothing can be compared: "
+            "study.factors=[…] takes lower rates"
+        )
+
+
+def first_of(problems: Sequence[str], part: str) -> str:
+    """The first problem that names a part, in brackets; empty if none does."""
+    found = next((line for line in problems if part in line), "")
+    return found and f" ({found})"

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from loradrift.analysis.frontier.ratios import LESS, MORE, NOT_LEARNED
+from loradrift.analysis.frontier.ratios import LESS, MORE
 from loradrift.analysis.frontier.reading import arm_label, is_frozen
 from loradrift.analysis.frontier.sentences import (
     comparison_text,
@@ -33,7 +33,7 @@ GOOD, BAD, OPEN = "#00694D", "#B34700", "#444444"
 
 def facts(found: Frontier) -> Facts:
     """What the figures rest on."""
-    [record, *_] = [run.record for run in found.runs if not run.diverged]
+    record = found.example
     rates = found.tables["rates"]
     arms = [
         f"{arm_label(arm)} ({', '.join(f'{rate:g}' for rate in sorted(set(own['rate'])))})"
@@ -58,7 +58,7 @@ def cards(found: Frontier) -> Cards:
     """One for each arm and task."""
     made = []
     for row in found.compared:
-        known = pd.notna(row["drift"]) and row["verdict"] != NOT_LEARNED
+        known = pd.notna(row["drift"])
         lines = [f"drifts {ratio_text(row, 'drift')} as far", flips_text(row, "drift")]
         lines += [forgetting_text(row), where_text(found, row)]
         made.append(
@@ -79,8 +79,8 @@ def opening(found: Frontier) -> list[Block]:
     lines = [f"{text}." for text in diverged_lines(found)]
     if unlearned:
         lines.append(
-            f"Not learned: {', '.join(unlearned)}. No arm beats the best constant answer, so it is "
-            "shown and takes no part in a verdict."
+            f"Not learned: {', '.join(unlearned)}. No arm that trains the backbone beats the best "
+            "constant answer, so it is shown and takes no part in a verdict."
         )
     return [Paragraph(line) for line in lines]
 
@@ -114,8 +114,8 @@ def comparison_block(found: Frontier) -> list[Block]:
             f"Drift and forgetting as a multiple of {base}'s, at the scores that both reach (mean "
             "over seeds of their ends): geometric mean over seeds, 95 % t interval, two-sided "
             "sign-flip test and the least p that so many seeds can reach. A ratio of forgetting "
-            "needs all runs to forget something; nats more are the difference. Each row is at its "
-            f"own 5 %, of {len(rows)} in all.",
+            "needs forgetting at each of these scores; nats more are the difference. Each row is "
+            f"at its own 5 %, of {len(rows)} in all.",
         )
     ]
 
@@ -124,7 +124,7 @@ def parts_block(found: Frontier) -> list[Block]:
     """Ratios in each third of the scores."""
     table = found.tables["parts"]
     if table.empty:
-        return [Paragraph("No scores are reached by every seed of both arms.")]
+        return [Paragraph("Thirds take two seeds of both arms, and scores that all of them reach.")]
     rows = [
         {
             "task": task_label(found, row["task"]),
@@ -139,9 +139,9 @@ def parts_block(found: Frontier) -> list[Block]:
     return [
         Table(
             pd.DataFrame(rows),
-            "The same in each third of the scores that every seed of both reaches, its interval at "
-            "a level for all three together. Curves cross where one third has less and another "
-            "more.",
+            "The same in each third of the scores that every seed compared reaches with both, its "
+            "interval at a level for all three together. Curves cross where one third has less and "
+            "another more.",
         )
     ]
 

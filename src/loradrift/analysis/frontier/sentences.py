@@ -6,6 +6,7 @@ from typing import Any
 
 from loradrift.analysis.frontier.ratios import (
     APART,
+    DIVERGED,
     EQUALS,
     LESS,
     MORE,
@@ -52,15 +53,22 @@ def comparison_text(found: Frontier, row: Row) -> str:
     """One arm against the baseline on one task, in a sentence without its end."""
     metric, base = metric_of(found, row["task"]), arm_label(row["baseline"])
     if row["verdict"] == NOT_LEARNED:
+        unlearned = [arm_label(arm) for arm in row["unlearned"].split(", ")]
+        who = f"neither {' nor '.join(unlearned)} beats" if unlearned[1:] else ""
         return (
-            f"neither {row['label']} nor {base} beats the best constant answer, so that nothing "
+            f"{who or f'{unlearned[0]} does not beat'} the best constant answer, so that nothing "
             "is compared"
         )
+    if row["verdict"] == DIVERGED:
+        sides = (row["label"], row["arm_from"]), (base, row["baseline_from"])
+        who = " and ".join(label for label, least in sides if math.isnan(least))
+        return f"{who} diverged at every rate, so that nothing is compared"
     if row["verdict"] == APART:
-        why = f"; {row['why']}" if row["why"] else ""
+        winner = {"arm": row["label"], "baseline": base}.get(row["dominates"], "")
+        why = f"{winner} reaches more with less drift" if winner else row["why"]
         return (
             f"no {metric} that both reach: {row['label']} {span(row['arm_from'], row['arm_to'])}, "
-            f"{base} {span(row['baseline_from'], row['baseline_to'])}{why}"
+            f"{base} {span(row['baseline_from'], row['baseline_to'])}{why and f'; {why}'}"
         )
     seeds = f"{row['num_seeds']} seed{'s' * (row['num_seeds'] != 1)}"
     said = (
@@ -69,6 +77,11 @@ def comparison_text(found: Frontier, row: Row) -> str:
     )
     if row["seeds_apart"]:
         said += f" (no {metric} that both reach with seed {row['seeds_apart']})"
+    for label, missing in (
+        (row["label"], row["seeds_missing"]), (base, row["baseline_seeds_missing"]),
+    ):  # fmt: skip
+        if missing:
+            said += f" ({label} has no run with seed {missing})"
     return f"{said}; the curves cross" if row["crosses"] else said
 
 
@@ -79,7 +92,7 @@ def forgetting_text(row: Row) -> str:
     ends = interval_text(row["nats_low"], row["nats_high"])
     nats = f"{row['nats']:+.3g} nats per token ({'no interval' if ends == '-' else ends})"
     if math.isnan(row["forgetting"]):
-        return f"forgets {nats}; no ratio, since some runs forget nothing"
+        return f"forgets {nats}; no ratio, since not all of these scores cost forgetting"
     return f"forgets {ratio_text(row, 'forgetting')} as much, {nats}"
 
 
@@ -132,7 +145,7 @@ def _task_answer(found: Frontier, task: str) -> str:
 
 def rests_on(found: Frontier) -> str:
     """Model, rows and seeds."""
-    [record, *_] = [run.record for run in found.runs if not run.diverged]
+    record = found.example
     seeds = sorted({run.seed for run in found.runs})
     rows = record.rows
     model, data = (record.config.get(key, {}).get("name") for key in ("model", "data"))

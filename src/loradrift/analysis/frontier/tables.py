@@ -12,21 +12,19 @@ from loradrift.analysis.drift.learned import judge_run, judge_runs
 from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.frontier import AnalyzeFrontierConfig
 from loradrift.analysis.frontier.norms import update_norms
-from loradrift.analysis.frontier.points import point_table
-from loradrift.analysis.frontier.ratios import (
+from loradrift.analysis.frontier.parts import (
     CURVE_COLUMNS,
-    NOT_LEARNED,
     PART_COLUMNS,
-    Pairs,
     along,
-    compare,
     crosses,
     parts_of,
-    side_of,
 )
+from loradrift.analysis.frontier.points import point_table
+from loradrift.analysis.frontier.ratios import DIVERGED, NOT_LEARNED, Pairs, compare, side_of
 from loradrift.analysis.frontier.reading import (
     FrontierRun,
     arm_label,
+    check_baseline,
     check_rates,
     comparable,
     is_frozen,
@@ -35,6 +33,7 @@ from loradrift.analysis.frontier.reading import (
 from loradrift.analysis.plain_json import rows as rows_of
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.config import UserError
+from loradrift.runs import RunRecord
 from loradrift.similarity import SelfCheck
 
 
@@ -80,14 +79,20 @@ class Frontier(NamedTuple):
         """Whether an arm that moves beats the best constant answer, or nobody can tell."""
         own = self.of("learned", task)
         moving = own.loc[~own["arm"].map(is_frozen), "learned"]
-        return bool((moving.isna() | moving.fillna(False).astype(bool)).any())
+        return moving.empty or not moving.eq(False).fillna(False).all()
+
+    @property
+    def example(self) -> RunRecord:
+        """The record of a run that did not diverge: model, data and rows are those of all."""
+        return next(run.record for run in self.runs if not run.diverged)
 
 
 def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:
     """Read the runs and compute everything.
 
     Raises:
-        UserError: If there are no runs, or none of the baseline, or it has one learning rate.
+        UserError: If there are no runs, or none of the baseline, or it has one learning rate, or
+            every run diverged.
         SelfCheckError: If CKA fails its self-check.
     """
     config, problems = settings.analysis, list[str]()
@@ -100,6 +105,7 @@ def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:
         raise UserError(f"{runs_folder / study} holds no finished run that trains{first}")
     found = check_rates(found, settings.baseline, problems)
     points, runs = point_table(found, results, config.seed, problems)
+    check_baseline(runs, settings.baseline, problems)
     whole = [run for run in runs if not run.diverged]
     norms = update_norms(whole, runs_folder, results / ".remembered", problems)
     points["norm"] = [norms.get(run, np.nan) for run in runs]
@@ -200,16 +206,20 @@ def _compared(
     for task, own in points.groupby("task", sort=False):
         arms = [arm for arm in ordered(own["arm"], baseline) if not is_frozen(arm)]
         sides = {arm: side_of(own[own["arm"] == arm]) for arm in arms}
-        sides = {arm: side for arm, side in sides.items() if side.drift}  # not all diverged
         judged = learned[learned["task"] == task].set_index("arm")
         for arm in [arm for arm in sides if arm != baseline and baseline in sides]:
-            pair = judged.loc[[arm, baseline]]
+            pair = judged.reindex([arm, baseline])  # without a row for one that always diverged
             place = {"task": task, "arm": arm, "baseline": baseline, "label": arm_label(arm)}
             constant = float(pair["baseline"].max())
             low = -np.inf if np.isnan(constant) else constant
-            row = place | compare(sides[arm], sides[baseline], low, rng)
-            if (pair["learned"] == False).fillna(False).all():  # noqa: E712  # NA is no False
-                rows.append(row | {"verdict": NOT_LEARNED, "why": "", "crosses": False})
+            unlearned = pair.index[pair["learned"].eq(False).fillna(False)]
+            # no score counts where one of them does not beat the constant answer
+            row = compare(sides[arm], sides[baseline], np.inf if len(unlearned) else low, rng)
+            row |= place | {"constant": low, "unlearned": ", ".join(unlearned), "crosses": False}
+            if len(unlearned) and row["verdict"] != DIVERGED:
+                row |= {"verdict": NOT_LEARNED, "why": "", "dominates": ""}
+            if row["verdict"] in (DIVERGED, NOT_LEARNED):
+                rows.append(row)
                 continue
             curve_pair = Pairs(sides[arm].drift, sides[baseline].drift, low)
             thirds = parts_of(curve_pair)

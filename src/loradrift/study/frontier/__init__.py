@@ -54,5 +54,5 @@ class FrontierStudyConfig(StudyConfig):
             check(0 < factor < inf, "study.factors", "positive", factor)
         rule = "at least two: one rate is a point and no curve"
         check(len(self.factors) > 1, "study.factors", rule, self.factors)
-        different = len(set(self.factors)) == len(self.factors)
-        check(different, "study.factors", "different", self.factors)
+        different = len({f"{factor:.5g}" for factor in self.factors}) == len(self.factors)
+        check(different, "study.factors", "different to five digits", self.factors)

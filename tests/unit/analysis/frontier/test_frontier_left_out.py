@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from planted_frontier import FROZEN, FULL, LORA, write_arm, write_point
 
+from loradrift.analysis.frontier import points
+from loradrift.analysis.frontier.points import mean_drift
 from loradrift.analysis.frontier.tables import tabulate
 from loradrift.config import UserError
 
@@ -77,6 +80,70 @@ def test_a_baseline_that_cannot_be_one_is_refused(tmp_path, settings, baseline, 
     found = tabulate(settings(tmp_path))
     assert any("dora_r8 has one learning rate (0.1)" in line for line in found.problems)
     assert set(found.tables["rates"]["arm"]) == {FULL, FROZEN}
+
+
+def test_a_missing_baseline_says_why_it_is_missing(tmp_path, settings):
+    for rate in (0.1, 1.0):
+        for seed in (1, 2):
+            write_point(tmp_path / "runs", LORA, rate, seed, score=0.8, drift=0.2)
+        odd = write_point(tmp_path / "runs", FULL, rate, 1, score=0.8, drift=0.2)
+        change(odd, fingerprints={"evaluation_rows": "x"})
+    message = r"no run is of this arm, the arms are lora_r8 \(sst2 seed=1 full_finetune at rate .*"
+    with pytest.raises(UserError, match=message + "evaluation_rows differ from the others'"):
+        tabulate(settings(tmp_path))
+
+
+def test_where_every_run_diverged_one_line_names_the_rates(tmp_path, settings):
+    for arm, rate in ((FULL, 0.1), (FULL, 1.0), (LORA, 0.1), (LORA, 1.0)):
+        write_point(
+            tmp_path / "runs", arm, rate, 1, score=0.5, drift=0.2, error="the loss became nan"
+        )
+    message = r"every run diverged \(full_finetune at 0.1, 1; lora_r8 at 0.1, 1\), so nothing can"
+    with pytest.raises(UserError, match=message):
+        tabulate(settings(tmp_path))
+
+
+def test_a_rate_that_diverged_with_another_budget_is_no_rate_of_this_frontier(tmp_path, settings):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+    for rate, steps in ((5.0, 100), (7.0, 900)):
+        odd = write_point(
+            tmp_path / "runs", LORA, rate, 1, score=0.5, drift=0.2, error="the loss became nan"
+        )
+        task = json.loads((odd / "run.json").read_text())["config"]["task"]
+        change(odd, config={"task": task | {"max_steps": steps}})
+    found = tabulate(settings(tmp_path))
+    assert {5.0} == {*found.tables["points"]["rate"]} & {5.0, 7.0}
+    assert any("at rate 7: rows seen differ" in line for line in found.problems)
+
+
+def test_a_damaged_start_costs_its_own_run_alone(tmp_path, settings):
+    """Whichever it is: the first one of all is the one that others are held against."""
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+    folder = sorted(tmp_path.glob("runs/*/*/full*/seed=1"))[0]
+    dump = next(path for path in sorted((folder / "activations").rglob("*")) if "0" in path.name)
+    dump.write_bytes(bytes(dump.stat().st_size))
+    found = tabulate(settings(tmp_path))
+    assert len(found.tables["points"]) == 15
+    [line] = [line for line in found.problems if "sst2" in line]
+    assert "full_finetune at rate" in line
+
+
+def test_a_run_without_variance_is_shown_and_has_no_drift(tmp_path, settings, monkeypatch):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+
+    def collapsed(run, cache):
+        return np.nan if "lr=0.1" in str(run.folder) and run.seed == 2 else mean_drift(run, cache)
+
+    monkeypatch.setattr(points, "mean_drift", collapsed)
+    found = tabulate(settings(tmp_path))
+    table = found.tables["points"]
+    assert len(table) == 16 and table["drift"].isna().sum() == 2
+    assert table.loc[table["drift"].isna(), "score"].notna().all()
+    assert sum("a layer has no variance" in line for line in found.problems) == 2
+    assert found.compared[0]["num_seeds"] == 2
 
 
 def test_nothing_to_analyse_is_one_line(tmp_path, settings):

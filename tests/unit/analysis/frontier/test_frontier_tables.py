@@ -13,7 +13,8 @@ from planted_frontier import (
     write_point,
 )
 
-from loradrift.analysis.frontier.ratios import LESS, MORE, PARTS
+from loradrift.analysis.frontier.parts import PARTS
+from loradrift.analysis.frontier.ratios import LESS, MORE
 from loradrift.analysis.frontier.tables import tabulate
 from loradrift.statistics import t_interval
 
