@@ -159,9 +159,10 @@ def weightless_model(config: Config) -> "Backbone":
 
 
 def num_steps(config: Config, rows: int | None = None) -> int:
-    """Optimizer steps of a run; about, where they follow from the number of its training rows.
+    """Optimizer steps of a run of which ``rows`` are trained on.
 
-    They are counted where ``rows`` is None and they matter.
+    Where ``rows`` is None and they matter, they are counted as the files have them: of a long
+    context that is cut into windows as one row.
     """
     limits = [config.task.max_steps]
     if config.task.epochs is not None:
@@ -170,9 +171,10 @@ def num_steps(config: Config, rows: int | None = None) -> int:
 
             load = spec_of(config.task).load
             rows = len(load(config.task, config.data, Path(config.cache)).train)
-        rows = min(rows, config.data.train_rows or rows)
-        rows_each = config.task.batch_size * config.trainer.devices * config.trainer.accumulate
-        limits.append(max(1, round(config.task.epochs * rows / rows_each)))
+            rows = min(rows, config.data.train_rows or rows)
+        per_epoch = rows // (config.task.batch_size * config.trainer.devices)  # whole batches
+        steps = round(config.task.epochs * per_epoch / config.trainer.accumulate)
+        limits.append(max(1, steps))
     return min(limit for limit in limits if limit is not None)
 
 

@@ -55,16 +55,21 @@ def cell_lines(
         groups[cell.listed].append(cell)
     others: dict[object, list[RunRecord]] = defaultdict(list)
     for cell in alike:
-        if cell.record:
-            others[kin(cell.listed)].append(cell.record)
+        others[kin(cell.listed)] += whole_records([cell])
     lines = []
     for place, own in groups.items():
-        finished = [cell.record for cell in own if cell.record]
-        line = _line(phase, place, len(own), len(finished), finished or others[kin(place)])
+        done = sum(1 for cell in own if cell.record)
+        finished = whole_records(own)
+        line = _line(phase, place, len(own), done, finished or others[kin(place)])
         if line.seconds_left is None and estimates is not None:
             line = _estimated(line, own, estimates)
         lines.append(line)
     return lines
+
+
+def whole_records(cells: Iterable[PlannedCell]) -> list[RunRecord]:
+    """The records that say how long such a cell takes: one that diverged ended early."""
+    return [cell.record for cell in cells if cell.record and not cell.record.diverged]
 
 
 def _estimated(line: Line, cells: Iterable[PlannedCell], estimates: "Estimates") -> Line:
@@ -82,8 +87,8 @@ def unlike(
     kin: Callable[[tuple[str, str]], object] = same_place,
 ) -> list[StudyCell]:
     """The cells that are left and of which nothing like it is finished (:func:`cell_lines`)."""
-    done = {kin(cell.listed) for cell in alike if cell.record}
-    places = {cell.listed for cell in cells if cell.record}
+    done = {kin(cell.listed) for cell in alike if whole_records([cell])}
+    places = {cell.listed for cell in cells if whole_records([cell])}
     left = (cell for cell in cells if not cell.record)
     return [cell for cell in left if kin(cell.listed) not in done and cell.listed not in places]
 

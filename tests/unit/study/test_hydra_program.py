@@ -116,6 +116,10 @@ def test_a_study_that_does_not_fit_is_refused_with_figures(load, monkeypatch, tm
 def test_epochs_count_steps_by_the_rows(load, cache):
     whole = load("task.max_steps=null", "task.epochs=2", "data.train_rows=640", f"cache={cache}")
     assert disk.num_steps(whole) == 2 * 640 // 32
+    few = load("task.max_steps=null", "task.epochs=20", "task.batch_size=64", f"cache={cache}")
+    assert disk.num_steps(few, 100) == 20  # an epoch has one whole batch of 64 in 100 rows
+    split = replace(few, trainer=replace(few.trainer, accumulate=4))
+    assert disk.num_steps(split, 100) == 5
 
 
 def test_free_space_is_that_of_the_folder_to_be(tmp_path):

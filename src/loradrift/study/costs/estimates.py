@@ -24,7 +24,7 @@ from loradrift.study.costs.work import (
 )
 from loradrift.study.disk import num_steps, parameter_counts
 
-FORMAT = 1
+FORMAT = 2
 """Of the measured rates in the cache: change it together with what is measured, and how."""
 
 QUESTION = 6
@@ -96,7 +96,7 @@ class Estimates:
         rates = self._rates.get(self.group(config), "not measured")
         if isinstance(rates, str):
             return rates
-        steps = num_steps(config, len(lengths.train))
+        steps = num_steps(config, len(lengths.trained(config)))
         return run_seconds(
             work_of(config, lengths, steps, parameter_counts(config).trainable), rates
         )
@@ -155,7 +155,8 @@ class Estimates:
         for config in configs:
             lengths = self.lengths(config)
             assert isinstance(lengths, Lengths)
-            own = step_positions(config, lengths.train, num_steps(config, len(lengths.train)))
+            train = lengths.trained(config)
+            own = step_positions(config, train, num_steps(config, len(train)))
             longest[int(own.max())] = config
             steps.append(int(own.mean()))
             tested = evaluation_positions(config, lengths.validation)

@@ -1,5 +1,6 @@
 """Take the rates of a model and method: a few real steps, in a process of their own."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
@@ -76,7 +77,9 @@ class Meter(pl.Callback):
 
     def __init__(self, clock: Clock, evaluated: Sequence[Batch], path: Path) -> None:
         self.clock, self.evaluated, self.path = clock, evaluated, path
-        self.steps: dict[int, float] = {}  # the least of each size, which other work disturbs least
+        # the least of each size, which other work disturbs least
+        self.steps: dict[int, float] = {}
+        self.update_s = math.inf
         self.forwards: dict[int, float] = {}
         self.write_s = 0.0
 
@@ -84,11 +87,16 @@ class Meter(pl.Callback):
         """Start the clock."""
         self.clock.restart()
 
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        """Note the time at which the gradients are there."""
+        self.gradients_s = self.clock.seconds()
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
-        """Keep the step's time."""
-        seconds, size = self.clock.seconds(), batch["input_ids"].numel()
+        """Keep the time of the gradients, and that of the optimizer's step after them."""
+        seconds, size = self.gradients_s, batch["input_ids"].numel()
+        self.update_s = min(self.update_s, self.clock.seconds() - seconds)
         self.steps[size] = min(seconds, self.steps.get(size, seconds))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -164,6 +172,7 @@ def _measure(config: Config, cell: Cell, data: PreparedData, sizes: Sizes) -> Ra
     return Rates(
         load_s=load_s,
         step=_points(meter.steps),
+        update_s=meter.update_s,
         forward=_points(meter.forwards),
         neutral_s=neutral_s,
         write_s=meter.write_s,

@@ -23,7 +23,10 @@ class Work:
     """What a run computes."""
 
     steps: Positions
-    """Batches that it trains on."""
+    """Micro-batches that it trains on."""
+
+    updates: int
+    """Optimizer steps, each after ``trainer.accumulate`` of these."""
 
     forwards: Positions
     """Batches that it evaluates or dumps, each as often as it does."""
@@ -46,7 +49,10 @@ class Rates:
     """Loading the model and making it trainable."""
 
     step: Sequence[Point]
-    """Training steps on batches of several sizes, the smallest first."""
+    """Gradients of micro-batches of several sizes, the smallest first."""
+
+    update_s: float
+    """An optimizer step by them, clipping included."""
 
     forward: Sequence[Point]
     """The same of evaluations."""
@@ -67,6 +73,7 @@ class Rates:
 def run_seconds(work: Work, rates: Rates) -> float:
     """Seconds of a run from its begin to its end."""
     batches = at(rates.step, work.steps).sum() + at(rates.forward, work.forwards).sum()
+    batches += rates.update_s * work.updates
     neutral = rates.neutral_s * float(work.neutral.sum())
     ends = work.read_s + rates.load_s + rates.write_s * work.written + rates.finish_s
     return float(batches) + neutral + ends

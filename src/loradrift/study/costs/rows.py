@@ -17,6 +17,9 @@ from loradrift.tasks import spec_of
 from loradrift.training.base_model import made_model
 from loradrift.training.prepared_data import retention_table, what_is_read
 
+FORMAT = 2
+"""Of the lengths in the cache."""
+
 
 def read_lengths(config: Config) -> Lengths:
     """The lengths of all training rows, however few a run takes, and of its other rows.
@@ -27,7 +30,8 @@ def read_lengths(config: Config) -> Lengths:
     model = local_model(config)
     config = replace(config, data=replace(config.data, train_rows=None))
     config = replace(config, task=replace(config.task, min_train_accuracy=None))
-    path = entry(Path(config.cache, "lengths"), f"{model.path} {what_is_read(config)}", ".json")
+    key = f"{FORMAT} {model.path} {what_is_read(config)}"
+    path = entry(Path(config.cache, "lengths"), key, ".json")
 
     def make(new: Path) -> None:
         values = {name: np.asarray(each).tolist() for name, each in _read(config, model).items()}
@@ -35,9 +39,9 @@ def read_lengths(config: Config) -> Lengths:
 
     def read(known: Path) -> Lengths:
         values = json.loads(known.read_text(encoding="utf-8"))
-        seconds = values.pop("read_s")
+        numbers = {name: values.pop(name) for name in ("read_s", "windows")}
         lengths = {name: np.array(each, dtype=np.int64) for name, each in values.items()}
-        return Lengths(**lengths, read_s=seconds)
+        return Lengths(**lengths, read_s=numbers["read_s"], windows=numbers["windows"])
 
     return cached(path, make, read)
 
@@ -57,6 +61,7 @@ def _read(config: Config, model: ModelConfig) -> dict[str, object]:
         "evaluation": evaluation,
         "neutral": [] if neutral is None else neutral.lengths,
         "read_s": (Seconds.now() - began).cpu,
+        "windows": len(train) / max(1, len(splits.train)),
     }
 
 

@@ -26,6 +26,18 @@ class Lengths:
     read_s: float
     """CPU seconds of reading them, tokens included."""
 
+    windows: float = 1.0
+    """Training rows for each one of the file: a long context is cut into several."""
+
+    def trained(self, config: Config) -> NDArray[np.int64]:
+        """Those of the rows that a run trains on; a part of all stands for any part."""
+        wanted = config.data.train_rows
+        number = len(self.train) if wanted is None else round(wanted * self.windows)
+        if number >= len(self.train):
+            return self.train
+        part: NDArray[np.int64] = np.linspace(0, len(self.train) - 1, number).astype(np.int64)
+        return self.train.take(part)
+
 
 class OnlyLengths(Rows):
     """Rows of which no more is known, for those who make batches."""
@@ -37,9 +49,7 @@ class OnlyLengths(Rows):
 
 def work_of(config: Config, lengths: Lengths, num_steps: int, trainable: int) -> Work:
     """Everything that one process computes in a run of ``num_steps``, each validation the best."""
-    train = lengths.train
-    if config.data.train_rows is not None and config.data.train_rows < len(train):
-        train = train[np.linspace(0, len(train) - 1, config.data.train_rows).astype(int)]
+    train = lengths.trained(config)
     validation = evaluation_positions(config, lengths.validation)
     validations = -(-num_steps // config.trainer.validate_every)
     forwards = [validation] * (validations + 1)  # once more with the best checkpoint
@@ -56,6 +66,7 @@ def work_of(config: Config, lengths: Lengths, num_steps: int, trainable: int) ->
     resume_points = 1 + (num_steps - 1) // config.trainer.checkpoint_every
     return Work(
         steps=step_positions(config, train, num_steps),
+        updates=num_steps,
         forwards=np.concatenate(forwards),
         neutral=np.concatenate([neutral, neutral]),
         written=FLOAT * trainable * (validations + 3 * resume_points),

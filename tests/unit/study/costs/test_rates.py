@@ -14,15 +14,15 @@ def counts(*values):
 
 def test_a_run_is_the_sum_of_its_parts():
     work = Work(
-        steps=counts(100, 200), forwards=counts(50, 100, 150), neutral=counts(10, 10),
+        steps=counts(100, 200), updates=3, forwards=counts(50, 100, 150), neutral=counts(10, 10),
         written=4000, read_s=0.5,
     )  # fmt: skip
     rates = Rates(
-        load_s=3.0, step=POINTS, forward=[Point(100, 1.0)], neutral_s=0.25, write_s=1e-3,
-        finish_s=7.0, peak_bytes=1,
+        load_s=3.0, step=POINTS, update_s=0.1, forward=[Point(100, 1.0)], neutral_s=0.25,
+        write_s=1e-3, finish_s=7.0, peak_bytes=1,
     )  # fmt: skip
-    #        steps     forwards         neutral  ends
-    wanted = 2.0 + 3.0 + 0.5 + 1.0 + 1.5 + 5.0 + 0.5 + 3.0 + 4.0 + 7.0
+    #        steps     updates forwards        neutral  ends
+    wanted = 2.0 + 3.0 + 0.3 + 0.5 + 1.0 + 1.5 + 5.0 + 0.5 + 3.0 + 4.0 + 7.0
     assert run_seconds(work, rates) == pytest.approx(wanted)
 
 

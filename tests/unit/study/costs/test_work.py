@@ -52,9 +52,19 @@ def test_what_is_turned_off_is_not_counted(load):
     assert 2 * 3 in found.forwards.tolist()  # its own rows, at the end
 
 
-def test_accumulated_micro_batches_are_counted_one_by_one(load):
+def test_accumulated_micro_batches_are_counted_one_by_one_and_their_steps_once(load):
     config = load(*TYPED, "trainer.accumulate=3")
     assert len(step_positions(config, rows(3, 3, 3, 3), 5)) == 15
+    work = work_of(config, lengths(), num_steps=5, trainable=10)
+    assert (len(work.steps), work.updates) == (15, 5)
+
+
+def test_a_row_that_is_cut_into_windows_is_as_many_rows(load):
+    config = load(*TYPED, "data.train_rows=2")
+    long = lengths(train=rows(*range(3, 13)), windows=2.5)  # four rows of the file
+    assert long.trained(config).tolist() == [3, 5, 7, 9, 12]
+    assert len(long.trained(load(*TYPED, "data.train_rows=9"))) == 10
+    assert len(long.trained(load(*TYPED))) == 10
 
 
 @pytest.fixture(scope="module")
