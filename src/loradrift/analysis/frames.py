@@ -224,6 +224,8 @@ def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if not lines:
+        raise ValueError("it is empty")
     if not all(isinstance(line, dict) for line in lines):
         raise TypeError("each line must be an object")
     return lines

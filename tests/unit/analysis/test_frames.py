@@ -180,16 +180,35 @@ def test_dumps_without_a_start_are_named_and_left_out(tmp_path):
         assert set(frames.drift_df(tmp_path)["seed"]) == {1}
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("metrics", {"evaluation/accuracy": "good"}, "metrics.evaluation/accuracy"),
+        ("parameters", {"trainable": [1]}, "parameters.trainable"),
+        ("certificate", "held", "certificate"),
+        ("certificate", {"passed": "yes"}, "certificate.passed"),
+        ("coordinates", {"study": "drift", "task": "sst2", "seed": 1}, "coordinates.method"),
+        ("config", {"task": {"metric": "f1"}, "method": {"optim": {"lr": "high"}}},
+         "config.method.optim.lr"),
+    ],
+)  # fmt: skip
+def test_a_record_with_a_value_of_another_type_is_named_and_left_out(runs, field, value, named):
+    path = runs / "drift/sst2/lora/seed=1/run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.warns(UserWarning, match=rf"left out: .*run\.json is damaged \({named} is absent"):
+        assert len(frames.runs_df(runs)) == 3
+
+
 def test_predictions_have_their_runs_coordinates(runs):
     table = frames.predictions_df(runs)
     assert list(table.columns) == [*PLACE, "id", "label", "prediction", "score"]
     assert table.groupby(["method", "seed"]).size().tolist() == [4] * 4
     one = frames.predictions_df(runs / "drift/sst2/lora/seed=2")
-    assert one["id"].tolist() == ["r/0", "r/1", "r/2", "r/3"]
+    assert one["id"].tolist() == [f"r/{i}" for i in range(4)]
     assert one[["method", "seed"]].drop_duplicates().values.tolist() == [["lora", 2]]
 
 
-@pytest.mark.parametrize("text", ["{", "3\n", "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "3\n", "\xff"])
 def test_damaged_predictions_are_named_and_left_out(runs, text):
     path = runs / "drift/sst2/lora/seed=1/predictions.jsonl"
     path.write_text(text, encoding="latin-1")

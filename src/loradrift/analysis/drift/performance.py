@@ -25,12 +25,16 @@ def validation_curve(run: Run) -> pd.DataFrame:
     remedy = "copy the file here again, or move the run away and repeat its own command"
     try:
         table = pd.read_csv(path)
+        columns = [column for column in ("step", name) if column in table]
+        table[columns] = table[columns].apply(pd.to_numeric)
     except (OSError, ValueError) as error:  # pandas' errors are ValueErrors
         reason = str(error).split("\n")[0]
         raise UserError(f"{path} cannot be read ({reason}); {remedy}") from None
     if not {"step", name} <= set(table) or table[name].isna().all():
         raise UserError(f"{path} has no column step and {name} with a value; {remedy}")
     table = table.loc[table[name].notna(), ["step", name]]
+    if table["step"].isna().any():
+        raise UserError(f"{path} has a {name} without its step; {remedy}")
     scores = table[name] if run.record.higher_is_better else -table[name]
     return pd.DataFrame({"step": table["step"], "score": scores.cummax()})
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from loradrift.config import UserError, check
+from loradrift.config.keys import flatten
 from loradrift.config.studies import APART
 from loradrift.runs import RunRecord, read_record
 from loradrift.runs.reading import damaged
@@ -72,11 +73,26 @@ def training_records(paths: Iterable[Path], problems: list[str]) -> dict[Path, R
 def _check_run(record: RunRecord, path: Path) -> None:
     """Refuse a record that does not say which run it is of; UserError names the key."""
     task, method = (record.config.get(key) for key in ("task", "method"))
+    place, certificate = record.coordinates, record.certificate
+    rate = flatten(method).get("optim.lr") if isinstance(method, dict) else None
     whole = {
-        "coordinates.seed": type(record.coordinates.get("seed")) is int,
+        **{f"coordinates.{key}": isinstance(place.get(key), str) for key in ("task", "method")},
+        "coordinates.seed": type(place.get("seed")) is int,
         "config.task.metric": isinstance(task, dict) and "metric" in task,
         "config.method": isinstance(method, dict),
+        "config.method.optim.lr": rate is None or is_number(rate),
         "config.trainer.rounding": type(record.rounding) is int,
+        "certificate": certificate is None or isinstance(certificate, dict),
+        "certificate.passed": not isinstance(certificate, dict)
+        or isinstance(certificate.get("passed"), bool | None),
     }
+    for name in ("metrics", "parameters", "performance"):
+        values = getattr(record, name)
+        whole |= {f"{name}.{key}": is_number(values[key]) for key in values}
     if lost := [key for key, is_there in whole.items() if not is_there]:
         raise damaged(path, f"{lost[0]} is absent or of another type")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a record is a number, or null where it was not finite."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

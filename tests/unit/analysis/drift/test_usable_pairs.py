@@ -68,6 +68,9 @@ def test_a_dump_without_a_drift_is_named(runs, method, change, where, remedy):
         ("", r"metrics.csv cannot be read \(No columns"),
         ("step,train/loss\n9,0.5\n", r"has no column step and validation/accuracy with a value"),
         ("step,validation/accuracy\n9,\n", r"has no column step and validation/accuracy with a"),
+        ("step,validation/accuracy\n9,0.5\n18,good\n", r"cannot be read \(Unable to parse .*good"),
+        ("step,validation/accuracy\nnine,0.5\n", r"cannot be read \(Unable to parse .*nine"),
+        ("step,validation/accuracy\n,0.5\n", "has a validation/accuracy without its step"),
     ],
 )
 def test_a_run_without_validation_scores(runs, text, message):
