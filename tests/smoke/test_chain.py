@@ -8,7 +8,7 @@ import torch
 from conftest import SMALL
 from front_doors import analyze, error_of, output_of
 from leavings import assert_same, cells
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from loradrift.activations import ActivationStore
 from loradrift.diagnose import find_case
@@ -144,10 +144,27 @@ def test_a_run_that_is_stopped_while_it_looks_back_goes_on(compute, again, tmp_p
     )
 
 
-def test_the_rows_of_an_earlier_task_are_those_of_its_own_run(compute, again):
+def test_what_an_earlier_task_needs_is_there_before_anything_is_trained(compute, again, tmp_path):
+    """Its own rows, and a head of this model's width."""
     first, record = compute("task=rte", "method=head_only", "seed=1")
+    path, head = first / "run.json", first / "model/head.safetensors"
+    whole = json.loads(path.read_text())
+
+    def error():
+        said = error_of(again(first, "task=mrpc", "method=head_only"))
+        folder, _ = found(tmp_path / "runs", "main", "mrpc", "head_only")
+        assert not (folder / "metrics.csv").exists() and not (folder / "model").exists()
+        return said
+
     prints = record.fingerprints | {"evaluation_rows": "others"}
-    path = first / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprints": prints}))
-    error = error_of(again(first, "task=mrpc", "method=head_only"))
-    assert "rte cannot be evaluated as in" in error and "evaluation_rows changed since" in error
+    path.write_text(json.dumps(whole | {"fingerprints": prints}))
+    said = error()
+    assert "rte cannot be evaluated as in" in said and "evaluation_rows changed since" in said
+    path.write_text(json.dumps(whole))
+    weights = load_file(head)
+    save_file({key: torch.cat([x, x]) for key, x in weights.items()}, head)
+    assert "model/head.safetensors is not there, is damaged, or is of another model" in error()
+    head.write_text("damaged")
+    assert "is damaged, or is of another model (SafetensorError" in error()
+    head.unlink()
+    assert "model/head.safetensors is not there" in error()

@@ -13,11 +13,13 @@ from loradrift.config import TASKS, Config, DataConfig, TrainedConfig, UserError
 from loradrift.config.callbacks import ActivationDumpConfig
 from loradrift.config.recorded import recorded
 from loradrift.data import EvaluationBatches
-from loradrift.models import Backbone, load_backbone
+from loradrift.error_messages import one_line
+from loradrift.models import Backbone, load_architecture, load_backbone
 from loradrift.progress import announced
 from loradrift.runs import Cell
-from loradrift.runs.starts import HEAD, Link
+from loradrift.runs.links import HEAD, Link
 from loradrift.tasks import spec_of
+from loradrift.tasks.base import Task
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.base_model import Pretrain
 from loradrift.training.build import build_evaluator, build_task, pooling_of
@@ -33,18 +35,33 @@ ROWS = ("evaluation_rows", "tokenization", "probe")
 """Fingerprints that must be those of the earlier task's own run."""
 
 
+def check_chain(config: Config, pretrain: Pretrain) -> None:
+    """Try, before a run trains, what :func:`evaluate_chain` needs; no weight of a model is read.
+
+    Raises:
+        UserError: If the rows of an earlier task are others now, or its head cannot be used.
+    """
+    from transformers import AutoModelForCausalLM
+
+    data = prepare(config, pretrain)
+    with announced("looking at the heads of earlier tasks"), torch.device("meta"):
+        weightless = Backbone(AutoModelForCausalLM.from_config(load_architecture(data.model)))
+    for link in _earlier(config).values():
+        own = _earlier_config(config, link)
+        earlier_task(own, link, prepare_again(own, data), weightless)
+
+
 def evaluate_chain(config: Config, cell: Cell, pretrain: Pretrain) -> None:
     """Evaluate all earlier tasks on the best weights of a run that has trained, and dump probes.
 
-    A task that was trained on twice has its last head. Each model is in memory alone.
+    Each model is in memory alone.
 
     Raises:
         UserError: If an earlier run or its base model has vanished, or its rows are others now.
     """
     assert isinstance(config.method, TrainedConfig)
     data = prepare(config, pretrain)
-    links = links_of(config)
-    earlier = {link.task: link for link in links if TASKS[link.task].follows}
+    earlier = _earlier(config)
     alone = replace(config.trainer, name=config.trainer.accelerator, devices=1, compile=False)
     config = replace(config, trainer=alone)
     metrics = dict[str, float]()
@@ -61,7 +78,7 @@ def evaluate_chain(config: Config, cell: Cell, pretrain: Pretrain) -> None:
     dump, probe = config.callbacks.activation_dump, data.probe
     if dump.enabled and probe is not None:
         with announced("dumping the first base model's probe"):
-            base = load_backbone(first_base(links, config.cache, pretrain), seed=0)
+            base = load_backbone(first_base(links_of(config), config.cache, pretrain), seed=0)
             folder = cell.folder / FOLDER / "first_base"
             with ready(config, base):
                 dump_once(base, folder, probe, pooling_of(config), dtype=dump.dtype, step=0)
@@ -81,20 +98,9 @@ def evaluate_earlier(
         link: The earlier task's own run.
         backbone: With the weights that were trained.
     """
-    from safetensors.torch import load_file
-
     own = _earlier_config(config, link)
     rows = prepare_again(own, data)
-    theirs = link.record.fingerprints
-    if other := [key for key in ROWS if rows.fingerprints.get(key) != theirs.get(key)]:
-        raise UserError(
-            f"{link.task} cannot be evaluated as in {link.folder}: its {', '.join(other)} changed "
-            "since then"
-        )
-    assert isinstance(own.method, TrainedConfig)
-    task = spec_of(own.task).build(backbone, own.task, own.method.optim, rows, own.seed)
-    assert task.head is not None
-    task.head.load_state_dict(load_file(link.model / HEAD))
+    task = earlier_task(own, link, rows, backbone)
     task.take_over(link.record.metrics)
     batches = EvaluationBatches(rows.evaluation, rows.collate, batch_size=2 * own.task.batch_size)
     [figures] = build_evaluator(config).test(task, batches, verbose=False)
@@ -113,6 +119,34 @@ def evaluate_earlier(
         for key, value in figures.items()
         if key.startswith(split)
     }
+
+
+def earlier_task(own: Config, link: Link, rows: PreparedData, backbone: Backbone) -> Task:
+    """An earlier task on a backbone, with the head of its own run.
+
+    Raises:
+        UserError: If its rows are not those of that run, or there is no such head.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    here, theirs = f"{link.task} cannot be evaluated as in {link.folder}", link.record.fingerprints
+    if other := [key for key in ROWS if rows.fingerprints.get(key) != theirs.get(key)]:
+        raise UserError(f"{here}: its {', '.join(other)} changed since then")
+    assert isinstance(own.method, TrainedConfig)
+    task = spec_of(own.task).build(backbone, own.task, own.method.optim, rows, own.seed)
+    assert task.head is not None
+    try:
+        task.head.load_state_dict(load_file(link.model / HEAD))
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch's, of another shape
+        what = "is not there, is damaged, or is of another model"
+        raise UserError(f"{here}: model/{HEAD} {what} ({one_line(error)})") from None
+    return task
+
+
+def _earlier(config: Config) -> dict[str, Link]:
+    """The runs before whose tasks are evaluated again, by task."""
+    return {link.task: link for link in links_of(config) if TASKS[link.task].follows}
 
 
 def _earlier_config(config: Config, link: Link) -> Config:

@@ -12,7 +12,7 @@ from loradrift.stopwatch import Seconds
 from loradrift.tasks import spec_of
 from loradrift.tasks.prepared import PreparedData
 from loradrift.training.build import try_model
-from loradrift.training.chain import evaluate_chain
+from loradrift.training.chain import check_chain, evaluate_chain
 from loradrift.training.distributed import train_distributed
 from loradrift.training.loggers import check_logger, open_loggers
 from loradrift.training.outputs import record_inputs, write_predictions
@@ -35,6 +35,8 @@ def run(config: Config, cell: Cell) -> RunRecord:
     torch.set_num_threads(config.trainer.threads or threads)
     try:
         if config.trainer.devices > 1 and not isinstance(config.method, BaselineConfig):
+            if looks_back(config):
+                check_chain(config, pretrain=run)
             train_distributed(config, cell, pretrain=run)
         else:
             data = prepare(config, pretrain=run)
@@ -42,8 +44,10 @@ def run(config: Config, cell: Cell) -> RunRecord:
             if isinstance(config.method, BaselineConfig):
                 predict_baseline(config, cell, data)
             else:
+                if looks_back(config):
+                    check_chain(config, pretrain=run)
                 train(Worker(config, cell, data, began))
-        if config.start and has_trained(config, cell):
+        if looks_back(config) and cell.record.status not in ENDED_EARLY:
             evaluate_chain(config, cell, pretrain=run)
         accelerator = config.trainer.accelerator
         gpu = accelerator == "gpu"
@@ -60,10 +64,10 @@ def run(config: Config, cell: Cell) -> RunRecord:
     return cell.record
 
 
-def has_trained(config: Config, cell: Cell) -> bool:
-    """Whether a run has the weights of its training, and its reported split is evaluated."""
-    trains = not isinstance(config.method, BaselineConfig) and config.search.trial is None
-    return trains and cell.record.status not in ENDED_EARLY
+def looks_back(config: Config) -> bool:
+    """Whether a run evaluates the tasks before it; of a search's trial nothing is reported."""
+    trains = not isinstance(config.method, BaselineConfig)
+    return bool(config.start) and trains and config.search.trial is None
 
 
 def check_device(config: Config) -> None:

@@ -16,7 +16,7 @@ from loradrift.caching import cached, entry, file_digest, folder_with
 from loradrift.config import Config, ModelConfig, TinyModelConfig, UserError
 from loradrift.config.recorded import recorded
 from loradrift.models import model_fingerprint
-from loradrift.runs.starts import ADAPTER, HEAD, Link, chain_at
+from loradrift.runs.links import ADAPTER, HEAD, Link, chain_at
 from loradrift.training.base_model import Pretrain, pretrained_tiny
 from loradrift.training.resources import reset_peak_memory
 
@@ -43,7 +43,8 @@ def started(config: Config, pretrain: Pretrain) -> Started:
     """The weights that ``config.start`` names; an adapter is merged on first use.
 
     Raises:
-        UserError: If a base model is not here or another one now, or an adapter cannot be merged.
+        UserError: If a base model is not here or another one now, a run before has left something
+            else than was recorded, or an adapter cannot be merged.
     """
     links = links_of(config)
     base = first_base(links, config.cache, pretrain)
@@ -55,7 +56,7 @@ def started(config: Config, pretrain: Pretrain) -> Started:
 def links_of(config: Config) -> list[Link]:
     """The runs before a run of a chain, the first first."""
     typed = config.start["run"]
-    return chain_at(Path(typed), f"model.path={typed}")
+    return chain_at(Path(typed), f"model.path={typed}", Path(config.cache))
 
 
 def chain_fingerprint(links: Sequence[Link]) -> str:
@@ -128,7 +129,7 @@ def _merged(link: Link, base: Path, cache: Path) -> Path:
 
         print(f"merging the adapter of {link.folder} into its base, once", flush=True)
         try:
-            find_case(str(link.folder), str(base))  # its files are those that were certified
+            find_case(str(link.folder), str(base))  # they are whole and consistent
             merge_adapter(link.model, str(base), new, dtype=torch.float32)
         except UserError as error:
             raise UserError(f"nothing can start from {link.folder}: {error}") from None

@@ -1,78 +1,29 @@
 """A run that starts from a run: which runs it can start from, and what it is then called."""
 
-import json
 import os
 
 import pytest
 
 from loradrift.config import UserError, identity
-from loradrift.runs import RunRecord, read_record
-from loradrift.runs.starts import chain_at, start_at_run
+from loradrift.runs import RunRecord
+from loradrift.runs.links import chain_at
+from loradrift.runs.starts import start_at_run
 
 STEPS = "task.max_steps=7"
 
 
-@pytest.fixture
-def planted(tmp_path, monkeypatch):
-    """``planted(task, method)`` is the folder of a finished run, relative to here."""
-    monkeypatch.chdir(tmp_path)
-
-    def plant(task="rte", method="lora", *, study="main", variant="", seed=1, runs="runs", **own):
-        name = f"{method},{variant}" if variant else method
-        folder = tmp_path / runs / study / task / name / f"seed={seed}"
-        (folder / "model").mkdir(parents=True)
-        place = {"study": study, "task": task, "method": method, "variant": variant, "seed": seed}
-        record = {
-            "schema_version": 4, "status": "success", "coordinates": place,
-            "config": {"model": {"name": "tiny", "weights": "pretrained"}},
-            "fingerprints": {"base_model": "b" * 64},
-        }  # fmt: skip
-        adapted = method == "lora"
-        config = "adapter_config.json" if adapted else "config.json"
-        (folder / "model" / config).write_text("{}")
-        record["certificate"] = {"passed": True} if adapted else None
-        (folder / "model/model.safetensors").write_text(f"weights of {folder}")
-        (folder / "run.json").write_text(json.dumps(record | own))
-        return str(folder.relative_to(tmp_path))
-
-    return plant
-
-
-@pytest.fixture
-def begin(load):
-    """The configuration of a run with ``model=local`` and a path, and what else is typed."""
-
-    def resolve(path, *typed, task="mrpc", method="lora", seed=1):
-        own = [f"task={task}", f"method={method}", f"seed={seed}", "model=local", *typed]
-        return start_at_run(load(*own, f"model.path='{path}'"), [*own, f"model.path='{path}'"])
-
-    return resolve
-
-
-def started(folder):
-    """The fields of a record of a run that started from another one."""
-    record = read_record(folder)
-    return {
-        "chain": [*record.start.get("chain", []), record.coordinates],
-        "run": str(folder),
-        "fingerprint": "f" * 64,
-    }
-
-
 def test_the_folder_names_the_tasks_before_and_nothing_that_varies_with_the_seed(
-    planted, begin, tmp_path
+    planted, begin, after, tmp_path
 ):
     cells = [begin(planted(seed=seed), seed=seed) for seed in (1, 2)]
     assert [str(c.cell) for c in cells] == [
         f"runs/main/mrpc/lora,after=rte/seed={n}" for n in (1, 2)
     ]
-    second = planted(
-        "mrpc", variant="after=rte", start=started(tmp_path / "runs/main/rte/lora/seed=1")
-    )
+    second = planted("mrpc", variant="after=rte", **after(tmp_path / "runs/main/rte/lora/seed=1"))
     third = begin(second, task="sst2")
     assert str(third.cell) == "runs/main/sst2/lora,after=rte+mrpc/seed=1"
     assert [each["task"] for each in third.start["chain"]] == ["rte", "mrpc"]
-    assert [link.task for link in chain_at(tmp_path / second, "")] == ["rte", "mrpc"]
+    assert [link.task for link in chain_at(tmp_path / second, "", tmp_path)] == ["rte", "mrpc"]
 
 
 def test_a_path_is_the_same_run_however_it_is_typed(planted, begin, tmp_path, monkeypatch):
@@ -143,6 +94,16 @@ REFUSED = {
     "no model": ({"config": {}}, "damaged .config.model or fingerprints.base_model is absent"),
     "no place": ({"coordinates": {"task": "rte"}}, "run.json is damaged .coordinates.study is abs"),
     "start": ({"start": {"run": "x"}}, "run.json is damaged .start: "),
+    "text": ({"certificate": "passed"}, "run.json is damaged .certificate is of another form"),
+    "list": ({"certificate": {"checks": ["effect"]}}, "damaged .certificate is of another form"),
+    "other files": (
+        {"certificate": {"passed": True, "files": {"model.safetensors": "0" * 64}}},
+        r"cannot be started from: \S+model.safetensors is not the file that was certified",
+    ),
+    "no file": (
+        {"certificate": {"passed": True, "files": {"head.safetensors": "0" * 64}}},
+        r"cannot be started from: \S+head.safetensors is not .*, and is nothing",
+    ),
 }
 
 
@@ -154,9 +115,9 @@ def test_a_run_that_has_left_nothing_to_start_from_is_refused(planted, begin, na
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_record_and_a_lost_model_or_beginning_are_named(planted, begin, tmp_path):
+def test_a_damaged_record_and_a_lost_model_or_beginning_are_named(planted, begin, after, tmp_path):
     folder = tmp_path / planted()
-    second = planted("mrpc", variant="after=rte", start=started(folder))
+    second = planted("mrpc", variant="after=rte", **after(folder))
     (folder / "model").rename(folder / "elsewhere")
     with pytest.raises(UserError, match="has left no model: its folder model/ holds none"):
         begin(folder)
@@ -168,6 +129,14 @@ def test_a_damaged_record_and_a_lost_model_or_beginning_are_named(planted, begin
         UserError, match=r"mrpc\S+ began with the run \S*rte/lora/seed=1, which is not"
     ):
         begin(second, task="sst2")
+
+
+def test_a_task_comes_once(planted, begin, after, tmp_path):
+    first = planted()
+    second = planted("mrpc", variant="after=rte", **after(tmp_path / first))
+    for task, path, chain in (("rte", first, "rte"), ("rte", second, "rte -> mrpc")):
+        with pytest.raises(UserError, match=f"task=rte model.path=.* once, .* after {chain}$"):
+            begin(path, task=task)
 
 
 def test_a_named_model_is_not_given_a_run_of_another_one(planted, load):

@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from loradrift.config import ModelConfig, UserError
+from loradrift.files import sha256_of
 from loradrift.methods import make_trainable
 from loradrift.models import (
     adapter_weights,
@@ -18,7 +19,7 @@ from loradrift.models import (
     model_fingerprint,
     trainable_parameters,
 )
-from loradrift.runs.starts import HEAD, chain_at
+from loradrift.runs.links import HEAD, chain_at, weights_digest
 from loradrift.training.started import chain_fingerprint, started
 
 
@@ -50,7 +51,9 @@ def trained(load, tmp_path):
         }  # fmt: skip
         if start is not None:
             prints = {"base_model": json.loads((start / "run.json").read_text())["fingerprints"]}
-            before = [link.record.coordinates for link in chain_at(start, "")]
+            links = chain_at(start, "", tmp_path)
+            before = [link.record.coordinates for link in links]
+            record["config"]["start"] = {"weights": weights_digest(links[-1], sha256_of)}
             record["fingerprints"] = prints["base_model"]
             record["start"] = {"chain": before, "run": str(start), "fingerprint": print_}
         (folder / "run.json").write_text(json.dumps(record))
@@ -142,7 +145,7 @@ def test_another_base_or_none_and_other_files_are_refused(trained, model_folder,
     ):
         begin(folder, tmp_path)
     change(certificate={"passed": True, "files": {"adapter_model.safetensors": "0" * 64}})
-    with pytest.raises(UserError, match=r"nothing can start from \S+: .*adapter_model.safetensors"):
+    with pytest.raises(UserError, match=r"started from: \S+adapter_model.safetensors is not"):
         begin(folder, tmp_path)
     change()
     config = json.loads((folder / "model/adapter_config.json").read_text())

@@ -2,9 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from loradrift.analysis.frontier.reading import is_frozen
 from loradrift.analysis.sequence.reading import (
     Chain,
     Order,
@@ -14,6 +16,8 @@ from loradrift.analysis.sequence.reading import (
     order_text,
 )
 from loradrift.config import UserError
+from loradrift.files import sha256_of
+from loradrift.runs.links import other_than_recorded
 
 COMMAND = "python train.py study=sequence -m"
 
@@ -138,8 +142,8 @@ def _path(
     for number, (task, step) in enumerate(zip(end.order, found, strict=True), start=1):
         if step is None:
             problems.append(
-                f"{end.place}: its step {number} ({task}) is missing or left out; repeat the "
-                "command of that step"
+                f"{end.place}: its step {number} ({task}) is missing or left out; move it away "
+                "if it is there, and repeat its command and those after it"
             )
             return None
         if (step.arm, step.seed) != (end.arm, end.seed):
@@ -149,4 +153,27 @@ def _path(
             )
             return None
         path.append(step)
+    for number, (step, after) in enumerate(pairwise(path), start=1):
+        if was_remade(step, after):
+            problems.append(
+                f"{end.place}: its step {number} ({step.task}) was made again after step "
+                f"{number + 1} began, which did not start from it; repeat the steps after it with "
+                "force=true"
+            )
+            return None
     return tuple(path)
+
+
+def was_remade(step: StepRun, after: StepRun) -> bool:
+    """Whether a step is not the one that the next began with, but one that was made later.
+
+    Clocks of two machines may differ a little, so files decide where they can: not of a frozen
+    backbone, of which the head alone is another one.
+    """
+    ended, began = step.record.ended, after.record.started
+    if not (ended and began and ended > began):
+        return False
+    try:
+        return is_frozen(step.arm) or bool(other_than_recorded(step.link, after.link, sha256_of))
+    except UserError:  # the record does not say what it began with
+        return True

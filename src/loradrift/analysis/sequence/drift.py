@@ -3,6 +3,8 @@
 # Shape suffixes: N probe rows, D width.
 
 from collections.abc import Mapping
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,6 +108,17 @@ def _check_alike(one: Dump, other: Dump) -> None:
         raise StoreError(f"{one.store.root} and {other.store.root} differ in {unequal[0]}")
 
 
+def _has_first_base(chain: Chain) -> bool:
+    """Whether the first model's dumps of a chain are whole."""
+    try:
+        for dump in map(first_base, chain.runs):
+            _ = dump.identity
+            dump.store.verify(dump.step)
+    except UserError:
+        return False
+    return True
+
+
 class ChainDrift:
     """Reads the drift of chains; what was read is remembered below ``results``.
 
@@ -118,15 +131,26 @@ class ChainDrift:
     def __init__(self, chains: list[Chain], results: Path, seed: int) -> None:
         self.chains, self.seed = chains, seed
         self.folder, self.code = results / ".remembered", code_version()
+        self._whole = cache(_has_first_base)
 
     def table(self, chain: Chain) -> pd.DataFrame:
         """A row with :data:`COLUMNS` for each step, task up to it, and layer.
 
         Raises:
             StoreError: If a dump is missing or damaged.
-            UserError: If a layer has no variance, or the controls do not let a drift be believed.
+            UserError: If a layer has no variance, or the controls do not let a drift be believed,
+                with the first models of two other chains where there are as many.
         """
-        partner = next((each for each in self.chains if each is not chain), chain)
+        others = (each for each in self.chains if each is not chain and self._whole(each))
+        errors = list[UserError]()
+        for partner in [*islice(others, 2)] or [chain]:
+            try:
+                return self._against(chain, partner)
+            except UserError as error:  # it may be the partner whose first model is another one
+                errors.append(error)
+        raise errors[0]
+
+    def _against(self, chain: Chain, partner: Chain) -> pd.DataFrame:
         tables = []
         for k, step in enumerate(chain.runs):
             for j, own in enumerate(chain.runs[: k + 1]):

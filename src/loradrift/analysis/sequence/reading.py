@@ -11,8 +11,7 @@ from loradrift.analysis.drift.pairing import contract, is_usable
 from loradrift.analysis.drift.records import find_records
 from loradrift.analysis.frontier.reading import ArmRun, alike, arm_of
 from loradrift.config.keys import flatten
-
-COORDINATES = ("study", "task", "method", "variant", "seed")
+from loradrift.runs.links import PLACE, Link
 
 Order = tuple[str, ...]
 """Tasks, the first one first."""
@@ -23,7 +22,7 @@ Key = tuple[str, ...]
 
 def key_of(coordinates: Mapping[str, Any]) -> Key:
     """What one run has and no other."""
-    return tuple(str(coordinates.get(name)) for name in COORDINATES)
+    return tuple(str(coordinates.get(name)) for name in PLACE)
 
 
 def order_text(order: Order) -> str:
@@ -56,6 +55,11 @@ class StepRun(ArmRun):
     def order(self) -> Order:
         """The tasks up to its own."""
         return (*(str(each.get("task")) for each in self.before), self.task)
+
+    @property
+    def link(self) -> Link:
+        """It as a run that others start from."""
+        return Link(self.folder, self.record)
 
     @property
     def place(self) -> str:
@@ -91,7 +95,9 @@ def read_steps(study: Path, problems: list[str]) -> list[StepRun]:
             problems.append(f"{folder}: its metric {metric} is no score in percent")
             continue
         step = StepRun(Run(folder, record), arm_of(record), tuple(before))
-        if step.diverged or is_usable(step.run, problems):
+        if len(set(step.order)) < len(step.order):
+            problems.append(f"{folder}: {order_text(step.order)} has a task twice: left out")
+        elif step.diverged or is_usable(step.run, problems):
             found.append(step)
     return found
 

@@ -138,7 +138,7 @@ def _scores(chains: Sequence[Chain], problems: list[str]) -> tuple[Scores, list[
         try:
             columns = columns_of(chain, problems)
         except UserError as error:
-            problems.append(f"{chain.place}: {error}; repeat the command of that step")
+            problems.append(f"{chain.place}: {error}; move that run away and repeat its command")
             continue
         found.setdefault(chain.arm, {})[chain.seed] = columns
         kept.append(chain)

@@ -41,10 +41,15 @@ def seeds_of(found, arm):
         (1, {"status": "failed", "error": "no disk"}, "failed (no disk); its own command"),
         (1, {"metrics": {"earlier/rte/accuracy": None}}, "run.json has no earlier/rte/accuracy"),
         (1, {"start": {"chain": "rte"}}, "start.chain must be a list of coordinates"),
+        (1, {"start": {"chain": [{"task": "mrpc"}]}}, "mrpc -> mrpc has a task twice: left out"),
+        (0, {"ended": "2026-01-02"}, "its step 1 (rte) was made again after step 2 began, which"),
     ],
 )
 def test_a_step_that_cannot_be_used_ends_its_chain(runs, settings, step, fields, said):
-    change(write_chain(runs, LORA, 3, order=TWO)[step], **fields)
+    folders = write_chain(runs, LORA, 3, order=TWO)
+    for folder in folders:
+        change(folder, started="2026-01-01", ended="2026-01-01")
+    change(folders[step], **fields)
     write_chain(runs, FULL, 3, order=TWO)
     found = tabulate(settings(runs.parent))
     assert seeds_of(found, LORA) == [1, 2] and seeds_of(found, FULL) == [1, 2, 3]
@@ -73,8 +78,8 @@ def test_an_unfinished_chain_a_missing_step_and_another_order_are_named(runs, se
     for line in (
         "seed=3 full_finetune: no whole chain, it can be read up to step 1 of 2 (rte); if it is "
         "unfinished, its own command goes on",
-        "rte -> mrpc seed=4 lora_r8: its step 1 (rte) is missing or left out; repeat the command "
-        "of that step",
+        "rte -> mrpc seed=4 lora_r8: its step 1 (rte) is missing or left out; move it away if it "
+        "is there, and repeat its command and those after it",
         "mrpc -> rte: another order than rte -> mrpc, so left out; order=[mrpc,rte] reports it",
     ):
         assert line in found.problems
@@ -119,17 +124,35 @@ def test_predictions_of_other_rows_cost_the_interval_over_rows_alone(runs, setti
     assert np.isfinite(summary.loc[(FULL, "backward_transfer"), "rows_low"])
 
 
-def test_another_first_model_costs_the_drift_alone(runs, settings):
+FIRST = "sequence/mrpc/full_finetune,after=rte/seed=1"
+LAST = "sequence/mrpc/lora,after=rte/seed=2"
+
+
+@pytest.mark.parametrize("end", [FIRST, LAST])
+def test_another_first_model_costs_the_drift_of_that_chain_alone(runs, settings, end):
     """The last dump in the place of the first model: it is no other chain's."""
-    end = runs / "sequence/mrpc/lora,after=rte/seed=1"
-    shutil.rmtree(end / "chain/first_base")
-    other = runs / "sequence/mrpc/lora,after=rte/seed=1/activations"
-    shutil.copytree(other, end / "chain/first_base")
+    shutil.rmtree(runs / end / "chain/first_base")
+    shutil.copytree(runs / end / "activations", runs / end / "chain/first_base")
     found = tabulate(settings(runs.parent))
-    lines = [line for line in found.problems if "its drift is left out" in line]
-    assert any("seed=1 lora_r8" in line and "did not start from the same model" in line
-               for line in lines)  # fmt: skip
+    [line] = [line for line in found.problems if "its drift is left out" in line]
+    assert "did not start from the same model" in line
+    own = ("full_finetune", 1) if end == FIRST else (LORA, 2)
+    assert line.startswith(f"seed={own[1]} {own[0]}: ")
+    assert {*found.tables["layers"].groupby(["arm", "seed"]).groups} == {
+        (arm, seed) for arm in (FULL, LORA) for seed in (1, 2)
+    } - {own}
     assert seeds_of(found, LORA) == [1, 2]  # its scores stay
+
+
+def test_a_damaged_dump_of_a_first_model_costs_the_drift_of_that_chain_alone(runs, settings):
+    [dump] = (runs / FIRST / "chain/first_base").glob("*.safetensors")
+    content = bytearray(dump.read_bytes())
+    content[-1] ^= 1
+    dump.write_bytes(content)
+    found = tabulate(settings(runs.parent))
+    [line] = [line for line in found.problems if "its drift is left out" in line]
+    assert line.startswith("seed=1 full_finetune: ") and str(dump) in line
+    assert len(found.tables["layers"].groupby(["arm", "seed"])) == 3
 
 
 def test_nothing_to_analyse_is_one_line(runs, settings, tmp_path):
