@@ -1,17 +1,25 @@
-"""train.py study=sequence whose trainings and report take a moment."""
+"""train.py study=sequence whose trainings and report take a moment.
+
+The file ``diverge`` below the runs names cells whose loss becomes NaN.
+"""
 
 from pathlib import Path
 
 from disturbances import TIMES, begin, begin_bases
 from quick_study import quick_train
 
+from loradrift.callbacks.guards import TrainingFault
 from loradrift.cli import entry_point as cli
 from loradrift.files import write_json
 from loradrift.runs import Status
+from loradrift.runs.record import NOT_FINITE
 from loradrift.study.sequence import plan
 
 
 def compute(settings, cell):
+    diverge = Path(settings.runs, "diverge")
+    if diverge.is_file() and diverge.read_text() in str(cell.folder):
+        raise TrainingFault(f"{NOT_FINITE} nan at step 3: lower method.optim.lr")
     (cell.folder / "metrics.csv").write_text("step\n9\n")
     (cell.folder / "model").mkdir(exist_ok=True)
     (cell.folder / "model/config.json").write_text("{}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_the_steps_run_in_order_each_after_the_one_before(whole):
     for name in records(folder):  # the chain of each run is of its own method and seed
         record = json.loads((folder / name).read_text())
         place, chain = record["coordinates"], record["start"].get("chain", [])
+        assert "study=sequence" in record["overrides"]  # which tells its runs from others
         assert {(each["method"], each["seed"]) for each in chain} <= {
             (place["method"], place["seed"])
         }
@@ -81,6 +83,37 @@ def test_a_study_that_is_killed_goes_on(whole, typed, tmp_path):
     assert records(tmp_path) == records(whole[0])
     again = {name for name, count in begun(tmp_path).items() if count > 1}
     assert len(again - {"base"}) == 1 and all("mrpc/lora" in name for name in again - {"base"})
+
+
+def test_a_step_that_diverges_ends_its_chain_alone(typed, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/diverge").write_text("mrpc/lora")
+    out = output_of(run_here(APP, *instead(typed, "seed=1"), cwd=tmp_path))
+    assert "phase chain 3: 1 chains have ended, their last step diverged" in out
+    steps = [name for name in begun(tmp_path) if "/" in name]
+    assert len(steps) == 5 and not any("sst2/lora" in name for name in steps)
+    assert (tmp_path / "results/sequence/report.html").is_file()
+    before = begun(tmp_path)
+    out = output_of(
+        run_here(APP, *instead(typed, "seed=1"), "study.phases=[base,chain]", cwd=tmp_path)
+    )
+    assert begun(tmp_path) == before
+    assert "phase chain 2: 2 cells, 2 finished already" in out
+    assert "phase chain 3: 1 cells, 1 finished already" in out
+
+
+def test_a_finished_study_can_be_looked_at_when_its_models_are_gone(whole, typed, tmp_path):
+    shutil.copytree(whole[0] / "runs", tmp_path / "runs")
+    for folder in tmp_path.glob("runs/sequence/*/*/seed=*/model"):
+        shutil.rmtree(folder)
+    before = begun(tmp_path)
+    out = output_of(run_here(APP, *typed, "study.phases=[base,chain]", cwd=tmp_path))
+    assert "phase chain 3: 4 cells, 4 finished already" in out and begun(tmp_path) == before
+    more = instead(typed, "task=rte,mrpc,sst2,squad_v2")
+    listing = output_of(run_here(APP, *more, "study.dry_run=true", cwd=tmp_path))
+    assert re.search(r"chain 4\W+squad_v2\W+full_finetune\W+2\W+0", listing)
+    error = error_of(run_here(APP, *more, cwd=tmp_path))
+    assert "has left no model: its folder model/ holds none" in error
 
 
 def test_a_failure_ends_the_study_after_its_step(typed, tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +22,7 @@ from loradrift.study.dry_run import (
 )
 from loradrift.study.hydra_program import Program
 from loradrift.study.sequence import SEQUENCE_PHASES, SequenceStudyConfig
-from loradrift.study.sequence.cells import sequence_cells
+from loradrift.study.sequence.cells import SequenceCell, sequence_cells
 
 if TYPE_CHECKING:
     from loradrift.study.costs.estimates import Estimates
@@ -60,16 +61,21 @@ class SequencePlan:
         return [f"chain {number}" for number in range(1, len(self.study.tasks) + 1)]
 
     @cached_property
-    def _steps(self) -> list[list[StudyCell]]:
+    def _steps(self) -> list[list[SequenceCell]]:
         return sequence_cells(self.program, self.study, self.typed)
 
     @property
-    def _all(self) -> list[StudyCell]:
+    def _all(self) -> list[SequenceCell]:
         return [cell for step in self._steps for cell in step]
 
-    def cells(self, phase: str) -> list[StudyCell]:
-        """The cells of a step, as they were when they were first looked at."""
-        return self._steps[self.cell_phases.index(phase)]
+    def cells(self, phase: str) -> list[SequenceCell]:
+        """The cells of a step, as they were when they were first looked at.
+
+        Those of a chain of which an earlier step has diverged since are left out.
+        """
+        number = self.cell_phases.index(phase)
+        ended = {cell.chain for step in self._steps[:number] for cell in step if cell.is_result()}
+        return [cell for cell in self._steps[number] if cell.chain not in ended]
 
     def program_of(self, phase: str) -> Program:
         """The command's own."""
@@ -145,10 +151,13 @@ class SequencePlan:
         return check_disk(Path(self.settings.runs), sizes, self.study.name)
 
     @property
-    def _starts(self) -> list[tuple[StudyCell, StudyCell]]:
+    def _starts(self) -> list[tuple[SequenceCell, SequenceCell]]:
         """Each run from which another one starts, and that one."""
-        pairs = zip(self._steps, self._steps[1:], strict=False)
-        return [pair for before, after in pairs for pair in zip(before, after, strict=True)]
+        pairs = []
+        for before, after in pairwise(self._steps):
+            known = {cell.chain: cell for cell in before}
+            pairs += [(known[cell.chain], cell) for cell in after]
+        return pairs
 
     def _from_base(self, cell: StudyCell) -> Config:
         """A cell's configuration with the base model of its chain, whose sizes are its own."""
@@ -162,8 +171,14 @@ class SequencePlan:
             case "report":
                 do_step(phase, self.step, self._report)
             case _:
+                ended = len(self._steps[self.cell_phases.index(phase)]) - len(self.cells(phase))
+                if ended:
+                    print(f"phase {phase}: {ended} chains have ended, their last step diverged")
                 run_cells(phase)
 
     def _report(self) -> None:
-        keys = {"baseline": self.study.methods[0], "order": self.study.tasks}
+        method = self._steps[0][0].config.method
+        rank = getattr(method, "rank", None)  # chains of another rank may be there too
+        baseline = method.name if rank is None else f"{method.name}_r{rank}"
+        keys = {"baseline": baseline, "order": self.study.tasks}
         analyse_study("sequence", self.settings, **keys)
