@@ -7,8 +7,9 @@ the outputs of what is written are compared with those of base and adapter befor
 import hashlib
 import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -17,8 +18,11 @@ from loradrift.config import Config, ModelConfig, TinyModelConfig, UserError
 from loradrift.config.recorded import recorded
 from loradrift.models import model_fingerprint
 from loradrift.runs.links import ADAPTER, HEAD, Link, chain_at
+from loradrift.runs.reading import damaged
 from loradrift.training.base_model import Pretrain, pretrained_tiny
 from loradrift.training.resources import reset_peak_memory
+
+T = TypeVar("T")
 
 VERSION = 1
 """Of how adapters are merged: another one makes them again."""
@@ -77,10 +81,11 @@ def first_base(links: Sequence[Link], cache: str, pretrain: Pretrain) -> ModelCo
     )
     if "pretraining" in values:
         tiny = recorded(TinyModelConfig, values | {"path": ""}, where)
-        seed = int(link.record.config["data"]["seed"])
+        seed = _recorded_value(link, "data", "seed", int)
         folder = str(pretrained_tiny(tiny, seed, cache, pretrain))
     else:
-        named, beside = str(values["path"]), link.folder.resolve().parents[4:5]
+        named = _recorded_value(link, "model", "path", str)
+        beside = link.folder.resolve().parents[4:5]
         places = [Path(named), *(place / named for place in beside)]
         # else a name on the hub
         folder = next((str(each) for each in places if each.is_dir()), named)
@@ -92,6 +97,16 @@ def first_base(links: Sequence[Link], cache: str, pretrain: Pretrain) -> ModelCo
     return model
 
 
+def _recorded_value(link: Link, group: str, key: str, kind: type[T]) -> T:
+    """A value of a run's configuration; a UserError if it is absent or of another type."""
+    values = link.record.config.get(group)
+    found = values.get(key) if isinstance(values, dict) else None
+    if not isinstance(found, kind):
+        why = f"config.{group}.{key} is absent or of another type"
+        raise damaged(link.folder / "run.json", why)
+    return found
+
+
 def _weights_after(links: Sequence[Link], base: Path, cache: Path) -> Path:
     """The folder of the weights that the last run left; ``base`` is what the first began with."""
     *before, last = links
@@ -99,7 +114,10 @@ def _weights_after(links: Sequence[Link], base: Path, cache: Path) -> Path:
         return last.model
     below = _weights_after(before, base, cache) if before else base
     if before:
-        _check_print(last, ModelConfig(name="local", path=str(below)), str(cache))
+        try:
+            _check_print(last, ModelConfig(name="local", path=str(below)), str(cache))
+        except UserError as error:
+            raise UserError(f"{error}{_other_version(last)}") from None
     return below if last.is_frozen else _merged(last, below, cache)
 
 
@@ -111,6 +129,17 @@ def _check_print(link: Link, model: ModelConfig, cache: str) -> None:
             f"{link.folder} was trained on a model with digest {wanted[:12]}, and {model.path} "
             f"has digest {found[:12]}"
         )
+
+
+def _other_version(link: Link) -> str:
+    """That a merged model is another one if another transformers merges it; empty if none has."""
+    then, here = link.record.versions.get("transformers"), version("transformers")
+    if then in (None, here):
+        return ""
+    return (
+        f"; that run had transformers {then} and this is {here}, and a merged model is the same "
+        "again with the same version alone"
+    )
 
 
 def _recorded_start(link: Link) -> str:

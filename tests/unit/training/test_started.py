@@ -123,6 +123,12 @@ def test_a_chain_is_merged_step_by_step_even_when_the_cache_is_gone(
     )
     assert start.base_print == below.base_print
     assert [link.task for link in start.links] == ["rte", "mrpc"]
+    path = second / "run.json"
+    record = json.loads(path.read_text()) | {"versions": {"transformers": "4.0.0"}}
+    record["start"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"has digest .*; that run had transformers 4.0.0 and this"):
+        begin(second, tmp_path)
     prints = {chain_fingerprint(links) for links in (start.links, below.links, start.links[::-1])}
     assert len(prints) == 3
 
@@ -144,6 +150,10 @@ def test_another_base_or_none_and_other_files_are_refused(trained, model_folder,
         UserError, match=r"the base model of \S+ is needed: model.path=\S+gone is no"
     ):
         begin(folder, tmp_path)
+    for model, said in (({"name": "local"}, "model.path"), ({"pretraining": {}}, "data.seed")):
+        change(config={"model": model})
+        with pytest.raises(UserError, match=rf"run.json is damaged \(config.{said} is absent"):
+            begin(folder, tmp_path)
     change(certificate={"passed": True, "files": {"adapter_model.safetensors": "0" * 64}})
     with pytest.raises(UserError, match=r"started from: \S+adapter_model.safetensors is not"):
         begin(folder, tmp_path)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from loradrift.analysis.sequence.comparison import compare_costs, interval_row
 from loradrift.analysis.sequence.matrices import cell_drifts, drift_row
-from loradrift.analysis.sequence.reading import Chain, Order
+from loradrift.analysis.sequence.reading import Chain, Order, StepRun
 
 COSTS = {"neutral": "forgetting on neutral text", "drift": "drift from the first model"}
 """Of a whole chain, by the name of its column."""
@@ -16,17 +16,33 @@ Costs = Mapping[str, Mapping[int, Mapping[int, float]]]
 """Arm -> step -> seed -> value."""
 
 
-def neutral_costs(chains: Sequence[Chain]) -> Costs:
-    """The rise of the loss on neutral text since the first model, in nats per token."""
+def neutral_costs(chains: Sequence[Chain], problems: list[str]) -> Costs:
+    """The rise of the loss on neutral text since the first model, in nats per token.
+
+    A line of ``problems`` for each step whose text is not that of its chain's first step.
+    """
     found: dict[str, dict[int, dict[int, float]]] = {}
     for chain in chains:
-        before = chain.runs[0].record.metrics.get("forgetting/loss_before")
+        first = chain.runs[0].record
+        before, text = first.metrics.get("forgetting/loss_before"), _text_of(chain.runs[0])
         for number, step in enumerate(chain.runs, start=1):
             after = step.record.metrics.get("forgetting/loss_after")
             own = found.setdefault(chain.arm, {}).setdefault(number, {})
-            if before is not None and after is not None:
+            if before is None or after is None:
+                continue
+            if _text_of(step) != text:
+                problems.append(
+                    f"{step.place}: another neutral text than in step 1, so the rise of its loss "
+                    "is left out"
+                )
+            else:
                 own[chain.seed] = after - before
     return found
+
+
+def _text_of(step: StepRun) -> str | None:
+    """Fingerprint of the neutral text that a step was measured on."""
+    return step.record.fingerprints.get("neutral_text")
 
 
 def drift_costs(layers: pd.DataFrame) -> Costs:

@@ -48,9 +48,8 @@ def find_chains(
         UserError: If there is no such chain, or if two chains fit one arm and seed.
     """
     order = choose_order(steps, wanted, folder, problems)
-    on_it = [step for step in steps if step.order == order[: len(step.order)]]
     problems += _others(steps, order)
-    kept = comparable(on_it, problems)
+    kept = comparable(_members(steps, order), problems)
     missing = list[str]()
     chains = _joined(kept, order, missing)
     if not chains:
@@ -105,6 +104,22 @@ def _others(steps: Sequence[StepRun], order: Order) -> list[str]:
         f"order=[{','.join(each)}] reports it"
         for each in sorted(whole)
     ]
+
+
+def _members(steps: Sequence[StepRun], order: Order) -> list[StepRun]:
+    """The runs of the chains of an order, whole or not.
+
+    A run of the first task is one if a later step names it, or if the study made it as one: others
+    are ordinary runs, which say nothing of chains.
+    """
+    on_it = [step for step in steps if step.order == order[: len(step.order)]]
+    named = {key_of(each) for step in on_it for each in step.before}
+    return [
+        step
+        for step in on_it
+        if step.before or step.order == order or step.from_study
+        or key_of(step.record.coordinates) in named
+    ]  # fmt: skip
 
 
 def _joined(steps: Sequence[StepRun], order: Order, problems: list[str]) -> list[Chain]:

@@ -85,6 +85,7 @@ def _tested(one: BySeed, other: BySeed, rng: np.random.Generator, zone: float) -
         "seeds": ", ".join(map(str, seeds)), "num_seeds": len(seeds),
         "by_seed": by_seed_text(dict(zip(seeds, differences, strict=True))),
         "p": test.p if test else np.nan, "least_p": test.least_p if test else np.nan,
+        "num_differ": test.num_blocks if test else 0,
         "verdict": judged.verdict, "why": judged.why,
     }  # fmt: skip
 
@@ -124,5 +125,6 @@ def compare_costs(name: str, one: BySeed, other: BySeed, rng: np.random.Generato
     ratio, low, high = map(float, np.exp(interval[:3]))
     return row | {
         "ratio": ratio, "ratio_low": low, "ratio_high": high, "p": test.p,
-        "least_p": test.least_p, "verdict": judged.verdict, "why": judged.why,
+        "least_p": test.least_p, "num_differ": test.num_blocks,
+        "verdict": judged.verdict, "why": judged.why,
     }  # fmt: skip

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loradrift.analysis.drift.arms import Run
+from loradrift.analysis.drift.arms import Run, why_uncertified
 from loradrift.analysis.drift.budget import rows_per_step
-from loradrift.analysis.drift.pairing import contract, is_usable
+from loradrift.analysis.drift.pairing import CONTRACT, contract
 from loradrift.analysis.drift.records import find_records
 from loradrift.analysis.frontier.reading import ArmRun, alike, arm_of
 from loradrift.config.keys import flatten
+from loradrift.runs import Status
 from loradrift.runs.links import PLACE, Link
 
 Order = tuple[str, ...]
@@ -57,6 +58,11 @@ class StepRun(ArmRun):
         return (*(str(each.get("task")) for each in self.before), self.task)
 
     @property
+    def from_study(self) -> bool:
+        """Whether ``study=sequence`` made it."""
+        return "study=sequence" in self.record.overrides
+
+    @property
     def link(self) -> Link:
         """It as a run that others start from."""
         return Link(self.folder, self.record)
@@ -97,9 +103,23 @@ def read_steps(study: Path, problems: list[str]) -> list[StepRun]:
         step = StepRun(Run(folder, record), arm_of(record), tuple(before))
         if len(set(step.order)) < len(step.order):
             problems.append(f"{folder}: {order_text(step.order)} has a task twice: left out")
-        elif step.diverged or is_usable(step.run, problems):
+        elif step.diverged or not (why := why_unusable(step.run)):
             found.append(step)
+        else:
+            problems.append(f"{folder}: {why}")
     return found
+
+
+def why_unusable(run: Run) -> str:
+    """Why a run's scores cannot be used; empty if they can, whether it has dumps or not."""
+    record = run.record
+    if record.status is Status.RUNNING:
+        return "still going; it is analysed when it has finished"
+    if record.status is Status.COLLAPSED:
+        return f"{record.status} ({record.error}); ended there, it has no evaluation"
+    if record.status is not Status.SUCCESS:
+        return f"{record.status} ({record.error}); its own command repeats it"
+    return why_uncertified(run)
 
 
 def comparable(steps: list[StepRun], problems: list[str]) -> list[StepRun]:
@@ -118,9 +138,11 @@ def _facts(step: StepRun) -> dict[str, Any]:
     """What all runs of a step have in common; one that diverged has no budget and not all dumps."""
     prints = step.record.fingerprints
     if step.diverged:
-        known = ("evaluation_rows", "base_model", "chain")
-        return {name: prints[name] for name in known if name in prints}
-    facts = contract(step.run) | {
+        there = ("evaluation_rows", "base_model", "chain")
+        return {name: prints[name] for name in there if name in prints}
+    has_dumps = (step.folder / "activations" / "manifest.json").is_file()
+    known = contract(step.run) if has_dumps else {name: prints.get(name) for name in CONTRACT}
+    facts = known | {
         "rows seen": round(rows_per_step(step.run) * step.record.steps),
         "neutral_text": prints.get("neutral_text"),
     }  # fmt: skip

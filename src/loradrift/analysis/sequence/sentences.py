@@ -95,9 +95,17 @@ def comparison_text(row: Row) -> str:
 
 
 def flips_text(row: Row) -> str:
-    """``sign-flip p = 0.25 (3 seeds reach 0.25 at least)``."""
-    least = f"{row['num_seeds']:.0f} seeds reach {row['least_p']:.2g} at least"
-    return f"sign-flip {p_says(row['p'])} ({least})"
+    """``sign-flip p = 0.25 (3 seeds reach 0.25 at least)``; of fewer that differ their number.
+
+    >>> flips_text({"num_seeds": 3, "num_differ": 2, "p": 0.5, "least_p": 0.5})
+    'sign-flip p = 0.5 (2 of 3 seeds differ, which reach 0.5 at least)'
+    """
+    count, differ = int(row["num_seeds"]), int(row["num_differ"])
+    if differ < count:
+        said = f"{differ} of {count} seeds differ, which reach"
+    else:
+        said = "one seed reaches" if count == 1 else f"{count} seeds reach"
+    return f"sign-flip {p_says(row['p'])} ({said} {row['least_p']:.2g} at least)"
 
 
 def own_transfer(found: ChainReport, arm: str) -> str:
@@ -143,11 +151,14 @@ def answer(found: ChainReport) -> str:
 
 
 def rests_on(found: ChainReport) -> str:
-    """Model, data and seeds."""
+    """Model, data and seeds, over which there are intervals if there are several."""
     config = found.chains[0].runs[0].record.config
     model, data = (config.get(key, {}).get("name") for key in ("model", "data"))
-    seeds = ", ".join(map(str, sorted({chain.seed for chain in found.chains})))
-    return f"Model {model}, data {data}, seeds {seeds}; 95 % intervals over seeds"
+    seeds = sorted({chain.seed for chain in found.chains})
+    if len(seeds) == 1:
+        return f"Model {model}, data {data}, seed {seeds[0]}; no interval over seeds"
+    shown = ", ".join(map(str, seeds))
+    return f"Model {model}, data {data}, seeds {shown}; 95 % intervals over seeds"
 
 
 def diverged_lines(found: ChainReport) -> list[str]:
@@ -160,14 +171,14 @@ def diverged_lines(found: ChainReport) -> list[str]:
 
 
 def unlearned_lines(found: ChainReport) -> list[str]:
-    """A line for each arm that did not learn a task in its own step."""
+    """A line for each arm that was not shown to have learned a task in its own step."""
     lines = []
     for arm in found.arms:
         lost = unlearned(found.tables["learned"], arm)
         if tasks := [found.task_label(task) for task in found.order if task in lost]:
             lines.append(
-                f"{arm_label(arm)} did not learn {', '.join(tasks)} in its own step (not above the "
-                "best constant answer), so there is nothing to forget: shown, and no part of a "
-                "verdict on earlier tasks"
+                f"{arm_label(arm)} was not shown to have learned {', '.join(tasks)} in its own "
+                "step (its interval reaches the best constant answer): what it lost of that later "
+                "is shown, and no part of a verdict on earlier tasks"
             )
     return lines

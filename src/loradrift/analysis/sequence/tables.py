@@ -16,6 +16,7 @@ from loradrift.analysis.plain_json import rows as rows_of
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.sequence import AnalyzeSequenceConfig
 from loradrift.analysis.sequence.along import Costs, along_table, drift_costs, neutral_costs
+from loradrift.analysis.sequence.baseline import chosen_baseline
 from loradrift.analysis.sequence.chains import COMMAND, find_chains
 from loradrift.analysis.sequence.comparison import compare_costs, compare_scores, summary_row
 from loradrift.analysis.sequence.drift import COLUMNS, ChainDrift
@@ -31,7 +32,7 @@ NOT_LEARNED = "not learned"
 COMPARED = (
     "arm", "baseline", "label", "measure", "tasks", "seeds", "num_seeds", "difference",
     "difference_low", "difference_high", "rows_low", "rows_high", "ratio", "ratio_low",
-    "ratio_high", "p", "least_p", "verdict", "why", "by_seed",
+    "ratio_high", "p", "least_p", "num_differ", "verdict", "why", "by_seed",
 )  # fmt: skip
 
 
@@ -91,10 +92,11 @@ def tabulate(settings: AnalyzeSequenceConfig) -> ChainReport:
     steps = read_steps(runs_folder / study, problems)
     order, chains, diverged = find_chains(steps, settings.order, runs_folder / study, problems)
     scores, chains = _scores(chains, problems)
-    arms = ordered(list(scores), chosen_baseline(settings.baseline, list(scores)))
+    lost = [*problems, *(f"{step.place}: {step.record.error}" for step in diverged)]
+    arms = ordered(list(scores), chosen_baseline(settings.baseline, list(scores), lost))
     scores = {arm: scores[arm] for arm in arms}
     layers = _layers(chains, results, config.seed, problems)
-    costs = {"neutral": neutral_costs(chains), "drift": drift_costs(layers)}
+    costs = {"neutral": neutral_costs(chains, problems), "drift": drift_costs(layers)}
     learned = learned_table(chains, order)
     rng = np.random.default_rng(config.seed)
     problems += _unpaired(scores)
@@ -109,25 +111,6 @@ def tabulate(settings: AnalyzeSequenceConfig) -> ChainReport:
         "comparisons": _comparisons(order, scores, costs, learned, rng),
     }
     return ChainReport(settings, study, order, chains, diverged, tables, self_checks, problems)
-
-
-def chosen_baseline(name: str, arms: Sequence[str]) -> str:
-    """The arm of that name, or the only one of that method.
-
-    Raises:
-        UserError: If there is none, or several.
-
-    >>> chosen_baseline("lora", ["full_finetune", "lora_r8"])
-    'lora_r8'
-    """
-    there = sorted(set(arms))
-    fitting = [arm for arm in there if name in (arm, arm.rpartition("_r")[0])]
-    if name in fitting:
-        return name
-    if len(fitting) != 1:
-        which = "several arms are" if fitting else "no whole chain is of this arm, the arms are"
-        raise UserError(f"baseline={name}: {which} {', '.join(fitting or there) or 'none'}")
-    return fitting[0]
 
 
 def _scores(chains: Sequence[Chain], problems: list[str]) -> tuple[Scores, list[Chain]]:

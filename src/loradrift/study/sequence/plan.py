@@ -7,7 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from loradrift.config import Config, UserError
+from loradrift.config import Config, FromScratchConfig, UserError
+from loradrift.runs import read_record
+from loradrift.runs.links import is_method
+from loradrift.runs.starts import run_folder
 from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.cells import StudyCell
@@ -83,12 +86,15 @@ class SequencePlan:
 
     def validate(self) -> None:
         """Judge every cell, before anything is written."""
-        config = self._steps[0][0].config
-        if config.start:
+        path = self.settings.model.path
+        folder = run_folder(path)
+        record = None if folder is None else read_record(folder)
+        if record is not None and not is_method(record, FromScratchConfig):
             raise UserError(
-                f"model.path={config.start['run']} is a run, and study=sequence begins each chain "
-                "with a base model: leave it out, or type the steps one by one"
+                f"model.path={path} is a run, and study=sequence begins each chain with a base "
+                "model: leave it out, or type the steps one by one"
             )
+        _ = self._steps
 
     def reach(self) -> None:
         """Everything is on this machine."""

@@ -68,12 +68,13 @@ def write_store(folder: Path, task: str, dumps: Mapping[int, float], seed: int =
 def write_chain(
     runs: Path, arm: str, seed: int, *, order: Sequence[str] = ORDER, matrix=None, lost=1.0,
     sizes=None, neutral=None, luck=0.0, decay=0.0, until: int | None = None,
-    study="sequence", shift=0, fingerprints=None, rows: int = ROWS,
+    study="sequence", shift=0, fingerprints=None, rows: int = ROWS, by="study=sequence",
 ) -> list[Path]:  # fmt: skip
     """All steps of a chain, or those up to ``until``; gives their folders.
 
     ``lost`` multiplies what neutral text loses, ``luck`` is added to every score,
-    ``decay`` taken from those of earlier tasks, and as many nats from neutral text.
+    ``decay`` taken from those of earlier tasks, and as many nats from neutral text. ``by`` is what
+    was typed.
     """
     matrix, sizes = matrix or MATRIX, sizes or SIZES
     neutral = neutral or NEUTRAL
@@ -113,7 +114,7 @@ def write_chain(
         settings = {"name": method, "optim": {"lr": 0.01}} | ({"rank": int(rank)} if rank else {})
         prints = FINGERPRINTS | ({"chain": "+".join(order[:number])} if number else {})
         record = RunRecord(
-            coordinates=cell,
+            coordinates=cell, overrides=[by],
             config={
                 "task": {"metric": "accuracy", "name": task, "batch_size": 8},
                 "method": settings, "data": {"name": "local"}, "model": {"name": "planted"},

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from planted_chains import FULL, LORA, change, predictions, write_chain
 
+from loradrift.analysis.sequence.page import report
 from loradrift.analysis.sequence.tables import tabulate
 from loradrift.config import UserError
+from loradrift.files import sha256_of
+from loradrift.runs import read_record
+from loradrift.runs.links import Link, weights_digest
 
 TWO = ("rte", "mrpc")
 DIVERGED = "the loss became nan at step 7: lower method.optim.lr"
@@ -40,6 +44,7 @@ def seeds_of(found, arm):
         (1, {"certificate": {"passed": False, "checks": []}}, "certificate does not hold"),
         (1, {"status": "failed", "error": "no disk"}, "failed (no disk); its own command"),
         (1, {"metrics": {"earlier/rte/accuracy": None}}, "run.json has no earlier/rte/accuracy"),
+        (1, {"metrics": {"evaluation/accuracy": "x"}}, "run.json must be a number, got 'x'"),
         (1, {"start": {"chain": "rte"}}, "start.chain must be a list of coordinates"),
         (1, {"start": {"chain": [{"task": "mrpc"}]}}, "mrpc -> mrpc has a task twice: left out"),
         (0, {"ended": "2026-01-02"}, "its step 1 (rte) was made again after step 2 began, which"),
@@ -99,6 +104,68 @@ def test_a_step_that_diverged_is_shown_and_ends_its_chain(runs, settings):
     assert row["error"] == DIVERGED and np.isnan(row["score"])
     assert not any("no whole chain" in line for line in found.problems)
     assert seeds_of(found, LORA) == [1, 2]
+
+
+def test_clocks_that_differ_make_no_other_step(runs, settings):
+    """The files are what the next step began with, so step 1 did not end after that."""
+    first, second = write_chain(runs, LORA, 3, order=TWO)
+    (first / "model").mkdir()
+    (first / "model/adapter_config.json").write_text("{}")
+    weights = first / "model/adapter_model.safetensors"
+    weights.write_text("learned")
+    digest = weights_digest(Link(first, read_record(first)), sha256_of)
+    change(first, ended="2026-01-02")
+    change(second, started="2026-01-01", config={"start": {"weights": digest}})
+    assert seeds_of(tabulate(settings(runs.parent)), LORA) == [1, 2, 3]
+    weights.write_text("learned again")
+    found = tabulate(settings(runs.parent))
+    assert any("step 1 (rte) was made again" in line for line in found.problems)
+
+
+def test_ordinary_runs_of_the_first_task_have_no_say(runs, settings):
+    """More of them than of chains, on other rows."""
+    for seed in range(5, 11):
+        options = {"until": 1, "by": "task=rte", "fingerprints": {"evaluation_rows": "x"}}
+        write_chain(runs, FULL, seed, order=TWO, **options)
+    found = tabulate(settings(runs.parent))
+    assert not found.problems and seeds_of(found, FULL) == seeds_of(found, LORA) == [1, 2]
+
+
+def without_dumps(runs, pattern):
+    for folder in runs.glob(f"sequence/*/{pattern}"):
+        for name in ("activations", "chain/first_base", "chain/rte/activations"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def test_a_chain_without_dumps_lacks_its_drift_alone(runs, settings):
+    without_dumps(runs, "lora*/seed=2")
+    found = tabulate(settings(runs.parent))
+    [line] = found.problems
+    assert line.startswith("seed=2 lora_r8: its drift is left out: ") and "\n" not in line
+    assert seeds_of(found, LORA) == [1, 2]
+    without_dumps(runs, "*/seed=*")
+    own = settings(runs.parent)
+    found = tabulate(own)
+    assert len(found.problems) == 4 and found.tables["layers"].empty
+    report(own, found)
+    assert {row["measure"] for row in found.compared} >= {"backward_transfer", "neutral"}
+    assert "drift" not in {row["measure"] for row in found.compared}
+
+
+def test_losses_on_two_texts_are_not_subtracted(runs, settings):
+    for folder in runs.glob("sequence/mrpc/*/seed=*"):
+        change(folder, fingerprints={"neutral_text": "another"})
+    found = tabulate(settings(runs.parent))
+    assert sum("another neutral text than in step 1" in line for line in found.problems) == 4
+    along = found.tables["along"].set_index(["arm", "step"])["neutral"]
+    assert np.isfinite(along[LORA, 1]) and np.isnan(along[LORA, 2])
+
+
+def test_a_baseline_that_is_lost_says_why(runs, settings):
+    for folder in runs.glob("sequence/mrpc/full_finetune*/seed=*"):
+        change(folder, status="failed", error=DIVERGED)
+    with pytest.raises(UserError, match=r"no whole chain is of this arm, .* lora_r8 \(.*loss bec"):
+        tabulate(settings(runs.parent))
 
 
 def test_a_chain_of_two_arms_is_none(runs, settings):

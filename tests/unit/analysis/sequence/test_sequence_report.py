@@ -8,6 +8,7 @@ from planted_chains import FULL, LORA, change, write_chain
 
 from loradrift.analysis.sequence.figures import SEQUENCE
 from loradrift.analysis.sequence.page import report
+from loradrift.analysis.sequence.sentences import flips_text
 from loradrift.analysis.sequence.tables import tabulate
 from loradrift.config import UserError
 
@@ -78,7 +79,8 @@ def test_what_an_arm_did_not_learn_is_said(tmp_path, settings, capsys):
     own = settings(tmp_path, figures=["transfer"])
     report(own, tabulate(own))
     out = capsys.readouterr().out
-    assert "note: LoRA r=8 did not learn RTE in its own step (not above the best constant" in out
+    assert "note: LoRA r=8 was not shown to have learned RTE in its own step (its interval" in out
+    assert "Model planted, data local, seed 1; no interval over seeds." in out
     assert "backward transfer: nothing is compared, no earlier task was learned by both arms" in out
 
 
@@ -90,6 +92,13 @@ def test_one_arm_alone_has_a_whole_report(tmp_path, settings, capsys, arm):
     own = settings(tmp_path, baseline=arm, figures=["along", "drift_matrix", "layer_profiles"])
     report(own, tabulate(own))
     assert "No other arm to compare with" in capsys.readouterr().out
+
+
+def test_seeds_that_agree_are_not_counted_by_the_test():
+    row = {"num_seeds": 3, "num_differ": 2, "p": 0.5, "least_p": 0.5}
+    assert flips_text(row) == "sign-flip p = 0.5 (2 of 3 seeds differ, which reach 0.5 at least)"
+    one = {"num_seeds": 1, "num_differ": 1, "p": 1.0, "least_p": 1.0}
+    assert flips_text(one) == "sign-flip p = 1 (one seed reaches 1 at least)"
 
 
 def test_unknown_figures_are_refused(found, settings, tmp_path):
