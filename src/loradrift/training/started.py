@@ -80,8 +80,8 @@ def first_base(links: Sequence[Link], cache: str, pretrain: Pretrain) -> ModelCo
         str(values.get("attention", "sdpa")),
     )
     if "pretraining" in values:
-        tiny = recorded(TinyModelConfig, values | {"path": ""}, where)
         seed = _recorded_value(link, "data", "seed", int)
+        tiny = recorded(TinyModelConfig, values | {"path": ""}, where)
         folder = str(pretrained_tiny(tiny, seed, cache, pretrain))
     else:
         named = _recorded_value(link, "model", "path", str)

@@ -55,6 +55,15 @@ def test_a_planned_cell_is_the_one_of_its_command_when_the_step_before_is_done(p
         assert done == planned
 
 
+def test_one_method_has_a_report_of_its_own_rank(plan, monkeypatch):
+    told, report = {}, "loradrift.study.sequence.plan.analyse_study"
+    monkeypatch.setattr(report, lambda *_, **keys: told.update(keys))
+    made = plan("study.methods=[lora]", "method.rank=4")
+    made._report()
+    assert told["baseline"] == "lora_r4"
+    assert [len(made.cells(phase)) for phase in made.cell_phases] == [1, 1]
+
+
 @pytest.mark.parametrize("scale", ["tiny", "small", "paper"])
 def test_each_scale_has_a_chain(load, scale):
     typed = ["data=local", "data.root=there"] if scale == "small" else []

@@ -47,15 +47,12 @@ def score_after(step: StepRun, own: StepRun) -> float:
     """The score after a step on the task of the same step or of an earlier one, ``own``.
 
     Raises:
-        UserError: If the record has none, or no number.
+        UserError: If the record has none.
     """
     split = "evaluation" if step is own else f"earlier/{own.task}"
     score = step.record.metrics.get(f"{split}/{own.metric}")
     if score is None:
         raise UserError(f"{step.folder}: run.json has no {split}/{own.metric}")
-    if not isinstance(score, int | float):
-        name = f"{split}/{own.metric}"
-        raise UserError(f"{step.folder}: {name} in run.json must be a number, got {score!r}")
     return float(score)
 
 

@@ -24,7 +24,7 @@ class SequenceStudyConfig(StudyConfig):
     """The chain, in its order."""
 
     methods: list[str] = field(default_factory=lambda: ["full_finetune", "lora"])
-    """At least two; the report compares all others with the first."""
+    """The report compares all others with the first; one alone has its own figures."""
 
     def __post_init__(self) -> None:
         # before the tasks of any study, of which some start from a base model alone
@@ -33,6 +33,4 @@ class SequenceStudyConfig(StudyConfig):
         super().__post_init__()
         rule = "a chain of at least one task"
         check(bool(self.tasks), "study.tasks", rule, "[]")
-        rule = "at least two: one is compared with the other"
-        got = ", ".join(self.methods) or "[]"
-        check(len(self.methods) > 1, "study.methods", rule, got)
+        check(bool(self.methods), "study.methods", "at least one", "[]")

@@ -44,7 +44,11 @@ def seeds_of(found, arm):
         (1, {"certificate": {"passed": False, "checks": []}}, "certificate does not hold"),
         (1, {"status": "failed", "error": "no disk"}, "failed (no disk); its own command"),
         (1, {"metrics": {"earlier/rte/accuracy": None}}, "run.json has no earlier/rte/accuracy"),
-        (1, {"metrics": {"evaluation/accuracy": "x"}}, "run.json must be a number, got 'x'"),
+        (
+            1,
+            {"metrics": {"evaluation/accuracy": "x"}},
+            "metrics.evaluation/accuracy is absent or of",
+        ),
         (1, {"start": {"chain": "rte"}}, "start.chain must be a list of coordinates"),
         (1, {"start": {"chain": [{"task": "mrpc"}]}}, "mrpc -> mrpc has a task twice: left out"),
         (0, {"ended": "2026-01-02"}, "its step 1 (rte) was made again after step 2 began, which"),
