@@ -97,7 +97,9 @@ def forgetting_text(row: Row) -> str:
 
 
 def flips_text(row: Row, name: str) -> str:
-    """``sign-flip p = 0.25 (3 seeds reach 0.25)``."""
+    """``sign-flip p = 0.25 (3 seeds reach 0.25 at least)``; empty of one seed."""
+    if row["num_seeds"] < 2:
+        return ""
     least = f"{row['num_seeds']} seeds reach {row[f'{name}_least_p']:.2g} at least"
     return f"sign-flip {p_says(row[f'{name}_p'])} ({least})"
 

@@ -99,3 +99,5 @@ def test_one_seed_is_reported_as_undecided_without_thirds(tmp_path, settings, ca
     report(own, tabulate(own))
     out = capsys.readouterr().out
     assert "(no interval) as far as full fine-tuning, 1 seed: undecided: one seed tells" in out
+    page = (tmp_path / "results/frontier/report.html").read_text()
+    assert "sign-flip p" not in page and "Thirds take two seeds of both arms" in page
