@@ -146,16 +146,21 @@ def _experiment(pair: Pair) -> dict[str, Any]:
     return experiment
 
 
-def is_usable(run: Run, problems: list[str]) -> bool:
-    """Whether the run is finished and its activations can be read; if not, a problem says why."""
+def why_unusable(run: Run) -> str:
+    """Why a run's scores cannot be used; empty if they can, whether it has dumps or not."""
     record = run.record
     if record.status is Status.RUNNING:
-        problem = "still going; it is analysed when it has finished"
-    elif record.status is Status.COLLAPSED:
-        problem = f"{record.status} ({record.error}); ended there, it has no evaluation"
-    elif record.status is not Status.SUCCESS:
-        problem = f"{record.status} ({record.error}); its own command repeats it"
-    elif not (problem := why_uncertified(run)):
+        return "still going; it is analysed when it has finished"
+    if record.status is Status.COLLAPSED:
+        return f"{record.status} ({record.error}); ended there, it has no evaluation"
+    if record.status is not Status.SUCCESS:
+        return f"{record.status} ({record.error}); its own command repeats it"
+    return why_uncertified(run)
+
+
+def is_usable(run: Run, problems: list[str]) -> bool:
+    """Whether the run is finished and its activations can be read; if not, a problem says why."""
+    if not (problem := why_unusable(run)):
         try:
             if 0 in run.store.steps and len(run.store.steps) > 1:
                 return True

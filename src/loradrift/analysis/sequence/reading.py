@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loradrift.analysis.drift.arms import Run, why_uncertified
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.budget import rows_per_step
-from loradrift.analysis.drift.pairing import CONTRACT, contract
+from loradrift.analysis.drift.pairing import CONTRACT, contract, why_unusable
 from loradrift.analysis.drift.records import find_records
 from loradrift.analysis.frontier.reading import ArmRun, alike, arm_of
 from loradrift.config.keys import flatten
-from loradrift.runs import Status
 from loradrift.runs.links import PLACE, Link
 
 Order = tuple[str, ...]
@@ -108,18 +107,6 @@ def read_steps(study: Path, problems: list[str]) -> list[StepRun]:
         else:
             problems.append(f"{folder}: {why}")
     return found
-
-
-def why_unusable(run: Run) -> str:
-    """Why a run's scores cannot be used; empty if they can, whether it has dumps or not."""
-    record = run.record
-    if record.status is Status.RUNNING:
-        return "still going; it is analysed when it has finished"
-    if record.status is Status.COLLAPSED:
-        return f"{record.status} ({record.error}); ended there, it has no evaluation"
-    if record.status is not Status.SUCCESS:
-        return f"{record.status} ({record.error}); its own command repeats it"
-    return why_uncertified(run)
 
 
 def comparable(steps: list[StepRun], problems: list[str]) -> list[StepRun]:
