@@ -23,6 +23,7 @@ from loradrift.study.costs.work import (
     work_of,
 )
 from loradrift.study.disk import num_steps, parameter_counts
+from loradrift.training.run import check_device
 
 FORMAT = 2
 """Of the measured rates in the cache: change it together with what is measured, and how."""
@@ -60,6 +61,11 @@ class Estimates:
         left = {}
         for group, by_task in groups.items():
             config, sizes = self._sizes(list(by_task.values()))
+            try:
+                check_device(config)
+            except UserError as error:
+                self._rates[group] = str(error)
+                continue
             own = {"task": config.task.name, "neutral": config.callbacks.forgetting.enabled}
             values = json.loads(group) | own | {"sizes": sizes}
             path = entry(Path(config.cache, "rates"), values, ".json")

@@ -32,7 +32,6 @@ from loradrift.training.certificate import record_certificate
 from loradrift.training.checkpoints import load_checkpoint
 from loradrift.training.prepared_data import RETENTION_LENGTH, prepare
 from loradrift.training.resources import peak_memory_bytes, reset_peak_memory
-from loradrift.training.run import check_device
 from loradrift.training.train import quiet
 from loradrift.training.worker import NEUTRAL_ROWS, Worker
 
@@ -133,10 +132,9 @@ def measure(config: Config, sizes: Sizes, threads: int) -> Rates:
     Everything is computed by the code of a run, below a temporary folder of the cache.
 
     Raises:
-        UserError: If data or model are missing, or there is no such device.
+        UserError: If data or model are missing.
     """
     quiet()
-    check_device(config)
     reset_peak_memory()
     torch.set_num_threads(threads)
     pl.seed_everything(config.seed, verbose=False)

@@ -94,6 +94,7 @@ def test_what_cannot_be_measured_is_unknown_and_says_why(configs, here, tmp_path
     found = Estimates(at_a_time=1, threads=1)
     found.measure([config])
     assert re.match(why, found.seconds(config)) and re.match(why, found.peak_bytes(config))
+    assert not here
 
 
 def test_a_batch_is_made_of_rows_of_the_wanted_length():
