@@ -2,7 +2,9 @@
 
 It shares no code with the project: GLUE's files are read here, the classifier is transformers'
 own, and the loop is ``transformers.Trainer`` with bf16 autocast, a linear schedule and as many
-warm-up steps as ``train.py`` has. One run, its accuracy on the dev split::
+warm-up steps as ``train.py`` has. Other than there, the head learns at the backbone's rate, nothing
+decays, and the model of the last step is evaluated; MRPC takes ``--steps 300``. One run, its
+accuracy on the dev split::
 
     python benchmarks/plain_accuracy.py --model FOLDER --data FOLDER --task sst2 --method lora
 """

@@ -25,7 +25,8 @@ class AnalysisConfig:
     """Folder of the runs; those made elsewhere are read as well."""
 
     study: str | None = None
-    """Name of the study; null is the only one there is."""
+    """Name of the study; null is the only one there is, and with ``analysis=frontier`` and
+    ``analysis=sequence`` the one of that name."""
 
     results: str = folder_field("results")
     """Folder of everything that is written."""

@@ -11,9 +11,9 @@ from loradrift.runs.reading import damaged
 
 
 def choose_study(
-    runs: Path, study: str | None, command: str = "python train.py study=drift -m"
+    runs: Path, study: str | None, command: str = "python train.py study=drift -m", usual: str = ""
 ) -> str:
-    """The study below ``runs`` that is meant; None is the only one there is.
+    """The study below ``runs`` that is meant; None is the ``usual`` one, or the only one there is.
 
     Raises:
         UserError: If there is no such study; where there is none at all, it says which command
@@ -28,7 +28,8 @@ def choose_study(
         raise UserError(
             f"{runs} holds no run: `{command}` makes some, analysis.runs=… names another folder"
         )
-    chosen = "null" if study is None and len(studies) > 1 else study or studies[0]
+    default = usual if usual in studies else studies[0] if len(studies) == 1 else "null"
+    chosen = study or default
     check(chosen in studies, "analysis.study", f"one of {', '.join(studies)}", chosen)
     return chosen
 

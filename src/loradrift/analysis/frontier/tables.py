@@ -98,7 +98,8 @@ def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:
     config, problems = settings.analysis, list[str]()
     runs_folder, results = Path(config.runs), Path(config.results)
     self_checks = run_self_checks(["cka"], config.seed)
-    study = choose_study(runs_folder, config.study, "python train.py study=frontier -m")
+    command = "python train.py study=frontier -m"
+    study = choose_study(runs_folder, config.study, command, usual="frontier")
     found = comparable(read_runs(runs_folder / study, problems), problems)
     if not found:
         first = f" ({problems[0]})" if problems else ""

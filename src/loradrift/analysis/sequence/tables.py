@@ -88,7 +88,7 @@ def tabulate(settings: AnalyzeSequenceConfig) -> ChainReport:
     config, problems = settings.analysis, list[str]()
     runs_folder, results = Path(config.runs), Path(config.results)
     self_checks = run_self_checks(["cka"], config.seed)
-    study = choose_study(runs_folder, config.study, COMMAND)
+    study = choose_study(runs_folder, config.study, COMMAND, usual="sequence")
     steps = read_steps(runs_folder / study, problems)
     order, chains, diverged = find_chains(steps, settings.order, runs_folder / study, problems)
     scores, chains = _scores(chains, problems)

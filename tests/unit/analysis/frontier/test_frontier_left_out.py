@@ -157,3 +157,13 @@ def test_tables_hold_their_columns_where_nothing_can_be_compared(tmp_path, setti
     write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
     found = tabulate(settings(tmp_path))
     assert found.compared == [] and isinstance(found.tables["parts"], pd.DataFrame)
+
+
+def test_of_several_studies_the_frontier_is_meant(tmp_path, settings):
+    for study in ("frontier", "drift"):
+        for arm in (FULL, LORA):
+            write_arm(tmp_path / "runs", arm, seeds=(1,), study=study)
+    assert tabulate(settings(tmp_path)).study == "frontier"
+    (tmp_path / "runs/frontier").rename(tmp_path / "runs/look")
+    with pytest.raises(UserError, match="analysis.study must be one of drift, look, got null"):
+        tabulate(settings(tmp_path))
