@@ -41,10 +41,11 @@ class Axis(NamedTuple):
     column: str
     label: str
     log: bool = True
+    """Whether its scale is logarithmic, if all values are positive."""
 
 
 DRIFT = Axis("drift", "mean drift (1 - CKA)")
-FORGETTING = Axis("forgetting", "forgetting (nats per token)", log=False)
+FORGETTING = Axis("forgetting", "forgetting (nats per token)")
 NORM = Axis("norm", "update norm |dW| / |W|")
 
 
@@ -59,8 +60,10 @@ def curves(axes: Any, found: Frontier, task: str, x: Axis, y: Axis) -> None:
         ends = own.sort_values(x.column)
         low, high = (ends[f"{y.column}_{end}"] for end in ("low", "high"))
         axes.fill_between(ends[x.column], low, high, color=look["color"], alpha=0.18, lw=0)
+    drawn = table[table["arm"].isin(looks(found))]
     for column, axis in ((x, axes.xaxis), (y, axes.yaxis)):
-        (log_scale if column.log else few_ticks)(axis)
+        positive = not (drawn[column.column] <= 0).any()
+        (log_scale if column.log and positive else few_ticks)(axis)
     axes.set(xlabel=x.label, ylabel=y.label)
 
 
