@@ -64,7 +64,7 @@ def _check_task(config: Config, links: Sequence[Link], what: str) -> None:
     tasks = [link.task for link in links]
     if config.task.name in tasks:
         raise UserError(
-            f"task={config.task.name} {what}: a chain has each task once, and that run comes after "
+            f"task={config.task.name} {what}: a chain has each task once, and up to that run it is "
             f"{' -> '.join(tasks)}"
         )
     if config.model.weights == "random":
