@@ -1,4 +1,4 @@
-"""Runs that others can start from, planted, and what is typed to start there."""
+"""Runs written to disk that other runs can start from, and the arguments that start them."""
 
 import json
 

@@ -23,6 +23,7 @@ from loradrift.statistics import (
 LESS, MORE, EQUALS, UNDECIDED = "less", "more", "equal", "undecided"
 NOT_LEARNED, APART = "not learned", "no accuracy that both reach"
 DIVERGED = "diverged at every rate"
+COLLAPSED = "diverged or collapsed at every rate"
 
 Curves = Mapping[int, Curve]
 """Seed -> an arm's scores and costs on one task."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from loradrift.analysis.frontier.ratios import (
     APART,
+    COLLAPSED,
     DIVERGED,
     EQUALS,
     LESS,
@@ -59,10 +60,10 @@ def comparison_text(found: Frontier, row: Row) -> str:
             f"{who or f'{unlearned[0]} does not beat'} the best constant answer, so that nothing "
             "is compared"
         )
-    if row["verdict"] == DIVERGED:
+    if row["verdict"] in (DIVERGED, COLLAPSED):
         sides = (row["label"], row["arm_from"]), (base, row["baseline_from"])
         who = " and ".join(label for label, least in sides if math.isnan(least))
-        return f"{who} diverged at every rate, so that nothing is compared"
+        return f"{who} {row['verdict']}, so that nothing is compared"
     if row["verdict"] == APART:
         winner = {"arm": row["label"], "baseline": base}.get(row["dominates"], "")
         why = f"{winner} reaches more with less drift" if winner else row["why"]

@@ -20,7 +20,14 @@ from loradrift.analysis.frontier.parts import (
     parts_of,
 )
 from loradrift.analysis.frontier.points import point_table
-from loradrift.analysis.frontier.ratios import DIVERGED, NOT_LEARNED, Pairs, compare, side_of
+from loradrift.analysis.frontier.ratios import (
+    COLLAPSED,
+    DIVERGED,
+    NOT_LEARNED,
+    Pairs,
+    compare,
+    side_of,
+)
 from loradrift.analysis.frontier.reading import (
     FrontierRun,
     arm_label,
@@ -219,7 +226,10 @@ def _compared(
             row |= place | {"constant": low, "unlearned": ", ".join(unlearned), "crosses": False}
             if len(unlearned) and row["verdict"] != DIVERGED:
                 row |= {"verdict": NOT_LEARNED, "why": "", "dominates": ""}
-            if row["verdict"] in (DIVERGED, NOT_LEARNED):
+            lost = [each for each in (arm, baseline) if not sides[each].drift]
+            if not own.loc[own["arm"].isin(lost), "diverged"].all():
+                row["verdict"] = COLLAPSED
+            if row["verdict"] in (DIVERGED, COLLAPSED, NOT_LEARNED):
                 rows.append(row)
                 continue
             curve_pair = Pairs(sides[arm].drift, sides[baseline].drift, low)

@@ -9,6 +9,7 @@ from planted_frontier import FROZEN, FULL, LORA, write_arm, write_point
 
 from loradrift.analysis.frontier import points
 from loradrift.analysis.frontier.points import mean_drift
+from loradrift.analysis.frontier.sentences import comparison_text
 from loradrift.analysis.frontier.tables import tabulate
 from loradrift.config import UserError
 
@@ -144,6 +145,19 @@ def test_a_run_without_variance_is_shown_and_has_no_drift(tmp_path, settings, mo
     assert table.loc[table["drift"].isna(), "score"].notna().all()
     assert sum("a layer has no variance" in line for line in found.problems) == 2
     assert found.compared[0]["num_seeds"] == 2
+
+
+def test_an_arm_without_variance_at_any_rate_collapsed(tmp_path, settings, monkeypatch):
+    write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
+    write_arm(tmp_path / "runs", LORA, seeds=(1, 2))
+
+    def collapsed(run, cache):
+        return np.nan if "lora" in str(run.folder) else mean_drift(run, cache)
+
+    monkeypatch.setattr(points, "mean_drift", collapsed)
+    found = tabulate(settings(tmp_path))
+    [row] = found.compared
+    assert comparison_text(found, row).startswith("LoRA r=8 diverged or collapsed at every rate")
 
 
 def test_nothing_to_analyse_is_one_line(tmp_path, settings):
