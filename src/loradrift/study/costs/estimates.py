@@ -4,13 +4,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from loradrift.caching import entry, recall
 from loradrift.config import Config, UserError
 from loradrift.files import write_json
+from loradrift.generation.errors import is_out_of_memory
 from loradrift.study.costs.measuring import Sizes, measure
 from loradrift.study.costs.rates import Point, Rates, at, run_seconds
 from loradrift.study.costs.room import machine, no_room
@@ -84,17 +87,13 @@ class Estimates:
             f"measuring a few steps of {names}: about 40 s each with 135 M parameters on idle CPUs",
             flush=True,
         )
-        context = get_context("spawn")  # a process that has computed nothing, like a cell's
         # one at a time: a listing must not take the memory that other work needs
-        with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
-            for group, (config, sizes, path) in left.items():
-                found: Rates | str = no_room(config, max(sizes.steps))
-                if not found:
-                    job = pool.submit(_try_to_measure, config, sizes, self._threads(config))
-                    found = job.result()
-                self._rates[group] = found
-                if isinstance(found, Rates):
-                    write_json(path, asdict(found))
+        for group, (config, sizes, path) in left.items():
+            lacking = no_room(config, max(sizes.steps))
+            found = lacking or _measured_apart(config, sizes, self._threads(config))
+            self._rates[group] = found
+            if isinstance(found, Rates):
+                write_json(path, asdict(found))
 
     def seconds(self, config: Config) -> float | str:
         """Seconds of a run on an idle machine."""
@@ -201,11 +200,31 @@ class Estimates:
         return lengths.read_s + rates.load_s + passes
 
 
-def _try_to_measure(config: Config, sizes: Sizes, threads: int) -> Rates | str:
+def _measured_apart(config: Config, sizes: Sizes, threads: int) -> Rates | str:
+    """Rates that a process measures which has computed nothing before, like a cell's."""
+    with (
+        # this process's own, so that one which is killed leaves nothing
+        TemporaryDirectory(prefix="measuring-", dir=config.cache) as folder,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+    ):
+        try:
+            return pool.submit(_try_to_measure, config, sizes, threads, Path(folder)).result()
+        except BrokenProcessPool:
+            return (
+                f"the process that measured {config.method.name} was killed; the system does so "
+                "where memory is too little"
+            )
+
+
+def _try_to_measure(config: Config, sizes: Sizes, threads: int, folder: Path) -> Rates | str:
     try:
-        return measure(config, sizes, threads)
-    except (UserError, OSError, MemoryError) as error:
+        return measure(config, sizes, threads, folder)
+    except (UserError, OSError) as error:
         return str(error)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            return f"measuring {config.method.name} takes more memory than there is"
+        raise
 
 
 def read_rates(path: Path) -> Rates:

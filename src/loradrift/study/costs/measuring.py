@@ -7,7 +7,6 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -126,10 +125,10 @@ class Loader:
         return iter(self.batches)
 
 
-def measure(config: Config, sizes: Sizes, threads: int) -> Rates:
+def measure(config: Config, sizes: Sizes, threads: int, folder: Path) -> Rates:
     """Rates of a configuration; ``threads`` are those that its cell will compute with.
 
-    Everything is computed by the code of a run, below a temporary folder of the cache.
+    Everything is computed by the code of a run, which leaves its files in ``folder``.
 
     Raises:
         UserError: If data or model are missing.
@@ -138,13 +137,9 @@ def measure(config: Config, sizes: Sizes, threads: int) -> Rates:
     reset_peak_memory()
     torch.set_num_threads(threads)
     pl.seed_everything(config.seed, verbose=False)
-    with (
-        lines_of(None),
-        redirect_stdout(StringIO()),
-        TemporaryDirectory(prefix="measuring-", dir=config.cache) as folder,
-    ):
+    with lines_of(None), redirect_stdout(StringIO()):
         data = prepare(config, pretrain=_never)
-        cell = Cell(Path(folder), new_record(identity(config), "training", config.phase, {}, []))
+        cell = Cell(folder, new_record(identity(config), "training", config.phase, {}, []))
         return _measure(config, cell, data, sizes)
 
 

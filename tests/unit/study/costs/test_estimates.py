@@ -1,12 +1,17 @@
 """Estimates of cells of which nothing like it is finished, with the rates of a small model."""
 
+import os
 import re
+import signal
 from concurrent.futures import Future
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 
 from loradrift.study.costs import estimates
 from loradrift.study.costs.estimates import Estimates
@@ -96,6 +101,35 @@ def test_what_cannot_be_measured_is_unknown_and_says_why(configs, here, tmp_path
     found.measure([config])
     assert re.match(why, found.seconds(config)) and re.match(why, found.peak_bytes(config))
     assert not here
+
+
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory is too little
+
+
+@pytest.mark.parametrize(
+    ("lacking", "why"),
+    [
+        (MemoryError(), "measuring lora takes more memory than there is"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "measuring lora takes more memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "measuring lora takes more"),
+        (None, "the process that measured lora was killed"),
+    ],
+)
+def test_a_lack_of_memory_while_measuring_is_told_and_leaves_nothing(
+    configs, here, monkeypatch, lacking, why
+):
+    [config] = configs("task.max_steps=13", "task.batch_size=3", methods=("lora",))
+    if lacking is None:
+        monkeypatch.undo()  # in a process of its own
+        monkeypatch.setattr(estimates, "get_context", lambda _: get_context("fork"))
+        monkeypatch.setattr(estimates, "measure", killed)
+    else:
+        monkeypatch.setattr(estimates, "measure", Mock(side_effect=lacking))
+    found = Estimates(at_a_time=1, threads=1)
+    found.measure([config])
+    assert found.seconds(config).startswith(why) and found.peak_bytes(config).startswith(why)
+    assert not list(Path(config.cache).glob("measuring-*"))
 
 
 def test_a_batch_is_made_of_rows_of_the_wanted_length():
