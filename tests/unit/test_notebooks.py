@@ -67,6 +67,11 @@ def test_links_lead_to_files(path, cells):
         assert (path.parent / link).exists(), link
 
 
+def test_variables_that_the_text_names_are_set(cells):
+    named = set(re.findall(r"`([A-Z]{3,})`", "\n".join(sources(cells, "markdown"))))
+    assert named and named <= set(re.findall(r"[A-Z]{3,}", "\n".join(sources(cells, "code"))))
+
+
 def test_what_it_types_composes_and_stays_below_its_folder(load, path, cells, monkeypatch):
     load()  # makes the groups known
     register_all()

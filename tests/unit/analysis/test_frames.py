@@ -178,6 +178,9 @@ def test_dumps_without_a_start_are_named_and_left_out(tmp_path):
         ("coordinates", {"study": "drift", "task": "sst2", "seed": 1}, "coordinates.method"),
         ("config", {"task": {"metric": "f1"}, "method": {"optim": {"lr": "high"}}},
          "config.method.optim.lr"),
+        ("steps", "9", "steps"),
+        ("parameters", {"trainable": 1.5}, "parameters.trainable"),
+        ("budget", {"rows_seen": "all"}, "budget.rows_seen"),
     ],
 )  # fmt: skip
 def test_a_record_with_a_value_of_another_type_is_named_and_left_out(runs, field, value, named):

@@ -83,13 +83,20 @@ def _check_run(record: RunRecord, path: Path) -> None:
         "config.method": isinstance(method, dict),
         "config.method.optim.lr": rate is None or is_number(rate),
         "config.trainer.rounding": type(record.rounding) is int,
+        "steps": type(record.steps) is int,
+        "device": isinstance(record.device, str),
         "certificate": certificate is None or isinstance(certificate, dict),
         "certificate.passed": not isinstance(certificate, dict)
         or isinstance(certificate.get("passed"), bool | None),
     }
-    for name in ("metrics", "parameters", "performance"):
+    for key in ("model", "data"):  # tables and pages name them
+        whole[f"config.{key}"] = isinstance(record.config.get(key, {}), dict)
+    for name in ("metrics", "performance", "budget"):
         values = getattr(record, name)
         whole |= {f"{name}.{key}": is_number(values[key]) for key in values}
+    for name in ("parameters", "rows"):
+        values = getattr(record, name)
+        whole |= {f"{name}.{key}": type(values[key]) in (int, type(None)) for key in values}
     if lost := [key for key, is_there in whole.items() if not is_there]:
         raise damaged(path, f"{lost[0]} is absent or of another type")
 
