@@ -160,6 +160,12 @@ def test_what_an_earlier_task_needs_is_there_before_anything_is_trained(compute,
     path.write_text(json.dumps(whole | {"fingerprints": prints}))
     said = error()
     assert "rte cannot be evaluated as in" in said and "evaluation_rows changed since" in said
+    for other, why in (
+        ({"callbacks": {}}, "config.callbacks.activation_dump is absent"),
+        ({"task": None}, "run.json: its task cannot be read by this version"),
+    ):
+        path.write_text(json.dumps(whole | {"config": whole["config"] | other}))
+        assert why in error()
     path.write_text(json.dumps(whole))
     weights = load_file(head)
     save_file({key: torch.cat([x, x]) for key, x in weights.items()}, head)

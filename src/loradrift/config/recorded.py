@@ -20,6 +20,6 @@ def recorded(schema: type[Part], values: Mapping[str, Any], where: str) -> Part:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(values))
         return cast(Part, OmegaConf.to_object(merged))
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{where} cannot be read by this version: {reason}") from None

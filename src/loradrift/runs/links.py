@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loradrift.caching import file_digest
-from loradrift.config import METHODS, BaselineConfig, FromScratchConfig, UserError
+from loradrift.config import METHODS, TASKS, BaselineConfig, FromScratchConfig, UserError
 from loradrift.config.methods import HeadOnlyConfig
 from loradrift.config.variants import folder_name
 from loradrift.runs.reading import damaged, read_record
@@ -181,6 +181,8 @@ def check_run(link: Link, what: str) -> None:
         raise UserError(f"{what} is a cell of benchmark={record.kind}: no training to start from")
     if lost := [key for key in PLACE if key not in record.coordinates]:
         raise damaged(path, f"coordinates.{lost[0]} is absent")
+    if link.task not in TASKS:
+        raise UserError(f"{what} is of task={link.task}, which this version does not know")
     if is_method(record, BaselineConfig):
         method = record.coordinates["method"]
         raise UserError(f"{what} is the baseline {method}, which trains nothing to start from")

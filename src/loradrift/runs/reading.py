@@ -61,7 +61,10 @@ def read_record(folder: Path) -> RunRecord | None:
 
 def damaged(path: Path, why: str) -> UserError:
     """The error of a record that cannot be used."""
-    return UserError(f"{path} is damaged ({why}); force=true archives the run and starts anew")
+    return UserError(
+        f"{path} is damaged ({why}); its own command with force=true archives the run and starts "
+        "anew"
+    )
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:

@@ -1,8 +1,30 @@
-"""The phase that makes what all cells of a study read: the base model and the tokens."""
+"""The base model of a study, and the phase that makes what all cells read: it and the tokens."""
 
 from collections.abc import Iterable
 
+from loradrift.config import Config, FromScratchConfig, UserError
+from loradrift.runs import read_record
+from loradrift.runs.links import is_method
+from loradrift.runs.starts import run_folder
 from loradrift.study.cells import StudyCell
+
+
+def check_base(settings: Config, name: str) -> None:
+    """Refuse a run as the model that study ``name`` begins with: no report would read its runs.
+
+    A run of ``task=pretrain`` is a base model like any other.
+
+    Raises:
+        UserError: If ``model.path`` is a run.
+    """
+    path = settings.model.path
+    folder = run_folder(path)
+    record = None if folder is None else read_record(folder)
+    if record is not None and not is_method(record, FromScratchConfig):
+        raise UserError(
+            f"model.path={path} is a run, and study={name} begins with a base model: leave it out, "
+            "or type runs that start from that run one by one"
+        )
 
 
 def make_bases(cells: Iterable[StudyCell], cache: str, *, made: bool = False) -> None:

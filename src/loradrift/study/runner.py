@@ -15,6 +15,7 @@ from loradrift.config import UserError
 from loradrift.config.job_names import note_shared
 from loradrift.runs import Cell
 from loradrift.study.arguments import read_arguments
+from loradrift.study.bases import check_base
 from loradrift.study.cells import key_of
 from loradrift.study.hydra_program import Program
 from loradrift.study.listing import memory_left, print_listing
@@ -32,6 +33,7 @@ def run_study(program: Program, arguments: Sequence[str]) -> None:
     """
     settings = program.settings
     study, typed = read_arguments(settings.study, arguments, program.context.config_loader)
+    check_base(settings, study.name)
     plan = plan_of(program, settings, study, typed)
     plan.validate()
     if study.dry_run:

@@ -18,6 +18,7 @@ from loradrift.models import Backbone, load_architecture, load_backbone
 from loradrift.progress import announced
 from loradrift.runs import Cell
 from loradrift.runs.links import HEAD, Link
+from loradrift.runs.reading import damaged
 from loradrift.tasks import spec_of
 from loradrift.tasks.base import Task
 from loradrift.tasks.prepared import PreparedData
@@ -151,12 +152,18 @@ def _earlier(config: Config) -> dict[str, Link]:
 
 def _earlier_config(config: Config, link: Link) -> Config:
     """The run's configuration with the rows, tokens and probe of an earlier one."""
-    values, where = link.record.config, f"{link.folder / 'run.json'}: its"
-    dump = values["callbacks"]["activation_dump"]
+    values, path = link.record.config, link.folder / "run.json"
+    try:
+        task, data = values["task"], values["data"]
+        dump = values["callbacks"]["activation_dump"]
+    except (LookupError, TypeError):
+        lost = "config.task, config.data or config.callbacks.activation_dump is absent"
+        raise damaged(path, lost) from None
+    where = f"{path}: its"
     return replace(
         config,
-        task=recorded(TASKS[link.task].config, values["task"], f"{where} task"),
-        data=recorded(DataConfig, values["data"], f"{where} data"),
+        task=recorded(TASKS[link.task].config, task, f"{where} task"),
+        data=recorded(DataConfig, data, f"{where} data"),
         callbacks=replace(
             config.callbacks,
             activation_dump=recorded(ActivationDumpConfig, dump, f"{where} callbacks"),

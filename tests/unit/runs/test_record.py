@@ -18,7 +18,7 @@ def written(**changes):
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path):
     for text, message in (
-        ("{", "run.json is damaged .* force=true archives the run and starts anew"),
+        ("{", "run.json is damaged .*; its own command with force=true archives the run"),
         ("[]", "run.json is damaged .a record must be an object, got list"),
         ("{}", "run.json is damaged .schema_version must be a whole .* got None"),
         ('{"schema_version": "2"}', "schema_version must be a whole number from 1 on, got '2'"),

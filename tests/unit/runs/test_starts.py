@@ -6,7 +6,7 @@ import pytest
 
 from loradrift.config import UserError, identity
 from loradrift.runs import RunRecord
-from loradrift.runs.links import chain_at
+from loradrift.runs.links import PLACE, chain_at
 from loradrift.runs.starts import start_at_run
 
 STEPS = "task.max_steps=7"
@@ -93,6 +93,10 @@ REFUSED = {
     ),
     "no model": ({"config": {}}, "damaged .config.model or fingerprints.base_model is absent"),
     "no place": ({"coordinates": {"task": "rte"}}, "run.json is damaged .coordinates.study is abs"),
+    "task": (
+        {"coordinates": dict.fromkeys(PLACE, "x")},
+        "is of task=x, which this version does not know",
+    ),
     "start": ({"start": {"run": "x"}}, "run.json is damaged .start: "),
     "text": ({"certificate": "passed"}, "run.json is damaged .certificate is of another form"),
     "list": ({"certificate": {"checks": ["effect"]}}, "damaged .certificate is of another form"),

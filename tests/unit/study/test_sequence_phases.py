@@ -136,6 +136,7 @@ def test_a_failure_ends_the_study_after_its_step(typed, tmp_path):
         ("method=lora,majority", "study.methods must be some of .*, got majority"),
         ("best=true", "sets best itself, for each of its cells: type scale.full_finetune_lr="),
         ("study.trials=3", "study.trials=3 has no effect on study=sequence"),
+        ("model.weights=random", "not stored, so no second step of study=sequence could start"),
     ],
 )
 def test_what_no_study_could_do_is_refused_before_it_starts(typed, tmp_path, override, message):
@@ -144,8 +145,10 @@ def test_what_no_study_could_do_is_refused_before_it_starts(typed, tmp_path, ove
     assert not (tmp_path / "runs/sequence").exists()
 
 
-def test_a_chain_begins_with_a_base_model(whole, typed, tmp_path):
+@pytest.mark.parametrize("study", ["sequence", "frontier", "drift"])
+def test_a_study_begins_with_a_base_model(whole, typed, tmp_path, study):
     run = next(whole[0].glob("runs/sequence/rte/full_finetune*/seed=1"))
+    other = instead(instead(typed, f"study={study}"), "task=mrpc,sst2")
     model = ["model=local", f"model.path='{run}'"]
-    error = error_of(run_here(APP, *typed, *model, cwd=tmp_path))
-    assert "is a run, and study=sequence begins each chain with a base model: leave" in error
+    error = error_of(run_here(APP, *other, *model, cwd=tmp_path))
+    assert f"is a run, and study={study} begins with a base model: leave" in error

@@ -156,10 +156,7 @@ def _path(
     path = []
     for number, (task, step) in enumerate(zip(end.order, found, strict=True), start=1):
         if step is None:
-            problems.append(
-                f"{end.place}: its step {number} ({task}) is missing or left out; move it away "
-                "if it is there, and repeat its command and those after it"
-            )
+            problems.append(f"{end.place}: its step {number} ({task}) {_why_lost(end, number)}")
             return None
         if (step.arm, step.seed) != (end.arm, end.seed):
             problems.append(
@@ -177,6 +174,20 @@ def _path(
             )
             return None
     return tuple(path)
+
+
+def _why_lost(end: StepRun, number: int) -> str:
+    """Why an earlier step of a run is not among the runs of its study."""
+    study, own = (place.get("study") for place in (end.before[number - 1], end.record.coordinates))
+    if study != own:
+        return (
+            f"is of study={study}, and a chain has one study: repeat its steps with "
+            f"study.name={own}"
+        )
+    return (
+        "is missing or left out; move it away if it is there, and repeat its command and those "
+        "after it"
+    )
 
 
 def was_remade(step: StepRun, after: StepRun) -> bool:

@@ -7,10 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from loradrift.config import Config, FromScratchConfig, UserError
-from loradrift.runs import read_record
-from loradrift.runs.links import is_method
-from loradrift.runs.starts import run_folder
+from loradrift.config import Config, UserError
 from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.cells import StudyCell
@@ -86,13 +83,10 @@ class SequencePlan:
 
     def validate(self) -> None:
         """Judge every cell, before anything is written."""
-        path = self.settings.model.path
-        folder = run_folder(path)
-        record = None if folder is None else read_record(folder)
-        if record is not None and not is_method(record, FromScratchConfig):
+        if self.settings.model.weights == "random" and len(self.study.tasks) > 1:
             raise UserError(
-                f"model.path={path} is a run, and study=sequence begins each chain with a base "
-                "model: leave it out, or type the steps one by one"
+                "model.weights=random: a base model that is drawn at random is not stored, so no "
+                f"second step of study={self.study.name} could start; take pretrained weights"
             )
         _ = self._steps
 

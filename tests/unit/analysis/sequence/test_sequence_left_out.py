@@ -51,6 +51,11 @@ def seeds_of(found, arm):
         ),
         (1, {"start": {"chain": "rte"}}, "start.chain must be a list of coordinates"),
         (1, {"start": {"chain": [{"task": "mrpc"}]}}, "mrpc -> mrpc has a task twice: left out"),
+        (
+            1,
+            {"start": {"chain": [{"study": "other", "task": "rte"}]}},
+            "its step 1 (rte) is of study=other, and a chain has one study",
+        ),
         (0, {"ended": "2026-01-02"}, "its step 1 (rte) was made again after step 2 began, which"),
     ],
 )
