@@ -148,7 +148,7 @@ def test_what_no_study_could_do_is_refused_before_it_starts(typed, tmp_path, ove
 @pytest.mark.parametrize("study", ["sequence", "frontier", "drift"])
 def test_a_study_begins_with_a_base_model(whole, typed, tmp_path, study):
     run = next(whole[0].glob("runs/sequence/rte/full_finetune*/seed=1"))
-    other = instead(instead(typed, f"study={study}"), "task=mrpc,sst2")
+    other = [f"study={study}", "-m", "task=mrpc,sst2", typed[-1]]  # the cache
     model = ["model=local", f"model.path='{run}'"]
     error = error_of(run_here(APP, *other, *model, cwd=tmp_path))
     assert f"is a run, and study={study} begins with a base model: leave" in error
