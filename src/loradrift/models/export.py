@@ -1,5 +1,6 @@
 """What was learned, as safetensors: a PEFT adapter or full weights, the head, the tokenizer."""
 
+import json
 import shutil
 import tempfile
 import warnings
@@ -48,6 +49,7 @@ def export_model(
         if is_adapted(head):
             head.encoder.save_pretrained(temporary)  # type: ignore[union-attr,operator]
         tokenizer.save_pretrained(temporary)
+        _sort_targets(temporary)
         check_written(temporary, backbone, head, tokenizer, initial_adapter)
         mode = (temporary / "tokenizer_config.json").stat().st_mode
         for path in temporary.rglob("*.safetensors"):
@@ -67,6 +69,19 @@ def _save_as_plain_lora(
         lm.save_pretrained(scratch)
         _set_weights(lm, trained)
         lm.save_pretrained(folder, path_initial_model_for_weight_conversion=str(scratch))
+
+
+def _sort_targets(folder: Path) -> None:
+    """Write an adapter's modules in the order of their names.
+
+    PEFT writes a set, in an order that changes from process to process: a run that is repeated
+    would leave another file, and what started from it would take it for another start.
+    """
+    for path in folder.rglob("adapter_config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(config["target_modules"], list):
+            config["target_modules"].sort()
+            path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def adapter_weights(lm: nn.Module) -> dict[str, Tensor]:

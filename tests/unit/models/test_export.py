@@ -84,6 +84,18 @@ def test_a_model_with_an_adapter_inside_is_not_exported_as_the_adapter_alone(mod
         export_model(tmp_path / "model", backbone, None, load_tokenizer(model))
 
 
+@pytest.mark.parametrize("method", [LORA, replace(LORA, init="pissa")])
+def test_an_export_is_the_same_file_in_every_process(model, tmp_path, method):
+    """PEFT's modules are a set, of an order of each process's own."""
+    backbone = load_backbone(model, seed=0)
+    make_trainable(backbone, method, seed=0)
+    weights = {name: x.clone() for name, x in adapter_weights(backbone.lm).items()}
+    initial = None if method is LORA else weights
+    export_model(tmp_path / "model", backbone, None, load_tokenizer(model), initial)
+    targets = json.loads((tmp_path / "model/adapter_config.json").read_text())["target_modules"]
+    assert len(targets) > 6 and targets == sorted(targets)
+
+
 def test_a_run_whose_export_fails_is_no_success(load, model, cache, tmp_path, monkeypatch):
     save = PreTrainedModel.save_pretrained
 
