@@ -57,6 +57,11 @@ class ScaleConfig:
     head_lr: float = 2e-4
     """Default learning rate of the head, which is new under every method and learns alike."""
 
+    def __post_init__(self) -> None:
+        sizes = ("batch_size", "epochs", "max_steps", "passage_length", "passage_steps")
+        own = ("adapter_rank", "adapter_alpha", "full_finetune_lr", "adapter_lr", "head_lr")
+        check_positive(self, "scale", *sizes, *own)
+
 
 @dataclass(kw_only=True)
 class DataConfig:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from loradrift.cli.resolved_config import resolve_config
 from loradrift.config import TASKS, Config, StudyConfig, TrainedConfig, UserError
 from loradrift.config.best_values import best_file
+from loradrift.config.errors import check
 from loradrift.config.studies import phase_folder
 from loradrift.config.tasks import percent
 from loradrift.runs import RunRecord, finished_run, read_record
@@ -29,6 +30,7 @@ SEARCHED = ("production", "rounding")
 
 
 DUMPS = "callbacks.activation_dump.every_n_steps"
+ENABLED = "callbacks.activation_dump.enabled"
 
 BASELINE_WORK = 20.0
 """A cell without training takes as long as so many optimizer steps, about."""
@@ -154,6 +156,16 @@ def seed_cells(
         except UserError:
             record = None  # damaged; the cell's own job says so
         yield StudyCell(tuple(typed), config, record)
+
+
+def check_dumps(settings: Config, study: str) -> None:
+    """Refuse a study without dumps whose report is about drift.
+
+    Raises:
+        UserError: If activations are not dumped.
+    """
+    enabled = settings.callbacks.activation_dump.enabled
+    check(enabled, ENABLED, f"true with study={study}, whose report measures drift", enabled)
 
 
 def with_dumps(typed: Sequence[str], settings: Config) -> list[str]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from loradrift.config import PHASES, Config, StudyConfig
 from loradrift.study.analyses import analyse, step_of
 from loradrift.study.bases import make_bases
-from loradrift.study.cells import CELL_PHASES, SEARCHED, StudyCell, is_typed, plan_cells
+from loradrift.study.cells import (
+    CELL_PHASES,
+    SEARCHED,
+    StudyCell,
+    check_dumps,
+    is_typed,
+    plan_cells,
+)
 from loradrift.study.disk import check_disk, study_sizes
 from loradrift.study.dry_run import (
     Line,
@@ -69,6 +76,8 @@ class StudyPlan:
 
     def validate(self) -> None:
         """Judge what was typed, and the searches' storage and trials."""
+        if {*SEARCHED} & {*self.phases}:
+            check_dumps(self.settings, self.study.name)
         validate_storage(self.program)
         if "search" in self.phases:
             validate_searches(self.program, self.study, self.typed)

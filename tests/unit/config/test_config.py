@@ -126,6 +126,8 @@ def test_there_are_few_files_and_they_are_flat():
         (["trainer.rounding=-1"], "trainer.rounding must be at least 0, got -1"),
         (["trainer.threads=0"], "trainer.threads must be positive, got 0"),
         (["method.init=random"], "method.init must be one of default, gaussian, pissa, got random"),
+        (["scale.adapter_lr=0"], "scale.adapter_lr must be positive, got 0.0"),
+        (["scale.batch_size=-1"], "scale.batch_size must be positive, got -1"),
         (["method.optim.lr=-1"], "method.optim.lr must be positive, got -1.0"),
         (["method.optim.head_lr=0"], "method.optim.head_lr must be positive, got 0.0"),
         (["method.optim.warmup_ratio=1"], r"method.optim.warmup_ratio must be in \[0, 1\)"),

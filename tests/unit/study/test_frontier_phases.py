@@ -100,6 +100,7 @@ def test_another_failure_ends_the_study_after_its_phase(typed, tmp_path):
         ("study.factors=[3]", r"study.factors must be at least two: one rate is a point and no cu"),
         ("study.configurations=[lora_r8,full]", "study.configurations must be some of full_finet"),
         ("task=sst", "sst"),
+        ("callbacks.activation_dump.enabled=false", "must be true with study=frontier, whose rep"),
     ],
 )
 def test_what_no_study_could_do_is_refused_before_it_starts(typed, tmp_path, override, message):

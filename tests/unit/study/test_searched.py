@@ -54,6 +54,9 @@ def test_production_without_what_its_search_found_is_refused(run, tmp_path):
     assert not begun(tmp_path / "runs")
     said = r"no results/search/drift/sst2_lora.yaml, though the search of sst2/lora has 5 trials"
     assert re.search(rf"{said} .*: study.phases=\[search\] ends it and writes the file", err)
+    dumps = "callbacks.activation_dump.enabled"
+    _, err = run(tmp_path, *typed, "best=false", f"{dumps}=false", code=1)
+    assert f"{dumps} must be true with study=drift, whose report measures drift, got False" in err
     run(tmp_path, *typed, "best=false")
     assert begun(tmp_path / "runs") == ["drift/sst2/lora/seed=1"]
 

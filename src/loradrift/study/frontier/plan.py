@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from loradrift.config import Config
 from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
+from loradrift.study.cells import check_dumps
 from loradrift.study.disk import check_disk, study_sizes
 from loradrift.study.dry_run import (
     Line,
@@ -63,6 +64,7 @@ class FrontierPlan:
 
     def validate(self) -> None:
         """Judge every cell, before anything is written."""
+        check_dumps(self.settings, self.study.name)
         self.cells("sweep")
 
     def reach(self) -> None:
