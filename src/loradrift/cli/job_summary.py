@@ -93,7 +93,7 @@ def note_loss(config: DictConfig, job_return: JobReturn, reason: str) -> None:
 
 
 def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
-    """Print one row per task, method and variant, then which jobs failed and why.
+    """Print one row per task, method and variant, then which jobs diverged or failed, and why.
 
     Args:
         notes: ``name`` (of its cell, or its overrides where it has none), ``cell`` (the folder or
@@ -106,8 +106,8 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
-    cells = dict.fromkeys(note["cell"] for note in notes if note["cell"])  # each once
-    records = [_record(Path(cell)) for cell in cells]
+    found = {note["cell"]: _record(Path(note["cell"])) for note in notes if note["cell"]}
+    records = list(found.values())
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:
         shared = set.intersection(*map(_variant, done))  # they tell no row from another
@@ -129,11 +129,14 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     for note in stopped:
         failed.remove(note)
         console.print(f"interrupted {note['name']}", markup=False, highlight=False, soft_wrap=True)
-    for note in failed:
-        line = f"failed: {located(note['error'], note['name'])}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if failed:
-        console.print(f"{len(failed)} of {len(notes)} jobs failed")
+    diverged = [note for note in failed if (each := found.get(note["cell"])) and each.diverged]
+    failed = [note for note in failed if note not in diverged]
+    for how, those in (("diverged", diverged), ("failed", failed)):
+        for note in those:
+            line = f"{how}: {located(note['error'], note['name'])}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if those:
+            console.print(f"{len(those)} of {len(notes)} jobs {how}")
 
 
 def _record(cell: Path) -> RunRecord | None:

@@ -6,6 +6,7 @@ import pytest
 
 from loradrift.cli.job_summary import print_closing_table
 from loradrift.runs import Cell, RunRecord, Status, read_record
+from loradrift.runs.record import NOT_FINITE
 
 
 @pytest.fixture
@@ -111,6 +112,16 @@ def test_failures_are_named_with_their_reason_and_an_interrupted_job_is_none(not
     failed = {"name": "seed=[9]", "cell": None, "error": "the loss became nan at step 3"}
     out = printed(note(1, 0.5), failed)
     assert "failed: the loss became nan at step 3 (in seed=[9])\n1 of 2 jobs failed\n" in out
+
+
+def test_a_run_that_diverged_is_named_as_that(note, printed):
+    ended = note(2, 0.5) | {"error": f"{NOT_FINITE} nan"}
+    record = read_record(Path(ended["cell"]))
+    record.status, record.error = Status.FAILED, ended["error"]
+    Cell(Path(ended["cell"]), record).save()
+    out = printed(note(1, 0.5), ended)
+    assert f"diverged: {NOT_FINITE} nan" in out and "1 of 2 jobs diverged\n" in out
+    assert "failed" not in out
 
 
 def test_runs_that_collapsed_or_raised_an_alarm_are_counted(note, printed):
