@@ -84,6 +84,15 @@ def test_ranges_that_overlap_say_why_nothing_is_compared():
     assert why_apart(Pairs(low, side((0.5, 1), seed=9), 0.0)) == "they share no seed"
 
 
+def test_a_seed_that_is_apart_alone_has_its_own_ranges_said():
+    low = {**side((0.6, 1), (0.8, 2)), **side((0.6, 1), (0.7, 2), seed=2)}
+    high = {**side((0.7, 1), (0.9, 2)), **side((0.75, 1), (0.9, 2), seed=2)}
+    row = compare(Side(low, {}), Side(high, {}), 0.5, RNG)
+    assert row["seeds"] == "1" and row["seeds_apart"] == "2: 0.6 to 0.7 against 0.75 to 0.9"
+    mirrored = compare(Side(high, {}), Side(low, {}), 0.5, RNG)
+    assert mirrored["seeds_apart"] == "2: 0.75 to 0.9 against 0.6 to 0.7"
+
+
 @pytest.mark.parametrize(("cost", "winner"), [(0.5, "arm"), (1.5, "")])
 def test_an_arm_that_reaches_more_for_less_dominates_and_swapped_it_is_the_baseline(cost, winner):
     better = Side(side((0.85, cost), (0.9, 3)), {})
