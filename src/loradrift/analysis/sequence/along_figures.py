@@ -30,12 +30,14 @@ def costs_along(axes: Any, found: ChainReport, column: str, label: str) -> None:
 
 def ratio_scale(axes: Any) -> None:
     """A log scale; its ticks are powers only where it is long enough for some."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
-    low, high = axes.get_ylim()
     log_scale(axes.yaxis)
-    if high < 5 * low or low <= 0:
+    low, high = axes.get_ylim()  # those of a linear scale may reach below 0
+    if high < 5 * low:
         few_ticks(axes.yaxis)
+    elif high > 50 * low:  # the interval of two seeds is that wide: powers of ten alone
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

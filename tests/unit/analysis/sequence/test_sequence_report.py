@@ -6,11 +6,13 @@ import shutil
 import pytest
 from planted_chains import FULL, LORA, change, write_chain
 
+from loradrift.analysis.sequence.along_figures import ratio_scale
 from loradrift.analysis.sequence.figures import SEQUENCE
 from loradrift.analysis.sequence.page import report
 from loradrift.analysis.sequence.sentences import flips_text
 from loradrift.analysis.sequence.tables import tabulate
 from loradrift.config import UserError
+from loradrift.report.style import canvas
 
 DIVERGED = "the loss became inf at step 3: lower method.optim.lr"
 
@@ -104,3 +106,15 @@ def test_seeds_that_agree_are_not_counted_by_the_test():
 def test_unknown_figures_are_refused(found, settings, tmp_path):
     with pytest.raises(UserError, match="analysis.figures must be some of score_matrix, drift_m"):
         report(settings(tmp_path, figures=["frontier"]), found)
+
+
+@pytest.mark.parametrize(
+    ("ends", "ticks"),
+    [((0.0078, 19), [0.01, 0.1, 1, 10]), ((0.73, 1.33), [0.8, 1, 1.2]), ((0.3, 3), [0.5, 1, 2])],
+)
+def test_the_scale_of_ratios_has_ticks_on_both_sides_of_one(ends, ticks):
+    with canvas(1) as (_, [axes]):
+        axes.plot([1, 1], ends)
+        ratio_scale(axes)
+        low, high = axes.get_ylim()
+        assert [tick for tick in axes.get_yticks() if low <= tick <= high] == pytest.approx(ticks)
