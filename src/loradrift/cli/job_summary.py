@@ -106,7 +106,8 @@ def print_closing_table(notes: Sequence[dict[str, Any]]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)  # a log file has no edge to fold at
-    found = {note["cell"]: _record(Path(note["cell"])) for note in notes if note["cell"]}
+    cells = dict.fromkeys(note["cell"] for note in notes if note["cell"])  # each once
+    found = {cell: _record(Path(cell)) for cell in cells}
     records = list(found.values())
     done = [record for record in records if record and record.status is Status.SUCCESS]
     if done:

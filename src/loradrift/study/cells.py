@@ -30,7 +30,6 @@ SEARCHED = ("production", "rounding")
 
 
 DUMPS = "callbacks.activation_dump.every_n_steps"
-ENABLED = "callbacks.activation_dump.enabled"
 
 BASELINE_WORK = 20.0
 """A cell without training takes as long as so many optimizer steps, about."""
@@ -165,7 +164,8 @@ def check_dumps(settings: Config, study: str) -> None:
         UserError: If activations are not dumped.
     """
     enabled = settings.callbacks.activation_dump.enabled
-    check(enabled, ENABLED, f"true with study={study}, whose report measures drift", enabled)
+    rule = f"true with study={study}, whose report measures drift"
+    check(enabled, "callbacks.activation_dump.enabled", rule, enabled)
 
 
 def with_dumps(typed: Sequence[str], settings: Config) -> list[str]:
