@@ -4,13 +4,18 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: study test test-slow notebooks check bench smollm2 serve-setup clean
+.PHONY: study test test-all test-slow notebooks check bench smollm2 serve-setup clean
 
 study: .venv/installed
 	$(BIN)/python train.py study=drift -m
 
 test: .venv/installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+# With the tests that train, kill and resume whole studies.
+test-all: .venv/installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" \
+		-n auto --maxprocesses 4 --dist worksteal
 
 test-slow: .venv/installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow

@@ -48,6 +48,7 @@ def analysed(finished, tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.end_to_end
 def test_trained_runs_become_a_report_that_is_rebuilt_from_its_tables(compute, tmp_path):
     for method in ("full_finetune", "lora"):
         for draw in ((), ("trainer.rounding=1",)):

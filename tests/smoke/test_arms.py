@@ -13,6 +13,8 @@ from loradrift.analysis.drift.tables import compare_runs
 from loradrift.analysis.registry import make_config
 from loradrift.analysis.weights.tables import find_weights
 
+pytestmark = pytest.mark.end_to_end
+
 ARMS = {"full_finetune": 0.5, "lora": 0.2, "dora": 0.35, "lora,method.rank=64": 0.3}
 FULL = {"full_finetune": 0.5, "full_finetune,method.optim.lr=0.1": 0.3}
 

@@ -186,6 +186,7 @@ def test_a_sweep_measures_its_cells_one_after_the_other_and_names_those_that_fai
     assert "hydra/launcher=joblib: benchmark.py measures one cell after the other" in error_of(done)
 
 
+@pytest.mark.end_to_end
 def test_an_engine_that_is_given_another_adapter_s_weights_is_caught(typed, tmp_path, monkeypatch):
     from loradrift.serving import bench
 

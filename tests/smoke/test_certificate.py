@@ -46,6 +46,7 @@ def test_an_adapter_that_is_switched_off_ends_the_run_as_failed(compute, monkeyp
     assert record["certificate"]["passed"] is False
 
 
+@pytest.mark.end_to_end
 def test_the_diagnosis_of_a_folder(compute, tmp_path):
     folder, _ = compute("method=lora", "seed=6", "method.optim.lr=1e-2")
     healthy = output_of(run_here(ROOT / "analyze.py", *typed(folder, tmp_path)))

@@ -14,6 +14,8 @@ from loradrift.activations import ActivationStore
 from loradrift.diagnose import find_case
 from loradrift.training import chain
 
+pytestmark = pytest.mark.end_to_end
+
 STUDY = (
     "study=sequence", "-m", "hydra/launcher=basic", "seed=1", "task=rte,mrpc",
     "method=full_finetune,lora", "study.phases=[base,chain]",

@@ -99,6 +99,7 @@ def test_jobs_in_another_process_are_in_the_closing_table(train_here, tmp_path):
     assert [record["status"] for record in cells(tmp_path / "runs").values()] == ["success"] * 2
 
 
+@pytest.mark.end_to_end
 def test_the_sanity_check_passes_or_ends_as_a_fault(compute):
     with pytest.raises(TrainingFault, match="did not overfit its own training rows: accur"):
         compute("experiment=overfit", "data.train_rows=100")
@@ -116,6 +117,7 @@ def test_a_baseline_writes_the_same_record(compute, method):
     check_predictions(folder, asdict(record))
 
 
+@pytest.mark.end_to_end
 def test_wandb_offline_gives_each_job_its_own_closed_run(train_here, tmp_path):
     key = "0123456789" * 4
     data = tmp_path / "wandb"  # where W&B keeps what an artifact will upload

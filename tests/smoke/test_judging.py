@@ -11,6 +11,8 @@ from front_doors import analyze, error_of, output_of, run_here
 from judged_cells import TEXTS, facts, judged, write_cell
 from served_cells import wait_until
 
+pytestmark = pytest.mark.end_to_end
+
 EMBEDDED = {"name": "embedded", "seed": 0, "root": ""}
 
 

@@ -6,6 +6,8 @@ from leavings import assert_same, failing_at_step, metric_rows
 from loradrift.activations import ActivationStore
 from loradrift.similarity import MEASURES
 
+pytestmark = pytest.mark.end_to_end
+
 ONLINE = "callbacks.online_drift.enabled=true"
 NO_DUMP = "callbacks.activation_dump.enabled=false"
 LOSSES = {"forgetting/loss_before", "forgetting/loss_after"}

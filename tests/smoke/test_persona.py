@@ -8,6 +8,8 @@ from leavings import cells, metric_rows
 
 from loradrift.adapters.adapter_changes import read_adapter
 
+pytestmark = pytest.mark.end_to_end
+
 PERSONA = ("task=persona", "method=rslora", "task.trait=cheerful")
 
 

@@ -10,6 +10,7 @@ from loradrift.config import UserError
 from loradrift.weights import project
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("method", ["rslora", "full_finetune"])
 def test_a_run_logs_its_projection_and_learns_the_same(compute, tmp_path, method):
     typed = ["task=sst2", f"method={method}", "seed=3"]

@@ -14,6 +14,8 @@ from loradrift.callbacks.guards import TrainingFault
 from loradrift.cli.entry_point import quote_values
 from loradrift.tasks.reconstruction import module
 
+pytestmark = pytest.mark.end_to_end
+
 TASK = (
     "task=reconstruction", "task.generated_rows=12", "task.num_latents=4", "task.d_z=6",
     "task.latent_bits=8",

@@ -62,6 +62,7 @@ def root(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.end_to_end
 def test_a_task_is_one_entry(toy, root, train_here, tmp_path):
     typed = ("task=toy", "data=local", f"data.root={root}", "task.max_steps=30")
     methods = ("full_finetune", "lora", "majority", "random", "zero_shot")

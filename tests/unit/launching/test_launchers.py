@@ -23,6 +23,8 @@ from loradrift.launching.scheduler import LocalLauncher, SlurmLauncher
 from loradrift.sweeping.storage import open_storage
 from loradrift.sweeping.trial_callback import has_ended
 
+pytestmark = pytest.mark.end_to_end
+
 NOTHING = {"hydra_context": None, "task_function": None, "config": None}
 
 

@@ -12,6 +12,8 @@ from searching import contents
 from loradrift.runs.record import git_state
 from loradrift.study.frontier import FRONTIER_PHASES
 
+pytestmark = pytest.mark.end_to_end
+
 APP = Path(__file__).with_name("quick_frontier.py")
 STUDY = (
     "study=frontier", "-m", "hydra/launcher=basic", "seed=1,2", "study.factors=[1,10]",

@@ -47,6 +47,7 @@ def test_searches_have_their_sweepers_options_which_are_judged_before_the_first_
             sweeper.setup(hydra_context=None, task_function=None, config=config)
 
 
+@pytest.mark.end_to_end
 def test_the_largest_trial_has_the_largest_values_of_its_space_and_no_dumps(program):
     trial = largest_trial(program(), search_arguments(["best=true"], "mrpc", "lora"))
     assert (trial.task.name, trial.method.rank, trial.method.alpha) == ("mrpc", 32, 64)

@@ -14,6 +14,8 @@ from loradrift.runs import Status, open_cell, open_run
 from loradrift.steering.directions import direction_folder
 from loradrift.study.plans import plan_of
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def plan(hydra_program, tmp_path):

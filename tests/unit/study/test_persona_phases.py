@@ -11,6 +11,8 @@ from searching import contents
 
 from loradrift.study.persona import PERSONA_PHASES
 
+pytestmark = pytest.mark.end_to_end
+
 APP = Path(__file__).with_name("quick_persona.py")
 STUDY = (
     "study=persona", "-m", "hydra/launcher=basic", "task.trait=cheerful,cautious", "seed=1",

@@ -13,6 +13,8 @@ from loradrift.runs import read_record
 from loradrift.runs.record import git_state
 from loradrift.study import disk
 
+pytestmark = pytest.mark.end_to_end
+
 SANITY = ",experiment=overfit,task.max_steps=150"
 PHASES = "study.phases=[sanity,baselines,production,rounding,analysis]"
 ONCE = "study.roundings=1"

@@ -13,6 +13,8 @@ from searching import contents
 from loradrift.runs.record import git_state
 from loradrift.study.reconstruction import RECONSTRUCTION_PHASES
 
+pytestmark = pytest.mark.end_to_end
+
 APP = Path(__file__).with_name("quick_reconstruction.py")
 STUDY = (
     "study=reconstruction", "-m", "hydra/launcher=basic", "seed=1,2", "task.num_latents=16",

@@ -10,6 +10,8 @@ from disturbances import begun, instead, kill_at, records
 from front_doors import error_of, output_of, run_here
 from searching import contents
 
+pytestmark = pytest.mark.end_to_end
+
 APP = Path(__file__).with_name("quick_sequence.py")
 STUDY = (
     "study=sequence", "-m", "hydra/launcher=basic", "seed=1,2", "task=rte,mrpc,sst2",

@@ -9,6 +9,8 @@ import time
 import pytest
 from searching import LR, begun, finish, run, search, search_here, settled, states, trials
 
+pytestmark = pytest.mark.end_to_end
+
 SIDE_BY_SIDE = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2")
 
 

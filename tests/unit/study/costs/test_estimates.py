@@ -86,6 +86,7 @@ def test_rates_are_measured_once_and_serve_every_cell_of_the_same_training(confi
     assert again.seconds(rank) == "not measured"
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("overrides", "why"),
     [
