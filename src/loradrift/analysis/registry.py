@@ -12,7 +12,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from loradrift.config import AnalyzeConfig, UserError
+from loradrift.config.analysis import FiguresConfig
 from loradrift.progress import announced
+from loradrift.report.figures import check_figures
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,18 @@ class Analysis:
     page: Callable[[Any, Any], None] | str
     """Takes the configuration and what :attr:`tables` gave; writes and prints it."""
 
+    figures: tuple[str, ...] = ()
+    """Where its figures by name are, ``module:MAPPING``: what ``analysis.figures`` may name."""
+
     def tabulate(self, settings: AnalyzeConfig) -> Any:
-        """Read and compute; nothing is drawn."""
+        """Read and compute; nothing is drawn.
+
+        Raises:
+            UserError: If ``analysis.figures`` names a figure that there is not, before all else.
+        """
+        if self.figures and isinstance(settings.analysis, FiguresConfig):
+            known = [name for drawers in self.figures for name in self.function(drawers)]
+            check_figures(settings.analysis.figures, known)
         return self.function(self.tables)(settings)
 
     def run(self, settings: AnalyzeConfig) -> None:
@@ -44,7 +56,7 @@ class Analysis:
         self.function(self.page)(settings, self.tabulate(settings))
 
     def function(self, named: Callable[..., Any] | str) -> Any:
-        """Import a function that is named."""
+        """Import a function, or the figures, that are named."""
         if isinstance(named, str):
             return pkgutil.resolve_name(f"{self.config.__module__}.{named}")
         return named

@@ -9,7 +9,14 @@ import pytest
 from front_doors import ROOT, run_here
 from hydra.core.config_store import ConfigStore
 
-from loradrift.analysis.registry import ANALYSES, Analysis, register, register_all
+from loradrift.analysis.registry import (
+    ANALYSES,
+    Analysis,
+    make_config,
+    register,
+    register_all,
+    run_analysis,
+)
 from loradrift.config import AnalyzeConfig, UserError
 from loradrift.config.analysis import FiguresConfig
 from loradrift.report.blocks import Figure, Heading
@@ -89,6 +96,33 @@ def test_every_name_of_a_function_is_one():
     for analysis in ANALYSES.values():
         for named in (analysis.tables, analysis.page):
             assert callable(analysis.function(named))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "drift", "report", "frontier", "persona", "persona_projection", "reconstruction", "search",
+        "sequence", "serving",
+    ],
+)  # fmt: skip
+def test_a_figure_that_there_is_not_is_refused_before_a_file_is_read(name, tmp_path):
+    places = {"runs": str(tmp_path / "runs"), "results": str(tmp_path / "results")}
+    with pytest.raises(UserError, match=r"analysis\.figures must be some of \w+.*, got foo$"):
+        run_analysis(make_config(name, figures=["foo"], **places))
+    with pytest.raises(UserError, match="^(?!analysis.figures)"):  # what the empty folders lack
+        run_analysis(make_config(name, figures=[], **places))
+
+
+def test_every_analysis_with_figures_says_which():
+    register_all()
+    makes = {
+        name: next(
+            each.default_factory for each in fields(analysis.config) if each.name == "analysis"
+        )
+        for name, analysis in ANALYSES.items()
+    }
+    draws = {name for name, make in makes.items() if issubclass(make, FiguresConfig)}
+    assert draws == {name for name, each in ANALYSES.items() if each.figures}
 
 
 def test_a_figure_is_drawn_when_it_is_asked_for(tmp_path):

@@ -28,6 +28,8 @@ class HypothesesConfig(AnalyzeConfig):
     analysis: ComparisonConfig = field(default_factory=ComparisonConfig)
 
 
-register(Analysis("drift", AnalyzeDriftConfig, "tables:tabulate", "page:write"))
-register(Analysis("report", ReportConfig, "tables:read", "page:write"))
+FIGURES = "page:DRIFT", "page:HYPOTHESES", "page:WEIGHTS"
+
+register(Analysis("drift", AnalyzeDriftConfig, "tables:tabulate", "page:write", FIGURES))
+register(Analysis("report", ReportConfig, "tables:read", "page:write", FIGURES))
 register(Analysis("hypotheses", HypothesesConfig, "tables:find", "tables:show"))

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from loradrift.analysis.drift.figures import DRIFT, HYPOTHESES
 from loradrift.analysis.drift.hypotheses import Outcome, hypotheses_about
 from loradrift.analysis.drift.hypothesis_data import (
     decide_tables,
@@ -23,11 +22,9 @@ from loradrift.analysis.drift_report.serving import with_serving
 from loradrift.analysis.labels import labelled, spelt, task_labels
 from loradrift.analysis.self_check.tables import run_self_checks
 from loradrift.analysis.tables import read_tables, write_tables
-from loradrift.analysis.weights.figures import WEIGHTS
 from loradrift.analysis.weights.tables import Weights, find_weights
 from loradrift.config import UserError
 from loradrift.files import write_json
-from loradrift.report.figures import check_figures
 from loradrift.report.terminal import print_table
 from loradrift.similarity import MEASURES, SelfCheck
 
@@ -64,7 +61,6 @@ def tabulate(settings: AnalyzeDriftConfig) -> Findings:
         SelfCheckError: If an instrument fails its self-check.
     """
     config = settings.analysis
-    check_figures(config.figures, [*DRIFT, *HYPOTHESES, *WEIGHTS])
     always = ("cka", "cka_biased", "cosine", "cosine_centered")
     self_checks = run_self_checks(dict.fromkeys([*always, *config.measures]), config.seed)
     pairing, tables = compare_runs(config)
@@ -85,7 +81,6 @@ def read(settings: ReportConfig) -> Findings:
         UserError: If a table is missing or damaged, or the tables are of different runs.
     """
     config = settings.analysis
-    check_figures(config.figures, [*DRIFT, *HYPOTHESES, *WEIGHTS])
     results = Path(config.results)
     names = [*DriftTables._fields, "not_analysed"]
     read = read_tables(results / "drift_analysis", names, "python analyze.py")

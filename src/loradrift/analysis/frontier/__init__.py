@@ -21,4 +21,6 @@ class AnalyzeFrontierConfig(AnalyzeConfig):
         check(self.baseline != "", "baseline", "the name of an arm", repr(""))
 
 
-register(Analysis("frontier", AnalyzeFrontierConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:FRONTIER",)
+
+register(Analysis("frontier", AnalyzeFrontierConfig, "tables:tabulate", "page:report", FIGURES))

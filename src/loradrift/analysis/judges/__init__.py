@@ -23,4 +23,6 @@ class AnalyzeJudgesConfig(AnalyzeConfig):
     """The judge that it is compared with, whose scores are the reference."""
 
 
-register(Analysis("judges", AnalyzeJudgesConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:JUDGES",)
+
+register(Analysis("judges", AnalyzeJudgesConfig, "tables:tabulate", "page:report", FIGURES))

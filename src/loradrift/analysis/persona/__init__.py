@@ -31,4 +31,6 @@ class AnalyzePersonaConfig(AnalyzeConfig):
         check(0 < self.margin <= 100, "margin", "in (0, 100]", self.margin)
 
 
-register(Analysis("persona", AnalyzePersonaConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:PERSONA", "page:PROJECTION")
+
+register(Analysis("persona", AnalyzePersonaConfig, "tables:tabulate", "page:report", FIGURES))

@@ -28,4 +28,10 @@ class AnalyzeProjectionConfig(AnalyzeConfig):
         check(0 < self.gain <= 100, "gain", "in (0, 100]", self.gain)
 
 
-register(Analysis("persona_projection", AnalyzeProjectionConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:PROJECTION",)
+
+register(
+    Analysis(
+        "persona_projection", AnalyzeProjectionConfig, "tables:tabulate", "page:report", FIGURES
+    )
+)

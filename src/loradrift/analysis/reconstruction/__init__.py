@@ -24,4 +24,10 @@ class AnalyzeReconstructionConfig(AnalyzeConfig):
         check(self.baseline != "", "baseline", "the name of a method", repr(""))
 
 
-register(Analysis("reconstruction", AnalyzeReconstructionConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:RECONSTRUCTION",)
+
+register(
+    Analysis(
+        "reconstruction", AnalyzeReconstructionConfig, "tables:tabulate", "page:report", FIGURES
+    )
+)

@@ -18,4 +18,6 @@ class SearchReportConfig(AnalyzeConfig):
     """URL of the searches' Optuna storage; null is ``sqlite:///<runs>/.search/<study>.db``."""
 
 
-register(Analysis("search", SearchReportConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:SEARCHES",)
+
+register(Analysis("search", SearchReportConfig, "tables:tabulate", "page:report", FIGURES))

@@ -27,4 +27,6 @@ class AnalyzeSequenceConfig(AnalyzeConfig):
             raise UserError(f"order must name each task once, got {','.join(self.order)}")
 
 
-register(Analysis("sequence", AnalyzeSequenceConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:SEQUENCE",)
+
+register(Analysis("sequence", AnalyzeSequenceConfig, "tables:tabulate", "page:report", FIGURES))

@@ -21,4 +21,6 @@ class AnalyzeServingConfig(AnalyzeConfig):
     """Further cells whose tables are printed: ``benchmark.py -m`` names those that it measured."""
 
 
-register(Analysis("serving", AnalyzeServingConfig, "tables:tabulate", "page:report"))
+FIGURES = ("page:SERVING", "page:CELLS")
+
+register(Analysis("serving", AnalyzeServingConfig, "tables:tabulate", "page:report", FIGURES))
