@@ -11,6 +11,7 @@ from loradrift.adapters.adapter_config import CONFIG
 from loradrift.adapters.adapter_files import PREFIX, WEIGHTS
 from loradrift.config import UserError
 from loradrift.files import write_atomic
+from loradrift.models.export import sort_targets
 from loradrift.weights import LowRank, norm
 
 
@@ -63,6 +64,7 @@ def write_low_rank(
     with write_atomic(folder) as temporary:
         temporary.mkdir()
         config.save_pretrained(str(temporary))
+        sort_targets(temporary)
         save_file(tensors, temporary / WEIGHTS)
         # safetensors' 0600 would hide them from the user's group
         (temporary / WEIGHTS).chmod((temporary / CONFIG).stat().st_mode)

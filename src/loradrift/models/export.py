@@ -49,7 +49,7 @@ def export_model(
         if is_adapted(head):
             head.encoder.save_pretrained(temporary)  # type: ignore[union-attr,operator]
         tokenizer.save_pretrained(temporary)
-        _sort_targets(temporary)
+        sort_targets(temporary)
         check_written(temporary, backbone, head, tokenizer, initial_adapter)
         mode = (temporary / "tokenizer_config.json").stat().st_mode
         for path in temporary.rglob("*.safetensors"):
@@ -71,7 +71,7 @@ def _save_as_plain_lora(
         lm.save_pretrained(folder, path_initial_model_for_weight_conversion=str(scratch))
 
 
-def _sort_targets(folder: Path) -> None:
+def sort_targets(folder: Path) -> None:
     """Write an adapter's modules in the order of their names.
 
     PEFT writes a set, in an order that changes from process to process: a run that is repeated

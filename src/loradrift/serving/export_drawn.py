@@ -20,6 +20,7 @@ from loradrift.adapters.adapter_files import PREFIX, WEIGHTS
 from loradrift.adapters.lora_layers import is_linear, is_transposed
 from loradrift.diagnose.made_up_inputs import made_up_inputs
 from loradrift.models import Backbone
+from loradrift.models.export import sort_targets
 from loradrift.serving.export_check import load_beside, load_whole
 from loradrift.serving.export_servable import VERSION
 from loradrift.serving.export_source import find_source, fingerprint_of
@@ -111,6 +112,7 @@ def write_drawn(drawing: Drawing, folder: Path) -> None:
         target_modules=[target.name for target in targets],
         inference_mode=True,
     ).save_pretrained(str(folder))
+    sort_targets(folder)
     generator = torch.Generator().manual_seed(drawing.seed)
     weights = {}
     for target in targets:

@@ -69,6 +69,7 @@ def test_it_is_certified_loads_in_peft_and_passes_vllm_s_rules(sides, model_fold
     assert certificate.passed, certificate.verdict
     files = read_files(tmp_path / "direction")
     assert check_adapter(files, StoredWeights(model_folder)) == max(x.rank for x in exact.values())
+    assert files.config["target_modules"] == sorted(exact)  # the same file in every process
     assert stat.S_IMODE(os.stat(tmp_path / "direction/adapter_model.safetensors").st_mode) & 0o44
 
 

@@ -51,7 +51,10 @@ def test_its_effect_is_that_of_a_trained_one(size, model_folder, tmp_path):
 
 def test_without_one_to_be_like_it_takes_all_linear_layers(model_folder, tmp_path):
     found = draw_adapter(model_folder, tmp_path / "a", rank=4, seed=1, name="x")
-    assert len(read_files(found.adapter).parts) == 14
+    drawn = read_files(found.adapter)
+    assert len(drawn.parts) == 14
+    targets = drawn.config["target_modules"]
+    assert len(targets) == 14 and targets == sorted(targets)  # the same file in every process
     assert effect(model_folder, found.adapter) == pytest.approx(EFFECT, rel=0.06)
 
 
