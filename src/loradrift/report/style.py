@@ -96,7 +96,9 @@ def draw_panels(
     The legend has so many columns where the figure is wide enough; ``color_bar`` labels a bar for
     what ``draw`` returns.
     """
-    with canvas(len(tasks), columns=2 if len(tasks) == 4 else 3) as (figure, panels):
+    columns_of_panels = 2 if len(tasks) == 4 else 3
+    height = 3.6 if len(tasks) == 1 else 2.6  # a panel as wide as the page would be flat
+    with canvas(len(tasks), height=height, columns=columns_of_panels) as (figure, panels):
         for axes, task in zip(panels, tasks, strict=True):
             image = draw(axes, task)
             axes.set_title(task)
