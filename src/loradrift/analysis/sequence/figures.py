@@ -94,6 +94,8 @@ def scores_of(axes: Any, found: ChainReport, task: str) -> None:
         seeds = later[(later["arm"] == arm) & (later["task"] == task)].groupby("step")["score"]
         low, high = seeds.min(), seeds.max()
         axes.fill_between(low.index, low, high, color=look["color"], alpha=BAND, lw=0)
+        if len(low) == 1:  # a band of one step has no width
+            axes.vlines(low.index, low, high, color=look["color"], alpha=BAND, lw=12, zorder=1)
     learned = found.tables["learned"]
     constant = 100 * learned.loc[learned["task"] == task, "baseline"].max()
     if np.isfinite(constant):
