@@ -1,7 +1,9 @@
 """The cells of study=frontier: which there are, and that each is the cell of a command."""
 
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from front_doors import ROOT
 from hydra import compose
@@ -80,7 +82,9 @@ def test_each_scale_has_a_grid(load, scale):
     study = load("study=frontier", f"scale={scale}", *typed).study
     assert isinstance(study, FrontierStudyConfig) and tuple(study.phases) == FRONTIER_PHASES
     assert study.seeds and {"full_finetune", "lora_r8", FROZEN} <= set(study.configurations)
-    assert (min(study.factors), max(study.factors)) == (0.1, 10)
+    steps = [np.log10(high / low) for low, high in pairwise(study.factors)]
+    assert steps == pytest.approx([1 if scale == "tiny" else 0.5] * len(steps), abs=0.01)
+    assert 1 in study.factors and len(study.factors) >= (3 if scale == "tiny" else 5)
     assert (ROOT / f"conf/grid/frontier_{scale}.yaml").read_text().startswith("# study=frontier")
 
 

@@ -1,11 +1,13 @@
 """The figures: curves over learning rates, ratios, and where each arm drifts less."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from loradrift.analysis.frontier.reading import arm_label, is_frozen
 from loradrift.analysis.frontier.sentences import metric_of, task_label
@@ -49,22 +51,52 @@ FORGETTING = Axis("forgetting", "forgetting (nats per token)")
 NORM = Axis("norm", "update norm |dW| / |W|")
 
 
-def curves(axes: Any, found: Frontier, task: str, x: Axis, y: Axis) -> None:
-    """Each arm over its rates: mean over seeds, band from the least seed to the largest."""
-    table = found.of("rates", task)
+def curves(axes: Any, found: Frontier, rates: pd.DataFrame, x: Axis, y: Axis) -> None:
+    """Each arm over some ``rates`` of a task.
+
+    Marks are means over seeds, the band is from the least seed to the largest, thin lines are the
+    seeds.
+    """
+    points = found.tables["points"]
     for arm, look in looks(found).items():
-        own = table[(table["arm"] == arm) & table[x.column].notna()].sort_values("rate")
+        own = rates[(rates["arm"] == arm) & rates[x.column].notna()].sort_values("rate")
         if own.empty:
             continue
-        axes.plot(own[x.column], own[y.column], **look)
-        ends = own.sort_values(x.column)
-        low, high = (ends[f"{y.column}_{end}"] for end in ("low", "high"))
-        axes.fill_between(ends[x.column], low, high, color=look["color"], alpha=0.18, lw=0)
-    drawn = table[table["arm"].isin(looks(found))]
+        low, high = own["rate"].iloc[[0, -1]]
+        axes.plot(own[x.column], own[y.column], **look | {"label": _with_rates(look, low, high)})
+        for one, next_one in pairwise(own.index):  # a curve may turn back
+            ends = own.loc[[one, next_one]]
+            band = (ends[f"{y.column}_{end}"] for end in ("low", "high"))
+            axes.fill_between(ends[x.column], *band, color=look["color"], alpha=0.18, lw=0)
+        runs = points[points["arm"].eq(arm) & points["task"].isin(own["task"])]
+        runs = runs[runs["rate"].isin(own["rate"])].sort_values("rate")
+        for column in (x, y):
+            if _is_log(column, rates):  # a seed may have no place where their mean has one
+                runs = runs[runs[column.column] > 0]
+        for _, seed in runs.groupby("seed"):
+            axes.plot(seed[x.column], seed[y.column], color=look["color"], lw=0.6, alpha=0.45)
     for column, axis in ((x, axes.xaxis), (y, axes.yaxis)):
-        positive = not (drawn[column.column] <= 0).any()
-        (log_scale if column.log and positive else few_ticks)(axis)
+        (log_scale if _is_log(column, rates) else few_ticks)(axis)
     axes.set(xlabel=x.label, ylabel=y.label)
+
+
+def _is_log(axis: Axis, rates: pd.DataFrame) -> bool:
+    return axis.log and not (rates[axis.column] <= 0).any()
+
+
+def _with_rates(look: Mapping[str, Any], low: float, high: float) -> str:
+    return f"{look['label']}, {low:g} to {high:g}"
+
+
+def moving_rates(found: Frontier, task: str) -> pd.DataFrame:
+    """The rates of a task at which a backbone was trained."""
+    table = found.of("rates", task)
+    return table[table["arm"].isin(looks(found))]
+
+
+def norm_curves(axes: Any, found: Frontier, task: str) -> None:
+    """Drift against the size of the update."""
+    curves(axes, found, moving_rates(found, task), NORM, DRIFT)
 
 
 def log_scale(axis: Any) -> None:
@@ -78,14 +110,23 @@ def log_scale(axis: Any) -> None:
 
 
 def against_score(axes: Any, found: Frontier, task: str, x: Axis) -> None:
-    """Scores against a cost, with the control, the constant answer and what diverged."""
-    curves(axes, found, task, x, Axis("score", metric_of(found, task), log=False))
+    """Scores against a cost, with the control, what a constant answer equals and what diverged."""
+    table = moving_rates(found, task)
     learned = found.of("learned", task)
-    control = learned[learned["arm"].map(is_frozen)]
-    for score in control["score"]:
-        axes.axhline(score, color=CONTROL, ls="--", lw=1.1, label="frozen backbone")
     constant = learned["baseline"].max()
-    if np.isfinite(constant):
+    no_better = table["score"] <= constant
+    # the curves have the height: the constant answer's score is often far below all of them
+    shown = table if no_better.all() else table[~no_better]
+    curves(axes, found, shown, x, Axis("score", metric_of(found, task), log=False))
+    for row in table[no_better & table[x.column].notna()].to_dict("records"):
+        color = looks(found)[row["arm"]]
+        axes.plot(
+            row[x.column], 0, transform=axes.get_xaxis_transform(), marker=color["marker"], ls="",
+            color=color["color"], mfc="white", clip_on=False, zorder=3,
+        )  # fmt: skip
+    for score in learned.loc[learned["arm"].map(is_frozen), "score"]:
+        axes.axhline(score, color=CONTROL, ls="--", lw=1.1, label="frozen backbone")
+    if constant >= axes.get_ylim()[0]:
         axes.axhline(constant, color="gray", ls=":", lw=1, label="best constant answer")
     diverged(axes, found, task)
 
@@ -107,21 +148,29 @@ def diverged(axes: Any, found: Frontier, task: str) -> None:
         )  # fmt: skip
 
 
-BANDS = "Each mark is a rate, mean over seeds; band: from the least seed to the largest."
+BANDS = (
+    "Each mark is a rate, of which the legend has the least and the largest: the mean over seeds "
+    "(of drift the geometric one); thin lines are seeds, and the band is from the least to the "
+    "largest."
+)
 
-PLOTS: dict[str, tuple[Callable[..., None], str, str]] = {
+SCORES = (
+    f"{BANDS} Up and to the left is better. An open mark on the axis: a rate whose score is no "
+    "better than the best constant answer's. A cross: a rate at which a seed diverged."
+)
+
+PLOTS: dict[str, tuple[Callable[[Any, Frontier, str], None], str, str]] = {
     "accuracy_against_drift": (
         partial(against_score, x=DRIFT), "drift",
-        "What a score costs in drift (mean over layers, of the evaluated checkpoint). "
-        f"{BANDS} Up and to the left is better. A cross: a rate at which a seed diverged.",
+        f"What a score costs in drift (mean over layers, of the evaluated checkpoint). {SCORES}",
     ),
     "accuracy_against_forgetting": (
         partial(against_score, x=FORGETTING), "forgetting",
         "What a score costs in forgetting, the rise of the next-token loss on neutral text. "
-        f"{BANDS} Up and to the left is better. A cross: a rate at which a seed diverged.",
+        f"{SCORES}",
     ),
     "drift_against_norm": (
-        partial(curves, x=NORM, y=DRIFT), "norm",
+        norm_curves, "norm",
         f"How far a model drifts for how large an update, over all linear layers. {BANDS}",
     ),
 }  # fmt: skip

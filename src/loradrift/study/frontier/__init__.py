@@ -35,7 +35,7 @@ class FrontierStudyConfig(StudyConfig):
     """Names of what is compared (``study/frontier/configurations.py``); the report compares all
     others with the first."""
 
-    factors: list[float] = field(default_factory=lambda: [0.1, 0.316, 1.0, 3.16, 10.0])
+    factors: list[float] = field(default_factory=lambda: [0.0316, 0.1, 0.316, 1.0, 3.16])
     """What each configuration's own rate (``scale.full_finetune_lr``, ``scale.adapter_lr``,
     ``scale.head_lr``) is multiplied by, one run each."""
 

@@ -5,10 +5,11 @@ import json
 import pytest
 from planted_frontier import FULL, LORA, write_arm, write_frozen, write_point
 
-from loradrift.analysis.frontier.figures import FRONTIER
+from loradrift.analysis.frontier.figures import DRIFT, FORGETTING, FRONTIER, against_score
 from loradrift.analysis.frontier.page import report
 from loradrift.analysis.frontier.tables import tabulate
 from loradrift.config import UserError
+from loradrift.report.style import canvas
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,29 @@ def test_the_page_shows_what_was_not_learned_and_every_figure(reported):
     svg = (folder / "figures/accuracy_against_drift.svg").read_text()
     for text in ("frozen backbone", "best constant answer", "10 diverged", "LoRA r=8"):
         assert text in svg
+
+
+def test_a_rate_that_gives_a_constant_answer_is_on_the_axis_and_not_on_the_curve(
+    tmp_path, settings
+):
+    for arm in (FULL, LORA):
+        write_arm(tmp_path / "runs", arm, forgetting=0.01)
+        write_point(tmp_path / "runs", arm, 10.0, 1, score=0.5, drift=0.8, forgetting=9.0)
+    write_point(tmp_path / "runs", LORA, 0.0001, 2, score=0.55, drift=0.01, forgetting=-0.001)
+    found = tabulate(settings(tmp_path))
+    with canvas(1) as (_, [axes]):
+        against_score(axes, found, "sst2", DRIFT)
+        on_axis = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        assert [line.get_marker() for line in on_axis] == ["s", "o"]
+        assert all(0.7 < line.get_xdata()[0] < 0.9 for line in on_axis)
+        assert axes.get_ylim()[0] > 0.5
+        named = [line.get_label() for line in axes.lines if not line.get_label().startswith("_")]
+        assert named == ["full fine-tuning, 0.001 to 1", "LoRA r=8, 0.0001 to 1"]
+        thin = [line for line in axes.lines if line.get_linewidth() < 1]
+        assert len(thin) == 6 and max(line.get_xdata().max() for line in thin) < 0.7  # the seeds
+    with canvas(1) as (_, [axes]):
+        against_score(axes, found, "sst2", FORGETTING)
+        assert axes.get_xscale() == "linear"  # one of the rates has less than nothing
 
 
 def test_numbers_are_plain_json_and_tables_lie_beside_them(reported):
