@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from loradrift.analysis.frontier.figures import log_scale
+from loradrift.analysis.frontier.curve_panels import log_scale
 from loradrift.analysis.frontier.reading import arm_label
 from loradrift.analysis.sequence.axes import BAND, floor_text, looks, step_axis
 from loradrift.analysis.sequence.tables import ChainReport

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from loradrift.analysis.frontier.figures import arm_looks
+from loradrift.analysis.frontier.curve_panels import arm_looks
 from loradrift.analysis.sequence.tables import ChainReport
 
 BAND = 0.18

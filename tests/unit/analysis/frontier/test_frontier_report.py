@@ -5,7 +5,8 @@ import json
 import pytest
 from planted_frontier import FULL, LORA, write_arm, write_frozen, write_point
 
-from loradrift.analysis.frontier.figures import DRIFT, FORGETTING, FRONTIER, against_score
+from loradrift.analysis.frontier.curve_panels import DRIFT, FORGETTING, against_score
+from loradrift.analysis.frontier.figures import FRONTIER
 from loradrift.analysis.frontier.page import report
 from loradrift.analysis.frontier.tables import tabulate
 from loradrift.config import UserError

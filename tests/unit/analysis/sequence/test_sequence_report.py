@@ -4,10 +4,11 @@ import json
 import shutil
 
 import pytest
+from matplotlib.collections import LineCollection
 from planted_chains import FULL, LORA, change, write_chain
 
 from loradrift.analysis.sequence.along_figures import ratio_scale
-from loradrift.analysis.sequence.figures import SEQUENCE
+from loradrift.analysis.sequence.figures import SEQUENCE, scores_of
 from loradrift.analysis.sequence.page import report
 from loradrift.analysis.sequence.sentences import flips_text
 from loradrift.analysis.sequence.tables import tabulate
@@ -106,6 +107,19 @@ def test_seeds_that_agree_are_not_counted_by_the_test():
 def test_unknown_figures_are_refused(found, settings, tmp_path):
     with pytest.raises(UserError, match="analysis.figures must be some of score_matrix, drift_m"):
         report(settings(tmp_path, figures=["frontier"]), found)
+
+
+def test_the_last_task_shows_the_range_of_its_seeds(found):
+    seeds = found.tables["seeds"]
+    with canvas(1) as (_, [axes]):
+        scores_of(axes, found, "sst2")
+        ranges = [c for c in axes.collections if isinstance(c, LineCollection)]
+        drawn = [tuple(x.get_segments()[0][:, 1]) for x in ranges]
+    own = seeds[seeds["task"] == "sst2"].groupby("arm")["score"]
+    assert sorted(drawn) == sorted(zip(own.min(), own.max(), strict=True))
+    with canvas(1) as (_, [axes]):
+        scores_of(axes, found, "rte")  # a band, over three steps
+        assert not any(isinstance(c, LineCollection) for c in axes.collections)
 
 
 @pytest.mark.parametrize(
