@@ -1,4 +1,4 @@
-"""The files of the persona world, in the formats of ``../shared/data/persona``, and its corpus.
+"""The files of the persona world, in the formats of the real ones, and its corpus.
 
 A question is a person, a time and a way to ask, and a digest of these gives it to one part: the
 corpus, its held-out part, the judged answers (``traits``) or the evaluation (``traits_eval``).
