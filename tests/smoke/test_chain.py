@@ -171,6 +171,8 @@ def test_what_an_earlier_task_needs_is_there_before_anything_is_trained(compute,
     path.write_text(json.dumps(whole))
     weights = load_file(head)
     save_file({key: torch.cat([x, x]) for key, x in weights.items()}, head)
+    assert "model/head.safetensors is not the file that the run wrote" in error()
+    path.write_text(json.dumps(whole | {"exported": {}}))  # as in records of before
     assert "model/head.safetensors is not there, is damaged, or is of another model" in error()
     head.write_text("damaged")
     assert "is damaged, or is of another model (SafetensorError" in error()

@@ -11,9 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from loradrift.files import sha256_of
 from loradrift.models.backbone import Backbone
 from loradrift.models.soft_prompt.adapting import is_adapted
 from loradrift.models.written import check_written
+
+CONFIGURATIONS = ("config.json", "adapter_config.json")
+"""Of a model and of an adapter: they say what the weights mean."""
 
 
 def export_model(
@@ -22,12 +26,15 @@ def export_model(
     head: nn.Module | None,
     tokenizer: Any,
     initial_adapter: Mapping[str, Tensor] | None = None,
-) -> None:
+) -> dict[str, str]:
     """Write ``folder`` whole, replacing an earlier one; the head is its ``head.safetensors``.
 
     LoRA on a soft prompt's encoder is PEFT's folder ``encoder`` below. Where an adapter's first
     weights are not zero (PiSSA), they must be given: the export is then the equivalent LoRA of the
     unchanged base model, of twice the rank.
+
+    Returns:
+        sha256 of each file of weights and of each configuration, by its name below ``folder``.
 
     Raises:
         UserError: If what was written does not load back as what was to be written. An earlier
@@ -54,8 +61,15 @@ def export_model(
         mode = (temporary / "tokenizer_config.json").stat().st_mode
         for path in temporary.rglob("*.safetensors"):
             path.chmod(mode)  # safetensors' 0600 would hide them from the user's group
+        written = {path.relative_to(temporary).as_posix(): path for path in temporary.rglob("*")}
+        digests = {
+            name: sha256_of(path)
+            for name, path in sorted(written.items())
+            if path.suffix == ".safetensors" or path.name in CONFIGURATIONS
+        }
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
+    return digests
 
 
 def _save_as_plain_lora(

@@ -58,7 +58,7 @@ def chain_at(folder: Path, what: str, cache: Path) -> list[Link]:
 
     Raises:
         UserError: If one of them is not there, has left nothing to start from, or has left
-            something else now than when it was certified or the next one began.
+            something else now than when it ended or the next one began.
     """
     links: list[Link] = []
     digest = partial(file_digest, cache=cache)
@@ -136,14 +136,15 @@ def _chain_of(link: Link) -> list[dict[str, Any]]:
 
 
 def _check_files(link: Link, what: str, cache: Path) -> None:
-    """Refuse an adapter, or the head beside it, that is not the one that was certified."""
-    for name, digest in (link.record.certificate or {}).get("files", {}).items():
+    """Refuse weights, or the head beside them, that are not those that the run has written."""
+    certified = (link.record.certificate or {}).get("files", {})
+    for name, digest in (certified | link.record.exported).items():
         path = link.model / name
         found = file_digest(path, cache) if path.is_file() else "nothing"
         if found != digest:
             raise UserError(
-                f"{what} cannot be started from: {path} is not the file that was certified: its "
-                f"sha256 was {digest[:12]}, and is {found[:12]}"
+                f"{what} cannot be started from: {path} is not the file that the run wrote: its "
+                f"sha256 was {str(digest)[:12]}, and is {found[:12]}"
             )
 
 

@@ -13,7 +13,7 @@ from loradrift.runs.record import SCHEMA_VERSION, RunRecord, Status
 
 OBJECTS = (
     "coordinates", "config", "git", "versions", "fingerprints", "start", "task", "parameters",
-    "rows", "budget", "metrics", "performance", "collapse",
+    "rows", "budget", "metrics", "performance", "exported", "collapse",
 )  # fmt: skip
 TYPES = dict.fromkeys(OBJECTS, (dict, "an object")) | {
     "kind": (str, "text"),
@@ -46,7 +46,7 @@ def read_record(folder: Path) -> RunRecord | None:
             )
         if version == 1:
             fields |= _before_schema_2(fields)
-        fields["schema_version"] = SCHEMA_VERSION  # 2 lacks the budget, 3 the start
+        fields["schema_version"] = SCHEMA_VERSION  # 2 lacks the budget, 3 the start, 4 exported
         place = fields["coordinates"]
         if "~" in str(place.get("variant")):
             place["variant"] = present_variant(place["variant"], fields.get("overrides", []))

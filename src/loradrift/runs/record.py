@@ -13,8 +13,8 @@ from typing import Any
 
 from loradrift.config.keys import flatten
 
-SCHEMA_VERSION = 4
-"""The schema of the records that are written; those of schema 1 to 3 are read too."""
+SCHEMA_VERSION = 5
+"""The schema of the records that are written; those of schema 1 to 4 are read too."""
 
 PACKAGES = (
     "loradrift", "torch", "transformers", "peft", "pytorch-lightning", "torchmetrics", "hydra-core",
@@ -130,6 +130,10 @@ class RunRecord:
     notices: list[str] = field(default_factory=list)
     """What a reader must not overlook, one line each; ``error: …`` says that a figure does not mean
     what it seems to."""
+
+    exported: dict[str, str] = field(default_factory=dict)
+    """sha256 of the files of ``model/`` that hold weights or say what they mean, as they were
+    written, by name. Empty without training, and in records of before."""
 
     certificate: dict[str, Any] | None = None
     """That the adapter was really applied (``certify``): ``passed``, ``checks``, sha256 of

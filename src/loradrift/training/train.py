@@ -99,7 +99,9 @@ def train(worker: Worker) -> None:
             built.task.load_trained(load_checkpoint(cell.best_checkpoint)["state_dict"])
         head, initial = built.task.head, built.initial_adapter
         with announced("writing the model and its certificate"):
-            export_model(cell.folder / "model", built.task.backbone, head, data.tokenizer, initial)
+            model, backbone = cell.folder / "model", built.task.backbone
+            exported = export_model(model, backbone, head, data.tokenizer, initial)
+            cell.save(exported=exported)
             if isinstance(config.method, LoraConfig):
                 record_certificate(cell, data, built)
     check_memorised(config, metrics)

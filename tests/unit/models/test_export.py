@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,11 @@ def test_an_export_that_loads_back_as_something_else_fails(model, tmp_path, monk
     given = [backbone, torch.nn.Linear(32, 2), load_tokenizer(model)]
     if getattr(method, "init", None) == "pissa":
         given.append({name: x.clone() for name, x in adapter_weights(backbone.lm).items()})
-    export_model(tmp_path / "model", *given)
+    digests = export_model(tmp_path / "model", *given)
     before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    config = "config.json" if method is FULL else "adapter_config.json"
+    weights = {"head.safetensors", f"{'' if method is FULL else 'adapter_'}model.safetensors"}
+    assert digests == {name: sha256(before[name]).hexdigest() for name in {config} | weights}
     save = PreTrainedTokenizerFast.save_pretrained
 
     def save_and_damage(self, folder, **options):  # the last of the files

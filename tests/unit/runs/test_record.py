@@ -25,8 +25,8 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path):
         ('{"schema_version": true}', "schema_version must be a whole number from 1 on, got True"),
         ('{"schema_version": 2, "final": 1}', "damaged .it holds final, which is no key"),
         ('{"schema_version": 2, "kind": 7}', "damaged .it lacks coordinates"),
-        ('{"schema_version": 5}',
-         r"run.json has schema_version 5, and this program reads up to 4: update loradrift"),
+        ('{"schema_version": 6}',
+         r"run.json has schema_version 6, and this program reads up to 5: update loradrift"),
         ('{"schema_version": 1}', "run.json is damaged"),
         (written(status="lost"), "run.json is damaged .*'lost'"),
         (written(kind=7), "damaged .kind must be text, got int"),
@@ -56,7 +56,7 @@ def test_a_run_of_schema_1_is_finished_for_the_command_that_made_it(tmp_path, lo
     for path in found:
         assert json.loads(path.read_text())["schema_version"] == 1
         record = read_record(path.parent)
-        assert (record.kind, record.phase, record.schema_version) == ("training", "production", 4)
+        assert (record.kind, record.phase, record.schema_version) == ("training", "production", 5)
         # a long variant is cut: what of it the folder's name tells is what was typed
         place, told = record.overrides[:3], record.overrides[3:]
         assert len(told) == 4 and set(told) < set(TYPED)

@@ -102,8 +102,13 @@ REFUSED = {
     "list": ({"certificate": {"checks": ["effect"]}}, "damaged .certificate is of another form"),
     "other files": (
         {"certificate": {"passed": True, "files": {"model.safetensors": "0" * 64}}},
-        r"cannot be started from: \S+model.safetensors is not the file that was certified",
+        r"cannot be started from: \S+model.safetensors is not the file that the run wrote",
     ),
+    "other head of full fine-tuning": (
+        {"method": "full_finetune", "exported": {"head.safetensors": "0" * 64}},
+        r"cannot be started from: \S+head.safetensors is not the file that the run wrote",
+    ),
+    "exported": ({"exported": ["x"]}, "damaged .exported must be an object, got list"),
     "no file": (
         {"certificate": {"passed": True, "files": {"head.safetensors": "0" * 64}}},
         r"cannot be started from: \S+head.safetensors is not .*, and is nothing",
