@@ -141,12 +141,12 @@ def test_what_is_no_run_of_a_training_is_left_out(tmp_path):
 def test_an_arm_whose_only_record_is_newer_is_told_so(tmp_path):
     write_run(tmp_path, "full_finetune", 1, size=0.2)
     path = write_run(tmp_path, "lora", 1, size=0.2) / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 5}))
-    message = r"got lora: nothing to compare \(.*run.json has schema_version 5, and this program"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 6}))
+    message = r"got lora: nothing to compare \(.*run.json has schema_version 6, and this program"
     with pytest.raises(UserError, match=message):
         find_pairs(tmp_path, None)
     (tmp_path / "drift/sst2/full_finetune/seed=1/run.json").write_text(path.read_text())
-    with pytest.raises(UserError, match=r"has runs of \(none\), got full_finetune: .*version 5"):
+    with pytest.raises(UserError, match=r"has runs of \(none\), got full_finetune: .*version 6"):
         find_pairs(tmp_path, None)
 
 
