@@ -1,13 +1,15 @@
-"""Tables on disk: parquet for programs, CSV for people."""
+"""Tables on disk, parquet for programs and CSV for people, and columns that many tables have."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from loradrift.config import UserError
 from loradrift.files import write_atomic
+from loradrift.statistics import t_interval
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -36,6 +38,16 @@ def read_tables(folder: Path, names: Iterable[str], command: str) -> dict[str, p
             reason = str(error).split("\n")[0]
             raise UserError(f"{path} is damaged ({reason}): `{command}` makes it again") from None
     return tables
+
+
+def interval_row(name: str, values: Sequence[float]) -> dict[str, float]:
+    """A mean over seeds with its 95 % t interval as columns; NaN of no value or one seed.
+
+    >>> [*interval_row("x", [1.0]).items()]
+    [('x', 1.0), ('x_low', nan), ('x_high', nan)]
+    """
+    ends = t_interval(values)[:3] if len(values) else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), map(float, ends), strict=True))
 
 
 def code_version() -> str:

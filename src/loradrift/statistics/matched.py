@@ -1,11 +1,14 @@
 """What a score costs: two methods compared at the scores that both of them reach.
 
-A method is a set of settings (learning rates, say), each with a score and a cost. What a score y
-costs is read off the method's *lower envelope*: the settings that no other one beats in both,
+A method is a set of settings (learning rates, say), each with a score and a cost. Its *lower
+envelope* are the settings that no other one beats in both. What the score y of one of these costs
+is
 
     cost(y) = the least cost of a setting whose score is at least y,
 
-straight between neighbours on the envelope. Two methods are compared by the mean of
+which is that setting's own. By choice cost is straight between two neighbours on the envelope,
+where it would else be a step: a rate between theirs is taken to lie between them. Two methods are
+compared by the mean of
 ``cost_treatment(y) - cost_control(y)`` over the scores that both reach,
 
     [max of both envelopes' least scores, min of both envelopes' largest scores].

@@ -10,7 +10,7 @@ from loradrift.analysis.frontier.ratios import LESS, MORE, Pairs, judge
 from loradrift.statistics import cost_of, envelope, t_interval
 
 PARTS = ("low", "middle", "high")
-"""Thirds of the accuracies that all seeds of both arms reach."""
+"""Thirds of the accuracies that both arms reach with every seed that has a common one."""
 
 PART_COLUMNS = ("part", "from", "to", "verdict", "drift", "drift_low", "drift_high")
 CURVE_COLUMNS = ("score", "ratio", "ratio_low", "ratio_high")
@@ -22,7 +22,7 @@ POINTS = 41
 def parts_of(pairs: Pairs) -> list[dict[str, Any]]:
     """Ratios in each third of the shared scores, at a level for all three together.
 
-    No rows where no score is shared by all seeds, or there is one seed.
+    No rows where no score is shared by all seeds that have a common one, or there is one seed.
     """
     if pairs.shared is None or len(pairs.matched()) < 2:
         return []

@@ -15,16 +15,19 @@ from loradrift.analysis.drift.control_checks import check_controls
 from loradrift.analysis.drift.layers import run_drift
 from loradrift.analysis.drift.pairing import Pair
 from loradrift.analysis.drift.usable_pairs import DriftCache
+from loradrift.analysis.frontier.grids import times_default
 from loradrift.analysis.frontier.reading import FrontierRun, is_frozen
 from loradrift.config import UserError
 
 COLUMNS = {
-    "task": str, "task_label": str, "arm": str, "rate": float, "seed": int, "metric": str,
+    "task": str, "task_label": str, "arm": str, "rate": float, "times": float, "seed": int,
+    "metric": str,
     "score": float, "validation": float, "drift": float, "forgetting": float, "norm": float,
     "step": float, "steps": int, "diverged": bool, "error": str,
 }  # fmt: skip
 """Scores are of the best checkpoint, as are drift, forgetting and norm, whose step is ``step``.
-Higher is better: a loss is negated. What is not known is NaN."""
+Higher is better: a loss is negated. ``times`` is the rate as a multiple of the arm's default. What
+is not known is NaN."""
 
 
 def point_table(
@@ -61,7 +64,8 @@ def _problem(run: FrontierRun, error: UserError) -> str:
 def _place(run: FrontierRun) -> dict[str, Any]:
     return {
         "task": run.task, "task_label": run.record.task_label, "arm": run.arm, "rate": run.rate,
-        "seed": run.seed, "metric": run.record.config["task"]["metric"],
+        "times": times_default(run), "seed": run.seed,
+        "metric": run.record.config["task"]["metric"],
         "steps": run.record.steps, "diverged": run.diverged, "error": run.record.error or "",
     }  # fmt: skip
 

@@ -3,13 +3,14 @@
 A seed's value is its mean log ratio over these accuracies (:mod:`loradrift.statistics.matched`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.effects import EQUAL
+from loradrift.analysis.tables import interval_row
 from loradrift.statistics import (
     Curve,
     Interval,
@@ -24,6 +25,9 @@ LESS, MORE, EQUALS, UNDECIDED = "less", "more", "equal", "undecided"
 NOT_LEARNED, APART = "not learned", "no accuracy that both reach"
 DIVERGED = "diverged at every rate"
 COLLAPSED = "diverged or collapsed at every rate"
+
+ONE_SEED = "one seed tells nothing of others"
+NO_WIDTH = "all seeds agree to the last digit, so the interval has no width"
 
 Curves = Mapping[int, Curve]
 """Seed -> an arm's scores and costs on one task."""
@@ -41,6 +45,11 @@ class Side(NamedTuple):
         ends = [envelope(*curve).scores[[0, -1]] for curve in self.drift.values()]
         lows, highs = ([float(end[which]) for end in ends] for which in (0, -1))
         return min(lows, default=np.nan), max(highs, default=np.nan)
+
+    def without(self, seeds: Collection[int]) -> "Side":
+        """The curves of the other seeds."""
+        kept = ({s: c for s, c in each.items() if s not in seeds} for each in self)
+        return Side(*kept)
 
 
 class Pairs(NamedTuple):
@@ -63,7 +72,7 @@ class Pairs(NamedTuple):
 
     @property
     def shared(self) -> tuple[float, float] | None:
-        """The scores that every seed of both arms reaches; None if there are none."""
+        """The scores that both reach with every seed that has a common one; None without any."""
         found = self.matched().values()
         low, high = (
             max((each.low for each in found), default=np.inf),
@@ -125,11 +134,15 @@ class Judged(NamedTuple):
 def judge(interval: Interval) -> Judged:
     """Less or more than the baseline, equal between 0.8 and 1.25, or undecided.
 
+    An interval without width, of seeds that agree to the last digit, decides nothing.
+
     >>> [judge(Interval(0, *ends, 2, 0.95)).verdict for ends in ((-1, -0.1), (-0.2, 0.1), (-1, 1))]
     ['less', 'equal', 'undecided']
     """
     if np.isnan(interval.low):
-        return Judged(UNDECIDED, "one seed tells nothing of others")
+        return Judged(UNDECIDED, ONE_SEED)
+    if interval.note:
+        return Judged(UNDECIDED, NO_WIDTH)
     if interval.high < 0:
         return Judged(LESS)
     if interval.low > 0:
@@ -172,8 +185,10 @@ def compare(treatment: Side, control: Side, low: float, rng: np.random.Generator
         row |= {"verdict": APART, "why": why_apart(pairs), "dominates": _dominates(pairs)}
     nats = Pairs(treatment.forgetting, control.forgetting, low)
     row |= _ratio("forgetting", log_ratios(nats), rng)
-    row |= _interval("nats", [each.difference for each in nats.matched().values()])
-    return row
+    lost = nats.matched()
+    more = [each.difference for each in lost.values()]
+    row |= interval_row("nats", more) | _flips("nats", more, rng)
+    return row | {"forgetting_seeds": ", ".join(map(str, lost))}
 
 
 def why_apart(pairs: Pairs) -> str:
@@ -215,18 +230,14 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _interval(name: str, values: Sequence[float]) -> dict[str, float]:
-    """An interval as columns of a table; NaN where there is none."""
-    ends = t_interval(values)[:3] if values else (np.nan,) * 3
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-
-
 def _ratio(name: str, found: Mapping[int, Matched], rng: np.random.Generator) -> dict[str, Any]:
     logs = [each.difference for each in found.values()]
-    row = {key: float(np.exp(value)) for key, value in _interval(name, logs).items()}
-    test = sign_flip(logs, rng=rng) if logs else None
-    return row | {
-        f"{name}_p": test.p if test else np.nan,
-        f"{name}_least_p": test.least_p if test else np.nan,
-        f"{name}_by_seed": ", ".join(f"{np.exp(each):.3g}" for each in logs),
-    }
+    row = {key: float(np.exp(value)) for key, value in interval_row(name, logs).items()}
+    by_seed = ", ".join(f"{np.exp(each):.3g}" for each in logs)
+    return row | _flips(name, logs, rng) | {f"{name}_by_seed": by_seed}
+
+
+def _flips(name: str, values: Sequence[float], rng: np.random.Generator) -> dict[str, float]:
+    test = sign_flip(values, rng=rng) if values else None
+    ends = (test.p, test.least_p) if test else (np.nan, np.nan)
+    return dict(zip((f"{name}_p", f"{name}_least_p"), ends, strict=True))

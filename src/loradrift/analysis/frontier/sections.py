@@ -124,7 +124,11 @@ def parts_block(found: Frontier) -> list[Block]:
     """Ratios in each third of the scores."""
     table = found.tables["parts"]
     if table.empty:
-        return [Paragraph("Thirds take two seeds of both arms, and scores that all of them reach.")]
+        return [
+            Paragraph(
+                "Thirds take two seeds of both arms, and scores that both reach with each of them."
+            )
+        ]
     rows = [
         {
             "task": task_label(found, row["task"]),

@@ -83,6 +83,8 @@ def comparison_text(found: Frontier, row: Row) -> str:
     ):  # fmt: skip
         if missing:
             said += f" ({label} has no run with seed {missing})"
+    if row["grid"]:
+        said += f" ({row['grid']})"
     return f"{said}; the curves cross" if row["crosses"] else said
 
 

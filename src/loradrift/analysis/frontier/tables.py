@@ -11,26 +11,12 @@ import pandas as pd
 from loradrift.analysis.drift.learned import judge_run, judge_runs
 from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.frontier import AnalyzeFrontierConfig
+from loradrift.analysis.frontier.comparisons import comparison_tables
+from loradrift.analysis.frontier.grids import grid_problems
 from loradrift.analysis.frontier.norms import update_norms
-from loradrift.analysis.frontier.parts import (
-    CURVE_COLUMNS,
-    PART_COLUMNS,
-    along,
-    crosses,
-    parts_of,
-)
 from loradrift.analysis.frontier.points import point_table
-from loradrift.analysis.frontier.ratios import (
-    COLLAPSED,
-    DIVERGED,
-    NOT_LEARNED,
-    Pairs,
-    compare,
-    side_of,
-)
 from loradrift.analysis.frontier.reading import (
     FrontierRun,
-    arm_label,
     check_baseline,
     check_rates,
     comparable,
@@ -114,19 +100,18 @@ def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:
     found = check_rates(found, settings.baseline, problems)
     points, runs = point_table(found, results, config.seed, problems)
     check_baseline(runs, settings.baseline, problems)
+    problems += grid_problems(points, settings.baseline)
     whole = [run for run in runs if not run.diverged]
     norms = update_norms(whole, runs_folder, results / ".remembered", problems)
     points["norm"] = [norms.get(run, np.nan) for run in runs]
     learned = learned_table(runs, points)
     rng = np.random.default_rng(config.seed)
-    comparisons, parts, curves = _compared(points, learned, settings.baseline, rng)
+    order = ordered(points["arm"], settings.baseline)
     tables = {
         "points": points,
         "rates": rate_table(points),
         "learned": learned,
-        "comparisons": comparisons,
-        "parts": parts,
-        "along": curves,
+        **comparison_tables(points, learned, order, rng),
     }
     return Frontier(settings, study, runs, tables, self_checks, problems)
 
@@ -204,43 +189,3 @@ def learned_table(runs: Sequence[FrontierRun], points: pd.DataFrame) -> pd.DataF
     table = pd.DataFrame(rows, columns=columns)
     table["why_not_judged"] = table["why_not_judged"].fillna("")
     return table.astype(dict.fromkeys(LEARNED, float) | {"learned": "boolean"})
-
-
-def _compared(
-    points: pd.DataFrame, learned: pd.DataFrame, baseline: str, rng: np.random.Generator
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The tables ``comparisons``, ``parts`` and ``along``."""
-    rows, parts, curves = [], list[dict[str, Any]](), list[pd.DataFrame]()
-    for task, own in points.groupby("task", sort=False):
-        arms = [arm for arm in ordered(own["arm"], baseline) if not is_frozen(arm)]
-        sides = {arm: side_of(own[own["arm"] == arm]) for arm in arms}
-        judged = learned[learned["task"] == task].set_index("arm")
-        for arm in [arm for arm in sides if arm != baseline and baseline in sides]:
-            pair = judged.reindex([arm, baseline])  # without a row for one that always diverged
-            place = {"task": task, "arm": arm, "baseline": baseline, "label": arm_label(arm)}
-            constant = float(pair["baseline"].max())
-            low = -np.inf if np.isnan(constant) else constant
-            unlearned = pair.index[pair["learned"].eq(False).fillna(False)]
-            # no score counts where one of them does not beat the constant answer
-            row = compare(sides[arm], sides[baseline], np.inf if len(unlearned) else low, rng)
-            row |= place | {"constant": low, "unlearned": ", ".join(unlearned), "crosses": False}
-            if len(unlearned) and row["verdict"] != DIVERGED:
-                row |= {"verdict": NOT_LEARNED, "why": "", "dominates": ""}
-            lost = [each for each in (arm, baseline) if not sides[each].drift]
-            if not own.loc[own["arm"].isin(lost), "diverged"].all():
-                row["verdict"] = COLLAPSED
-            if row["verdict"] in (DIVERGED, COLLAPSED, NOT_LEARNED):
-                rows.append(row)
-                continue
-            curve_pair = Pairs(sides[arm].drift, sides[baseline].drift, low)
-            thirds = parts_of(curve_pair)
-            rows.append(row | {"crosses": crosses(thirds)})
-            parts += [place | part for part in thirds]
-            curves.append(along(curve_pair).assign(task=task, arm=arm))
-    names = ["task", "arm", "baseline", "label"]
-    empty = pd.DataFrame(columns=[*names[:2], *CURVE_COLUMNS])
-    return (
-        pd.DataFrame(rows, columns=None if rows else [*names, "verdict"]),
-        pd.DataFrame(parts, columns=[*names, *PART_COLUMNS]),
-        pd.concat([each for each in curves if len(each)] or [empty], ignore_index=True),
-    )

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from loradrift.analysis.sequence.comparison import compare_costs, interval_row
+from loradrift.analysis.sequence.comparison import compare_costs
 from loradrift.analysis.sequence.matrices import cell_drifts, drift_row
 from loradrift.analysis.sequence.reading import Chain, Order, StepRun
+from loradrift.analysis.tables import interval_row
 
 COSTS = {"neutral": "forgetting on neutral text", "drift": "drift from the first model"}
 """Of a whole chain, by the name of its column."""

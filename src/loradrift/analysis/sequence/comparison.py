@@ -5,7 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from loradrift.analysis.frontier.ratios import EQUALS, LESS, MORE, UNDECIDED, Judged
+from loradrift.analysis.frontier.ratios import (
+    EQUALS,
+    LESS,
+    MORE,
+    NO_WIDTH,
+    ONE_SEED,
+    UNDECIDED,
+    Judged,
+)
 from loradrift.analysis.frontier.ratios import judge as judge_ratio
 from loradrift.analysis.reconstruction.verdicts import LINE
 from loradrift.analysis.sequence.transfer import (
@@ -16,10 +24,9 @@ from loradrift.analysis.sequence.transfer import (
     per_seed,
     row_variance,
 )
+from loradrift.analysis.tables import interval_row
 from loradrift.statistics import Interval, sign_flip, t_interval
 from loradrift.statistics.values import contrast
-
-ONE_SEED = "one seed tells nothing of others"
 
 Row = dict[str, Any]
 
@@ -35,7 +42,7 @@ def judge(interval: Interval, zone: float = 0.0) -> Judged:
     if np.isnan(interval.low):
         return Judged(UNDECIDED, ONE_SEED)
     if interval.note:
-        return Judged(UNDECIDED, "all seeds agree to the last digit, so the interval has no width")
+        return Judged(UNDECIDED, NO_WIDTH)
     if interval.high < 0:
         return Judged(LESS)
     if interval.low > 0:
@@ -43,12 +50,6 @@ def judge(interval: Interval, zone: float = 0.0) -> Judged:
     if -zone < interval.low and interval.high < zone:
         return Judged(EQUALS)
     return Judged(UNDECIDED, "the interval holds 0")
-
-
-def interval_row(name: str, values: Sequence[float]) -> Row:
-    """A mean over seeds with its 95 % t interval as columns; NaN of no value or one seed."""
-    ends = t_interval(values)[:3] if len(values) else (np.nan,) * 3
-    return dict(zip((name, f"{name}_low", f"{name}_high"), map(float, ends), strict=True))
 
 
 def by_seed_text(values: BySeed) -> str:
@@ -121,7 +122,7 @@ def compare_costs(name: str, one: BySeed, other: BySeed, rng: np.random.Generato
     logs = [{seed: float(np.log(side[seed])) for seed in shared} for side in (one, other)]
     _, differences = paired(logs[0], logs[1])
     interval, test = t_interval(differences), sign_flip(differences, rng=rng)
-    judged = judge(interval) if interval.note else judge_ratio(interval)
+    judged = judge_ratio(interval)
     ratio, low, high = map(float, np.exp(interval[:3]))
     return row | {
         "ratio": ratio, "ratio_low": low, "ratio_high": high, "p": test.p,

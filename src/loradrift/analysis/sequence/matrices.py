@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from loradrift.analysis.drift.jackknife import jackknife_variance
-from loradrift.analysis.sequence.comparison import interval_row
 from loradrift.analysis.sequence.reading import Chain, Order, StepRun
 from loradrift.analysis.sequence.scores import PERCENT, Column, score_after
 from loradrift.analysis.sequence.transfer import over_rows
+from loradrift.analysis.tables import interval_row
 
 STEP_COLUMNS = {
     "arm": str, "seed": int, "step": int, "task": str, "task_label": str, "metric": str,

@@ -51,7 +51,7 @@ class FrontierStudyConfig(StudyConfig):
                 f"that the others are compared with, got {got}"
             )
         for factor in self.factors:
-            check(0 < factor < inf, "study.factors", "positive", factor)
+            check(0 < factor < inf, "study.factors", "positive and finite", factor)
         rule = "at least two: one rate is a point and no curve"
         check(len(self.factors) > 1, "study.factors", rule, self.factors)
         different = len({f"{factor:.5g}" for factor in self.factors}) == len(self.factors)

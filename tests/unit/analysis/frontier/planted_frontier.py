@@ -52,6 +52,7 @@ def write_point(
         record.config["method"] |= {"rank": int(rank), "alpha": 2.0 * int(rank)}
     record.config["data"] = {"name": "local"}
     record.config["model"] = {"name": "planted"}
+    record.config["scale"] = {"full_finetune_lr": 0.1, "adapter_lr": 0.1, "head_lr": 0.01}
     lost = 0.1 * drift if forgetting is None else forgetting
     metrics = record.metrics | {
         "evaluation/accuracy": round(score * ROWS) / ROWS,

@@ -127,8 +127,9 @@ def test_a_damaged_start_costs_its_own_run_alone(tmp_path, settings):
     dump.write_bytes(bytes(dump.stat().st_size))
     found = tabulate(settings(tmp_path))
     assert len(found.tables["points"]) == 15
-    [line] = [line for line in found.problems if "sst2" in line]
-    assert "full_finetune at rate" in line
+    [refused, lacks] = [line for line in found.problems if "sst2" in line]
+    assert "full_finetune at rate" in refused
+    assert lacks.startswith("sst2 seed=1 full_finetune: no run at rate ")
 
 
 def test_a_run_without_variance_is_shown_and_has_no_drift(tmp_path, settings, monkeypatch):
