@@ -45,13 +45,19 @@ FORGETTING = Axis("forgetting", "forgetting (nats per token)")
 NORM = Axis("norm", "update norm |dW| / |W|")
 
 
-def curves(axes: Any, found: Frontier, rates: pd.DataFrame, x: Axis, y: Axis) -> None:
-    """Each arm over some ``rates`` of a task.
+def curves(
+    axes: Any,
+    found: Frontier,
+    table: pd.DataFrame,
+    places: tuple[Axis, Axis],
+    rates: pd.DataFrame,
+) -> None:
+    """Each arm over some ``rates`` of a task, on scales that hold all rates of its ``table``.
 
     Marks are means over seeds, the band is from the least seed to the largest, thin lines are the
     seeds.
     """
-    points = found.tables["points"]
+    (x, y), points = places, found.tables["points"]
     for arm, look in looks(found).items():
         own = rates[(rates["arm"] == arm) & rates[x.column].notna()].sort_values("rate")
         if own.empty:
@@ -65,17 +71,17 @@ def curves(axes: Any, found: Frontier, rates: pd.DataFrame, x: Axis, y: Axis) ->
         runs = points[points["arm"].eq(arm) & points["task"].isin(own["task"])]
         runs = runs[runs["rate"].isin(own["rate"])].sort_values("rate")
         for column in (x, y):
-            if _is_log(column, rates):  # a seed may have no place where their mean has one
+            if _is_log(column, table):  # a seed may have no place where their mean has one
                 runs = runs[runs[column.column] > 0]
         for _, seed in runs.groupby("seed"):
             axes.plot(seed[x.column], seed[y.column], color=look["color"], lw=0.6, alpha=0.45)
     for column, axis in ((x, axes.xaxis), (y, axes.yaxis)):
-        (log_scale if _is_log(column, rates) else few_ticks)(axis)
+        (log_scale if _is_log(column, table) else few_ticks)(axis)
     axes.set(xlabel=x.label, ylabel=y.label)
 
 
-def _is_log(axis: Axis, rates: pd.DataFrame) -> bool:
-    return axis.log and not (rates[axis.column] <= 0).any()
+def _is_log(axis: Axis, table: pd.DataFrame) -> bool:
+    return axis.log and not (table[axis.column] <= 0).any()
 
 
 def _with_rates(look: Mapping[str, Any], low: float, high: float) -> str:
@@ -90,7 +96,8 @@ def moving_rates(found: Frontier, task: str) -> pd.DataFrame:
 
 def norm_curves(axes: Any, found: Frontier, task: str) -> None:
     """Drift against the size of the update."""
-    curves(axes, found, moving_rates(found, task), NORM, DRIFT)
+    table = moving_rates(found, task)
+    curves(axes, found, table, (NORM, DRIFT), table)
 
 
 def log_scale(axis: Any) -> None:
@@ -111,7 +118,8 @@ def against_score(axes: Any, found: Frontier, task: str, x: Axis) -> None:
     no_better = table["score"] <= constant
     # the curves have the height: the constant answer's score is often far below all of them
     shown = table if no_better.all() else table[~no_better]
-    curves(axes, found, shown, x, Axis("score", metric_of(found, task), log=False))
+    score = Axis("score", metric_of(found, task), log=False)
+    curves(axes, found, table, (x, score), shown)
     for row in table[no_better & table[x.column].notna()].to_dict("records"):
         look = looks(found)[row["arm"]]
         axes.plot(

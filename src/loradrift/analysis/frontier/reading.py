@@ -187,7 +187,8 @@ def check_rates(
     """The runs of arms with at least two rates on their task, and of frozen ones.
 
     Raises:
-        UserError: If no run is of the baseline, or it has one rate on every task.
+        UserError: If no run is of the baseline, its backbone is frozen, or it has one rate on every
+            task.
     """
     arms = sorted({run.arm for run in runs})
     if baseline not in arms:

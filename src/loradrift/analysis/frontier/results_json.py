@@ -19,16 +19,17 @@ UNITS = {
 
 def frontier_json(found: Frontier) -> dict[str, Any]:
     """Everything; what is not defined is null."""
-    record = found.example
+    examples = {task: found.example(task) for task in found.tasks}
+    record = examples[found.tasks[0]]
     content: dict[str, Any] = plain(
         {
-            "schema": 1,
+            "schema": 2,
             "answer": answer(found),
             "study": found.study,
             "model": record.config.get("model", {}).get("name"),
             "base_model": record.fingerprints.get("base_model"),
             "data": record.config.get("data", {}).get("name"),
-            "rows": record.rows,
+            "rows": {task: example.rows for task, example in examples.items()},
             "baseline": found.baseline,
             **{name: rows(table) for name, table in found.tables.items() if name != "along"},
             "problems": list(found.problems),

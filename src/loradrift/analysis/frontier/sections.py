@@ -5,6 +5,7 @@ import pandas as pd
 from loradrift.analysis.frontier.ratios import LESS, MORE
 from loradrift.analysis.frontier.reading import arm_label, is_frozen
 from loradrift.analysis.frontier.sentences import (
+    Row,
     comparison_text,
     control_text,
     diverged_lines,
@@ -27,31 +28,42 @@ from loradrift.report.blocks import (
     interval_text,
     p_text,
 )
+from loradrift.runs import RunRecord
 
 GOOD, BAD, OPEN = "#00694D", "#B34700", "#444444"
 
 
 def facts(found: Frontier) -> Facts:
     """What the figures rest on."""
-    record = found.example
+    whole = [run.record for run in found.runs if not run.diverged]
     rates = found.tables["rates"]
     arms = [
         f"{arm_label(arm)} ({', '.join(f'{rate:g}' for rate in sorted(set(own['rate'])))})"
         for arm in found.arms
         if len(own := rates[rates["arm"] == arm])
     ]
-    seen = record.budget.get("rows_seen")
-    length = f"{record.steps:,} steps" + (f", {seen:,.0f} rows seen" if seen else "")
-    commit = str(record.git.get("commit") or "")[:10]
+    length = "; ".join(
+        f"{task_label(found, task)}: {_length(found.example(task))}" for task in found.tasks
+    )
+    commits = sorted({str(record.git.get("commit") or "")[:10] for record in whole} - {""})
+    devices = sorted({record.device for record in whole} - {""})
+    made = [*devices, *(f"commit {commit}" for commit in commits)]
     pairs = [
         ("Study", f"{found.study}: {', '.join(task_label(found, task) for task in found.tasks)}"),
         ("Rests on", rests_on(found)),
         ("Arms and their rates", "; ".join(arms)),
         ("Training", f"{length}; the checkpoint with the best validation score, on rows that are "
                      "not reported; drift, forgetting and update norm are of that checkpoint"),
-        ("Made with", ", ".join(filter(None, [record.device, commit and f"commit {commit}"]))),
+        ("Made with", ", ".join(made)),
     ]  # fmt: skip
     return Facts([(name, text) for name, text in pairs if text])
+
+
+def _length(record: RunRecord) -> str:
+    """How long a run trained: ``200 steps, 3,200 rows seen``."""
+    seen = record.budget.get("rows_seen")
+    steps = f"{record.steps:,} steps" + (f", {seen:,.0f} rows seen" if seen else "")
+    return "every run diverged" if record.diverged else steps
 
 
 def cards(found: Frontier) -> Cards:
@@ -93,17 +105,19 @@ def comparison_block(found: Frontier) -> list[Block]:
         {
             "task": task_label(found, row["task"]),
             "arm": row["label"],
-            "seeds": row["seeds"] or "-",
+            "drift, seeds": row["seeds"] or "-",
             "scores": interval_text(row["from"], row["to"]),
             "drift, times": row["drift"],
-            "95 %": interval_text(row["drift_low"], row["drift_high"]),
-            "p": p_text(row["drift_p"]),
-            "least p": p_text(row["drift_least_p"]),
+            "drift, 95 %": interval_text(row["drift_low"], row["drift_high"]),
+            "drift, p (least)": _p(row, "drift"),
             "verdict": verdict_text(row),
+            "forgetting, seeds": row["forgetting_seeds"] or "-",
             "forgetting, times": row["forgetting"],
             "forgetting, 95 %": interval_text(row["forgetting_low"], row["forgetting_high"]),
+            "forgetting, p (least)": _p(row, "forgetting"),
             "nats more": row["nats"],
             "nats, 95 %": interval_text(row["nats_low"], row["nats_high"]),
+            "nats, p (least)": _p(row, "nats"),
         }
         for row in found.compared
     ]
@@ -118,6 +132,12 @@ def comparison_block(found: Frontier) -> list[Block]:
             f"at its own 5 %, of {len(rows)} in all.",
         )
     ]
+
+
+def _p(row: Row, name: str) -> str:
+    """A p-value and the least that its seeds can reach: ``0.25 (0.25)``."""
+    least = p_text(row[f"{name}_least_p"])
+    return "-" if least == "-" else f"{p_text(row[f'{name}_p'])} ({least})"
 
 
 def parts_block(found: Frontier) -> list[Block]:
@@ -208,7 +228,7 @@ def learned_block(found: Frontier) -> list[Block]:
             shown,
             "Each arm at the rate with the best mean validation score: its reported score with a "
             "95 % interval over rows and seeds, and whether that lies above the best constant "
-            "answer. A task that neither arm of a comparison learned takes no part.",
+            "answer. A comparison of two arms takes no part if either of them did not learn.",
         ),
         *([Paragraph(f"Not judged: {'; '.join(why)}.")] if why else []),
     ]

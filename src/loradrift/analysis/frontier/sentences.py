@@ -33,11 +33,6 @@ def metric_of(found: Frontier, task: str) -> str:
     return str(found.of("points", task)["metric"].iloc[0])
 
 
-def span(low: float, high: float) -> str:
-    """Scores from one to another: ``0.6 to 0.9``."""
-    return interval_text(low, high)
-
-
 def verdict_text(row: Row) -> str:
     """``less drift``, ``undecided: the interval holds 1``."""
     verdict = WORDS.get(row["verdict"], str(row["verdict"]))
@@ -65,15 +60,17 @@ def comparison_text(found: Frontier, row: Row) -> str:
         who = " and ".join(label for label, least in sides if math.isnan(least))
         return f"{who} {row['verdict']}, so that nothing is compared"
     if row["verdict"] == APART:
+        ours = interval_text(row["arm_from"], row["arm_to"])
+        theirs = interval_text(row["baseline_from"], row["baseline_to"])
         winner = {"arm": row["label"], "baseline": base}.get(row["dominates"], "")
         why = f"{winner} reaches more with less drift" if winner else row["why"]
         return (
-            f"no {metric} that both reach: {row['label']} {span(row['arm_from'], row['arm_to'])}, "
-            f"{base} {span(row['baseline_from'], row['baseline_to'])}{why and f'; {why}'}"
+            f"no {metric} that both reach: {row['label']} {ours}, {base} {theirs}"
+            f"{why and f'; {why}'}"
         )
     seeds = f"{row['num_seeds']} seed{'s' * (row['num_seeds'] != 1)}"
     said = (
-        f"at equal {metric} ({span(row['from'], row['to'])}) {row['label']} drifts "
+        f"at equal {metric} ({interval_text(row['from'], row['to'])}) {row['label']} drifts "
         f"{ratio_text(row, 'drift')} as far as {base}, {seeds}: {verdict_text(row)}"
     )
     if row["seeds_apart"]:
@@ -89,21 +86,25 @@ def comparison_text(found: Frontier, row: Row) -> str:
 
 
 def forgetting_text(row: Row) -> str:
-    """What it forgets at equal accuracy; empty where that was not measured."""
+    """What it forgets at equal accuracy, with the test of what is said; empty if not measured."""
     if math.isnan(row["nats"]):
         return ""
     ends = interval_text(row["nats_low"], row["nats_high"])
     nats = f"{row['nats']:+.3g} nats per token ({'no interval' if ends == '-' else ends})"
     if math.isnan(row["forgetting"]):
-        return f"forgets {nats}; no ratio, since not all of these scores cost forgetting"
-    return f"forgets {ratio_text(row, 'forgetting')} as much, {nats}"
+        said = f"forgets {nats}; no ratio, since not all of these scores cost forgetting"
+    else:
+        said = f"forgets {ratio_text(row, 'forgetting')} as much, {nats}"
+    test = flips_text(row, "nats" if math.isnan(row["forgetting"]) else "forgetting")
+    return f"{said}; {test}" if test else said
 
 
 def flips_text(row: Row, name: str) -> str:
     """``sign-flip p = 0.25 (3 seeds reach 0.25 at least)``; empty of one seed."""
-    if row["num_seeds"] < 2:
+    number = len(row["seeds" if name == "drift" else "forgetting_seeds"].split(", "))
+    if number < 2:
         return ""
-    least = f"{row['num_seeds']} seeds reach {row[f'{name}_least_p']:.2g} at least"
+    least = f"{number} seeds reach {row[f'{name}_least_p']:.2g} at least"
     return f"sign-flip {p_says(row[f'{name}_p'])} ({least})"
 
 
@@ -114,7 +115,8 @@ def where_text(found: Frontier, row: Row) -> str:
     said = []
     for verdict, arm in ((LESS, row["label"]), (MORE, arm_label(row["baseline"]))):
         own = parts[parts["verdict"] == verdict]
-        spans = [span(low, high) for low, high in zip(own["from"], own["to"], strict=True)]
+        ends = zip(own["from"], own["to"], strict=True)
+        spans = [interval_text(low, high) for low, high in ends]
         if spans:
             said.append(f"{arm} drifts less at {', '.join(spans)}")
     if row["crosses"]:
@@ -142,22 +144,32 @@ def _task_answer(found: Frontier, task: str) -> str:
     rows = [row for row in found.compared if row["task"] == task]
     texts = [comparison_text(found, row) for row in rows]
     if not texts:
-        texts = [f"no arm to compare with {arm_label(found.baseline)}"]
+        base = arm_label(found.baseline)
+        there = found.baseline in set(found.of("points", task)["arm"])
+        why = f"no arm to compare with {base}"
+        texts = [why if there else f"{base} has no usable run, so that nothing is compared"]
     control = control_text(found, task)
     said = " ".join(f"{text[0].upper()}{text[1:]}." for text in [*texts, control] if text)
     return f"{task_label(found, task)}: {said}"
 
 
 def rests_on(found: Frontier) -> str:
-    """Model, rows and seeds."""
-    record = found.example
-    seeds = sorted({run.seed for run in found.runs})
-    rows = record.rows
-    model, data = (record.config.get(key, {}).get("name") for key in ("model", "data"))
-    return (
-        f"Model {model}, data {data}, {rows.get('train', 0):,} training rows, "
-        f"{rows.get('evaluation', 0):,} evaluated, seeds {', '.join(map(str, seeds))}"
-    )
+    """Model, and each task's rows and seeds."""
+    config = found.example(found.tasks[0]).config
+    model, data = (config.get(key, {}).get("name") for key in ("model", "data"))
+    said = []
+    for task in found.tasks:
+        rows = found.example(task).rows
+        seeds = sorted({run.seed for run in found.runs if run.task == task})
+        said.append(
+            f"{rows.get('train', 0):,} training rows, {rows.get('evaluation', 0):,} evaluated, "
+            f"seeds {', '.join(map(str, seeds))}"
+        )
+    if len(said) == 1:
+        return f"Model {model}, data {data}, {said[0]}"
+    labels = [task_label(found, task) for task in found.tasks]
+    by_task = "; ".join(f"{label}: {text}" for label, text in zip(labels, said, strict=True))
+    return f"Model {model}, data {data}; {by_task}"
 
 
 def diverged_lines(found: Frontier) -> list[str]:

@@ -74,10 +74,13 @@ class Frontier(NamedTuple):
         moving = own.loc[~own["arm"].map(is_frozen), "learned"]
         return moving.empty or not moving.eq(False).fillna(False).all()
 
-    @property
-    def example(self) -> RunRecord:
-        """The record of a run that did not diverge: model, data and rows are those of all."""
-        return next(run.record for run in self.runs if not run.diverged)
+    def example(self, task: str) -> RunRecord:
+        """The record of a task's run, whose model, data and rows are those of all.
+
+        The run did not diverge if any did not.
+        """
+        own = [run for run in self.runs if run.task == task]
+        return min(own, key=lambda run: run.diverged).record
 
 
 def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:

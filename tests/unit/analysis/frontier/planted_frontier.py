@@ -10,7 +10,7 @@ from planted import plant, planted_drift
 from loradrift.runs import Cell, Status
 
 ROWS = 200
-"""Evaluated; half of them have label 1."""
+"""Evaluated, if nothing else is said; half of them have label 1."""
 
 CURVE = {0.001: (0.60, 0.02), 0.01: (0.80, 0.08), 0.1: (0.90, 0.30), 1.0: (0.70, 0.60)}
 """Rate -> accuracy and drift: the largest rate learns less and drifts most."""
@@ -33,7 +33,8 @@ def size_of(drift: float) -> float:
 
 def write_point(
     runs: Path, arm: str, rate: float, seed: int, *, score: float, drift: float,
-    forgetting: float | None = None, error: str | None = None, study="frontier", **options,
+    forgetting: float | None = None, error: str | None = None, study="frontier", train_rows=800,
+    rows=ROWS, **options,
 ) -> Path:  # fmt: skip
     """A finished run of an arm at a rate, or with an ``error`` a failed one.
 
@@ -55,17 +56,17 @@ def write_point(
     record.config["scale"] = {"full_finetune_lr": 0.1, "adapter_lr": 0.1, "head_lr": 0.01}
     lost = 0.1 * drift if forgetting is None else forgetting
     metrics = record.metrics | {
-        "evaluation/accuracy": round(score * ROWS) / ROWS,
+        "evaluation/accuracy": round(score * rows) / rows,
         "forgetting/loss_before": 3.0, "forgetting/loss_after": 3.0 + lost,
     }  # fmt: skip
-    record = replace(record, metrics=metrics, rows={"train": 800, "evaluation": ROWS})
+    record = replace(record, metrics=metrics, rows={"train": train_rows, "evaluation": rows})
     if error is not None:
         record = replace(record, status=Status.FAILED, error=error, metrics={}, steps=7)
     Cell(folder, record).save()
-    right = round(score * ROWS)
+    right = round(score * rows)
     lines = [
         {"id": f"r/{i}", "label": i % 2, "prediction": i % 2 if i < right else 1 - i % 2}
-        for i in range(ROWS)
+        for i in range(rows)
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "predictions.jsonl").write_text(text)
