@@ -1,9 +1,10 @@
 """Which rates an arm was tried at: what a seed lacks of its arm's grid, and an arm of the other's.
 
-A lower envelope is as low as its luckiest settings, and more settings are luckier. So a seed with
-fewer rates than its arm's other seeds takes no part in a ratio, and arms whose grids differ are
-said to. A rate belongs to an arm's grid if a run of the arm at it did not diverge, with any seed:
-only such a rate is on a curve. A run that diverged has tried its rate.
+Between two rates a cost is read off a straight line, so a rate that is missing moves a ratio, up or
+down by the shape of the curve there. So a seed with fewer rates than its arm's other seeds takes no
+part in a ratio, and arms whose grids differ are said to. A rate belongs to an arm's grid if a run
+of the arm at it did not diverge, with any seed: only such a rate is on a curve. A run that diverged
+has tried its rate.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -81,7 +82,7 @@ def grid_problems(points: pd.DataFrame, baseline: str) -> list[str]:
             sides = (arm, baseline), (baseline, arm)
             lines += [
                 f"{task} {one}: no run at rate {_listed(rates)}, where {other} has one: compared "
-                "all the same, and more rates find cheaper settings; study.factors=[…] makes it"
+                "all the same, but a missing rate can move a ratio; study.factors=[…] makes it"
                 for one, other in sides
                 if baseline in by_arm and (rates := absent(by_arm[one], by_arm[other]))
             ]

@@ -228,7 +228,7 @@ def learned_block(found: Frontier) -> list[Block]:
             shown,
             "Each arm at the rate with the best mean validation score: its reported score with a "
             "95 % interval over rows and seeds, and whether that lies above the best constant "
-            "answer. A comparison of two arms takes no part if either of them did not learn.",
+            "answer. Two arms are not compared on a task that either of them did not learn.",
         ),
         *([Paragraph(f"Not judged: {'; '.join(why)}.")] if why else []),
     ]

@@ -15,7 +15,7 @@ from loradrift.analysis.frontier.tables import tabulate
 
 SETTINGS = ((0.001, 0.6, 0.02), (0.01, 0.7, 0.05), (0.1, 0.8, 0.08), (1.0, 0.85, 0.2),
             (10.0, 0.9, 0.3))  # fmt: skip
-"""Rate, accuracy and drift: its envelope is convex nowhere and concave nowhere for long."""
+"""Rate, accuracy and drift; between them drift is on no straight line."""
 
 DEFAULTS = {FULL: 0.1, LORA: 1.0}
 """The rates of LoRA are ten times as large."""
