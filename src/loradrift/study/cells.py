@@ -54,7 +54,7 @@ class StudyCell(NamedTuple):
     @property
     def trains(self) -> bool:
         """Whether it is no baseline."""
-        return isinstance(self.config.method, TrainedConfig)
+        return trains(self.config)
 
     @property
     def listed(self) -> tuple[str, str]:
@@ -99,6 +99,11 @@ class StudyCell(NamedTuple):
                 shown = f"{value:.2f}" if metric == "loss" else f"{percent(metric) * value:.1f} %"
                 return f"{label} {shown}"
         return "done"
+
+
+def trains(config: Config) -> bool:
+    """Whether a run trains; a baseline does not."""
+    return isinstance(config.method, TrainedConfig)
 
 
 def plan_cells(

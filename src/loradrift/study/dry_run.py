@@ -99,8 +99,7 @@ def estimates_of(program: Program, cells: Sequence[StudyCell]) -> "Estimates | N
         return None
     from loradrift.study.costs.estimates import Estimates  # imports all of training
 
-    at_a_time = program.at_a_time(len(cells))
-    estimates = Estimates(at_a_time, program.threads(at_a_time))
+    estimates = Estimates(program.threads)
     estimates.measure(cell.config for cell in cells)
     return estimates
 

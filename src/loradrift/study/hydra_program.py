@@ -65,9 +65,16 @@ class Program:
             return min(num_jobs, jobs_at_a_time(launcher.n_jobs, self.config))
         return min(num_jobs, launcher.get("array_parallelism") or num_jobs)
 
-    def threads(self, at_a_time: int) -> int:
-        """CPU threads of each of so many jobs, where ``trainer.threads`` does not say."""
-        asked = self.config.hydra.launcher.get("inner_max_num_threads")
+    @property
+    def threads(self) -> int:
+        """CPU threads of each job, where ``trainer.threads`` does not say.
+
+        Few jobs have no more of them than many: a launcher divides the CPUs by what it could run.
+        """
+        launcher, at_a_time = self.config.hydra.launcher, 1
+        if not self.in_process and "n_jobs" in launcher:
+            at_a_time = jobs_at_a_time(launcher.n_jobs, self.config)
+        asked = launcher.get("inner_max_num_threads") or launcher.get("cpus_per_task")
         return threads_of_job(asked, at_a_time)
 
     @property

@@ -9,7 +9,7 @@ from loradrift.runs import finished_run
 from loradrift.study.cells import StudyCell
 from loradrift.study.costs.rates import side_by_side
 from loradrift.study.disk import size
-from loradrift.study.dry_run import Line
+from loradrift.study.dry_run import Line, whole_records
 
 if TYPE_CHECKING:
     from loradrift.study.costs.estimates import Estimates
@@ -74,24 +74,31 @@ def memory_left(
     estimates: "Estimates | None",
     at_a_time: int,
 ) -> str:
-    """Memory of one process, for each way of training that is left."""
+    """Memory of one process, for each way of training that is left: the most over its tasks.
+
+    A task's own finished runs say what it takes. Estimates are for those that have none: what was
+    measured of a method may be the batches of another task.
+    """
     found: dict[str, float] = {}
     why: dict[str, None] = {}
-    records = {_training(cell): cell.record for cell in cells if cell.record}
+    peaks: dict[tuple[str, str], float] = defaultdict(float)
+    for cell in cells:
+        for record in whole_records([cell]):
+            kin = _kin(cell)
+            peaks[kin] = max(peaks[kin], record.performance["peak_memory_bytes"])
     for cell in cells:
         if cell.record or not cell.trains:
             continue
-        name = _training(cell)
-        record = records.get(name)
+        kin = _kin(cell)
         peak: float | str = "nothing like it is finished"
-        if estimates is not None:
+        if kin in peaks:
+            peak = peaks[kin]
+        elif estimates is not None:
             peak = estimates.peak_bytes(cell.config)
-        if isinstance(peak, str) and record is not None:
-            peak = record.performance.get("peak_memory_bytes", peak)
         if isinstance(peak, str):
             why[peak] = None
         else:
-            found[name] = max(peak, found.get(name, 0.0))
+            found[kin[1]] = max(peak, found.get(kin[1], 0.0))
     if not found:
         return f"unknown ({'; '.join(why)})" if why else "nothing is left to train"
     each = ", ".join(f"{size(int(peak))} with {name}" for name, peak in found.items())
@@ -105,6 +112,7 @@ def _estimate(seconds: float | None) -> str:
     return "unknown" if seconds is None else duration(seconds)
 
 
-def _training(cell: StudyCell) -> str:
-    """How a cell trains, without the learning rate that a frontier names beside it."""
-    return cell.listed[1].partition(" x ")[0]
+def _kin(cell: StudyCell) -> tuple[str, str]:
+    """Task, and how a cell trains without the learning rate that a frontier names beside it."""
+    task, training = cell.listed
+    return task, training.partition(" x ")[0]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 from planted_search import plant
@@ -10,6 +11,8 @@ from loradrift.config import UserError
 from loradrift.launching import processes
 from loradrift.runs import Cell
 from loradrift.study import LoradriftStudySweeper, disk
+from loradrift.study.costs.estimates import Estimates
+from loradrift.study.dry_run import estimates_of
 from loradrift.study.trials import largest_trial, search_arguments, settled_trials
 
 
@@ -31,6 +34,23 @@ def test_jobs_at_a_time_are_the_launchers(program, monkeypatch):
     ):  # fmt: skip
         monkeypatch.setattr(processes, "num_cpus", lambda: 3)
         assert program(*launcher).at_a_time(12) == number
+
+
+def test_cells_are_measured_with_the_threads_that_they_will_have(program, monkeypatch):
+    monkeypatch.setattr(processes, "num_cpus", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for launcher, threads in (
+        ([], 1), (["hydra.launcher.n_jobs=2"], 4), (["hydra/launcher=basic"], 8),
+        (["hydra.launcher.inner_max_num_threads=3"], 3), (["trainer=gpu"], 8),
+        (["hydra/launcher=submitit_local"], 8),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=6"], 6),
+    ):  # fmt: skip
+        found = program(*launcher)
+        assert found.threads == threads, launcher
+        made = []
+        monkeypatch.setattr(Estimates, "measure", lambda own, _, made=made: made.append(own))
+        # of the launcher, however few cells are unlike the finished ones
+        assert estimates_of(found, [Mock(), Mock()]).threads == threads and len(made) == 1
 
 
 def test_searches_have_their_sweepers_options_which_are_judged_before_the_first_phase(program):

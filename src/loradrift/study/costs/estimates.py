@@ -14,6 +14,7 @@ from loradrift.caching import entry, recall
 from loradrift.config import Config, UserError
 from loradrift.files import write_json
 from loradrift.generation.errors import is_out_of_memory
+from loradrift.study.cells import trains
 from loradrift.study.costs.measuring import Sizes, measure
 from loradrift.study.costs.rates import Point, Rates, at, run_seconds
 from loradrift.study.costs.room import machine, no_room
@@ -22,7 +23,6 @@ from loradrift.study.costs.work import (
     Lengths,
     evaluation_positions,
     step_positions,
-    trains,
     work_of,
 )
 from loradrift.study.disk import num_steps, parameter_counts
@@ -49,7 +49,6 @@ class Estimates:
     Where there is none, the reason is given as text in its place.
     """
 
-    at_a_time: int
     threads: int
     """CPU threads of a cell where ``trainer.threads`` does not say."""
 

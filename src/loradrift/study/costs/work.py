@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loradrift.config import Config, TrainedConfig
+from loradrift.config import Config
 from loradrift.data import Collator, EvaluationBatches, Rows, TrainBatches
 from loradrift.data.batches import MULTIPLE
 from loradrift.study.costs.rates import Positions, Work
@@ -102,8 +102,3 @@ def batch_positions(config: Config, lengths: NDArray[np.int64], size: int) -> Po
 def _width(config: Config, lengths: NDArray[np.int64]) -> int:
     multiple = 1 if config.trainer.accelerator == "cpu" else MULTIPLE
     return -(-int(lengths.max()) // multiple) * multiple
-
-
-def trains(config: Config) -> bool:
-    """Whether a run trains; a baseline does not."""
-    return isinstance(config.method, TrainedConfig)

@@ -15,7 +15,7 @@ import torch
 
 from loradrift.study.costs import estimates
 from loradrift.study.costs.estimates import Estimates
-from loradrift.study.costs.measuring import chosen
+from loradrift.study.costs.measuring import Clock, chosen
 from loradrift.study.costs.work import OnlyLengths
 
 RUN = ("task=sst2", "task.max_steps=12", "task.batch_size=4", "callbacks.forgetting.tokens=1024")
@@ -65,14 +65,14 @@ def configs(load, model_folder, cache, monkeypatch):
 
 def test_rates_are_measured_once_and_serve_every_cell_of_the_same_training(configs, here, capsys):
     full, lora = configs()
-    first = Estimates(at_a_time=1, threads=1)
+    first = Estimates(threads=1)
     other_rate = replace(lora, method=replace(lora.method, optim=replace(lora.method.optim, lr=1)))
     first.measure([full, lora, replace(lora, seed=7), other_rate])
     assert here == [("full_finetune", "sst2"), ("lora", "sst2")]
     assert "measuring a few steps of full_finetune, lora" in capsys.readouterr().out
     assert first.seconds(other_rate) == first.seconds(lora)
     assert not list(Path(lora.cache).glob("measuring-*"))
-    again = Estimates(at_a_time=1, threads=1)
+    again = Estimates(threads=1)
     again.measure([full, lora])
     assert len(here) == 2 and capsys.readouterr().out == ""
     assert again.seconds(lora) == first.seconds(lora)
@@ -98,7 +98,7 @@ def test_rates_are_measured_once_and_serve_every_cell_of_the_same_training(confi
 )
 def test_what_cannot_be_measured_is_unknown_and_says_why(configs, here, tmp_path, overrides, why):
     [config] = configs(f"cache={tmp_path}", *overrides, methods=("lora",))
-    found = Estimates(at_a_time=1, threads=1)
+    found = Estimates(threads=1)
     found.measure([config])
     assert re.match(why, found.seconds(config)) and re.match(why, found.peak_bytes(config))
     assert not here
@@ -127,10 +127,17 @@ def test_a_lack_of_memory_while_measuring_is_told_and_leaves_nothing(
         monkeypatch.setattr(estimates, "measure", killed)
     else:
         monkeypatch.setattr(estimates, "measure", Mock(side_effect=lacking))
-    found = Estimates(at_a_time=1, threads=1)
+    found = Estimates(threads=1)
     found.measure([config])
     assert found.seconds(config).startswith(why) and found.peak_bytes(config).startswith(why)
     assert not list(Path(config.cache).glob("measuring-*"))
+
+
+def test_seconds_on_a_cpu_are_those_of_an_idle_machine_with_so_many_threads(monkeypatch):
+    cpu = iter([10.0, 18.0])
+    monkeypatch.setattr("time.process_time", lambda: next(cpu))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 4)
+    assert Clock("cpu").seconds() == 2.0
 
 
 def test_a_batch_is_made_of_rows_of_the_wanted_length():
