@@ -93,7 +93,7 @@ def folder_with(name: str) -> Callable[[Path], Path]:
 
 
 def file_digest(path: Path, cache: Path) -> str:
-    """sha256 of a file, taken once and remembered by its name, size and time of change.
+    """sha256 of a file, taken once and remembered by its name, size and times of change.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -102,7 +102,9 @@ def file_digest(path: Path, cache: Path) -> str:
     'ea0890697a77'
     """
     stat = path.stat()
-    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    # st_mtime is what `cp -p` and `rsync -t` put back, st_ctime is the system's own. A fresh hash
+    # would cost seconds per GB for each cell of a study, and again when each starts
+    key = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
     def hash_file(temporary: Path) -> None:
         write_json(temporary, {"sha256": sha256_of(path)})

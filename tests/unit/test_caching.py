@@ -1,5 +1,6 @@
 """An entry is made once, by one of several processes, and again if it is damaged."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from loradrift.caching import cached, entry, folder_with, recall
+from loradrift.caching import cached, entry, file_digest, folder_with, recall
 from loradrift.files import read_json, write_json
 
 
@@ -39,6 +40,19 @@ def test_a_damaged_entry_is_made_again_with_a_warning(tmp_path, text):
     with pytest.warns(UserWarning, match="is damaged"):
         assert cached(path, lambda new: write_json(new, value), read) == 3
     assert cached(path, lambda _: pytest.fail("made again"), read) == 3
+
+
+def test_a_file_that_is_put_back_with_its_size_and_time_has_another_digest(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("then")
+    then, stat = file_digest(path, tmp_path), path.stat()
+    assert file_digest(path, tmp_path) == then
+    path.write_text("than")
+    while path.stat().st_ctime_ns == stat.st_ctime_ns:  # the system's clock ticks
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as `cp -p` does
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert file_digest(path, tmp_path) == hashlib.sha256(b"than").hexdigest() != then
 
 
 def test_a_failure_while_making_leaves_nothing(tmp_path):

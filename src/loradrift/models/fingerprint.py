@@ -12,7 +12,7 @@ from loradrift.models.backbone import adapter_beside, check_path
 def model_fingerprint(config: ModelConfig, *, seed: int, cache: Path) -> str:
     """Digest (sha256) of the base model: its architecture file and its weights, or their seed.
 
-    Weights are hashed once and remembered by name, size and time of change.
+    Weights are hashed once and remembered by name, size and times of change.
 
     Raises:
         UserError: If the model is neither here nor on the hub, or no model alone.

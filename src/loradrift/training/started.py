@@ -7,6 +7,7 @@ the outputs of what is written are compared with those of base and adapter befor
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,7 +18,7 @@ from loradrift.caching import cached, entry, file_digest, folder_with
 from loradrift.config import Config, ModelConfig, TinyModelConfig, UserError
 from loradrift.config.recorded import recorded
 from loradrift.models import model_fingerprint
-from loradrift.runs.links import ADAPTER, HEAD, Link, chain_at
+from loradrift.runs.links import ADAPTER, HEAD, Link, chain_at, weights_digest
 from loradrift.runs.reading import damaged
 from loradrift.training.base_model import Pretrain, pretrained_tiny
 from loradrift.training.resources import reset_peak_memory
@@ -58,9 +59,20 @@ def started(config: Config, pretrain: Pretrain) -> Started:
 
 
 def links_of(config: Config) -> list[Link]:
-    """The runs before a run of a chain, the first first."""
-    typed = config.start["run"]
-    return chain_at(Path(typed), f"model.path={typed}", Path(config.cache))
+    """The runs before a run of a chain, the first first.
+
+    Raises:
+        UserError: If they are not there, or left something else than when ``config`` was made: a
+            job may have waited for the lock meanwhile, and its identity names what they left then.
+    """
+    typed, cache = config.start["run"], Path(config.cache)
+    links = chain_at(Path(typed), f"model.path={typed}", cache)
+    if weights_digest(links[-1], partial(file_digest, cache=cache)) != config.start["weights"]:
+        raise UserError(
+            f"model.path={typed} has other weights now than when this job was made: it was trained "
+            "again, or they were changed; repeat the command"
+        )
+    return links
 
 
 def chain_fingerprint(links: Sequence[Link]) -> str:

@@ -19,7 +19,8 @@ from loradrift.models import (
     model_fingerprint,
     trainable_parameters,
 )
-from loradrift.runs.links import HEAD, chain_at, weights_digest
+from loradrift.runs import read_record
+from loradrift.runs.links import HEAD, Link, chain_at, weights_digest
 from loradrift.training.started import chain_fingerprint, started
 
 
@@ -62,13 +63,20 @@ def trained(load, tmp_path):
     return make
 
 
-def begin(folder, tmp_path):
-    """Where a run starts that was given the run in ``folder``."""
+def begin(folder, tmp_path, weights=None):
+    """Where a run starts that was given the run in ``folder``, with ``weights`` or any that are."""
+    if weights is None:
+        weights = left_in(folder)
     config = SimpleNamespace(
-        start={"run": str(folder)}, cache=str(tmp_path / "cache"),
+        start={"run": str(folder), "weights": weights}, cache=str(tmp_path / "cache"),
         model=SimpleNamespace(attention="sdpa"),
     )  # fmt: skip
     return started(config, pretrain=None)
+
+
+def left_in(folder):
+    """The digest of what a run has left."""
+    return weights_digest(Link(folder, read_record(folder)), sha256_of)
 
 
 def logits(model):
@@ -131,6 +139,19 @@ def test_a_chain_is_merged_step_by_step_even_when_the_cache_is_gone(
         begin(second, tmp_path)
     prints = {chain_fingerprint(links) for links in (start.links, below.links, start.links[::-1])}
     assert len(prints) == 3
+
+
+def test_a_run_that_was_made_again_since_the_job_was_made_is_refused(
+    trained, model_folder, tmp_path
+):
+    folder, _ = trained("full_finetune", model_folder)
+    then = left_in(folder)
+    assert begin(folder, tmp_path, then).model.path == str(folder / "model")
+    weights = folder / "model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")  # as another training leaves it
+    with pytest.raises(UserError, match=rf"model.path={folder} has other weights now than when"):
+        begin(folder, tmp_path, then)
+    begin(folder, tmp_path)
 
 
 def test_another_base_or_none_and_other_files_are_refused(trained, model_folder, tmp_path):
