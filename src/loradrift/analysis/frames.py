@@ -188,7 +188,7 @@ def _records(runs: Folder) -> dict[Path, RunRecord]:
     problems: list[str] = []
     found = training_records(paths, problems)
     for problem in problems:
-        _left_out(problem)
+        _left_out(problem, stacklevel=4)
     if not found:
         raise UserError(
             f"{root} holds no training run that can be read; it must be a run's folder, or one "
@@ -231,5 +231,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _left_out(why: object) -> None:
-    warnings.warn(f"left out: {why}", stacklevel=3)
+def _left_out(why: object, stacklevel: int = 3) -> None:
+    """Warn, at the line that called the public function."""
+    warnings.warn(f"left out: {why}", stacklevel=stacklevel)

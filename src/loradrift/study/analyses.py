@@ -17,6 +17,9 @@ from loradrift.files import read_json, write_json
 from loradrift.progress import announced
 from loradrift.runs.record import git_state
 
+READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
+"""Files of a run that a report is made of, or that have the digests of those."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -110,8 +110,9 @@ def test_any_folder_above_runs_will_do(runs, below):
 def test_a_damaged_record_is_named_and_left_out(runs):
     damaged = runs / "drift/sst2/lora/seed=1"
     (damaged / "run.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"left out: .*lora/seed=1/run\.json is damaged"):
+    with pytest.warns(UserWarning, match=r"left out: .*lora/seed=1/run\.json is damaged") as said:
         table = frames.runs_df(runs)
+    assert [each.filename for each in said] == [__file__]  # where it was called
     left = ["full_finetune 1", "full_finetune 2", "lora 2"]
     assert [*table["method"] + " " + table["seed"].astype(str)] == left
     with (
@@ -152,8 +153,9 @@ def test_runs_without_dumps_are_left_out_and_damaged_dumps_named(runs):
     lora, full = runs / "drift/sst2/lora", runs / "drift/sst2/full_finetune"
     (lora / "seed=1/activations/manifest.json").unlink()
     (lora / "seed=2/activations/step=000009.safetensors").write_bytes(b"short")
-    with pytest.warns(UserWarning, match=r"left out: .*seed=2.*step=000009.* is damaged"):
+    with pytest.warns(UserWarning, match=r"left out: .*seed=2.*step=000009.* is damaged") as said:
         table = frames.drift_df(runs)
+    assert [each.filename for each in said] == [__file__]
     assert set(table["method"]) == {full.name}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # no dumps are no damage

@@ -86,7 +86,7 @@ def learned_table(arms: Arms, pairs: Sequence[Pair]) -> pd.DataFrame:
 
 def not_learned(learned: pd.DataFrame) -> list[str]:
     """The tasks on which neither arm beats the best constant answer."""
-    fails = (learned["learned"] == False).fillna(False)  # noqa: E712  # three values: NA is no False
+    fails = learned["learned"].eq(False).fillna(False)  # three values: NA is no False
     return [str(task) for task, own in fails.groupby(learned["task"], sort=False) if own.all()]
 
 

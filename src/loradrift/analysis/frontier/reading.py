@@ -159,9 +159,16 @@ def alike(
 ) -> list[Each]:
     """The runs of each ``place`` that have the ``facts`` that most have.
 
-    A line of ``problems`` names each other one, with the facts in which it differs.
+    A line of ``problems`` names each other one, with the facts in which it differs or why it has
+    none.
     """
-    known = {run: facts(run) for run in runs}
+    known: dict[Each, Mapping[str, Any]] = {}
+    for run in runs:
+        try:
+            known[run] = facts(run)
+        except UserError as error:
+            problems.append(str(error))
+    runs = [run for run in runs if run in known]
     most: dict[Hashable, dict[str, Any]] = {}
     for where in dict.fromkeys(map(place, runs)):
         own = [known[run] for run in runs if place(run) == where]

@@ -24,7 +24,7 @@ class AnalyzeSequenceConfig(AnalyzeConfig):
     def __post_init__(self) -> None:
         check(self.baseline != "", "baseline", "the name of an arm", repr(""))
         if len(set(self.order)) < len(self.order):
-            raise UserError(f"order must name each task once, got {','.join(self.order)}")
+            raise UserError(f"order must name each task once, got [{','.join(self.order)}]")
 
 
 FIGURES = ("page:SEQUENCE",)

@@ -14,6 +14,7 @@ from loradrift.analysis.sequence.reading import (
     comparable,
     key_of,
     order_text,
+    typed_order,
 )
 from loradrift.config import UserError
 from loradrift.files import sha256_of
@@ -30,7 +31,10 @@ class Found(NamedTuple):
     """Whole ones, by arm and seed."""
 
     diverged: list[StepRun]
-    """Steps that ended at a loss that is NaN or infinite."""
+    """Steps that ended at a loss that is NaN or infinite.
+
+    Where nobody asked for the order, also the steps after it: it is as far as a chain has come.
+    """
 
 
 def find_chains(
@@ -56,7 +60,9 @@ def find_chains(
         why = "; ".join(missing or problems) or "its last step diverged with every seed"
         raise UserError(f"{folder} holds no whole chain {order_text(order)}: {why}")
     problems += missing
-    return Found(order, chains, [step for step in kept if step.diverged])
+    beyond = [step for step in steps if not wanted and step.order[: len(order)] == order]
+    diverged = dict.fromkeys(step for step in (*kept, *beyond) if step.diverged)
+    return Found(order, chains, list(diverged))
 
 
 def choose_order(
@@ -72,13 +78,18 @@ def choose_order(
     if wanted:
         order = tuple(wanted)
         if order not in ends:
-            there = "; ".join(",".join(each) for each in sorted(ends)) or "none"
+            there = "; ".join(typed_order(each) for each in sorted(ends)) or "none"
             raise UserError(
-                f"order={','.join(wanted)}: no finished run of {folder} ends such a chain, the "
-                f"orders are {there}"
+                f"{typed_order(wanted)}: no finished run of {folder} ends such a chain, the orders "
+                f"are {there}"
             )
         return order
     if longest < 2:
+        if lost := [step for step in steps if step.diverged and step.before]:
+            raise UserError(
+                f"{folder} holds no whole chain: every step after the first diverged "
+                f"({lost[0].place}: {lost[0].record.error})"
+            )
         why = f" ({problems[0]})" if problems else ""
         raise UserError(
             f"{folder} holds no run that starts from another one, so no chain of tasks: "
@@ -101,7 +112,7 @@ def _others(steps: Sequence[StepRun], order: Order) -> list[str]:
     ]
     return [
         f"{order_text(each)}: another order than {order_text(order)}, so left out; "
-        f"order=[{','.join(each)}] reports it"
+        f"{typed_order(each)} reports it"
         for each in sorted(whole)
     ]
 

@@ -1,10 +1,11 @@
 """The runs of a study that follow one another: which step of which chain each of them is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from loradrift.activations import StoreError
 from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.budget import rows_per_step
 from loradrift.analysis.drift.pairing import CONTRACT, contract, why_unusable
@@ -32,6 +33,15 @@ def order_text(order: Order) -> str:
     'rte -> mrpc'
     """
     return " -> ".join(order)
+
+
+def typed_order(order: Iterable[str]) -> str:
+    """How an order is typed.
+
+    >>> typed_order(("rte", "mrpc"))
+    'order=[rte,mrpc]'
+    """
+    return f"order=[{','.join(order)}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +137,10 @@ def _facts(step: StepRun) -> dict[str, Any]:
     if step.diverged:
         there = ("evaluation_rows", "base_model", "chain")
         return {name: prints[name] for name in there if name in prints}
-    has_dumps = (step.folder / "activations" / "manifest.json").is_file()
-    known = contract(step.run) if has_dumps else {name: prints.get(name) for name in CONTRACT}
+    try:
+        known = contract(step.run)
+    except StoreError:  # absent or damaged: it costs the chain's drift, and nothing else
+        known = {name: prints.get(name) for name in CONTRACT}
     facts = known | {
         "rows seen": round(rows_per_step(step.run) * step.record.steps),
         "neutral_text": prints.get("neutral_text"),

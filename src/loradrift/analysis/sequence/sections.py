@@ -122,10 +122,7 @@ def summary_block(found: ChainReport) -> list[Block]:
 
 
 def labels(found: ChainReport, tasks: str) -> str:
-    """Tasks of a cell by their labels.
-
-    They are parted by commas.
-    """
+    """The labels of comma-separated tasks, separated in the same way."""
     return ", ".join(found.task_label(task) for task in tasks.split(", ") if task)
 
 

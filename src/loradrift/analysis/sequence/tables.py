@@ -162,7 +162,7 @@ def learned_table(chains: Sequence[Chain], order: Order) -> pd.DataFrame:
 
 def unlearned(learned: pd.DataFrame, *arms: str) -> set[str]:
     """The tasks that one of these arms did not learn; one that cannot be judged is not among."""
-    fails = (learned["learned"] == False).fillna(False)  # noqa: E712  # three values: NA is no False
+    fails = learned["learned"].eq(False).fillna(False)  # three values: NA is no False
     return set(learned.loc[fails & learned["arm"].isin(arms), "task"])
 
 

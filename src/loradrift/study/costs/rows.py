@@ -79,9 +79,12 @@ def local_model(config: Config) -> ModelConfig:
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
         try:
-            snapshot_download(model.path, local_files_only=True)
+            held = snapshot_download(model.path, local_files_only=True)
         except (LocalEntryNotFoundError, HFValidationError):
             raise UserError(f"{model.path} is not on this machine yet") from None
+        # a snapshot may be of the configuration and tokenizer alone
+        if model.weights != "random" and not any(Path(held).glob("*.safetensors")):
+            raise UserError(f"the weights of {model.path} are not on this machine yet")
     check_path(model)
     return model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from loradrift.config import Config
-from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
+from loradrift.study.analyses import READ, Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.cells import check_dumps
 from loradrift.study.disk import check_disk, study_sizes
@@ -25,9 +25,6 @@ from loradrift.study.hydra_program import Program
 
 if TYPE_CHECKING:
     from loradrift.study.costs.estimates import Estimates
-
-READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
-"""Files of a run that the report is made of, or that have the digests of those."""
 
 REPORTS = ("frontier.json", "report.html")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from loradrift.config import Config, UserError
-from loradrift.study.analyses import Step, analyse_study, do_step, stamp_of
+from loradrift.study.analyses import READ, Step, analyse_study, do_step, stamp_of
 from loradrift.study.bases import make_bases
 from loradrift.study.cells import StudyCell
 from loradrift.study.disk import check_disk, merged_bytes, study_sizes
@@ -27,11 +27,8 @@ from loradrift.study.sequence.cells import SequenceCell, sequence_cells
 if TYPE_CHECKING:
     from loradrift.study.costs.estimates import Estimates
 
-READ = ("run.json", "metrics.csv", "predictions.jsonl", "activations/manifest.json")
-"""Files of a run that the report is made of, or that have the digests of those."""
-
 AGAIN = ("chain/{task}/predictions.jsonl", "chain/{task}/activations/manifest.json")
-"""The same of a task that was learned before."""
+"""What the report reads beside :data:`READ`, of each task that was learned before."""
 
 REPORTS = ("sequence.json", "report.html")
 

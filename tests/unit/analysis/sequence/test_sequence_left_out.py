@@ -8,6 +8,7 @@ import pytest
 from planted_chains import FULL, LORA, change, predictions, write_chain
 
 from loradrift.analysis.sequence.page import report
+from loradrift.analysis.sequence.sentences import diverged_lines
 from loradrift.analysis.sequence.tables import tabulate
 from loradrift.config import UserError
 from loradrift.files import sha256_of
@@ -15,6 +16,8 @@ from loradrift.runs import read_record
 from loradrift.runs.links import Link, weights_digest
 
 TWO = ("rte", "mrpc")
+FIRST = "sequence/mrpc/full_finetune,after=rte/seed=1"
+LAST = "sequence/mrpc/lora,after=rte/seed=2"
 DIVERGED = "the loss became nan at step 7: lower method.optim.lr"
 
 
@@ -115,6 +118,34 @@ def test_a_step_that_diverged_is_shown_and_ends_its_chain(runs, settings):
     assert seeds_of(found, LORA) == [1, 2]
 
 
+def test_a_last_step_that_diverged_in_every_chain_is_named_by_the_shorter_report(
+    tmp_path, settings
+):
+    for arm in (FULL, LORA):
+        change(write_chain(tmp_path / "runs", arm, 1)[2], status="failed", error=DIVERGED)
+    own = settings(tmp_path)
+    found = tabulate(own)
+    assert found.order == TWO and not found.problems
+    assert {(step.arm, step.order) for step in found.diverged} == {
+        (FULL, (*TWO, "sst2")), (LORA, (*TWO, "sst2"))
+    }  # fmt: skip
+    assert found.tables["steps"].query("diverged")["task"].tolist() == ["sst2", "sst2"]
+    assert f"full fine-tuning diverged at step 3 (SST-2), so its chain ends there: {DIVERGED}" in (
+        " ".join(diverged_lines(found))
+    )
+    report(own, found)
+    assert tabulate(settings(tmp_path, order=TWO)).diverged == []  # what was asked for is whole
+
+
+def test_chains_that_diverged_at_their_second_step_are_named(tmp_path, settings):
+    change(write_chain(tmp_path / "runs", LORA, 1, order=TWO)[1], status="failed", error=DIVERGED)
+    wanted = (
+        r"no whole chain: every step after the first diverged \(rte -> mrpc seed=1 .*: the loss"
+    )
+    with pytest.raises(UserError, match=wanted):
+        tabulate(settings(tmp_path))
+
+
 def test_clocks_that_differ_make_no_other_step(runs, settings):
     """The files are what the next step began with, so step 1 did not end after that."""
     first, second = write_chain(runs, LORA, 3, order=TWO)
@@ -161,6 +192,26 @@ def test_a_chain_without_dumps_lacks_its_drift_alone(runs, settings):
     assert "drift" not in {row["measure"] for row in found.compared}
 
 
+def test_a_damaged_manifest_costs_the_drift_of_its_chain_alone(runs, settings):
+    manifest = runs / LAST / "activations/manifest.json"
+    manifest.write_text(manifest.read_text()[:-40])
+    found = tabulate(settings(runs.parent))
+    [line] = found.problems
+    assert line.startswith(f"seed=2 lora_r8: its drift is left out: {manifest} is damaged")
+    assert seeds_of(found, LORA) == [1, 2]
+    assert len(found.tables["layers"].groupby(["arm", "seed"])) == 3
+
+
+def test_a_run_whose_rows_nobody_can_count_is_left_out_alone(runs, settings):
+    path = runs / LAST / "run.json"
+    record = json.loads(path.read_text())
+    del record["config"]["trainer"]["accumulate"]
+    path.write_text(json.dumps(record))
+    found = tabulate(settings(runs.parent))
+    assert any("how many rows it has seen is unknown" in line for line in found.problems)
+    assert seeds_of(found, LORA) == [1] and seeds_of(found, FULL) == [1, 2]
+
+
 def test_losses_on_two_texts_are_not_subtracted(runs, settings):
     for folder in runs.glob("sequence/mrpc/*/seed=*"):
         change(folder, fingerprints={"neutral_text": "another"})
@@ -200,10 +251,6 @@ def test_predictions_of_other_rows_cost_the_interval_over_rows_alone(runs, setti
     assert np.isfinite(summary.loc[(FULL, "backward_transfer"), "rows_low"])
 
 
-FIRST = "sequence/mrpc/full_finetune,after=rte/seed=1"
-LAST = "sequence/mrpc/lora,after=rte/seed=2"
-
-
 @pytest.mark.parametrize("end", [FIRST, LAST])
 def test_another_first_model_costs_the_drift_of_that_chain_alone(runs, settings, end):
     """The last dump in the place of the first model: it is no other chain's."""
@@ -232,12 +279,14 @@ def test_a_damaged_dump_of_a_first_model_costs_the_drift_of_that_chain_alone(run
 
 
 def test_nothing_to_analyse_is_one_line(runs, settings, tmp_path):
-    with pytest.raises(UserError, match=r"order=mrpc,sst2: no finished run .* rte; rte,mrpc"):
+    with pytest.raises(
+        UserError, match=r"order=\[mrpc,sst2\]: no .* order=\[rte\]; order=\[rte,mrpc\]"
+    ):
         tabulate(settings(runs.parent, order=["mrpc", "sst2"]))
     with pytest.raises(UserError, match="baseline=dora_r8: no whole chain is of this arm, .* full"):
         tabulate(settings(runs.parent, baseline="dora_r8"))
     assert tabulate(settings(runs.parent, baseline="lora")).baseline == LORA
-    with pytest.raises(UserError, match="order must name each task once, got rte,rte"):
+    with pytest.raises(UserError, match=r"order must name each task once, got \[rte,rte\]"):
         settings(runs.parent, order=["rte", "rte"])
     alone = tmp_path / "alone"
     write_chain(alone / "runs", FULL, 1, until=1)

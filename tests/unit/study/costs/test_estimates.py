@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from loradrift.study.costs import estimates
+from loradrift.config import UserError
+from loradrift.study.costs import estimates, rows
 from loradrift.study.costs.estimates import Estimates
 from loradrift.study.costs.measuring import Clock, chosen
 from loradrift.study.costs.work import OnlyLengths
@@ -138,6 +139,22 @@ def test_seconds_on_a_cpu_are_those_of_an_idle_machine_with_so_many_threads(monk
     monkeypatch.setattr("time.process_time", lambda: next(cpu))
     monkeypatch.setattr("torch.get_num_threads", lambda: 4)
     assert Clock("cpu").seconds() == 2.0
+
+
+def test_a_model_on_the_hub_needs_its_weights_on_this_machine(configs, monkeypatch, tmp_path):
+    """The configuration and tokenizer alone are a snapshot too."""
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **options: str(tmp_path))
+    monkeypatch.setattr(rows, "check_path", lambda model: None)
+    typed = ("model=local", "model.path=some/model")
+    [config], [drawn] = (
+        configs(*typed, *own, methods=("lora",)) for own in ([], ["model.weights=random"])
+    )
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="the weights of some/model are not on this machine yet"):
+        rows.local_model(config)
+    assert rows.local_model(drawn) == drawn.model  # which has none
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert rows.local_model(config) == config.model
 
 
 def test_a_batch_is_made_of_rows_of_the_wanted_length():
