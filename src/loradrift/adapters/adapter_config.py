@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from loradrift.config import UserError
+from loradrift.runs.model_files import ADAPTER_CONFIG
 from loradrift.weights.stored import read_json
 
-CONFIG = "adapter_config.json"
+CONFIG = ADAPTER_CONFIG
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from torch import Tensor
 from loradrift.adapters.adapter_config import CONFIG, read_config
 from loradrift.adapters.convolutions import as_factors
 from loradrift.config import UserError
+from loradrift.runs.model_files import ADAPTER_WEIGHTS, HEAD
 from loradrift.weights import LowRank, dora_change
 from loradrift.weights.stored import finite, is_pickle, opened
 
-WEIGHTS = "adapter_model.safetensors"
-HEAD = "head.safetensors"
+WEIGHTS = ADAPTER_WEIGHTS
 MAGNITUDE = "lora_magnitude_vector"
 ROWS = "trainable_tokens_delta"
 """How the key of an embedding's trained rows ends."""

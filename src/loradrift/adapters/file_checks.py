@@ -7,7 +7,7 @@ from itertools import chain, islice
 from torch import nn
 
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD, MAGNITUDE, WEIGHTS, AdapterFiles
+from loradrift.adapters.adapter_files import MAGNITUDE, WEIGHTS, AdapterFiles
 from loradrift.adapters.check_result import Finding, Findings, fails, holds, some, unjudged
 from loradrift.adapters.convolutions import as_factors
 from loradrift.adapters.lora_layers import block_path, is_linear, is_transposed
@@ -17,6 +17,7 @@ from loradrift.adapters.target_checks import (
     pattern_problems,
     target_problems,
 )
+from loradrift.runs.model_files import HEAD
 
 HEADED = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 """Task types of PEFT whose models have a head that the base model lacks."""

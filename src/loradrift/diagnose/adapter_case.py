@@ -7,7 +7,6 @@ from typing import Any
 
 from loradrift.adapters import AdapterFiles, Check, Fingerprints, read_files
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD
 from loradrift.adapters.base_checks import open_stored
 from loradrift.adapters.check_result import (
     NOTHING_TO_ADD,
@@ -25,6 +24,7 @@ from loradrift.diagnose.loading import check_base_path, load_base
 from loradrift.models import model_fingerprint
 from loradrift.models.soft_prompt.adapting import ENCODER
 from loradrift.runs import RunRecord, read_record
+from loradrift.runs.model_files import HEAD
 
 
 @dataclass(frozen=True)

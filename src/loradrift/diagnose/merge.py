@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from loradrift.adapters.adapter_files import HEAD, AdapterFiles, read_files
+from loradrift.adapters.adapter_files import AdapterFiles, read_files
 from loradrift.config import UserError
 from loradrift.diagnose.loaded_base import LoadedBase
 from loradrift.diagnose.loading import load_base, quiet
 from loradrift.diagnose.merge_weights import MergedWeights, merge_weights
+from loradrift.runs.model_files import HEAD
 
 TOLERANCE = 1e-3
 """How far the merged model's outputs may be from the adapter's, relative to its effect."""

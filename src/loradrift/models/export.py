@@ -15,8 +15,9 @@ from loradrift.files import sha256_of
 from loradrift.models.backbone import Backbone
 from loradrift.models.soft_prompt.adapting import is_adapted
 from loradrift.models.written import check_written
+from loradrift.runs.model_files import ADAPTER_CONFIG, HEAD
 
-CONFIGURATIONS = ("config.json", "adapter_config.json")
+CONFIGURATIONS = ("config.json", ADAPTER_CONFIG)
 """Of a model and of an adapter: they say what the weights mean."""
 
 
@@ -52,7 +53,7 @@ def export_model(
             _save_as_plain_lora(backbone.lm, temporary, Path(name, "initial"), initial_adapter)
         if head is not None:
             weights = {key: value.contiguous() for key, value in head.state_dict().items()}
-            save_file(weights, temporary / "head.safetensors")
+            save_file(weights, temporary / HEAD)
         if is_adapted(head):
             head.encoder.save_pretrained(temporary)  # type: ignore[union-attr,operator]
         tokenizer.save_pretrained(temporary)
@@ -91,7 +92,7 @@ def sort_targets(folder: Path) -> None:
     PEFT writes a set, in an order that changes from process to process: a run that is repeated
     would leave another file, and what started from it would take it for another start.
     """
-    for path in folder.rglob("adapter_config.json"):
+    for path in folder.rglob(ADAPTER_CONFIG):
         config = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(config["target_modules"], list):
             config["target_modules"].sort()

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from loradrift.config import ModelConfig, UserError
 from loradrift.models.backbone import Backbone, load_backbone
-
-ADAPTER = "adapter_model.safetensors"
-HEAD = "head.safetensors"
+from loradrift.runs.model_files import ADAPTER_WEIGHTS, HEAD
 
 
 def check_written(
@@ -44,7 +42,7 @@ def check_written(
             wanted = get_peft_model_state_dict(lm)
             if initial_adapter is not None:
                 wanted = _less_initial(wanted, initial_adapter)
-            _compare(load_file(folder / ADAPTER), wanted)
+            _compare(load_file(folder / ADAPTER_WEIGHTS), wanted)
     if head is not None:
         with _named("head"):
             _compare(load_file(folder / HEAD), head.state_dict())

@@ -12,11 +12,10 @@ from loradrift.caching import file_digest
 from loradrift.config import METHODS, TASKS, BaselineConfig, FromScratchConfig, UserError
 from loradrift.config.methods import HeadOnlyConfig
 from loradrift.config.variants import folder_name
+from loradrift.runs.model_files import ADAPTER_CONFIG, HEAD
 from loradrift.runs.reading import damaged, read_record
 from loradrift.runs.record import RunRecord, Status
 
-ADAPTER = "adapter_config.json"
-HEAD = "head.safetensors"
 PLACE = ("study", "task", "method", "variant", "seed")
 """Coordinates of a run in a chain."""
 
@@ -40,7 +39,7 @@ class Link(NamedTuple):
     @property
     def has_adapter(self) -> bool:
         """Whether what it learned is an adapter of the weights that it started from."""
-        return (self.model / ADAPTER).is_file()
+        return (self.model / ADAPTER_CONFIG).is_file()
 
     @property
     def is_frozen(self) -> bool:
@@ -107,7 +106,7 @@ def weights_digest(link: Link, digest: Callable[[Path], str]) -> str:
     """
     files = [] if link.is_frozen else sorted(link.model.glob("*.safetensors"))
     if files:
-        files.append(link.model / (ADAPTER if link.has_adapter else "config.json"))
+        files.append(link.model / (ADAPTER_CONFIG if link.has_adapter else "config.json"))
     own = [digest(path) for path in files if path.name != HEAD]
     return hashlib.sha256(json.dumps([link.record.started_from, *own]).encode()).hexdigest()
 
@@ -192,7 +191,7 @@ def check_run(link: Link, what: str) -> None:
         raise UserError(
             f"{what} is {record.status}{why}: a run starts from one that has finished with success"
         )
-    if not any((link.model / name).is_file() for name in (ADAPTER, "config.json")):
+    if not any((link.model / name).is_file() for name in (ADAPTER_CONFIG, "config.json")):
         raise UserError(f"{what} has left no model: its folder model/ holds none")
     model = record.config.get("model")
     if not isinstance(model, dict) or record.started_from is None:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from loradrift.adapters import AdapterFiles
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD, PREFIX, WEIGHTS
+from loradrift.adapters.adapter_files import PREFIX, WEIGHTS
 from loradrift.diagnose import merge_adapter
 from loradrift.generation.vllm_rules import HEADS
 from loradrift.models.soft_prompt.adapting import ENCODER
+from loradrift.runs.model_files import HEAD
 from loradrift.serving.export_source import SCORE
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 import loradrift.tasks  # noqa: F401  registers the baselines too
 from loradrift.adapters.adapter_config import CONFIG
-from loradrift.adapters.adapter_files import HEAD
 from loradrift.config import METHODS, BaselineConfig, ModelConfig, UserError
 from loradrift.diagnose import AdapterCase, find_case
 from loradrift.files import sha256_of
 from loradrift.models import check_path, model_fingerprint
 from loradrift.runs import RunRecord, Status, read_record
+from loradrift.runs.model_files import HEAD
 from loradrift.serving.export_servable import VERSION
 from loradrift.weights.stored import opened
 

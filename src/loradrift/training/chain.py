@@ -17,7 +17,8 @@ from loradrift.error_messages import one_line
 from loradrift.models import Backbone, load_architecture, load_backbone
 from loradrift.progress import announced
 from loradrift.runs import Cell
-from loradrift.runs.links import HEAD, Link
+from loradrift.runs.links import Link
+from loradrift.runs.model_files import HEAD
 from loradrift.runs.reading import damaged
 from loradrift.tasks import spec_of
 from loradrift.tasks.base import Task

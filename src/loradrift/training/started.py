@@ -18,7 +18,8 @@ from loradrift.caching import cached, entry, file_digest, folder_with
 from loradrift.config import Config, ModelConfig, TinyModelConfig, UserError
 from loradrift.config.recorded import recorded
 from loradrift.models import model_fingerprint
-from loradrift.runs.links import ADAPTER, HEAD, Link, chain_at, weights_digest
+from loradrift.runs.links import Link, chain_at, weights_digest
+from loradrift.runs.model_files import ADAPTER_CONFIG, HEAD
 from loradrift.runs.reading import damaged
 from loradrift.training.base_model import Pretrain, pretrained_tiny
 from loradrift.training.resources import reset_peak_memory
@@ -161,7 +162,7 @@ def _recorded_start(link: Link) -> str:
 
 def _merged(link: Link, base: Path, cache: Path) -> Path:
     """The folder of a base model with a run's adapter merged into it."""
-    files = [link.model / ADAPTER, *sorted(link.model.glob("adapter_model*.safetensors"))]
+    files = [link.model / ADAPTER_CONFIG, *sorted(link.model.glob("adapter_model*.safetensors"))]
     digests = [file_digest(path, cache) for path in files]
     folder = entry(cache / "started", [VERSION, _recorded_start(link), digests])
 

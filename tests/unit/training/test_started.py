@@ -20,7 +20,8 @@ from loradrift.models import (
     trainable_parameters,
 )
 from loradrift.runs import read_record
-from loradrift.runs.links import HEAD, Link, chain_at, weights_digest
+from loradrift.runs.links import Link, chain_at, weights_digest
+from loradrift.runs.model_files import HEAD
 from loradrift.training.started import chain_fingerprint, started
 
 
