@@ -133,7 +133,7 @@ def predictions_df(runs: Folder = "runs") -> pd.DataFrame:
         if not path.exists():
             continue
         try:
-            tables.append(_placed(record, pd.DataFrame(_lines(path))))
+            tables.append(_placed(record, pd.DataFrame(_lines(path, record))))
         except (OSError, TypeError, ValueError) as error:
             _left_out(f"{path} is damaged ({error})")
     if not tables:
@@ -222,12 +222,17 @@ def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path, record: RunRecord) -> list[dict[str, Any]]:
+    """The rows of a file of predictions: as many as the run evaluated."""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if not lines:
         raise ValueError("it is empty")
     if not all(isinstance(line, dict) for line in lines):
         raise TypeError("each line must be an object")
+    # a question may take several rows of tokens
+    number = record.rows.get("evaluation_questions", record.rows.get("evaluation", len(lines)))
+    if len(lines) != number:
+        raise ValueError(f"it holds {len(lines)} rows of {number}")
     return lines
 
 

@@ -137,7 +137,8 @@ def _chain_of(link: Link) -> list[dict[str, Any]]:
 def _check_files(link: Link, what: str, cache: Path) -> None:
     """Refuse weights, or the head beside them, that are not those that the run has written."""
     certified = (link.record.certificate or {}).get("files", {})
-    for name, digest in (certified | link.record.exported).items():
+    # both: the certificate must be of the adapter that the run wrote
+    for name, digest in [*certified.items(), *link.record.exported.items()]:
         path = link.model / name
         found = file_digest(path, cache) if path.is_file() else "nothing"
         if found != digest:

@@ -1,6 +1,7 @@
 """What was typed beside ``study=…``: the study's axes, and what all of its cells share."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ from loradrift.config import StudyConfig, UserError, check
 AnyStudy = TypeVar("AnyStudy", bound=StudyConfig)
 
 BY_ITSELF = {
-    "search": "searches by itself, for each task and method: study.phases=[search]; a search alone",
-    "experiment": "has sanity checks of its own: study.phases=[sanity]; an experiment",
+    "search": ("search", "searches by itself, for each task and method", "a search alone"),
+    "experiment": ("sanity", "has sanity checks of its own", "an experiment"),
 }
-"""Groups that a study has no use for, and why."""
+"""Groups that a study has no use for: the phase that does the same, why, and what they are."""
 
 
 def read_arguments(
@@ -46,10 +47,21 @@ def read_arguments(
             raise UserError(why)
         elif key == "study.name" or not key.startswith("study."):
             typed.append(text)
-    study = replace(study, **axes)
+    try:
+        study = replace(study, **axes)
+    except UserError as error:
+        raise UserError(_as_typed(str(error), study, axes)) from None
     for name in ("phases", *study.axes.values()):
         check(bool(getattr(study, name)), f"study.{name}", "a list of at least one", "[]")
     return study, typed
+
+
+def _as_typed(message: str, study: StudyConfig, axes: Mapping[str, Any]) -> str:
+    """A message that names ``study.tasks`` by the key that was typed: ``task``, if it was."""
+    for key, name in study.axes.items():
+        if name in axes:
+            message = re.sub(rf"^study\.{name}\b", key, message)
+    return message
 
 
 def _refusal(study: StudyConfig, override: Override, text: str) -> str:
@@ -57,7 +69,9 @@ def _refusal(study: StudyConfig, override: Override, text: str) -> str:
     key, named = override.get_key_element(), f"study={study.name}"
     of_study = key.partition(".")[2] if key.startswith("study.") else ""
     if key in BY_ITSELF and override.value() is not None:
-        why = f": {named} {BY_ITSELF[key]} is typed without study=…"
+        phase, does, what = BY_ITSELF[key]
+        why = f": {named} {does}: study.phases=[{phase}];" if phase in study.all_phases else ":"
+        why += f" {what} is typed without study=…"
     elif key == "phase":
         why = ": a study says itself what a run is for: study.phases=[…]"
     elif key == "trainer.rounding":

@@ -10,12 +10,13 @@ from loradrift.study.cells import StudyCell
 
 
 def check_base(settings: Config, name: str) -> None:
-    """Refuse a run as the model that study ``name`` begins with: no report would read its runs.
+    """Refuse what study ``name`` cannot begin with, before it starts or says what it would cost.
 
-    A run of ``task=pretrain`` is a base model like any other.
+    No report would read the runs of a study that begins with a run; one of ``task=pretrain`` is a
+    base model like any other.
 
     Raises:
-        UserError: If ``model.path`` is a run.
+        UserError: If ``model.path`` is a run, or a local folder that holds no model.
     """
     path = settings.model.path
     folder = run_folder(path)
@@ -25,6 +26,10 @@ def check_base(settings: Config, name: str) -> None:
             f"model.path={path} is a run, and study={name} begins with a base model: leave it out, "
             "or type runs that start from that run one by one"
         )
+    if path and folder is None:
+        from loradrift.models import check_path  # imports torch
+
+        check_path(settings.model)
 
 
 def make_bases(cells: Iterable[StudyCell], cache: str, *, made: bool = False) -> None:

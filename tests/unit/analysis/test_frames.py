@@ -202,6 +202,17 @@ def test_predictions_have_their_runs_coordinates(runs):
     ]
 
 
+def test_predictions_of_fewer_rows_than_were_evaluated_are_damaged(runs):
+    folder = runs / "drift/sst2/lora/seed=1"
+    record = json.loads((folder / "run.json").read_text())
+    for rows in ({"evaluation": 5}, {"evaluation": 4, "evaluation_questions": 5}):
+        (folder / "run.json").write_text(json.dumps(record | {"rows": rows}))
+        with pytest.warns(UserWarning, match=r"jsonl is damaged \(it holds 4 rows of 5"):
+            assert len(frames.predictions_df(runs)) == 12
+    (folder / "run.json").write_text(json.dumps(record | {"rows": {"evaluation": 4}}))
+    assert len(frames.predictions_df(runs)) == 16
+
+
 @pytest.mark.parametrize("text", ["", "{", "3\n", "\xff"])
 def test_damaged_predictions_are_named_and_left_out(runs, text):
     path = runs / "drift/sst2/lora/seed=1/predictions.jsonl"

@@ -1,10 +1,12 @@
 """A run that starts from a run: which runs it can start from, and what it is then called."""
 
+import json
 import os
 
 import pytest
 
 from loradrift.config import UserError, identity
+from loradrift.files import sha256_of
 from loradrift.runs import RunRecord
 from loradrift.runs.links import PLACE, chain_at
 from loradrift.runs.starts import start_at_run
@@ -122,6 +124,19 @@ def test_a_run_that_has_left_nothing_to_start_from_is_refused(planted, begin, na
     with pytest.raises(UserError, match=message) as error:
         begin(planted(**own))
     assert "\n" not in str(error.value)
+
+
+def test_a_certificate_of_another_adapter_is_none(planted, begin, tmp_path):
+    folder, name = tmp_path / planted(), "model.safetensors"
+    written = {name: sha256_of(folder / "model" / name)}
+    record = json.loads((folder / "run.json").read_text()) | {"exported": written}
+    other = {"passed": True, "files": {name: "0" * 64}}
+    (folder / "run.json").write_text(json.dumps(record | {"certificate": other}))
+    with pytest.raises(UserError, match="is not the file that the run wrote: its sha256 was 0000"):
+        begin(folder)
+    record["certificate"] = other | {"files": written}
+    (folder / "run.json").write_text(json.dumps(record))
+    assert begin(folder).start
 
 
 def test_a_damaged_record_and_a_lost_model_or_beginning_are_named(planted, begin, after, tmp_path):

@@ -40,9 +40,9 @@ def test_a_mistake_names_the_key_the_rule_and_the_value():
         (["phase=search"], r"phase=search: a study says itself what a run is for: study.phases="),
         (["study.seeds=1,2"], r"study.seeds=1,2: a study has one study.seeds, .*=\[1,2\]"),
         (["search=lora"], r"search=lora: study=main searches by itself, .*phases=\[search\]"),
-        (["task=sst3"], r"study.tasks must be some of sst2, mrpc, .*, persona, got sst3"),
-        (["method=majority"], r"study.methods must be some of full_finetune, lora, .* majority"),
-        (["seed=1,1"], r"study.seeds must be different, got \[1, 1\]"),
+        (["task=sst3"], r"^task must be some of sst2, mrpc, .*, persona, got sst3"),
+        (["method=majority"], r"^method must be some of full_finetune, lora, .* majority"),
+        (["seed=1,1"], r"^seed must be different, got \[1, 1\]"),
     ):
         with pytest.raises(UserError, match=message):
             read_arguments(StudyConfig(**AXES), typed, LOADER)

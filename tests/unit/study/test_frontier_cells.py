@@ -95,6 +95,9 @@ def test_the_analysis_knows_the_control_by_the_same_name():
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
+        ("task=persona", "^task must be some of sst2, mrpc, rte, squad_v2, got persona"),
+        ("task=reconstruction", "^task must be some of .*squad_v2, got reconstruction"),
+        ("search=lora", "^search=lora: a search alone is typed without study=…"),
         ("method=dora", r"sets method itself, for each of its cells: type study.configurations=\["),
         ("method.optim.lr=1e-3", r"sets method.optim.lr itself, .*: type study.factors=\[…\]"),
         ("best=true", r"sets best itself, for each of its cells: type study.factors=\[…\]"),

@@ -21,7 +21,7 @@ def test_axes_are_typed_as_for_any_multirun_and_what_the_study_sets_is_refused()
     for typed, message in (
         ("task.side=pos", "task.side=pos: study=persona sets task.side itself, for each of its"),
         ("study.trials=3", "study.trials=3 has no effect on study=persona"),
-        ("task=sst2", r"study.tasks must be \[persona\], got \['sst2'\]"),
+        ("task=sst2", r"^task must be \[persona\], got \['sst2'\]"),
         ("model.num_layers=1,2", "study=persona varies task, task.trait, method and seed alone"),
         ("study.shares=0.1,0.2", r"a study has one study.shares, a list: .*=\[0.1,0.2\]"),
     ):

@@ -146,7 +146,7 @@ def test_axes_are_typed_as_for_any_multirun_and_what_the_study_sets_is_refused(l
         ("data.train_rows=9", "sets data.train_rows itself, for each of its cells: type study.sam"),
         ("task.epochs=2", "for each of its cells: type study.epochs="),
         ("study.trials=3", "study.trials=3 has no effect on study=reconstruction"),
-        ("task=sst2", r"study.tasks must be \[reconstruction\], got \['sst2'\]"),
+        ("task=sst2", r"^task must be \[reconstruction\], got \['sst2'\]"),
         ("task.num_latents=8,16", "study=reconstruction varies task and seed alone"),
     ):
         with pytest.raises(UserError, match=message):

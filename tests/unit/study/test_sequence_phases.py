@@ -129,13 +129,13 @@ def test_a_failure_ends_the_study_after_its_step(typed, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task=rte,mrpc,rte", "study.tasks must be different, got rte, mrpc, rte"),
+        ("task=rte,mrpc,rte", "task must be different, got rte, mrpc, rte"),
         ("study.tasks=[]", r"study.tasks must be a chain of at least one task, got \[\]"),
-        ("task=rte,sst", "study.tasks must be some of sst2, mrpc, rte, squad_v2, got sst"),
-        ("task=rte,persona", "study.tasks must be some of .*squad_v2, got persona"),
+        ("task=rte,sst", "task must be some of sst2, mrpc, rte, squad_v2, got sst"),
+        ("task=rte,persona", "task must be some of .*squad_v2, got persona"),
         ("study.methods=[]", "study.methods"),
         ("study.methods=[dora,lora]", "method=full_finetune,lora and study.methods say the same"),
-        ("method=lora,majority", "study.methods must be some of .*, got majority"),
+        ("method=lora,majority", "method must be some of .*, got majority"),
         ("best=true", "sets best itself, for each of its cells: type scale.full_finetune_lr="),
         ("study.trials=3", "study.trials=3 has no effect on study=sequence"),
         ("model.weights=random", "not stored, so no second step of study=sequence could start"),
@@ -154,3 +154,8 @@ def test_a_study_begins_with_a_base_model(whole, typed, tmp_path, study):
     model = ["model=local", f"model.path='{run}'"]
     error = error_of(run_here(APP, *other, *model, cwd=tmp_path))
     assert f"is a run, and study={study} begins with a base model: leave" in error
+    for dry in ([], ["study.dry_run=true"]):
+        missing = ["model=local", f"model.path='{tmp_path / 'nothing'}'", *dry]
+        error = error_of(run_here(APP, *other, *missing, cwd=tmp_path))
+        assert re.search(r"model.path=\S+nothing is no model: it has no config.json", error), error
+    assert not list(tmp_path.glob("runs/*"))

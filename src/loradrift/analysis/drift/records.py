@@ -24,6 +24,11 @@ def choose_study(
         damaged: list[str] = []  # which is told later
         if find_records(folder, damaged) or damaged:
             studies.append(folder.name)
+    if not studies and find_records(runs, []):
+        raise UserError(
+            f"{runs} is the folder of one study: type analysis.runs={runs.parent} "
+            f"analysis.study={runs.name}"
+        )
     if not studies:
         raise UserError(
             f"{runs} holds no run: `{command}` makes some, analysis.runs=… names another folder"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import ClassVar
 
-from loradrift.config import StudyConfig, UserError, check
+from loradrift.config import TASKS, StudyConfig, UserError, check
 from loradrift.config.studies import require_some
 from loradrift.study.frontier.configurations import CONFIGURATIONS, FROZEN
 
@@ -40,6 +40,9 @@ class FrontierStudyConfig(StudyConfig):
     ``scale.head_lr``) is multiplied by, one run each."""
 
     def __post_init__(self) -> None:
+        # before the tasks of any study: some put no head on the backbone, or dump no activations
+        known = [name for name, facts in TASKS.items() if facts.follows]
+        require_some("study.tasks", self.tasks, known)
         super().__post_init__()
         key = "study.configurations"
         require_some(key, self.configurations, list(CONFIGURATIONS))

@@ -33,4 +33,4 @@ class SequenceStudyConfig(StudyConfig):
         super().__post_init__()
         rule = "a chain of at least one task"
         check(bool(self.tasks), "study.tasks", rule, "[]")
-        check(bool(self.methods), "study.methods", "at least one", "[]")
+        check(bool(self.methods), "study.methods", "a list of at least one", "[]")
