@@ -95,6 +95,8 @@ def forgetting_text(row: Row) -> str:
         said = f"forgets {nats}; no ratio, since not all of these scores cost forgetting"
     else:
         said = f"forgets {ratio_text(row, 'forgetting')} as much, {nats}"
+    if row["forgetting_seeds"] != row["seeds"]:
+        said += f" (with seed{'s' * (',' in row['forgetting_seeds'])} {row['forgetting_seeds']})"
     test = flips_text(row, "nats" if math.isnan(row["forgetting"]) else "forgetting")
     return f"{said}; {test}" if test else said
 

@@ -1,6 +1,7 @@
 """``analysis=frontier``: runs -> tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.learned import judge_run, judge_runs
 from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.frontier import AnalyzeFrontierConfig
@@ -108,6 +110,11 @@ def tabulate(settings: AnalyzeFrontierConfig) -> Frontier:
     norms = update_norms(whole, runs_folder, results / ".remembered", problems)
     points["norm"] = [norms.get(run, np.nan) for run in runs]
     learned = learned_table(runs, points)
+    problems += [
+        f"{row['task']}: {row['arm']} is not judged against the best constant answer: "
+        f"{row['why_not_judged']}"
+        for row in learned[learned["why_not_judged"] != ""].to_dict("records")
+    ]
     rng = np.random.default_rng(config.seed)
     order = ordered(points["arm"], settings.baseline)
     tables = {
@@ -168,7 +175,8 @@ def learned_table(runs: Sequence[FrontierRun], points: pd.DataFrame) -> pd.DataF
     """Each task and arm at the rate with the best mean validation score, which no reported row saw.
 
     ``score`` with its interval over rows and seeds, ``baseline`` (that of the best constant
-    answer), ``learned``; empty where that cannot be judged, and ``why_not_judged`` says why.
+    answer, the same for all arms), ``learned``; empty where that cannot be judged, and
+    ``why_not_judged`` says why.
     """
     rows, judge = [], cache(judge_run)
     whole = points[~points["diverged"]]
@@ -187,8 +195,17 @@ def learned_table(runs: Sequence[FrontierRun], points: pd.DataFrame) -> pd.DataF
             row |= judge_runs(chosen, judge)
         except UserError as error:
             row["why_not_judged"] = str(error)
+            row["baseline"] = _constant(run.run for run in runs if run.task == task)
         rows.append(row)
     columns = ["task", "arm", "rate", "seeds", *LEARNED, "learned", "why_not_judged"]
     table = pd.DataFrame(rows, columns=columns)
     table["why_not_judged"] = table["why_not_judged"].fillna("")
     return table.astype(dict.fromkeys(LEARNED, float) | {"learned": "boolean"})
+
+
+def _constant(runs: Iterable[Run]) -> float:
+    """The score of a task's best constant answer, by the first of its runs that tells it."""
+    for run in runs:
+        with suppress(UserError):
+            return judge_run(run).baseline
+    return np.nan

@@ -44,6 +44,31 @@ def test_a_run_that_cannot_be_compared_is_named_and_left_out(tmp_path, settings,
     assert any(said in line for line in found.problems), found.problems
 
 
+@pytest.mark.parametrize("text", [None, "", '{"id": "r/0", "label": 0, "prediction": 0}\n'])
+def test_an_arm_that_cannot_be_judged_is_named_and_held_against_the_same_constant(
+    tmp_path, settings, text
+):
+    for arm in (FULL, LORA):
+        for rate, score in ((0.01, 0.44), (0.1, 0.47)):  # the best constant answer has 0.5
+            for seed in (1, 2):
+                folder = write_point(
+                    tmp_path / "runs", arm, rate, seed, score=score + seed / 100, drift=rate
+                )
+        predictions = folder / "predictions.jsonl"
+        predictions.unlink()
+        if text is not None:
+            predictions.write_text(text)
+    found = tabulate(settings(tmp_path))
+    assert found.tables["learned"]["baseline"].tolist() == [0.5, 0.5]
+    assert found.tables["learned"]["learned"].isna().all()
+    for arm in (FULL, LORA):
+        said = f"sst2: {arm} is not judged against the best constant answer: "
+        assert any(line.startswith(said) and "predictions.jsonl" in line for line in found.problems)
+    [row] = found.compared
+    assert row["verdict"] == "no accuracy that both reach" and np.isnan(row["drift"])
+    assert "not above the best constant answer, 0.5" in comparison_text(found, row)
+
+
 def test_another_alpha_is_another_arm(tmp_path, settings):
     write_arm(tmp_path / "runs", FULL, seeds=(1, 2))
     write_arm(tmp_path / "runs", LORA, seeds=(1, 2))

@@ -57,7 +57,7 @@ def test_forgetting_has_its_own_seeds_and_test():
     assert row["forgetting_p"] == flips([*lost.values()]) and row["forgetting_p"] > 0.25
     assert row["forgetting_least_p"] == 0.125
     said = f"sign-flip p = {row['forgetting_p']:.2g} (4 seeds reach 0.12 at least)"
-    assert forgetting_text(row).endswith(said)
+    assert forgetting_text(row).endswith(f" (with seeds 1, 2, 3, 4); {said}")
     below = {s: Curve(SCORES, curve.costs - 5) for s, curve in nats.items()}
     row = compare(own._replace(forgetting=below), other, 0.0, np.random.default_rng(0))
     assert np.isnan(row["forgetting"]) and row["nats_p"] == row["nats_least_p"] == 0.125
