@@ -1,7 +1,7 @@
 """What ``study.dry_run=true`` prints: a table of what is left, its time and its memory."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loradrift.progress import duration
@@ -72,9 +72,11 @@ def time_left(lines: Sequence[Line], at_a_time: int = 1) -> str:
 def memory_left(
     cells: Sequence[StudyCell],
     estimates: "Estimates | None",
-    at_a_time: int,
+    at_a_time: Callable[[int], int],
 ) -> str:
     """Memory of one process, for each way of training that is left: the most over its tasks.
+
+    ``at_a_time`` says how many of so many jobs run side by side.
 
     A task's own finished runs say what it takes. Estimates are for those that have none: what was
     measured of a method may be the batches of another task.
@@ -86,9 +88,8 @@ def memory_left(
         for record in whole_records([cell]):
             kin = _kin(cell)
             peaks[kin] = max(peaks[kin], record.performance["peak_memory_bytes"])
-    for cell in cells:
-        if cell.record or not cell.trains:
-            continue
+    left = [cell for cell in cells if cell.trains and not cell.record]
+    for cell in left:
         kin = _kin(cell)
         peak: float | str = "nothing like it is finished"
         if kin in peaks:
@@ -102,8 +103,9 @@ def memory_left(
     if not found:
         return f"unknown ({'; '.join(why)})" if why else "nothing is left to train"
     each = ", ".join(f"{size(int(peak))} with {name}" for name, peak in found.items())
-    most = size(int(at_a_time * max(found.values())))
-    side = f"; {at_a_time} at a time need up to {most}" if at_a_time > 1 else ""
+    number = at_a_time(len(left))
+    most = size(int(number * max(found.values())))
+    side = f"; {number} at a time need up to {most}" if number > 1 else ""
     rest = f"; unknown for the rest ({'; '.join(why)})" if why else ""
     return f"about {each} in a process{side}{rest}"
 

@@ -62,7 +62,7 @@ def list_study(plan: Plan) -> None:
     at_a_time = plan.program.at_a_time(sum(line.number - line.done for line in lines))
     print_listing(plan.study.name, lines, plan.columns, at_a_time)
     if trained := plan.trained_cells:
-        memory = memory_left(trained, plan.estimates, at_a_time)
+        memory = memory_left(trained, plan.estimates, plan.program.at_a_time)
         print(f"memory: {memory}")
     try:
         disk = plan.check_disk()
