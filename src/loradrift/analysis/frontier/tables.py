@@ -13,14 +13,13 @@ from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.drift.learned import judge_run, judge_runs
 from loradrift.analysis.drift.records import choose_study
 from loradrift.analysis.frontier import AnalyzeFrontierConfig
+from loradrift.analysis.frontier.checks import check_baseline, check_rates
 from loradrift.analysis.frontier.comparisons import comparison_tables
 from loradrift.analysis.frontier.grids import grid_problems
 from loradrift.analysis.frontier.norms import update_norms
 from loradrift.analysis.frontier.points import point_table
 from loradrift.analysis.frontier.reading import (
     FrontierRun,
-    check_baseline,
-    check_rates,
     comparable,
     is_frozen,
     read_runs,
