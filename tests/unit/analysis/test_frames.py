@@ -3,8 +3,6 @@
 import doctest
 import json
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -53,21 +51,6 @@ def test_the_examples_of_the_guide_run(runs, capsys):
     exec("\n".join(blocks), {})
     assert f"{MODULE} 10.0" in capsys.readouterr().out
     assert all(f"loradrift.{name}(" in "".join(blocks) for name in loradrift.__all__)
-
-
-def test_importing_the_package_loads_nothing_heavy():
-    heavy = "{'torch', 'pandas', 'numpy', 'matplotlib', 'transformers', 'hydra'}"
-    asked = f"import sys, loradrift; dir(loradrift); print({heavy} & set(sys.modules))"
-    reading = "loradrift.adapter; print('transformers' in sys.modules)"  # seconds, for nothing
-    command = [sys.executable, "-c", f"{asked}; {reading}"]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.split() == ["set()", "False"]
-
-
-def test_a_name_that_the_package_lacks_is_an_attribute_error():
-    assert {"runs_df", "adapter"} <= set(dir(loradrift))
-    with pytest.raises(AttributeError, match="module 'loradrift' has no attribute 'run_df'"):
-        _ = loradrift.run_df
 
 
 def test_a_row_for_every_run_with_its_record(runs):

@@ -44,10 +44,8 @@ def test_the_study_must_be_chosen_from_those_with_results(tmp_path):
         with pytest.raises(UserError, match=f"study must be one of drift, re.search, got {got}"):
             find_pairs(tmp_path, study)
     folder = tmp_path / "drift"
-    asked = (
-        f"{folder} is the folder of one study: type analysis.runs={tmp_path} analysis.study=drift"
-    )
-    with pytest.raises(UserError, match=re.escape(asked)):
+    typed = f"type analysis.runs={tmp_path} analysis.study=drift"
+    with pytest.raises(UserError, match=re.escape(f"{folder} is the folder of one study: {typed}")):
         find_pairs(folder, None)
     assert len(find_pairs(tmp_path, "re.search").pairs) == 1
 

@@ -1,7 +1,7 @@
 """Every test here makes its report quickly, of chains that are planted."""
 
 import pytest
-from planted_chains import FULL, LORA, SIZES, write_chain
+from planted_chains import FULL, LORA, SIZES, TWO, write_chain
 from quick_reports import quick_reports, settings_of
 
 from loradrift.analysis.sequence.tables import tabulate
@@ -52,3 +52,13 @@ def folder(tmp_path_factory):
 def found(folder, settings):
     with quick_reports("sequence"):
         return tabulate(settings(folder))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two arms with two seeds on a chain of two tasks."""
+    folder = tmp_path / "runs"
+    for seed in (1, 2):
+        for arm in (FULL, LORA):
+            write_chain(folder, arm, seed, order=TWO, luck=0.01 * seed)
+    return folder

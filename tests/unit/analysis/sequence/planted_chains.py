@@ -16,6 +16,11 @@ ROWS = 200
 ORDER = ("rte", "mrpc", "sst2")
 FULL, LORA = "full_finetune", "lora_r8"
 
+TWO = ("rte", "mrpc")
+FIRST = "sequence/mrpc/full_finetune,after=rte/seed=1"
+LAST = "sequence/mrpc/lora,after=rte/seed=2"
+"""A short chain, and the last steps of its first and of its last run below ``runs``."""
+
 MATRIX = {
     "rte": {"rte": 0.70},
     "mrpc": {"rte": 0.66, "mrpc": 0.80},
@@ -140,3 +145,8 @@ def change(folder: Path, **fields) -> None:
     for name, value in fields.items():
         record[name] = record[name] | value if isinstance(value, dict) else value
     path.write_text(json.dumps(record))
+
+
+def seeds_of(found, arm):
+    """The seeds of an arm whose chains are whole."""
+    return [chain.seed for chain in found.chains if chain.arm == arm]

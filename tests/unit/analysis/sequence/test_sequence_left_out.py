@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from planted_chains import FULL, LORA, change, predictions, write_chain
+from planted_chains import FULL, LAST, LORA, TWO, change, predictions, seeds_of, write_chain
 
 from loradrift.analysis.sequence.page import report
 from loradrift.analysis.sequence.sentences import diverged_lines
@@ -15,24 +15,7 @@ from loradrift.files import sha256_of
 from loradrift.runs import read_record
 from loradrift.runs.links import Link, weights_digest
 
-TWO = ("rte", "mrpc")
-FIRST = "sequence/mrpc/full_finetune,after=rte/seed=1"
-LAST = "sequence/mrpc/lora,after=rte/seed=2"
 DIVERGED = "the loss became nan at step 7: lower method.optim.lr"
-
-
-@pytest.fixture
-def runs(tmp_path):
-    """Two arms with two seeds on a chain of two tasks."""
-    folder = tmp_path / "runs"
-    for seed in (1, 2):
-        for arm in (FULL, LORA):
-            write_chain(folder, arm, seed, order=TWO, luck=0.01 * seed)
-    return folder
-
-
-def seeds_of(found, arm):
-    return [chain.seed for chain in found.chains if chain.arm == arm]
 
 
 @pytest.mark.parametrize(
@@ -171,37 +154,6 @@ def test_ordinary_runs_of_the_first_task_have_no_say(runs, settings):
     assert not found.problems and seeds_of(found, FULL) == seeds_of(found, LORA) == [1, 2]
 
 
-def without_dumps(runs, pattern):
-    for folder in runs.glob(f"sequence/*/{pattern}"):
-        for name in ("activations", "chain/first_base", "chain/rte/activations"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def test_a_chain_without_dumps_lacks_its_drift_alone(runs, settings):
-    without_dumps(runs, "lora*/seed=2")
-    found = tabulate(settings(runs.parent))
-    [line] = found.problems
-    assert line.startswith("seed=2 lora_r8: its drift is left out: ") and "\n" not in line
-    assert seeds_of(found, LORA) == [1, 2]
-    without_dumps(runs, "*/seed=*")
-    own = settings(runs.parent)
-    found = tabulate(own)
-    assert len(found.problems) == 4 and found.tables["layers"].empty
-    report(own, found)
-    assert {row["measure"] for row in found.compared} >= {"backward_transfer", "neutral"}
-    assert "drift" not in {row["measure"] for row in found.compared}
-
-
-def test_a_damaged_manifest_costs_the_drift_of_its_chain_alone(runs, settings):
-    manifest = runs / LAST / "activations/manifest.json"
-    manifest.write_text(manifest.read_text()[:-40])
-    found = tabulate(settings(runs.parent))
-    [line] = found.problems
-    assert line.startswith(f"seed=2 lora_r8: its drift is left out: {manifest} is damaged")
-    assert seeds_of(found, LORA) == [1, 2]
-    assert len(found.tables["layers"].groupby(["arm", "seed"])) == 3
-
-
 def test_a_run_whose_rows_nobody_can_count_is_left_out_alone(runs, settings):
     path = runs / LAST / "run.json"
     record = json.loads(path.read_text())
@@ -249,33 +201,6 @@ def test_predictions_of_other_rows_cost_the_interval_over_rows_alone(runs, setti
     summary = found.tables["summary"].set_index(["arm", "measure"])
     assert np.isnan(summary.loc[(LORA, "backward_transfer"), "rows_low"])
     assert np.isfinite(summary.loc[(FULL, "backward_transfer"), "rows_low"])
-
-
-@pytest.mark.parametrize("end", [FIRST, LAST])
-def test_another_first_model_costs_the_drift_of_that_chain_alone(runs, settings, end):
-    """The last dump in the place of the first model: it is no other chain's."""
-    shutil.rmtree(runs / end / "chain/first_base")
-    shutil.copytree(runs / end / "activations", runs / end / "chain/first_base")
-    found = tabulate(settings(runs.parent))
-    [line] = [line for line in found.problems if "its drift is left out" in line]
-    assert "did not start from the same model" in line
-    own = ("full_finetune", 1) if end == FIRST else (LORA, 2)
-    assert line.startswith(f"seed={own[1]} {own[0]}: ")
-    assert {*found.tables["layers"].groupby(["arm", "seed"]).groups} == {
-        (arm, seed) for arm in (FULL, LORA) for seed in (1, 2)
-    } - {own}
-    assert seeds_of(found, LORA) == [1, 2]  # its scores stay
-
-
-def test_a_damaged_dump_of_a_first_model_costs_the_drift_of_that_chain_alone(runs, settings):
-    [dump] = (runs / FIRST / "chain/first_base").glob("*.safetensors")
-    content = bytearray(dump.read_bytes())
-    content[-1] ^= 1
-    dump.write_bytes(content)
-    found = tabulate(settings(runs.parent))
-    [line] = [line for line in found.problems if "its drift is left out" in line]
-    assert line.startswith("seed=1 full_finetune: ") and str(dump) in line
-    assert len(found.tables["layers"].groupby(["arm", "seed"])) == 3
 
 
 def test_nothing_to_analyse_is_one_line(runs, settings, tmp_path):
