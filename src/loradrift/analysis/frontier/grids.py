@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from loradrift.analysis.frontier.reading import FROZEN, FrontierRun, arm_label, is_frozen
+from loradrift.config.keys import flatten
 
 DEFAULTS = {"full_finetune": "full_finetune_lr", FROZEN: "head_lr"}
 """Method -> the key of ``scale`` with its default rate; of all others it is ``adapter_lr``."""
@@ -23,8 +24,8 @@ def times_default(run: FrontierRun) -> float:
 
     NaN where its record does not have the default.
     """
-    scale = run.record.config.get("scale", {})
-    default = scale.get(DEFAULTS.get(run.record.coordinates["method"], "adapter_lr"))
+    key = DEFAULTS.get(run.record.coordinates["method"], "adapter_lr")
+    default = flatten(run.record.config).get(f"scale.{key}")
     return float(f"{run.rate / default:.3g}") if default else float("nan")
 
 

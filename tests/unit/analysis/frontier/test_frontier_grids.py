@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from planted_frontier import FROZEN, FULL, LORA, write_point
 
+from loradrift.analysis.drift.arms import Run
 from loradrift.analysis.frontier.comparisons import comparison_tables
-from loradrift.analysis.frontier.grids import grid_problems, lacking
+from loradrift.analysis.frontier.grids import grid_problems, lacking, times_default
+from loradrift.analysis.frontier.reading import FrontierRun
 from loradrift.analysis.frontier.sentences import answer
 from loradrift.analysis.frontier.tables import tabulate
+from loradrift.runs import read_record
 
 SETTINGS = ((0.001, 0.6, 0.02), (0.01, 0.7, 0.05), (0.1, 0.8, 0.08), (1.0, 0.85, 0.2),
             (10.0, 0.9, 0.3))  # fmt: skip
@@ -99,6 +102,15 @@ def test_grids_of_the_same_multiples_are_alike_whatever_the_rates():
     assert (row["grid"], problems) == ("", [])
     unknown = planted(LORA, (0, 2)).assign(times=np.nan)
     assert compared(WHOLE, unknown)[0]["grid"] == ""
+
+
+def test_a_record_without_the_default_has_no_multiple(tmp_path):
+    folder = write_point(tmp_path, LORA, 0.2, 1, score=0.8, drift=0.1)
+    for scale, times in (({"adapter_lr": 0.1}, 2.0), ({}, np.nan), (None, np.nan), ("x", np.nan)):
+        record = read_record(folder)
+        record.config["scale"] = scale
+        run = FrontierRun(Run(folder, record), LORA, 0.2)
+        assert times_default(run) == pytest.approx(times, nan_ok=True)
 
 
 def test_a_rate_that_diverged_was_tried_and_one_that_always_did_is_on_no_grid():
